@@ -1,0 +1,552 @@
+"""crawl.db: the schema, its migrations and every SQL statement of the suite.
+
+In: the path of a SQLite file, which may be one of the 2016 scripts. Out: plain rows. People query
+the file with the sqlite3 shell, so tables and columns gain, but never lose or change meaning:
+
+    sqlite3 crawl.db .schema
+    sqlite3 crawl.db 'select name, date from experiment'
+"""
+import contextlib
+import difflib
+import hashlib
+import html
+import json
+import os
+import re
+import shutil
+import sqlite3
+import unicodedata
+
+from console import UserError, log
+
+PICTURE_OK, PICTURE_FAILED, PICTURE_UNCHECKED = "ok", "failed", "unchecked"
+
+
+# ---- schema ------------------------------------------------------------------------------------
+
+def add_column(conn, table, column):
+    """Add a column unless it is there: a 2016 script noted a step before it did it, so a file may
+    claim a column that it lacks."""
+    if column.split()[0] not in {row[1] for row in conn.execute(f"pragma table_info({table})")}:
+        conn.execute(f"alter table {table} add column {column}")
+
+
+def category_table(conn):
+    conn.execute("""create table if not exists category(id text primary key, parent text,
+                    leaf integer default 0, product_count integer default 0)""")
+
+
+def product_table(conn):
+    conn.execute("""create table if not exists product(id integer primary key, category_id text,
+                    image text, name text, description text)""")
+
+
+def add_category_path(conn):
+    add_column(conn, "category", "path text")
+
+
+def add_product_image_crawled(conn):
+    add_column(conn, "product", "image_crawled integer default 0")
+
+
+def experiment_schema(conn):
+    conn.execute("""create table if not exists experiment(
+                    id integer primary key autoincrement, name text, date text)""")
+    conn.execute("""create table if not exists predicted_category(experiment_id integer,
+                    product_id integer, category_id text, score real)""")
+
+
+def add_crawl_progress(conn):
+    """category.name is the shop's word for it; next_offset and crawled say where the crawl is.
+    In a 2016 file a leaf counts as crawled once product_count is set."""
+    add_column(conn, "category", "name text")
+    add_column(conn, "category", "next_offset integer default 0")
+    add_column(conn, "category", "crawled integer default 0")
+    conn.execute("update category set crawled = 1 where leaf = 1 and product_count > 0")
+
+
+def add_product_source(conn):
+    for column in ("source text", "external_id text", "group_key text"):
+        add_column(conn, "product", column)
+    conn.create_function("group_key", 2, group_key, deterministic=True)
+    conn.execute("""update product set source = 'shopstyle', external_id = cast(id as text)
+                    where source is null""")
+    conn.execute("""update product set group_key = group_key(name, description)
+                    where group_key is null""")
+    conn.execute("""create unique index if not exists product_by_external_id
+                    on product(source, external_id)""")
+    conn.execute("create index if not exists product_by_category on product(category_id)")
+
+
+def product_category_table(conn):
+    """position: place in the shop's own list (null where the shop does not list it, but shows it
+    there); found: 1 where the product stood on that category's pages."""
+    conn.execute("""create table if not exists product_category(
+                    product_id integer not null references product(id) on delete cascade,
+                    category_id text not null, position integer, found integer not null default 0,
+                    primary key (product_id, category_id)) without rowid""")
+    conn.execute("""create index if not exists product_category_by_category
+                    on product_category(category_id, found)""")
+    conn.execute("""insert or ignore into product_category(product_id, category_id, position)
+                    select id, category_id, 0 from product where category_id is not null""")
+
+
+def picture_table(conn):
+    """The 2016 scripts kept pictures as images/ab/<last part of the URL>: such a file is used
+    where it is, and the next crawl checks it instead of fetching it again."""
+    conn.execute("""create table if not exists picture(
+                    product_id integer primary key references product(id) on delete cascade,
+                    path text, sha256 text, status text not null, reason text)""")
+    conn.create_function("old_picture_path", 1, old_picture_path, deterministic=True)
+    conn.execute("""insert or ignore into picture(product_id, path, status)
+                    select id, old_picture_path(image), ? from product
+                    where source = 'shopstyle' and old_picture_path(image) is not null""",
+                 (PICTURE_UNCHECKED,))
+
+
+def add_experiment_settings(conn):
+    add_column(conn, "experiment", "settings text")
+
+
+def add_prediction_columns(conn):
+    columns = ("label_id text", "label_score real", "parent_id text", "parent_score real",
+               "top text", "fold integer")
+    conn.execute("""create table if not exists validation_prediction(
+                    experiment_id integer not null references experiment(id) on delete cascade,
+                    product_id integer, category_id text, score real)""")
+    for table in ("predicted_category", "validation_prediction"):
+        for column in columns:
+            add_column(conn, table, column)
+        conn.execute(f"""create index if not exists {table}_by_experiment
+                         on {table}(experiment_id, score)""")
+
+
+# The first five names are those of the 2016 scripts.
+MIGRATIONS = (
+    ("category table", category_table),
+    ("product table", product_table),
+    ("add category.path", add_category_path),
+    ("add product.image_crawled", add_product_image_crawled),
+    ("add experiment schema", experiment_schema),
+    ("add crawl progress", add_crawl_progress),
+    ("add product.source and group_key", add_product_source),
+    ("product_category table", product_category_table),
+    ("picture table", picture_table),
+    ("add experiment.settings", add_experiment_settings),
+    ("add prediction columns", add_prediction_columns),
+)
+
+
+def old_picture_path(url):
+    """Where a 2016 crawl put the picture of this URL, relative to the folder of pictures; None
+    where it has no usable last part."""
+    name = (url or "").split("/")[-1]
+    return f"{name[:2]}/{name}" if name.strip(".") and "\0" not in name else None
+
+
+def group_key(name, description, group=None):
+    """What parts products into groups that share a side of the split: a feed's item group, else
+    a hash of name and description without case, markup, punctuation and spacing."""
+    if group:
+        return group
+    text = unicodedata.normalize("NFKC", html.unescape(f"{name or ''}\n{description or ''}"))
+    words = re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
+    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+# ---- opening -----------------------------------------------------------------------------------
+
+def connect(path, mode):
+    """A connection with the settings all scripts share. mode is ro, rw or rwc."""
+    uri = "file:" + os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    try:
+        # isolation_level None: transactions begin and end where `transaction` says, nowhere else.
+        conn = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=30, isolation_level=None)
+        conn.row_factory = sqlite3.Row
+        conn.execute("pragma foreign_keys = on")
+        conn.execute("select count(*) from sqlite_master").fetchone()
+        return conn
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} can't be opened as a SQLite file ({error})") from None
+
+
+def open_database(path, create=False):
+    """Open crawl.db for reading and writing, all pending migrations done.
+
+    Raises UserError where the file is missing (unless create) or is something else.
+    """
+    if not create and not os.path.isfile(path):
+        raise UserError(f"{path} does not exist; run crawl.py first, or name another with --db-path")
+    conn = connect(path, "rwc" if create else "rw")
+    try:
+        conn.execute("pragma journal_mode = wal")
+        if pending_migrations(conn):
+            migrate(conn)
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} can't be used as a crawl.db ({error})") from None
+    return conn
+
+
+def open_readonly(path):
+    """Open crawl.db so that nothing can write it; an old file is migrated first, and said so."""
+    if not os.path.isfile(path):
+        raise UserError(f"{path} does not exist; run crawl.py first, or name another with --db-path")
+    conn = connect(path, "ro")
+    steps = pending_migrations(conn)
+    if steps:
+        conn.close()
+        log(f"{path} is of an older version: bringing it up to date ({len(steps)} steps)")
+        open_database(path).close()
+        conn = connect(path, "ro")
+    return conn
+
+
+def pending_migrations(conn):
+    """Names of the steps that this file has not recorded, in order."""
+    known = conn.execute("select 1 from sqlite_master where name = 'schema_version'").fetchone()
+    done = {row[0] for row in conn.execute("select name from schema_version")} if known else set()
+    return [name for name, _ in MIGRATIONS if name not in done]
+
+
+def migrate(conn):
+    """Bring the schema up to date: all steps and the rows that record them in one transaction.
+
+    Every step does nothing where its work is done, so all of them run, which also mends a file
+    whose 2016 script was killed between recording a step and doing it.
+    """
+    with transaction(conn):
+        conn.execute("""create table if not exists schema_version(
+                        id integer primary key autoincrement, date text, name text)""")
+        pending = pending_migrations(conn)
+        for name, step in MIGRATIONS:
+            step(conn)
+            if name in pending:
+                conn.execute("insert into schema_version(date, name) values (datetime(), ?)",
+                             (name,))
+
+
+@contextlib.contextmanager
+def transaction(conn):
+    """All of the block or nothing; takes the write lock at once, so it can't fail half-way."""
+    try:
+        conn.execute("begin immediate")
+    except sqlite3.OperationalError as error:
+        raise UserError(f"crawl.db can't be written now ({error}); is another script at work on it, "
+                        "or its folder read-only?") from None
+    try:
+        yield
+        conn.execute("commit")
+    except BaseException:
+        if conn.in_transaction:   # a full disk has rolled back already
+            conn.execute("rollback")
+        raise
+
+
+# ---- categories and products: what crawl.py writes ------------------------------------------------
+
+def store_categories(conn, categories):
+    """Insert or update rows (id, parent, leaf, path, name); progress and counts stay."""
+    conn.executemany("""insert into category(id, parent, leaf, path, name) values (?, ?, ?, ?, ?)
+                        on conflict(id) do update set parent = excluded.parent,
+                        leaf = excluded.leaf, path = excluded.path, name = excluded.name""",
+                     categories)
+
+
+def categories(conn):
+    """All categories, in path order."""
+    return conn.execute("select * from category order by path, id").fetchall()
+
+
+def leaves_to_crawl(conn):
+    """Leaves that have pages left, in path order: (id, next_offset)."""
+    return conn.execute("""select id, next_offset from category where leaf = 1 and crawled = 0
+                           order by path, id""").fetchall()
+
+
+def set_progress(conn, leaf, next_offset, crawled):
+    conn.execute("update category set next_offset = ?, crawled = ? where id = ?",
+                 (next_offset, int(crawled), leaf))
+
+
+def filed_from_own_pages(conn, leaf):
+    """How many products that stood on this leaf's own pages are filed there. Products that came
+    in from other leaves' pages do not count, or the crawl's order would decide where it stops."""
+    return conn.execute("""select count(*) from product_category
+                           join product on product.id = product_id
+                           where product_category.category_id = ? and found = 1
+                           and product.category_id = product_category.category_id""",
+                        (leaf,)).fetchone()[0]
+
+
+def store_product(conn, source, product):
+    """Insert or update one product, a dict with external_id, name, description, image, listed (its
+    category ids in the shop's order), found (the leaf whose page it stood on, or None) and
+    group (or None). Returns (id, 'new' | 'changed' | 'unchanged').
+
+    The shop's number becomes the id where it is free and SQLite can hold it. group_key is written
+    once: a product never changes sides of the split because a word of its text changed.
+    """
+    fields = (product["name"], product["description"], product["image"])
+    old = conn.execute("""select id, name, description, image, category_id from product
+                          where source = ? and external_id = ?""",
+                       (source, product["external_id"])).fetchone()
+    if old is None:
+        number, outcome = free_product_id(conn, product["external_id"]), "new"
+        conn.execute("""insert into product(id, source, external_id, group_key, name, description,
+                        image) values (?, ?, ?, ?, ?, ?, ?)""",
+                     (number, source, product["external_id"],
+                      group_key(fields[0], fields[1], product["group"]), *fields))
+    else:
+        number, outcome = old["id"], "unchanged"
+        if tuple(old)[1:4] != fields:
+            outcome = "changed"
+            conn.execute("update product set name = ?, description = ?, image = ? where id = ?",
+                         (*fields, number))
+        if old["image"] != fields[2]:
+            conn.execute("delete from picture where product_id = ?", (number,))
+            conn.execute("update product set image_crawled = 0 where id = ?", (number,))
+    store_listing(conn, number, product["listed"], product["found"])
+    refile(conn, "id = ?", number)
+    filed = conn.execute("select category_id from product where id = ?", (number,)).fetchone()[0]
+    if outcome == "unchanged" and old["category_id"] != filed:
+        outcome = "changed"
+    return number, outcome
+
+
+def free_product_id(conn, external_id):
+    if external_id.isdecimal() and external_id.isascii() and str(int(external_id)) == external_id:
+        number = int(external_id)
+        if number < 2 ** 63 and not conn.execute("select 1 from product where id = ?",
+                                                 (number,)).fetchone():
+            return number
+    return conn.execute("select coalesce(max(id), 0) + 1 from product").fetchone()[0]
+
+
+def store_listing(conn, number, listed, found):
+    """Replace the shop's list of a product's categories; where it was found is only added to."""
+    conn.execute("delete from product_category where product_id = ? and found = 0", (number,))
+    conn.execute("update product_category set position = null where product_id = ?", (number,))
+    conn.executemany("""insert into product_category(product_id, category_id, position)
+                        values (?, ?, ?)
+                        on conflict(product_id, category_id) do update set position = excluded.position
+                        where position is null""",
+                     [(number, category, place) for place, category in enumerate(listed)])
+    if found is not None:
+        conn.execute("""insert into product_category(product_id, category_id, found)
+                        values (?, ?, 1)
+                        on conflict(product_id, category_id) do update set found = 1""",
+                     (number, found))
+
+
+def refile(conn, where, value):
+    """File the products that `where` picks under the first category of the shop's own list that
+    is a leaf of the tree, else the first in path order of the leaves they were found in, else the
+    first inner category listed, else none."""
+    conn.execute(f"""update product set category_id = (
+                         select category.id from product_category
+                         join category on category.id = product_category.category_id
+                         where product_id = product.id
+                         order by leaf desc, position is null, position, path, category.id limit 1)
+                     where {where}""", (value,))
+
+
+def count_products(conn, only=None):
+    """Set product_count, of all categories or of the ids given, to the products filed there."""
+    where = "" if only is None else f" where id in ({','.join('?' * len(only))})"
+    conn.execute("update category set product_count = (select count(*) from product "
+                 f"where category_id = category.id){where}", tuple(only or ()))
+
+
+def catalogue_counts(conn, source):
+    """(products, leaves with products, products at an inner category, products with none)."""
+    return tuple(conn.execute(
+        """select count(*), count(distinct case when leaf = 1 then category_id end),
+           coalesce(sum(leaf = 0), 0), coalesce(sum(category_id is null), 0)
+           from product left join category on category.id = category_id where source = ?""",
+        (source,)).fetchone())
+
+
+# ---- pictures --------------------------------------------------------------------------------------
+
+# One that failed is tried again only where it is a file beside a feed, which costs nothing.
+TO_FETCH = """from product left join picture on product_id = product.id
+              where product.source = ? and product.id > ? and image <> ''
+              and (status is null or status = 'unchecked'
+                   or (status = 'failed' and image not like 'http%'))"""
+
+
+def pictures_to_fetch(conn, source, after, count):
+    """The next rows (id, image, path) past id `after` that have no checked picture."""
+    return conn.execute(f"select product.id, image, path {TO_FETCH} order by product.id limit ?",
+                        (source, after, count)).fetchall()
+
+
+def count_pictures_to_fetch(conn, source, after=-2 ** 63):
+    return conn.execute(f"select count(*) {TO_FETCH}", (source, after)).fetchone()[0]
+
+
+def store_pictures(conn, rows):
+    """Insert or replace rows (product_id, path, sha256, status, reason) in one transaction."""
+    with transaction(conn):
+        conn.executemany("insert or replace into picture values (?, ?, ?, ?, ?)", rows)
+        conn.executemany("update product set image_crawled = ? where id = ?",
+                         [(int(row[3] == PICTURE_OK), row[0]) for row in rows])
+
+
+def pictures(conn, leaves):
+    """(product_id, path, sha256) of products in these leaves that may have a picture, by id."""
+    want_leaves(conn, leaves)
+    return conn.execute("""select product_id, picture.path, sha256 from picture
+                           join product on product.id = product_id
+                           join wanted_leaf on wanted_leaf.id = category_id
+                           where status <> ? order by product_id""", (PICTURE_FAILED,)).fetchall()
+
+
+# ---- what the classifiers read ---------------------------------------------------------------------
+
+def choose_leaves(conn, wanted, min_products):
+    """The leaves to classify, as rows in path order: those named in `wanted` (ids, or a leaf's own
+    slug where only one has it), or without names all with at least min_products products.
+
+    Raises UserError for a name that is unknown (with the nearest ones) or that several leaves have.
+    """
+    leaves = conn.execute("select * from category where leaf = 1 order by path, id").fetchall()
+    if not wanted:
+        chosen = [leaf for leaf in leaves if leaf["product_count"] >= min_products]
+        if not chosen:
+            largest = max((leaf["product_count"] for leaf in leaves), default=0)
+            raise UserError(f"no leaf has {min_products} products (the largest has {largest}); "
+                            "lower --min-products, name some with --categories, or crawl more")
+        return chosen
+    by_name = {}
+    for leaf in leaves:
+        by_name.setdefault(leaf["id"], []).append(leaf)
+        slug = leaf["id"].split(".")[-1]
+        if slug != leaf["id"]:
+            by_name.setdefault(slug, []).append(leaf)
+    chosen = {}
+    for name in wanted:
+        exact = [leaf for leaf in by_name.get(name, ()) if leaf["id"] == name]
+        found = exact or by_name.get(name, [])
+        if not found:
+            near = difflib.get_close_matches(name, by_name, n=3, cutoff=.4)
+            hint = f"; the nearest: {', '.join(near)}" if near else ""
+            raise UserError(f"there is no leaf category '{name}'{hint}")
+        if len(found) > 1:
+            raise UserError(f"several leaves are called '{name}': name one of "
+                            + ", ".join(leaf["id"] for leaf in found))
+        chosen[found[0]["id"]] = found[0]
+    return [leaf for leaf in leaves if leaf["id"] in chosen]
+
+
+def want_leaves(conn, leaves):
+    """Fill the temporary table wanted_leaf: an IN list would meet SQLite's limit of variables."""
+    conn.execute("create temp table if not exists wanted_leaf(id text primary key)")
+    conn.execute("delete from wanted_leaf")
+    conn.executemany("insert into wanted_leaf values (?)", [(leaf,) for leaf in leaves])
+
+
+def labelled_products(conn, leaves):
+    """(id, category_id, group_key) of all products filed in these leaves, by id."""
+    want_leaves(conn, leaves)
+    return conn.execute("""select product.id, category_id, group_key from product
+                           join wanted_leaf on wanted_leaf.id = category_id
+                           order by product.id""").fetchall()
+
+
+def texts(conn, leaves):
+    """Yield name and description of the same products in the same order, one string each, so
+    that the catalogue's text is never in memory as a whole."""
+    want_leaves(conn, leaves)
+    for row in conn.execute("""select coalesce(name, '') || ' ' || coalesce(description, '')
+                               from product join wanted_leaf on wanted_leaf.id = category_id
+                               order by product.id"""):
+        yield row[0]
+
+
+def parents(conn):
+    """{leaf id: id of its immediate parent}, the leaf itself where there is none. The root is
+    nobody's parent: it does not stand in a path."""
+    ids = {}
+    for row in categories(conn):
+        above = row["path"].split("/")[-2:-1] if row["path"] else [row["parent"]]
+        ids[row["id"]] = above[0] if above and above[0] else row["id"]
+    return ids
+
+
+# ---- experiments -------------------------------------------------------------------------------------
+
+def experiment_name(kind, wanted):
+    """The name that the 2016 scripts gave: `wanted` are the names asked for, [] for all."""
+    if len(wanted) > 10:
+        return f"{kind} classification of: {','.join(wanted[:5])}... ({len(wanted)} total)"
+    return f"{kind} classification of: {','.join(wanted)}"
+
+
+def save_experiment(conn, models_path, name, settings, predicted, validation, write_model):
+    """Write an experiment, its predictions and its model folder together or not at all.
+
+    predicted and validation are rows (product_id, category_id, score, label_id, label_score,
+    parent_id, parent_score, top, fold); write_model(folder) fills the model's folder. The folder is
+    moved in just before the commit, so a kill in between leaves at most a folder without a row,
+    and the next experiment, which gets the same number, takes its place. Returns the number.
+    """
+    os.makedirs(models_path, exist_ok=True)
+    beside = os.path.join(models_path, f".writing-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        with transaction(conn):
+            number = conn.execute("""insert into experiment(name, date, settings)
+                                     values (?, datetime(), ?)""",
+                                  (name, json.dumps(settings, ensure_ascii=False))).lastrowid
+            for table, rows in (("predicted_category", predicted),
+                                ("validation_prediction", validation)):
+                conn.executemany(f"""insert into {table}(experiment_id, product_id, category_id,
+                                     score, label_id, label_score, parent_id, parent_score, top,
+                                     fold) values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
+            os.mkdir(beside)
+            write_model(beside)
+            folder = os.path.join(models_path, f"experiment-{number}")
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(beside, folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return number
+
+
+def experiments(conn):
+    """Experiments that have predictions, oldest first."""
+    return conn.execute("""select * from experiment where exists (select 1 from predicted_category
+                           where experiment_id = experiment.id) order by id""").fetchall()
+
+
+def experiment(conn, number):
+    """One experiment's row. Raises UserError where there is none."""
+    row = conn.execute("select * from experiment where id = ?", (number,)).fetchone()
+    if row is None:
+        known = ", ".join(str(row["id"]) for row in experiments(conn)) or "none yet"
+        raise UserError(f"there is no experiment {number} (there are: {known})")
+    return row
+
+
+def predictions(conn, number):
+    """Rows (score, category_id, label) of an experiment; rows of 2016 hold no label of their own
+    and get the category their product is filed under."""
+    return conn.execute("""select score, category_id, coalesce(label_id, (select product.category_id
+                           from product where product.id = product_id)) as label
+                           from predicted_category where experiment_id = ?""",
+                        (number,)).fetchall()
+
+
+def surest_errors(conn, number, count):
+    """The wrong predictions with the highest scores: product, picture, label, prediction, score."""
+    return conn.execute("""
+        select product.id, product.name, product.description, product.image,
+               picture.path as picture, coalesce(label_id, product.category_id) as label,
+               predicted_category.category_id as predicted, score
+        from predicted_category join product on product.id = predicted_category.product_id
+        left join picture on picture.product_id = product.id and picture.status <> ?
+        where experiment_id = ?
+              and coalesce(label_id, product.category_id) is not predicted_category.category_id
+        order by score desc, product.id limit ?""", (PICTURE_FAILED, number, count)).fetchall()
