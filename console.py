@@ -49,10 +49,28 @@ def log(sentence):
     tqdm.write(sentence, file=sys.stderr)
 
 
+class Lines(tqdm):
+    """A progress bar for where nothing can be redrawn: a plain line now and then."""
+
+    def display(self, msg=None, pos=None):
+        figures = self.format_dict
+        rate = figures["rate"] or (self.n / figures["elapsed"] if figures["elapsed"] else 0)
+        left = f", {self.format_interval((self.total - self.n) / rate)} left" \
+            if self.total and rate and self.n < self.total else ""
+        of = f" of {self.total}" if self.total else ""
+        note = f", {self.postfix}" if self.postfix else ""
+        print(f"{self.desc}: {self.n}{of} {self.unit.strip()}, {rate:.1f}/s{left}{note}",
+              file=sys.stderr, flush=True)
+
+    def close(self):
+        if not self.disable:
+            self.disable = True
+            self.display()
+
+
 def progress(label, total, unit, iterable=None):
     """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds."""
     if sys.stderr.isatty():
         return tqdm(iterable, desc=label, total=total, unit=unit, leave=False, dynamic_ncols=True)
-    line = "{desc}: {n_fmt} of {total_fmt} ({rate_fmt}, {remaining} left){postfix}\n"
-    return tqdm(iterable, desc=label, total=total, unit=unit, mininterval=30, maxinterval=30,
-                delay=1e-3, bar_format=line)
+    return Lines(iterable, desc=label, total=total, unit=unit, mininterval=30, maxinterval=30,
+                 delay=1e-3)

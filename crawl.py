@@ -242,7 +242,7 @@ def load_feed(conn, path, source):
     counts, skipped = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0), []
     with db.transaction(conn):
         tree = feeds.CategoryTree(db.categories(conn))
-        for row in progress("feed", None, " products", feeds.read_feed(path, skipped)):
+        for row in progress("feed", None, "products", feeds.read_feed(path, skipped)):
             listed = [tree.id_of(row.category)] if row.category else []
             product = {"external_id": row.external_id, "name": row.name, "image": row.image,
                        "description": row.description, "listed": listed, "found": None,
@@ -384,7 +384,7 @@ def fetch_pictures(conn, source, images_path, feed=None):
     session, after, in_a_row = new_session(), -2 ** 63, 0
     pool = concurrent.futures.ThreadPoolExecutor(PICTURE_WORKERS)
     try:
-        with progress("pictures", todo, " pictures") as bar:
+        with progress("pictures", todo, "pictures") as bar:
             while rows := db.pictures_to_fetch(conn, source, after, 100):
                 after, done = rows[-1]["id"], []
                 jobs = [pool.submit(get_picture, row, images_path, session, feed) for row in rows]

@@ -483,14 +483,16 @@ def experiment_name(kind, wanted):
     return f"{kind} classification of: {','.join(wanted)}"
 
 
-def save_experiment(conn, models_path, name, settings, predicted, validation, write_model):
+def save_experiment(conn, db_path, name, settings, predicted, validation, write_model):
     """Write an experiment, its predictions and its model folder together or not at all.
 
     predicted and validation are rows (product_id, category_id, score, label_id, label_score,
-    parent_id, parent_score, top, fold); write_model(folder) fills the model's folder. The folder is
-    moved in just before the commit, so a kill in between leaves at most a folder without a row,
-    and the next experiment, which gets the same number, takes its place. Returns the number.
+    parent_id, parent_score, top, fold); write_model(folder) fills models/experiment-N beside
+    crawl.db. The folder is moved in just before the commit, so a kill in between leaves at most a
+    folder without a row, and the next experiment, which gets the same number, takes its place.
+    Returns the number.
     """
+    models_path = os.path.join(os.path.dirname(os.path.abspath(db_path)), "models")
     os.makedirs(models_path, exist_ok=True)
     beside = os.path.join(models_path, f".writing-{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)

@@ -35,6 +35,17 @@ def coverage_percent(score, right, percent):
     return 100 * accepted(score, right, percent) // len(score) if len(score) else 0
 
 
+def summary(score, right, parent_right):
+    """The six lines of figures that the 2016 analyze.py printed, to the letter."""
+    lines = [f"  Accuracy: {100 * accuracy(right):.2f}% (N={len(score)})"]
+    for name, hits in (("", right), ("Parent ", parent_right)):
+        if name:
+            lines.append(f"  Parent Accuracy: {100 * accuracy(hits):.2f}%")
+        lines += [f"  {name}{percent}% Accuracy Coverage: {coverage_percent(score, hits, percent)}%"
+                  for percent in (95, 98)]
+    return lines
+
+
 def log_softmax(logits):
     """Log-probabilities [n, classes] of logits [n, classes]."""
     shifted = logits - logits.max(axis=1, keepdims=True)

@@ -1,0 +1,94 @@
+"""Classify products by name and description; write an experiment with its test predictions.
+
+In: crawl.db. Out: rows of experiment, predicted_category and validation_prediction, and the folder
+models/experiment-N beside crawl.db. The network: a bag of the 20,000 most frequent terms of the
+training products -> 100 ReLU -> softmax.
+
+    python categorize_words.py --categories bootcut-jeans,skinny-jeans
+    python categorize_words.py --min-products 50 --folds 10
+"""
+import argparse
+import html
+import re
+import time
+import unicodedata
+
+import numpy as np
+
+import db
+import retrain
+from console import UserError, log, run
+
+VOCABULARY = 20_000
+BATCH = 128
+DROPOUT = .5
+
+
+def tokens(text):
+    """The words of a text: markup dropped, entities read once, case folded, and letters and digits
+    of any language kept together with the apostrophes between them (women's, café, 27)."""
+    plain = re.sub(r"<[^<>]*>", " ", html.unescape(text))
+    folded = unicodedata.normalize("NFKC", plain).casefold().replace("\u2019", "'")
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", folded)
+
+
+def count_terms(texts):
+    """Read texts once. Returns (CSR float32 [n, terms]: how often a text has a term; the terms, in
+    the order of the alphabet)."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    vectorizer = CountVectorizer(analyzer=tokens, dtype=np.float32)
+    try:
+        counts = vectorizer.fit_transform(texts)
+    except ValueError:
+        raise UserError("these products have no words in name or description") from None
+    return counts, vectorizer.get_feature_names_out()
+
+
+def text_inputs(counts, rows):
+    """The bag of words of all products over the 20,000 terms most frequent in the products `rows`
+    (of equals the first in the alphabet): 1 where a text has the term, however often."""
+    frequency = np.asarray(counts[rows].sum(axis=0)).ravel()
+    order = np.argsort(-frequency, kind="stable")[:VOCABULARY]
+    columns = np.sort(order[frequency[order] > 0])
+    bag = counts[:, columns]
+    bag.data[:] = 1
+    return retrain.Inputs(bag=bag, columns=columns)
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    retrain.add_experiment_arguments(parser)
+    parser.add_argument("--epochs", type=int, default=30, metavar="N",
+                        help="times to go through the training products at the most; it ends "
+                        "earlier when validation gains nothing (default: 30)")
+    args = parser.parse_args(argv)
+    if args.epochs < 1:
+        parser.error("--epochs must be 1 or more")
+    return args
+
+
+def main(argv=None):
+    args, started = parse(argv), time.monotonic()
+    conn = db.open_database(args.db_path)
+    wanted = retrain.wanted_names(args.categories)
+    leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
+    products = retrain.make_products(db.labelled_products(conn, leaves), leaves, db.parents(conn))
+    parts = retrain.checked_splits(products, args.folds)
+    log(f"{len(products.ids)} products in {len(leaves)} categories: counting their words")
+    counts, terms = count_terms(db.texts(conn, leaves))
+
+    options = retrain.Options(batch_size=BATCH, max_epochs=args.epochs, dropout=DROPOUT,
+                              seed=args.seed)
+    outcome = retrain.experiment(products, parts, lambda rows: text_inputs(counts, rows), options)
+    extra = {"kind": "Text", "vocabulary": terms[outcome.inputs.columns].tolist()}
+    name = db.experiment_name("Text", wanted)
+    number = db.save_experiment(
+        conn, args.db_path, name, {**outcome.settings, **retrain.run_settings(args, started)},
+        outcome.predicted, outcome.validation,
+        lambda folder: retrain.save_model(folder, outcome, products, extra))
+    print(f"#{number}: {name}", *outcome.summary, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
