@@ -68,7 +68,7 @@ def file_sha256(path):
     return digest.hexdigest()
 
 
-# ---- the network -------------------------------------------------------------------------------
+# ---- the network ------------------------------------------------------------------------------
 
 def build_network(weights="imagenet", layer="avg_pool", seed=0):
     """Inception v3 up to a layer, averaged over the picture.
@@ -99,6 +99,17 @@ def build_network(weights="imagenet", layer="avg_pool", seed=0):
     return cut, fingerprint
 
 
+def random_before(folder):
+    """Whether a cache in this folder was made with random weights."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name.endswith(".json"):
+                with open(os.path.join(folder, name), encoding="utf-8") as file:
+                    if '"weights": "random-' in file.read():
+                        return True
+    return False
+
+
 def imagenet_file(keras):
     """Path of the ImageNet weights, which Keras downloads once and checks."""
     try:
@@ -124,11 +135,11 @@ def load_weights(whole, cut, path):
             return
         except Exception as error:   # h5py and Keras raise whatever comes up
             problems.append(str(error).strip().split("\n")[0][:120])
-    raise UserError(f"{path} holds no weights of InceptionV3 without its top, nor of its part up to "
-                    f"--layer ({problems[-1]})")
+    raise UserError(f"{path} holds no weights of InceptionV3 without its top, nor of its part "
+                    f"up to --layer ({problems[-1]})")
 
 
-# ---- pictures ----------------------------------------------------------------------------------
+# ---- pictures ---------------------------------------------------------------------------------
 
 def read_picture(path):
     """A picture file as the network wants it: float32 [299, 299, 3] in [-1, 1].
@@ -153,7 +164,7 @@ def read_picture(path):
     return np.asarray(small, np.float32) / np.float32(127.5) - np.float32(1)
 
 
-# ---- the cache ---------------------------------------------------------------------------------
+# ---- the cache --------------------------------------------------------------------------------
 
 class Cache:
     """Bottlenecks of one network on disk, keyed by the SHA-256 of a picture's bytes.

@@ -10,12 +10,12 @@ training products -> 100 ReLU -> softmax.
 import argparse
 import html
 import re
-import time
 import unicodedata
 
 import numpy as np
 
 import db
+import experiments
 import retrain
 from console import UserError, log, run
 
@@ -57,10 +57,10 @@ def text_inputs(counts, rows):
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    retrain.add_experiment_arguments(parser)
-    parser.add_argument("--epochs", type=int, default=30, metavar="N",
+    experiments.add_experiment_arguments(parser)
+    parser.add_argument("--epochs", type=int, default=100, metavar="N",
                         help="times to go through the training products at the most; it ends "
-                        "earlier when validation gains nothing (default: 30)")
+                        "earlier when validation gains nothing (default: 100)")
     args = parser.parse_args(argv)
     if args.epochs < 1:
         parser.error("--epochs must be 1 or more")
@@ -68,25 +68,18 @@ def parse(argv):
 
 
 def main(argv=None):
-    args, started = parse(argv), time.monotonic()
+    args = parse(argv)
     conn = db.open_database(args.db_path)
-    wanted = retrain.wanted_names(args.categories)
-    leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
-    products = retrain.make_products(db.labelled_products(conn, leaves), leaves, db.parents(conn))
-    parts = retrain.checked_splits(products, args.folds)
-    log(f"{len(products.ids)} products in {len(leaves)} categories: counting their words")
-    counts, terms = count_terms(db.texts(conn, leaves))
-
+    wanted, products = experiments.choose_products(conn, args)
+    parts = experiments.checked_splits(products, args.folds)
+    log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
+    counts, terms = count_terms(db.texts(conn, products.leaves))
     options = retrain.Options(batch_size=BATCH, max_epochs=args.epochs, dropout=DROPOUT,
                               seed=args.seed)
-    outcome = retrain.experiment(products, parts, lambda rows: text_inputs(counts, rows), options)
-    extra = {"kind": "Text", "vocabulary": terms[outcome.inputs.columns].tolist()}
-    name = db.experiment_name("Text", wanted)
-    number = db.save_experiment(
-        conn, args.db_path, name, {**outcome.settings, **retrain.run_settings(args, started)},
-        outcome.predicted, outcome.validation,
-        lambda folder: retrain.save_model(folder, outcome, products, extra))
-    print(f"#{number}: {name}", *outcome.summary, sep="\n")
+    outcome = experiments.experiment(products, parts, lambda rows: text_inputs(counts, rows),
+                                     options)
+    experiments.record(conn, args, "Text", wanted, products, outcome,
+                       {"vocabulary": terms[outcome.inputs.columns].tolist()})
     return 0
 
 

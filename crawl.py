@@ -15,7 +15,6 @@ import io
 import os
 import random
 import time
-import urllib.parse
 import warnings
 
 import requests
@@ -23,15 +22,9 @@ from PIL import Image
 
 import db
 import feeds
-from console import UserError, VERSION, log, progress, run
+import shopstyle
+from console import UserError, log, progress, run
 
-API_URL = "https://api.shopstyle.com/api/v2/"
-PAGE = 50                     # products a request, as the API's clients have always asked
-PAGING_CAP = 5000             # the API shows no more products of one query
-API_INTERVAL = 60 / 750       # seconds between requests: the documented 750 a minute
-TRIES = 3
-TIMEOUT = (10, 30)            # seconds to connect and between two pieces of an answer
-PICTURE_SIZES = ("XLarge", "Best", "Original", "Large", "IPhone", "Medium")
 PICTURE_WORKERS = 8
 MOST_BYTES = 20_000_000       # of a picture
 MOST_PIXELS = 50_000_000
@@ -39,171 +32,30 @@ SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP"
             "TIFF": ".tif"}
 
 
-class Unfinished(Exception):
-    """Something that may succeed another time; its text says what happened, without a URL."""
-
-
-# ---- the API -----------------------------------------------------------------------------------
-
-class Shop:
-    """A ShopStyle API v2 host. The key goes into requests only: no error text holds it."""
-
-    def __init__(self, url, key):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"--api-url must be an http(s) URL, such as {API_URL}")
-        self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc.split("@")[-1]
-        self.session = new_session()
-        self.next_request = 0.0
-
-    def get(self, path, **params):
-        """The JSON object the API answers. Raises Unfinished when it fails TRIES times, UserError
-        when it refuses the key."""
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(random.uniform(0, 2 ** attempt))
-            time.sleep(max(0.0, self.next_request - time.monotonic()))
-            self.next_request = time.monotonic() + API_INTERVAL
-            try:
-                # A redirect would carry the key to wherever it points, so none is followed.
-                answer = self.session.get(self.url + path, timeout=TIMEOUT, allow_redirects=False,
-                                          params={"pid": self.key, "format": "json", **params})
-                body = answer.json()
-            except requests.JSONDecodeError:
-                problem = f"{answer.status_code} without JSON"
-                body = None
-            except requests.RequestException as error:
-                problem = plain_reason(error)
-                continue
-            status = answer.status_code
-            if isinstance(body, dict) and "errorCode" in body:
-                status = body["errorCode"] if isinstance(body["errorCode"], int) else 400
-            if status in (401, 403):
-                raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
-            if status == 200 and isinstance(body, dict):
-                return body
-            problem = problem if body is None else f"error {status}"
-            if 400 <= status < 500 and status != 429:
-                break
-        raise Unfinished(f"{self.host} answers /{path} with: {problem}")
-
-
-def new_session():
-    session = requests.Session()
-    session.headers["User-Agent"] = f"ProductClassifier-crawl/{VERSION}"
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=PICTURE_WORKERS))
-    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=PICTURE_WORKERS))
-    return session
-
-
-def plain_reason(error):
-    """A network error in words. Never its own text, which quotes the URL and so the key."""
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "no secure connection"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return type(error).__name__
-
-
-def fetch_tree(shop, root):
-    """The category tree below `root` as rows (id, parent, leaf, path, name), the root's own first.
-
-    One request for all of it; where the host answers only one level or none, a request a level.
-    """
-    try:
-        answer = shop.get("categories", cat=root)
-    except Unfinished:
-        answer = shop.get("categories", cat=root, depth=1)
-    metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
-    top = metadata.get("root") if isinstance(metadata.get("root"), dict) else {}
-    nodes = child_nodes(answer, root)
-    if nodes and all(parent == root for _, parent, _ in nodes):
-        waiting, asked = list(nodes), {root}
-        while waiting:
-            node = waiting.pop()
-            if node[0] not in asked:
-                asked.add(node[0])
-                below = child_nodes(shop.get("categories", cat=node[0], depth=1), node[0])
-                waiting += below
-                nodes += below
-    children = {}
-    for node in nodes:
-        children.setdefault(node[1], []).append(node)
-    rows, level = [], [(root, top.get("parentId"), top.get("name") or root, ())]
-    seen = {root}
-    while level:   # a category under two parents stays with the first; a cycle is never entered
-        below = []
-        for own, parent, name, path in level:
-            fresh = [node for node in children.get(own, ()) if node[0] not in seen]
-            fresh = list({node[0]: node for node in reversed(fresh)}.values())[::-1]
-            seen.update(node[0] for node in fresh)
-            below += [(node[0], own, node[2], path + (node[0],)) for node in fresh]
-            rows.append((own, parent, int(own not in children and own != root),
-                         "/".join(path), name))
-        level = below
-    return rows
-
-
-def child_nodes(answer, root):
-    """[(id, parent, name)] of a /categories answer, whatever is malformed left out."""
-    nodes = answer.get("categories")
-    return [(node["id"], node.get("parentId") or root, feeds.clean(str(node.get("name") or "")))
-            for node in (nodes if isinstance(nodes, list) else ())
-            if isinstance(node, dict) and isinstance(node.get("id"), str)
-            and node["id"] and not set(node["id"]) & set("/,\0")]
-
-
-def read_product(item, leaf, key):
-    """A product of a /products answer as db.store_product takes it; None where it has no id."""
-    number = item.get("id") if isinstance(item, dict) else None
-    if isinstance(number, bool) or not isinstance(number, (int, str)) or not str(number).strip():
-        return None
-    image = item.get("image")
-    sizes = image.get("sizes") if isinstance(image, dict) else None
-    urls = [sizes[size].get("url") for size in PICTURE_SIZES
-            if isinstance(sizes, dict) and isinstance(sizes.get(size), dict)]
-    urls = [without_key(url, key) for url in urls if isinstance(url, str) and url]
-    listed = item.get("categories")
-    return {"external_id": feeds.clean(str(number)),
-            "name": feeds.clean(str(item.get("name") or "")),
-            "description": feeds.clean(str(item.get("description") or "")),
-            "image": urls[0] if urls else "",
-            "listed": [category["id"] for category in (listed if isinstance(listed, list) else ())
-                       if isinstance(category, dict) and isinstance(category.get("id"), str)],
-            "found": leaf, "group": None}
-
-
-def without_key(url, key):
-    """The URL less its `pid` parameter, and less the key wherever else it may stand."""
-    parts = urllib.parse.urlsplit(feeds.clean(url))
-    kept = [pair for pair in parts.query.split("&") if not pair.lower().startswith("pid=")]
-    return urllib.parse.urlunsplit(parts._replace(query="&".join(kept))).replace(key, "")
-
+# ---- the API ----------------------------------------------------------------------------------
 
 def crawl_leaf(conn, shop, leaf, offset, most, counts):
     """Fetch a leaf's pages from `offset` on, one transaction a page, until `most` products of
     them are filed there or the shop has no more."""
     done = False
     while not done:
-        answer = shop.get("products", cat=leaf, offset=offset, limit=PAGE)
+        answer = shop.get("products", cat=leaf, offset=offset, limit=shopstyle.PAGE)
         items = answer.get("products")
         if not isinstance(items, list):
-            raise Unfinished(f"{shop.host} gives no list of products for {leaf}")
+            raise shopstyle.Unfinished(f"{shop.host} gives no list of products for {leaf}")
         metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
         total = metadata.get("total")
         offset += len(items)
         with db.transaction(conn):
             touched = {leaf}
             for item in items:
-                product = read_product(item, leaf, shop.key)
+                product = shopstyle.read_product(item, leaf, shop.key)
                 if product is None:
                     counts["skipped"] += 1
                     continue
                 touched.update(product["listed"])
                 counts[db.store_product(conn, "shopstyle", product)[1]] += 1
-            done = (not items or offset >= PAGING_CAP
+            done = (not items or offset >= shopstyle.PAGING_CAP
                     or (isinstance(total, int) and offset >= total)
                     or db.filed_from_own_pages(conn, leaf) >= most)
             db.set_progress(conn, leaf, offset, done)
@@ -213,8 +65,8 @@ def crawl_leaf(conn, shop, leaf, offset, most, counts):
 def crawl_api(conn, shop, root, most):
     """Crawl tree and products; returns (counts by outcome, leaves that could not be finished)."""
     try:
-        tree = fetch_tree(shop, root)
-    except Unfinished as problem:
+        tree = shopstyle.fetch_tree(shop, root)
+    except shopstyle.Unfinished as problem:
         raise UserError(f"{problem}; check --api-url and the network, or load a file with "
                         "--feed") from None
     if len(tree) == 1:
@@ -226,7 +78,7 @@ def crawl_api(conn, shop, root, most):
     for leaf in progress("categories", len(leaves), "leaf", leaves):
         try:
             crawl_leaf(conn, shop, leaf["id"], leaf["next_offset"], most, counts)
-        except Unfinished as problem:
+        except shopstyle.Unfinished as problem:
             log(f"{leaf['id']} is not finished: {problem}")
             failed.append(leaf["id"])
             if len(failed) == 5 and not counts["new"] + counts["changed"] + counts["unchanged"]:
@@ -235,7 +87,7 @@ def crawl_api(conn, shop, root, most):
     return counts, failed
 
 
-# ---- feeds -------------------------------------------------------------------------------------
+# ---- feeds ------------------------------------------------------------------------------------
 
 def load_feed(conn, path, source):
     """Store all products of a feed, in one transaction: whole or not at all. Returns counts."""
@@ -261,7 +113,7 @@ def load_feed(conn, path, source):
     return counts
 
 
-# ---- pictures ------------------------------------------------------------------------------------
+# ---- pictures ---------------------------------------------------------------------------------
 
 def check_picture(data):
     """The file suffix of picture bytes that decode in full. Raises ValueError with the reason."""
@@ -323,11 +175,11 @@ def adopt_picture(path, images_path):
 def download(session, url):
     """Bytes of a URL. Raises ValueError where it will never be a picture, Unfinished where
     another run may have more luck."""
-    for attempt in range(TRIES):
+    for attempt in range(shopstyle.TRIES):
         if attempt:
             time.sleep(random.uniform(0, 2 ** attempt))
         try:
-            with session.get(url, timeout=TIMEOUT, stream=True,
+            with session.get(url, timeout=shopstyle.TIMEOUT, stream=True,
                              headers={"Accept-Encoding": "identity"}) as answer:
                 if answer.status_code == 200:
                     return read_capped(answer)
@@ -336,10 +188,10 @@ def download(session, url):
                     raise ValueError(problem)
         except (requests.Timeout, requests.ConnectionError,
                 requests.exceptions.ChunkedEncodingError) as error:
-            problem = plain_reason(error)
+            problem = shopstyle.plain_reason(error)
         except (requests.RequestException, UnicodeError):
             raise ValueError("not a URL that can be fetched") from None
-    raise Unfinished(problem)
+    raise shopstyle.Unfinished(problem)
 
 
 def read_capped(answer):
@@ -381,7 +233,7 @@ def fetch_pictures(conn, source, images_path, feed=None):
     """Get the pictures that are not there yet. Returns counts of ok, failed and unfinished."""
     counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
     todo = db.count_pictures_to_fetch(conn, source)
-    session, after, in_a_row = new_session(), -2 ** 63, 0
+    session, after, in_a_row = shopstyle.new_session(PICTURE_WORKERS), -2 ** 63, 0
     pool = concurrent.futures.ThreadPoolExecutor(PICTURE_WORKERS)
     try:
         with progress("pictures", todo, "pictures") as bar:
@@ -391,7 +243,7 @@ def fetch_pictures(conn, source, images_path, feed=None):
                 for row, job in zip(rows, jobs):
                     try:
                         outcome = job.result()
-                    except Unfinished as problem:
+                    except shopstyle.Unfinished as problem:
                         counts["unfinished"] += 1
                         in_a_row += 1
                         log(f"picture of product {row['id']}: {problem}")
@@ -412,7 +264,7 @@ def fetch_pictures(conn, source, images_path, feed=None):
     return counts
 
 
-# ---- the command ------------------------------------------------------------------------------------
+# ---- the command ------------------------------------------------------------------------------
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog=(
@@ -428,9 +280,9 @@ def parse(argv):
                         help="name of the feed's shop; products of one name replace each other by "
                         "id, so give a second shop its own (default: feed)")
     parser.add_argument("--api-url", metavar="URL",
-                        default=os.environ.get("SHOPSTYLE_API_URL") or API_URL,
+                        default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
                         help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
-                        f"environment, else {API_URL})")
+                        f"environment, else {shopstyle.API_URL})")
     parser.add_argument("--root", default="women", metavar="ID",
                         help="category whose leaves are crawled (default: women)")
     parser.add_argument("--max-per-category", type=int, default=1000, metavar="N",
@@ -455,7 +307,7 @@ def main(argv=None):
         if not key:
             raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file with "
                             "--feed FILE")
-        source, shop = "shopstyle", Shop(args.api_url, key)
+        source, shop = "shopstyle", shopstyle.Shop(args.api_url, key)
         conn = db.open_database(args.db_path, create=True)
         counts, failed = crawl_api(conn, shop, args.root, args.max_per_category)
     products, leaves, inner, none = db.catalogue_counts(conn, source)
@@ -466,8 +318,8 @@ def main(argv=None):
     print(f"pictures: {pictures['ok']} fetched, {pictures['failed']} unusable, "
           f"{pictures['unfinished']} not fetched")
     if failed or pictures["unfinished"]:
-        log(f"not everything is done ({len(failed)} categories, {pictures['unfinished']} pictures): "
-            "run the same command again")
+        log(f"{len(failed)} categories and {pictures['unfinished']} pictures are not done: run the "
+            "same command again")
         return 1
     return 0
 

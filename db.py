@@ -16,13 +16,14 @@ import re
 import shutil
 import sqlite3
 import unicodedata
+import urllib.parse
 
 from console import UserError, log
 
 PICTURE_OK, PICTURE_FAILED, PICTURE_UNCHECKED = "ok", "failed", "unchecked"
 
 
-# ---- schema ------------------------------------------------------------------------------------
+# ---- schema -----------------------------------------------------------------------------------
 
 def add_column(conn, table, column):
     """Add a column unless it is there: a 2016 script noted a step before it did it, so a file may
@@ -154,11 +155,11 @@ def group_key(name, description, group=None):
     return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-# ---- opening -----------------------------------------------------------------------------------
+# ---- opening ----------------------------------------------------------------------------------
 
 def connect(path, mode):
     """A connection with the settings all scripts share. mode is ro, rw or rwc."""
-    uri = "file:" + os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    uri = "file:" + urllib.parse.quote(os.path.abspath(path))
     try:
         # isolation_level None: transactions begin and end where `transaction` says, nowhere else.
         conn = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=30, isolation_level=None)
@@ -170,13 +171,18 @@ def connect(path, mode):
         raise UserError(f"{path} can't be opened as a SQLite file ({error})") from None
 
 
+def check_exists(path):
+    if not os.path.isfile(path):
+        raise UserError(f"there is no {path}: run crawl.py first, or name a file with --db-path")
+
+
 def open_database(path, create=False):
     """Open crawl.db for reading and writing, all pending migrations done.
 
     Raises UserError where the file is missing (unless create) or is something else.
     """
-    if not create and not os.path.isfile(path):
-        raise UserError(f"{path} does not exist; run crawl.py first, or name another with --db-path")
+    if not create:
+        check_exists(path)
     conn = connect(path, "rwc" if create else "rw")
     try:
         conn.execute("pragma journal_mode = wal")
@@ -189,8 +195,7 @@ def open_database(path, create=False):
 
 def open_readonly(path):
     """Open crawl.db so that nothing can write it; an old file is migrated first, and said so."""
-    if not os.path.isfile(path):
-        raise UserError(f"{path} does not exist; run crawl.py first, or name another with --db-path")
+    check_exists(path)
     conn = connect(path, "ro")
     steps = pending_migrations(conn)
     if steps:
@@ -231,8 +236,8 @@ def transaction(conn):
     try:
         conn.execute("begin immediate")
     except sqlite3.OperationalError as error:
-        raise UserError(f"crawl.db can't be written now ({error}); is another script at work on it, "
-                        "or its folder read-only?") from None
+        raise UserError(f"crawl.db can't be written now ({error}); is another script at work on "
+                        "it, or its folder read-only?") from None
     try:
         yield
         conn.execute("commit")
@@ -242,7 +247,7 @@ def transaction(conn):
         raise
 
 
-# ---- categories and products: what crawl.py writes ------------------------------------------------
+# ---- categories and products: what crawl.py writes --------------------------------------------
 
 def store_categories(conn, categories):
     """Insert or update rows (id, parent, leaf, path, name); progress and counts stay."""
@@ -327,9 +332,8 @@ def store_listing(conn, number, listed, found):
     conn.execute("delete from product_category where product_id = ? and found = 0", (number,))
     conn.execute("update product_category set position = null where product_id = ?", (number,))
     conn.executemany("""insert into product_category(product_id, category_id, position)
-                        values (?, ?, ?)
-                        on conflict(product_id, category_id) do update set position = excluded.position
-                        where position is null""",
+                        values (?, ?, ?) on conflict(product_id, category_id)
+                        do update set position = excluded.position where position is null""",
                      [(number, category, place) for place, category in enumerate(listed)])
     if found is not None:
         conn.execute("""insert into product_category(product_id, category_id, found)
@@ -366,7 +370,7 @@ def catalogue_counts(conn, source):
         (source,)).fetchone())
 
 
-# ---- pictures --------------------------------------------------------------------------------------
+# ---- pictures ---------------------------------------------------------------------------------
 
 # One that failed is tried again only where it is a file beside a feed, which costs nothing.
 TO_FETCH = """from product left join picture on product_id = product.id
@@ -402,7 +406,7 @@ def pictures(conn, leaves):
                            where status <> ? order by product_id""", (PICTURE_FAILED,)).fetchall()
 
 
-# ---- what the classifiers read ---------------------------------------------------------------------
+# ---- what the classifiers read ----------------------------------------------------------------
 
 def choose_leaves(conn, wanted, min_products):
     """The leaves to classify, as rows in path order: those named in `wanted` (ids, or a leaf's own
@@ -474,7 +478,7 @@ def parents(conn):
     return ids
 
 
-# ---- experiments -------------------------------------------------------------------------------------
+# ---- experiments ------------------------------------------------------------------------------
 
 def experiment_name(kind, wanted):
     """The name that the 2016 scripts gave: `wanted` are the names asked for, [] for all."""

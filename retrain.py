@@ -1,7 +1,7 @@
 """The split, the training loop and saved models; by itself: a classifier for folders of pictures.
 
-In: a folder with a folder of pictures for each label. Out: retrain_out/output_graph.keras, a network
-from pictures (299x299 RGB in [-1, 1]) to the labels' probabilities, and output_labels.txt beside it.
+In: a folder with a folder of pictures for each label. Out: retrain_out/output_graph.keras, a
+network from pictures (299x299 RGB in [-1, 1]) to the labels' probabilities, and output_labels.txt.
 
     python retrain.py --image_dir flower_photos
     python retrain.py --image_dir flower_photos --weights FILE --how_many_training_steps 1000
@@ -10,23 +10,19 @@ import argparse
 import hashlib
 import json
 import os
-import platform
-import sys
-import time
-from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import bottlenecks
 import metrics
-from console import UserError, VERSION, log, progress, run
+from console import UserError, log, progress, run
 
 HIDDEN = 100       # ReLU units between the bag of words and the softmax
 CHUNK = 4096       # products whose logits are computed at a time
 
 
-# ---- the split ---------------------------------------------------------------------------------
+# ---- the split --------------------------------------------------------------------------------
 
 def split_position(key):
     """A group's place u in [0, 1), the same for all scripts, seeds and times."""
@@ -77,7 +73,7 @@ def check_splits(parts, labels, names):
                     "examples")
 
 
-# ---- the network and its training ----------------------------------------------------------------
+# ---- the network and its training -------------------------------------------------------------
 
 class Inputs(NamedTuple):
     """What a network sees of n products; a part it does not use is None."""
@@ -218,8 +214,8 @@ def train(inputs, labels, classes, rows, validation, options, label="training"):
     """Train a network on products `rows`, watching products `validation`.
 
     Stops when the validation loss has not fallen for options.patience evaluations, and keeps the
-    weights of the lowest. Without validation rows it takes exactly as many steps as it may. Bottlenecks
-    are standardised for training only: the weights returned take them as they are. Returns Trained.
+    weights of the lowest. Without validation rows it takes as many steps as it may. Bottlenecks are
+    standardised for training only: the weights returned take them as they are. Returns Trained.
     """
     tf = bottlenecks.load_tensorflow()
     rng = np.random.default_rng(options.seed)
@@ -287,154 +283,13 @@ def usable_weights(variables, statistics):
     return weights
 
 
-# ---- an experiment: train, predict, describe -------------------------------------------------------
+# ---- saved models -----------------------------------------------------------------------------
 
-class Products(NamedTuple):
-    """The products of an experiment, n of them, and the leaves they are filed in."""
-    ids: Any        # int64 [n]
-    labels: Any     # int32 [n], index into leaves
-    u: Any          # float [n], place in the split
-    leaves: list    # category ids
-    parents: list   # of the leaves, category ids
-
-
-class Outcome(NamedTuple):
-    """What an experiment found, ready to be stored."""
-    predicted: list     # rows of predicted_category, of products the model had never seen
-    validation: list    # rows of validation_prediction
-    model: Trained      # of the only split, or refitted on all products after folds
-    inputs: Inputs      # what that model was trained on
-    settings: dict
-    summary: list       # lines to print
-
-
-def wanted_names(text):
-    """The names in a --categories argument."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def make_products(rows, leaves, parents):
-    """Products from rows (id, category id, group key) and {leaf: parent}. Raises UserError
-    without any."""
-    if not rows:
-        raise UserError("no products are filed in these categories; crawl them first")
-    number = {leaf: index for index, leaf in enumerate(leaves)}
-    return Products(np.array([row[0] for row in rows], np.int64),
-                    np.array([number[row[1]] for row in rows], np.int32),
-                    np.array([split_position(row[2]) for row in rows]),
-                    list(leaves), [parents.get(leaf, leaf) for leaf in leaves])
-
-
-def take_products(products, chosen):
-    """The products that a bool array [n] picks."""
-    return products._replace(ids=products.ids[chosen], labels=products.labels[chosen],
-                             u=products.u[chosen])
-
-
-def checked_splits(products, folds):
-    """The splits of an experiment's products. Raises UserError where they can't be used."""
-    parts = splits(products.u, folds)
-    check_splits(parts, products.labels, products.leaves)
-    return parts
-
-
-def experiment(products, parts, inputs_for, options):
-    """Train and predict one split, or each of K folds and then train a model on all products.
-
-    inputs_for(training rows) gives the Inputs of all products, so that whatever is fitted (a
-    vocabulary) is fitted on training products only. Returns an Outcome.
-    """
-    folds = len(parts) if len(parts) > 1 else None
-    predicted, validated, models, pooled = [], [], [], []
-    for fold, (rows, validation, test) in enumerate(parts):
-        label = f"fold {fold + 1} of {folds}" if folds else "training"
-        inputs = inputs_for(rows)
-        model = train(inputs, products.labels, len(products.leaves), rows, validation, options,
-                      label)
-        models.append(model)
-        for some, table in ((test, predicted), (validation, validated)):
-            scores = logits(model.weights, inputs, some)
-            table += prediction_rows(products, some, scores, model.temperature, fold)
-            pooled.append((table is predicted, scores, products.labels[some], model.temperature))
-    settings = {"folds": folds, "products": len(products.ids), "categories": products.leaves,
-                "training": [len(part[0]) for part in parts],
-                "validation": [len(part[1]) for part in parts],
-                "test": [len(part[2]) for part in parts],
-                "steps": [model.steps for model in models],
-                "temperature": [model.temperature for model in models],
-                "calibration": {name: calibration([p[1:] for p in pooled if p[0] == is_test])
-                                for name, is_test in (("validation", False), ("test", True))}}
-    if folds:
-        model, inputs = refit(products, inputs_for, options, models, parts)
-    return Outcome(predicted, validated, model, inputs, settings, summary(predicted, products))
-
-
-def refit(products, inputs_for, options, models, parts):
-    """A model trained on all products for as many epochs as the folds' models, on the average."""
-    everything = np.arange(len(products.ids))
-    inputs = inputs_for(everything)
-    epochs = np.mean([model.steps / len(part[0]) for model, part in zip(models, parts)])
-    steps = max(1, round(epochs * len(everything)))
-    model = train(inputs, products.labels, len(products.leaves), everything, everything[:0],
-                  options._replace(max_steps=steps, max_epochs=0), "all products")
-    temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
-    return model._replace(temperature=temperature), inputs
-
-
-def prediction_rows(products, rows, scores, temperature, fold):
-    """Rows (product_id, category_id, score, label_id, label_score, parent_id, parent_score, top,
-    fold) of logits [len(rows), leaves]; `top` is JSON, the five best leaves with their scores."""
-    names = sorted(set(products.parents))
-    sums = np.zeros((len(products.leaves), len(names)), np.float32)
-    sums[np.arange(len(products.leaves)), [names.index(p) for p in products.parents]] = 1
-    out = []
-    for start in range(0, len(rows), CHUNK):
-        some = rows[start:start + CHUNK]
-        # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
-        part = scores[start:start + CHUNK].astype(np.float64) / temperature
-        probability = np.exp(metrics.log_softmax(part))
-        above = probability @ sums
-        best = np.argsort(-probability, axis=1, kind="stable")[:, :5]
-        parent = above.argmax(axis=1)
-        for i, row in enumerate(some):
-            leaf, label = best[i, 0], products.labels[row]
-            top = [[products.leaves[j], round(float(probability[i, j]), 6)] for j in best[i]]
-            out.append((int(products.ids[row]), products.leaves[leaf], float(probability[i, leaf]),
-                        products.leaves[label], float(probability[i, label]), names[parent[i]],
-                        min(1.0, float(above[i, parent[i]])), json.dumps(top, ensure_ascii=False),
-                        fold))
-    return out
-
-
-def calibration(pooled):
-    """NLL and ECE before and after the temperature of (logits, labels, temperature) pooled."""
-    labels = np.concatenate([labels for _, labels, _ in pooled])
-    figures = {}
-    for name in ("before", "after"):
-        scores = np.concatenate([scores / (1 if name == "before" else temperature)
-                                 for scores, _, temperature in pooled])
-        best = np.exp(metrics.log_softmax(scores).max(axis=1))
-        figures[f"nll {name}"] = metrics.nll(scores, labels)
-        figures[f"ece {name}"] = metrics.ece(best, scores.argmax(axis=1) == labels)
-    return figures
-
-
-def summary(predicted, products):
-    parents = dict(zip(products.leaves, products.parents))
-    return metrics.summary(np.array([row[2] for row in predicted]),
-                           np.array([row[1] == row[3] for row in predicted]),
-                           np.array([parents[row[1]] == parents[row[3]] for row in predicted]))
-
-
-# ---- saved models ----------------------------------------------------------------------------------
-
-def save_model(folder, outcome, products, extra):
+def save_model(folder, weights, described):
     """Write weights.npz and model.json, from which `logits` and a softmax give scores again."""
-    np.savez(os.path.join(folder, "weights.npz"), **outcome.model.weights)
-    described = {"format": 1, "categories": products.leaves, "parents": products.parents,
-                 "temperature": outcome.model.temperature, **extra, "settings": outcome.settings}
+    np.savez(os.path.join(folder, "weights.npz"), **weights)
     with open(os.path.join(folder, "model.json"), "w", encoding="utf-8") as file:
-        json.dump(described, file, ensure_ascii=False)
+        json.dump({"format": 1, **described}, file, ensure_ascii=False)
 
 
 def load_model(folder):
@@ -445,42 +300,7 @@ def load_model(folder):
         return {name: file[name] for name in file.files}, described
 
 
-def run_settings(args, started):
-    """What made an experiment: its arguments, seed, versions and wall time in seconds."""
-    versions = {name: metadata.version(name)
-                for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
-    return {"arguments": dict(sorted(vars(args).items())),
-            "seed": args.seed, "version": VERSION,
-            "versions": {"python": platform.python_version(), **versions},
-            "wall_time": round(time.monotonic() - started, 2)}
-
-
-# ---- arguments ---------------------------------------------------------------------------------------
-
-def add_experiment_arguments(parser):
-    """The flags that all three classifiers have."""
-    parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
-                        help="the SQLite file that crawl.py filled (default: crawl.db)")
-    parser.add_argument("--images-path", default="images", metavar="DIR",
-                        help="folder of the pictures (default: images)")
-    parser.add_argument("--categories", default="", metavar="A,B",
-                        help="leaf categories to tell apart, by id or by a leaf's own name where "
-                        "only one has it (default: all with --min-products)")
-    parser.add_argument("--min-products", type=int, default=1000, metavar="N",
-                        help="without --categories, take the leaves with at least so many products "
-                        "(default: 1000)")
-    parser.add_argument("--folds", type=folds_argument, metavar="K",
-                        help="predict every product once, by K models that never saw it, instead "
-                        "of a tenth of them by one; the model saved is then trained on all")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of everything random; the split does not depend on it (default: 0)")
-
-
-def folds_argument(text):
-    if not text.isdecimal() or not 3 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError("must be a whole number from 3 to 100")
-    return int(text)
-
+# ---- arguments --------------------------------------------------------------------------------
 
 def percentage(text):
     if not text.isdecimal() or not 0 <= int(text) <= 100:
@@ -523,11 +343,11 @@ def addargs(parser):
             ("random_brightness", percentage, 0, "distortions are not available yet")):
         training.add_argument(f"--{name}", f"--{name.replace('_', '-')}", type=kind,
                               default=default, metavar="N", help=f"{text} (default: {default})")
-    for name, text in (("flip_left_right", "distortions are not available yet"),
-                       ("print_misclassified_test_images", "list the test pictures it got wrong")):
-        training.add_argument(f"--{name}", f"--{name.replace('_', '-')}", action="store_true",
-                              help=text)
-    files = parser.add_argument_group("files of retrain.py by itself")
+    training.add_argument("--flip_left_right", "--flip-left-right", action="store_true",
+                          help="distortions are not available yet")
+    files = parser.add_argument_group("retrain.py by itself (no effect in the other scripts)")
+    files.add_argument("--print_misclassified_test_images", "--print-misclassified-test-images",
+                       action="store_true", help="list the test pictures it got wrong")
     for name, default, text in (
             ("image_dir", "", "folder with a folder of pictures for each label"),
             ("output_graph", "retrain_out/output_graph.keras", "where the network is saved"),
@@ -553,7 +373,8 @@ def check_arguments(args, one_split=False):
         raise UserError("--testing_percentage and --validation_percentage are 10 here, because "
                         "all three classifiers share one split")
     if args.testing_percentage + args.validation_percentage > 90:
-        raise UserError("--testing_percentage and --validation_percentage leave nothing to train on")
+        raise UserError("--testing_percentage and --validation_percentage leave too little to "
+                        "train on")
 
 
 def picture_options(args):
@@ -564,7 +385,7 @@ def picture_options(args):
                    learning_rate=args.learning_rate, seed=args.seed)
 
 
-# ---- by itself -----------------------------------------------------------------------------------------
+# ---- by itself --------------------------------------------------------------------------------
 
 def find_pictures(folder):
     """[(path, label)] of a folder of folders, sorted; labels are the folders' names unaltered."""

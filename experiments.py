@@ -1,0 +1,213 @@
+"""What the three classifiers share: which products, which folds, what is predicted and recorded.
+
+In: crawl.db and a function that gives the network its inputs. Out: one experiment: its row, its
+predictions of products the model had never seen, and the model, written together or not at all.
+Used by categorize_words.py, categorize_images.py and categorize_both.py; query what it writes with
+
+    sqlite3 crawl.db 'select id, name, settings from experiment'
+    sqlite3 crawl.db 'select * from predicted_category where experiment_id = 1 limit 5'
+"""
+import argparse
+import json
+import platform
+import time
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import db
+import metrics
+import retrain
+from console import UserError, VERSION
+
+
+class Products(NamedTuple):
+    """The products of an experiment, n of them, and the leaves they are filed in."""
+    ids: Any        # int64 [n]
+    labels: Any     # int32 [n], index into leaves
+    u: Any          # float [n], place in the split
+    leaves: list    # category ids
+    parents: list   # of the leaves, category ids
+
+
+class Outcome(NamedTuple):
+    """What an experiment found, ready to be stored."""
+    predicted: list     # rows of predicted_category, of products the model had never seen
+    validation: list    # rows of validation_prediction
+    model: Any          # of the only split, or refitted on all products after folds
+    inputs: Any         # what that model was trained on
+    settings: dict
+    summary: list       # lines to print
+
+
+def make_products(rows, leaves, parents):
+    """Products from rows (id, category id, group key) and {leaf: parent}. Raises UserError
+    without any."""
+    if not rows:
+        raise UserError("no products are filed in these categories; crawl them first")
+    number = {leaf: index for index, leaf in enumerate(leaves)}
+    return Products(np.array([row[0] for row in rows], np.int64),
+                    np.array([number[row[1]] for row in rows], np.int32),
+                    np.array([retrain.split_position(row[2]) for row in rows]),
+                    list(leaves), [parents.get(leaf, leaf) for leaf in leaves])
+
+
+def take_products(products, chosen):
+    """The products that a bool array [n] picks."""
+    return products._replace(ids=products.ids[chosen], labels=products.labels[chosen],
+                             u=products.u[chosen])
+
+
+def checked_splits(products, folds):
+    """The splits of an experiment's products. Raises UserError where they can't be used."""
+    parts = retrain.splits(products.u, folds)
+    retrain.check_splits(parts, products.labels, products.leaves)
+    return parts
+
+
+def experiment(products, parts, inputs_for, options):
+    """Train and predict one split, or each of K folds and then train a model on all products.
+
+    inputs_for(training rows) gives the Inputs of all products, so that whatever is fitted (a
+    vocabulary) is fitted on training products only. Returns an Outcome.
+    """
+    folds = len(parts) if len(parts) > 1 else None
+    predicted, validated, models, pooled = [], [], [], []
+    for fold, (rows, validation, test) in enumerate(parts):
+        label = f"fold {fold + 1} of {folds}" if folds else "training"
+        inputs = inputs_for(rows)
+        model = retrain.train(inputs, products.labels, len(products.leaves), rows, validation,
+                              options, label)
+        models.append(model)
+        for some, table in ((test, predicted), (validation, validated)):
+            scores = retrain.logits(model.weights, inputs, some)
+            table += prediction_rows(products, some, scores, model.temperature, fold)
+            pooled.append((table is predicted, scores, products.labels[some], model.temperature))
+    settings = {"folds": folds, "products": len(products.ids), "categories": products.leaves,
+                "training": [len(part[0]) for part in parts],
+                "validation": [len(part[1]) for part in parts],
+                "test": [len(part[2]) for part in parts],
+                "steps": [model.steps for model in models],
+                "temperature": [model.temperature for model in models],
+                "calibration": {name: calibration([p[1:] for p in pooled if p[0] == is_test])
+                                for name, is_test in (("validation", False), ("test", True))}}
+    if folds:
+        model, inputs = refit(products, inputs_for, options, models, parts)
+    return Outcome(predicted, validated, model, inputs, settings, summary(predicted, products))
+
+
+def refit(products, inputs_for, options, models, parts):
+    """A model trained on all products for as many epochs as the folds' models, on the average."""
+    everything = np.arange(len(products.ids))
+    inputs = inputs_for(everything)
+    epochs = np.mean([model.steps / len(part[0]) for model, part in zip(models, parts)])
+    steps = max(1, round(epochs * len(everything)))
+    model = retrain.train(inputs, products.labels, len(products.leaves), everything, everything[:0],
+                          options._replace(max_steps=steps, max_epochs=0), "all products")
+    temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
+    return model._replace(temperature=temperature), inputs
+
+
+def prediction_rows(products, rows, scores, temperature, fold):
+    """Rows (product_id, category_id, score, label_id, label_score, parent_id, parent_score, top,
+    fold) of logits [len(rows), leaves]; `top` is JSON, the five best leaves with their scores."""
+    names = sorted(set(products.parents))
+    sums = np.zeros((len(products.leaves), len(names)), np.float32)
+    sums[np.arange(len(products.leaves)), [names.index(p) for p in products.parents]] = 1
+    out = []
+    for start in range(0, len(rows), retrain.CHUNK):
+        some = rows[start:start + retrain.CHUNK]
+        # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
+        part = scores[start:start + retrain.CHUNK].astype(np.float64) / temperature
+        probability = np.exp(metrics.log_softmax(part))
+        above = probability @ sums
+        best = np.argsort(-probability, axis=1, kind="stable")[:, :5]
+        parent = above.argmax(axis=1)
+        for i, row in enumerate(some):
+            leaf, label = best[i, 0], products.labels[row]
+            top = [[products.leaves[j], round(float(probability[i, j]), 6)] for j in best[i]]
+            out.append((int(products.ids[row]), products.leaves[leaf], float(probability[i, leaf]),
+                        products.leaves[label], float(probability[i, label]), names[parent[i]],
+                        min(1.0, float(above[i, parent[i]])), json.dumps(top, ensure_ascii=False),
+                        fold))
+    return out
+
+
+def calibration(pooled):
+    """NLL and ECE before and after the temperature of (logits, labels, temperature) pooled."""
+    labels = np.concatenate([labels for _, labels, _ in pooled])
+    figures = {}
+    for name in ("before", "after"):
+        scores = np.concatenate([scores / (1 if name == "before" else temperature)
+                                 for scores, _, temperature in pooled])
+        best = np.exp(metrics.log_softmax(scores).max(axis=1))
+        figures[f"nll {name}"] = metrics.nll(scores, labels)
+        figures[f"ece {name}"] = metrics.ece(best, scores.argmax(axis=1) == labels)
+    return figures
+
+
+def summary(predicted, products):
+    parents = dict(zip(products.leaves, products.parents))
+    return metrics.summary(np.array([row[2] for row in predicted]),
+                           np.array([row[1] == row[3] for row in predicted]),
+                           np.array([parents[row[1]] == parents[row[3]] for row in predicted]))
+
+
+def choose_products(conn, args):
+    """(names asked for, Products) of an experiment. Raises UserError for names that are unknown
+    and where nothing is filed."""
+    wanted = [name.strip() for name in args.categories.split(",") if name.strip()]
+    leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
+    return wanted, make_products(db.labelled_products(conn, leaves), leaves, db.parents(conn))
+
+
+def record(conn, args, kind, wanted, products, outcome, extra):
+    """Write the experiment and print its number, name and figures. `extra` is what its kind of
+    model needs besides its weights: the vocabulary, the bottleneck's fingerprint."""
+    name = db.experiment_name(kind, wanted)
+    settings = {**outcome.settings, **run_settings(args),
+                **{key: value for key, value in extra.items() if key != "vocabulary"}}
+    described = {"kind": kind, "categories": products.leaves, "parents": products.parents,
+                 "temperature": outcome.model.temperature, **extra, "settings": settings}
+    number = db.save_experiment(
+        conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
+        lambda folder: retrain.save_model(folder, outcome.model.weights, described))
+    print(f"#{number}: {name}", *outcome.summary, sep="\n")
+
+
+def run_settings(args):
+    """What made an experiment: its arguments, seed, versions and wall time in seconds."""
+    versions = {name: metadata.version(name)
+                for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
+    return {"arguments": {name: value for name, value in sorted(vars(args).items())
+                          if name != "started"},
+            "seed": args.seed, "version": VERSION,
+            "versions": {"python": platform.python_version(), **versions},
+            "wall_time": round(time.monotonic() - args.started, 2)}
+
+
+def add_experiment_arguments(parser):
+    """The flags that all three classifiers have, and the time they started."""
+    parser.set_defaults(started=time.monotonic())
+    parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
+                        help="the SQLite file that crawl.py filled (default: crawl.db)")
+    parser.add_argument("--images-path", default="images", metavar="DIR",
+                        help="folder of the pictures (default: images)")
+    parser.add_argument("--categories", default="", metavar="A,B",
+                        help="leaf categories to tell apart, by id or by a leaf's own name where "
+                        "only one has it (default: all with --min-products)")
+    parser.add_argument("--min-products", type=int, default=1000, metavar="N",
+                        help="without --categories, take the leaves with at least so many products "
+                        "(default: 1000)")
+    parser.add_argument("--folds", type=folds_argument, metavar="K",
+                        help="predict every product once, by K models that never saw it, instead "
+                        "of a tenth of them by one; the model saved is then trained on all")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="of everything random; the split does not depend on it (default: 0)")
+
+
+def folds_argument(text):
+    if not text.isdecimal() or not 3 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError("must be a whole number from 3 to 100")
+    return int(text)
