@@ -50,7 +50,7 @@ def thumbnail(row, images_path):
 def error_page(conn, number, images_path, top):
     """HTML of the `top` wrong predictions with the highest scores of one experiment."""
     import jinja2
-    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
+    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
     # autoescape as such, because select_autoescape goes by file names and misses some.
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
                                      undefined=jinja2.StrictUndefined)

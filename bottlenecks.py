@@ -153,15 +153,27 @@ def read_picture(path):
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as picture:
                 picture.draft("RGB", (SIDE, SIDE))
-                upright = ImageOps.exif_transpose(picture)
-                small = upright.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+                upright = as_rgb(ImageOps.exif_transpose(picture))
+                small = upright.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     except FileNotFoundError:
         raise ValueError("the file is missing") from None
-    except (OSError, SyntaxError, EOFError, IndexError, TypeError, ValueError, MemoryError,
-            Image.DecompressionBombError) as error:
+    except Image.UnidentifiedImageError:
+        raise ValueError("it is no picture") from None
+    except Exception as error:   # Pillow's decoders raise whatever comes up
         raise ValueError(str(error).replace(str(path), "it")[:120] or type(error).__name__) \
             from None
     return np.asarray(small, np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def as_rgb(picture):
+    """A picture in RGB: 16 bits of grey scaled to 8, where Pillow would clip them, and what is
+    transparent white, as on a shop's page, where Pillow would show what it hides."""
+    if picture.mode.startswith("I"):
+        picture = Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return picture.convert("RGB")
 
 
 # ---- the cache --------------------------------------------------------------------------------
@@ -189,8 +201,9 @@ class Cache:
     def refresh(self):
         """Read the keys that this process has not seen yet."""
         with contextlib.suppress(FileNotFoundError), open(self.base + ".keys", "rb") as file:
+            whole = os.path.getsize(self.base + ".f32") // (4 * self.size)
             file.seek(32 * len(self.rows))
-            fresh = file.read()
+            fresh = file.read(32 * max(0, whole - len(self.rows)))
             for start in range(0, len(fresh) - 31, 32):
                 self.rows[fresh[start:start + 32].hex()] = len(self.rows)
 
@@ -202,6 +215,7 @@ class Cache:
             fresh = [i for i, key in enumerate(keys)
                      if key not in self.rows and key not in keys[:i]]
             count = len(self.rows)
+            write_at(self.base + ".keys", count * 32, b"")   # a key without a row, if there is one
             write_at(self.base + ".f32", count * self.size * 4,
                      np.ascontiguousarray(rows[fresh], np.float32).tobytes())
             write_at(self.base + ".keys", count * 32,

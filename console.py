@@ -50,27 +50,28 @@ def log(sentence):
 
 
 class Lines(tqdm):
-    """A progress bar for where nothing can be redrawn: a plain line now and then."""
+    """A progress bar for where nothing can be redrawn: a plain line now and then, one at the end."""
+
+    def say(self, text):
+        print(f"{self.desc}: {self.n} {text}", file=sys.stderr, flush=True)
 
     def display(self, msg=None, pos=None):
-        figures = self.format_dict
-        rate = figures["rate"] or (self.n / figures["elapsed"] if figures["elapsed"] else 0)
+        rate = self.n / (self.format_dict["elapsed"] or 1)
         left = f", {self.format_interval((self.total - self.n) / rate)} left" \
-            if self.total and rate and self.n < self.total else ""
-        of = f" of {self.total}" if self.total else ""
+            if self.total and rate else ""
         note = f", {self.postfix}" if self.postfix else ""
-        print(f"{self.desc}: {self.n}{of} {self.unit.strip()}, {rate:.1f}/s{left}{note}",
-              file=sys.stderr, flush=True)
+        self.say(f"of {self.total or '?'} {self.unit}, {rate:.1f}/s{left}{note}")
 
     def close(self):
-        if not self.disable:
-            self.disable = True
-            self.display()
+        if not self.disable and self.n:
+            self.say(f"{self.unit} in {self.format_dict['elapsed']:.1f} s")
+        self.disable = True
 
 
 def progress(label, total, unit, iterable=None):
-    """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds."""
+    """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds.
+    `unit` is a plural."""
     if sys.stderr.isatty():
-        return tqdm(iterable, desc=label, total=total, unit=unit, leave=False, dynamic_ncols=True)
+        return tqdm(iterable, desc=label, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True)
     return Lines(iterable, desc=label, total=total, unit=unit, mininterval=30, maxinterval=30,
                  delay=1e-3)

@@ -29,7 +29,8 @@ PICTURE_WORKERS = 8
 MOST_BYTES = 20_000_000       # of a picture
 MOST_PIXELS = 50_000_000
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp",
-            "TIFF": ".tif"}
+            "TIFF": ".tif", "MPO": ".jpg"}   # MPO: a JPEG with more pictures behind the first
+FORMATS = [name for name in SUFFIXES if name != "MPO"]   # Pillow finds that inside JPEG
 
 
 # ---- the API ----------------------------------------------------------------------------------
@@ -62,8 +63,8 @@ def crawl_leaf(conn, shop, leaf, offset, most, counts):
             db.count_products(conn, sorted(touched))
 
 
-def crawl_api(conn, shop, root, most):
-    """Crawl tree and products; returns (counts by outcome, leaves that could not be finished)."""
+def read_tree(shop, root):
+    """The category tree. Raises UserError where there is none to be had."""
     try:
         tree = shopstyle.fetch_tree(shop, root)
     except shopstyle.Unfinished as problem:
@@ -71,11 +72,16 @@ def crawl_api(conn, shop, root, most):
                         "--feed") from None
     if len(tree) == 1:
         raise UserError(f"{shop.host} knows no categories below --root {root}")
+    return tree
+
+
+def crawl_api(conn, shop, tree, most):
+    """Crawl all products; returns (counts by outcome, leaves that could not be finished)."""
     with db.transaction(conn):
         db.store_categories(conn, tree)
     counts, failed = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0), []
     leaves = db.leaves_to_crawl(conn)
-    for leaf in progress("categories", len(leaves), "leaf", leaves):
+    for leaf in progress("categories", len(leaves), "leaves", leaves):
         try:
             crawl_leaf(conn, shop, leaf["id"], leaf["next_offset"], most, counts)
         except shopstyle.Unfinished as problem:
@@ -122,17 +128,16 @@ def check_picture(data):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # Pillow's own, of a size that is checked below
-            with Image.open(io.BytesIO(data)) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    raise ValueError(f"{picture.width}x{picture.height} pixels are too many")
-                if picture.format not in SUFFIXES:
-                    raise ValueError(f"{picture.format} is no format for pictures of products")
-                picture.load()
-                return SUFFIXES[picture.format]
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height <= MOST_PIXELS:
+                    picture.load()
+                    return SUFFIXES[picture.format]
     except Image.DecompressionBombError:
         raise ValueError("too many pixels") from None
-    except (OSError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError):
-        raise ValueError("not a picture, or a broken one") from None
+    except Exception:   # a decoder raises whatever it meets: RuntimeError, struct.error ...
+        raise ValueError("not a picture in a known format, or a broken one") from None
+    raise ValueError(f"{width}x{height} pixels are too many")
 
 
 def keep_picture(data, images_path):
@@ -219,14 +224,22 @@ def get_picture(row, images_path, session, feed):
         path = feeds.picture_file(feed, link) if feed and "://" not in link else None
         if path is None:
             raise ValueError("neither an http(s) URL nor a file in the feed's folder")
-        with open(path, "rb") as file:
-            return keep_picture(file.read(MOST_BYTES + 1)[:MOST_BYTES], images_path)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        if error.filename and str(error.filename).startswith(images_path):
-            raise   # it is not the shop's picture, but our own folder that can't be written
-        return None, None, db.PICTURE_FAILED, f"no readable file: {error.strerror}"
+        data = read_picture_file(path)
     except ValueError as problem:
         return None, None, db.PICTURE_FAILED, str(problem)
+    return keep_picture(data, images_path)
+
+
+def read_picture_file(path):
+    """Bytes of a file beside a feed. Raises ValueError where it can't be read or is too large."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"no readable file: {error.strerror}") from None
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES} bytes")
+    return data
 
 
 def fetch_pictures(conn, source, images_path, feed=None):
@@ -308,8 +321,9 @@ def main(argv=None):
             raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file with "
                             "--feed FILE")
         source, shop = "shopstyle", shopstyle.Shop(args.api_url, key)
+        tree = read_tree(shop, args.root)   # first, so that a dead host leaves no empty crawl.db
         conn = db.open_database(args.db_path, create=True)
-        counts, failed = crawl_api(conn, shop, args.root, args.max_per_category)
+        counts, failed = crawl_api(conn, shop, tree, args.max_per_category)
     products, leaves, inner, none = db.catalogue_counts(conn, source)
     print(f"products: {products} in {leaves} leaves ({inner} at an inner category, {none} without "
           f"one); this run: {counts['new']} new, {counts['changed']} changed, "

@@ -140,9 +140,10 @@ MIGRATIONS = (
 
 def old_picture_path(url):
     """Where a 2016 crawl put the picture of this URL, relative to the folder of pictures; None
-    where it has no usable last part."""
+    where it has no usable last part, or one that would lead out of the folder."""
     name = (url or "").split("/")[-1]
-    return f"{name[:2]}/{name}" if name.strip(".") and "\0" not in name else None
+    usable = name.strip(".") and "\0" not in name and not name.startswith("..")
+    return f"{name[:2]}/{name}" if usable else None
 
 
 def group_key(name, description, group=None):
@@ -196,6 +197,8 @@ def open_database(path, create=False):
 def open_readonly(path):
     """Open crawl.db so that nothing can write it; an old file is migrated first, and said so."""
     check_exists(path)
+    if os.path.exists(f"{path}-journal"):   # a killed 2016 script's: only a writer can undo it
+        connect(path, "rw").close()
     conn = connect(path, "ro")
     steps = pending_migrations(conn)
     if steps:
@@ -319,9 +322,10 @@ def store_product(conn, source, product):
 
 
 def free_product_id(conn, external_id):
-    if external_id.isdecimal() and external_id.isascii() and str(int(external_id)) == external_id:
+    if re.fullmatch("0|[1-9][0-9]{0,18}", external_id):
         number = int(external_id)
-        if number < 2 ** 63 and not conn.execute("select 1 from product where id = ?",
+        # The upper half stays free, or the largest number would leave none above it.
+        if number < 2 ** 62 and not conn.execute("select 1 from product where id = ?",
                                                  (number,)).fetchone():
             return number
     return conn.execute("select coalesce(max(id), 0) + 1 from product").fetchone()[0]
@@ -356,9 +360,12 @@ def refile(conn, where, value):
 
 def count_products(conn, only=None):
     """Set product_count, of all categories or of the ids given, to the products filed there."""
-    where = "" if only is None else f" where id in ({','.join('?' * len(only))})"
-    conn.execute("update category set product_count = (select count(*) from product "
-                 f"where category_id = category.id){where}", tuple(only or ()))
+    statement = """update category set product_count =
+                   (select count(*) from product where category_id = category.id)"""
+    if only is None:
+        conn.execute(statement)
+    else:
+        conn.executemany(f"{statement} where id = ?", [(own,) for own in only])
 
 
 def catalogue_counts(conn, source):

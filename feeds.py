@@ -16,6 +16,7 @@ from console import UserError
 
 NEEDED = ("id", "title", "product_type")
 LONGEST_LINE = 4_000_000   # characters; a longer one is a broken file, not a product
+DEEPEST_PATH = 50          # levels of a category
 
 
 class FeedProduct(NamedTuple):
@@ -46,16 +47,17 @@ def read_lines(file, path, skipped):
     header = [column_name(name) for name in file.readline(LONGEST_LINE).rstrip("\r\n").split("\t")]
     missing = [name for name in NEEDED if name not in header]
     if missing:
-        found = ", ".join(name[:30] for name in header[:20])
+        found = ", ".join(repr(name[:30]) for name in header[:20])   # it may be no text at all
         raise UserError(f"{path} has no column {', '.join(missing)} in its first line, which must "
                         f"name the columns, parted by tabs; found: {found}")
     number = 1
     while line := file.readline(LONGEST_LINE):
         number += 1
-        if not line.strip():
+        if not line.strip() and len(line) < LONGEST_LINE:
             continue
         values = [clean(value) for value in line.rstrip("\r\n").split("\t")]
         row = dict(zip(header, values))
+        words = [word.strip() for word in row.get("product_type", "").split(" > ")]
         if len(line) == LONGEST_LINE:
             skipped.append((number, "line too long"))
             while len(line) == LONGEST_LINE and not line.endswith("\n"):
@@ -66,8 +68,9 @@ def read_lines(file, path, skipped):
             skipped.append((number, "no id"))
         elif not row.get("title"):
             skipped.append((number, "no title"))
+        elif len(words) > DEEPEST_PATH:
+            skipped.append((number, f"a category of more than {DEEPEST_PATH} levels"))
         else:
-            words = [word.strip() for word in row.get("product_type", "").split(" > ")]
             yield FeedProduct(number, row["id"], row["title"], row.get("description", ""),
                               tuple(word for word in words if word), row.get("image_link", ""),
                               row.get("item_group_id", ""))
@@ -100,13 +103,15 @@ class CategoryTree:
     """Category ids of a feed: the slugs of the whole path joined by '.', made unique.
 
     `categories` are the category rows of crawl.db: a feed loaded again keeps its ids whatever the
-    order of its lines, and no category of another shop's tree is taken over by its id.
+    order of its lines, and no category of an API's tree (they lie below a root, which a feed has
+    not) is taken over by its id or its name.
     """
 
     def __init__(self, categories=()):
         names = {row["id"]: row["name"] for row in categories}
+        tops = {row["id"] for row in categories if row["parent"] is None}
         self.ids = {tuple(names.get(step) or step for step in row["path"].split("/")): row["id"]
-                    for row in categories if row["path"]}
+                    for row in categories if row["path"] and row["path"].split("/")[0] in tops}
         self.taken = set(names)
 
     def id_of(self, path):

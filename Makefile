@@ -1,0 +1,36 @@
+# make demo   set everything up, then run the whole suite against the sample shop, in demo/
+# make test   set everything up, then run the tests
+# make test-all   the slow tests too
+# make clean  remove what the above made
+
+# The first of these that is Python 3.10 to 3.13; name another with make PYTHON=...
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo $$python && break; done)
+WEIGHTS ?= random
+BIN := .venv/bin
+
+demo: .venv/demo-ready
+	$(BIN)/python sample/demo.py --weights $(WEIGHTS)
+
+test: .venv/test-ready
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/test-ready
+	$(BIN)/python -m pytest
+
+.venv/demo-ready: requirements.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 was found; name one with" \
+		"make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/test-ready: requirements-test.txt .venv/demo-ready
+	$(BIN)/python -m pip install --quiet -r requirements-test.txt
+	touch $@
+
+clean:
+	rm -rf .venv demo
+
+.PHONY: demo test test-all clean

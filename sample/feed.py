@@ -1,0 +1,61 @@
+"""A catalogue file as something the stand-in shop can serve, so that real products, too, can be
+crawled over HTTP.
+
+In: a feed as `crawl.py --feed` takes it. Out: a catalogue for sample/shop.py, whose categories have
+the ids that loading the feed would give them. Pictures are those in the feed's own folder.
+
+    python sample/shop.py --feed products.tsv
+"""
+from typing import NamedTuple
+
+import feeds
+from console import UserError
+
+ROOT = {"id": "women", "name": "Women", "path": "", "parent": None}   # where crawl.py starts
+
+
+class Category(NamedTuple):
+    id: str
+    name: str
+    parent_id: str | None
+
+
+class Product(NamedTuple):
+    id: int
+    name: str
+    description: str
+    categories: tuple
+    file: str | None
+
+    @property
+    def has_picture(self):
+        return self.file is not None
+
+    def picture(self):
+        with open(self.file, "rb") as file:
+            return file.read()
+
+
+class FeedCatalogue(NamedTuple):
+    categories: list
+    products: list
+
+
+def feed_catalogue(path):
+    """The catalogue of a feed. The API knows whole numbers only, so a product whose id is none
+    gets one. Raises UserError where the file is no feed or has no products."""
+    tree, products, taken, highest = feeds.CategoryTree([ROOT]), [], set(), 0
+    for row in feeds.read_feed(path, []):
+        own = row.external_id
+        number = int(own) if own.isascii() and own.isdecimal() and own[0] != "0" else 0
+        if not 0 < number < 2 ** 63 or number in taken:
+            number = highest + 1
+        taken.add(number)
+        highest = max(highest, number)
+        file = feeds.picture_file(path, row.image) if row.image else None
+        products.append(Product(number, row.name, row.description,
+                                (tree.id_of(row.category),) if row.category else (), file))
+    if not products:
+        raise UserError(f"{path} holds no product")
+    rows = [Category(own, name, parent or ROOT["id"]) for own, parent, _, _, name in tree.rows()]
+    return FeedCatalogue([Category(ROOT["id"], ROOT["name"], None), *rows], products)

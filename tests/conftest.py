@@ -1,0 +1,62 @@
+"""What the tests share: the repository on sys.path, scripts as subprocesses, a small drawn feed."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))
+
+LEAVES = {"Jeans > Bootcut Jeans": "bootcut flare denim",
+          "Jeans > Skinny Jeans": "slim ankle denim",
+          "Bags > Clutches": "evening satin envelope"}
+
+
+def environment(**more):
+    """This process's variables without what would lead a script elsewhere, and with `more`."""
+    clean = {name: value for name, value in os.environ.items()
+             if not name.startswith("SHOPSTYLE_") and not name.lower().endswith("_proxy")}
+    return {**clean, **more}
+
+
+def run_script(name, *args, cwd, env=None, timeout=300):
+    """Run <repo>/name.py with these arguments to its end; env is added to the environment.
+    Returns the CompletedProcess, its stdout and stderr as text."""
+    return subprocess.run([sys.executable, REPO / f"{name}.py", *map(str, args)], cwd=cwd,
+                          env=environment(**(env or {})), timeout=timeout, capture_output=True,
+                          text=True, encoding="utf-8")
+
+
+def write_feed(path, rows, header="id title description product_type image_link item_group_id"):
+    """Write a feed of rows, sequences of text in the order of the header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(header.split()), *("\t".join(row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def draw_feed(folder, per_leaf=4):
+    """Write folder/products.tsv, so many products in each of LEAVES, and their pictures: ids
+    sku-0, sku-1 and so on; the first two of a leaf are one item group. Returns the file's path."""
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for leaf, (category, words) in enumerate(LEAVES.items()):
+        for turn in range(per_leaf):
+            number = leaf * per_leaf + turn
+            picture = Image.new("RGB", (64, 80), (60 + 80 * leaf, 200 - 60 * leaf, 90))
+            ImageDraw.Draw(picture).ellipse((8, 8, 16 + turn * 7 % 40, 20 + turn * 5 % 50),
+                                            fill=(turn * 37 % 256, 40, 200))
+            picture.save(folder / "pictures" / f"{number}.png")
+            rows.append((f"sku-{number}", f"{words.split()[turn % 3].title()} piece {number}",
+                         f"A {words} piece, style {number}.", category,
+                         f"pictures/{number}.png", f"group-{leaf}" if turn < 2 else ""))
+    return write_feed(folder / "products.tsv", rows)
+
+
+@pytest.fixture
+def small_feed(tmp_path):
+    """A feed of twelve products in three leaves of two parents, each with a picture by path."""
+    return draw_feed(tmp_path / "shop")

@@ -1,0 +1,579 @@
+"""crawl.db keeps what it promises: old files open and lose nothing, writes are whole or absent,
+a product is filed by the shop's list and not by the order of the crawl."""
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+from conftest import REPO, environment
+from hypothesis import given, strategies as st
+
+import db
+from console import UserError
+
+STEPS_2016 = ("category table", "product table", "add category.path",
+              "add product.image_crawled", "add experiment schema")
+TABLES_2016 = ("category", "product", "experiment", "predicted_category")
+URL = "https://img.example.com/xim/8a/00/8a00f_xlarge.jpg"
+
+
+def make_2016(path, products=(), without=()):
+    """A crawl.db as the 2016 scripts made it, step by step; `without` names steps that were
+    recorded and never done."""
+    conn = sqlite3.connect(path)
+    conn.execute("create table schema_version(id integer primary key autoincrement, date text, "
+                 "name text)")
+    statements = (
+        ("create table category(id text primary key, parent text, leaf integer, "
+         "product_count integer)",),
+        ("create table product(id integer primary key, category_id text, image text, name text, "
+         "description text)",),
+        ("alter table category add column path text",),
+        ("alter table product add column image_crawled integer",),
+        ("create table experiment(id integer primary key autoincrement, name text, date text)",
+         "create table predicted_category(experiment_id integer, product_id integer, "
+         "category_id text, score real)"))
+    for name, step in zip(STEPS_2016, statements):
+        conn.execute("insert into schema_version(date, name) values ('2016-12-01', ?)", (name,))
+        for statement in step if name not in without else ():
+            conn.execute(statement)
+    conn.executemany("insert into category(id, parent, leaf, product_count) values (?, ?, ?, ?)", [
+        ("women", None, 0, 0), ("jeans", "women", 0, 0), ("bootcut-jeans", "jeans", 1, 1100),
+        ("skinny-jeans", "jeans", 1, 1200), ("clutches", "women", 1, 0)])
+    if "add category.path" not in without:
+        conn.execute("update category set path = case when parent = 'jeans' then 'jeans/' else '' "
+                     "end || id where leaf = 1")
+    conn.executemany("insert into product(id, category_id, image, name, description) "
+                     "values (?, ?, ?, ?, ?)", products or [
+                         (616000001, "bootcut-jeans", URL, "Café <b>Jean</b>", "flared"),
+                         (616000002, "skinny-jeans", "https://img.example.com/p/", "Slim", None),
+                         (7, "gone-category", None, None, None)])
+    if "add experiment schema" not in without:
+        conn.execute("insert into experiment(name, date) values "
+                     "('Text classification of: ', '2016-12-24'), ('never finished', '2016-12-25')")
+        conn.execute("insert into predicted_category values (1, 616000001, 'skinny-jeans', 0.75), "
+                     "(1, 616000002, 'skinny-jeans', 0.5)")
+    conn.commit()
+    conn.close()
+    return path
+
+
+def columns(path, table):
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        return [row[1] for row in conn.execute(f"pragma table_info({table})")]
+
+
+def rows(path, table, names="*"):
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        return conn.execute(f"select {names} from {table} order by 1, 2").fetchall()
+
+
+def dump(path):
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        return list(conn.iterdump())
+
+
+@pytest.fixture
+def conn(tmp_path):
+    conn = db.open_database(tmp_path / "crawl.db", create=True)
+    yield conn
+    conn.close()
+
+
+@contextlib.contextmanager
+def folder_of_nobody():
+    """A folder in which file permissions hold, for root too."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:
+            os.chown(folder, 65534, -1)
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            if os.getuid() == 0:
+                os.seteuid(0)
+
+
+# ---- migrations ---------------------------------------------------------------------------------
+
+def test_a_file_of_2016_opens_and_loses_nothing(tmp_path):
+    path = make_2016(tmp_path / "crawl.db")
+    before = {table: (",".join(columns(path, table)), rows(path, table)) for table in TABLES_2016}
+    history = rows(path, "schema_version")
+    db.open_database(path).close()
+    for table, (names, old) in before.items():
+        assert rows(path, table, names) == old
+        assert set(names.split(",")) < set(columns(path, table)) or table == "category"
+    after = rows(path, "schema_version")
+    assert after[:5] == history
+    assert [row[2] for row in after] == [name for name, _ in db.MIGRATIONS]
+
+
+def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
+    path = make_2016(tmp_path / "crawl.db")
+    conn = db.open_database(path)
+    products = conn.execute("select * from product order by id").fetchall()
+    assert [(row["source"], row["external_id"]) for row in products] == [
+        ("shopstyle", "7"), ("shopstyle", "616000001"), ("shopstyle", "616000002")]
+    assert [row["group_key"] for row in products] == [
+        db.group_key(row["name"], row["description"]) for row in products]
+    assert [tuple(row) for row in conn.execute("select * from picture")] == [
+        (616000001, "8a/8a00f_xlarge.jpg", None, "unchecked", None)]
+    assert {tuple(row) for row in conn.execute("select * from product_category")} == {
+        (7, "gone-category", 0, 0), (616000001, "bootcut-jeans", 0, 0),
+        (616000002, "skinny-jeans", 0, 0)}
+    assert [row["id"] for row in db.leaves_to_crawl(conn)] == ["clutches"]
+    assert db.parents(conn)["bootcut-jeans"] == "jeans"
+    assert sorted(tuple(row) for row in db.predictions(conn, 1)) == [
+        (0.5, "skinny-jeans", "skinny-jeans"), (0.75, "skinny-jeans", "bootcut-jeans")]
+    assert [row["name"] for row in db.experiments(conn)] == ["Text classification of: "]
+    conn.close()
+
+
+@pytest.mark.parametrize("step", STEPS_2016[2:])
+def test_a_step_recorded_in_2016_but_never_done_is_done(tmp_path, step):
+    path = make_2016(tmp_path / "crawl.db", without=(step,))
+    db.open_database(path).close()
+    assert "path" in columns(path, "category")
+    assert "image_crawled" in columns(path, "product")
+    assert set(columns(path, "experiment")) >= {"id", "name", "date", "settings"}
+    assert [row[2] for row in rows(path, "schema_version")].count(step) == 1
+    assert len(rows(path, "product")) == 3
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path):
+    path = make_2016(tmp_path / "crawl.db")
+    with contextlib.closing(sqlite3.connect(path)) as conn:   # a late step wants this name
+        conn.execute("create table picture(whose text)")
+    before = dump(path)
+    with pytest.raises(UserError, match="picture"):
+        db.open_database(path)
+    assert dump(path) == before
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.execute("drop table picture")
+    db.open_database(path).close()
+    assert len(rows(path, "schema_version")) == len(db.MIGRATIONS)
+
+
+def test_opening_twice_changes_nothing(tmp_path):
+    path = make_2016(tmp_path / "crawl.db")
+    db.open_database(path).close()
+    before = dump(path)
+    db.open_database(path).close()
+    db.open_database(path, create=True).close()
+    db.open_readonly(path).close()
+    assert dump(path) == before
+
+
+def test_a_new_file_and_a_migrated_one_have_the_same_tables(tmp_path):
+    db.open_database(make_2016(tmp_path / "old.db")).close()
+    db.open_database(tmp_path / "new.db", create=True).close()
+    tables = {row[0] for row in rows(tmp_path / "new.db", "sqlite_master", "tbl_name, name")}
+    for table in tables - {"sqlite_sequence"}:
+        assert set(columns(tmp_path / "old.db", table)) == set(columns(tmp_path / "new.db", table))
+
+
+OPEN = "import sys, db; db.{}(sys.argv[1]).close()"
+
+
+def opener(path, function="open_database"):
+    return subprocess.Popen([sys.executable, "-c", OPEN.format(function), path], cwd=REPO,
+                            env=environment(), stderr=subprocess.PIPE, text=True)
+
+
+def test_kill_9_during_the_migration_leaves_the_old_file_or_the_new_one(tmp_path):
+    products = [(number, "skinny-jeans", f"{URL}{number}", f"Jean {number}", "slim " * 40)
+                for number in range(30_000)]
+    path = make_2016(tmp_path / "crawl.db", products)
+    names = ",".join(columns(path, "product"))
+    before, wal = rows(path, "product", names), tmp_path / "crawl.db-wal"
+    for size in (1, 5_000_000):   # at the first page that reaches the disk, and well on the way
+        process = opener(path)
+        while process.poll() is None and not (wal.exists() and wal.stat().st_size > size):
+            time.sleep(.001)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert len(rows(path, "schema_version")) == 5
+        assert columns(path, "product") == names.split(",")
+    db.open_readonly(path).close()
+    assert rows(path, "product", names) == before
+    assert len(rows(path, "schema_version")) == len(db.MIGRATIONS)
+
+
+@pytest.mark.parametrize("old", (True, False), ids=("file of 2016", "empty file"))
+def test_several_processes_may_open_an_old_file_at_once(tmp_path, old):
+    path = tmp_path / "crawl.db"
+    make_2016(path) if old else path.touch()
+    opening = [opener(path, function) for function in ("open_database", "open_readonly") * 2]
+    assert [(process.communicate()[1], process.returncode)[1] for process in opening] == [0] * 4
+    assert [row[2] for row in rows(path, "schema_version")] == [name for name, _ in db.MIGRATIONS]
+
+
+# ---- opening ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("content", (b"id\ttitle\n" * 500, b"\x89PNG\r\n\x1a\n", os.urandom(9999)),
+                         ids=("text", "short", "noise"))
+@pytest.mark.parametrize("opening", (db.open_database, db.open_readonly))
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content, opening):
+    path = tmp_path / "crawl.db"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="crawl.db"):
+        opening(path)
+    assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == ["crawl.db"]
+
+
+@pytest.mark.parametrize("opening", (db.open_database, db.open_readonly))
+def test_a_missing_file_is_not_made_and_the_sentence_says_what_to_run(tmp_path, opening):
+    with pytest.raises(UserError, match="crawl.py"):
+        opening(tmp_path / "crawl.db")
+    with pytest.raises(UserError):
+        opening(tmp_path)   # a folder
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_or_a_missing_folder_is_a_users_mistake_when_creating(tmp_path):
+    for path in (tmp_path, tmp_path / "no such" / "crawl.db"):
+        with pytest.raises(UserError):
+            db.open_database(path, create=True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_empty_file_becomes_a_crawl_db(tmp_path):
+    (tmp_path / "crawl.db").touch()
+    db.open_readonly(tmp_path / "crawl.db").close()
+    assert rows(tmp_path / "crawl.db", "product") == []
+
+
+@pytest.mark.parametrize("name", ("a?b#c%41.db", "ключ крола.db"))
+def test_any_file_name_is_taken_as_it_stands(tmp_path, name):
+    db.open_database(tmp_path / name, create=True).close()
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_file_that_may_not_be_written_is_refused_for_writing_and_read():
+    with folder_of_nobody() as folder:
+        path = os.path.join(folder, "crawl.db")
+        db.open_database(path, create=True).close()
+        os.chmod(path, 0o444)
+        before = dump(path)
+        with pytest.raises((UserError, sqlite3.OperationalError), match="readonly|written"):
+            with contextlib.closing(db.open_database(path)) as conn, db.transaction(conn):
+                db.store_categories(conn, [("a", None, 1, "a", "A")])
+        assert dump(path) == before
+        with contextlib.closing(db.open_readonly(path)) as conn:
+            assert db.categories(conn) == []
+
+
+def test_a_file_of_2016_that_may_not_be_written_is_refused_in_a_sentence():
+    with folder_of_nobody() as folder:
+        path = make_2016(os.path.join(folder, "crawl.db"))
+        os.chmod(path, 0o444)
+        for opening in (db.open_database, db.open_readonly):
+            with pytest.raises(UserError, match="crawl.db"):
+                opening(path)
+
+
+def test_open_readonly_cannot_write_and_says_when_it_migrates(tmp_path, capsys):
+    path = make_2016(tmp_path / "crawl.db")
+    conn = db.open_readonly(path)
+    captured = capsys.readouterr()
+    assert "older version" in captured.err and captured.err.count("\n") == 1
+    assert captured.out == ""
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        conn.execute("delete from product")
+    conn.close()
+    db.open_readonly(path).close()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_2016_script_killed_in_a_write_leaves_a_file_that_opens(tmp_path):
+    """Its rollback journal is still there; a read-only connection may not play it back."""
+    path = make_2016(tmp_path / "crawl.db")
+    subprocess.run([sys.executable, "-c", """if True:
+        import os, signal, sqlite3, sys
+        conn = sqlite3.connect(sys.argv[1])
+        conn.execute("pragma cache_size = 1")
+        conn.executemany("insert into product(name) values (?)", [("half" * 500,)] * 500)
+        os.kill(os.getpid(), signal.SIGKILL)""", path])
+    assert os.path.getsize(f"{path}-journal") > 0
+    with contextlib.closing(db.open_readonly(path)) as conn:
+        assert conn.execute("select count(*) from product").fetchone()[0] == 3
+
+
+def test_transaction_is_all_or_nothing_and_a_second_writer_is_told(tmp_path, conn):
+    with pytest.raises(ZeroDivisionError), db.transaction(conn):
+        db.store_categories(conn, [("a", None, 1, "a", "A")])
+        raise ZeroDivisionError
+    assert db.categories(conn) == []
+    with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as second:
+        second.execute("pragma busy_timeout = 10")
+        with db.transaction(conn), pytest.raises(UserError, match="another script"):
+            with db.transaction(second):
+                pass
+        assert second.execute("select count(*) from category").fetchone()[0] == 0
+
+
+# ---- leaves -------------------------------------------------------------------------------------
+
+@pytest.fixture
+def tree(conn):
+    """Leaves a.x (30 products), b.x (20), b.y (10) and skinny-jeans (none)."""
+    db.store_categories(conn, [
+        ("women", None, 0, "", "Women"), ("a", "women", 0, "a", "A"), ("b", "women", 0, "b", "B"),
+        ("a.x", "a", 1, "a/a.x", "X"), ("b.x", "b", 1, "b/b.x", "X"),
+        ("b.y", "b", 1, "b/b.y", "Y"), ("skinny-jeans", "women", 1, "skinny-jeans", "Skinny")])
+    for leaf, count in (("a.x", 30), ("b.x", 20), ("b.y", 10)):
+        conn.execute("update category set product_count = ? where id = ?", (count, leaf))
+    return conn
+
+
+@pytest.mark.parametrize("wanted, min_products, chosen", (
+    ([], 1, ["a.x", "b.x", "b.y"]),
+    ([], 20, ["a.x", "b.x"]),
+    (["b.y"], 1000, ["b.y"]),
+    (["y"], 1000, ["b.y"]),
+    (["skinny-jeans", "a.x", "skinny-jeans"], 1000, ["a.x", "skinny-jeans"]),
+))
+def test_choose_leaves(tree, wanted, min_products, chosen):
+    assert [row["id"] for row in db.choose_leaves(tree, wanted, min_products)] == chosen
+
+
+@pytest.mark.parametrize("wanted, min_products, sentence", (
+    ([], 31, "no leaf has 31 products .the largest has 30"),
+    (["x"], 1, "several leaves.* a.x, b.x"),
+    (["skiny-jeans"], 1, "skiny-jeans.*nearest: skinny-jeans"),
+    (["b"], 1, "no leaf category 'b'"),
+    (["%%%"], 1, "no leaf category '%%%'$"),
+))
+def test_choose_leaves_explains_a_bad_choice(tree, wanted, min_products, sentence):
+    with pytest.raises(UserError, match=sentence):
+        db.choose_leaves(tree, wanted, min_products)
+
+
+def test_a_leaf_whose_id_is_anothers_slug_is_meant_by_its_id(tree):
+    db.store_categories(tree, [("y", "women", 1, "y", "Y")])
+    assert [row["id"] for row in db.choose_leaves(tree, ["y"], 1)] == ["y"]
+
+
+# ---- products -----------------------------------------------------------------------------------
+
+def product(external_id="1", name="Jean", description="Blue", image="", listed=(), found=None,
+            group=None):
+    return {"external_id": external_id, "name": name, "description": description, "image": image,
+            "listed": list(listed), "found": found, "group": group}
+
+
+def test_the_shops_number_is_the_id_where_it_can_be(conn):
+    assert db.store_product(conn, "a", product("616000001")) == (616000001, "new")
+    assert db.store_product(conn, "a", product("0"))[0] == 0
+    texts = ("007", "sku-1", "-5", "１２", "1.0", str(2 ** 63), "9" * 40, "1" * 5000, "")
+    numbers = [db.store_product(conn, "a", product(text))[0] for text in texts]
+    numbers.append(db.store_product(conn, "b", product("616000001"))[0])   # taken by shop a
+    assert len({*numbers, 0, 616000001}) == len(texts) + 3
+    stored = conn.execute("select id, external_id from product where source = 'a'").fetchall()
+    assert dict(map(tuple, stored)) == {0: "0", 616000001: "616000001", **dict(zip(numbers, texts))}
+
+
+def test_the_largest_number_leaves_room_for_ids_that_are_no_numbers(conn):
+    for number in (2 ** 63 - 1, 2 ** 63 - 2, 2 ** 62):
+        db.store_product(conn, "a", product(str(number)))
+    stored = [db.store_product(conn, "a", product(text))[0] for text in ("sku-1", "sku-2")]
+    assert all(isinstance(number, int) for number in stored) and len(set(stored)) == 2
+    assert conn.execute("select count(*) from product where typeof(id) = 'integer'"
+                        ).fetchone()[0] == 5
+
+
+def test_storing_again_is_unchanged_and_a_change_keeps_id_and_group(conn):
+    first = product(image="a.jpg")
+    assert db.store_product(conn, "a", first) == (1, "new")
+    assert db.store_product(conn, "a", first) == (1, "unchanged")
+    key = conn.execute("select group_key from product").fetchone()[0]
+    db.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
+    assert db.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed")
+    row = conn.execute("select name, group_key, image_crawled from product").fetchone()
+    assert tuple(row) == ("Gown", key, 1)
+    other = product(name="Gown", image="b.jpg", group="g")
+    assert db.store_product(conn, "a", other) == (1, "changed")
+    row = conn.execute("select group_key, image_crawled from product").fetchone()
+    assert tuple(row) == (key, 0)
+    assert rows_of(conn, "picture") == []
+
+
+def rows_of(conn, table):
+    return [tuple(row) for row in conn.execute(f"select * from {table} order by 1, 2")]
+
+
+words = st.text("abcdefghijklmnopqrstuvwxyzäéçñабвгд0123456789", min_size=1, max_size=8)
+sentences = st.lists(words, min_size=1, max_size=6)
+
+
+@given(sentences, st.sampled_from((" ", "  ", "\n", "\u00a0", "<br>", " <li>", "</li>\t", ", ",
+                                   "&nbsp;", " &amp; ", "<a href='x.html'>", "&lt;b&gt;")))
+def test_case_spacing_markup_and_punctuation_do_not_make_another_group(text, between):
+    plain = db.group_key(" ".join(text), None)
+    assert db.group_key(between.join(text), "") == plain
+    assert db.group_key(between.join(text).title().replace("&Nbsp;", " ").replace("&Amp;", " ")
+                        .replace("&Lt;", "<").replace("&Gt;", ">"), "") == plain
+    assert db.group_key(text[0], between.join(text[1:])) == plain
+
+
+@given(sentences, sentences)
+def test_other_words_are_another_group(one, two):
+    assert (db.group_key(" ".join(one), "") == db.group_key(" ".join(two), "")) == (one == two)
+
+
+@given(st.text(), st.text(), st.text(min_size=1))
+def test_a_group_that_the_shop_names_wins(name, description, group):
+    assert db.group_key(name, description, group) == group
+    assert db.group_key(name, description) == db.group_key(name, description, "")
+
+
+# ---- filed under --------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("listed, found, filed", (
+    (["b.y", "a.x"], ["a.x"], "b.y"),              # the shop's list decides, not the page
+    (["a", "b.y", "a.x"], ["a.x"], "b.y"),         # the first of its leaves
+    (["women", "mens-jeans"], ["b.x", "a.x"], "a.x"),   # none known: path order of the pages
+    ([], ["b.y", "b.x"], "b.x"),
+    (["b", "a"], [None], "b"),                     # inner categories only
+    (["b", "a"], ["b.y"], "b.y"),
+    (["mens-jeans"], [None], None),
+    ([], [None], None),
+    (["b.y", "b.y", "a.x"], ["a.x"], "b.y"),
+))
+def test_a_product_is_filed_by_the_shops_list_whatever_the_order_of_pages(tree, listed, found,
+                                                                          filed):
+    seen = set()
+    for turn, pages in enumerate(itertools.permutations(found)):
+        for page in pages:
+            db.store_product(tree, str(turn), product(listed=listed, found=page))
+        seen.add(tree.execute("select category_id from product where source = ?",
+                              (str(turn),)).fetchone()[0])
+    assert seen == {filed}
+
+
+leaf_ids = st.sampled_from(("a.x", "b.x", "b.y", "skinny-jeans"))
+shelves = st.lists(st.tuples(
+    st.lists(st.sampled_from(("a", "b", "women", "elsewhere", "a.x", "b.x", "b.y")), max_size=3),
+    st.sets(leaf_ids, min_size=1, max_size=3)), min_size=1, max_size=5)
+
+
+@given(shelves, st.randoms(use_true_random=False))
+def test_filing_does_not_depend_on_the_order_of_the_crawl(shelves, chance):
+    answers = [product(str(number), listed=listed, found=page)
+               for number, (listed, pages) in enumerate(shelves) for page in sorted(pages)]
+    outcomes = []
+    for _ in range(2):
+        conn = sqlite3.connect(":memory:")
+        conn.row_factory, conn.isolation_level = sqlite3.Row, None
+        db.migrate(conn)
+        db.store_categories(conn, [("women", None, 0, "", "")] + [
+            (own, None, int("." in own or "-" in own), own.replace(".", "/"), own)
+            for own in ("a", "b", "a.x", "b.x", "b.y", "skinny-jeans")])
+        for answer in answers:
+            db.store_product(conn, "s", answer)
+        db.count_products(conn)
+        outcomes.append([conn.execute(f"select * from {table} order by 1, 2").fetchall()
+                         for table in ("product_category", "category")]
+                        + [conn.execute("select external_id, category_id from product "
+                                        "order by 1").fetchall()])
+        conn.close()
+        chance.shuffle(answers)
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_list_that_the_shop_changes_moves_the_product_and_its_count(tree):
+    db.store_product(tree, "s", product(listed=["a.x", "b.x"], found="b.x"))
+    assert db.store_product(tree, "s", product(listed=["b.x"], found="b.x")) == (1, "changed")
+    assert rows_of(tree, "product_category") == [(1, "b.x", 0, 1)]
+    db.count_products(tree, ["a.x", "b.x"])
+    counts = dict(tree.execute("select id, product_count from category where leaf = 1").fetchall())
+    assert counts == {"a.x": 0, "b.x": 1, "b.y": 10, "skinny-jeans": 0}   # only what was named
+
+
+def test_counting_takes_any_number_of_categories(tree):
+    db.count_products(tree, [f"category-{number}" for number in range(300_000)] + ["b.y"])
+    assert tree.execute("select product_count from category where id = 'b.y'").fetchone()[0] == 0
+
+
+# ---- pictures -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("url, path", (
+    (URL, "8a/8a00f_xlarge.jpg"), ("http://x/a.jpg?w=1", "a./a.jpg?w=1"), ("http://x/a", "a/a"),
+    (None, None), ("", None), ("http://x/", None), ("http://x/..", None), ("http://x/.", None),
+    ("http://x/..jpg", None), ("http://x/a\0b.jpg", None)))
+def test_where_2016_kept_the_picture_of_a_url_and_never_outside_the_folder(url, path):
+    assert db.old_picture_path(url) == path
+
+
+# ---- experiments --------------------------------------------------------------------------------
+
+ROW = (1, "a.x", .9, "a.x", .9, "a", .95, "[]", None)
+
+
+def write_model(folder):
+    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8") as file:
+        json.dump({"made": "now"}, file)
+
+
+def test_save_experiment_writes_rows_and_folder_together(conn, tmp_path):
+    number = db.save_experiment(conn, tmp_path / "crawl.db", "n", {"seed": 1, "naïve": "ö"},
+                                [ROW, ROW], [ROW], write_model)
+    row = db.experiment(conn, number)
+    assert (number, row["name"], json.loads(row["settings"])) == (1, "n", {"seed": 1, "naïve": "ö"})
+    assert [len(rows_of(conn, table)) for table in ("predicted_category", "validation_prediction")
+            ] == [2, 1]
+    assert os.listdir(tmp_path / "models") == ["experiment-1"]
+    assert os.listdir(tmp_path / "models" / "experiment-1") == ["model.json"]
+
+
+@pytest.mark.parametrize("error", (OSError("disk full"), KeyboardInterrupt))
+def test_save_experiment_leaves_nothing_when_the_model_cannot_be_written(conn, tmp_path, error):
+    def fail(folder):
+        write_model(folder)
+        raise error
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [ROW], fail)
+    for table in ("experiment", "predicted_category", "validation_prediction"):
+        assert rows_of(conn, table) == []
+    assert os.listdir(tmp_path / "models") == []
+    assert db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
+
+
+def test_a_bad_prediction_row_leaves_nothing(conn, tmp_path):
+    with pytest.raises(sqlite3.Error):
+        db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW, ROW[:3]], [], write_model)
+    assert rows_of(conn, "experiment") == rows_of(conn, "predicted_category") == []
+
+
+def test_a_folder_that_a_killed_run_left_without_a_row_is_replaced(conn, tmp_path):
+    orphan = tmp_path / "models" / "experiment-1"
+    orphan.mkdir(parents=True)
+    (orphan / "weights.npz").write_bytes(b"of nobody")
+    assert db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
+    assert os.listdir(orphan) == ["model.json"]
+
+
+def test_an_unknown_experiment_is_a_sentence_with_the_known_ones(conn, tmp_path):
+    with pytest.raises(UserError, match="no experiment 1 .there are: none yet"):
+        db.experiment(conn, 1)
+    db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model)
+    with pytest.raises(UserError, match="no experiment 2 .there are: 1"):
+        db.experiment(conn, 2)
+
+
+@pytest.mark.parametrize("wanted, name", (
+    ([], "Image classification of: "), (["a", "b"], "Image classification of: a,b"),
+    (list("abcdefghij"), "Image classification of: a,b,c,d,e,f,g,h,i,j"),
+    (list("abcdefghijk"), "Image classification of: a,b,c,d,e... (11 total)")))
+def test_experiments_are_named_as_in_2016(wanted, name):
+    assert db.experiment_name("Image", wanted) == name
