@@ -73,5 +73,5 @@ def progress(label, total, unit, iterable=None):
     `unit` is a plural."""
     if sys.stderr.isatty():
         return tqdm(iterable, desc=label, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True)
-    return Lines(iterable, desc=label, total=total, unit=unit, mininterval=30, maxinterval=30,
+    return Lines(iterable, desc=label, total=total, unit=unit, mininterval=30, miniters=1,
                  delay=1e-3)

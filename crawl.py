@@ -10,6 +10,7 @@ Stop it whenever you like: the same command goes on where it was, page by page.
 import argparse
 import concurrent.futures
 import contextlib
+import glob
 import hashlib
 import io
 import os
@@ -80,7 +81,8 @@ def crawl_api(conn, shop, tree, most):
     with db.transaction(conn):
         db.store_categories(conn, tree)
     counts, failed = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0), []
-    leaves = db.leaves_to_crawl(conn)
+    known = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too, or an older tree's
+    leaves = [leaf for leaf in db.leaves_to_crawl(conn) if leaf["id"] in known]
     for leaf in progress("categories", len(leaves), "leaves", leaves):
         try:
             crawl_leaf(conn, shop, leaf["id"], leaf["next_offset"], most, counts)
@@ -90,6 +92,8 @@ def crawl_api(conn, shop, tree, most):
             if len(failed) == 5 and not counts["new"] + counts["changed"] + counts["unchanged"]:
                 log("five categories in a row failed: going no further")
                 break
+    with db.transaction(conn):   # a leaf that came late may have taken products from others
+        db.count_products(conn)
     return counts, failed
 
 
@@ -153,7 +157,7 @@ def keep_picture(data, images_path):
     target = os.path.join(images_path, path)
     if not os.path.exists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        beside = f"{target}.{os.getpid()}-{random.getrandbits(64):x}.tmp"
+        beside = os.path.join(images_path, f".{os.getpid()}-{random.getrandbits(64):x}.tmp")
         try:
             with open(beside, "wb") as file:
                 file.write(data)
@@ -164,6 +168,14 @@ def keep_picture(data, images_path):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(beside)
     return path, sha256, db.PICTURE_OK, None
+
+
+def sweep(images_path):
+    """Remove what a killed crawl left half-written, a day later: until then it may be another's."""
+    for path in glob.glob(os.path.join(glob.escape(images_path), ".*-*.tmp")):
+        with contextlib.suppress(OSError):
+            if time.time() - os.path.getmtime(path) > 86400:
+                os.remove(path)
 
 
 def adopt_picture(path, images_path):
@@ -245,6 +257,7 @@ def read_picture_file(path):
 def fetch_pictures(conn, source, images_path, feed=None):
     """Get the pictures that are not there yet. Returns counts of ok, failed and unfinished."""
     counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
+    sweep(images_path)
     todo = db.count_pictures_to_fetch(conn, source)
     session, after, in_a_row = shopstyle.new_session(PICTURE_WORKERS), -2 ** 63, 0
     pool = concurrent.futures.ThreadPoolExecutor(PICTURE_WORKERS)

@@ -161,9 +161,13 @@ def group_key(name, description, group=None):
 def connect(path, mode):
     """A connection with the settings all scripts share. mode is ro, rw or rwc."""
     uri = "file:" + urllib.parse.quote(os.path.abspath(path))
+    # A reader of a WAL file writes beside it, except where it is told that nobody will.
+    frozen = mode == "ro" and not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK) \
+        and not os.path.exists(f"{path}-wal")
     try:
         # isolation_level None: transactions begin and end where `transaction` says, nowhere else.
-        conn = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=30, isolation_level=None)
+        conn = sqlite3.connect(f"{uri}?mode={mode}{'&immutable=1' * frozen}", uri=True, timeout=30,
+                               isolation_level=None)
         conn.row_factory = sqlite3.Row
         conn.execute("pragma foreign_keys = on")
         conn.execute("select count(*) from sqlite_master").fetchone()
@@ -505,10 +509,10 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
     """
     models_path = os.path.join(os.path.dirname(os.path.abspath(db_path)), "models")
     os.makedirs(models_path, exist_ok=True)
-    beside = os.path.join(models_path, f".writing-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = os.path.join(models_path, ".writing")   # one at a time: the write lock is ours
     try:
         with transaction(conn):
+            shutil.rmtree(beside, ignore_errors=True)
             number = conn.execute("""insert into experiment(name, date, settings)
                                      values (?, datetime(), ?)""",
                                   (name, json.dumps(settings, ensure_ascii=False))).lastrowid

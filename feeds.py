@@ -56,6 +56,8 @@ def read_lines(file, path, skipped):
         if not line.strip() and len(line) < LONGEST_LINE:
             continue
         values = [clean(value) for value in line.rstrip("\r\n").split("\t")]
+        while len(values) > len(header) and not values[-1]:
+            values.pop()
         row = dict(zip(header, values))
         words = [word.strip() for word in row.get("product_type", "").split(" > ")]
         if len(line) == LONGEST_LINE:

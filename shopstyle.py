@@ -28,6 +28,10 @@ class Unfinished(Exception):
     """Something that may succeed another time; its text says what happened, without a URL."""
 
 
+class Unreachable(Unfinished):
+    """The host gave no answer at all."""
+
+
 def new_session(connections=8):
     """A requests session that says what it is and keeps so many connections to a host."""
     session = requests.Session()
@@ -52,8 +56,12 @@ class Shop:
     """A ShopStyle API v2 host. The key goes into requests only: no error text holds it."""
 
     def __init__(self, url, key):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urllib.parse.urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:   # half an IPv6 address, a port that is no number
+            usable = False
+        if not usable:
             raise UserError(f"--api-url must be an http(s) URL, such as {API_URL}")
         self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc.split("@")[-1]
         self.session = new_session()
@@ -62,6 +70,7 @@ class Shop:
     def get(self, path, **params):
         """The JSON object the API answers. Raises Unfinished when it fails TRIES times, UserError
         when it refuses the key."""
+        status = None
         for attempt in range(TRIES):
             if attempt:
                 time.sleep(random.uniform(0, 2 ** attempt))
@@ -71,24 +80,32 @@ class Shop:
                 # A redirect would carry the key to wherever it points, so none is followed.
                 answer = self.session.get(self.url + path, timeout=TIMEOUT, allow_redirects=False,
                                           params={"pid": self.key, "format": "json", **params})
-                body = answer.json()
-            except requests.JSONDecodeError:
-                problem = f"{answer.status_code} without JSON"
-                body = None
             except requests.RequestException as error:
                 problem = plain_reason(error)
                 continue
-            status = answer.status_code
-            if isinstance(body, dict) and "errorCode" in body:
-                status = body["errorCode"] if isinstance(body["errorCode"], int) else 400
+            status, body = answer.status_code, json_object(answer)
+            problem = f"{status} without JSON" if body is None else f"error {status}"
+            if body and "errorCode" in body:   # whatever the status of the answer says
+                code = body["errorCode"]
+                status = code if isinstance(code, int) and code >= 400 else 400
+                problem = f"error {status}"
             if status in (401, 403):
                 raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
-            if status == 200 and isinstance(body, dict):
+            if status == 200 and body is not None:
                 return body
-            problem = problem if body is None else f"error {status}"
             if 400 <= status < 500 and status != 429:
                 break
-        raise Unfinished(f"{self.host} answers /{path} with: {problem}")
+        failure = Unfinished if status else Unreachable
+        raise failure(f"{self.host} answers /{path} with: {problem}")
+
+
+def json_object(answer):
+    """The JSON object of an answer, None where it is anything else."""
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):   # also a number of 5,000 digits, or lists in lists
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def fetch_tree(shop, root):
@@ -98,6 +115,8 @@ def fetch_tree(shop, root):
     """
     try:
         answer = shop.get("categories", cat=root)
+    except Unreachable:
+        raise
     except Unfinished:
         answer = shop.get("categories", cat=root, depth=1)
     metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
@@ -115,7 +134,9 @@ def fetch_tree(shop, root):
     children = {}
     for node in nodes:
         children.setdefault(node[1], []).append(node)
-    rows, level = [], [(root, top.get("parentId"), top.get("name") or root, ())]
+    above = top.get("parentId") if isinstance(top.get("parentId"), str) else None
+    name = feeds.clean(str(top.get("name") or root))
+    rows, level = [], [(root, above and feeds.clean(above), name, ())]
     seen = {root}
     while level:   # a category under two parents stays with the first; a cycle is never entered
         below = []
@@ -124,8 +145,8 @@ def fetch_tree(shop, root):
             fresh = list({node[0]: node for node in reversed(fresh)}.values())[::-1]
             seen.update(node[0] for node in fresh)
             below += [(node[0], own, node[2], path + (node[0],)) for node in fresh]
-            rows.append((own, parent, int(own not in children and own != root),
-                         "/".join(path), name))
+            inner = {node[0] for node in children.get(own, ())} - {root, *path}
+            rows.append((own, parent, int(not inner and own != root), "/".join(path), name))
         level = below
     return rows
 
@@ -136,7 +157,8 @@ def child_nodes(answer, root):
     return [(node["id"], node.get("parentId") or root, feeds.clean(str(node.get("name") or "")))
             for node in (nodes if isinstance(nodes, list) else ())
             if isinstance(node, dict) and isinstance(node.get("id"), str)
-            and node["id"] and not set(node["id"]) & set("/,\0")]
+            and isinstance(node.get("parentId") or root, str)
+            and node["id"].isprintable() and node["id"].strip() and not set(node["id"]) & set("/,")]
 
 
 def read_product(item, leaf, key):
@@ -149,18 +171,27 @@ def read_product(item, leaf, key):
     urls = [sizes[size].get("url") for size in PICTURE_SIZES
             if isinstance(sizes, dict) and isinstance(sizes.get(size), dict)]
     urls = [without_key(url, key) for url in urls if isinstance(url, str) and url]
-    listed = item.get("categories")
+    listed = item["categories"] if isinstance(item.get("categories"), list) else ()
     return {"external_id": feeds.clean(str(number)),
-            "name": feeds.clean(str(item.get("name") or "")),
-            "description": feeds.clean(str(item.get("description") or "")),
+            "name": less_key(str(item.get("name") or ""), key),
+            "description": less_key(str(item.get("description") or ""), key),
             "image": urls[0] if urls else "",
-            "listed": [category["id"] for category in (listed if isinstance(listed, list) else ())
+            "listed": [feeds.clean(category["id"]) for category in listed
                        if isinstance(category, dict) and isinstance(category.get("id"), str)],
             "found": leaf, "group": None}
 
 
 def without_key(url, key):
     """The URL less its `pid` parameter, and less the key wherever else it may stand."""
-    parts = urllib.parse.urlsplit(feeds.clean(url))
-    kept = [pair for pair in parts.query.split("&") if not pair.lower().startswith("pid=")]
-    return urllib.parse.urlunsplit(parts._replace(query="&".join(kept))).replace(key, "")
+    address, _, query = url.partition("?")
+    kept = "&".join(pair for pair in query.split("&") if not pair.lower().startswith("pid="))
+    return less_key(f"{address}?{kept}" if kept else address, key)
+
+
+def less_key(text, key):
+    """Clean text less the key, as it is and as URLs quote it. One of under 8 letters stays: it is
+    no secret but a word said to the stand-in shop, and "x" would be cut out of "_xlarge.jpg"."""
+    text = feeds.clean(text)
+    for form in (key, urllib.parse.quote(key), urllib.parse.quote(key, safe="")):
+        text = text.replace(form, "") if len(key) >= 8 else text
+    return text

@@ -100,7 +100,7 @@ def test_clean_text_can_be_encoded_and_is_clean_already(text):
     (HEADER.encode("utf-16"), "no column"),
     (b"\x7fELF\x02\x01\x01\0\0\x1b[2J\x9b" * 500, "no column"),
     (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 99, "no column"),
-    (b"\t" * 5_000_000, "no column"),
+    (b"\t" * 200_000, "no column"),
 ))
 def test_a_file_that_is_no_feed_is_one_printable_sentence(read, content, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
@@ -120,7 +120,8 @@ def test_a_folder_or_no_file_at_all_is_a_users_mistake(tmp_path):
     ("Bootcut Jeans", "bootcut-jeans"), ("  Tops,  T-Shirts & more ", "tops-t-shirts-more"),
     ("Röcke", "röcke"), ("ＷＩＤＥ", "wide"), ("Женские джинсы", "женские-джинсы"),
     ("ズボン", "ズボン"),
-    ("हिन्दी", "हिन्दी"), ("A/B.C,D", "a-b-c-d"), ("3/4 sleeve", "3-4-sleeve"), ("<b>x</b>", "b-x-b"),
+    ("हिन्दी", "हिन्दी"), ("A/B.C,D", "a-b-c-d"), ("3/4 sleeve", "3-4-sleeve"),
+    ("<b>x</b>", "b-x-b"),
     ("../..", None), ("👖", None), ("", None)))
 def test_a_slug_keeps_letters_of_any_language_and_nothing_that_parts(words, slug):
     own = feeds.slug(words)
