@@ -33,16 +33,16 @@ def measure(conn, number, parents):
 def thumbnail(row, images_path):
     """A picture's data URI, small; without a file that can be read the shop's own http(s) URL, and
     without that None."""
-    from PIL import Image
+    from PIL import Image, ImageOps
     try:
         with Image.open(os.path.join(images_path, row["picture"])) as picture:
             picture.draft("RGB", THUMBNAIL)
-            small = picture.convert("RGB")
+            small = ImageOps.exif_transpose(picture).convert("RGB")
             small.thumbnail(THUMBNAIL)
             data = io.BytesIO()
             small.save(data, "JPEG", quality=80)
             return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
         link = row["image"] or ""
         return link if link.lower().startswith(("http://", "https://")) else None
 
@@ -58,7 +58,7 @@ def error_page(conn, number, images_path, top):
     errors = [{**row, "picture": thumbnail(row, images_path)}
               for row in map(dict, db.surest_errors(conn, number, top))]
     return environment.get_template("errors.html").render(
-        number=number, name=experiment["name"], date=experiment["date"], errors=errors,
+        number=number, name=experiment["name"] or "", date=experiment["date"], errors=errors,
         summary=measure(conn, number, db.parents(conn)))
 
 
@@ -82,7 +82,7 @@ def main(argv=None):
         return 0
     parents = db.parents(conn)
     for experiment in db.experiments(conn):
-        print(f"#{experiment['id']}: {experiment['name']}")
+        print(f"#{experiment['id']}: {experiment['name'] or ''}")
         print(*measure(conn, experiment["id"], parents), sep="\n")
     return 0
 

@@ -22,8 +22,12 @@ def run(main):
     its whole text: the text of a network error holds the URL, and the URL holds the API key.
     """
     script = os.path.basename(sys.argv[0])
+    # Names of products come in any alphabet, whatever the terminal's; and a page says it is UTF-8.
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:
-        return main()
+        status = main()
+        sys.stdout.flush()   # here, where a reader that went away can still be dealt with
+        return status
     except UserError as error:
         sentence = str(error)
     except KeyboardInterrupt:
@@ -34,8 +38,8 @@ def run(main):
         # interpreter complains once more while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except sqlite3.OperationalError as error:
-        sentence = f"the database can't go on ({error})"   # disk full, locked for 30 s
+    except sqlite3.DatabaseError as error:   # disk full, locked for 30 s, damaged
+        sentence = f"the database given by --db-path can't be used: {error}"
     except OSError as error:
         if error.strerror is None:
             raise
@@ -72,6 +76,7 @@ def progress(label, total, unit, iterable=None):
     """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds.
     `unit` is a plural."""
     if sys.stderr.isatty():
-        return tqdm(iterable, desc=label, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True)
+        return tqdm(iterable, desc=label, total=total, unit=f" {unit}", leave=False,
+                    dynamic_ncols=True)
     return Lines(iterable, desc=label, total=total, unit=unit, mininterval=30, miniters=1,
                  delay=1e-3)

@@ -181,6 +181,13 @@ def check_exists(path):
         raise UserError(f"there is no {path}: run crawl.py first, or name a file with --db-path")
 
 
+def check_ours(conn, path, create=False):
+    """Raise UserError where the file is another program's, or empty (unless create)."""
+    tables = {row[0] for row in conn.execute("select name from sqlite_master")}
+    if not (tables & {"schema_version", "category"} or create and not tables):
+        raise UserError(f"{path} is no crawl.db: run crawl.py first, or name a file with --db-path")
+
+
 def open_database(path, create=False):
     """Open crawl.db for reading and writing, all pending migrations done.
 
@@ -190,6 +197,7 @@ def open_database(path, create=False):
         check_exists(path)
     conn = connect(path, "rwc" if create else "rw")
     try:
+        check_ours(conn, path, create)
         conn.execute("pragma journal_mode = wal")
         if pending_migrations(conn):
             migrate(conn)
@@ -204,6 +212,7 @@ def open_readonly(path):
     if os.path.exists(f"{path}-journal"):   # a killed 2016 script's: only a writer can undo it
         connect(path, "rw").close()
     conn = connect(path, "ro")
+    check_ours(conn, path)
     steps = pending_migrations(conn)
     if steps:
         conn.close()

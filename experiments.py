@@ -203,7 +203,7 @@ def add_experiment_arguments(parser):
     parser.add_argument("--folds", type=folds_argument, metavar="K",
                         help="predict every product once, by K models that never saw it, instead "
                         "of a tenth of them by one; the model saved is then trained on all")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
+    parser.add_argument("--seed", type=retrain.seed_argument, default=0, metavar="N",
                         help="of everything random; the split does not depend on it (default: 0)")
 
 

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,7 +140,8 @@ def bottleneck_statistics(inputs, train):
     mean, square = total / max(1, len(where))
     deviation = np.sqrt(np.maximum(square - mean ** 2, 0))
     # A unit that hardly ever fires must not be blown up to the size of the others.
-    floor = .1 * np.median(deviation) + 1e-6
+    live = deviation[deviation > 0]
+    floor = .1 * np.median(live) + 1e-6 if len(live) else 1.0
     return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
 
 
@@ -249,6 +251,8 @@ def train(inputs, labels, classes, rows, validation, options, label="training"):
                 bar.set_postfix(note, refresh=False)
                 if done >= most or since >= options.patience:
                     break
+    if best is None and len(validation):
+        raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
     if best is None:
         return Trained(weights, done, 1.0)
     temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
@@ -316,6 +320,12 @@ def count_argument(text):
     return number
 
 
+def seed_argument(text):
+    if not text.isdecimal() or int(text) >= 2 ** 32:
+        raise argparse.ArgumentTypeError("must be a whole number from 0 to 4294967295")
+    return int(text)
+
+
 def addargs(parser):
     """The flags of the 2016 retrain.py, with its names and defaults, and those of the network."""
     network = parser.add_argument_group("the network that looks at pictures")
@@ -367,7 +377,7 @@ def check_arguments(args, one_split=False):
     for name in ("how_many_training_steps", "train_batch_size", "eval_step_interval"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} must be 1 or more")
-    if args.learning_rate < 0:
+    if not 0 <= args.learning_rate < np.inf:
         raise UserError("--learning_rate must be 0 (Adam) or above")
     if one_split and (args.testing_percentage, args.validation_percentage) != (10, 10):
         raise UserError("--testing_percentage and --validation_percentage are 10 here, because "
@@ -422,9 +432,14 @@ def save_network(network, trained, labels, args):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     addargs(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument("--seed", type=seed_argument, default=0, metavar="N",
+                        help="of everything random (default: 0)")
     args = parser.parse_args(argv)
     check_arguments(args)
+    if not args.output_graph.endswith(".keras"):
+        raise UserError("--output_graph must end in .keras, the only format Keras saves and loads")
+    if not re.fullmatch(r"[A-Za-z]\w*", args.final_tensor_name):
+        raise UserError("--final_tensor_name must be one word of letters, digits and _")
     found = find_pictures(args.image_dir)
     network, fingerprint = bottlenecks.build_network(args.weights, args.layer, args.seed)
     cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1])
@@ -434,6 +449,8 @@ def main(argv=None):
     if not kept:
         raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
     names = sorted({found[i][1] for i in kept})
+    for label in sorted({label for _, label in found} - set(names)):
+        log(f"warning: no picture of {label} can be read: it is left out")
     labels = np.array([names.index(found[i][1]) for i in kept], np.int32)
     inputs = Inputs(None, cache.matrix(), np.array([cache.rows[keys[i]] for i in kept]))
     parts = splits([split_position(keys[i]) for i in kept], None,

@@ -208,10 +208,9 @@ def test_kill_9_during_the_migration_leaves_the_old_file_or_the_new_one(tmp_path
     assert len(rows(path, "schema_version")) == len(db.MIGRATIONS)
 
 
-@pytest.mark.parametrize("old", (True, False), ids=("file of 2016", "empty file"))
-def test_several_processes_may_open_an_old_file_at_once(tmp_path, old):
+def test_several_processes_may_open_an_old_file_at_once(tmp_path):
     path = tmp_path / "crawl.db"
-    make_2016(path) if old else path.touch()
+    make_2016(path)
     opening = [opener(path, function) for function in ("open_database", "open_readonly") * 2]
     assert [(process.communicate()[1], process.returncode)[1] for process in opening] == [0] * 4
     assert [row[2] for row in rows(path, "schema_version")] == [name for name, _ in db.MIGRATIONS]
@@ -248,10 +247,27 @@ def test_a_folder_or_a_missing_folder_is_a_users_mistake_when_creating(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
-def test_an_empty_file_becomes_a_crawl_db(tmp_path):
-    (tmp_path / "crawl.db").touch()
-    db.open_readonly(tmp_path / "crawl.db").close()
-    assert rows(tmp_path / "crawl.db", "product") == []
+def test_an_empty_file_becomes_a_crawl_db_only_for_the_crawl(tmp_path):
+    path = tmp_path / "crawl.db"
+    path.touch()
+    for opening in (db.open_readonly, db.open_database):
+        with pytest.raises(UserError, match="is no crawl.db"):
+            opening(path)
+    assert path.read_bytes() == b""
+    db.open_database(path, create=True).close()
+    assert rows(path, "product") == []
+
+
+def test_another_program_s_file_is_left_alone(tmp_path):
+    path = tmp_path / "places.sqlite"
+    with sqlite3.connect(path) as conn:
+        conn.execute("create table place(url text)")
+    conn.close()
+    before = path.read_bytes()
+    for create in (False, True):
+        with pytest.raises(UserError, match="is no crawl.db"):
+            db.open_database(path, create=create)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ("a?b#c%41.db", "ключ крола.db"))

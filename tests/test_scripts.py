@@ -1,0 +1,572 @@
+"""The three classifiers as people run them: a feed is crawled, each script runs, tables and models
+are compared; and what each script says to a mistake. About 75 seconds.
+
+    pytest tests/test_scripts.py
+    pytest tests/test_scripts.py -k mistake
+"""
+import collections
+import contextlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from conftest import REPO, environment, run_script, write_feed
+
+import categorize_images
+import categorize_words
+import db
+import experiments
+import metrics
+import retrain
+from console import UserError
+
+SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
+           "analyze")
+LEAVES = {  # category: (its own words, the colour of its pictures)
+    "Jeans > Bootcut Jeans": ("flare hem", (40, 60, 160)),
+    "Jeans > Skinny Jeans": ("slim ankle", (60, 80, 130)),
+    "Bags > Clutches": ("evening satin", (200, 40, 60)),
+    "Bags > Totes": ("canvas shopper", (190, 150, 40)),
+    "Shoes > Boots": ("leather heel", (60, 160, 60)),
+    "Shoes > Sandals": ("strap cork", (220, 220, 210))}
+PER_LEAF = 40
+NETWORK = ("--weights", "random", "--layer", "mixed0", "--how_many_training_steps", "300")
+
+
+def make_shop(folder):
+    """A feed whose leaves differ in words and colours, but not in each product; pairs share a
+    group, each product has a word of its own and every tenth no picture."""
+    rng, rows = random.Random(11), []
+    (folder / "pictures").mkdir(parents=True)
+    for leaf, (words, shade) in LEAVES.items():
+        for turn in range(PER_LEAF):
+            number = len(rows)
+            own = words if rng.random() < .8 else "flare satin strap"
+            text = " ".join(rng.sample("red green classic soft new daily light long".split(), 3))
+            picture = Image.new("RGB", (40, 50), tuple(c + rng.randrange(-30, 30) for c in shade))
+            ImageDraw.Draw(picture).rectangle((5, 5, rng.randrange(8, 35), 30), fill=(9, 9, number))
+            picture.save(folder / "pictures" / f"{number}.png")
+            rows.append((str(1000 + number), f"{text.title()} {own}", f"only{number} {text}", leaf,
+                         f"pictures/{number}.png" if number % 10 != 9 else "",
+                         f"group-{number // 2}"))
+    return write_feed(folder / "feed.tsv", rows)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """The folder after one run of each script, with what each of them answered."""
+    folder = tmp_path_factory.mktemp("shop")
+    make_shop(folder)
+    assert run_script("crawl", "--feed", "feed.tsv", cwd=folder).returncode == 0
+    every = ("--min-products", "40")
+    runs = [run_script(name, *flags, cwd=folder) for name, flags in (
+        ("categorize_words", every),
+        ("categorize_images", every + NETWORK),
+        ("categorize_both", every + NETWORK),
+        ("categorize_both", every + NETWORK))]
+    for run in runs:
+        assert run.returncode == 0, run.stderr
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert categorize_words.main(["--db-path", str(folder / "crawl.db"), "--categories",
+                                      "bootcut-jeans, skinny-jeans,clutches",
+                                      "--folds", "4", "--seed", "5", "--epochs", "20"]) == 0
+    return SimpleNamespace(folder=folder, runs=runs, path=folder / "crawl.db",
+                           printed="".join(run.stdout for run in runs) + printed.getvalue())
+
+
+WORDS, IMAGES, BOTH, BOTH_AGAIN, FOLDS = 1, 2, 3, 4, 5
+COLUMNS = ("product_id, category_id, score, label_id, label_score, parent_id, parent_score, top, "
+           "fold")
+
+
+def copy_of(shop, folder):
+    """A connection to a copy of the shop's crawl.db in another folder."""
+    with sqlite3.connect(shop.path) as conn, sqlite3.connect(folder / "crawl.db") as copy:
+        conn.backup(copy)
+    conn.close()
+    copy.row_factory = sqlite3.Row
+    return copy
+
+
+@pytest.fixture
+def conn(shop):
+    conn = sqlite3.connect(f"file:{shop.path}?mode=ro", uri=True)
+    conn.row_factory = sqlite3.Row
+    yield conn
+    conn.close()
+
+
+def predictions(conn, number, table="predicted_category"):
+    return conn.execute(f"""select {COLUMNS} from {table} where experiment_id = ?
+                            order by product_id""", (number,)).fetchall()
+
+
+def settings_of(conn, number):
+    return json.loads(conn.execute("select settings from experiment where id = ?",
+                                   (number,)).fetchone()[0])
+
+
+# ---- what an experiment is ----------------------------------------------------------------------
+
+def test_experiments_are_named_as_in_2016(conn):
+    assert [row[0] for row in conn.execute("select name from experiment order by id")] == [
+        "Text classification of: ", "Image classification of: ", "Image+Text classification of: ",
+        "Image+Text classification of: ",
+        "Text classification of: bootcut-jeans,skinny-jeans,clutches"]
+
+
+@pytest.mark.parametrize("count, names", [
+    (0, ""), (1, "c0"), (10, ",".join(f"c{i}" for i in range(10))),
+    (11, "c0,c1,c2,c3,c4... (11 total)"), (156, "c0,c1,c2,c3,c4... (156 total)")])
+def test_over_ten_names_are_the_first_five_and_how_many(count, names):
+    assert db.experiment_name("Text", [f"c{i}" for i in range(count)]) \
+        == f"Text classification of: {names}"
+
+
+def test_each_script_prints_the_block_that_analyze_prints(shop):
+    done = run_script("analyze", cwd=shop.folder)
+    assert done.returncode == 0 and done.stdout == shop.printed
+    assert re.fullmatch(r"(#\d+: \w+(\+\w+)? classification of: .*\n"
+                        r"  Accuracy: \d+\.\d\d% \(N=\d+\)\n(  .*\d%\n){5}){5}", done.stdout)
+
+
+@pytest.mark.parametrize("number", [WORDS, IMAGES, BOTH, FOLDS])
+def test_every_prediction_holds_what_the_design_promises(conn, number):
+    filed = dict(conn.execute("select id, category_id from product"))
+    leaves = settings_of(conn, number)["categories"]
+    rows = predictions(conn, number)
+    for row in rows + predictions(conn, number, "validation_prediction"):
+        top = json.loads(row["top"])
+        chances = [chance for _, chance in top]
+        assert row["label_id"] == filed[row["product_id"]] and row["category_id"] in leaves
+        assert chances == sorted(chances, reverse=True) and len(top) == min(5, len(leaves))
+        assert top[0] == [row["category_id"], pytest.approx(row["score"], abs=1e-6)]
+        assert 0 < row["score"] <= 1 and 0 <= row["label_score"] <= row["score"]
+        assert row["category_id"] != row["label_id"] or row["label_score"] == row["score"]
+        assert max(chances[0], row["label_score"]) - 1e-6 <= row["parent_score"] <= 1 \
+            or row["label_id"].split(".")[0] != row["parent_id"]
+        named = dict(top)
+        if row["label_id"] in named:
+            assert named[row["label_id"]] == pytest.approx(row["label_score"], abs=1e-6)
+        by_parent = collections.Counter()
+        for leaf, chance in top:
+            by_parent[leaf.split(".")[0]] += chance
+        rest = 1 - sum(chances)                       # of the leaf that is not in the top five
+        assert by_parent[row["parent_id"]] - 1e-5 <= row["parent_score"] \
+            <= by_parent[row["parent_id"]] + rest + 1e-5
+        assert row["parent_score"] >= max(by_parent.values()) - 1e-5
+    assert len(rows) == len({row["product_id"] for row in rows})
+
+
+@pytest.mark.parametrize("number", [WORDS, IMAGES, BOTH, FOLDS])
+def test_the_sides_of_the_split_are_those_of_the_group_key(conn, number):
+    u = {row[0]: retrain.split_position(row[1])
+         for row in conn.execute("select id, group_key from product")}
+    test, validation = (predictions(conn, number, table)
+                        for table in ("predicted_category", "validation_prediction"))
+    if number == FOLDS:
+        assert len(test) == len(validation) == 3 * PER_LEAF
+        assert all(row["fold"] == int(u[row["product_id"]] * 4) for row in test)
+        assert all((row["fold"] + 1) % 4 == int(u[row["product_id"]] * 4) for row in validation)
+        return
+    read = {row[0] for row in conn.execute("select product_id from picture where status = 'ok'")}
+    seen = set(u) if number != IMAGES else read
+    assert {row["product_id"] for row in test} == {i for i in seen if u[i] < .1}
+    assert {row["product_id"] for row in validation} == {i for i in seen if .1 <= u[i] < .2}
+
+
+def test_settings_say_what_made_the_experiment(conn):
+    for number in (WORDS, IMAGES, BOTH, FOLDS):
+        found = settings_of(conn, number)
+        assert found["seed"] == (5 if number == FOLDS else 0) and found["wall_time"] > 0
+        assert found["versions"].keys() == {"python", "tensorflow", "keras", "numpy",
+                                            "scikit-learn"}
+        assert re.fullmatch(r"\d+\.\d+\.\d+", found["version"])
+        models = 4 if number == FOLDS else 1
+        assert found["folds"] == (4 if models == 4 else None)
+        assert len(found["temperature"]) == len(found["steps"]) == models
+        assert sum(found["test"]) == len(predictions(conn, number))
+        assert all(temperature > 0 for temperature in found["temperature"])
+        after = found["calibration"]["validation"]
+        assert after["nll after"] <= after["nll before"] + 1e-9
+        assert found["arguments"]["min_products"] == (1000 if number == FOLDS else 40)
+    assert settings_of(conn, IMAGES)["bottleneck"] \
+        == {"network": "InceptionV3", "weights": "random-0", "layer": "mixed0",
+            "preprocessing": "pillow-bilinear-299-v1", "precision": "float32"}
+
+
+def test_the_recorded_calibration_is_that_of_the_stored_scores(conn):
+    for number in (WORDS, FOLDS):
+        found = settings_of(conn, number)["calibration"]
+        for side, table in (("test", "predicted_category"),
+                            ("validation", "validation_prediction")):
+            rows = predictions(conn, number, table)
+            score = np.array([row["score"] for row in rows])
+            right = np.array([row["category_id"] == row["label_id"] for row in rows])
+            label = np.array([row["label_score"] for row in rows])
+            assert found[side]["ece after"] == pytest.approx(metrics.ece(score, right), abs=1e-5)
+            assert found[side]["nll after"] == pytest.approx(-np.log(label).mean(), rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_table_and_another_does_not(conn, shop):
+    assert [tuple(row) for row in predictions(conn, BOTH)] \
+        == [tuple(row) for row in predictions(conn, BOTH_AGAIN)]
+    one, two = (np.load(shop.folder / f"models/experiment-{number}/weights.npz")
+                for number in (BOTH, BOTH_AGAIN))
+    assert all((one[name] == two[name]).all() for name in one.files)
+
+
+def test_another_seed_gives_other_scores_on_the_same_products(shop, tmp_path):
+    own = copy_of(shop, tmp_path)
+    for seed in ("0", "1"):
+        assert categorize_words.main(["--db-path", str(tmp_path / "crawl.db"), "--seed", seed,
+                                      "--min-products", "40", "--epochs", "3"]) == 0
+    one, two = predictions(own, 6), predictions(own, 7)
+    own.close()
+    assert [row["product_id"] for row in one] == [row["product_id"] for row in two]
+    assert [row["score"] for row in one] != [row["score"] for row in two]
+
+
+def test_a_product_without_a_picture_is_left_out_by_images_and_answered_by_both(conn, shop):
+    without = {row[0] for row in conn.execute("""select id from product where id not in
+               (select product_id from picture where status = 'ok')""")}
+    answered = {row["product_id"] for row in predictions(conn, BOTH)}
+    assert without & answered and not without & {row[0] for row in predictions(conn, IMAGES)}
+    assert answered == {row["product_id"] for row in predictions(conn, WORDS)}
+    assert settings_of(conn, IMAGES)["without picture"] == len(without) == 24
+    for run in shop.runs[1:4]:
+        assert "24 of 240 products have no picture that can be read" in run.stderr
+        assert "warning: with --weights random" in run.stderr
+
+
+# ---- nothing is fitted on what is predicted -----------------------------------------------------
+
+def words_of(conn, ids):
+    """The words of name and description, by a rule of their own: these texts are plain ASCII."""
+    rows = conn.execute("select id, name || ' ' || description from product").fetchall()
+    return {word for number, text in rows if number in ids for word in text.lower().split()}
+
+
+def vocabulary(shop, number):
+    return json.loads((shop.folder / f"models/experiment-{number}/model.json").read_text("utf-8")
+                      )["vocabulary"]
+
+
+@pytest.mark.parametrize("number", [WORDS, BOTH])
+def test_the_vocabulary_is_that_of_the_training_products(conn, shop, number):
+    held_out = {row["product_id"] for table in ("predicted_category", "validation_prediction")
+                for row in predictions(conn, number, table)}
+    train = {row[0] for row in conn.execute("select id from product")} - held_out
+    assert set(vocabulary(shop, number)) == words_of(conn, train)
+    assert words_of(conn, held_out) - words_of(conn, train)     # there are words to leak
+
+
+def test_with_folds_the_saved_model_knows_the_words_of_all_products(conn, shop):
+    everything = {row["product_id"] for row in predictions(conn, FOLDS)}
+    assert set(vocabulary(shop, FOLDS)) == words_of(conn, everything)
+
+
+def test_with_folds_what_only_a_group_knows_helps_nobody():
+    """Twins share a word that no other product has, and a label drawn by lot: a model that saw
+    one of them would know the other's."""
+    rng = np.random.default_rng(4)
+    lots = rng.integers(0, 2, 200)
+    rows = [(i, "ab"[lots[i // 2]], f"twins-{i // 2}") for i in range(400)]
+    products = experiments.make_products(rows, ["a", "b"], {})
+    counts, _ = categorize_words.count_terms([f"word{i // 2} dress" for i in range(400)])
+    trained_on = []
+
+    def inputs_for(some):
+        trained_on.append(set(some.tolist()))
+        return categorize_words.text_inputs(counts, some)
+
+    outcome = experiments.experiment(products, experiments.checked_splits(products, 4), inputs_for,
+                                     retrain.Options(batch_size=50, max_epochs=20))
+    assert sorted(row[0] for row in outcome.predicted) == list(range(400))
+    for row in outcome.predicted:
+        assert not {row[0], row[0] ^ 1} & trained_on[row[8]]
+    right = np.mean([row[1] == row[3] for row in outcome.predicted])
+    assert right < .65 and trained_on[4] == set(range(400))     # the last is the refitted model
+    scores = retrain.logits(outcome.model.weights, outcome.inputs, np.arange(400))
+    assert outcome.model.weights["hidden_kernel"].shape == (201, 100)
+    assert np.isfinite(scores).all()
+
+
+def test_the_vocabulary_is_the_20000_most_frequent_terms_and_of_equals_the_first():
+    words = [f"w{number:05}" for number in range(20_005)]
+    texts = [" ".join(words), f"{words[-1]} {words[-3]}", f"{words[-2]} unseen " * 9]
+    counts, terms = categorize_words.count_terms(texts)
+    inputs = categorize_words.text_inputs(counts, np.array([0, 1]))
+    assert terms[inputs.columns].tolist() == sorted(words[:19_998] + [words[-1], words[-3]])
+    assert inputs.bag.shape == (3, 20_000) and set(inputs.bag.data) == {1}
+    few = categorize_words.text_inputs(counts, np.array([1]))
+    assert terms[few.columns].tolist() == [words[-3], words[-1]]
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("", []), ("<li>Slim</li><li>fit</li>", ["slim", "fit"]), ("Women\u2019s", ["women's"]),
+    ("WOMEN'S 'quoted'", ["women's", "quoted"]), ("CAF\u00c9 caf\u0065\u0301", ["café", "café"]),
+    ("T&amp;C &lt;b&gt;x", ["t", "c", "x"]), ("27\" a_b \u30b8\u30fc\u30f3\u30ba 100%",
+                                              ["27", "a", "b", "ジーンズ", "100"]),
+    ("3 < 4 and 5", ["3", "4", "and", "5"])])
+def test_words_keep_letters_of_every_language_and_lose_markup(text, expected):
+    assert categorize_words.tokens(text) == expected
+
+
+# ---- saved models -------------------------------------------------------------------------------
+
+BY_HAND = """
+import json, sqlite3, sys
+import numpy as np
+from categorize_words import tokens
+number, path = int(sys.argv[1]), sys.argv[2]
+model = json.load(open(f"models/experiment-{number}/model.json", encoding="utf-8"))
+weights = np.load(f"models/experiment-{number}/weights.npz", allow_pickle=False)
+conn, answers = sqlite3.connect(path), []
+rows = conn.execute('''select product_id, name || ' ' || description, (select sha256 from picture
+    where picture.product_id = id and status = 'ok') from predicted_category
+    join product on id = product_id where experiment_id = ? order by product_id''', (number,))
+if "bottleneck" in model:
+    import glob
+    base, = (name[:-5] for name in glob.glob("retrain_out/bottleneck/*.json")
+             if json.load(open(name)).items() >= model["bottleneck"].items())
+    keys = open(base + ".keys", "rb").read()
+    size = json.load(open(base + ".json"))["size"]
+    cache = np.fromfile(base + ".f32", np.float32).reshape(-1, size)
+    place = {keys[i:i + 32].hex(): i // 32 for i in range(0, len(keys), 32)}
+for product, text, sha256 in rows:
+    parts = []
+    if "vocabulary" in model:
+        bag = np.isin(model["vocabulary"], tokens(text)).astype(np.float32)
+        parts.append(np.maximum(bag @ weights["hidden_kernel"] + weights["hidden_bias"], 0))
+    if "bottleneck" in model:
+        parts.append(cache[place[sha256]] if sha256 else weights["bottleneck_mean"])
+    logits = (np.concatenate(parts) @ weights["kernel"] + weights["bias"]) / model["temperature"]
+    chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    answers.append((product, model["categories"][chances.argmax()], float(chances.max())))
+assert "tensorflow" not in sys.modules and "keras" not in sys.modules
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.parametrize("number", [WORDS, IMAGES, BOTH])
+def test_the_model_folder_alone_gives_the_stored_scores_without_tensorflow(conn, shop, number):
+    done = subprocess.run([sys.executable, "-c", BY_HAND, str(number), "crawl.db"],
+                          cwd=shop.folder, env=environment(PYTHONPATH=str(REPO)),
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stored = predictions(conn, number)
+    answers = json.loads(done.stdout)
+    assert [answer[:2] for answer in answers] == [list(tuple(row)[:2]) for row in stored]
+    assert [answer[2] for answer in answers] \
+        == pytest.approx([row["score"] for row in stored], rel=1e-3, abs=1e-5)
+
+
+def check_whole(folder, expected=None):
+    """Every experiment has its predictions and its folder. Returns how many there are."""
+    conn = db.open_database(str(folder / "crawl.db"))
+    rows = conn.execute("select id, settings from experiment order by id").fetchall()
+    for row in rows:
+        found = conn.execute("select count(*) from predicted_category where experiment_id = ?",
+                             (row["id"],)).fetchone()[0]
+        assert found == (expected or sum(json.loads(row["settings"])["test"]))
+        weights, described = retrain.load_model(folder / "models" / f"experiment-{row['id']}")
+        assert "kernel" in weights and described["settings"] == json.loads(row["settings"])
+    for table in ("predicted_category", "validation_prediction"):
+        assert conn.execute(f"""select count(*) from {table} where experiment_id not in
+                                (select id from experiment)""").fetchone()[0] == 0
+    conn.close()
+    return len(rows)
+
+
+RECORD_FOR_EVER = """
+import argparse, time
+import numpy as np
+import db, experiments, retrain
+conn = db.open_database("crawl.db")
+rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
+weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32)}
+outcome = experiments.Outcome(rows, rows[:50], retrain.Trained(weights, 1, 1.0), None, {}, [])
+products = experiments.Products(None, None, None, ["a"], ["a"])
+args = argparse.Namespace(db_path="crawl.db", seed=0, started=time.monotonic())
+while True:
+    experiments.record(conn, args, "Text", [], products, outcome, {})
+"""
+
+
+def test_killed_while_it_records_there_is_the_whole_experiment_or_nothing(tmp_path):
+    db.open_database(str(tmp_path / "crawl.db"), create=True).close()
+    rng, counts = random.Random(8), [0]
+    for _ in range(8):
+        process = subprocess.Popen([sys.executable, "-c", RECORD_FOR_EVER], cwd=tmp_path,
+                                   env=environment(PYTHONPATH=str(REPO), PYTHONUNBUFFERED="1"),
+                                   stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline().startswith("#")
+        time.sleep(rng.random() * .15)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        counts.append(check_whole(tmp_path, 2000))
+    assert all(old < new for old, new in zip(counts, counts[1:]))   # each carried on
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(15, marks=pytest.mark.slow)])
+def test_the_script_killed_near_its_end_leaves_the_whole_experiment_or_nothing(shop, tmp_path,
+                                                                               kills):
+    copy = copy_of(shop, tmp_path)
+    with copy:
+        for table in ("predicted_category", "validation_prediction", "experiment"):
+            copy.execute(f"delete from {table}")
+    copy.close()
+    rng = random.Random(kills)
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, REPO / "categorize_words.py", "--min-products", "40", "--epochs", "2"],
+            cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True)
+        assert any("kept step" in line for line in process.stderr)
+        time.sleep(rng.random() * .1)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        check_whole(tmp_path)
+
+
+# ---- mistakes -----------------------------------------------------------------------------------
+
+ASK_FOR_HELP = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1].rpartition("/")[0])
+sys.argv[:] = [sys.argv[1], "--help"]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert not end.code
+assert not {"tensorflow", "keras", "sklearn", "scipy"} & set(sys.modules), "imported too early"
+"""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_answers_without_importing_what_is_slow(name, tmp_path):
+    done = subprocess.run([sys.executable, "-c", ASK_FOR_HELP, str(REPO / f"{name}.py")],
+                          cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {name}.py") and os.listdir(tmp_path) == []
+
+
+CLASSIFIERS = ("categorize_words", "categorize_images", "categorize_both")
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS + ("analyze",))
+def test_mistake_no_crawl_db(name, tmp_path):
+    done = run_script(name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and os.listdir(tmp_path) == []
+    assert done.stderr == f"{name}.py: there is no crawl.db: run crawl.py first, or name a file " \
+                          "with --db-path\n"
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("flags, parts", [
+    (("--categories", "skiny-jeans"), ("'skiny-jeans'", "skinny-jeans")),
+    (("--categories", "clutches,Boots"), ("'Boots'", "boots")),
+    ((), ("1000 products", "largest has 40", "--min-products"))])
+def test_mistake_in_the_choice_of_categories(shop, conn, name, flags, parts):
+    done = run_script(name, *flags, cwd=shop.folder)
+    assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
+    assert all(part in done.stderr for part in parts)
+    assert conn.execute("select count(*) from experiment").fetchone()[0] == 5
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("flags", [("--folds", "2"), ("--folds", "x"), ("--seed", "-1"),
+                                   ("--no-such-flag",), ("--min-products", "many")])
+def test_mistake_in_a_flag(name, flags, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        {"categorize_words": categorize_words.parse}.get(name, categorize_images.parse)(list(flags))
+    assert flags[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_mistake_no_products(name, tmp_path):
+    db.open_database(str(tmp_path / "crawl.db"), create=True).close()
+    done = run_script(name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
+    assert "no leaf has 1000 products (the largest has 0)" in done.stderr
+
+
+def test_mistake_a_category_that_is_there_but_empty(tmp_path):
+    conn = db.open_database(str(tmp_path / "crawl.db"), create=True)
+    conn.executemany("insert into category(id, leaf, path) values (?, 1, ?)",
+                     [("hats", "hats"), ("caps", "caps")])
+    with pytest.raises(UserError, match="no products are filed in these categories"):
+        categorize_words.main(["--db-path", str(tmp_path / "crawl.db"), "--categories",
+                               "hats,caps"])
+    conn.close()
+
+
+def test_mistake_one_category(shop):
+    with pytest.raises(UserError, match="bags.clutches is the only category|set is empty"):
+        categorize_words.main(["--db-path", str(shop.path), "--categories", "clutches"])
+
+
+@pytest.mark.parametrize("flags", [("--testing_percentage", "20"), ("--flip_left_right",)])
+def test_mistake_a_flag_of_retrain_that_has_no_place_here(flags):
+    with pytest.raises(UserError, match="share one split|distortions"):
+        categorize_images.parse(list(flags))
+
+
+def test_mistake_products_without_a_word(tmp_path):
+    feed = write_feed(tmp_path / "feed.tsv", [(str(i), "!", "", f"A > {'BC'[i % 2]}", "", str(i))
+                                              for i in range(120)])
+    assert run_script("crawl", "--feed", feed, cwd=tmp_path).returncode == 0
+    with pytest.raises(UserError, match="no words"):
+        categorize_words.main(["--db-path", str(tmp_path / "crawl.db"), "--min-products", "1"])
+
+
+def test_mistake_not_one_picture_can_be_read(shop, tmp_path):
+    done = run_script("categorize_images", "--min-products", "40", "--db-path", shop.path,
+                      "--images-path", "elsewhere", *NETWORK, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "categorize_images.py: none of these products has a picture that can be read in "
+        "elsewhere; run crawl.py, or name the folder with --images-path")
+
+
+# ---- the weights of images ----------------------------------------------------------------------
+
+TWO_RUNS = """
+import sys
+import categorize_images, console
+same = ["--min-products", "40", "--images-path", sys.argv[1], "--layer", "mixed0",
+        "--how_many_training_steps", "20", "--bottleneck_dir"]
+print(console.run(lambda: categorize_images.main([*same, "empty"])))
+print(console.run(lambda: categorize_images.main([*same, "cache"])))
+"""
+
+
+def test_random_weights_step_in_for_the_download_only_where_they_were_used_before(shop, tmp_path):
+    shutil.copytree(shop.folder / "retrain_out" / "bottleneck", tmp_path / "cache")
+    copy = copy_of(shop, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_RUNS, shop.folder / "images"], cwd=tmp_path, text=True,
+        env=environment(PYTHONPATH=str(REPO), KERAS_HOME=str(tmp_path / "home"),
+                        https_proxy="http://127.0.0.1:9"), capture_output=True)
+    answers = done.stdout.splitlines()
+    assert answers[0] == "2" and answers[1].startswith("#6: Image") and answers[-1] == "0"
+    refused, _, carried_on = done.stderr.partition("--weights random, whose figures mean little")
+    assert "--weights FILE" in refused and "going on" not in refused
+    assert "going on with random weights, as before in cache" in carried_on
+    assert settings_of(copy, 6)["arguments"]["weights"] == "random"
+    copy.close()
