@@ -340,7 +340,7 @@ def main(argv=None):
     products, leaves, inner, none = db.catalogue_counts(conn, source)
     print(f"products: {products} in {leaves} leaves ({inner} at an inner category, {none} without "
           f"one); this run: {counts['new']} new, {counts['changed']} changed, "
-          f"{counts['unchanged']} unchanged, {counts['skipped']} left out")
+          f"{counts['unchanged']} seen before, {counts['skipped']} left out")
     pictures = fetch_pictures(conn, source, args.images_path, args.feed)
     print(f"pictures: {pictures['ok']} fetched, {pictures['failed']} unusable, "
           f"{pictures['unfinished']} not fetched")

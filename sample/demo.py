@@ -17,7 +17,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCRIPTS = ("crawl.py", "retrain.py", "categorize_images.py", "categorize_words.py",
            "categorize_both.py", "analyze.py")
-SHOP = ("--leaves", "12", "--per-leaf", "60", "--seed", "1")
+SHOP = ("--leaves", "12", "--per-leaf", "60", "--seed", "3")
 
 
 def make_folder(folder):

@@ -170,7 +170,7 @@ def test_a_whole_crawl_files_all_products_and_keeps_the_key_to_itself(serve, tmp
     done = run(tmp_path, server)
     assert state(tmp_path) == before
     assert server.seen[asked:] == [("categories", "women", None)]
-    assert "this run: 0 new, 0 changed, 0 unchanged, 0 left out" in done.stdout
+    assert "this run: 0 new, 0 changed, 0 seen before, 0 left out" in done.stdout
 
 
 def test_killed_at_any_instant_and_run_again_it_ends_as_if_undisturbed(serve, tmp_path):
@@ -396,7 +396,7 @@ def test_products_with_anything_in_them_are_kept_and_the_rest_counted(serve, tmp
             return 200, {"metadata": {}, "products": odd if query["offset"] == "0" else []}
 
     done = run(tmp_path, serve(catalogue(leaves={"boot": "jeans"}), script))
-    assert "5 new, 0 changed, 0 unchanged, 3 left out" in done.stdout
+    assert "5 new, 0 changed, 0 seen before, 3 left out" in done.stdout
     assert select(tmp_path, "select distinct category_id from product") == [("boot",)]
     assert "\x1b" not in done.stdout + done.stderr
 
@@ -610,19 +610,19 @@ def test_damaged_pictures_only_ever_raise_value_error(kind):
 # ---- feeds --------------------------------------------------------------------------------------
 
 def test_a_feed_loaded_twice_is_unchanged_and_a_changed_row_is_changed(small_feed, tmp_path):
-    assert "12 new, 0 changed, 0 unchanged" in load(tmp_path, small_feed).stdout
+    assert "12 new, 0 changed, 0 seen before" in load(tmp_path, small_feed).stdout
     before = state(tmp_path)
     assert [row[0] for row in select(tmp_path, "select distinct category_id from product "
             "order by 1")] == ["bags.clutches", "jeans.bootcut-jeans", "jeans.skinny-jeans"]
     assert select(tmp_path, "select count(*) from picture where status = 'ok'") == [(12,)]
     assert select(tmp_path, "select count(distinct group_key) from product where "
                             "group_key like 'feed group-%'") == [(3,)]
-    assert "0 new, 0 changed, 12 unchanged" in load(tmp_path, small_feed).stdout
+    assert "0 new, 0 changed, 12 seen before" in load(tmp_path, small_feed).stdout
     assert state(tmp_path) == before
     text = small_feed.read_text(encoding="utf-8").splitlines()
     small_feed.write_text("\n".join([text[0], *text[:0:-1]]).replace("style 3", "style three"),
                           encoding="utf-8")   # the other way round
-    assert "0 new, 1 changed, 11 unchanged" in load(tmp_path, small_feed).stdout
+    assert "0 new, 1 changed, 11 seen before" in load(tmp_path, small_feed).stdout
     after = state(tmp_path)
     changed = [new for old, new in zip(before.pop("product"), after.pop("product")) if old != new]
     assert len(changed) == 1 and "style three" in str(changed) and after == before
