@@ -11,6 +11,7 @@ import argparse
 import base64
 import io
 import os
+import warnings
 
 import db
 import metrics
@@ -55,8 +56,10 @@ def error_page(conn, number, images_path, top):
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
                                      undefined=jinja2.StrictUndefined)
     experiment = db.experiment(conn, number)
-    errors = [{**row, "picture": thumbnail(row, images_path)}
-              for row in map(dict, db.surest_errors(conn, number, top))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads all the same
+        errors = [{**row, "picture": thumbnail(row, images_path)}
+                  for row in map(dict, db.surest_errors(conn, number, top))]
     return environment.get_template("errors.html").render(
         number=number, name=experiment["name"] or "", date=experiment["date"], errors=errors,
         summary=measure(conn, number, db.parents(conn)))

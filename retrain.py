@@ -229,7 +229,8 @@ def train(inputs, labels, classes, rows, validation, options, label="training"):
     most = options.max_epochs * epoch or options.max_steps
     every = options.evaluate_every or epoch
     best, best_loss, best_step, since, done, running = None, np.inf, 0, 0, 0, []
-    with progress(label, most, "steps") as bar:
+    # A run that diverges is told of below, in a sentence, not by numpy at every step.
+    with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
         while done < most and since < options.patience:
             for batch in np.array_split(rng.permutation(rows), epoch):
                 running.append(step(*batch_tensors(inputs, labels, batch, statistics)))
