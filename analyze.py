@@ -15,7 +15,7 @@ import warnings
 
 import db
 import metrics
-from console import run
+from console import log, run
 
 THUMBNAIL = (160, 205)   # pixels at the most
 
@@ -83,8 +83,10 @@ def main(argv=None):
     if args.dump_errors_for_experiment is not None:
         print(error_page(conn, args.dump_errors_for_experiment, args.images_path, 500))
         return 0
-    parents = db.parents(conn)
-    for experiment in db.experiments(conn):
+    parents, found = db.parents(conn), db.experiments(conn)
+    if not found:
+        log("there are no predictions yet: run categorize_words.py, or one of its sisters")
+    for experiment in found:
         print(f"#{experiment['id']}: {experiment['name'] or ''}")
         print(*measure(conn, experiment["id"], parents), sep="\n")
     return 0

@@ -27,6 +27,7 @@ SIDE = 299                                          # pixels; the network's own 
 LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
 PREPROCESSING = "pillow-bilinear-299-v1"            # part of the fingerprint: change both together
 BATCH = 16
+MISSING = "the file is missing"
 # What keras.applications downloads and checks for weights="imagenet", include_top=False.
 WEIGHTS_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 WEIGHTS_URL = ("https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
@@ -104,7 +105,7 @@ def random_before(folder):
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
             if name.endswith(".json"):
-                with open(os.path.join(folder, name), encoding="utf-8") as file:
+                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
                     if '"weights": "random-' in file.read():
                         return True
     return False
@@ -156,7 +157,7 @@ def read_picture(path):
                 upright = as_rgb(ImageOps.exif_transpose(picture))
                 small = upright.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     except FileNotFoundError:
-        raise ValueError("the file is missing") from None
+        raise ValueError(MISSING) from None
     except Image.UnidentifiedImageError:
         raise ValueError("it is no picture") from None
     except Exception as error:   # Pillow's decoders raise whatever comes up
@@ -261,8 +262,11 @@ def compute(model, cache, pictures):
             if keys:
                 cache.append(keys, forward(batch).numpy())
             bar.update(len(batches[index]))
-    for key, reason in bad.items():
-        log(f"{pictures[key]} can't be read ({reason}); left out")
+    missing = [key for key, reason in bad.items() if reason == MISSING]
+    for key in [key for key in bad if bad[key] != MISSING] + missing[:3]:
+        log(f"{pictures[key]} can't be read ({bad[key]}); left out")
+    if missing[3:]:
+        log(f"{len(missing) - 3} more pictures are missing there")
     return bad
 
 

@@ -25,12 +25,13 @@ def picture_inputs(conn, products, args):
 
     A product without a readable picture has row -1; they are counted on stderr.
     """
+    unasked, args.weights = args.weights is None, args.weights or "imagenet"
     try:
         network, fingerprint = bottlenecks.build_network(args.weights, args.layer, args.seed)
     except UserError as problem:
-        # Where somebody has chosen random weights before (the demo does), a missing network is no
-        # reason to stop: the settings say what was used, and so does the warning below.
-        if args.weights != "imagenet" or not bottlenecks.random_before(args.bottleneck_dir):
+        # Where somebody has chosen random weights before (the demo does) and asks for none now, a
+        # missing network is no reason to stop: the settings and the warning below say what is used.
+        if not unasked or not bottlenecks.random_before(args.bottleneck_dir):
             raise
         log(f"warning: {problem}; going on with random weights, as before in {args.bottleneck_dir}")
         args.weights = "random"

@@ -23,6 +23,8 @@ def run(main):
     """
     script = os.path.basename(sys.argv[0])
     # Names of products come in any alphabet, whatever the terminal's; and a page says it is UTF-8.
+    if sys.stdout is None:   # closed by the shell: >&-
+        sys.stdout = open(os.devnull, "w")
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:
         status = main()
@@ -50,11 +52,14 @@ def run(main):
 
 def log(sentence):
     """Print one line to stderr without tearing a progress bar that may be there."""
-    tqdm.write(sentence, file=sys.stderr)
+    if sys.stderr.isatty():
+        tqdm.write(sentence, file=sys.stderr)
+    else:
+        print(sentence, file=sys.stderr, flush=True)
 
 
 class Lines(tqdm):
-    """A progress bar for where nothing can be redrawn: a plain line now and then, one at the end."""
+    """A progress bar for where nothing can be redrawn: a plain line now and then."""
 
     def say(self, text):
         print(f"{self.desc}: {self.n} {text}", file=sys.stderr, flush=True)

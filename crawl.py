@@ -105,6 +105,9 @@ def load_feed(conn, path, source):
     with db.transaction(conn):
         tree = feeds.CategoryTree(db.categories(conn))
         for row in progress("feed", None, "products", feeds.read_feed(path, skipped)):
+            if not db.first_sight(conn, row.external_id):
+                skipped.append((row.line, f"the id {row.external_id} stood in an earlier line"))
+                continue
             listed = [tree.id_of(row.category)] if row.category else []
             product = {"external_id": row.external_id, "name": row.name, "image": row.image,
                        "description": row.description, "listed": listed, "found": None,
@@ -118,7 +121,7 @@ def load_feed(conn, path, source):
         log(f"{path}, line {line}: {reason}; left out")
     if len(skipped) > 10:
         log(f"{path}: {len(skipped) - 10} more lines left out")
-    if not sum(db.catalogue_counts(conn, source)):
+    if not counts["new"] + counts["changed"] + counts["unchanged"]:
         raise UserError(f"{path} holds no product")
     return counts
 
@@ -258,6 +261,10 @@ def fetch_pictures(conn, source, images_path, feed=None):
     """Get the pictures that are not there yet. Returns counts of ok, failed and unfinished."""
     counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
     sweep(images_path)
+    gone = db.missing_pictures(conn, source, lambda path: os.path.exists(
+        os.path.join(images_path, path)))
+    if gone:
+        log(f"{gone} pictures are no longer in {images_path}: getting them again")
     todo = db.count_pictures_to_fetch(conn, source)
     session, after, in_a_row = shopstyle.new_session(PICTURE_WORKERS), -2 ** 63, 0
     pool = concurrent.futures.ThreadPoolExecutor(PICTURE_WORKERS)
@@ -324,8 +331,11 @@ def main(argv=None):
     args = parse(argv)
     if args.feed is not None:
         if not os.path.isfile(args.feed):
-            raise UserError(f"there is no file {args.feed}")
-        source, failed = args.source, []
+            raise UserError(f"--feed takes a file, and {args.feed} is none")
+        feeds.check_feed(args.feed)   # first, so that something else leaves no empty crawl.db
+        source, failed = feeds.clean(args.source), []
+        if source in ("", "shopstyle"):
+            raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's name")
         conn = db.open_database(args.db_path, create=True)
         counts = load_feed(conn, args.feed, source)
     else:

@@ -160,7 +160,7 @@ def group_key(name, description, group=None):
 
 def connect(path, mode):
     """A connection with the settings all scripts share. mode is ro, rw or rwc."""
-    uri = "file:" + urllib.parse.quote(os.path.abspath(path))
+    uri = "file:" + urllib.parse.quote(os.fsencode(os.path.abspath(path)))
     # A reader of a WAL file writes beside it, except where it is told that nobody will.
     frozen = mode == "ro" and not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK) \
         and not os.path.exists(f"{path}-wal")
@@ -173,7 +173,8 @@ def connect(path, mode):
         conn.execute("select count(*) from sqlite_master").fetchone()
         return conn
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{path} can't be opened as a SQLite file ({error})") from None
+        raise UserError(f"{path} can't be opened as a SQLite file ({error}): is its folder there, "
+                        "may you write in it, and is it a crawl.db?") from None
 
 
 def check_exists(path):
@@ -185,7 +186,8 @@ def check_ours(conn, path, create=False):
     """Raise UserError where the file is another program's, or empty (unless create)."""
     tables = {row[0] for row in conn.execute("select name from sqlite_master")}
     if not (tables & {"schema_version", "category"} or create and not tables):
-        raise UserError(f"{path} is no crawl.db: run crawl.py first, or name a file with --db-path")
+        raise UserError(f"{path} is no crawl.db, but empty or another program's: name the file "
+                        "that crawl.py filled with --db-path")
 
 
 def open_database(path, create=False):
@@ -195,6 +197,8 @@ def open_database(path, create=False):
     """
     if not create:
         check_exists(path)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise UserError(f"{path} may not be written by you: copy it, or change its permissions")
     conn = connect(path, "rwc" if create else "rw")
     try:
         check_ours(conn, path, create)
@@ -202,7 +206,8 @@ def open_database(path, create=False):
         if pending_migrations(conn):
             migrate(conn)
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{path} can't be used as a crawl.db ({error})") from None
+        raise UserError(f"{path} can't be used as a crawl.db ({error}): restore it from a copy, or "
+                        "crawl into a new file") from None
     return conn
 
 
@@ -248,12 +253,16 @@ def migrate(conn):
 
 @contextlib.contextmanager
 def transaction(conn):
-    """All of the block or nothing; takes the write lock at once, so it can't fail half-way."""
-    try:
-        conn.execute("begin immediate")
-    except sqlite3.OperationalError as error:
-        raise UserError(f"crawl.db can't be written now ({error}); is another script at work on "
-                        "it, or its folder read-only?") from None
+    """All of the block or nothing; takes the write lock at once, so it can't fail half-way, and
+    waits for another script that has it: what is to be written may have taken hours."""
+    while True:
+        try:
+            conn.execute("begin immediate")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            log("the database is being written by another script: waiting for it")
     try:
         yield
         conn.execute("commit")
@@ -409,6 +418,23 @@ def count_pictures_to_fetch(conn, source, after=-2 ** 63):
     return conn.execute(f"select count(*) {TO_FETCH}", (source, after)).fetchone()[0]
 
 
+def missing_pictures(conn, source, is_there):
+    """Forget the pictures of a source whose file is_there(path) denies, so that they are fetched
+    again. Returns how many those were."""
+    rows = conn.execute("""select product_id, path from picture join product on id = product_id
+                           where source = ? and status = 'ok'""", (source,))
+    gone = [(number,) for number, path in rows if not is_there(path)]
+    with transaction(conn):
+        conn.executemany("delete from picture where product_id = ?", gone)
+    return len(gone)
+
+
+def first_sight(conn, external_id):
+    """Whether this is the first time that this connection is asked about this id."""
+    conn.execute("create temp table if not exists seen(id text primary key) without rowid")
+    return conn.execute("insert or ignore into seen values (?)", (external_id,)).rowcount == 1
+
+
 def store_pictures(conn, rows):
     """Insert or replace rows (product_id, path, sha256, status, reason) in one transaction."""
     with transaction(conn):
@@ -453,9 +479,10 @@ def choose_leaves(conn, wanted, min_products):
         exact = [leaf for leaf in by_name.get(name, ()) if leaf["id"] == name]
         found = exact or by_name.get(name, [])
         if not found:
-            near = difflib.get_close_matches(name, by_name, n=3, cutoff=.4)
-            hint = f"; the nearest: {', '.join(near)}" if near else ""
-            raise UserError(f"there is no leaf category '{name}'{hint}")
+            near = difflib.get_close_matches(name.lower(), by_name, n=3, cutoff=.4)
+            hint = f"the nearest: {', '.join(near)}" if near else \
+                f"there are {', '.join(list(by_name)[:3])} and others" if by_name else "crawl first"
+            raise UserError(f"there is no leaf category '{name}'; {hint}")
         if len(found) > 1:
             raise UserError(f"several leaves are called '{name}': name one of "
                             + ", ".join(leaf["id"] for leaf in found))
@@ -500,11 +527,24 @@ def parents(conn):
 
 # ---- experiments ------------------------------------------------------------------------------
 
+def storable(text):
+    """The text without halves of surrogate pairs, which arguments may hold and SQLite can't."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def experiment_name(kind, wanted):
     """The name that the 2016 scripts gave: `wanted` are the names asked for, [] for all."""
     if len(wanted) > 10:
         return f"{kind} classification of: {','.join(wanted[:5])}... ({len(wanted)} total)"
     return f"{kind} classification of: {','.join(wanted)}"
+
+
+def models_folder(db_path):
+    """models/ beside crawl.db; beside another file of that folder models-NAME/, since experiments
+    of both are numbered from 1."""
+    folder, name = os.path.split(os.path.abspath(db_path))
+    stem = os.path.splitext(name)[0]
+    return os.path.join(folder, "models" if stem == "crawl" else f"models-{stem}")
 
 
 def save_experiment(conn, db_path, name, settings, predicted, validation, write_model):
@@ -516,15 +556,16 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
     folder without a row, and the next experiment, which gets the same number, takes its place.
     Returns the number.
     """
-    models_path = os.path.join(os.path.dirname(os.path.abspath(db_path)), "models")
-    os.makedirs(models_path, exist_ok=True)
+    models_path = models_folder(db_path)
     beside = os.path.join(models_path, ".writing")   # one at a time: the write lock is ours
-    try:
-        with transaction(conn):
+    with transaction(conn):
+        try:
+            os.makedirs(models_path, exist_ok=True)
             shutil.rmtree(beside, ignore_errors=True)
             number = conn.execute("""insert into experiment(name, date, settings)
                                      values (?, datetime(), ?)""",
-                                  (name, json.dumps(settings, ensure_ascii=False))).lastrowid
+                                  (storable(name),
+                                   storable(json.dumps(settings, ensure_ascii=False)))).lastrowid
             for table, rows in (("predicted_category", predicted),
                                 ("validation_prediction", validation)):
                 conn.executemany(f"""insert into {table}(experiment_id, product_id, category_id,
@@ -535,9 +576,9 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
             folder = os.path.join(models_path, f"experiment-{number}")
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(beside, folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
     return number
 
 
@@ -549,7 +590,9 @@ def experiments(conn):
 
 def experiment(conn, number):
     """One experiment's row. Raises UserError where there is none."""
-    row = conn.execute("select * from experiment where id = ?", (number,)).fetchone()
+    row = None
+    if abs(number) < 2 ** 63:   # what SQLite can hold
+        row = conn.execute("select * from experiment where id = ?", (number,)).fetchone()
     if row is None:
         known = ", ".join(str(row["id"]) for row in experiments(conn)) or "none yet"
         raise UserError(f"there is no experiment {number} (there are: {known})")

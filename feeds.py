@@ -6,6 +6,7 @@ parted by " > ") are needed; `description`, `image_link` and `item_group_id` are
 
     python crawl.py --feed products.tsv
 """
+import contextlib
 import hashlib
 import os
 import re
@@ -33,28 +34,31 @@ def read_feed(path, skipped):
     """Yield a FeedProduct for each usable line of a feed.
 
     A line that can't be used is appended to `skipped` as (line number, reason). Raises UserError
-    where the file can't be read or is no feed.
+    where the file can't be read, is no feed, or is not UTF-8: guessing would damage names.
     """
     try:
         # Only \n ends a line: a description may hold \x0b, \x85 or U+2028.
-        with open(path, encoding="utf-8-sig", errors="replace", newline="\n") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             yield from read_lines(file, path, skipped)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; --feed takes a tab-separated file") from None
 
 
 def read_lines(file, path, skipped):
-    header = [column_name(name) for name in file.readline(LONGEST_LINE).rstrip("\r\n").split("\t")]
+    first = file.readline(LONGEST_LINE)
+    header = [column_name(name) for name in first.rstrip("\r\n").split("\t")]
     missing = [name for name in NEEDED if name not in header]
     if missing:
         found = ", ".join(repr(name[:30]) for name in header[:20])   # it may be no text at all
         raise UserError(f"{path} has no column {', '.join(missing)} in its first line, which must "
                         f"name the columns, parted by tabs; found: {found}")
+    check_utf8(first, path, 1)
     number = 1
     while line := file.readline(LONGEST_LINE):
         number += 1
         if not line.strip() and len(line) < LONGEST_LINE:
             continue
+        check_utf8(line, path, number)
         values = [clean(value) for value in line.rstrip("\r\n").split("\t")]
         while len(values) > len(header) and not values[-1]:
             values.pop()
@@ -76,6 +80,19 @@ def read_lines(file, path, skipped):
             yield FeedProduct(number, row["id"], row["title"], row.get("description", ""),
                               tuple(word for word in words if word), row.get("image_link", ""),
                               row.get("item_group_id", ""))
+
+
+def check_utf8(line, path, number):
+    """Raise UserError where a line read with surrogateescape held bytes that are not UTF-8."""
+    if not line.isascii() and any("\ud800" <= letter <= "\udfff" for letter in line):
+        raise UserError(f"{path}, line {number} is not UTF-8: save the file as UTF-8, or convert "
+                        "it (iconv -f latin1 -t utf-8), and load that")
+
+
+def check_feed(path):
+    """Raise UserError unless the file can be read and its first line is a feed's."""
+    with contextlib.closing(read_feed(path, [])) as rows:
+        next(rows, None)
 
 
 def column_name(text):

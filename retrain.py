@@ -7,6 +7,7 @@ network from pictures (299x299 RGB in [-1, 1]) to the labels' probabilities, and
     python retrain.py --image_dir flower_photos --weights FILE --how_many_training_steps 1000
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -63,7 +64,7 @@ def check_splits(parts, labels, names):
                f"{validation[smallest]} validation and {predicted[smallest]} test"
         for what, n in (("validation", validation), ("test", predicted)):
             if not n.sum():
-                raise UserError(f"the {what} set is empty ({have}): add products or categories")
+                raise UserError(f"the {what} set is empty ({have}): there is too little to part")
     if len(names) < 2:
         raise UserError(f"there is nothing to tell apart: {names[0]} is the only category")
     if len(parts) == 1:
@@ -293,7 +294,8 @@ def usable_weights(variables, statistics):
 def save_model(folder, weights, described):
     """Write weights.npz and model.json, from which `logits` and a softmax give scores again."""
     np.savez(os.path.join(folder, "weights.npz"), **weights)
-    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8") as file:
+    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
+              errors="replace") as file:
         json.dump({"format": 1, **described}, file, ensure_ascii=False)
 
 
@@ -315,7 +317,7 @@ def percentage(text):
 
 def count_argument(text):
     """A whole number above 0, or -1 for all."""
-    number = int(text)
+    number = int(text) if re.fullmatch("-?[0-9]{1,9}", text) else 0
     if number < 1 and number != -1:
         raise argparse.ArgumentTypeError("must be above 0, or -1 for all")
     return number
@@ -330,7 +332,7 @@ def seed_argument(text):
 def addargs(parser):
     """The flags of the 2016 retrain.py, with its names and defaults, and those of the network."""
     network = parser.add_argument_group("the network that looks at pictures")
-    network.add_argument("--weights", default="imagenet", metavar="W",
+    network.add_argument("--weights", metavar="W",
                          help="imagenet (downloaded once by Keras, 88 MB), random (figures mean "
                          "little), or a Keras weights file (default: imagenet)")
     network.add_argument("--layer", choices=bottlenecks.LAYERS, default="avg_pool",
@@ -398,6 +400,22 @@ def picture_options(args):
 
 # ---- by itself --------------------------------------------------------------------------------
 
+def check_outputs(args):
+    """Refuse, before any work, what could not be saved after it."""
+    if not args.output_graph.endswith(".keras"):
+        raise UserError("--output_graph must end in .keras, the only format Keras saves and loads")
+    if not re.fullmatch(r"[A-Za-z]\w*", args.final_tensor_name):
+        raise UserError("--final_tensor_name must be one word of letters, digits and _")
+    if not (args.testing_percentage and args.validation_percentage):
+        raise UserError("--testing_percentage and --validation_percentage must be 1 or more")
+    for path in (args.output_graph, args.output_labels):
+        folder = os.path.dirname(os.path.abspath(path))
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            raise UserError(f"{path} can't be written: name another file")
+
+
 def find_pictures(folder):
     """[(path, label)] of a folder of folders, sorted; labels are the folders' names unaltered."""
     if not folder or not os.path.isdir(folder):
@@ -410,6 +428,9 @@ def find_pictures(folder):
              if not name.startswith(".") and os.path.isfile(os.path.join(folder, label, name))]
     if not found:
         raise UserError(f"{folder} has no folders with pictures in them")
+    for _, label in found:
+        if "\n" in label or "\r" in label:
+            raise UserError(f"the folder {label!r} has a line break in its name: rename it")
     return found
 
 
@@ -423,9 +444,14 @@ def save_network(network, trained, labels, args):
     for path in (args.output_graph, args.output_labels):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     beside = f"{args.output_graph}.{os.getpid()}.keras"
-    whole.save(beside)
-    os.replace(beside, args.output_graph)
-    with open(f"{args.output_labels}.tmp", "w", encoding="utf-8") as file:
+    try:
+        whole.save(beside)
+        os.replace(beside, args.output_graph)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(beside)
+    with open(f"{args.output_labels}.tmp", "w", encoding="utf-8",
+              errors="surrogateescape") as file:   # a folder's name may be any bytes
         file.write("".join(f"{label}\n" for label in labels))
     os.replace(f"{args.output_labels}.tmp", args.output_labels)
 
@@ -437,12 +463,12 @@ def main(argv=None):
                         help="of everything random (default: 0)")
     args = parser.parse_args(argv)
     check_arguments(args)
-    if not args.output_graph.endswith(".keras"):
-        raise UserError("--output_graph must end in .keras, the only format Keras saves and loads")
-    if not re.fullmatch(r"[A-Za-z]\w*", args.final_tensor_name):
-        raise UserError("--final_tensor_name must be one word of letters, digits and _")
+    check_outputs(args)
     found = find_pictures(args.image_dir)
-    network, fingerprint = bottlenecks.build_network(args.weights, args.layer, args.seed)
+    network, fingerprint = bottlenecks.build_network(args.weights or "imagenet", args.layer,
+                                                     args.seed)
+    if args.final_tensor_name in {layer.name for layer in network.layers}:
+        raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
     cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1])
     keys = [bottlenecks.file_sha256(path) for path, _ in found]
     bottlenecks.compute(network, cache, {key: path for key, (path, _) in zip(keys, found)})

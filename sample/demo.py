@@ -21,9 +21,9 @@ SHOP = ("--leaves", "12", "--per-leaf", "60", "--seed", "3")
 
 
 def make_folder(folder):
-    """Link each script into the folder, so that what the README says runs there as it stands."""
+    """Link scripts and shop into the folder, so that the README's commands run there."""
     os.makedirs(folder, exist_ok=True)
-    for script in SCRIPTS:
+    for script in (*SCRIPTS, "sample"):
         with contextlib.suppress(FileExistsError):
             os.symlink(os.path.relpath(os.path.join(ROOT, script), os.path.realpath(folder)),
                        os.path.join(folder, script))
@@ -34,8 +34,8 @@ def shop(folder):
     """The sample shop's API URL while it runs.
 
     The shop takes the port it had in the last run if that is free, since pictures still to be
-    fetched are known by their URLs; else a crawl that was cut short starts again. It ends when
-    its stdin closes, and so with this process, whatever ends it.
+    fetched are known by their URLs, else another. It ends when its stdin closes, and so with this
+    process, whatever ends it.
     """
     remembered = os.path.join(folder, "shop-port")
     port = "0"
@@ -50,9 +50,6 @@ def shop(folder):
         if url:
             break
         server.wait()
-        for name in ("crawl.db", "crawl.db-wal", "crawl.db-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(os.path.join(folder, name))
     try:
         if not url:
             raise SystemExit("demo.py: the sample shop did not start")

@@ -1,6 +1,6 @@
 """Pictures of the drawn catalogue: each product is a simple shape on a light ground.
 
-In: a product's id, shape, cut (three digits) and first colour. Out: JPEG bytes, always the same ones
+In: a product's id, shape, cut (three digits) and first colour. Out: JPEG bytes, always the same
 for a product. Leaves of one parent share a shape, so that pictures alone can't part them well.
 
     python -c "from sample.catalogue import *; import pathlib; \

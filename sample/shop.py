@@ -1,7 +1,8 @@
 """The stand-in shop: answers the ShopStyle API v2 on a local port, from a drawn catalogue.
 
-In: the size and seed of the catalogue, or a feed to serve instead. Out: one line on stdout, the API's base URL, as soon as it
-listens; SIGINT or SIGTERM ends it. Any key (`pid`) that is not empty is accepted.
+In: the size and seed of the catalogue, or a feed to serve instead. Out: one line on stdout, the
+API's base URL, as soon as it listens; SIGINT or SIGTERM ends it. Any key (`pid`) that is not empty
+is accepted.
 
     python sample/shop.py
     python sample/shop.py --leaves 156 --per-leaf 1000 --port 8080
@@ -26,7 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 from console import UserError  # noqa: E402
 from sample.catalogue import make_catalogue  # noqa: E402  (run from whatever folder)
 from sample.feed import feed_catalogue  # noqa: E402

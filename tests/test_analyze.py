@@ -208,10 +208,11 @@ def test_a_file_that_is_no_crawl_db_is_one_sentence(folder, make):
         assert (folder / "other.db").read_bytes() == data
 
 
-def test_an_experiment_that_is_not_there_is_one_sentence_that_names_those_that_are(folder):
-    done = run_script("analyze", "--dump-errors-for-experiment", "7", cwd=folder)
+@pytest.mark.parametrize("number", ["7", "-1", "9" * 30])
+def test_an_experiment_that_is_not_there_is_one_sentence_that_names_those_that_are(folder, number):
+    done = run_script("analyze", "--dump-errors-for-experiment", number, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "analyze.py: there is no experiment 7 (there are: 1)\n"
+    assert done.stderr == f"analyze.py: there is no experiment {number} (there are: 1)\n"
 
 
 @pytest.mark.parametrize("flags", [("--no-such-flag",), ("--dump-errors-for-experiment", "x")])

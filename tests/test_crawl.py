@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -724,8 +725,8 @@ def test_a_real_feed_loads_without_a_line_left_out(tmp_path):
     (("--api-url", "http://[bad"), KEY, "--api-url"),
     (("--api-url", "http://"), KEY, "--api-url"),
     (("--api-url", "http://x:99999/"), KEY, "--api-url"),
-    (("--feed", "none.tsv"), "", "none.tsv"), (("--feed", "."), "", "no file ."),
-    (("--feed", ""), "", "no file"), (("--max-per-category", "0"), KEY, "--max-per-category"),
+    (("--feed", "none.tsv"), "", "none.tsv"), (("--feed", "."), "", "--feed takes a file"),
+    (("--feed", ""), "", "--feed takes a file"), (("--max-per-category", "0"), KEY, "--max-per-category"),
     (("--max-per-category", "many"), KEY, "--max-per-category"), (("--roots", "x"), KEY, "--roots"),
 ))
 def test_a_users_mistake_is_one_sentence_and_exit_2(tmp_path, monkeypatch, capsys, args, key, word):
@@ -764,3 +765,28 @@ def test_a_url_with_a_password_is_not_shown():
         shopstyle.Shop("ftp://user:secret@shop.example/", KEY)
     assert "secret" not in str(caught.value)
     assert shopstyle.Shop("http://user:secret@shop.example/", KEY).host == "shop.example"
+
+
+def test_pictures_whose_files_are_gone_are_fetched_again(small_feed, tmp_path):
+    assert load(tmp_path, small_feed).returncode == 0
+    before = sorted(path.name for path in (tmp_path / "images").rglob("*.*"))
+    shutil.rmtree(tmp_path / "images")
+    done = load(tmp_path, small_feed)
+    assert done.returncode == 0 and "12 pictures are no longer in images" in done.stderr
+    assert "pictures: 12 fetched" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "images").rglob("*.*")) == before
+
+
+def test_a_feed_line_whose_id_stood_before_is_left_out_and_told(tmp_path):
+    feed = write_feed(tmp_path / "f.tsv", [("1", "A", "", "X"), ("2", "B", "", "X"),
+                                           ("1", "C", "", "Y")], "id title description product_type")
+    for words in ("2 new, 0 changed, 0 seen before, 1 left out",
+                  "0 new, 0 changed, 2 seen before, 1 left out"):
+        done = load(tmp_path, feed)
+        assert words in done.stdout and "line 4: the id 1 stood in an earlier line" in done.stderr
+
+
+def test_a_file_that_is_no_feed_leaves_no_empty_crawl_db(tmp_path):
+    (tmp_path / "f.csv").write_text("id,title,product_type\n1,A,X\n")
+    load(tmp_path, tmp_path / "f.csv", status=2)
+    assert os.listdir(tmp_path) == ["f.csv"]

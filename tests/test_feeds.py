@@ -76,13 +76,15 @@ def test_text_is_data_whatever_stands_in_it(read, text):
     assert len(products) == 2
 
 
-@pytest.mark.parametrize("raw, text", (
-    (b"a\0b", "a b"), (b"caf\xe9", "caf\ufffd"), (b"\xed\xa0\x80x", "\ufffd\ufffd\ufffdx"),
-    (b"\xff\xfe", "\ufffd\ufffd")))
-def test_bytes_that_are_no_text_become_text_that_can_be_stored(read, raw, text):
-    products, _ = read(HEADER.encode() + b"\n1\t" + raw + b"\t" + raw + b"\tJeans\n")
-    assert (products[0].name, products[0].description) == (text, text)
-    text.encode("utf-8")
+def test_a_nul_becomes_a_space(read):
+    products, _ = read(f"{HEADER}\n1\ta\0b\tc\tJeans\n")
+    assert products[0].name == "a b"
+
+
+@pytest.mark.parametrize("raw", (b"caf\xe9", b"\xed\xa0\x80x", b"\xff\xfe"))
+def test_what_is_not_utf_8_is_refused_with_its_line_and_not_guessed(read, raw):
+    with pytest.raises(UserError, match="line 3 is not UTF-8"):
+        read(HEADER.encode() + b"\n1\tcaf\xc3\xa9\t\tJeans\n2\t" + raw + b"\t\tJeans\n")
 
 
 @given(st.text())
