@@ -552,6 +552,7 @@ import categorize_images, console
 same = ["--min-products", "40", "--images-path", sys.argv[1], "--layer", "mixed0",
         "--how_many_training_steps", "20", "--bottleneck_dir"]
 print(console.run(lambda: categorize_images.main([*same, "empty"])))
+print(console.run(lambda: categorize_images.main([*same, "cache", "--weights", "imagenet"])))
 print(console.run(lambda: categorize_images.main([*same, "cache"])))
 """
 
@@ -564,9 +565,11 @@ def test_random_weights_step_in_for_the_download_only_where_they_were_used_befor
         env=environment(PYTHONPATH=str(REPO), KERAS_HOME=str(tmp_path / "home"),
                         https_proxy="http://127.0.0.1:9"), capture_output=True)
     answers = done.stdout.splitlines()
-    assert answers[0] == "2" and answers[1].startswith("#6: Image") and answers[-1] == "0"
-    refused, _, carried_on = done.stderr.partition("--weights random, whose figures mean little")
-    assert "--weights FILE" in refused and "going on" not in refused
+    assert answers[:2] == ["2", "2"]          # no random cache; imagenet asked for in so many words
+    assert answers[2].startswith("#6: Image") and answers[-1] == "0"
+    refused, again, carried_on = done.stderr.split("--weights random, whose figures mean little")[:3]
+    assert "--weights FILE" in refused and "going on" not in refused + again
+    carried_on += done.stderr.split("--weights random, whose figures mean little", 3)[3]
     assert "going on with random weights, as before in cache" in carried_on
     assert settings_of(copy, 6)["arguments"]["weights"] == "random"
     copy.close()
