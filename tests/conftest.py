@@ -1,5 +1,6 @@
 """What the tests share: the repository on sys.path, scripts as subprocesses, a small drawn feed."""
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would the scripts
+# that the tests start, some of which are to be stopped by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LEAVES = {"Jeans > Bootcut Jeans": "bootcut flare denim",
           "Jeans > Skinny Jeans": "slim ankle denim",
