@@ -423,3 +423,15 @@ def test_one_label_is_nothing_to_tell_apart(alone, tmp_path, monkeypatch):
         retrain.main(["--image_dir", "p", "--weights", "random", "--layer", "mixed0",
                       "--bottleneck_dir", str(alone[0] / "b")])
     assert collections.Counter(path.name for path in tmp_path.iterdir()) == {"p": 1}
+
+
+@pytest.mark.parametrize("args, word", [
+    (("--output_graph", "net.pb"), ".keras"), (("--output_labels", "."), "can't be written"),
+    (("--output_labels", "/dev/null/labels.txt"), "can't be written"),
+    (("--final_tensor_name", "a/b"), "--final_tensor_name"),
+    (("--testing_percentage", "0"), "must be 1 or more")])
+def test_what_could_not_be_saved_is_refused_before_the_work(tmp_path, monkeypatch, args, word):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=word):
+        retrain.main(["--image_dir", "nowhere", *args])
+    assert list(tmp_path.iterdir()) == []
