@@ -1,94 +1,256 @@
-"""Print what each experiment reached, or write the errors it was surest of as an HTML page.
+"""Print what experiments reached and what they promise, compare them, find labels that are wrong.
 
-In: crawl.db, which is only read (one of an older version is brought up to date first). Out, on
-stdout: for each experiment its accuracy and its coverage, the share of products that a machine may
-file by itself at 95 % and 98 % accuracy, for leaves and for their parents.
+In: crawl.db, which only --overrides writes (one of an older version is brought up to date first).
+Out, on stdout: for each experiment its accuracy and its coverage, the share of products that a
+machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents; the rest is
+asked for.
 
     python analyze.py
+    python analyze.py --experiment 2
+    python analyze.py --compare 1 2
+    python analyze.py --label-suspects 2 > suspects.csv
     python analyze.py --dump-errors-for-experiment 2 > errors.html
 """
 import argparse
-import base64
+import csv
 import io
-import os
-import warnings
+import json
+import math
+import sys
+
+import numpy as np
 
 import db
+import findings
 import metrics
-from console import log, run
-
-THUMBNAIL = (160, 205)   # pixels at the most
-
-
-def measure(conn, number, parents):
-    """The six lines of figures of one experiment. The parent of a prediction is the predicted
-    leaf's parent, with the leaf's score."""
-    import numpy as np
-    rows = db.predictions(conn, number)
-    score = np.array([row[0] for row in rows], float)
-    right = np.array([row[1] == row[2] for row in rows])
-    above = np.array([parents.get(row[1], row[1]) == parents.get(row[2], row[2]) for row in rows])
-    return metrics.summary(score, right, above)
+import report
+from console import UserError, log, run
 
 
-def thumbnail(row, images_path):
-    """A picture's data URI, small; without a file that can be read the shop's own http(s) URL, and
-    without that None."""
-    from PIL import Image, ImageOps
+# ---- labels that are probably wrong -----------------------------------------------------------
+
+def label_suspects(conn, number, top):
+    """Products whose label is probably wrong, likeliest first, as dicts; those that a person has
+    decided on are left out. Raises UserError where the experiment has no folds: only then each
+    product was judged by a model that had not learned its label."""
+    settings = json.loads(db.experiment(conn, number)["settings"] or "{}")
+    if not settings.get("folds"):
+        raise UserError(f"experiment {number} has no folds, and a model agrees with the labels it "
+                        "was trained on: run its script again with --folds 10")
+    names, rows = findings.read_rows(conn, number)
+    place = {name: i for i, name in enumerate(names)}
+    five = json.loads(f"[{','.join(db.best_five(conn, number))}]")
+    width = max((len(best) for best in five), default=0) or 1
+    best, probability = np.zeros((len(rows), width), int), np.full((len(rows), width), -1.0)
+    for i, top_five in enumerate(five):
+        for j, (name, score) in enumerate(top_five):
+            best[i, j] = place.setdefault(name, len(place))
+            probability[i, j] = score
+    labelled = np.flatnonzero((rows["label"] >= 0) & (rows["label_score"] >= 0))
+    found, guess, margin = metrics.label_suspects(
+        rows["label"][labelled], rows["label_score"][labelled], best[labelled],
+        probability[labelled])
+    names, decided, suspects = list(place), db.overrides(conn), []
+    ids = rows["product"][labelled]
+    texts = db.product_texts(conn, ids[found].tolist())
+    for i, suggestion, by in zip(found, guess, margin):
+        number = int(ids[i])
+        if number not in decided and number in texts:
+            suspects.append({
+                "product_id": number, "decision": "", "suggestion": names[suggestion],
+                "label": names[rows["label"][labelled[i]]], "margin": round(float(by), 6),
+                "label_score": round(float(rows["label_score"][labelled[i]]), 6),
+                **{key: texts[number][key] for key in ("source", "external_id", "name", "image")}})
+    log(f"{len(suspects)} of {len(rows)} labels are probably wrong"
+        + (f", {len(decided)} products are decided on already" if decided else ""))
+    return suspects[:top]
+
+
+def read_decisions(conn, path):
+    """Rows (product id, decision or None, category id or None) of a CSV file. Raises UserError with
+    the line for anything it can't take, so that nothing of the file is stored."""
     try:
-        with Image.open(os.path.join(images_path, row["picture"])) as picture:
-            picture.draft("RGB", THUMBNAIL)
-            small = ImageOps.exif_transpose(picture).convert("RGB")
-            small.thumbnail(THUMBNAIL)
-            data = io.BytesIO()
-            small.save(data, "JPEG", quality=80)
-            return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
-        link = row["image"] or ""
-        return link if link.lower().startswith(("http://", "https://")) else None
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError) as error:
+        raise UserError(f"{path} can't be read as a CSV file in UTF-8 "
+                        f"({getattr(error, 'strerror', None) or 'another encoding'})") from None
+    head = text.split("\n", 1)[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    try:
+        lines = [(reader.line_num, {(key or "").strip().lower(): (value or "").strip()
+                                    for key, value in row.items() if isinstance(value, str)})
+                 for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}, is no CSV: {error}") from None
+    names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
+    if not {"product_id", "decision"} <= names:
+        raise UserError(f"{path} needs the columns product_id and decision, as --label-suspects "
+                        "writes them")
+    leaves = {row["id"] for row in db.categories(conn) if row["leaf"]}
+    known, found = set(db.known_products(conn)), {}
+    for line, row in lines:
+        decision = row.get("decision", "").lower()
+        if not decision:
+            continue
+        try:
+            number, taken = read_decision(row, decision, known, leaves)
+        except ValueError as problem:
+            raise UserError(f"{path}, line {line}: {problem}; nothing of the file was stored") \
+                from None
+        if found.setdefault(number, taken) != taken:
+            raise UserError(f"{path}, line {line}: product {number} is decided on twice, "
+                            "differently; nothing of the file was stored")
+    return [(number, *taken) for number, taken in found.items()]
 
 
-def error_page(conn, number, images_path, top):
-    """HTML of the `top` wrong predictions with the highest scores of one experiment."""
-    import jinja2
-    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
-    # autoescape as such, because select_autoescape goes by file names and misses some.
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
-                                     undefined=jinja2.StrictUndefined)
-    experiment = db.experiment(conn, number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads all the same
-        errors = [{**row, "picture": thumbnail(row, images_path)}
-                  for row in map(dict, db.surest_errors(conn, number, top))]
-    return environment.get_template("errors.html").render(
-        number=number, name=experiment["name"] or "", date=experiment["date"], errors=errors,
-        summary=measure(conn, number, db.parents(conn)))
+def read_decision(row, decision, known, leaves):
+    """(product id, (decision or None, category id or None)). Raises ValueError with the reason."""
+    if not row["product_id"].isdecimal() or int(row["product_id"]) not in known:
+        raise ValueError(f"there is no product {row['product_id']!r}")
+    number = int(row["product_id"])
+    if decision == "undecided":
+        return number, (None, None)
+    if decision not in db.DECISIONS:
+        raise ValueError(f"the decision {decision!r} is none of "
+                         f"{', '.join((*db.DECISIONS, 'undecided'))}")
+    if decision != "label wrong":
+        return number, (decision, None)
+    category = row.get("suggestion", "")
+    # An apostrophe is how `safe_cell` keeps a spreadsheet from running a cell.
+    category = category if category in leaves else category.removeprefix("'")
+    if category not in leaves:
+        raise ValueError(f"'label wrong' needs a leaf category's id as suggestion, not "
+                         f"{category!r}")
+    return number, (decision, category)
+
+
+def safe_cell(value):
+    """A cell that no spreadsheet takes for a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def print_csv(rows):
+    columns = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
+               "external_id", "name", "image"]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[safe_cell(row[column]) for column in columns] for row in rows])
+
+
+# ---- the command ------------------------------------------------------------------------------
+
+def positive(text):
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError("must be a whole number from 1")
+    return int(text)
+
+
+def confidence_argument(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 50 <= value <= 99.999:
+        raise argparse.ArgumentTypeError("must be a percentage from 50 to 99.999")
+    return value / 100
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        description="Print what each experiment reached: accuracy, and the share of products that "
+        "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file with the experiments (default: crawl.db)")
     parser.add_argument("--images-path", default="images", metavar="DIR",
                         help="folder of the pictures for the page (default: images)")
-    parser.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
-                        help="print an HTML page of the 500 wrong predictions with the highest "
-                        "scores of experiment N")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--experiment", type=int, metavar="N",
+                      help="print experiment N in full: certified coverage, what leaf, parent and "
+                      "a person would file, calibration, categories, settings")
+    what.add_argument("--compare", type=int, nargs="+", metavar="N",
+                      help="compare experiments on the products that all have: exact McNemar test, "
+                      "paired bootstrap, products that flipped")
+    what.add_argument("--label-suspects", type=int, metavar="N",
+                      help="print the products whose label is probably wrong, as CSV, by an "
+                      "experiment with folds")
+    what.add_argument("--overrides", metavar="FILE",
+                      help="take a person's decisions from a CSV file (that of --label-suspects "
+                      "with its column `decision` filled in) into crawl.db; later training uses "
+                      "them")
+    what.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
+                      help="print an HTML page of the wrong predictions with the highest scores of "
+                      "experiment N")
+    parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
+                        help="of certificates, intervals and tests (default: 95)")
+    parser.add_argument("--top", type=positive, metavar="K",
+                        help="how many to show: errors on the page (default: 500), flipped products "
+                        "and confused pairs (default: 20), suspects (default: all)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead")
     return parser.parse_args(argv)
+
+
+def take_overrides(args):
+    """Store a file of decisions. Returns what was done."""
+    conn = db.open_database(args.db_path)
+    decisions = read_decisions(conn, args.overrides)
+    if not decisions:
+        log(f"no line of {args.overrides} has a decision: write label wrong, classifier wrong or "
+            "unclear into that column")
+    changed = db.store_overrides(conn, decisions)
+    count = {name: 0 for name in db.DECISIONS}
+    for row in db.overrides(conn).values():
+        count[row["decision"]] += 1
+    return {"read": len(decisions), "changed": changed, "in all": count}
+
+
+def clean(value):
+    """The value with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: clean(own) for key, own in value.items() if key != "lines"}
+    if isinstance(value, (list, tuple)):
+        return [clean(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main(argv=None):
     args = parse(argv)
-    conn = db.open_readonly(args.db_path)
-    if args.dump_errors_for_experiment is not None:
-        print(error_page(conn, args.dump_errors_for_experiment, args.images_path, 500))
-        return 0
-    parents, found = db.parents(conn), db.experiments(conn)
-    if not found:
-        log("there are no predictions yet: run categorize_words.py, or one of its sisters")
-    for experiment in found:
-        print(f"#{experiment['id']}: {experiment['name'] or ''}")
-        print(*measure(conn, experiment["id"], parents), sep="\n")
+    if args.overrides is not None:
+        result, show = take_overrides(args), report.overrides_text
+    else:
+        conn = db.open_readonly(args.db_path)
+        if args.dump_errors_for_experiment is not None:
+            if args.json:
+                raise UserError("--dump-errors-for-experiment prints a page: leave out --json")
+            number = args.dump_errors_for_experiment
+            experiment = db.experiment(conn, number)
+            print(report.error_page(
+                experiment, findings.block(conn, experiment)["lines"],
+                map(dict, db.surest_errors(conn, number, args.top or 500)), args.images_path))
+            return 0
+        if args.label_suspects is not None:
+            result = label_suspects(conn, args.label_suspects, args.top)
+            if not args.json:
+                print_csv(result)
+                return 0
+        elif args.experiment is not None:
+            result = findings.describe(conn, args.experiment, args.confidence)
+            show = report.experiment_text
+        elif args.compare is not None:
+            result = findings.compare(conn, args.compare, args.confidence,
+                             args.top or (None if args.json else 20))
+            show = report.comparison_text
+        else:
+            result = [findings.block(conn, experiment) for experiment in db.experiments(conn)]
+            show = report.blocks_text
+            if not result:
+                log("there are no predictions yet: run categorize_words.py, or one of its sisters")
+    if args.json:
+        print(json.dumps(clean(result), ensure_ascii=False, indent=1, allow_nan=False))
+    else:
+        for line in show(result, args.top or 20):
+            print(line)
     return 0
 
 

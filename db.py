@@ -118,8 +118,29 @@ def add_prediction_columns(conn):
     for table in ("predicted_category", "validation_prediction"):
         for column in columns:
             add_column(conn, table, column)
-        conn.execute(f"""create index if not exists {table}_by_experiment
-                         on {table}(experiment_id, score)""")
+    conn.execute("""create index if not exists validation_prediction_by_experiment
+                    on validation_prediction(experiment_id, score)""")
+
+
+def add_certifying(conn):
+    """certifying: 1 where the model was not tuned on the row, so that thresholds may be certified
+    on it. In older rows early stopping and temperature have seen all of validation."""
+    add_column(conn, "validation_prediction", "certifying integer default 0")
+
+
+def label_override_table(conn):
+    """A person's decisions; label_id is the crawled label that was looked at."""
+    conn.execute("""create table if not exists label_override(
+                    product_id integer primary key references product(id) on delete cascade,
+                    decision text not null, category_id text, label_id text, date text)""")
+
+
+def index_predictions_whole(conn):
+    """An index that holds all that the block of analyze.py needs, in the order of the scores: the
+    rows themselves are ten times as long."""
+    conn.execute("drop index if exists predicted_category_by_experiment")
+    conn.execute("""create index if not exists predicted_category_by_score on predicted_category(
+                    experiment_id, score, category_id, label_id, product_id)""")
 
 
 # The first five names are those of the 2016 scripts.
@@ -135,6 +156,9 @@ MIGRATIONS = (
     ("picture table", picture_table),
     ("add experiment.settings", add_experiment_settings),
     ("add prediction columns", add_prediction_columns),
+    ("add validation_prediction.certifying", add_certifying),
+    ("label_override table", label_override_table),
+    ("index predictions whole", index_predictions_whole),
 )
 
 
@@ -149,11 +173,17 @@ def old_picture_path(url):
 def group_key(name, description, group=None):
     """What parts products into groups that share a side of the split: a feed's item group, else
     a hash of name and description without case, markup, punctuation and spacing."""
-    if group:
-        return group
+    return group or text_key(normalised(name, description))
+
+
+def normalised(name, description):
+    """A product's text without case, markup, punctuation and spacing."""
     text = unicodedata.normalize("NFKC", html.unescape(f"{name or ''}\n{description or ''}"))
-    words = re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
-    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:32]
+    return re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
+
+
+def text_key(text):
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 # ---- opening ----------------------------------------------------------------------------------
@@ -444,12 +474,12 @@ def store_pictures(conn, rows):
 
 
 def pictures(conn, leaves):
-    """(product_id, path, sha256) of products in these leaves that may have a picture, by id."""
+    """(product_id, path, sha256) of the products of `labelled_products` that may have a picture,
+    by id."""
     want_leaves(conn, leaves)
-    return conn.execute("""select product_id, picture.path, sha256 from picture
-                           join product on product.id = product_id
-                           join wanted_leaf on wanted_leaf.id = category_id
-                           where status <> ? order by product_id""", (PICTURE_FAILED,)).fetchall()
+    return conn.execute(f"""select product_id, path, sha256 from picture
+                            where product_id in (select product.id {TAKES_PART}) and status <> ?
+                            order by product_id""", (PICTURE_FAILED,)).fetchall()
 
 
 # ---- what the classifiers read ----------------------------------------------------------------
@@ -497,21 +527,29 @@ def want_leaves(conn, leaves):
     conn.executemany("insert into wanted_leaf values (?)", [(leaf,) for leaf in leaves])
 
 
+# A product takes part where it is filed in a wanted leaf, or where a person has put it into one.
+TAKES_PART = """from product left join label_override
+                on product_id = product.id and label_override.decision = 'label wrong'
+                where product.category_id in (select id from wanted_leaf)
+                or label_override.category_id in (select id from wanted_leaf)
+                order by product.id"""
+
+
 def labelled_products(conn, leaves):
-    """(id, category_id, group_key) of all products filed in these leaves, by id."""
+    """(id, category_id, group_key, taught) of all products filed in these leaves, or put into one
+    of them by a person, by id. category_id is the crawled label; `taught` the person's, else that."""
     want_leaves(conn, leaves)
-    return conn.execute("""select product.id, category_id, group_key from product
-                           join wanted_leaf on wanted_leaf.id = category_id
-                           order by product.id""").fetchall()
+    return conn.execute(f"""select product.id, product.category_id, group_key,
+                            coalesce(label_override.category_id, product.category_id) as taught
+                            {TAKES_PART}""").fetchall()
 
 
 def texts(conn, leaves):
     """Yield name and description of the same products in the same order, one string each, so
     that the catalogue's text is never in memory as a whole."""
     want_leaves(conn, leaves)
-    for row in conn.execute("""select coalesce(name, '') || ' ' || coalesce(description, '')
-                               from product join wanted_leaf on wanted_leaf.id = category_id
-                               order by product.id"""):
+    for row in conn.execute(f"""select coalesce(name, '') || ' ' || coalesce(description, '')
+                                {TAKES_PART}"""):
         yield row[0]
 
 
@@ -551,8 +589,8 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
     """Write an experiment, its predictions and its model folder together or not at all.
 
     predicted and validation are rows (product_id, category_id, score, label_id, label_score,
-    parent_id, parent_score, top, fold); write_model(folder) fills models/experiment-N beside
-    crawl.db. The folder is moved in just before the commit, so a kill in between leaves at most a
+    parent_id, parent_score, top, fold), validation's with `certifying` behind them;
+    write_model(folder) fills models/experiment-N beside crawl.db. The folder is moved in just before the commit, so a kill in between leaves at most a
     folder without a row, and the next experiment, which gets the same number, takes its place.
     Returns the number.
     """
@@ -566,11 +604,12 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
                                      values (?, datetime(), ?)""",
                                   (storable(name),
                                    storable(json.dumps(settings, ensure_ascii=False)))).lastrowid
-            for table, rows in (("predicted_category", predicted),
-                                ("validation_prediction", validation)):
-                conn.executemany(f"""insert into {table}(experiment_id, product_id, category_id,
-                                     score, label_id, label_score, parent_id, parent_score, top,
-                                     fold) values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
+            columns = """experiment_id, product_id, category_id, score, label_id, label_score,
+                         parent_id, parent_score, top, fold"""
+            conn.executemany(f"""insert into predicted_category({columns})
+                                 values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", predicted)
+            conn.executemany(f"""insert into validation_prediction({columns}, certifying)
+                                 values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", validation)
             os.mkdir(beside)
             write_model(beside)
             folder = os.path.join(models_path, f"experiment-{number}")
@@ -599,13 +638,159 @@ def experiment(conn, number):
     return row
 
 
-def predictions(conn, number):
-    """Rows (score, category_id, label) of an experiment; rows of 2016 hold no label of their own
-    and get the category their product is filed under."""
-    return conn.execute("""select score, category_id, coalesce(label_id, (select product.category_id
-                           from product where product.id = product_id)) as label
-                           from predicted_category where experiment_id = ?""",
-                        (number,)).fetchall()
+# ---- what analyze.py reads --------------------------------------------------------------------
+
+def plain(conn, statement, values=()):
+    """A cursor of tuples: a million rows of sqlite3.Row take twice the time."""
+    cursor = conn.cursor()
+    cursor.row_factory = None
+    return cursor.execute(statement, values)
+
+
+def name_parents(conn):
+    """Fill the temporary table leaf_parent(leaf, parent)."""
+    conn.execute("create temp table if not exists leaf_parent(leaf text primary key, parent text)")
+    conn.execute("delete from leaf_parent")
+    conn.executemany("insert into leaf_parent values (?, ?)", parents(conn).items())
+
+
+# Rows of 2016 hold no label of their own and get the category their product is filed under.
+LABEL = "coalesce(label_id, (select product.category_id from product where id = product_id))"
+
+
+def outcomes(conn, number):
+    """Tuples (score, whether the leaf is right, whether its parent is) of an experiment."""
+    name_parents(conn)
+    above = "coalesce((select parent from leaf_parent where leaf = {0}), {0})".format
+    return plain(conn, f"""
+        select score, coalesce(predicted = label, 0), case when predicted = label then 1
+               else coalesce({above("predicted")} = {above("label")}, 0) end
+        from (select score, category_id as predicted, {LABEL} as label
+              from predicted_category where experiment_id = ?)""", (number,))
+
+
+def count_predictions(conn, number):
+    return conn.execute("select count(*) from predicted_category where experiment_id = ?",
+                        (number,)).fetchone()[0]
+
+
+def code_categories(conn, number):
+    """Fill the temporary table code(id, number) with every category that an experiment, its labels
+    or a person may name. Returns their ids by number."""
+    conn.execute("create temp table if not exists code(id text primary key, number integer)")
+    conn.execute("delete from code")
+    predicted = " union ".join(f"select {column} from {table} where experiment_id = :number"
+                               for table in ("predicted_category", "validation_prediction")
+                               for column in ("category_id", "label_id", "parent_id"))
+    conn.execute(f"""insert into code select id, row_number() over (order by id) - 1 from (
+                     select id from category union select category_id from product
+                     union select category_id from label_override union {predicted})
+                     where id is not null""", {"number": number})
+    return [row[0] for row in conn.execute("select id from code order by number")]
+
+
+def details(conn, number, certifying=False):
+    """(names, rows) of an experiment's predictions by product, or of the validation products kept
+    for certifying. names are category ids; a row is a tuple of numbers:
+
+    product_id, group (products of one group share it), label, predicted leaf, score, label_score,
+    parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
+    (the label after a person's review). Categories are places in names; -1 is what is not there.
+    """
+    names = code_categories(conn, number)
+    conn.create_function("words", 2, lambda *text: len(normalised(*text).split()),
+                         deterministic=True)
+    table, only = ("validation_prediction", "and certifying") if certifying \
+        else ("predicted_category", "")
+    code = "coalesce((select number from code where code.id = {}), -1)".format
+    label = "coalesce(prediction.label_id, product.category_id)"
+    put = f"case when decision = 'label wrong' then put.category_id else {label} end"
+    rows = plain(conn, f"""
+        select prediction.product_id,
+               dense_rank() over (order by coalesce(group_key, 'product ' || prediction.product_id)),
+               {code(label)}, {code("prediction.category_id")}, score, coalesce(label_score, -1),
+               {code("parent_id")}, coalesce(parent_score, -1), coalesce(fold, -1),
+               words(name, description),
+               exists(select 1 from picture where picture.product_id = prediction.product_id
+                      and status <> '{PICTURE_FAILED}'), {code(put)}
+        from {table} as prediction left join product on product.id = prediction.product_id
+        left join label_override as put on put.product_id = prediction.product_id
+        where experiment_id = ? {only} order by prediction.product_id""", (number,))
+    return names, rows
+
+
+def best_five(conn, number):
+    """Yield `top` of an experiment's predictions by product, as written: JSON."""
+    for row in plain(conn, """select coalesce(top, '[]') from predicted_category
+                              where experiment_id = ? order by product_id""", (number,)):
+        yield row[0]
+
+
+def tuned_products(conn, number):
+    """Ids of the products that an experiment's validation held."""
+    return [row[0] for row in plain(conn, """select product_id from validation_prediction
+                                             where experiment_id = ?""", (number,))]
+
+
+def contents(conn, leaves):
+    """Tuples (product_id, text, picture) of all products filed in these leaves: products of one
+    number have the same words or the same picture file; -1 stands for none."""
+    want_leaves(conn, leaves)
+    conn.create_function("text_key", 2, lambda *text: text_key(normalised(*text) or "") if
+                         normalised(*text) else None, deterministic=True)
+    return plain(conn, """
+        with own as (select product.id, text_key(name, description) as text, sha256 as picture
+                     from product left join picture on product_id = product.id
+                     where category_id in (select id from wanted_leaf))
+        select id, case when text is null then -1 else dense_rank() over (order by text) end,
+               case when picture is null then -1 else dense_rank() over (order by picture) end
+        from own order by id""")
+
+
+def product_texts(conn, ids):
+    """{id: row of source, external_id, name, description, image} of these products."""
+    rows = {}
+    for start in range(0, len(ids), 500):
+        some = ids[start:start + 500]
+        for row in conn.execute(f"""select id, source, external_id, name, description, image
+                                    from product where id in ({','.join('?' * len(some))})""",
+                                some):
+            rows[row["id"]] = row
+    return rows
+
+
+# ---- a person's decisions ---------------------------------------------------------------------
+
+DECISIONS = ("label wrong", "classifier wrong", "unclear")
+
+
+def overrides(conn):
+    """All decisions: {product id: row of decision, category_id, label_id, date}."""
+    return {row["product_id"]: row for row in conn.execute("select * from label_override")}
+
+
+def known_products(conn):
+    """Ids of all products."""
+    return [row[0] for row in plain(conn, "select id from product")]
+
+
+def store_overrides(conn, rows):
+    """Store decisions (product id, decision or None to take one back, category id or None) in one
+    transaction. Returns how many changed something."""
+    with transaction(conn):
+        before = conn.total_changes
+        conn.executemany("delete from label_override where product_id = ?",
+                         [(number,) for number, decision, _ in rows if decision is None])
+        conn.executemany("""insert into label_override(product_id, decision, category_id, label_id,
+                            date) select id, :decision, :category, category_id, datetime()
+                            from product where id = :id
+                            on conflict(product_id) do update set decision = excluded.decision,
+                            category_id = excluded.category_id, label_id = excluded.label_id,
+                            date = excluded.date where decision <> excluded.decision
+                            or category_id is not excluded.category_id""",
+                         [{"id": number, "decision": decision, "category": category}
+                          for number, decision, category in rows if decision is not None])
+        return conn.total_changes - before
 
 
 def surest_errors(conn, number, count):

@@ -25,10 +25,19 @@ from console import UserError, VERSION
 class Products(NamedTuple):
     """The products of an experiment, n of them, and the leaves they are filed in."""
     ids: Any        # int64 [n]
-    labels: Any     # int32 [n], index into leaves
+    labels: Any     # int32 [n], index into leaves; -1: filed elsewhere, here by a person's word
+    taught: Any     # int32 [n], the same after a person's overrides, for training; -1: left out
     u: Any          # float [n], place in the split
     leaves: list    # category ids
     parents: list   # of the leaves, category ids
+
+
+class Part(NamedTuple):
+    """One split, as row numbers. Only labels as crawled are predicted and certified on."""
+    training: Any
+    tuning: Any        # the validation that early stopping and the temperature see
+    certifying: Any    # the validation kept for thresholds alone; with folds those not predicted serve
+    test: Any
 
 
 class Outcome(NamedTuple):
@@ -42,13 +51,14 @@ class Outcome(NamedTuple):
 
 
 def make_products(rows, leaves, parents):
-    """Products from rows (id, category id, group key) and {leaf: parent}. Raises UserError
-    without any."""
+    """Products from rows (id, category id, group key, category id to train on) and
+    {leaf: parent}. Raises UserError without any."""
     if not rows:
         raise UserError("no products are filed in these categories; crawl them first")
     number = {leaf: index for index, leaf in enumerate(leaves)}
     return Products(np.array([row[0] for row in rows], np.int64),
-                    np.array([number[row[1]] for row in rows], np.int32),
+                    np.array([number.get(row[1], -1) for row in rows], np.int32),
+                    np.array([number.get(row[3], -1) for row in rows], np.int32),
                     np.array([retrain.split_position(row[2]) for row in rows]),
                     list(leaves), [parents.get(leaf, leaf) for leaf in leaves])
 
@@ -56,13 +66,24 @@ def make_products(rows, leaves, parents):
 def take_products(products, chosen):
     """The products that a bool array [n] picks."""
     return products._replace(ids=products.ids[chosen], labels=products.labels[chosen],
-                             u=products.u[chosen])
+                             taught=products.taught[chosen], u=products.u[chosen])
 
 
 def checked_splits(products, folds):
-    """The splits of an experiment's products. Raises UserError where they can't be used."""
-    parts = retrain.splits(products.u, folds)
-    retrain.check_splits(parts, products.labels, products.leaves)
+    """The Parts of an experiment. Raises UserError where they can't be used."""
+    parts = []
+    for split in retrain.splits(products.u, folds):
+        training, validation = (rows[products.taught[rows] >= 0] for rows in split[:2])
+        # u is a hash, so its order cuts validation into two halves by chance.
+        kept = products.u[validation] >= (1 if folds else .15)
+        if kept.all():   # a few products: no threshold is certified on those anyway
+            kept[:] = False
+        certifying, test = (rows[products.labels[rows] >= 0]
+                            for rows in (validation[kept], split[2]))
+        parts.append(Part(training, validation[~kept], certifying, test))
+    retrain.check_splits([(products.taught[part.training],
+                           products.taught[np.append(part.tuning, part.certifying)],
+                           products.labels[part.test]) for part in parts], products.leaves)
     return parts
 
 
@@ -73,25 +94,33 @@ def experiment(products, parts, inputs_for, options):
     vocabulary) is fitted on training products only. Returns an Outcome.
     """
     folds = len(parts) if len(parts) > 1 else None
-    predicted, validated, models, pooled = [], [], [], []
-    for fold, (rows, validation, test) in enumerate(parts):
+    predicted, validated, models, pooled = [], [], [], {"validation": [], "test": []}
+    for fold, part in enumerate(parts):
         label = f"fold {fold + 1} of {folds}" if folds else "training"
-        inputs = inputs_for(rows)
-        model = retrain.train(inputs, products.labels, len(products.leaves), rows, validation,
-                              options, label)
+        inputs = inputs_for(part.training)
+        model = retrain.train(inputs, products.taught, len(products.leaves), part.training,
+                              part.tuning, options, label)
         models.append(model)
-        for some, table in ((test, predicted), (validation, validated)):
+        tuning = part.tuning[products.labels[part.tuning] >= 0]
+        for some, certifying in ((part.test, None), (tuning, 0), (part.certifying, 1)):
             scores = retrain.logits(model.weights, inputs, some)
-            table += prediction_rows(products, some, scores, model.temperature, fold)
-            pooled.append((table is predicted, scores, products.labels[some], model.temperature))
+            rows = prediction_rows(products, some, scores, model.temperature, fold)
+            if certifying is None:
+                predicted += rows
+            else:
+                validated += [(*row, certifying) for row in rows]
+            if not certifying:
+                pooled["test" if certifying is None else "validation"].append(
+                    (scores, products.labels[some], model.temperature))
     settings = {"folds": folds, "products": len(products.ids), "categories": products.leaves,
-                "training": [len(part[0]) for part in parts],
-                "validation": [len(part[1]) for part in parts],
-                "test": [len(part[2]) for part in parts],
+                "training": [len(part.training) for part in parts],
+                "validation": [len(part.tuning) for part in parts],
+                "certifying": [len(part.certifying) for part in parts],
+                "test": [len(part.test) for part in parts],
+                "overridden": int((products.taught != products.labels).sum()),
                 "steps": [model.steps for model in models],
                 "temperature": [model.temperature for model in models],
-                "calibration": {name: calibration([p[1:] for p in pooled if p[0] == is_test])
-                                for name, is_test in (("validation", False), ("test", True))}}
+                "calibration": {name: calibration(some) for name, some in pooled.items()}}
     if folds:
         model, inputs = refit(products, inputs_for, options, models, parts)
     return Outcome(predicted, validated, model, inputs, settings, summary(predicted, products))
@@ -99,11 +128,11 @@ def experiment(products, parts, inputs_for, options):
 
 def refit(products, inputs_for, options, models, parts):
     """A model trained on all products for as many epochs as the folds' models, on the average."""
-    everything = np.arange(len(products.ids))
+    everything = np.flatnonzero(products.taught >= 0)
     inputs = inputs_for(everything)
-    epochs = np.mean([model.steps / len(part[0]) for model, part in zip(models, parts)])
+    epochs = np.mean([model.steps / len(part.training) for model, part in zip(models, parts)])
     steps = max(1, round(epochs * len(everything)))
-    model = retrain.train(inputs, products.labels, len(products.leaves), everything, everything[:0],
+    model = retrain.train(inputs, products.taught, len(products.leaves), everything, everything[:0],
                           options._replace(max_steps=steps, max_epochs=0), "all products")
     temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
     return model._replace(temperature=temperature), inputs

@@ -50,10 +50,11 @@ def splits(u, folds=None, testing=.1, validation=.1):
             for i in range(folds)]
 
 
-def check_splits(parts, labels, names):
+def check_splits(parts, names):
     """Raise UserError where a class has no training product, or nothing is there to validate on or
-    to predict; warn of classes that one of those lacks."""
-    counts = [[np.bincount(labels[rows], minlength=len(names)) for rows in part] for part in parts]
+    to predict; warn of classes that one of those lacks. parts are [(training, validation, test)],
+    the classes of the products there."""
+    counts = [[np.bincount(labels, minlength=len(names)) for labels in part] for part in parts]
     for train, validation, predicted in counts:
         for name, *n in zip(names, train, validation, predicted):
             if not n[0]:
@@ -482,8 +483,8 @@ def main(argv=None):
     inputs = Inputs(None, cache.matrix(), np.array([cache.rows[keys[i]] for i in kept]))
     parts = splits([split_position(keys[i]) for i in kept], None,
                    args.testing_percentage / 100, args.validation_percentage / 100)
-    check_splits(parts, labels, names)
     rows, validation, test = parts[0]
+    check_splits([(labels[rows], labels[validation], labels[test])], names)
     trained = train(inputs, labels, len(names), rows, validation, picture_options(args))
     guess = logits(trained.weights, inputs, test).argmax(axis=1)
     save_network(network, trained, names, args)

@@ -40,8 +40,8 @@ def main(argv=None):
     counts, _ = categorize_words.count_terms(db.texts(conn, products.leaves))
     parents = np.array(products.parents)
     score, right, above = [], [], []
-    for train, validation, test in experiments.checked_splits(products, args.folds):
-        surest, guess = predict(counts, products.labels, np.append(train, validation), test)
+    for *known, test in experiments.checked_splits(products, args.folds):
+        surest, guess = predict(counts, products.labels, np.concatenate(known), test)
         score.append(surest)
         right.append(guess == products.labels[test])
         above.append(parents[guess] == parents[products.labels[test]])

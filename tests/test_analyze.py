@@ -20,8 +20,8 @@ from PIL import Image
 
 from conftest import REPO, environment, run_script
 
-import analyze
 import db
+import report
 
 BLOCK_2016 = """\
 #1: Image classification of:\x20
@@ -421,5 +421,5 @@ def test_whatever_the_bytes_of_a_picture_are_there_is_a_page(folder):
                 data[rng.randrange(min(len(data), rng.choice((60, 400, 10 ** 6))))] \
                     = rng.randrange(256)
             (folder / "a").write_bytes(data)
-            source = analyze.thumbnail({"picture": "a", "image": None}, str(folder))
+            source = report.thumbnail({"picture": "a", "image": None}, str(folder))
             assert source is None or embedded(source).size <= (160, 205)

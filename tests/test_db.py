@@ -132,8 +132,7 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
         (616000002, "skinny-jeans", 0, 0)}
     assert [row["id"] for row in db.leaves_to_crawl(conn)] == ["clutches"]
     assert db.parents(conn)["bootcut-jeans"] == "jeans"
-    assert sorted(tuple(row) for row in db.predictions(conn, 1)) == [
-        (0.5, "skinny-jeans", "skinny-jeans"), (0.75, "skinny-jeans", "bootcut-jeans")]
+    assert sorted(db.outcomes(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
     assert [row["name"] for row in db.experiments(conn)] == ["Text classification of: "]
     conn.close()
 
@@ -574,7 +573,7 @@ def write_model(folder):
 
 def test_save_experiment_writes_rows_and_folder_together(conn, tmp_path):
     number = db.save_experiment(conn, tmp_path / "crawl.db", "n", {"seed": 1, "naïve": "ö"},
-                                [ROW, ROW], [ROW], write_model)
+                                [ROW, ROW], [(*ROW, 1)], write_model)
     row = db.experiment(conn, number)
     assert (number, row["name"], json.loads(row["settings"])) == (1, "n", {"seed": 1, "naïve": "ö"})
     assert [len(rows_of(conn, table)) for table in ("predicted_category", "validation_prediction")
@@ -589,7 +588,7 @@ def test_save_experiment_leaves_nothing_when_the_model_cannot_be_written(conn, t
         write_model(folder)
         raise error
     with pytest.raises((OSError, KeyboardInterrupt)):
-        db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [ROW], fail)
+        db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [(*ROW, 0)], fail)
     for table in ("experiment", "predicted_category", "validation_prediction"):
         assert rows_of(conn, table) == []
     assert os.listdir(tmp_path / "models") == []

@@ -82,10 +82,8 @@ def test_no_place_falls_out_of_the_folds(u, folds):
 
 
 def parts_of(*counts):
-    """One split and its labels from (training, validation, test) counts of each class."""
-    labels = np.repeat(np.arange(len(counts)), [sum(own) for own in counts])
-    side = np.concatenate([np.repeat([0, 1, 2], own) for own in counts])
-    return [tuple(np.flatnonzero(side == i) for i in range(3))], labels
+    """The classes on each side of a split, from (training, validation, test) counts of each."""
+    return [tuple(np.repeat(np.arange(len(counts)), own) for own in zip(*counts))]
 
 
 @pytest.mark.parametrize("counts, sentence", [
@@ -96,12 +94,12 @@ def parts_of(*counts):
     ([(5, 1, 1)], "a is the only category")])
 def test_a_split_that_cant_be_used_is_one_sentence_with_the_leaf_and_its_counts(counts, sentence):
     with pytest.raises(UserError, match=sentence) as problem:
-        retrain.check_splits(*parts_of(*counts), list("ab")[:len(counts)])
+        retrain.check_splits(parts_of(*counts), list("ab")[:len(counts)])
     assert "\n" not in str(problem.value)
 
 
 def test_a_leaf_without_validation_or_test_products_is_a_warning(capsys):
-    retrain.check_splits(*parts_of((5, 1, 1), (5, 0, 1), (5, 1, 0)), ["all", "no-val", "no-test"])
+    retrain.check_splits(parts_of((5, 1, 1), (5, 0, 1), (5, 1, 0)), ["all", "no-val", "no-test"])
     said = capsys.readouterr().err
     assert "warning: no-val has 5 training, 0 validation and 1 test" in said
     assert "warning: no-test has 5 training, 1 validation and 0 test" in said
@@ -109,9 +107,11 @@ def test_a_leaf_without_validation_or_test_products_is_a_warning(capsys):
 
 
 def test_of_folds_one_without_a_training_product_is_enough_to_stop():
+    labels = np.array([0, 0, 0, 0, 0, 1, 1])
     u = np.array([.1, .12, .5, .52, .9, .15, .45])      # class 1 lies in folds 0 and 1 only
     with pytest.raises(UserError, match="b has nothing to train on"):
-        retrain.check_splits(retrain.splits(u, 3), np.array([0, 0, 0, 0, 0, 1, 1]), ["a", "b"])
+        retrain.check_splits([[labels[rows] for rows in part] for part in retrain.splits(u, 3)],
+                             ["a", "b"])
 
 
 # ---- training -----------------------------------------------------------------------------------

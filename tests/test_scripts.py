@@ -214,7 +214,8 @@ def test_the_recorded_calibration_is_that_of_the_stored_scores(conn):
         found = settings_of(conn, number)["calibration"]
         for side, table in (("test", "predicted_category"),
                             ("validation", "validation_prediction")):
-            rows = predictions(conn, number, table)
+            rows = [row for row in predictions(conn, number, table)
+                    if side == "test" or not row["certifying"]]
             score = np.array([row["score"] for row in rows])
             right = np.array([row["category_id"] == row["label_id"] for row in rows])
             label = np.array([row["label_score"] for row in rows])
@@ -285,7 +286,8 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
     one of them would know the other's."""
     rng = np.random.default_rng(4)
     lots = rng.integers(0, 2, 200)
-    rows = [(i, "ab"[lots[i // 2]], f"twins-{i // 2}") for i in range(400)]
+    labels = ["ab"[lots[i // 2]] for i in range(400)]
+    rows = [(i, labels[i], f"twins-{i // 2}", labels[i]) for i in range(400)]
     products = experiments.make_products(rows, ["a", "b"], {})
     counts, _ = categorize_words.count_terms([f"word{i // 2} dress" for i in range(400)])
     trained_on = []
@@ -400,8 +402,8 @@ import db, experiments, retrain
 conn = db.open_database("crawl.db")
 rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
 weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32)}
-outcome = experiments.Outcome(rows, rows[:50], retrain.Trained(weights, 1, 1.0), None, {}, [])
-products = experiments.Products(None, None, None, ["a"], ["a"])
+outcome = experiments.Outcome(rows, [(*row, 1) for row in rows[:50]], retrain.Trained(weights, 1, 1.0), None, {}, [])
+products = experiments.Products(None, None, None, None, ["a"], ["a"])
 args = argparse.Namespace(db_path="crawl.db", seed=0, started=time.monotonic())
 while True:
     experiments.record(conn, args, "Text", [], products, outcome, {})

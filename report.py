@@ -1,0 +1,262 @@
+"""What analyze.py shows: its results as lines of text, and the page of errors.
+
+In: the dicts of analyze.py, and templates/. Out: lines, or HTML. No figure is computed here.
+
+    python analyze.py --experiment 1
+    python analyze.py --dump-errors-for-experiment 1 > errors.html
+"""
+import base64
+import io
+import math
+import os
+import warnings
+
+THUMBNAIL = (160, 205)   # pixels at the most
+
+
+# ---- text -------------------------------------------------------------------------------------
+
+def percent(share):
+    return "-" if share is None else f"{100 * share:.2f}%"
+
+
+def with_interval(share):
+    """A share of analyze.share: 98.44% [98.12, 98.71]."""
+    if share["share"] is None:
+        return "-"
+    low, high = share["interval"]
+    return f"{percent(share['share'])} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def table(rows, left=(0,)):
+    """Rows of cells as lines, columns as wide as they must be, those in `left` flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  " + "  ".join(cell.ljust(width) if i in left else cell.rjust(width)
+                             for i, (cell, width) in enumerate(zip(row, widths))).rstrip()
+            for row in rows]
+
+
+def blocks_text(blocks, top=None):
+    for block in blocks:
+        yield f"#{block['experiment']}: {block['name']}"
+        yield from block["lines"]
+
+
+def experiment_text(found, top):
+    """Lines of analyze.describe's result."""
+    yield from blocks_text([found])
+    low, high = found["interval"]
+    yield f"  (accuracy between {100 * low:.2f}% and {100 * high:.2f}% with " \
+          f"{100 * found['confidence']:g}% confidence)"
+    if found["after review"]["corrected"]:
+        review = found["after review"]
+        yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
+              "labels corrected by a person (only what looked wrong was looked at, so this flatters)"
+    yield ""
+    yield from promise_text(found)
+    yield ""
+    yield from fallback_text(found)
+    yield ""
+    yield from calibration_text(found)
+    yield ""
+    yield "Accuracy by"
+    rows = [(f"{'words: ' if not i else ''}{row['from']}"
+             + ("+" if row["to"] is None else f"-{row['to']}" if row["to"] > row["from"] else ""),
+             f"{row['accuracy']['n']:,}", with_interval(row["accuracy"]))
+            for i, row in enumerate(found["by words"])]
+    rows += [("with a picture" if row["from"] else "without a picture",
+              f"{row['accuracy']['n']:,}", with_interval(row["accuracy"]))
+             for row in found["by picture"]]
+    yield from table(rows, left=())
+    yield ""
+    yield from shared_text(found["shared with training"])
+    yield ""
+    yield f"Categories most often confused ({len(found['confusions'])} pairs)"
+    yield from table([(f"{pair['errors']:,}", f"{pair['categories'][0]} -> {pair['categories'][1]} "
+                       f"{pair['first as second']}, <- {pair['second as first']}",
+                       "" if not pair["same parent"] else "same parent")
+                      for pair in found["confusions"][:top]], left=(1, 2))
+    yield ""
+    yield "Categories"
+    yield from table([("", "products", "recall", "precision")]
+                     + [(row["category"], f"{row['support']:,}", with_interval(row["recall"]),
+                         with_interval(row["precision"])) for row in found["categories"]])
+    yield ""
+    yield "Settings"
+    for key, value in found["settings"].items():
+        if key == "categories":
+            value = len(value)
+        if key != "calibration":
+            yield f"  {key}: {value}"
+
+
+def promise_text(found):
+    """Coverage beside what is certified of it."""
+    yield f"Certified with {100 * found['confidence']:g}% confidence, {certified_on(found)}"
+    rows = [("", "coverage", "certified", "accepted", "right of these", "score from")]
+    for promise in found["coverage"]:
+        rows.append((f"{'Parent ' * (promise['level'] == 'parent')}{promise['target']}% Accuracy",
+                     percent(promise["observed"]), percent(promise["coverage"]["share"]),
+                     f"{promise['coverage']['hits']:,}", with_interval(promise["accuracy"]),
+                     threshold(promise["threshold"])))
+    yield from table(rows)
+    for promise in found["coverage"]:
+        if math.isinf(promise["threshold"]):
+            yield "  " + missing_text(promise)
+
+
+def certified_on(found):
+    if found["certified on"] == "folds":
+        return "each fold by the predictions of the others"
+    if found["certified on"] == "validation":
+        return f"by {found['certifying products']:,} validation products kept for it, seen on the " \
+               "test products"
+    return "but no validation product was kept for it: run its script again, or with --folds 10"
+
+
+def missing_text(promise):
+    """A sentence that says why nothing can be promised, and what it would take."""
+    what = f"{'Parent ' * (promise['level'] == 'parent')}{promise['target']}%: nothing can be " \
+           "promised"
+    if not promise["have"]:
+        return f"{what} without such products"
+    if promise["needed"] is None:
+        return f"{what}: even a million products like these would not do"
+    return f"{what} by {promise['have']:,} independent products: it would take about " \
+           f"{promise['needed']:,} like these"
+
+
+def threshold(score):
+    return "none" if score is None or math.isinf(score) else f"{score:.6f}"
+
+
+def fallback_text(found):
+    if found["fallback"] is None:
+        yield "Leaf, else parent, else a person: unknown, the predictions hold no parent's score"
+        return
+    yield "Leaf, else parent, else a person (both promises together " \
+          f"{100 * found['confidence']:g}%)"
+    rows = [("", "", "products", "share", "right of these", "score from")]
+    for target in found["fallback"]:
+        for name in ("leaf", "parent", "person"):
+            own = target[name]
+            rows.append((f"{target['target']}%" if name == "leaf" else "", name,
+                         f"{own['taken']['hits']:,}", percent(own["taken"]["share"]),
+                         with_interval(own["accuracy"]) if name != "person" else
+                         f"({percent(own['accuracy']['share'])} by the leaf's guess)",
+                         threshold(own["threshold"]) if name != "person" else ""))
+    yield from table(rows, left=(0, 1))
+
+
+def calibration_text(found):
+    def number(value):
+        return "-" if value is None else f"{value:.4f}"
+    own = found["calibration"]
+    yield "Calibration"
+    rows = [("", "NLL", "ECE")] + [
+        (f"{name} the temperature", number(own[name]["nll"]), number(own[name]["ece"]))
+        for name in ("before", "after")]
+    yield from table(rows)
+    yield f"  AURC {number(found['aurc'])}"
+
+
+def shared_text(shared):
+    yield "Test products that share with training products"
+    if shared is None:
+        yield "  unknown: it was not recorded which products it was trained on"
+        return
+    for kind, name in (("text", "their words"), ("picture", "their picture file")):
+        own = shared[kind]
+        yield f"  {name}: {own['shared']['hits']:,} ({percent(own['shared']['share'])}), accuracy " \
+              f"{with_interval(own['accuracy of these'])}; of the others " \
+              f"{with_interval(own['accuracy of the others'])}"
+
+
+def comparison_text(found, top):
+    """Lines of analyze.compare's result."""
+    sizes = ", ".join(f"#{own['experiment']} has {own['predictions']:,}"
+                      for own in found["experiments"])
+    yield f"On the {found['n']:,} products that all have ({sizes})"
+    if found["label differs"]:
+        yield f"  {found['label differs']:,} more have another label in one than in the other"
+    yield from table([("", "accuracy", "95% coverage", "98% coverage", "right alone")] + [
+        (f"#{own['experiment']}: {own['name']}", with_interval(own["accuracy"]),
+         percent(own["coverage_95"]), percent(own["coverage_98"]), f"{own['right alone']:,}")
+        for own in found["experiments"]])
+    yield f"  at least one of them is right: {with_interval(found['any right'])}"
+    for pair in found["pairs"]:
+        first, second = pair["experiments"]
+        yield ""
+        yield f"#{first} against #{second}"
+        yield f"  both right {pair['both right']:,}, only #{first} {pair['only first right']:,}, " \
+              f"only #{second} {pair['only second right']:,}, none {pair['none right']:,}"
+        yield f"  accuracy, exact McNemar: p {p_value(pair['mcnemar p'])}: {verdict(pair['ahead'])}"
+        for own in pair["differences"]:
+            low, high = own["interval"]
+            name = own["of"].replace("coverage_95", "95% coverage").replace(
+                "coverage_98", "98% coverage")
+            yield f"  {name}, bootstrap by group: #{second} minus #{first} = " \
+                  f"{100 * own['second minus first']:+.2f} points [{100 * low:+.2f}, " \
+                  f"{100 * high:+.2f}]: {verdict(own['ahead'])}"
+    yield ""
+    yield f"Products that flipped ({min(top, len(found['flips'])):,} of {found['flipped']:,}, by " \
+          "score; * is right)"
+    rows = [("product", "label", *(f"#{own['experiment']}" for own in found["experiments"]), "name")]
+    for flip in found["flips"][:top]:
+        answers = [f"{'*' * answer['right']}{answer['category']} {answer['score']:.3f}"
+                   for answer in flip["answers"]]
+        rows.append((str(flip["product"]), flip["label"], *answers, one_line(flip["name"])))
+    yield from table(rows, left=range(len(rows[0])))
+
+
+def p_value(p):
+    return f"= {p:.3g}" if p > 1e-300 else "< 1e-300"
+
+
+def verdict(ahead):
+    return "level" if ahead is None else f"#{ahead} is ahead"
+
+
+def one_line(text, most=60):
+    """Text of a shop on one line of a terminal, without control characters."""
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
+    return flat if len(flat) <= most else flat[:most - 3] + "..."
+
+
+def overrides_text(found, top=None):
+    yield f"decisions: {found['read']:,} read, {found['changed']:,} new or changed; in all " + ", ".join(
+        f"{count:,} {name}" for name, count in found["in all"].items())
+
+
+# ---- the page of errors -----------------------------------------------------------------------
+
+def thumbnail(row, images_path):
+    """A picture's data URI, small; without a file that can be read the shop's own http(s) URL, and
+    without that None."""
+    from PIL import Image, ImageOps
+    try:
+        with Image.open(os.path.join(images_path, row["picture"])) as picture:
+            picture.draft("RGB", THUMBNAIL)
+            small = ImageOps.exif_transpose(picture).convert("RGB")
+            small.thumbnail(THUMBNAIL)
+            data = io.BytesIO()
+            small.save(data, "JPEG", quality=80)
+            return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
+        link = row["image"] or ""
+        return link if link.lower().startswith(("http://", "https://")) else None
+
+
+def error_page(experiment, summary, errors, images_path):
+    """HTML of the wrong predictions `errors` (dicts of db.surest_errors) of an experiment."""
+    import jinja2
+    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
+    # autoescape as such, because select_autoescape goes by file names and misses some.
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
+                                     undefined=jinja2.StrictUndefined)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads all the same
+        errors = [{**row, "picture": thumbnail(row, images_path)} for row in errors]
+    return environment.get_template("errors.html").render(
+        number=experiment["id"], name=experiment["name"] or "", date=experiment["date"],
+        errors=errors, summary=summary)
