@@ -110,8 +110,8 @@ def conn(shop):
     conn.close()
 
 
-def predictions(conn, number, table="predicted_category"):
-    return conn.execute(f"""select {COLUMNS} from {table} where experiment_id = ?
+def predictions(conn, number, table="predicted_category", only="true"):
+    return conn.execute(f"""select {COLUMNS} from {table} where experiment_id = ? and {only}
                             order by product_id""", (number,)).fetchall()
 
 
@@ -180,6 +180,7 @@ def test_the_sides_of_the_split_are_those_of_the_group_key(conn, number):
                         for table in ("predicted_category", "validation_prediction"))
     if number == FOLDS:
         assert len(test) == len(validation) == 3 * PER_LEAF
+        assert not predictions(conn, number, "validation_prediction", "certifying")
         assert all(row["fold"] == int(u[row["product_id"]] * 4) for row in test)
         assert all((row["fold"] + 1) % 4 == int(u[row["product_id"]] * 4) for row in validation)
         return
@@ -187,6 +188,8 @@ def test_the_sides_of_the_split_are_those_of_the_group_key(conn, number):
     seen = set(u) if number != IMAGES else read
     assert {row["product_id"] for row in test} == {i for i in seen if u[i] < .1}
     assert {row["product_id"] for row in validation} == {i for i in seen if .1 <= u[i] < .2}
+    kept = predictions(conn, number, "validation_prediction", "certifying")
+    assert {row["product_id"] for row in kept} == {i for i in seen if .15 <= u[i] < .2}
 
 
 def test_settings_say_what_made_the_experiment(conn):
@@ -214,8 +217,7 @@ def test_the_recorded_calibration_is_that_of_the_stored_scores(conn):
         found = settings_of(conn, number)["calibration"]
         for side, table in (("test", "predicted_category"),
                             ("validation", "validation_prediction")):
-            rows = [row for row in predictions(conn, number, table)
-                    if side == "test" or not row["certifying"]]
+            rows = predictions(conn, number, table, "true" if side == "test" else "not certifying")
             score = np.array([row["score"] for row in rows])
             right = np.array([row["category_id"] == row["label_id"] for row in rows])
             label = np.array([row["label_score"] for row in rows])
