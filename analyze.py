@@ -142,8 +142,8 @@ def print_csv(rows):
 # ---- the command ------------------------------------------------------------------------------
 
 def positive(text):
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError("must be a whole number from 1")
+    if not text.isdecimal() or not 1 <= int(text[:20]) <= 10 ** 9:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000000000")
     return int(text)
 
 
@@ -202,7 +202,7 @@ def take_overrides(args):
     count = {name: 0 for name in db.DECISIONS}
     for row in db.overrides(conn).values():
         count[row["decision"]] += 1
-    return {"read": len(decisions), "changed": changed, "in all": count}
+    return {"read": len(decisions), "changed": changed, "in_all": count}
 
 
 def clean(value):

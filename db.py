@@ -663,7 +663,7 @@ def outcomes(conn, number):
     name_parents(conn)
     above = "coalesce((select parent from leaf_parent where leaf = {0}), {0})".format
     return plain(conn, f"""
-        select score, coalesce(predicted = label, 0), case when predicted = label then 1
+        select coalesce(score, 0), coalesce(predicted = label, 0), case when predicted = label then 1
                else coalesce({above("predicted")} = {above("label")}, 0) end
         from (select score, category_id as predicted, {LABEL} as label
               from predicted_category where experiment_id = ?)""", (number,))
@@ -708,7 +708,7 @@ def details(conn, number, certifying=False):
     rows = plain(conn, f"""
         select prediction.product_id,
                dense_rank() over (order by coalesce(group_key, 'product ' || prediction.product_id)),
-               {code(label)}, {code("prediction.category_id")}, score, coalesce(label_score, -1),
+               {code(label)}, {code("prediction.category_id")}, coalesce(score, 0), coalesce(label_score, -1),
                {code("parent_id")}, coalesce(parent_score, -1), coalesce(fold, -1),
                words(name, description),
                exists(select 1 from picture where picture.product_id = prediction.product_id
@@ -733,16 +733,17 @@ def tuned_products(conn, number):
 
 
 def contents(conn, leaves):
-    """Tuples (product_id, text, picture) of all products filed in these leaves: products of one
-    number have the same words or the same picture file; -1 stands for none."""
+    """Tuples (product_id, group, text, picture) of all products filed in these leaves: products of
+    one number share the group, the words or the picture file; -1 stands for none."""
     want_leaves(conn, leaves)
     conn.create_function("text_key", 2, lambda *text: text_key(normalised(*text) or "") if
                          normalised(*text) else None, deterministic=True)
     return plain(conn, """
-        with own as (select product.id, text_key(name, description) as text, sha256 as picture
+        with own as (select product.id, group_key, text_key(name, description) as text, sha256 as picture
                      from product left join picture on product_id = product.id
                      where category_id in (select id from wanted_leaf))
-        select id, case when text is null then -1 else dense_rank() over (order by text) end,
+        select id, case when group_key is null then -1
+               else dense_rank() over (order by group_key) end, case when text is null then -1 else dense_rank() over (order by text) end,
                case when picture is null then -1 else dense_rank() over (order by picture) end
         from own order by id""")
 

@@ -50,9 +50,11 @@ def read_rows(conn, number, certifying=False):
 
 
 def parent_codes(names, parents):
-    """int [len(names)]: the place of each category's parent in names, its own where it has none."""
+    """int [len(names) + 1]: a number for each category's parent, the category's own where it has
+    none; the last, which is what -1 finds, is no category's."""
     place = {name: i for i, name in enumerate(names)}
-    return np.array([place.get(parents.get(name, name), i) for i, name in enumerate(names)], int)
+    return np.array([place.setdefault(parents.get(name, name), len(place)) for name in names]
+                    + [-2])
 
 
 def share(hits, n, confidence):
@@ -79,7 +81,8 @@ def certify_apart(rows, held, folds, certify):
     apart = np.tile(overall, (len(rows), 1))
     for fold in np.unique(rows["fold"]) if folds else ():
         apart[rows["fold"] == fold] = certify(source[source["fold"] != fold])
-    return apart, overall
+    # Where nothing is promised for products to come, nothing is filed here either.
+    return np.where(np.isinf(overall), np.inf, apart), overall
 
 
 def promises(rows, held, folds, above, confidence):
@@ -93,7 +96,8 @@ def promises(rows, held, folds, above, confidence):
         thresholds, (overall,) = certify_apart(rows, held, folds, certify)
         taken, right = rows["score"] >= thresholds[:, 0], outcomes(rows, above)[index]
         promise = {"level": level, "target": percent,
-                   "observed": metrics.accepted(rows["score"], right, percent) / len(rows),
+                   "observed": share(metrics.accepted(rows["score"], right, percent), len(rows),
+                                     confidence),
                    "threshold": overall, "coverage": share(taken.sum(), len(rows), confidence),
                    "accuracy": share((right & taken).sum(), taken.sum(), confidence)}
         if math.isinf(overall):
@@ -137,7 +141,7 @@ def calibration(rows, right, settings):
         nll = float(-np.log(rows["label_score"]).mean()) if scored else None
     return {"before": {"nll": known.get("nll before"), "ece": known.get("ece before")},
             "after": {"nll": known.get("nll after", nll),
-                      "ece": metrics.ece(rows["score"], right)},
+                      "ece": metrics.ece(np.clip(rows["score"], 0, 1), right)},
             "temperature": settings.get("temperature")}
 
 
@@ -167,14 +171,14 @@ def by_category(names, rows, right, confidence):
 
 def confusions(names, rows, right, above):
     """Pairs of categories by how often one is taken for the other, most often first."""
-    wrong = rows[~right & (rows["label"] >= 0)]
+    wrong = rows[~right & (rows["label"] >= 0) & (rows["predicted"] >= 0)]
     pairs, count = np.unique(np.stack([wrong["label"], wrong["predicted"]], axis=1), axis=0,
                              return_counts=True)
     times = {(int(a), int(b)): int(n) for (a, b), n in zip(pairs, count)}
     both = {tuple(sorted(pair)) for pair in times}
     found = [{"categories": [names[a], names[b]], "errors": times.get((a, b), 0)
-              + times.get((b, a), 0), "first as second": times.get((a, b), 0),
-              "second as first": times.get((b, a), 0), "same parent": bool(above[a] == above[b])}
+              + times.get((b, a), 0), "first_as_second": times.get((a, b), 0),
+              "second_as_first": times.get((b, a), 0), "same_parent": bool(above[a] == above[b])}
              for a, b in both]
     return sorted(found, key=lambda pair: (-pair["errors"], pair["categories"]))
 
@@ -185,13 +189,16 @@ def shared_content(conn, number, settings, rows, right, confidence):
     if not settings.get("categories"):
         return None
     contents = np.fromiter(db.contents(conn, settings["categories"]),
-                           [("product", "i8"), ("text", "i8"), ("picture", "i8")])
+                           [("product", "i8"), ("group", "i8"), ("text", "i8"),
+                            ("picture", "i8")])
     if not len(contents):
         return None
     place = np.searchsorted(contents["product"], rows["product"])
     place[place == len(contents)] = 0
     here = contents["product"][place] == rows["product"]
-    tuned = np.array(db.tuned_products(conn, number), np.int64)
+    apart = np.isin(contents["product"], np.append(rows["product"], np.array(
+        db.tuned_products(conn, number), np.int64)))
+    apart |= np.isin(contents["group"], contents["group"][apart])   # groups are never parted
     found = {}
     for kind in ("text", "picture"):
         own = np.where(here, contents[kind][place], -1)
@@ -201,13 +208,12 @@ def shared_content(conn, number, settings, rows, right, confidence):
                 beside = (fold + 1) % settings["folds"]
                 known = own[(rows["fold"] != fold) & (rows["fold"] != beside)]
             else:
-                known = contents[kind][~np.isin(contents["product"],
-                                                np.append(rows["product"], tuned))]
+                known = contents[kind][~apart]
             mine = rows["fold"] == fold
             shared[mine] = (own[mine] >= 0) & np.isin(own[mine], known)
         found[kind] = {"shared": share(shared.sum(), len(rows), confidence),
-                       "accuracy of these": share(right[shared].sum(), shared.sum(), confidence),
-                       "accuracy of the others": share(right[~shared].sum(), (~shared).sum(),
+                       "accuracy_of_these": share(right[shared].sum(), shared.sum(), confidence),
+                       "accuracy_of_the_others": share(right[~shared].sum(), (~shared).sum(),
                                                        confidence)}
     return found
 
@@ -227,18 +233,18 @@ def describe(conn, number, confidence):
     return {**block(conn, experiment),
             "interval": metrics.wilson(right.sum(), len(rows), confidence),
             "parent_interval": metrics.wilson(parent_right.sum(), len(rows), confidence),
-            "after review": {"corrected": int(reviewed.sum()),
+            "after_review": {"corrected": int(reviewed.sum()),
                              "accuracy": share(after.sum(), len(rows), confidence)},
             "confidence": confidence,
-            "certified on": "folds" if folds else "validation" if len(held) else None,
-            "certifying products": len(rows if folds else held),
+            "certified_on": "folds" if folds else "validation" if len(held) else None,
+            "certifying_products": len(rows if folds else held),
             "coverage": promises(rows, held, folds, above, confidence),
             "fallback": fallback(rows, held, folds, above, confidence),
             "calibration": calibration(rows, right, settings),
             "aurc": metrics.aurc(rows["score"], right),
-            "by words": accuracy_by(rows["words"], right, WORDS, confidence),
-            "by picture": accuracy_by(rows["picture"], right, (0, 1), confidence),
-            "shared with training": shared_content(conn, number, settings, rows, right, confidence),
+            "by_words": accuracy_by(rows["words"], right, WORDS, confidence),
+            "by_picture": accuracy_by(rows["picture"], right, (0, 1), confidence),
+            "shared_with_training": shared_content(conn, number, settings, rows, right, confidence),
             "categories": by_category(names, rows, right, confidence),
             "confusions": confusions(names, rows, right, above),
             "settings": settings}
@@ -279,14 +285,14 @@ def compare(conn, numbers, confidence, top):
     right = np.array([(rows["label"] >= 0) & (rows["predicted"] == rows["label"])
                       for rows in tables])
     n = len(tables[0])
-    found = {"n": n, "label differs": shared - n, "confidence": confidence, "experiments": [
+    found = {"n": n, "label_differs": shared - n, "confidence": confidence, "experiments": [
         {"experiment": number, "name": row["name"] or "", "predictions": size,
          "accuracy": share(hits.sum(), n, confidence),
-         "right alone": int((hits & (right.sum(axis=0) == 1)).sum()),
+         "right_alone": int((hits & (right.sum(axis=0) == 1)).sum()),
          **{f"coverage_{percent}": metrics.accepted(rows["score"], hits, percent) / n
             for percent in TARGETS}}
         for number, row, size, rows, hits in zip(numbers, chosen, sizes, tables, right)]}
-    found["any right"] = share(right.any(axis=0).sum(), n, confidence)
+    found["any_right"] = share(right.any(axis=0).sum(), n, confidence)
     found["pairs"] = [compare_pair(numbers[a], numbers[b], tables[a], tables[b], right[a], right[b],
                                    confidence)
                       for a, b in itertools.combinations(range(len(numbers)), 2)]
@@ -304,12 +310,12 @@ def compare_pair(first, second, a, b, right_a, right_b, confidence):
           *((metrics.accepted(a["score"], right_a, percent) / len(a),
              metrics.accepted(b["score"], right_b, percent) / len(b)) for percent in TARGETS)]
     p = metrics.mcnemar(only_a, only_b)
-    return {"experiments": [first, second], "both right": int((right_a & right_b).sum()),
-            "only first right": only_a, "only second right": only_b,
-            "none right": int((~right_a & ~right_b).sum()), "mcnemar p": p,
+    return {"experiments": [first, second], "both_right": int((right_a & right_b).sum()),
+            "only_first_right": only_a, "only_second_right": only_b,
+            "none_right": int((~right_a & ~right_b).sum()), "mcnemar_p": p,
             "ahead": None if p >= 1 - confidence else first if only_a > only_b else second,
             "differences": [
-                {"of": name, "second minus first": y - x, "interval": (float(lo), float(hi)),
+                {"of": name, "second_minus_first": y - x, "interval": (float(lo), float(hi)),
                  "ahead": second if lo > 0 else first if hi < 0 else None}
                 for name, (x, y), lo, hi in zip(
                     ("accuracy", *(f"coverage_{percent}" for percent in TARGETS)), of, low, high)]}
@@ -327,7 +333,8 @@ def flips(conn, names, numbers, tables, right, top):
         found.append({"product": int(tables[0]["product"][i]),
                       "external_id": product and product["external_id"],
                       "name": product and product["name"], "label": names[tables[0]["label"][i]],
-                      "answers": [{"experiment": number, "category": names[rows["predicted"][i]],
+                      "answers": [{"experiment": number,
+                                   "category": [*names, None][rows["predicted"][i]],
                                    "score": float(rows["score"][i]), "right": bool(hits[i])}
                                   for number, rows, hits in zip(numbers, tables, right)]})
     return len(flipped), found

@@ -147,7 +147,9 @@ def certified(taken, wrong, starts, target, delta):
     found, level = None, 0.0
     for j in range(len(taken)):
         level += delta / starts.sum() * starts[j]
-        if level and binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) <= level:
+        # Beyond the mean the tail is more than a half, which no level is.
+        hopeful = level and wrong[j] < taken[j] * (1 - target)
+        if hopeful and binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) <= level:
             found = j
         else:
             level = 0.0

@@ -38,7 +38,7 @@ def table(rows, left=(0,)):
 
 def blocks_text(blocks, top=None):
     for block in blocks:
-        yield f"#{block['experiment']}: {block['name']}"
+        yield f"#{block['experiment']}: {printable(block['name'])}"
         yield from block["lines"]
 
 
@@ -48,8 +48,8 @@ def experiment_text(found, top):
     low, high = found["interval"]
     yield f"  (accuracy between {100 * low:.2f}% and {100 * high:.2f}% with " \
           f"{100 * found['confidence']:g}% confidence)"
-    if found["after review"]["corrected"]:
-        review = found["after review"]
+    if found["after_review"]["corrected"]:
+        review = found["after_review"]
         yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
               "labels corrected by a person (only what looked wrong was looked at, so this flatters)"
     yield ""
@@ -63,23 +63,23 @@ def experiment_text(found, top):
     rows = [(f"{'words: ' if not i else ''}{row['from']}"
              + ("+" if row["to"] is None else f"-{row['to']}" if row["to"] > row["from"] else ""),
              f"{row['accuracy']['n']:,}", with_interval(row["accuracy"]))
-            for i, row in enumerate(found["by words"])]
+            for i, row in enumerate(found["by_words"])]
     rows += [("with a picture" if row["from"] else "without a picture",
               f"{row['accuracy']['n']:,}", with_interval(row["accuracy"]))
-             for row in found["by picture"]]
+             for row in found["by_picture"]]
     yield from table(rows, left=())
     yield ""
-    yield from shared_text(found["shared with training"])
+    yield from shared_text(found["shared_with_training"])
     yield ""
     yield f"Categories most often confused ({len(found['confusions'])} pairs)"
-    yield from table([(f"{pair['errors']:,}", f"{pair['categories'][0]} -> {pair['categories'][1]} "
-                       f"{pair['first as second']}, <- {pair['second as first']}",
-                       "" if not pair["same parent"] else "same parent")
+    yield from table([(f"{pair['errors']:,}", f"{printable(' -> '.join(pair['categories']))} "
+                       f"{pair['first_as_second']}, <- {pair['second_as_first']}",
+                       "" if not pair["same_parent"] else "same parent")
                       for pair in found["confusions"][:top]], left=(1, 2))
     yield ""
     yield "Categories"
     yield from table([("", "products", "recall", "precision")]
-                     + [(row["category"], f"{row['support']:,}", with_interval(row["recall"]),
+                     + [(printable(row["category"]), f"{row['support']:,}", with_interval(row["recall"]),
                          with_interval(row["precision"])) for row in found["categories"]])
     yield ""
     yield "Settings"
@@ -87,7 +87,7 @@ def experiment_text(found, top):
         if key == "categories":
             value = len(value)
         if key != "calibration":
-            yield f"  {key}: {value}"
+            yield printable(f"  {key}: {value}")
 
 
 def promise_text(found):
@@ -96,23 +96,23 @@ def promise_text(found):
     rows = [("", "coverage", "certified", "accepted", "right of these", "score from")]
     for promise in found["coverage"]:
         rows.append((f"{'Parent ' * (promise['level'] == 'parent')}{promise['target']}% Accuracy",
-                     percent(promise["observed"]), percent(promise["coverage"]["share"]),
+                     percent(promise["observed"]["share"]), with_interval(promise["coverage"]),
                      f"{promise['coverage']['hits']:,}", with_interval(promise["accuracy"]),
                      threshold(promise["threshold"])))
     yield from table(rows)
     for promise in found["coverage"]:
         if math.isinf(promise["threshold"]):
             yield "  " + missing_text(promise)
-    if found["certified on"] == "validation" and any(math.isinf(promise["threshold"])
+    if found["certified_on"] == "validation" and any(math.isinf(promise["threshold"])
                                                      for promise in found["coverage"]):
         yield "  (an experiment made with --folds 10 is certified on all its products)"
 
 
 def certified_on(found):
-    if found["certified on"] == "folds":
+    if found["certified_on"] == "folds":
         return "each fold by the predictions of the others"
-    if found["certified on"] == "validation":
-        return f"by {found['certifying products']:,} validation products kept for it, seen on the " \
+    if found["certified_on"] == "validation":
+        return f"by {found['certifying_products']:,} validation products kept for it, seen on the " \
                "test products"
     return "but no validation product was kept for it: run its script again, or with --folds 10"
 
@@ -144,7 +144,7 @@ def fallback_text(found):
         for name in ("leaf", "parent", "person"):
             own = target[name]
             rows.append((f"{target['target']}%" if name == "leaf" else "", name,
-                         f"{own['taken']['hits']:,}", percent(own["taken"]["share"]),
+                         f"{own['taken']['hits']:,}", with_interval(own["taken"]),
                          with_interval(own["accuracy"]) if name != "person" else
                          f"({percent(own['accuracy']['share'])} by the leaf's guess)",
                          threshold(own["threshold"]) if name != "person" else ""))
@@ -166,13 +166,13 @@ def calibration_text(found):
 def shared_text(shared):
     yield "Test products that share with training products"
     if shared is None:
-        yield "  unknown: it was not recorded which products it was trained on"
+        yield "  unknown: its training products are not on record, or gone"
         return
     for kind, name in (("text", "their words"), ("picture", "their picture file")):
         own = shared[kind]
         yield f"  {name}: {own['shared']['hits']:,} ({percent(own['shared']['share'])}), accuracy " \
-              f"{with_interval(own['accuracy of these'])}; of the others " \
-              f"{with_interval(own['accuracy of the others'])}"
+              f"{with_interval(own['accuracy_of_these'])}; of the others " \
+              f"{with_interval(own['accuracy_of_the_others'])}"
 
 
 def comparison_text(found, top):
@@ -180,35 +180,36 @@ def comparison_text(found, top):
     sizes = ", ".join(f"#{own['experiment']} has {own['predictions']:,}"
                       for own in found["experiments"])
     yield f"On the {found['n']:,} products that all have ({sizes})"
-    if found["label differs"]:
-        yield f"  {found['label differs']:,} more have another label in one than in the other"
-    yield from table([("", "accuracy", "95% coverage", "98% coverage", "right alone")] + [
-        (f"#{own['experiment']}: {own['name']}", with_interval(own["accuracy"]),
-         percent(own["coverage_95"]), percent(own["coverage_98"]), f"{own['right alone']:,}")
+    if found["label_differs"]:
+        yield f"  {found['label_differs']:,} more have another label in one than in the other"
+    yield from table([("", "accuracy", "95% coverage", "98% coverage", "right_alone")] + [
+        (f"#{own['experiment']}: {printable(own['name'])}", with_interval(own["accuracy"]),
+         percent(own["coverage_95"]), percent(own["coverage_98"]), f"{own['right_alone']:,}")
         for own in found["experiments"]])
-    yield f"  at least one of them is right: {with_interval(found['any right'])}"
+    yield f"  at least one of them is right: {with_interval(found['any_right'])}"
     for pair in found["pairs"]:
         first, second = pair["experiments"]
         yield ""
         yield f"#{first} against #{second}"
-        yield f"  both right {pair['both right']:,}, only #{first} {pair['only first right']:,}, " \
-              f"only #{second} {pair['only second right']:,}, none {pair['none right']:,}"
-        yield f"  accuracy, exact McNemar: p {p_value(pair['mcnemar p'])}: {verdict(pair['ahead'])}"
+        yield f"  both right {pair['both_right']:,}, only #{first} {pair['only_first_right']:,}, " \
+              f"only #{second} {pair['only_second_right']:,}, none {pair['none_right']:,}"
+        yield f"  accuracy, exact McNemar: p {p_value(pair['mcnemar_p'])}: {verdict(pair['ahead'])}"
         for own in pair["differences"]:
             low, high = own["interval"]
             name = own["of"].replace("coverage_95", "95% coverage").replace(
                 "coverage_98", "98% coverage")
             yield f"  {name}, bootstrap by group: #{second} minus #{first} = " \
-                  f"{100 * own['second minus first']:+.2f} points [{100 * low:+.2f}, " \
+                  f"{100 * own['second_minus_first']:+.2f} points [{100 * low:+.2f}, " \
                   f"{100 * high:+.2f}]: {verdict(own['ahead'])}"
     yield ""
     yield f"Products that flipped ({min(top, len(found['flips'])):,} of {found['flipped']:,}, by " \
           "score; * is right)"
     rows = [("product", "label", *(f"#{own['experiment']}" for own in found["experiments"]), "name")]
     for flip in found["flips"][:top]:
-        answers = [f"{'*' * answer['right']}{answer['category']} {answer['score']:.3f}"
+        answers = [f"{'*' * answer['right']}{answer['category'] or '-'} {answer['score']:.3f}"
                    for answer in flip["answers"]]
-        rows.append((str(flip["product"]), flip["label"], *answers, one_line(flip["name"])))
+        rows.append((str(flip["product"]), *map(printable, (flip["label"], *answers)),
+                     one_line(flip["name"])))
     yield from table(rows, left=range(len(rows[0])))
 
 
@@ -220,15 +221,19 @@ def verdict(ahead):
     return "level" if ahead is None else f"#{ahead} is ahead"
 
 
+def printable(text):
+    """Text of a shop without what would move or colour a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def one_line(text, most=60):
-    """Text of a shop on one line of a terminal, without control characters."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
+    flat = " ".join(printable(text or "").split())
     return flat if len(flat) <= most else flat[:most - 3] + "..."
 
 
 def overrides_text(found, top=None):
     yield f"decisions: {found['read']:,} read, {found['changed']:,} new or changed; in all " + ", ".join(
-        f"{count:,} {name}" for name, count in found["in all"].items())
+        f"{count:,} {name}" for name, count in found["in_all"].items())
 
 
 # ---- the page of errors -----------------------------------------------------------------------

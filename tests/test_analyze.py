@@ -109,6 +109,14 @@ def change(folder, statement, *values):
     conn.close()
 
 
+def repeat_experiment(folder):
+    """Make an experiment 2 with the predictions of experiment 1."""
+    change(folder, "insert into experiment(name, date) values ('again', '2016-12-25')")
+    change(folder, """insert into predicted_category(experiment_id, product_id, category_id, score,
+                      label_id) select 2, product_id, category_id, score, label_id
+                      from predicted_category""")
+
+
 # ---- the block ----------------------------------------------------------------------------------
 
 def test_the_block_to_the_letter(folder):
@@ -163,9 +171,11 @@ def test_no_experiment_yet_is_no_output_and_no_error(tmp_path):
 
 
 def test_a_file_of_today_is_only_read(folder):
+    repeat_experiment(folder)
     digest = hashlib.sha256((folder / "crawl.db").read_bytes()).digest()
     stamp = os.stat(folder / "crawl.db").st_mtime_ns
-    for flags in ((), ("--dump-errors-for-experiment", "1")):
+    for flags in ((), ("--dump-errors-for-experiment", "1"), ("--experiment", "1"),
+                  ("--compare", "1", "2")):
         assert run_script("analyze", *flags, cwd=folder).returncode == 0
     assert hashlib.sha256((folder / "crawl.db").read_bytes()).digest() == digest
     assert os.stat(folder / "crawl.db").st_mtime_ns == stamp
@@ -175,8 +185,10 @@ def test_a_file_of_today_is_only_read(folder):
     conn.close()
 
 
-@pytest.mark.parametrize("flags", [(), ("--dump-errors-for-experiment", "1")])
+@pytest.mark.parametrize("flags", [(), ("--dump-errors-for-experiment", "1"), ("--experiment", "1"),
+                                   ("--compare", "1", "2", "--json")])
 def test_it_never_imports_tensorflow(folder, flags):
+    repeat_experiment(folder)
     code = ("import sys, analyze; assert analyze.main(sys.argv[1:]) == 0; "
             "assert not {'tensorflow', 'keras', 'sklearn', 'scipy'} & set(sys.modules)")
     done = subprocess.run([sys.executable, "-c", code, *flags], cwd=folder, capture_output=True,
