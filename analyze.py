@@ -16,6 +16,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 
 import numpy as np
@@ -76,13 +77,16 @@ def read_decisions(conn, path):
         raise UserError(f"{path} can't be read as a CSV file in UTF-8 "
                         f"({getattr(error, 'strerror', None) or 'another encoding'})") from None
     head = text.split("\n", 1)[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    csv.field_size_limit(2 ** 31 - 1)   # a shop's text may be long
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count),
+                            strict=True)
     try:
-        lines = [(reader.line_num, {(key or "").strip().lower(): (value or "").strip()
+        lines = [(reader.reader.line_num, {(key or "").strip().lower(): (value or "").strip()
                                     for key, value in row.items() if isinstance(value, str)})
                  for row in reader]
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}, is no CSV: {error}") from None
+        raise UserError(f"{path}, line {reader.reader.line_num}, is no CSV ({error}); nothing of "
+                        "the file was stored") from None
     names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
     if not {"product_id", "decision"} <= names:
         raise UserError(f"{path} needs the columns product_id and decision, as --label-suspects "
@@ -106,9 +110,10 @@ def read_decisions(conn, path):
 
 def read_decision(row, decision, known, leaves):
     """(product id, (decision or None, category id or None)). Raises ValueError with the reason."""
-    if not row["product_id"].isdecimal() or int(row["product_id"]) not in known:
-        raise ValueError(f"there is no product {row['product_id']!r}")
-    number = int(row["product_id"])
+    digits = row.get("product_id", "")[:20]
+    number = int(digits) if digits.isdecimal() else None
+    if number not in known:
+        raise ValueError(f"there is no product {digits!r}")
     if decision == "undecided":
         return number, (None, None)
     if decision not in db.DECISIONS:
@@ -126,9 +131,9 @@ def read_decision(row, decision, known, leaves):
 
 
 def safe_cell(value):
-    """A cell that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """A cell on one line, without control characters, that no spreadsheet takes for a formula."""
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", "" if value is None else str(value))
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def print_csv(rows):

@@ -788,7 +788,8 @@ def store_overrides(conn, rows):
                             on conflict(product_id) do update set decision = excluded.decision,
                             category_id = excluded.category_id, label_id = excluded.label_id,
                             date = excluded.date where decision <> excluded.decision
-                            or category_id is not excluded.category_id""",
+                            or category_id is not excluded.category_id
+                            or label_id is not excluded.label_id""",
                          [{"id": number, "decision": decision, "category": category}
                           for number, decision, category in rows if decision is not None])
         return conn.total_changes - before

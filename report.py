@@ -182,7 +182,7 @@ def comparison_text(found, top):
     yield f"On the {found['n']:,} products that all have ({sizes})"
     if found["label_differs"]:
         yield f"  {found['label_differs']:,} more have another label in one than in the other"
-    yield from table([("", "accuracy", "95% coverage", "98% coverage", "right_alone")] + [
+    yield from table([("", "accuracy", "95% coverage", "98% coverage", "right alone")] + [
         (f"#{own['experiment']}: {printable(own['name'])}", with_interval(own["accuracy"]),
          percent(own["coverage_95"]), percent(own["coverage_98"]), f"{own['right_alone']:,}")
         for own in found["experiments"]])
