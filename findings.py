@@ -103,6 +103,7 @@ def promises(rows, held, folds, above, confidence):
         if math.isinf(overall):
             independent = source[metrics.one_of_each(source["group"])]
             promise["have"] = len(independent)
+            promise["fewest"] = metrics.fewest(percent / 100, delta)
             promise["needed"] = metrics.products_needed(
                 independent["score"], outcomes(independent, above)[index], percent / 100, delta)
         found.append(promise)

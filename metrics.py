@@ -145,8 +145,9 @@ def certified(taken, wrong, starts, target, delta):
     """The last candidate that is certified, given how many products each takes and how many of
     those are wrong, or None. See `certify`."""
     found, level = None, 0.0
+    shares = delta / starts.sum() * starts
     for j in range(len(taken)):
-        level += delta / starts.sum() * starts[j]
+        level += shares[j]
         # Beyond the mean the tail is more than a half, which no level is.
         hopeful = level and wrong[j] < taken[j] * (1 - target)
         if hopeful and binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) <= level:
@@ -160,7 +161,9 @@ def certify(score, right, target, delta):
     """The lowest threshold at which, with confidence 1 - delta, at least `target` of all products
     with such a score are right; inf where none can be promised.
 
-    The products must be independent (`one_of_each`) and must not have served to fit the scores.
+    The products must be independent and must not have served to fit the scores. Where they are
+    `one_of_each` group, the promise is for one product of each group too: should the large groups
+    be the worse ones, more than that may be wrong of all their products.
     Each candidate is a null hypothesis 'more than 1 - target are wrong', whose exact p-value is a
     binomial tail. The candidates are tested from the strictest on; testing starts at seven of them
     with delta / 7 each, and what was not refuted hands its share on to the next (the fallback
@@ -270,7 +273,7 @@ def label_suspects(labels, own, best, probability):
     each; the margin by which its label is the less probable).
 
     labels int [n]; own float [n], the probability of the label; best int [n, k] and probability
-    [n, k], the k most probable classes of each row, surest first. A class is confident where its
+    [n, k], the k most probable classes of each row, surest first (-1 where there are fewer than k). A class is confident where its
     probability reaches the mean of `own` over the products labelled so; of several confident ones
     the most probable class of all is taken, as cleanlab does.
     """
@@ -278,8 +281,9 @@ def label_suspects(labels, own, best, probability):
     count = np.bincount(labels, minlength=most)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(count, np.bincount(labels, own, most) / count, np.inf)
+    mean = np.maximum(mean, 2e-6)   # or all would be sure of a class that nobody is sure of
     confident = probability >= mean[best] - 1e-6   # `top` in crawl.db has six digits
-    of_label = best == labels[:, None]
+    of_label = (best == labels[:, None]) & (probability >= 0)
     beyond = ~of_label.any(axis=1) & (own >= mean[labels] - 1e-6)
     guess = np.where(confident.sum(axis=1) + beyond > 1, best[:, 0],
                      best[np.arange(len(best)), confident.argmax(axis=1)])

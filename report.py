@@ -122,7 +122,7 @@ def missing_text(promise):
     what = f"{'Parent ' * (promise['level'] == 'parent')}{promise['target']}%: nothing can be " \
            "promised"
     if not promise["have"]:
-        return f"{what} without such products"
+        return f"{what} without such products, at the least {promise['fewest']:,} of them, all right"
     if promise["needed"] is None:
         return f"{what}: even a million products like these would not do"
     return f"{what} by {promise['have']:,} independent products: it would take about " \

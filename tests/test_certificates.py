@@ -1,0 +1,427 @@
+"""Certified thresholds in worlds that are known exactly: are the promises kept as often as they
+say, and how much coverage do they cost? (pytest -s prints the figures)
+
+    pytest tests/test_certificates.py
+
+A world of leaves is (score, wrong, groups): score(u) is the score of the population's groups at
+quantile u, never falling, wrong(u) the probability that such a group is misclassified, and `groups`
+the size of the sample that certifies. What is true above a threshold is an integral, no estimate.
+"""
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy.stats import binom
+
+import metrics
+
+WORLDS, TARGET, DELTA = 2000, .98, .05
+# One world of twenty may break its promise, and by chance three standard errors more.
+MOST_BROKEN = DELTA + 3 * math.sqrt(DELTA * (1 - DELTA) / WORLDS)
+TOO_WRONG = 1 - TARGET + 1e-5     # hardly above what is allowed, yet more than integrals are off by
+
+
+def around_target(odds):
+    """The scores that lie so far above the target in log-odds."""
+    return 1 / (1 + np.exp(-(math.log(TARGET / (1 - TARGET)) + odds)))
+
+
+def spoiled(mass, rng):
+    """Risks of groups with these shares, from the lowest score up: none down to some score, from
+    which on everything above it is a little too wrong."""
+    at = rng.integers(len(mass))
+    risk = np.where(np.arange(len(mass)) < at, TOO_WRONG, 0.)
+    risk[at] = min(1, TOO_WRONG * mass[at:].sum() / mass[at])
+    return risk
+
+
+# ---- worlds of leaves ---------------------------------------------------------------------------
+
+def any_scores(rng):
+    """A score(u) of Kumaraswamy's distribution, which is like beta's, but in closed form."""
+    a, b = rng.uniform(1, 6), rng.uniform(.1, .8)
+    return lambda u: (1 - (1 - u) ** (1 / b)) ** (1 / a)
+
+
+def any_world(rng, most=5000):
+    """Boastful, nearly calibrated or modest scores, and perhaps a risk that the surest have too."""
+    score, power, floor = any_scores(rng), rng.uniform(.5, 4), rng.choice([0, .005, .015])
+    return score, lambda u: floor + (1 - floor) * (1 - score(u)) ** power, rng.integers(300, most)
+
+
+def small_world(rng):
+    return *any_world(rng)[:2], rng.integers(150, 801)
+
+
+def always_a_little_too_wrong(rng):
+    """At each start of the tests up to twice as many groups as at the one before, so that each is a
+    chance of its own; nothing can rightly be certified."""
+    thresholds, starts = metrics.candidates(TARGET)
+    odds = np.log(thresholds[starts] / (1 - thresholds[starts]))
+    taken = rng.integers(245, 300) * rng.uniform(1.5, 2) ** np.arange(len(odds))
+    groups = math.ceil(taken[-1] * 1.1)
+
+    def score(u):
+        return 1 / (1 + np.exp(-np.interp(1 - u, [0, *taken / groups, 1], [14, *odds, -6])))
+    return score, lambda u: np.full(np.shape(u), TOO_WRONG), groups
+
+
+def sound_until_the_last_start(rng):
+    """All of delta has been handed on when the groups come that spoil it."""
+    surest = rng.uniform(.1, .6)
+    return (lambda u: np.where(u > 1 - surest, 1, .5),
+            lambda u: np.where(u > 1 - surest, 0, TOO_WRONG / (1 - surest)),
+            rng.integers(3000, 10_000))
+
+
+def surest_are_wrong_most(rng):
+    """Risk above the target for the surest, then below it, then above it again."""
+    score, top, low = any_scores(rng), rng.uniform(.01, .1), rng.uniform(.4, .9)
+    at_top, in_between, at_bottom = rng.uniform([.02, 0, .02], [.1, .01, .1])
+
+    def wrong(u):
+        return np.where(u > 1 - top, at_top, np.where(u > 1 - low, in_between, at_bottom))
+    return score, wrong, rng.integers(500, 5000)
+
+
+def few_distinct_scores(rng):
+    """Two to six scores, each a candidate itself."""
+    values = np.sort(rng.choice(metrics.candidates(TARGET)[0], rng.integers(2, 7), replace=False))
+    bounds = np.sort(rng.random(len(values) - 1))
+    risk = spoiled(np.diff([0, *bounds, 1]), rng)
+    return (lambda u: values[np.searchsorted(bounds, u)],
+            lambda u: risk[np.searchsorted(bounds, u)], rng.integers(500, 10_000))
+
+
+def all_scores_one(rng):
+    return np.ones_like, lambda u: np.full(np.shape(u), TOO_WRONG), rng.integers(300, 5000)
+
+
+def draw(world, rng):
+    """score and right of the groups that certify."""
+    score, wrong, groups = world
+    u = rng.random(groups)
+    return score(u), rng.random(groups) >= wrong(u)
+
+
+def is_broken(world, threshold):
+    """Whether truly too many are wrong of the population's groups with at least that score."""
+    score, wrong, _ = world
+    if score(np.ones(1))[0] < threshold:
+        return False
+    below, above = 0., 1.
+    for _ in range(50):
+        u = (below + above) / 2
+        below, above = (below, u) if score(np.array([u]))[0] >= threshold else (u, above)
+    u = above + (1 - above) * (np.arange(10_000) + .5) / 10_000
+    return wrong(u).mean() > 1 - TARGET + 1e-12
+
+
+@pytest.mark.parametrize("family, least_certified", [
+    (any_world, .4), (small_world, .1), (always_a_little_too_wrong, 0),
+    (sound_until_the_last_start, .9), (surest_are_wrong_most, .3), (few_distinct_scores, .4),
+    (all_scores_one, 0)])
+def test_at_most_one_world_of_twenty_breaks_a_certified_promise(family, least_certified):
+    rng, certified, broken = np.random.default_rng(1), 0, 0
+    for _ in range(WORLDS):
+        world = family(rng)
+        threshold = metrics.certify(*draw(world, rng), TARGET, DELTA)
+        certified += threshold < math.inf
+        broken += is_broken(world, threshold)
+    print(f"{family.__name__}: {certified / WORLDS:.4f} certified, {broken / WORLDS:.4f} broken")
+    assert broken / WORLDS <= MOST_BROKEN
+    assert certified / WORLDS >= least_certified      # no promise at all would be easy to keep
+
+
+def test_with_groups_of_very_unequal_size_one_product_of_each_keeps_the_promise():
+    rng, certified, broken, naive = np.random.default_rng(2), 0, 0, 0
+    for turn in range(WORLDS):
+        world = any_world(rng, 1500)
+        score, right = draw(world, rng)
+        # Most groups have one or two products, some have hundreds, and right ones have more.
+        groups = np.repeat(np.arange(len(score)),
+                           np.minimum(rng.zipf(np.where(right, 1.7, 2.5)), 400))
+        score, right = score[groups], right[groups]
+        rows = metrics.one_of_each(groups, seed=turn)
+        threshold = metrics.certify(score[rows], right[rows], TARGET, DELTA)
+        certified += threshold < math.inf
+        broken += is_broken(world, threshold)
+        if turn < 200:
+            naive += is_broken(world, metrics.certify(score, right, TARGET, DELTA))
+    print(f"unequal groups: {certified / WORLDS:.4f} certified, {broken / WORLDS:.4f} broken, "
+          f"{naive / 200:.3f} if every product counts")
+    assert broken / WORLDS <= MOST_BROKEN
+    assert certified / WORLDS >= .2
+    assert naive / 200 > 4 * DELTA    # these worlds do tell a sound procedure from an unsound one
+
+
+def test_a_threshold_that_is_merely_observed_breaks_its_promise_in_many_worlds():
+    rng, broken = np.random.default_rng(3), 0
+    for _ in range(500):
+        world = any_world(rng)
+        score, right = draw(world, rng)
+        count = metrics.accepted(score, right, 98)
+        broken += is_broken(world, np.sort(score)[-count] if count else math.inf)
+    print(f"merely observed: {broken / 500:.3f} broken")
+    assert broken / 500 > 4 * DELTA
+
+
+# ---- worlds of leaves and parents ---------------------------------------------------------------
+
+def fallback_world(risk, dependence, rng):
+    """(leaf scores, parent scores, joint [., ., 2, 2]): the probability of a group with these two
+    scores whose leaf is wrong or right and whose parent is wrong or right."""
+    if risk == "both sound, then spoiled":
+        leaf, parent, sure, parent_sure = (.5, 1), (.5, 1), *rng.uniform(.2, .6, 2)
+        mass = np.outer((1 - sure, sure), (1 - parent_sure, parent_sure))
+        wrong, above = [[TOO_WRONG / (1 - sure)], [0]], [TOO_WRONG / (1 - parent_sure), 0]
+    else:
+        leaf, parent = np.sort(around_target(rng.uniform(-5, 8, (2, 12))))
+        mass = rng.dirichlet(np.full(144, .5)).reshape(12, 12)
+        wrong, above = (1 - leaf[:, None]) ** rng.uniform(.7, 3), (1 - parent) ** rng.uniform(.7, 3)
+        if risk == "too wrong where the leaf is unsure":
+            above = np.where(wrong > .05, TOO_WRONG, 0)
+    wrong, above = np.broadcast_to(wrong, mass.shape), np.broadcast_to(above, mass.shape)
+    both = {"independent": wrong * above, "only with the leaf": np.minimum(wrong, above),
+            "only without it": np.maximum(0, wrong + above - 1)}[dependence]
+    joint = np.array([[both, wrong - both], [above - both, 1 - wrong - above + both]])
+    return np.array(leaf), np.array(parent), np.moveaxis(mass * joint, (0, 1), (2, 3))
+
+
+SLOW = pytest.mark.slow     # not that one is, but all together are
+
+
+@pytest.mark.parametrize("risk, dependence, least_certified", [
+    ("both sound, then spoiled", "independent", .5),
+    ("too wrong where the leaf is unsure", "only with the leaf", 0),
+    pytest.param("too wrong where the leaf is unsure", "independent", 0, marks=SLOW),
+    pytest.param("too wrong where the leaf is unsure", "only without it", 0, marks=SLOW),
+    pytest.param("any", "independent", .2, marks=SLOW),
+    pytest.param("any", "only with the leaf", .2, marks=SLOW),
+    pytest.param("any", "only without it", .2, marks=SLOW)])
+def test_at_most_one_world_of_twenty_breaks_the_promise_of_leaf_or_parent(
+        risk, dependence, least_certified):
+    rng, by_parent, leaf_broken, broken = np.random.default_rng(4), 0, 0, 0
+    for _ in range(WORLDS):
+        leaf, parent, joint = fallback_world(risk, dependence, rng)
+        cells = rng.multinomial(rng.integers(1000, 6000), np.maximum(joint, 0).ravel())
+        i, j, right, parent_right = np.unravel_index(np.repeat(np.arange(joint.size), cells),
+                                                     joint.shape)
+        first, second = metrics.certify_fallback(leaf[i], right > 0, parent[j], parent_right > 0,
+                                                 TARGET, DELTA)
+        taken = joint[leaf >= first].sum(axis=(0, 1, 3))
+        rest = joint[leaf < first][:, parent >= second].sum(axis=(0, 1, 2))
+        leaf_fails, parent_fails = (wrong > (1 - TARGET + 1e-12) * (wrong + right)
+                                    for wrong, right in (taken, rest))
+        by_parent += second < math.inf
+        leaf_broken += leaf_fails
+        broken += leaf_fails or parent_fails
+    print(f"{risk}, {dependence}: {by_parent / WORLDS:.4f} with a parent, "
+          f"{broken / WORLDS:.4f} broken, {leaf_broken / WORLDS:.4f} by the leaf")
+    assert broken / WORLDS <= MOST_BROKEN
+    assert by_parent / WORLDS >= least_certified
+
+
+# ---- what a promise costs -----------------------------------------------------------------------
+
+def draw_scores(family, n, rng):
+    """Scores of n products and the probability that each is right."""
+    if family == "uniform":
+        score = rng.random(n)
+        return score, 1 - .4 * (1 - score) ** 3
+    p = rng.beta(3, .4, n)
+    return {"calibrated": p, "boastful": 1 - (1 - p) ** 3, "modest": p ** 3}[family], p
+
+
+@pytest.mark.parametrize("target", [.95, .98])
+@pytest.mark.parametrize("family", ["calibrated", "boastful", "modest", "uniform"])
+def test_ten_thousand_products_certify_four_fifths_of_the_coverage_that_is_there(family, target):
+    rng, n = np.random.default_rng(5), 1_000_000
+    score, p = draw_scores(family, n, rng)
+    order = np.argsort(-score)
+    enough = np.flatnonzero(np.cumsum(p[order]) >= target * np.arange(1, n + 1))
+    possible = (enough[-1] + 1) / n
+    kept = []
+    for _ in range(40):
+        own, probability = draw_scores(family, 10_000, rng)
+        threshold = metrics.certify(own, rng.random(10_000) < probability, target, DELTA)
+        kept.append((score >= threshold).mean())
+    print(f"{family}, {target}: {np.mean(kept) / possible:.3f} of {possible:.3f} kept")
+    assert possible > .1
+    assert np.mean(kept) >= .8 * possible
+
+
+# ---- the procedure ------------------------------------------------------------------------------
+
+def sample(seed, n, worst, digits):
+    """(score, right) of n products, the least sure of which are wrong so often; few digits tie."""
+    rng = np.random.default_rng(seed)
+    score = rng.beta(2, .3, n)
+    return np.round(score, digits), rng.random(n) >= worst * (1 - score)
+
+
+SAMPLES = st.builds(sample, st.integers(0, 2 ** 32 - 1), st.integers(0, 1500),
+                    st.sampled_from([0, .1, .3, 1]), st.sampled_from([1, 2, 15]))
+TARGETS, DELTAS = st.sampled_from([.9, .95, .98]), st.sampled_from([.2, .05, .01])
+
+
+def certified_by_definition(score, right, target, delta):
+    """The fallback procedure with scipy's binomial tails and counts by comparison."""
+    thresholds, starts = metrics.candidates(target)
+    lowest, refuted, level = math.inf, False, 0
+    for threshold, start in zip(thresholds, starts):
+        own = right[score >= threshold]
+        level = level * refuted + delta * start / np.count_nonzero(starts)
+        refuted = bool(binom.cdf((~own).sum(), len(own), 1 - target) <= level)
+        lowest = threshold if refuted else lowest
+    return lowest
+
+
+@given(SAMPLES, TARGETS, DELTAS)
+def test_certify_is_the_fallback_procedure_on_exact_binomial_tails(rows, target, delta):
+    assert metrics.certify(*rows, target, delta) == certified_by_definition(*rows, target, delta)
+
+
+@pytest.mark.parametrize("target", [.5, .9, .95, .98, .99])
+def test_the_candidates_fall_from_far_above_the_target_to_zero_and_seven_are_starts(target):
+    thresholds, starts = metrics.candidates(target)
+    odds = np.log(thresholds[:-1] / (1 - thresholds[:-1])) - math.log(target / (1 - target))
+    assert odds == pytest.approx(np.linspace(8, -8, 129), abs=1e-9)
+    assert thresholds[-1] == 0 and (np.diff(thresholds) < 0).all()
+    assert odds[starts[:-1]] == pytest.approx([8, 4, 2, 1, 0, -1, -3], abs=1e-9)
+    assert len(starts) == len(thresholds) and not starts[-1]
+
+
+@given(SAMPLES, TARGETS)
+def test_a_product_counts_as_taken_at_its_own_score(rows, target):
+    score, right = rows
+    thresholds = np.append(metrics.candidates(target)[0], score)
+    taken, wrong = metrics.counts_above(score, right, thresholds)
+    above = score >= thresholds[:, None]
+    assert (taken == above.sum(axis=1)).all()
+    assert (wrong == (above & ~right).sum(axis=1)).all()
+
+
+@given(SAMPLES, TARGETS, st.integers(0, 2 ** 32 - 1))
+def test_the_threshold_is_a_candidate_or_infinite_in_whatever_order_the_products_come(
+        rows, target, seed):
+    score, right = rows
+    threshold = metrics.certify(score, right, target, .05)
+    order = np.random.default_rng(seed).permutation(len(score))
+    assert threshold in metrics.candidates(target)[0] or threshold == math.inf
+    assert metrics.certify(score[order], right[order], target, .05) == threshold
+
+
+@given(SAMPLES, TARGETS, st.tuples(st.floats(1e-6, .5), st.floats(1e-6, .5)).map(sorted))
+def test_more_confidence_never_lowers_the_threshold(rows, target, deltas):
+    strict, lax = (metrics.certify(*rows, target, delta) for delta in deltas)
+    assert strict >= lax
+
+
+@given(SAMPLES, TARGETS, st.integers(0, 2 ** 32 - 1))
+def test_products_that_turn_out_right_after_all_never_raise_the_threshold(rows, target, seed):
+    score, right = rows
+    better = right | (np.random.default_rng(seed).random(len(right)) < .1)
+    assert metrics.certify(score, better, target, .05) \
+        <= metrics.certify(score, right, target, .05)
+
+
+def test_149_right_products_are_what_it_takes_to_refute_one_hypothesis():
+    assert metrics.fewest(.98, .05) == 149
+    assert .98 ** 149 <= .05 < .98 ** 148
+
+
+@given(st.integers(50, 99), st.floats(.001, .5))
+def test_fewest_is_the_smallest_number_of_right_products_with_a_tail_of_delta(percent, delta):
+    n = metrics.fewest(percent / 100, delta)
+    assert metrics.binomial_cdf(0, n, 1 - percent / 100) <= delta * (1 + 1e-9)
+    assert metrics.binomial_cdf(0, n - 1, 1 - percent / 100) > delta * (1 - 1e-9)
+
+
+@given(st.lists(st.floats(0, 1), max_size=148))
+def test_148_right_products_certify_nothing_whatever_their_scores(score):
+    assert metrics.certify(np.array(score), np.ones(len(score), bool), .98, .05) == math.inf
+
+
+def all_right(n, score=1.):
+    return np.full(n, score), np.ones(n, bool)
+
+
+def test_a_single_start_has_a_seventh_of_delta_which_takes_245_right_products():
+    last = metrics.candidates(.98)[0][metrics.candidates(.98)[1]][-1]
+    assert metrics.fewest(.98, .05 / 7) == 245
+    for score in (1, last):     # seen by all starts, and by the last one alone
+        assert metrics.certify(*all_right(244, score), .98, .05) == math.inf
+        assert metrics.certify(*all_right(245, score), .98, .05) == 0
+
+
+def test_what_was_refuted_hands_its_share_on():
+    """Of 1,000 products below the surest 300 so many may be wrong that the whole of delta does for
+    them and a seventh does not."""
+    wrong = int(binom.ppf(.05, 1300, .02)) - 1
+    assert .05 / 7 < binom.cdf(wrong, 1300, .02) <= .05
+    score, right = np.repeat([1, .5], [300, 1000]), np.arange(1300) < 1300 - wrong
+    assert metrics.certify(score, right, .98, .05) == 0
+    assert metrics.certify(np.full(1300, .5), right, .98, .05) == math.inf
+
+
+def test_wrong_products_at_the_top_do_not_stop_the_starts_below():
+    second = metrics.candidates(.98)[0][metrics.candidates(.98)[1]][1]
+    score, right = np.repeat([1, second], [300, 3000]), np.arange(3300) >= 30
+    assert metrics.certify(score[:300], right[:300], .98, .05) == math.inf
+    assert metrics.certify(score, right, .98, .05) == 0
+
+
+@pytest.mark.parametrize("rows", [all_right(0), (np.ones(5000), np.zeros(5000, bool)),
+                                  (np.ones(5000), np.arange(5000) % 40 > 0)])
+def test_where_nothing_can_be_promised_the_threshold_is_infinite(rows):
+    assert metrics.certify(*rows, .98, .05) == math.inf
+    assert metrics.certify_fallback(*rows, *rows, .98, .05) == (math.inf, math.inf)
+
+
+def test_leaf_and_parent_halve_delta_and_the_parent_shares_its_half_among_all_leaf_thresholds():
+    wrong = np.zeros(2000, bool)
+    leaf, parent = metrics.fewest(.98, .05 / 2 / 7), metrics.fewest(.98, .05 / 2 / 131 / 7)
+    for n, expected in ((leaf - 1, math.inf), (leaf, 0)):
+        assert metrics.certify_fallback(*all_right(n), np.ones(n), wrong[:n], .98, .05) \
+            == (expected, math.inf)
+    for n, expected in ((parent - 1, math.inf), (parent, 0)):
+        assert metrics.certify_fallback(np.ones(n), wrong[:n], *all_right(n), .98, .05) \
+            == (math.inf, expected)
+
+
+def test_the_parent_is_judged_by_what_the_leaf_rejects_alone():
+    taken, rejected = metrics.candidates(.98)[0][[72, 73]]
+    score, right = np.repeat([taken, rejected], 2000), np.arange(4000) < 2000
+    assert metrics.certify_fallback(score, right, np.ones(4000), ~right, .98, .05) == (taken, 0)
+    assert metrics.certify_fallback(score, right, np.ones(4000), right, .98, .05) \
+        == (taken, math.inf)
+
+
+def certified_times(times, rows, target):
+    """The threshold that so many times these products certify."""
+    return metrics.certify(*(np.tile(column, times) for column in rows), target, .05)
+
+
+@given(SAMPLES, TARGETS)
+def test_as_many_like_these_as_are_said_to_be_needed_certify_something_and_half_of_them_nothing(
+        rows, target):
+    have, needed = len(rows[0]), metrics.products_needed(*rows, target, .05)
+    if certified_times(1, rows, target) < math.inf:
+        assert needed == have
+    elif needed is not None:
+        assert have < needed <= 1_000_000
+        assert certified_times(math.ceil(needed / have), rows, target) < math.inf
+        assert certified_times(math.floor(.5 * needed / have), rows, target) == math.inf
+
+
+@pytest.mark.parametrize("n", [1, 10, 200, 244])
+def test_right_products_need_to_be_245_or_a_step_of_ten_percent_more(n):
+    assert 245 <= metrics.products_needed(*all_right(n), .98, .05) <= 246 * 1.1 + 1
+
+
+def test_no_number_of_products_is_enough_for_a_classifier_that_is_wrong_too_often():
+    assert metrics.products_needed(*all_right(0), .98, .05) is None
+    assert metrics.products_needed(np.ones(1000), np.arange(1000) % 40 > 0, .98, .05) is None
+    assert metrics.products_needed(*all_right(200), .98, .05, most=220) is None
