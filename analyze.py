@@ -56,14 +56,16 @@ def label_suspects(conn, number, top):
     texts = db.product_texts(conn, ids[found].tolist())
     for i, suggestion, by in zip(found, guess, margin):
         number = int(ids[i])
-        if number not in decided and number in texts:
+        if number in texts and not (number in decided and decided[number]["holds"]):
             suspects.append({
                 "product_id": number, "decision": "", "suggestion": names[suggestion],
                 "label": names[rows["label"][labelled[i]]], "margin": round(float(by), 6),
                 "label_score": round(float(rows["label_score"][labelled[i]]), 6),
-                **{key: texts[number][key] for key in ("source", "external_id", "name", "image")}})
-    log(f"{len(suspects)} of {len(rows)} labels are probably wrong"
-        + (f", {len(decided)} products are decided on already" if decided else ""))
+                **{key: texts[number][key] for key in ("source", "external_id", "name",
+                                                       "description", "image", "picture")}})
+    done = len(found) - len(suspects)
+    log(f"{len(found)} of {len(rows)} labels are probably wrong"
+        + (f", {done} of them decided on already" if done else ""))
     return suspects[:top]
 
 
@@ -74,8 +76,8 @@ def read_decisions(conn, path):
         with open(path, encoding="utf-8-sig", newline="") as file:
             text = file.read()
     except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"{path} can't be read as a CSV file in UTF-8 "
-                        f"({getattr(error, 'strerror', None) or 'another encoding'})") from None
+        raise UserError(f"{path} can't be read as a CSV file in UTF-8 ("
+                        f"{getattr(error, 'strerror', None) or 'save it as CSV UTF-8'})") from None
     head = text.split("\n", 1)[0]
     csv.field_size_limit(2 ** 31 - 1)   # a shop's text may be long
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count),
@@ -138,7 +140,7 @@ def safe_cell(value):
 
 def print_csv(rows):
     columns = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
-               "external_id", "name", "image"]
+               "external_id", "name", "description", "image", "picture"]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([[safe_cell(row[column]) for column in columns] for row in rows])

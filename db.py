@@ -527,9 +527,11 @@ def want_leaves(conn, leaves):
     conn.executemany("insert into wanted_leaf values (?)", [(leaf,) for leaf in leaves])
 
 
-# A product takes part where it is filed in a wanted leaf, or where a person has put it into one.
+# A product takes part where it is filed in a wanted leaf, or where a person has put it into one. A
+# decision holds as long as the shop's label is the one that was looked at.
 TAKES_PART = """from product left join label_override
                 on product_id = product.id and label_override.decision = 'label wrong'
+                and label_id is product.category_id
                 where product.category_id in (select id from wanted_leaf)
                 or label_override.category_id in (select id from wanted_leaf)
                 order by product.id"""
@@ -715,6 +717,7 @@ def details(conn, number, certifying=False):
                       and status <> '{PICTURE_FAILED}'), {code(put)}
         from {table} as prediction left join product on product.id = prediction.product_id
         left join label_override as put on put.product_id = prediction.product_id
+                  and put.label_id is product.category_id
         where experiment_id = ? {only} order by prediction.product_id""", (number,))
     return names, rows
 
@@ -749,13 +752,15 @@ def contents(conn, leaves):
 
 
 def product_texts(conn, ids):
-    """{id: row of source, external_id, name, description, image} of these products."""
+    """{id: row of source, external_id, name, description, image, picture (path)} of these
+    products."""
     rows = {}
     for start in range(0, len(ids), 500):
         some = ids[start:start + 500]
-        for row in conn.execute(f"""select id, source, external_id, name, description, image
-                                    from product where id in ({','.join('?' * len(some))})""",
-                                some):
+        for row in conn.execute(f"""select id, source, external_id, name, description, image,
+                                    picture.path as picture from product
+                                    left join picture on product_id = id
+                                    where id in ({','.join('?' * len(some))})""", some):
             rows[row["id"]] = row
     return rows
 
@@ -766,8 +771,11 @@ DECISIONS = ("label wrong", "classifier wrong", "unclear")
 
 
 def overrides(conn):
-    """All decisions: {product id: row of decision, category_id, label_id, date}."""
-    return {row["product_id"]: row for row in conn.execute("select * from label_override")}
+    """All decisions: {product id: row of decision, category_id, label_id, date, and holds: 1 as
+    long as the shop's label is the one that was looked at}."""
+    return {row["product_id"]: row for row in conn.execute(
+        """select label_override.*, label_id is product.category_id as holds
+           from label_override join product on product.id = product_id""")}
 
 
 def known_products(conn):

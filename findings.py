@@ -85,6 +85,12 @@ def certify_apart(rows, held, folds, certify):
     return np.where(np.isinf(overall), np.inf, apart), overall
 
 
+def by_fold(rows, thresholds, folds):
+    """The threshold that each fold was accepted by, None without folds."""
+    return [float(thresholds[np.argmax(rows["fold"] == fold)])
+            for fold in np.unique(rows["fold"])] if folds else None
+
+
 def promises(rows, held, folds, above, confidence):
     """For leaf and parent at each target: coverage as the block has it, and the certified one."""
     found, delta = [], 1 - confidence
@@ -98,7 +104,8 @@ def promises(rows, held, folds, above, confidence):
         promise = {"level": level, "target": percent,
                    "observed": share(metrics.accepted(rows["score"], right, percent), len(rows),
                                      confidence),
-                   "threshold": overall, "coverage": share(taken.sum(), len(rows), confidence),
+                   "threshold": overall, "fold_thresholds": by_fold(rows, thresholds[:, 0], folds),
+                   "coverage": share(taken.sum(), len(rows), confidence),
                    "accuracy": share((right & taken).sum(), taken.sum(), confidence)}
         if math.isinf(overall):
             independent = source[metrics.one_of_each(source["group"])]
@@ -286,13 +293,18 @@ def compare(conn, numbers, confidence, top):
     right = np.array([(rows["label"] >= 0) & (rows["predicted"] == rows["label"])
                       for rows in tables])
     n = len(tables[0])
+    settings = [json.loads(row["settings"] or "{}") for row in chosen]
     found = {"n": n, "label_differs": shared - n, "confidence": confidence, "experiments": [
-        {"experiment": number, "name": row["name"] or "", "predictions": size,
+        {"experiment": number, "name": row["name"] or "", "date": row["date"],
+         "folds": own.get("folds"), "categories": len(own.get("categories") or ()) or None,
+         "predictions": size,
          "accuracy": share(hits.sum(), n, confidence),
          "right_alone": int((hits & (right.sum(axis=0) == 1)).sum()),
          **{f"coverage_{percent}": metrics.accepted(rows["score"], hits, percent) / n
             for percent in TARGETS}}
-        for number, row, size, rows, hits in zip(numbers, chosen, sizes, tables, right)]}
+        for number, row, own, size, rows, hits in zip(numbers, chosen, settings, sizes, tables,
+                                                      right)]}
+    found["same_categories"] = len({tuple(own.get("categories") or ()) for own in settings}) == 1
     found["any_right"] = share(right.any(axis=0).sum(), n, confidence)
     found["pairs"] = [compare_pair(numbers[a], numbers[b], tables[a], tables[b], right[a], right[b],
                                    confidence)
@@ -310,11 +322,14 @@ def compare_pair(first, second, a, b, right_a, right_b, confidence):
     of = [(metrics.accuracy(right_a), metrics.accuracy(right_b)),
           *((metrics.accepted(a["score"], right_a, percent) / len(a),
              metrics.accepted(b["score"], right_b, percent) / len(b)) for percent in TARGETS)]
-    p = metrics.mcnemar(only_a, only_b)
+    p, (low_accuracy, *_), (high_accuracy, *_) = metrics.mcnemar(only_a, only_b), low, high
+    # McNemar takes products as independent: where the bootstrap by group sees nothing, groups
+    # of many products have made the difference.
+    seen = p < 1 - confidence and not low_accuracy <= 0 <= high_accuracy
     return {"experiments": [first, second], "both_right": int((right_a & right_b).sum()),
             "only_first_right": only_a, "only_second_right": only_b,
             "none_right": int((~right_a & ~right_b).sum()), "mcnemar_p": p,
-            "ahead": None if p >= 1 - confidence else first if only_a > only_b else second,
+            "ahead": None if not seen else first if only_a > only_b else second,
             "differences": [
                 {"of": name, "second_minus_first": y - x, "interval": (float(lo), float(hi)),
                  "ahead": second if lo > 0 else first if hi < 0 else None}

@@ -47,7 +47,7 @@ def experiment_text(found, top):
     yield from blocks_text([found])
     low, high = found["interval"]
     yield f"  (accuracy between {100 * low:.2f}% and {100 * high:.2f}% with " \
-          f"{100 * found['confidence']:g}% confidence)"
+          f"{100 * found['confidence']:g}% confidence, were all products independent)"
     if found["after_review"]["corrected"]:
         review = found["after_review"]
         yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
@@ -93,13 +93,19 @@ def experiment_text(found, top):
 def promise_text(found):
     """Coverage beside what is certified of it."""
     yield f"Certified with {100 * found['confidence']:g}% confidence, {certified_on(found)}"
-    rows = [("", "coverage", "certified", "accepted", "right of these", "score from")]
+    rows = [("", "coverage", "certified", "accepted", "right of these", "where")]
     for promise in found["coverage"]:
         rows.append((f"{'Parent ' * (promise['level'] == 'parent')}{promise['target']}% Accuracy",
                      percent(promise["observed"]["share"]), with_interval(promise["coverage"]),
                      f"{promise['coverage']['hits']:,}", with_interval(promise["accuracy"]),
-                     threshold(promise["threshold"])))
+                     threshold("score", promise["threshold"])))
     yield from table(rows)
+    if found["certified_on"] == "folds":
+        without = [sum(map(math.isinf, promise["fold_thresholds"])) for promise in found["coverage"]
+                   if not math.isinf(promise["threshold"])]
+        yield "  (\"where\" is for products to come, by all folds; each fold was accepted by a " \
+              "threshold of its own" + (f", and for up to {max(without)} folds there was none)"
+                                        if any(without) else ")")
     for promise in found["coverage"]:
         if math.isinf(promise["threshold"]):
             yield "  " + missing_text(promise)
@@ -129,8 +135,8 @@ def missing_text(promise):
            f"{promise['needed']:,} like these"
 
 
-def threshold(score):
-    return "none" if score is None or math.isinf(score) else f"{score:.6f}"
+def threshold(column, score):
+    return "nowhere" if math.isinf(score) else f"{column} >= {score:.6f}"
 
 
 def fallback_text(found):
@@ -139,7 +145,7 @@ def fallback_text(found):
         return
     yield "Leaf, else parent, else a person (both promises together " \
           f"{100 * found['confidence']:g}%)"
-    rows = [("", "", "products", "share", "right of these", "score from")]
+    rows = [("", "", "products", "share", "right of these", "where")]
     for target in found["fallback"]:
         for name in ("leaf", "parent", "person"):
             own = target[name]
@@ -147,7 +153,8 @@ def fallback_text(found):
                          f"{own['taken']['hits']:,}", with_interval(own["taken"]),
                          with_interval(own["accuracy"]) if name != "person" else
                          f"({percent(own['accuracy']['share'])} by the leaf's guess)",
-                         threshold(own["threshold"]) if name != "person" else ""))
+                         threshold("score" if name == "leaf" else "parent_score", own["threshold"])
+                         if name != "person" else ""))
     yield from table(rows, left=(0, 1))
 
 
@@ -180,10 +187,15 @@ def comparison_text(found, top):
     sizes = ", ".join(f"#{own['experiment']} has {own['predictions']:,}"
                       for own in found["experiments"])
     yield f"On the {found['n']:,} products that all have ({sizes})"
+    if not found["same_categories"]:
+        yield "  not the same task: " + ", ".join(
+            f"#{own['experiment']} told {own['categories'] or 'unknown'} categories apart"
+            for own in found["experiments"])
     if found["label_differs"]:
         yield f"  {found['label_differs']:,} more have another label in one than in the other"
     yield from table([("", "accuracy", "95% coverage", "98% coverage", "right alone")] + [
-        (f"#{own['experiment']}: {printable(own['name'])}", with_interval(own["accuracy"]),
+        (f"#{own['experiment']}: {printable(own['name'])}"
+         f"({own['date']}{', ' + str(own['folds']) + ' folds' if own['folds'] else ''})", with_interval(own["accuracy"]),
          percent(own["coverage_95"]), percent(own["coverage_98"]), f"{own['right_alone']:,}")
         for own in found["experiments"]])
     yield f"  at least one of them is right: {with_interval(found['any_right'])}"

@@ -225,9 +225,9 @@ def test_thresholds_come_from_the_validation_kept_for_them_and_are_tried_on_the_
         name = f"{'Parent ' * (level == 'parent')}{target}% Accuracy"
         line, = [line.split() for line in text.splitlines()
                  if line.startswith(f"  {name}  ")]
-        assert line[-5] == f"{len(taken)}" and line[-4] == f"{100 * hits / len(taken):.2f}%"
-        assert line[-8] == f"{100 * len(taken) / len(test):.2f}%"
-        assert line[-1] == f"{threshold:.6f}"
+        assert line[-7] == f"{len(taken)}" and line[-6] == f"{100 * hits / len(taken):.2f}%"
+        assert line[-10] == f"{100 * len(taken) / len(test):.2f}%"
+        assert line[-3:] == ["score", ">=", f"{threshold:.6f}"]
 
 
 def test_what_the_model_was_tuned_on_certifies_nothing(shop, split, ask):
@@ -462,7 +462,7 @@ def test_every_interval_is_wilsons_at_the_confidence_asked_for(split, ask, tell,
             assert (own["share"], own["interval"]) == (None, [0, 1])
     low, high = found["interval"]
     assert f"(accuracy between {100 * low:.2f}% and {100 * high:.2f}% with {confidence}% " \
-           "confidence)" in tell("--experiment", 1, "--confidence", confidence)
+           "confidence, were all products independent)" in tell("--experiment", 1, "--confidence", confidence)
 
 
 def test_recall_precision_and_confused_pairs_are_plain_counts(shop, ask, tell):
@@ -1056,3 +1056,27 @@ def test_names_of_categories_and_experiments_do_not_move_the_terminal(shop, tell
         lines = tell(*flags).split("\n")
         assert all(line.isprintable() for line in lines)
         assert not any(line.startswith("#9") for line in lines)
+
+
+def test_variants_of_a_few_styles_put_nobody_ahead(shop, ask, tell):
+    """Forty variants of one style are one piece of evidence, whatever McNemar makes of them."""
+    rows = [row(number, LEAVES[0], LEAVES[0], .9) for number in range(100)]
+    stock(shop, rows, groups={number: "style" for number in range(40)})
+    save(shop, rows)
+    save(shop, [own._replace(predicted=LEAVES[1]) if own.product < 40 else own for own in rows])
+    pair, = ask("--compare", 1, 2)["pairs"]
+    assert pair["mcnemar_p"] < 1e-9 and pair["ahead"] is None
+    assert pair["differences"][0]["ahead"] is None
+    change(shop, "update product set group_key = id")
+    assert ask("--compare", 1, 2)["pairs"][0]["ahead"] == 1
+
+
+def test_experiments_that_told_other_categories_apart_are_said_to(shop, ask, tell):
+    rows = [row(number, LEAVES[number % 2], LEAVES[0], .9) for number in range(20)]
+    stock(shop, rows)
+    save(shop, rows)
+    save(shop, rows, categories=list(LEAVES[:2]))
+    save(shop, rows, categories=list(LEAVES[:2]))
+    assert "not the same task: #1 told 3 categories apart, #2 told 2" in tell("--compare", 1, 2)
+    assert ask("--compare", 2, 3)["same_categories"] is True
+    assert "same task" not in tell("--compare", 2, 3)
