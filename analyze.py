@@ -192,8 +192,8 @@ def parse(argv):
     parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
                         help="of certificates, intervals and tests (default: 95)")
     parser.add_argument("--top", type=positive, metavar="K",
-                        help="how many to show: errors on the page (default: 500), flipped products "
-                        "and confused pairs (default: 20), suspects (default: all)")
+                        help="how many to show: errors on the page (default: 500), flipped "
+                        "products and confused pairs (default: 20), suspects (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
     return parser.parse_args(argv)
 
@@ -246,7 +246,7 @@ def main(argv=None):
             show = report.experiment_text
         elif args.compare is not None:
             result = findings.compare(conn, args.compare, args.confidence,
-                             args.top or (None if args.json else 20))
+                                      args.top or (None if args.json else 20))
             show = report.comparison_text
         else:
             result = [findings.block(conn, experiment) for experiment in db.experiments(conn)]

@@ -539,7 +539,7 @@ TAKES_PART = """from product left join label_override
 
 def labelled_products(conn, leaves):
     """(id, category_id, group_key, taught) of all products filed in these leaves, or put into one
-    of them by a person, by id. category_id is the crawled label; `taught` the person's, else that."""
+    of them by a person, by id. category_id is the label as crawled, `taught` the one to learn."""
     want_leaves(conn, leaves)
     return conn.execute(f"""select product.id, product.category_id, group_key,
                             coalesce(label_override.category_id, product.category_id) as taught
@@ -592,9 +592,9 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
 
     predicted and validation are rows (product_id, category_id, score, label_id, label_score,
     parent_id, parent_score, top, fold), validation's with `certifying` behind them;
-    write_model(folder) fills models/experiment-N beside crawl.db. The folder is moved in just before the commit, so a kill in between leaves at most a
-    folder without a row, and the next experiment, which gets the same number, takes its place.
-    Returns the number.
+    write_model(folder) fills models/experiment-N beside crawl.db. The folder is moved in just
+    before the commit, so a kill in between leaves at most a folder without a row, and the next
+    experiment, which gets the same number, takes its place. Returns the number.
     """
     models_path = models_folder(db_path)
     beside = os.path.join(models_path, ".writing")   # one at a time: the write lock is ours
@@ -665,7 +665,8 @@ def outcomes(conn, number):
     name_parents(conn)
     above = "coalesce((select parent from leaf_parent where leaf = {0}), {0})".format
     return plain(conn, f"""
-        select coalesce(score, 0), coalesce(predicted = label, 0), case when predicted = label then 1
+        select coalesce(score, 0), coalesce(predicted = label, 0),
+               case when predicted = label then 1
                else coalesce({above("predicted")} = {above("label")}, 0) end
         from (select score, category_id as predicted, {LABEL} as label
               from predicted_category where experiment_id = ?)""", (number,))
@@ -709,8 +710,10 @@ def details(conn, number, certifying=False):
     put = f"case when decision = 'label wrong' then put.category_id else {label} end"
     rows = plain(conn, f"""
         select prediction.product_id,
-               dense_rank() over (order by coalesce(group_key, 'product ' || prediction.product_id)),
-               {code(label)}, {code("prediction.category_id")}, coalesce(score, 0), coalesce(label_score, -1),
+               dense_rank() over (
+                   order by coalesce(group_key, 'product ' || prediction.product_id)),
+               {code(label)}, {code("prediction.category_id")}, coalesce(score, 0),
+               coalesce(label_score, -1),
                {code("parent_id")}, coalesce(parent_score, -1), coalesce(fold, -1),
                words(name, description),
                exists(select 1 from picture where picture.product_id = prediction.product_id
@@ -742,11 +745,13 @@ def contents(conn, leaves):
     conn.create_function("text_key", 2, lambda *text: text_key(normalised(*text) or "") if
                          normalised(*text) else None, deterministic=True)
     return plain(conn, """
-        with own as (select product.id, group_key, text_key(name, description) as text, sha256 as picture
+        with own as (select product.id, group_key, text_key(name, description) as text,
+                     sha256 as picture
                      from product left join picture on product_id = product.id
                      where category_id in (select id from wanted_leaf))
         select id, case when group_key is null then -1
-               else dense_rank() over (order by group_key) end, case when text is null then -1 else dense_rank() over (order by text) end,
+               else dense_rank() over (order by group_key) end,
+               case when text is null then -1 else dense_rank() over (order by text) end,
                case when picture is null then -1 else dense_rank() over (order by picture) end
         from own order by id""")
 

@@ -36,7 +36,7 @@ class Part(NamedTuple):
     """One split, as row numbers. Only labels as crawled are predicted and certified on."""
     training: Any
     tuning: Any        # the validation that early stopping and the temperature see
-    certifying: Any    # the validation kept for thresholds alone; with folds those not predicted serve
+    certifying: Any    # the validation kept for thresholds alone; none with folds
     test: Any
 
 

@@ -166,8 +166,8 @@ def certify(score, right, target, delta):
     be the worse ones, more than that may be wrong of all their products.
     Each candidate is a null hypothesis 'more than 1 - target are wrong', whose exact p-value is a
     binomial tail. The candidates are tested from the strictest on; testing starts at seven of them
-    with delta / 7 each, and what was not refuted hands its share on to the next (the fallback
-    procedure of Wiens and Dmitrienko, J. Biopharm. Stat. 15, 2005, which holds whatever the tests'
+    with delta / 7 each, and a hypothesis that is refuted hands its share on to the next (the
+    fallback procedure of Wiens and Dmitrienko, J. Biopharm. Stat. 15, 2005, which holds whatever the tests'
     dependence; fixed-sequence testing as in Angelopoulos et al., Learn then Test, 2021).
     """
     thresholds, starts = candidates(target)
@@ -278,9 +278,10 @@ def label_suspects(labels, own, best, probability):
     each; the margin by which its label is the less probable).
 
     labels int [n]; own float [n], the probability of the label; best int [n, k] and probability
-    [n, k], the k most probable classes of each row, surest first (-1 where there are fewer than k). A class is confident where its
-    probability reaches the mean of `own` over the products labelled so; of several confident ones
-    the most probable class of all is taken, as cleanlab does.
+    [n, k], the k most probable classes of each row, surest first (probability -1 where there are
+    fewer). A class is confident where its probability reaches the mean of `own` over the products
+    labelled so; of several confident ones the most probable class of all is taken, as cleanlab
+    does.
     """
     most = int(max(labels.max(initial=0), best.max(initial=0))) + 1
     count = np.bincount(labels, minlength=most)

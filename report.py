@@ -51,7 +51,7 @@ def experiment_text(found, top):
     if found["after_review"]["corrected"]:
         review = found["after_review"]
         yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
-              "labels corrected by a person (only what looked wrong was looked at, so this flatters)"
+              "labels corrected by a person (who saw only what looked wrong, so this flatters)"
     yield ""
     yield from promise_text(found)
     yield ""
@@ -79,8 +79,8 @@ def experiment_text(found, top):
     yield ""
     yield "Categories"
     yield from table([("", "products", "recall", "precision")]
-                     + [(printable(row["category"]), f"{row['support']:,}", with_interval(row["recall"]),
-                         with_interval(row["precision"])) for row in found["categories"]])
+                     + [(printable(row["category"]), f"{row['support']:,}",
+                         with_interval(row["recall"]), with_interval(row["precision"])) for row in found["categories"]])
     yield ""
     yield "Settings"
     for key, value in found["settings"].items():
@@ -118,8 +118,8 @@ def certified_on(found):
     if found["certified_on"] == "folds":
         return "each fold by the predictions of the others"
     if found["certified_on"] == "validation":
-        return f"by {found['certifying_products']:,} validation products kept for it, seen on the " \
-               "test products"
+        return f"by {found['certifying_products']:,} validation products kept for it, seen on " \
+               "the test products"
     return "but no validation product was kept for it: run its script again, or with --folds 10"
 
 
@@ -128,7 +128,7 @@ def missing_text(promise):
     what = f"{'Parent ' * (promise['level'] == 'parent')}{promise['target']}%: nothing can be " \
            "promised"
     if not promise["have"]:
-        return f"{what} without such products, at the least {promise['fewest']:,} of them, all right"
+        return f"{what} without such products, at the least {promise['fewest']:,}, all right"
     if promise["needed"] is None:
         return f"{what}: even a million products like these would not do"
     return f"{what} by {promise['have']:,} independent products: it would take about " \
@@ -177,8 +177,8 @@ def shared_text(shared):
         return
     for kind, name in (("text", "their words"), ("picture", "their picture file")):
         own = shared[kind]
-        yield f"  {name}: {own['shared']['hits']:,} ({percent(own['shared']['share'])}), accuracy " \
-              f"{with_interval(own['accuracy_of_these'])}; of the others " \
+        yield f"  {name}: {own['shared']['hits']:,} ({percent(own['shared']['share'])}), " \
+              f"accuracy {with_interval(own['accuracy_of_these'])}; of the others " \
               f"{with_interval(own['accuracy_of_the_others'])}"
 
 
@@ -195,7 +195,8 @@ def comparison_text(found, top):
         yield f"  {found['label_differs']:,} more have another label in one than in the other"
     yield from table([("", "accuracy", "95% coverage", "98% coverage", "right alone")] + [
         (f"#{own['experiment']}: {printable(own['name'])}"
-         f"({own['date']}{', ' + str(own['folds']) + ' folds' if own['folds'] else ''})", with_interval(own["accuracy"]),
+         f"({own['date']}{', ' + str(own['folds']) + ' folds' if own['folds'] else ''})",
+         with_interval(own["accuracy"]),
          percent(own["coverage_95"]), percent(own["coverage_98"]), f"{own['right_alone']:,}")
         for own in found["experiments"]])
     yield f"  at least one of them is right: {with_interval(found['any_right'])}"
@@ -216,7 +217,8 @@ def comparison_text(found, top):
     yield ""
     yield f"Products that flipped ({min(top, len(found['flips'])):,} of {found['flipped']:,}, by " \
           "score; * is right)"
-    rows = [("product", "label", *(f"#{own['experiment']}" for own in found["experiments"]), "name")]
+    rows = [("product", "label", *(f"#{own['experiment']}" for own in found["experiments"]),
+             "name")]
     for flip in found["flips"][:top]:
         answers = [f"{'*' * answer['right']}{answer['category'] or '-'} {answer['score']:.3f}"
                    for answer in flip["answers"]]
@@ -244,8 +246,8 @@ def one_line(text, most=60):
 
 
 def overrides_text(found, top=None):
-    yield f"decisions: {found['read']:,} read, {found['changed']:,} new or changed; in all " + ", ".join(
-        f"{count:,} {name}" for name, count in found["in_all"].items())
+    yield f"decisions: {found['read']:,} read, {found['changed']:,} new or changed; in all " \
+          + ", ".join(f"{count:,} {name}" for name, count in found["in_all"].items())
 
 
 # ---- the page of errors -----------------------------------------------------------------------

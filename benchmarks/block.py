@@ -41,7 +41,8 @@ def fill(path, n):
             for i, leaf in enumerate(leaves)])
         rows = ((i, leaves[guess[i]], float(score[i]), leaves[label[i]], .5, "group-1", .9, five, 0)
                 for i in range(n))
-        db.save_experiment(conn, path, "Text classification of: ", {}, rows, [], lambda folder: None)
+        db.save_experiment(conn, path, "Text classification of: ", {}, rows, [],
+                           lambda folder: None)
 
 
 def rule_of_2016(rows, target):

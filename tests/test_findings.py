@@ -11,7 +11,6 @@ import math
 import random
 import re
 from collections import Counter
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from scipy.stats import binomtest
 
 from conftest import run_script
 from test_db import make_2016
+from test_metrics import accepted_by_definition
 
 import analyze
 import db
@@ -75,16 +75,6 @@ def is_right(row, level="leaf"):
 def columns(rows, level="leaf"):
     return (np.array([own.score for own in rows]),
             np.array([is_right(own, level) for own in rows], bool))
-
-
-def accepted_by_definition(scored, percent):
-    """The largest number of (score, right) from a threshold up of which percent % are right."""
-    sizes = [0]
-    for threshold in {score for score, _ in scored}:
-        taken = [right for score, right in scored if score >= threshold]
-        if Fraction(sum(taken), len(taken)) >= Fraction(percent, 100):
-            sizes.append(len(taken))
-    return max(sizes)
 
 
 def path_of(conn):
@@ -462,7 +452,8 @@ def test_every_interval_is_wilsons_at_the_confidence_asked_for(split, ask, tell,
             assert (own["share"], own["interval"]) == (None, [0, 1])
     low, high = found["interval"]
     assert f"(accuracy between {100 * low:.2f}% and {100 * high:.2f}% with {confidence}% " \
-           "confidence, were all products independent)" in tell("--experiment", 1, "--confidence", confidence)
+           "confidence, were all products independent)" in tell("--experiment", 1, "--confidence",
+                                                                 confidence)
 
 
 def test_recall_precision_and_confused_pairs_are_plain_counts(shop, ask, tell):
@@ -634,6 +625,22 @@ def test_a_review_changes_the_line_after_review_and_nothing_else(shop, ask, tell
 
 # ---- comparison ---------------------------------------------------------------------------------
 
+def check_pair(own, first, second, text):
+    """Hold a pair of --compare against {product: right} of its two experiments."""
+    count = Counter((first[number], second[number]) for number in first)
+    assert (own["both_right"], own["only_first_right"], own["only_second_right"],
+            own["none_right"]) == tuple(count[a, b] for a, b in (
+                (True, True), (True, False), (False, True), (False, False)))
+    p = binomtest(count[True, False], count[True, False] + count[False, True]).pvalue
+    assert own["mcnemar_p"] == pytest.approx(p) and f"exact McNemar: p = {p:.3g}: " in text
+    assert own["differences"][0]["second_minus_first"] \
+        == pytest.approx((sum(second.values()) - sum(first.values())) / len(first))
+    for difference in own["differences"]:
+        low, high = difference["interval"]
+        assert low <= high and difference["ahead"] == (
+            own["experiments"][1] if low > 0 else own["experiments"][0] if high < 0 else None)
+
+
 def test_a_comparison_is_plain_counting_on_the_products_that_all_have(shop, ask, tell):
     parts = [draw(range(1, 301), 12), draw(range(101, 401), 13), draw(range(51, 381), 14)]
     label = {number: LEAVES[number % 3] for number in range(1, 401)}
@@ -670,19 +677,7 @@ def test_a_comparison_is_plain_counting_on_the_products_that_all_have(shop, ask,
                                              for number in shared)
     assert [own["experiments"] for own in found["pairs"]] == [[1, 2], [1, 3], [2, 3]]
     for own in found["pairs"]:
-        first, second = (right[number - 1] for number in own["experiments"])
-        count = Counter((first[number], second[number]) for number in shared)
-        assert (own["both_right"], own["only_first_right"], own["only_second_right"],
-                own["none_right"]) == tuple(count[a, b] for a, b in (
-                    (True, True), (True, False), (False, True), (False, False)))
-        p = binomtest(count[True, False], count[True, False] + count[False, True]).pvalue
-        assert own["mcnemar_p"] == pytest.approx(p) and f"exact McNemar: p = {p:.3g}: " in text
-        assert own["differences"][0]["second_minus_first"] \
-            == pytest.approx((sum(second.values()) - sum(first.values())) / 197)
-        for difference in own["differences"]:
-            low, high = difference["interval"]
-            assert low <= high and difference["ahead"] == (
-                own["experiments"][1] if low > 0 else own["experiments"][0] if high < 0 else None)
+        check_pair(own, *(right[number - 1] for number in own["experiments"]), text)
     flipped = [number for number in shared if len({hits[number] for hits in right}) == 2]
     flipped.sort(key=lambda number: -max(own[number].score for own in by_product))
     assert [own["product"] for own in found["flips"]] == flipped

@@ -404,7 +404,8 @@ import db, experiments, retrain
 conn = db.open_database("crawl.db")
 rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
 weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32)}
-outcome = experiments.Outcome(rows, [(*row, 1) for row in rows[:50]], retrain.Trained(weights, 1, 1.0), None, {}, [])
+kept = [(*row, 1) for row in rows[:50]]
+outcome = experiments.Outcome(rows, kept, retrain.Trained(weights, 1, 1.0), None, {}, [])
 products = experiments.Products(None, None, None, None, ["a"], ["a"])
 args = argparse.Namespace(db_path="crawl.db", seed=0, started=time.monotonic())
 while True:
