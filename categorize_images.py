@@ -15,7 +15,9 @@ import numpy as np
 import bottlenecks
 import db
 import experiments
+import inception
 import retrain
+import training
 from console import UserError, log, run
 
 
@@ -27,7 +29,8 @@ def picture_inputs(conn, products, args):
     """
     unasked, args.weights = args.weights is None, args.weights or "imagenet"
     try:
-        network, fingerprint = bottlenecks.build_network(args.weights, args.layer, args.seed)
+        network, fingerprint = inception.build_network(args.weights, args.layer, args.seed,
+                                                       args.precision)
     except UserError as problem:
         # Where somebody has chosen random weights before (the demo does) and asks for none now, a
         # missing network is no reason to stop: the settings and the warning below say what is used.
@@ -35,28 +38,30 @@ def picture_inputs(conn, products, args):
             raise
         log(f"warning: {problem}; going on with random weights, as before in {args.bottleneck_dir}")
         args.weights = "random"
-        network, fingerprint = bottlenecks.build_network(args.weights, args.layer, args.seed)
+        network, fingerprint = inception.build_network(args.weights, args.layer, args.seed,
+                                                       args.precision)
     if args.weights == "random":
         log("warning: with --weights random the network has learned nothing of the world, so "
             "figures by picture mean little")
-    cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1])
+    cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1],
+                              args.cache_dtype)
     keys, paths = {}, {}
     for row in db.pictures(conn, products.leaves):
         path = os.path.join(args.images_path, row["path"])
         try:
-            key = row["sha256"] or bottlenecks.file_sha256(path)
+            key = row["sha256"] or inception.file_sha256(path)
         except OSError:
             continue   # counted below
         keys[row["product_id"]] = key
         paths.setdefault(key, path)
-    bottlenecks.compute(network, cache, paths)
+    bottlenecks.compute(network, args.precision, cache, paths)
     rows = np.array([cache.rows.get(keys.get(number), -1) for number in products.ids.tolist()])
     if (rows < 0).any():
         log(f"{(rows < 0).sum()} of {len(rows)} products have no picture that can be read")
     if (rows < 0).all():
         raise UserError(f"none of these products has a picture that can be read in "
                         f"{args.images_path}; run crawl.py, or name the folder with --images-path")
-    return (retrain.Inputs(bottlenecks=cache.matrix(), rows=rows),
+    return (training.Inputs(bottlenecks=cache.matrix(), rows=rows),
             {"bottleneck": fingerprint, "without picture": int((rows < 0).sum())})
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import db
 import experiments
-import retrain
+import training
 from console import UserError, log, run
 
 VOCABULARY = 20_000
@@ -52,7 +52,7 @@ def text_inputs(counts, rows):
     columns = np.sort(order[frequency[order] > 0])
     bag = counts[:, columns]
     bag.data[:] = 1
-    return retrain.Inputs(bag=bag, columns=columns)
+    return training.Inputs(bag=bag, columns=columns)
 
 
 def parse(argv):
@@ -74,7 +74,7 @@ def main(argv=None):
     parts = experiments.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
     counts, terms = count_terms(db.texts(conn, products.leaves))
-    options = retrain.Options(batch_size=BATCH, max_epochs=args.epochs, dropout=DROPOUT,
+    options = training.Options(batch_size=BATCH, max_epochs=args.epochs, dropout=DROPOUT,
                               seed=args.seed)
     outcome = experiments.experiment(products, parts, lambda rows: text_inputs(counts, rows),
                                      options)

@@ -19,6 +19,7 @@ import numpy as np
 import db
 import metrics
 import retrain
+import training
 from console import UserError, VERSION
 
 
@@ -98,12 +99,12 @@ def experiment(products, parts, inputs_for, options):
     for fold, part in enumerate(parts):
         label = f"fold {fold + 1} of {folds}" if folds else "training"
         inputs = inputs_for(part.training)
-        model = retrain.train(inputs, products.taught, len(products.leaves), part.training,
+        model = training.train(inputs, products.taught, len(products.leaves), part.training,
                               part.tuning, options, label)
         models.append(model)
         tuning = part.tuning[products.labels[part.tuning] >= 0]
         for some, certifying in ((part.test, None), (tuning, 0), (part.certifying, 1)):
-            scores = retrain.logits(model.weights, inputs, some)
+            scores = training.logits(model.weights, inputs, some)
             rows = prediction_rows(products, some, scores, model.temperature, fold)
             if certifying is None:
                 predicted += rows
@@ -132,7 +133,7 @@ def refit(products, inputs_for, options, models, parts):
     inputs = inputs_for(everything)
     epochs = np.mean([model.steps / len(part.training) for model, part in zip(models, parts)])
     steps = max(1, round(epochs * len(everything)))
-    model = retrain.train(inputs, products.taught, len(products.leaves), everything, everything[:0],
+    model = training.train(inputs, products.taught, len(products.leaves), everything, everything[:0],
                           options._replace(max_steps=steps, max_epochs=0), "all products")
     temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
     return model._replace(temperature=temperature), inputs
@@ -145,10 +146,10 @@ def prediction_rows(products, rows, scores, temperature, fold):
     sums = np.zeros((len(products.leaves), len(names)), np.float32)
     sums[np.arange(len(products.leaves)), [names.index(p) for p in products.parents]] = 1
     out = []
-    for start in range(0, len(rows), retrain.CHUNK):
-        some = rows[start:start + retrain.CHUNK]
+    for start in range(0, len(rows), training.CHUNK):
+        some = rows[start:start + training.CHUNK]
         # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
-        part = scores[start:start + retrain.CHUNK].astype(np.float64) / temperature
+        part = scores[start:start + training.CHUNK].astype(np.float64) / temperature
         probability = np.exp(metrics.log_softmax(part))
         above = probability @ sums
         best = np.argsort(-probability, axis=1, kind="stable")[:, :5]
@@ -201,7 +202,7 @@ def record(conn, args, kind, wanted, products, outcome, extra):
                  "temperature": outcome.model.temperature, **extra, "settings": settings}
     number = db.save_experiment(
         conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
-        lambda folder: retrain.save_model(folder, outcome.model.weights, described))
+        lambda folder: training.save_model(folder, outcome.model.weights, described))
     print(f"#{number}: {name}", *outcome.summary, sep="\n")
 
 

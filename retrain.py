@@ -1,27 +1,28 @@
-"""The split, the training loop and saved models; by itself: a classifier for folders of pictures.
+"""A picture classifier of your own: trained on folders of pictures, then asked about others.
 
 In: a folder with a folder of pictures for each label. Out: retrain_out/output_graph.keras, a
 network from pictures (299x299 RGB in [-1, 1]) to the labels' probabilities, and output_labels.txt.
+The split and the flags are those of categorize_images.py and categorize_both.py too.
 
     python retrain.py --image_dir flower_photos
-    python retrain.py --image_dir flower_photos --weights FILE --how_many_training_steps 1000
+    python retrain.py --label_image photo.jpg
 """
 import argparse
 import contextlib
 import hashlib
-import json
+import math
 import os
 import re
-from typing import Any, NamedTuple
+import time
+import warnings
 
 import numpy as np
 
 import bottlenecks
+import inception
 import metrics
-from console import UserError, log, progress, run
-
-HIDDEN = 100       # ReLU units between the bag of words and the softmax
-CHUNK = 4096       # products whose logits are computed at a time
+import training
+from console import UserError, log, run
 
 
 # ---- the split --------------------------------------------------------------------------------
@@ -76,238 +77,6 @@ def check_splits(parts, names):
                     "examples")
 
 
-# ---- the network and its training -------------------------------------------------------------
-
-class Inputs(NamedTuple):
-    """What a network sees of n products; a part it does not use is None."""
-    bag: Any = None           # scipy CSR [n, terms], 1 where the product's text has the term
-    bottlenecks: Any = None   # float32 [m, size], memory-mapped
-    rows: Any = None          # int [n]: a product's row of bottlenecks, -1 where it has none
-    columns: Any = None       # int [terms]: which of the catalogue's terms the bag's columns are
-
-
-class Options(NamedTuple):
-    """How to train. An evaluation is a look at the validation set; the best one's weights win."""
-    batch_size: int = 100
-    max_steps: int = 4000
-    max_epochs: int = 0         # where above 0, counts instead of max_steps
-    evaluate_every: int = 0     # steps; 0 for once an epoch
-    patience: int = 3           # evaluations without a lower validation loss before it stops
-    learning_rate: float = 0.0  # 0: Adam at .001; above: gradient descent
-    dropout: float = 0.0        # of the hidden units
-    seed: int = 0
-
-
-class Trained(NamedTuple):
-    weights: dict               # name -> float32 array; see `logits`
-    steps: int                  # of the weights kept
-    temperature: float          # fitted on validation; 1 without
-
-
-def logits(weights, inputs, rows):
-    """Logits [len(rows), classes] of a network given by its weights, in numpy.
-
-    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU; bottleneck_mean [size] stands
-    in for a missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
-    classes.
-    """
-    out = np.empty((len(rows), len(weights["bias"])), np.float32)
-    for start in range(0, len(rows), CHUNK):
-        some, parts = rows[start:start + CHUNK], []
-        if "hidden_kernel" in weights:
-            parts.append(np.maximum(inputs.bag[some] @ weights["hidden_kernel"]
-                                    + weights["hidden_bias"], 0))
-        if "bottleneck_mean" in weights:
-            parts.append(picture_rows(inputs, some, weights["bottleneck_mean"]))
-        out[start:start + CHUNK] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
-    return out
-
-
-def picture_rows(inputs, some, mean):
-    """Bottlenecks [len(some), size], the mean where a product has no picture."""
-    where = inputs.rows[some]
-    taken = np.repeat(mean[None], len(some), axis=0)
-    taken[where >= 0] = inputs.bottlenecks[where[where >= 0]]
-    return taken
-
-
-def bottleneck_statistics(inputs, train):
-    """Mean and standard deviation [size] of the training products' bottlenecks."""
-    where = inputs.rows[train]
-    where = np.sort(where[where >= 0])
-    total = np.zeros((2, inputs.bottlenecks.shape[1]))
-    for start in range(0, len(where), CHUNK):
-        some = inputs.bottlenecks[where[start:start + CHUNK]].astype(np.float64)
-        total += some.sum(axis=0), (some ** 2).sum(axis=0)
-    mean, square = total / max(1, len(where))
-    deviation = np.sqrt(np.maximum(square - mean ** 2, 0))
-    # A unit that hardly ever fires must not be blown up to the size of the others.
-    live = deviation[deviation > 0]
-    floor = .1 * np.median(live) + 1e-6 if len(live) else 1.0
-    return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
-
-
-def initial_weights(inputs, classes, rng):
-    """Glorot's uniform start (AISTATS 2010, equation 16), biases 0."""
-    def uniform(rows, columns):
-        limit = (6 / (rows + columns)) ** .5
-        return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
-
-    weights, width = {}, 0
-    if inputs.bag is not None:
-        weights["hidden_kernel"] = uniform(inputs.bag.shape[1], HIDDEN)
-        weights["hidden_bias"] = np.zeros(HIDDEN, np.float32)
-        width += HIDDEN
-    if inputs.bottlenecks is not None:
-        width += inputs.bottlenecks.shape[1]
-    weights["kernel"] = uniform(width, classes)
-    weights["bias"] = np.zeros(classes, np.float32)
-    return weights
-
-
-def make_step(variables, learning_rate, dropout, seed):
-    """A TensorFlow function for one step of training that returns the batch's loss.
-
-    Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
-    weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
-    """
-    tf = bottlenecks.load_tensorflow()
-    slots = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
-             for name, v in variables.items()}
-    power = (tf.Variable(1.0), tf.Variable(1.0))
-    generator = tf.random.Generator.from_seed(seed)
-
-    def loss_of(columns, products, pictures, labels):
-        parts = []
-        if "hidden_kernel" in variables:
-            hidden = tf.nn.relu(tf.sparse.segment_sum(variables["hidden_kernel"], columns, products,
-                                                      num_segments=tf.size(labels))
-                                + variables["hidden_bias"])
-            if dropout:
-                keep = generator.uniform(tf.shape(hidden)) >= dropout
-                hidden = tf.where(keep, hidden / (1 - dropout), 0.0)
-            parts.append(hidden)
-        if pictures.shape[1] > 0:
-            parts.append(pictures)
-        scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
-
-    @tf.function(reduce_retracing=True)
-    def step(columns, products, pictures, labels):
-        with tf.GradientTape() as tape:
-            loss = loss_of(columns, products, pictures, labels)
-        gradients = tape.gradient(loss, list(variables.values()))
-        for decay, so_far in zip((.9, .999), power):
-            so_far.assign(so_far * decay)
-        for name, gradient in zip(variables, gradients):
-            gradient = tf.convert_to_tensor(gradient)
-            if learning_rate:
-                variables[name].assign_sub(learning_rate * gradient)
-            else:
-                mean, square = slots[name]
-                tf.raw_ops.ResourceApplyAdam(
-                    var=variables[name].handle, m=mean.handle, v=square.handle,
-                    beta1_power=power[0], beta2_power=power[1], lr=.001, beta1=.9, beta2=.999,
-                    epsilon=1e-7, grad=gradient)
-        return loss
-
-    return step
-
-
-def train(inputs, labels, classes, rows, validation, options, label="training"):
-    """Train a network on products `rows`, watching products `validation`.
-
-    Stops when the validation loss has not fallen for options.patience evaluations, and keeps the
-    weights of the lowest. Without validation rows it takes as many steps as it may. Bottlenecks are
-    standardised for training only: the weights returned take them as they are. Returns Trained.
-    """
-    tf = bottlenecks.load_tensorflow()
-    rng = np.random.default_rng(options.seed)
-    variables = {name: tf.Variable(value)
-                 for name, value in initial_weights(inputs, classes, rng).items()}
-    statistics = bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
-    step = make_step(variables, options.learning_rate, options.dropout, options.seed)
-    epoch = -(-len(rows) // options.batch_size)
-    most = options.max_epochs * epoch or options.max_steps
-    every = options.evaluate_every or epoch
-    best, best_loss, best_step, since, done, running = None, np.inf, 0, 0, 0, []
-    # A run that diverges is told of below, in a sentence, not by numpy at every step.
-    with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
-        while done < most and since < options.patience:
-            for batch in np.array_split(rng.permutation(rows), epoch):
-                running.append(step(*batch_tensors(inputs, labels, batch, statistics)))
-                done += 1
-                bar.update()
-                if done % every and done < most:
-                    continue
-                weights = usable_weights(variables, statistics)
-                note = {"loss": f"{np.mean(running):.4f}"}
-                running = []
-                if len(validation):
-                    scores = logits(weights, inputs, validation)
-                    loss = metrics.nll(scores, labels[validation])
-                    right = metrics.accuracy(scores.argmax(axis=1) == labels[validation])
-                    note["validation accuracy"] = f"{100 * right:.2f}%"
-                    since += 1
-                    if loss < best_loss:
-                        best, best_loss, best_step, since = weights, loss, done, 0
-                bar.set_postfix(note, refresh=False)
-                if done >= most or since >= options.patience:
-                    break
-    if best is None and len(validation):
-        raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
-    if best is None:
-        return Trained(weights, done, 1.0)
-    temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
-    log(f"{label}: kept step {best_step} of {done}, validation loss {best_loss:.4f}, last "
-        + ", ".join(f"{name} {value}" for name, value in note.items()))
-    return Trained(best, best_step, temperature)
-
-
-def batch_tensors(inputs, labels, batch, statistics):
-    """(columns, products, pictures, labels) of some products, as `make_step` takes them."""
-    columns = products = np.zeros(0, np.int32)
-    if inputs.bag is not None:
-        some = inputs.bag[batch]
-        columns = some.indices.astype(np.int32)
-        products = np.repeat(np.arange(len(batch), dtype=np.int32), np.diff(some.indptr))
-    pictures = np.zeros((len(batch), 0), np.float32)
-    if statistics is not None:
-        mean, deviation = statistics
-        pictures = (picture_rows(inputs, batch, mean) - mean) / deviation
-    return columns, products, pictures, labels[batch].astype(np.int32)
-
-
-def usable_weights(variables, statistics):
-    """The weights in numpy, for bottlenecks as they are: standardising is folded in."""
-    weights = {name: variable.numpy() for name, variable in variables.items()}
-    if statistics is not None:
-        mean, deviation = statistics
-        own = slice(len(weights["kernel"]) - len(mean), None)
-        weights["kernel"][own] /= deviation[:, None]
-        weights["bias"] -= mean @ weights["kernel"][own]
-        weights["bottleneck_mean"] = mean
-    return weights
-
-
-# ---- saved models -----------------------------------------------------------------------------
-
-def save_model(folder, weights, described):
-    """Write weights.npz and model.json, from which `logits` and a softmax give scores again."""
-    np.savez(os.path.join(folder, "weights.npz"), **weights)
-    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
-              errors="replace") as file:
-        json.dump({"format": 1, **described}, file, ensure_ascii=False)
-
-
-def load_model(folder):
-    """(weights, description) as save_model wrote them. Loading runs no code from the files."""
-    with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
-        described = json.load(file)
-    with np.load(os.path.join(folder, "weights.npz"), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}, described
-
-
 # ---- arguments --------------------------------------------------------------------------------
 
 def percentage(text):
@@ -330,19 +99,43 @@ def seed_argument(text):
     return int(text)
 
 
-def addargs(parser):
-    """The flags of the 2016 retrain.py, with its names and defaults, and those of the network."""
+def addargs(parser, alone=False):
+    """The flags of the 2016 retrain.py, with its names and defaults, and those of the network; for
+    retrain.py alone the five that matter come first."""
+    first = parser.add_argument_group("the five that matter") if alone else None
     network = parser.add_argument_group("the network that looks at pictures")
-    network.add_argument("--weights", metavar="W",
-                         help="imagenet (downloaded once by Keras, 88 MB), random (figures mean "
-                         "little), or a Keras weights file (default: imagenet)")
-    network.add_argument("--layer", choices=bottlenecks.LAYERS, default="avg_pool",
-                         metavar="LAYER", help="where to take the bottleneck: mixed0 ... mixed10 "
-                         "or avg_pool, the last pooling layer, 2048-d (default: avg_pool)")
-    network.add_argument("--bottleneck_dir", "--bottleneck-dir", default="retrain_out/bottleneck",
-                         metavar="DIR", help="where bottlenecks are kept "
-                         "(default: retrain_out/bottleneck)")
-    training = parser.add_argument_group("training, under the names of 2016")
+    steps = parser.add_argument_group("training")
+    distortions = parser.add_argument_group(
+        "distortions of the training pictures, drawn anew in each epoch; hours of work, which it "
+        "says before it starts" if alone else "distortions (in retrain.py by itself only)")
+    files = parser.add_argument_group("the rest" if alone else
+                                      "retrain.py by itself (no effect in the other scripts)")
+
+    def add(group, name, text, default, **more):
+        shown = "none" if default in (None, "") else default
+        group.add_argument(f"--{name}", *({f"--{name.replace('_', '-')}"} - {f"--{name}"}),
+                           default=default, help=f"{text} (default: {shown})", **more)
+
+    add(first or files, "image_dir", "folder with a folder of pictures for each label", "",
+        metavar="DIR")
+    if alone:
+        first.add_argument("--label_image", "--label-image", nargs="+", default=[], metavar="FILE",
+                           help="print the five best labels of these pictures by the saved network")
+    (first or network).add_argument(
+        "--weights", metavar="W", help="imagenet (downloaded once by Keras, 88 MB), random "
+        "(figures mean little), or a Keras weights file (default: imagenet)")
+    for name, text in (("output_graph", "the network, as .keras"), ("output_labels", "its labels")):
+        suffix = "output_graph.keras" if name == "output_graph" else "output_labels.txt"
+        add(first or files, name, f"where to save {text}", f"retrain_out/{suffix}", metavar="FILE")
+    add(network, "layer", "where to take the bottleneck: mixed0 ... mixed10 or avg_pool, the last "
+        "pooling layer, 2048-d", "avg_pool", choices=inception.LAYERS, metavar="LAYER")
+    add(network, "precision", "arithmetic of the network: float32, bfloat16 (about twice as fast "
+        "where the processor has it) or int8 (three times)", "float32",
+        choices=inception.PRECISIONS, metavar="P")
+    add(network, "bottleneck_dir", "where bottlenecks are kept", "retrain_out/bottleneck",
+        metavar="DIR")
+    add(network, "cache-dtype", "how they are kept: float32, or float16, which takes half the disk",
+        "float32", choices=("float32", "float16"), metavar="D")
     for name, kind, default, text in (
             ("how_many_training_steps", int, 4000, "steps of training at the most"),
             ("learning_rate", float, 0.0, "0 means Adam, anything above it gradient descent"),
@@ -351,33 +144,35 @@ def addargs(parser):
             ("validation_batch_size", count_argument, 100, "no effect: all of the set is used"),
             ("test_batch_size", count_argument, -1, "no effect: all of the set is used"),
             ("testing_percentage", percentage, 10, "examples held out for the test"),
-            ("validation_percentage", percentage, 10, "examples held out for validation"),
-            ("random_crop", percentage, 0, "distortions are not available yet"),
-            ("random_scale", percentage, 0, "distortions are not available yet"),
-            ("random_brightness", percentage, 0, "distortions are not available yet")):
-        training.add_argument(f"--{name}", f"--{name.replace('_', '-')}", type=kind,
-                              default=default, metavar="N", help=f"{text} (default: {default})")
-    training.add_argument("--flip_left_right", "--flip-left-right", action="store_true",
-                          help="distortions are not available yet")
-    files = parser.add_argument_group("retrain.py by itself (no effect in the other scripts)")
+            ("validation_percentage", percentage, 10, "examples held out for validation")):
+        add(steps, name, text, default, type=kind, metavar="N")
+    distortions.add_argument("--flip_left_right", "--flip-left-right", action="store_true",
+                             help="mirror half of them")
+    for name, text in (("random_crop", "margin around what is cut out, in percent"),
+                       ("random_scale", "enlarge by up to so many percent"),
+                       ("random_brightness", "make darker or brighter by up to so many percent")):
+        add(distortions, name, text, 0, type=percentage, metavar="N")
     files.add_argument("--print_misclassified_test_images", "--print-misclassified-test-images",
                        action="store_true", help="list the test pictures it got wrong")
-    for name, default, text in (
-            ("image_dir", "", "folder with a folder of pictures for each label"),
-            ("output_graph", "retrain_out/output_graph.keras", "where the network is saved"),
-            ("output_labels", "retrain_out/output_labels.txt", "where its labels are saved"),
-            ("final_tensor_name", "final_result", "name of the last layer in the saved network"),
-            ("model_dir", "retrain_out/imagenet", "no effect: Keras keeps its own weights"),
-            ("summaries_dir", "retrain_out/retrain_logs", "no effect yet")):
-        files.add_argument(f"--{name}", f"--{name.replace('_', '-')}", default=default,
-                           metavar="PATH", help=f"{text} (default: {default or 'none'})")
+    add(files, "final_tensor_name", "name of the last layer in the saved network", "final_result",
+        metavar="NAME")
+    add(files, "summaries_dir", "where TensorBoard finds the curves of training",
+        "retrain_out/retrain_logs", metavar="DIR")
+    add(files, "model_dir", "no effect: Keras keeps its own weights", "retrain_out/imagenet",
+        metavar="DIR")
+
+
+def distortions_asked(args):
+    return bottlenecks.Distortions(args.flip_left_right, args.random_crop, args.random_scale,
+                                   args.random_brightness)
 
 
 def check_arguments(args, one_split=False):
-    """Refuse what can't be done; with one_split also another share of test products."""
-    if args.flip_left_right or args.random_crop or args.random_scale or args.random_brightness:
-        raise UserError("distortions are not available yet: leave out --flip_left_right and "
-                        "--random_*")
+    """Refuse what can't be done; with one_split also another share of test products, and
+    distortions."""
+    if one_split and any(distortions_asked(args)):
+        raise UserError("distortions are for retrain.py by itself: here a picture's bottleneck is "
+                        "computed once; leave out --flip_left_right and --random_*")
     for name in ("how_many_training_steps", "train_batch_size", "eval_step_interval"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} must be 1 or more")
@@ -393,13 +188,14 @@ def check_arguments(args, one_split=False):
 
 def picture_options(args):
     """Options for training on bottlenecks. Two hundred steps without gain end it."""
-    return Options(batch_size=args.train_batch_size, max_steps=args.how_many_training_steps,
-                   evaluate_every=args.eval_step_interval,
-                   patience=max(3, 200 // args.eval_step_interval),
-                   learning_rate=args.learning_rate, seed=args.seed)
+    return training.Options(batch_size=args.train_batch_size,
+                            max_steps=args.how_many_training_steps,
+                            evaluate_every=args.eval_step_interval,
+                            patience=max(3, 200 // args.eval_step_interval),
+                            learning_rate=args.learning_rate, seed=args.seed)
 
 
-# ---- by itself --------------------------------------------------------------------------------
+# ---- by itself: training ------------------------------------------------------------------------
 
 def check_outputs(args):
     """Refuse, before any work, what could not be saved after it."""
@@ -409,35 +205,124 @@ def check_outputs(args):
         raise UserError("--final_tensor_name must be one word of letters, digits and _")
     if not (args.testing_percentage and args.validation_percentage):
         raise UserError("--testing_percentage and --validation_percentage must be 1 or more")
-    for path in (args.output_graph, args.output_labels):
-        folder = os.path.dirname(os.path.abspath(path))
+    for path, folder in ((args.output_graph, os.path.dirname(args.output_graph)),
+                         (args.output_labels, os.path.dirname(args.output_labels)),
+                         (None, args.summaries_dir)):
+        folder = os.path.abspath(folder)
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
-        if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise UserError(f"{path} can't be written: name another file")
+        if path and os.path.isdir(path) or not os.path.isdir(folder) \
+                or not os.access(folder, os.W_OK):
+            raise UserError(f"{path or args.summaries_dir} can't be written: name another")
 
 
 def find_pictures(folder):
-    """[(path, label)] of a folder of folders, sorted; labels are the folders' names unaltered."""
+    """[(path, label, SHA-256)] of a folder of folders, sorted; labels are the folders' names
+    unaltered. Files that can't be read are named on stderr."""
     if not folder or not os.path.isdir(folder):
         raise UserError(f"--image_dir must name a folder with a folder of pictures for each label"
                         f"{f'; there is none at {folder}' if folder else ''}")
-    found = [(os.path.join(folder, label, name), label)
-             for label in sorted(os.listdir(folder))
-             if os.path.isdir(os.path.join(folder, label)) and not label.startswith(".")
-             for name in sorted(os.listdir(os.path.join(folder, label)))
-             if not name.startswith(".") and os.path.isfile(os.path.join(folder, label, name))]
-    if not found:
-        raise UserError(f"{folder} has no folders with pictures in them")
-    for _, label in found:
+    found = []
+    for label in sorted(os.listdir(folder)):
+        if label.startswith(".") or not os.path.isdir(os.path.join(folder, label)):
+            continue
         if "\n" in label or "\r" in label:
             raise UserError(f"the folder {label!r} has a line break in its name: rename it")
+        for name in sorted(os.listdir(os.path.join(folder, label))):
+            path = os.path.join(folder, label, name)
+            if name.startswith(".") or not (os.path.isfile(path) or os.path.islink(path)):
+                continue
+            try:
+                found.append((path, label, inception.file_sha256(path)))
+            except OSError as error:
+                log(f"{path} can't be read ({error.strerror}); left out")
+    if not found:
+        raise UserError(f"{folder} has no folders with pictures in them")
     return found
+
+
+def parted(found, args):
+    """(names, labels [n], (training, validation, test rows)) of [(path, label, key)]. Raises
+    UserError, with the counts, where they can't be used."""
+    names = sorted({label for _, label, _ in found})
+    labels = np.array([names.index(label) for _, label, _ in found], np.int32)
+    parts = splits([split_position(key) for _, _, key in found], None,
+                   args.testing_percentage / 100, args.validation_percentage / 100)[0]
+    check_splits([[labels[rows] for rows in parts]], names)
+    return names, labels, parts
+
+
+def variant(key, epoch, seed):
+    """The key of a picture as chance distorts it in an epoch, and what that chance is drawn from:
+    it hangs on the picture's content, the epoch and the seed alone."""
+    return hashlib.sha256(f"{key} {epoch} {seed}".encode()).hexdigest()
+
+
+def distorted_bottlenecks(args, found, network, fingerprint, examples):
+    """A function (rows of found, epoch) -> bottlenecks [n, size] of these pictures as chance
+    distorts them in that epoch; examples are the rows to train on.
+
+    They have a cache of their own, in which an interrupted run finds what it had. Says what it will
+    cost. Raises UserError where the disk has no room for it.
+    """
+    settings = distortions_asked(args)
+    cache = bottlenecks.Cache(args.bottleneck_dir, {**fingerprint, **settings._asdict(),
+                                                    "seed": args.seed},
+                              network.output_shape[1], args.cache_dtype)
+    forward = inception.make_forward(network, args.precision)
+    steps, batch = args.how_many_training_steps, min(args.train_batch_size, len(examples))
+    epochs = math.ceil(steps / math.ceil(len(examples) / batch))
+    there = sum(variant(found[row][2], epoch, args.seed) in cache.rows
+                for row in examples for epoch in range(epochs))
+    left = max(0, steps * batch - there)
+    rate = bottlenecks.measure_rate(forward)
+    log(f"distortions: each step looks at {batch} pictures anew, at most {steps * batch} in {steps} "
+        f"steps, of which {steps * batch - left} are in {args.bottleneck_dir} already; the others "
+        f"take up to {math.ceil(left / rate / 60)} min at {rate:.0f} pictures/s and "
+        f"{left * cache.row_bytes / 1e9:.2f} GB there; stopped, the same command goes on")
+    cache.check_space(left)
+
+    def read(key, path):
+        return bottlenecks.read_picture(path, settings, np.random.default_rng(int(key, 16)))
+
+    def pictures(rows, epoch):
+        keys = [variant(found[row][2], epoch, args.seed) for row in rows]
+        todo = {key: found[row][0] for key, row in zip(keys, rows) if key not in cache.rows}
+        for key, reason in bottlenecks.fill(cache, todo, forward, read).items():
+            raise UserError(f"{todo[key]} could be read before and can't now ({reason})")
+        return cache.matrix()[[cache.rows[key] for key in keys]]
+
+    return pictures
+
+
+@contextlib.contextmanager
+def summaries(folder):
+    """A function (step, training loss, validation loss, validation accuracy) that writes them where
+    TensorBoard finds them: folder/<time>/train and folder/<time>/validation."""
+    tf = inception.load_tensorflow()
+    # What tf.summary.scalar writes; it needs TensorBoard itself, which only the reader has to have.
+    scalar = tf.compat.v1.SummaryMetadata(
+        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"))
+    folder = os.path.join(folder, time.strftime("%Y-%m-%d-%H%M%S"))
+    with contextlib.ExitStack() as stack:
+        writers = {}
+        for name in ("train", "validation"):
+            writers[name] = tf.summary.create_file_writer(os.path.join(folder, name))
+            stack.callback(writers[name].close)
+
+        def write(step, training_loss, loss, accuracy):
+            for name, tag, value in (("train", "cross_entropy", training_loss),
+                                     ("validation", "cross_entropy", loss),
+                                     ("validation", "accuracy", accuracy)):
+                with writers[name].as_default():
+                    tf.summary.write(tag, tf.constant(value, tf.float32), step, scalar)
+
+        yield write
 
 
 def save_network(network, trained, labels, args):
     """Write the network with its softmax, and the labels, each whole or not at all."""
-    keras = bottlenecks.load_tensorflow().keras
+    keras = inception.load_tensorflow().keras
     final = keras.layers.Dense(len(labels), activation="softmax", name=args.final_tensor_name)
     whole = keras.Model(network.input, final(network.output))
     final.set_weights([trained.weights["kernel"] / trained.temperature,
@@ -457,45 +342,102 @@ def save_network(network, trained, labels, args):
     os.replace(f"{args.output_labels}.tmp", args.output_labels)
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    addargs(parser)
-    parser.add_argument("--seed", type=seed_argument, default=0, metavar="N",
-                        help="of everything random (default: 0)")
-    args = parser.parse_args(argv)
-    check_arguments(args)
+def retrain(args):
+    """Train on the pictures of args.image_dir, save the network, print its test accuracy."""
     check_outputs(args)
     found = find_pictures(args.image_dir)
-    network, fingerprint = bottlenecks.build_network(args.weights or "imagenet", args.layer,
-                                                     args.seed)
+    names, labels, parts = parted(found, args)   # before the long work
+    network, fingerprint = inception.build_network(args.weights or "imagenet", args.layer,
+                                                   args.seed, args.precision)
     if args.final_tensor_name in {layer.name for layer in network.layers}:
         raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
-    cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1])
-    keys = [bottlenecks.file_sha256(path) for path, _ in found]
-    bottlenecks.compute(network, cache, {key: path for key, (path, _) in zip(keys, found)})
-    kept = [i for i, key in enumerate(keys) if key in cache.rows]
-    if not kept:
+    cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1],
+                              args.cache_dtype)
+    bottlenecks.compute(network, args.precision, cache, {key: path for path, _, key in found})
+    readable = [one for one in found if one[2] in cache.rows]
+    if not readable:
         raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
-    names = sorted({found[i][1] for i in kept})
-    for label in sorted({label for _, label in found} - set(names)):
-        log(f"warning: no picture of {label} can be read: it is left out")
-    labels = np.array([names.index(found[i][1]) for i in kept], np.int32)
-    inputs = Inputs(None, cache.matrix(), np.array([cache.rows[keys[i]] for i in kept]))
-    parts = splits([split_position(keys[i]) for i in kept], None,
-                   args.testing_percentage / 100, args.validation_percentage / 100)
-    rows, validation, test = parts[0]
-    check_splits([(labels[rows], labels[validation], labels[test])], names)
-    trained = train(inputs, labels, len(names), rows, validation, picture_options(args))
-    guess = logits(trained.weights, inputs, test).argmax(axis=1)
+    if len(readable) < len(found):
+        for label in sorted(set(names) - {label for _, label, _ in readable}):
+            log(f"warning: no picture of {label} can be read: it is left out")
+        found = readable
+        names, labels, parts = parted(found, args)
+    rows, validation, test = parts
+    inputs = training.Inputs(bottlenecks=cache.matrix(),
+                             rows=np.array([cache.rows[key] for _, _, key in found]))
+    pictures = None
+    if any(distortions_asked(args)):
+        pictures = distorted_bottlenecks(args, found, network, fingerprint, rows)
+    with summaries(args.summaries_dir) as watch:
+        trained = training.train(inputs, labels, len(names), rows, validation,
+                                 picture_options(args), pictures=pictures, watch=watch)
+    guess = training.logits(trained.weights, inputs, test).argmax(axis=1)
     save_network(network, trained, names, args)
     if args.print_misclassified_test_images:
         print("=== MISCLASSIFIED TEST IMAGES ===")
         for row, label in zip(test, guess):
             if label != labels[row]:
-                print(f"{found[kept[row]][0]:>70s}  {names[label]}")
+                print(f"{found[row][0]:>70s}  {names[label]}")
     print(f"Final test accuracy = {100 * metrics.accuracy(guess == labels[test]):.1f}% "
           f"(N={len(test)})")
-    return 0
+
+
+# ---- by itself: asking --------------------------------------------------------------------------
+
+def load_network(args):
+    """(keras.Model, labels) as save_network wrote them. Raises UserError where they are not."""
+    for path, flag in ((args.output_graph, "--output_graph"),
+                       (args.output_labels, "--output_labels")):
+        if not os.path.isfile(path):
+            raise UserError(f"there is no {path}: train a network first with --image_dir, or name "
+                            f"another with {flag}")
+    with open(args.output_labels, encoding="utf-8", errors="surrogateescape") as file:
+        labels = file.read().split("\n")[:-1]
+    try:
+        model = inception.load_tensorflow().keras.models.load_model(args.output_graph,
+                                                                    compile=False)
+        shapes = model.input_shape[1:], model.output_shape[1:]
+    except Exception as error:   # Keras raises whatever comes up
+        raise UserError(f"{args.output_graph} is no network that retrain.py has saved "
+                        f"({(str(error).strip() or repr(error)).splitlines()[0][:120]})") from None
+    if shapes != ((inception.SIDE, inception.SIDE, 3), (len(labels),)):
+        raise UserError(f"{args.output_labels} has {len(labels)} labels and {args.output_graph} is "
+                        f"a network from {shapes[0]} to {shapes[1]}: they don't belong together")
+    return model, labels
+
+
+def label_images(args):
+    """Print the five best labels of each of args.label_image. Returns whether all could be read."""
+    model, labels = load_network(args)
+    bad = 0
+    for path in args.label_image:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")   # of Pillow, about what is odd but readable
+                pixels = bottlenecks.read_picture(path)
+        except ValueError as error:
+            log(f"{path} can't be read ({error})")
+            bad += 1
+            continue
+        scores = model.predict_on_batch(inception.network_input(pixels)[None])[0]
+        print(path)
+        for label in np.argsort(-scores, kind="stable")[:5]:
+            print(f"  {scores[label]:.4f}  {labels[label]}")
+    return not bad
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0],
+        usage="retrain.py --image_dir DIR [flags]\n       retrain.py --label_image FILE [FILE ...]")
+    addargs(parser, alone=True)
+    parser.add_argument("--seed", type=seed_argument, default=0, metavar="N",
+                        help="of everything random (default: 0)")
+    args = parser.parse_args(argv)
+    check_arguments(args)
+    if args.image_dir or not args.label_image:
+        retrain(args)
+    return 0 if not args.label_image or label_images(args) else 1
 
 
 if __name__ == "__main__":

@@ -1,49 +1,53 @@
 """Pictures -> bottlenecks: what is read, what is kept, and what is left after a kill.
 
-Real TensorFlow with weights from a seed at the first block, which is fast; about 45 seconds.
+Real TensorFlow with weights from a seed at the first block, which is fast; about a minute.
 
     pytest tests/test_bottlenecks.py
     pytest tests/test_bottlenecks.py -k kill
 """
-import csv
+import contextlib
+import fcntl
 import hashlib
 import io
+import itertools
+import os
+import pty
 import random
+import re
+import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image
 
 from conftest import REPO, environment, run_script
+from pictures import direct, draw, drawn
 
 import bottlenecks
+import console
+import inception
 from console import UserError
 
-WEIGHTS = REPO.parent / "shared" / "weights" / "inception_v3_imagenet_mixed8.weights.h5"
-CATALOGUE = REPO.parent / "shared" / "data" / "hm"
 RED, BLUE = (220, 20, 30), (20, 40, 210)
+WHITE = (255, 255, 255)
 
 
 @pytest.fixture(scope="module")
 def network():
-    return bottlenecks.build_network("random", "mixed0", 0)
+    return inception.build_network("random", "mixed0", 0)
 
 
-def draw(path, seed):
-    """A picture that no other seed draws."""
-    rng = random.Random(seed)
-    picture = Image.new("RGB", (80, 90), tuple(rng.randrange(256) for _ in range(3)))
-    for _ in range(6):
-        x, y = rng.randrange(60), rng.randrange(70)
-        ImageDraw.Draw(picture).ellipse((x, y, x + rng.randrange(5, 40), y + rng.randrange(5, 40)),
-                                        fill=tuple(rng.randrange(256) for _ in range(3)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
-    return path
+@pytest.fixture(scope="module")
+def forward(network):
+    return inception.make_forward(network[0])
 
 
 def halves(mode="RGB", size=(60, 40)):
@@ -54,23 +58,18 @@ def halves(mode="RGB", size=(60, 40)):
 
 
 def colour(pixels):
-    return tuple(np.round((np.asarray(pixels, float) + 1) * 127.5))
+    return tuple(np.asarray(pixels, int))
 
 
 def close(pixels, expected):
     return np.abs(np.subtract(colour(pixels), expected)).max() <= 12
 
 
-def direct(network, paths):
-    """The bottlenecks of files, by Keras alone."""
-    return network.predict(np.stack([bottlenecks.read_picture(path) for path in paths]), verbose=0)
-
-
 def files_of(cache):
     """(keys, rows) as they are on disk."""
-    with open(cache.base + ".keys", "rb") as file:
+    with open(cache.keys_path, "rb") as file:
         keys = file.read()
-    rows = np.fromfile(cache.base + ".f32", np.float32)
+    rows = np.fromfile(cache.data_path, np.float32)
     return [keys[i:i + 32].hex() for i in range(0, len(keys), 32)], rows.reshape(-1, cache.size)
 
 
@@ -79,7 +78,7 @@ def files_of(cache):
 def test_a_picture_is_scaled_to_the_range_and_size_the_network_was_trained_on(tmp_path):
     halves().save(tmp_path / "a.png")
     pixels = bottlenecks.read_picture(tmp_path / "a.png")
-    assert pixels.shape == (299, 299, 3) and pixels.dtype == np.float32
+    assert pixels.shape == (299, 299, 3) and pixels.dtype == np.uint8
     assert colour(pixels[150, 10]) == RED and colour(pixels[150, 290]) == BLUE
 
 
@@ -102,15 +101,15 @@ def test_a_large_jpeg_that_is_decoded_at_a_smaller_scale_is_the_same_picture(tmp
 def test_grey_has_three_equal_channels(tmp_path):
     halves("L").save(tmp_path / "a.png")
     pixels = bottlenecks.read_picture(tmp_path / "a.png")
-    assert (pixels[..., 0] == pixels[..., 2]).all() and pixels.std() > .05
+    assert (pixels[..., 0] == pixels[..., 2]).all() and pixels.std() > 5
 
 
 def test_sixteen_bits_of_grey_are_scaled_not_clipped(tmp_path):
     ramp = np.linspace(0, 65535, 299 * 299).reshape(299, 299).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "a.png")
     pixels = bottlenecks.read_picture(tmp_path / "a.png")
-    assert pixels.mean() == pytest.approx(0, abs=.01)
-    assert pixels[0, 0, 0] == -1 and pixels[-1, -1, 2] == 1
+    assert pixels.mean() == pytest.approx(127.5, abs=1)
+    assert pixels[0, 0, 0] == 0 and pixels[-1, -1, 2] == 255
 
 
 @pytest.mark.parametrize("hidden", [(0, 0, 0, 0), (0, 255, 0, 0)])
@@ -122,18 +121,118 @@ def test_what_is_transparent_is_white_as_on_a_page(tmp_path, hidden):
     assert colour(pixels[20, 150]) == (255, 255, 255) and colour(pixels[280, 20]) == RED
 
 
-def test_of_a_moving_picture_the_first_frame_counts(tmp_path):
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_of_a_moving_picture_the_first_frame_counts(tmp_path, suffix):
     frames = [Image.new("RGB", (30, 30), shade) for shade in (RED, BLUE, (0, 200, 0))]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert close(bottlenecks.read_picture(tmp_path / "a.gif")[150, 150], RED)
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / f"a.{suffix}") as picture:
+        assert picture.n_frames == 3
+    assert close(bottlenecks.read_picture(tmp_path / f"a.{suffix}")[150, 150], RED)
 
 
-def test_a_photo_taken_sideways_is_set_upright(tmp_path):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("turned, number", [
+    (None, 1), ("FLIP_LEFT_RIGHT", 2), ("ROTATE_180", 3), ("FLIP_TOP_BOTTOM", 4), ("TRANSPOSE", 5),
+    ("ROTATE_90", 6), ("TRANSVERSE", 7), ("ROTATE_270", 8)])
+def test_a_photo_taken_sideways_is_set_upright(tmp_path, suffix, turned, number):
+    picture = halves(size=(60, 120))
+    picture.paste((255, 255, 0), (0, 60, 30, 120))      # below the red
     exif = Image.Exif()
-    exif[0x0112] = 6                                    # turn it a quarter clockwise
-    halves().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.jpg", exif=exif)
-    pixels = bottlenecks.read_picture(tmp_path / "a.jpg")
-    assert close(pixels[150, 40], RED) and close(pixels[150, 260], BLUE)
+    exif[0x0112] = number
+    stored = picture.transpose(Image.Transpose[turned]) if turned else picture
+    stored.save(tmp_path / f"a.{suffix}", exif=exif)
+    pixels = bottlenecks.read_picture(tmp_path / f"a.{suffix}")
+    assert close(pixels[70, 60], RED) and close(pixels[220, 60], (255, 255, 0))
+    assert close(pixels[70, 240], BLUE) and close(pixels[220, 240], BLUE)
+
+
+def png(width, height, depth, kind, data, *more):
+    """A PNG of these bytes of pixels, for what Pillow does not write; more are (name, content)."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)), *more,
+             (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content
+        + struct.pack(">I", zlib.crc32(name + content)) for name, content in parts)
+
+
+def deep(kind, left, right, *more):
+    """A PNG of 16 bits a channel, 40x40, its left half of one colour and its right of another."""
+    row = b"\0" + struct.pack(f">{len(left)}H", *left) * 20 \
+        + struct.pack(f">{len(right)}H", *right) * 20
+    return png(40, 40, 16, kind, row * 40, *more)
+
+
+@pytest.mark.parametrize("data, left, right", [
+    (deep(2, [256 * one for one in RED], [256 * one for one in BLUE]), RED, BLUE),
+    (deep(6, [*(256 * one for one in RED), 65535], [0, 0, 0, 0]), RED, WHITE),
+    (deep(0, [51200], [25600]), (200, 200, 200), (100, 100, 100)),
+    (deep(4, [51200, 65535], [0, 0]), (200, 200, 200), WHITE),
+    (deep(0, [51200], [0], (b"tRNS", b"\0\0")), (200, 200, 200), WHITE)],
+    ids=["RGB", "RGBA", "grey", "grey with alpha", "grey with a transparent shade"])
+def test_of_sixteen_bits_a_channel_the_upper_eight_count(tmp_path, data, left, right):
+    (tmp_path / "a.png").write_bytes(data)
+    pixels = bottlenecks.read_picture(tmp_path / "a.png")
+    assert close(pixels[150, 70], left) and close(pixels[150, 230], right)
+
+
+def test_what_a_picture_is_shows_in_its_bytes_not_in_its_name(tmp_path):
+    halves().save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    assert colour(bottlenecks.read_picture(tmp_path / "a.jpg")[150, 20]) == RED
+
+
+def test_grey_with_alpha_is_white_where_it_is_transparent(tmp_path):
+    picture = Image.new("LA", (60, 40), (90, 255))
+    picture.paste((0, 0), (30, 0, 60, 40))
+    picture.save(tmp_path / "a.png")
+    pixels = bottlenecks.read_picture(tmp_path / "a.png")
+    assert colour(pixels[150, 40]) == (90, 90, 90) and colour(pixels[150, 260]) == WHITE
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_a_palettes_transparent_colour_is_white(tmp_path, suffix):
+    picture = halves().quantize(2)
+    picture.save(tmp_path / f"a.{suffix}", transparency=picture.getpixel((50, 20)))   # the blue
+    pixels = bottlenecks.read_picture(tmp_path / f"a.{suffix}")
+    assert close(pixels[150, 40], RED) and colour(pixels[150, 260]) == WHITE
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp"])
+def test_a_picture_of_one_pixel_is_all_of_its_colour(tmp_path, suffix):
+    Image.new("RGB", (1, 1), BLUE).save(tmp_path / f"a.{suffix}")
+    pixels = bottlenecks.read_picture(tmp_path / f"a.{suffix}")
+    assert pixels.shape == (299, 299, 3) and np.ptp(pixels.astype(int), axis=(0, 1)).max() == 0
+    assert close(pixels[0, 0], BLUE)
+
+
+@pytest.mark.parametrize("size", [(5000, 3), (3, 5000)])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_strip_is_squeezed_into_the_square(tmp_path, size, suffix):
+    strip = halves(size=(max(size), 3))
+    (strip if size[1] == 3 else strip.transpose(Image.Transpose.ROTATE_270)).save(
+        tmp_path / f"a.{suffix}")
+    pixels = bottlenecks.read_picture(tmp_path / f"a.{suffix}")
+    ends = (pixels[150, 40], pixels[150, 260]) if size[1] == 3 else (pixels[40, 150],
+                                                                     pixels[260, 150])
+    assert close(ends[0], RED) and close(ends[1], BLUE)
+
+
+@pytest.mark.parametrize("side", [10_000, 20_000, 2 ** 31 - 1])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_huge_picture_is_refused_from_its_header(tmp_path, side):
+    (tmp_path / "a.png").write_bytes(png(side, side, 8, 2, b""))   # no pixels: it would be torn
+    with pytest.raises(ValueError, match=f"{side}x{side} pixels are too many|bomb") as problem:
+        bottlenecks.read_picture(tmp_path / "a.png")
+    assert len(str(problem.value)) <= 120
+
+
+def test_a_whole_picture_of_a_hundred_megapixels_is_refused(tmp_path, network, capsys):
+    Image.new("1", (10_000, 10_000), 1).save(tmp_path / "a.png")
+    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    paths = {**drawn(tmp_path / "pictures", 1), "f" * 64: tmp_path / "a.png"}
+    bad = bottlenecks.compute(network[0], "float32", cache, paths)
+    assert bad == {"f" * 64: "10000x10000 pixels are too many"} and len(cache.rows) == 1
+    assert capsys.readouterr().err.endswith("1 of 2 pictures can't be read\n")
 
 
 def half_of(suffix):
@@ -175,11 +274,99 @@ def test_whatever_the_bytes_are_reading_gives_pixels_or_a_reason(tmp_path):
                     = rng.randrange(256)
             path.write_bytes(data[:rng.randrange(len(data))] if rng.random() < .3 else data)
             try:
-                read = np.isfinite(bottlenecks.read_picture(path)).all()
+                read = bottlenecks.read_picture(path)
+                assert read.shape == (299, 299, 3) and read.dtype == np.uint8
             except ValueError:
-                read = False
-            outcomes[bool(read)] += 1
+                read = None
+            outcomes[read is not None] += 1
     assert min(outcomes.values()) > 20
+
+
+# ---- distortions --------------------------------------------------------------------------------
+
+def distortions(path, times, **settings):
+    """So many readings of a picture with these distortions, by as many draws of chance."""
+    return [bottlenecks.read_picture(path, bottlenecks.Distortions(**settings),
+                                     np.random.default_rng(seed)).astype(int)
+            for seed in range(times)]
+
+
+@pytest.fixture
+def chart(tmp_path):
+    """A picture that is as red as a pixel is far to the right, as green as it is far down."""
+    x, y = np.meshgrid(np.linspace(0, 255, 512), np.linspace(0, 255, 384))
+    Image.fromarray(np.stack([x, y, 0 * x], 2).round().astype(np.uint8)).save(tmp_path / "c.png")
+    return tmp_path / "c.png"
+
+
+def shown(pixels):
+    """What part of a chart is to be seen: its left, right, upper and lower bound."""
+    edges = pixels[150, 0, 0], pixels[150, -1, 0], pixels[0, 150, 1], pixels[-1, 150, 1]
+    return np.array(edges) / 255
+
+
+def test_without_distortions_a_picture_is_read_plainly(chart):
+    plain = bottlenecks.read_picture(chart)
+    none = bottlenecks.read_picture(chart, bottlenecks.Distortions(), np.random.default_rng(3))
+    assert (none == plain).all()
+    np.testing.assert_allclose(shown(plain.astype(int)), [0, 1, 0, 1], atol=.01)
+
+
+def test_the_same_chance_distorts_the_same_way(chart):
+    settings = dict(flip_left_right=True, random_crop=10, random_scale=10, random_brightness=10)
+    first, again = (distortions(chart, 8, **settings) for _ in range(2))
+    assert (np.array(first) == again).all()
+    assert all((one != other).any() for one, other in itertools.combinations(first, 2))
+
+
+def test_a_flip_mirrors_about_half_and_changes_nothing_else(chart):
+    plain = bottlenecks.read_picture(chart)
+    readings = distortions(chart, 60, flip_left_right=True)
+    mirrored = sum((one == plain[:, ::-1]).all() for one in readings)
+    straight = sum((one == plain).all() for one in readings)
+    assert mirrored + straight == 60 and 15 < mirrored < 45   # all but one time in ten thousand
+
+
+def test_a_crop_cuts_the_same_margin_off_at_a_place_of_chance(chart):
+    parts = np.array([shown(one) for one in distortions(chart, 60, random_crop=25)])
+    left, right, upper, lower = parts.T
+    np.testing.assert_allclose(right - left, 1 / 1.25, atol=.01)
+    np.testing.assert_allclose(lower - upper, 1 / 1.25, atol=.01)
+    for start in (left, upper):
+        assert start.min() < .04 and start.max() > .16        # of 0 to .2
+    assert abs(np.corrcoef(left, upper)[0, 1]) < .5           # across and down by themselves
+
+
+def test_a_scale_enlarges_by_chance_up_to_its_bound(chart):
+    parts = np.array([shown(one) for one in distortions(chart, 60, random_scale=60)])
+    zoom = 1 / (parts[:, 1] - parts[:, 0])
+    assert zoom.min() > .98 and zoom.max() < 1.62 and zoom.min() < 1.1 and zoom.max() > 1.5
+    np.testing.assert_allclose(1 / (parts[:, 3] - parts[:, 2]), zoom, atol=.05)
+
+
+def test_crop_and_scale_together_multiply(chart):
+    parts = np.array([shown(one) for one in distortions(chart, 60, random_crop=25,
+                                                        random_scale=20)])
+    zoom = 1 / (parts[:, 1] - parts[:, 0])
+    assert 1.23 < zoom.min() < 1.29 and 1.46 < zoom.max() < 1.53
+
+
+def test_brightness_multiplies_within_its_bounds(tmp_path):
+    Image.new("RGB", (20, 20), (100, 60, 20)).save(tmp_path / "a.png")
+    readings = np.array(distortions(tmp_path / "a.png", 60, random_brightness=40))
+    assert (readings == readings[:, :1, :1]).all()            # as much everywhere
+    factors = readings[:, 0, 0] / (100, 60, 20)
+    assert factors.min() > .57 and factors.max() < 1.43       # and half a step of rounding
+    assert factors[:, 0].min() < .67 and factors[:, 0].max() > 1.33
+    np.testing.assert_allclose(factors[:, 1], factors[:, 0], atol=.02)
+
+
+def test_what_gets_too_bright_is_white_and_never_wraps_around(chart, tmp_path):
+    Image.new("RGB", (20, 20), (250, 250, 250)).save(tmp_path / "a.png")
+    lightest = np.array(distortions(tmp_path / "a.png", 40, random_brightness=100)).max(axis=(1, 2))
+    assert (lightest == 255).any() and (lightest < 100).any()
+    for one in distortions(chart, 40, random_brightness=100):
+        assert (np.diff(one[150, :, 0]) >= 0).all()           # no lighter pixel turned darker
 
 
 # ---- the cache ----------------------------------------------------------------------------------
@@ -188,7 +375,7 @@ def test_rows_are_those_of_a_direct_pass_and_are_computed_once(tmp_path, network
     model, fingerprint = network
     paths = {f"{i:064x}": draw(tmp_path / f"{i}.png", i) for i in range(20)}
     cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    assert bottlenecks.compute(model, cache, paths) == {}
+    assert bottlenecks.compute(model, "float32", cache, paths) == {}
     expected = direct(model, paths.values())
     rows = cache.matrix()[[cache.rows[key] for key in paths]]
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
@@ -197,7 +384,7 @@ def test_rows_are_those_of_a_direct_pass_and_are_computed_once(tmp_path, network
     for path in paths.values():
         path.unlink()                                   # so that nothing can be computed again
     again = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    assert bottlenecks.compute(model, again, paths) == {} and len(again.rows) == 20
+    assert bottlenecks.compute(model, "float32", again, paths) == {} and len(again.rows) == 20
     assert (again.matrix() == cache.matrix()).all()
 
 
@@ -209,44 +396,145 @@ def test_a_picture_that_cant_be_read_is_named_and_the_others_are_kept(tmp_path, 
         paths[f"{i:064x}"] = tmp_path / name
     paths[f"{99:064x}"] = tmp_path / "missing.jpg"
     cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    bad = bottlenecks.compute(model, cache, paths)
+    bad = bottlenecks.compute(model, "float32", cache, paths)
     assert set(bad) == set(paths) - {f"{i:064x}" for i in range(3)} and len(cache.rows) == 3
     said = capsys.readouterr().err.splitlines()
     for name in (*BROKEN, "missing.jpg"):
         assert sum(f"{name} can't be read (" in line for line in said) == 1
+    assert said[-1] == f"{len(BROKEN) + 1} of {len(paths)} pictures can't be read"
 
 
 def test_nothing_readable_is_no_error_of_the_cache(tmp_path, network):
     model, fingerprint = network
     cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    assert list(bottlenecks.compute(model, cache, {f"{1:064x}": tmp_path / "no"})) == [f"{1:064x}"]
+    bad = bottlenecks.compute(model, "float32", cache, {"1" * 64: tmp_path / "no"})
+    assert list(bad) == ["1" * 64]
     assert cache.matrix().shape == (0, 256)
 
 
-def test_rows_of_another_network_are_never_served(tmp_path, network):
-    fingerprints = [network[1]] + [bottlenecks.build_network("random", layer, seed)[1]
-                                   for layer, seed in (("mixed1", 0), ("mixed0", 1))]
+def test_rows_of_another_network_are_never_served(tmp_path, network, monkeypatch):
+    network[0].save_weights(tmp_path / "same.weights.h5")
+    fingerprints = [network[1]] + [inception.build_network(weights, layer, seed, precision)[1]
+                                   for weights, layer, seed, precision in (
+        ("random", "mixed0", 0, "bfloat16"), ("random", "mixed0", 0, "int8"),
+        ("random", "mixed1", 0, "float32"), ("random", "mixed0", 1, "float32"),
+        (str(tmp_path / "same.weights.h5"), "mixed0", 0, "float32"))]
+    monkeypatch.setattr(inception, "PREPROCESSING", "another")
+    fingerprints.append(inception.build_network("random", "mixed0", 0)[1])
+    caches = [(fingerprint, size, dtype) for fingerprint in fingerprints for size in (8, 9)
+              for dtype in ("float32", "float16")]
     key = f"{7:064x}"
-    for number, fingerprint in enumerate(fingerprints):
-        cache = bottlenecks.Cache(tmp_path, fingerprint, 8)
+    for number, (fingerprint, size, dtype) in enumerate(caches):
+        cache = bottlenecks.Cache(tmp_path, fingerprint, size, dtype)
         assert not cache.rows
-        cache.append([key], np.full((1, 8), number, np.float32))
-    for number, fingerprint in enumerate(fingerprints):
-        assert (bottlenecks.Cache(tmp_path, fingerprint, 8).matrix() == number).all()
+        cache.append([key], np.full((1, size), number, np.float32))
+    for number, (fingerprint, size, dtype) in enumerate(caches):
+        cache = bottlenecks.Cache(tmp_path, fingerprint, size, dtype)
+        assert cache.matrix().tolist() == [[number] * size]
 
 
-def test_avg_pool_is_the_average_of_the_last_block():
-    model, fingerprint = bottlenecks.build_network("random", "avg_pool", 0)
-    assert model.output_shape == (None, 2048) and fingerprint["layer"] == "mixed10"
+def test_weights_are_known_by_their_content_wherever_they_are(tmp_path, network):
+    network[0].save_weights(tmp_path / "a.weights.h5")
+    shutil.copy(tmp_path / "a.weights.h5", tmp_path / "b.weights.h5")
+    one, two = (inception.build_network(str(tmp_path / f"{name}.weights.h5"), "mixed0", seed)[1]
+                for name, seed in (("a", 0), ("b", 3)))
+    bottlenecks.Cache(tmp_path / "cache", one, 4).append(["a" * 64], np.ones((1, 4), np.float32))
+    assert list(bottlenecks.Cache(tmp_path / "cache", two, 4).rows) == ["a" * 64]
+
+
+def test_a_key_that_is_given_twice_has_one_row(tmp_path):
+    cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 4)
+    for first in (0, 2):
+        keys = [f"{i:064x}" for i in (first, 1, first, 1)]
+        cache.append(keys, np.array([[first], [1], [first], [1]], np.float32).repeat(4, axis=1))
+    keys, rows = files_of(cache)
+    assert keys == [f"{i:064x}" for i in (0, 1, 2)] and rows[:, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("precision", inception.PRECISIONS)
+def test_the_same_run_twice_gives_the_same_bytes(tmp_path, network, precision):
+    paths = drawn(tmp_path / "pictures", 30)
+    files = []
+    for turn in "ab":
+        cache = bottlenecks.Cache(tmp_path / turn, network[1], 256)
+        bottlenecks.compute(network[0], precision, cache, paths)
+        assert list(cache.rows) == list(paths)
+        files.append({path.name: path.read_bytes() for path in (tmp_path / turn).iterdir()})
+    assert files[0] == files[1]
+
+
+def test_float16_takes_half_the_bytes_beside_float32_without_mixing(tmp_path, network):
+    model, fingerprint = network
+    some = drawn(tmp_path / "pictures", 16)
+    more = {**drawn(tmp_path / "pictures", 8, start=16), **some}   # in another order
+    full = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
+    bottlenecks.compute(model, "float32", full, some)
+    before = Path(full.data_path).read_bytes()
+    half = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256, dtype="float16")
+    assert not half.rows
+    bottlenecks.compute(model, "float32", half, more)
+    assert Path(full.data_path).read_bytes() == before
+    again = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
+    assert list(again.rows) == list(some) and len(half.rows) == len(more)
+    assert again.matrix().dtype == np.float32 and half.matrix().dtype == np.float16
+    assert os.path.getsize(half.data_path) * len(some) * 2 == len(before) * len(more)
+    np.testing.assert_allclose(half.matrix()[8:].astype(np.float32), again.matrix(), rtol=6e-4,
+                               atol=1e-6)
+
+
+def with_infinity(which):
+    """A network one of whose convolutions, the first (0) or the last (-1), has an infinite weight,
+    and its fingerprint."""
+    model, fingerprint = inception.build_network("random", "mixed0")
+    convolution = [one for one in model.layers if type(one).__name__ == "Conv2D"][which]
+    kernel = convolution.kernel.numpy()
+    kernel[0, 0, 0, 0] = np.inf
+    convolution.kernel.assign(kernel)
+    return model, fingerprint
+
+
+def test_a_bottleneck_that_is_no_number_is_told_of_and_not_kept(tmp_path, capsys):
+    model, fingerprint = with_infinity(-1)
+    cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
+    paths = drawn(tmp_path / "pictures", 3)
+    bad = bottlenecks.compute(model, "float32", cache, paths)
+    assert bad == dict.fromkeys(paths, "its bottleneck is no number")
+    assert not bottlenecks.Cache(tmp_path / "cache", fingerprint, 256).rows
+    said = capsys.readouterr().err
+    assert said.count("can't be read (its bottleneck is no number)") == 3
+
+
+def test_weights_that_are_no_numbers_leave_nothing_in_the_cache(tmp_path):
+    path = tmp_path / "infinite.weights.h5"
+    with_infinity(0)[0].save_weights(path)
+    with contextlib.suppress(UserError):
+        model, fingerprint = inception.build_network(str(path), "mixed0")
+        cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
+        bottlenecks.compute(model, "float32", cache, drawn(tmp_path / "pictures", 3))
+        assert not cache.rows
+
+
+def test_of_bottlenecks_too_large_for_float16_only_those_are_left_out(tmp_path):
+    model, fingerprint = inception.build_network("random", "mixed0")
+    paths = drawn(tmp_path / "pictures", 12)
+    largest = direct(model, paths.values()).max(axis=1)
+    convolution = next(one for one in model.layers if type(one).__name__ == "Conv2D")
+    convolution.kernel.assign(convolution.kernel * 65_504 / np.sort(largest)[5:7].mean())
+    for dtype, expected in (("float16", largest > np.sort(largest)[5]), ("float32", largest < 0)):
+        cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256, dtype)
+        bad = bottlenecks.compute(model, "float32", cache, paths)
+        assert [key in bad for key in paths] == expected.tolist()
+        assert [key in cache.rows for key in paths] == (~expected).tolist()
+        assert np.isfinite(cache.matrix()).all()
 
 
 def test_the_tail_of_a_torn_write_is_overwritten(tmp_path):
     keys, rows = [f"{i:064x}" for i in range(5)], np.arange(40, dtype=np.float32).reshape(5, 8)
     cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     cache.append(keys[:2], rows[:2])
-    with open(cache.base + ".f32", "ab") as file:
+    with open(cache.data_path, "ab") as file:
         file.write(b"\xff" * 77)                        # two rows and a part of a third
-    with open(cache.base + ".keys", "ab") as file:
+    with open(cache.keys_path, "ab") as file:
         file.write(b"\xff" * 31)                        # a key but for one byte
     after = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     assert list(after.rows) == keys[:2] and (after.matrix() == rows[:2]).all()
@@ -260,9 +548,9 @@ def test_keys_whose_rows_are_gone_are_computed_again(tmp_path, left):
     cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     cache.append(keys, rows)
     if left is None:
-        (tmp_path / (cache.base + ".f32")).unlink()
+        os.remove(cache.data_path)
     else:
-        with open(cache.base + ".f32", "r+b") as file:
+        with open(cache.data_path, "r+b") as file:
             file.truncate(left)
     after = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     assert list(after.rows) == keys[:(left or 0) // 32]
@@ -286,81 +574,20 @@ def test_a_second_process_sees_what_the_first_has_added(tmp_path):
     assert rows[:, 0].tolist() == [0, 1, 2, 3, 4] and (two.matrix() == rows).all()
 
 
-def retrain_process(folder):
-    return subprocess.Popen(
-        [sys.executable, REPO / "retrain.py", "--image_dir", "pictures", "--weights", "random",
-         "--layer", "mixed0", "--bottleneck_dir", "cache", "--how_many_training_steps", "20"],
-        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_what_another_process_adds_meanwhile_is_not_computed(tmp_path, network, forward):
+    paths = drawn(tmp_path / "pictures", 80)
+    one, two = (bottlenecks.Cache(tmp_path / "cache", network[1], 256) for _ in range(2))
+    late, computed = list(paths)[40:], []
 
+    def read(key, path):
+        if not computed:
+            two.append(late, np.zeros((40, 256), np.float32))
+        computed.append(key)
+        return bottlenecks.read_picture(path)
 
-def test_after_a_kill_two_processes_at_once_end_with_a_whole_and_right_cache(tmp_path, network):
-    paths = [draw(tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png", i) for i in range(64)]
-    (tmp_path / "pictures" / "a" / "broken.png").write_bytes(b"not a picture")
-    digests = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in paths}
-    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
-    first, deadline = retrain_process(tmp_path), time.monotonic() + 120
-    while not cache.rows and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(.005)
-        cache.refresh()
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    cache.refresh()
-    assert 0 < len(cache.rows) < 64                    # it was killed in the middle
-
-    both = [retrain_process(tmp_path) for _ in range(2)]
-    for process in both:
-        out, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err
-        assert out.startswith("Final test accuracy = ") and "broken.png can't be read" in err
-    keys, rows = files_of(cache)
-    assert len(keys) == 64 and set(keys) == set(digests) and len(rows) == 64
-    expected = direct(network[0], [digests[key] for key in keys])
-    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
-
-
-# ---- weights ------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("name, data", [
-    ("none.h5", None), ("text.weights.h5", b"hello"), ("text.h5", b"hello"), ("a.bin", b"hello"),
-    ("empty.weights.h5", b"")])
-def test_a_file_that_holds_no_weights_is_one_sentence(tmp_path, name, data):
-    if data is not None:
-        (tmp_path / name).write_bytes(data)
-    with pytest.raises(UserError, match="^[^\n]+$") as problem:
-        bottlenecks.build_network(str(tmp_path / name), "mixed0")
-    assert name in str(problem.value) and "weights" in str(problem.value)
-
-
-def test_weights_cut_short_or_of_another_network_are_one_sentence(tmp_path, network):
-    network[0].save_weights(tmp_path / "whole.weights.h5")
-    data = (tmp_path / "whole.weights.h5").read_bytes()
-    (tmp_path / "cut.weights.h5").write_bytes(data[:len(data) // 2])
-    for name, layer in (("cut", "mixed0"), ("whole", "mixed1")):   # up to mixed0 is too little
-        with pytest.raises(UserError, match=f"^[^\n]*{name}.weights.h5[^\n]*$"):
-            bottlenecks.build_network(str(tmp_path / f"{name}.weights.h5"), layer)
-
-
-def test_a_weights_file_gives_the_network_it_was_saved_from(tmp_path, network):
-    path = tmp_path / "part.weights.h5"
-    network[0].save_weights(path)
-    loaded, fingerprint = bottlenecks.build_network(str(path), "mixed0", seed=5)
-    assert fingerprint["weights"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    picture = [draw(tmp_path / "a.png", 1)]
-    np.testing.assert_array_equal(direct(loaded, picture), direct(network[0], picture))
-
-
-def test_without_a_network_the_download_is_one_sentence_that_says_what_to_do(tmp_path):
-    draw(tmp_path / "pictures" / "a" / "1.png", 1)
-    done = run_script("retrain", "--image_dir", "pictures", cwd=tmp_path,
-                      env={"KERAS_HOME": str(tmp_path / "home"),
-                           "https_proxy": "http://127.0.0.1:9"})
-    assert done.returncode == 2 and done.stdout == ""
-    last = done.stderr.splitlines()[-1]
-    for part in ("inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "87910968",
-                 "https://storage.googleapis.com/", "bcbd6486424b2319ff4ef7d526e38f63",
-                 "--weights FILE"):
-        assert part in last
-    assert "Traceback" not in done.stderr
+    assert bottlenecks.fill(one, paths, forward, read) == {}
+    assert sorted(computed) == list(paths)[:40] and sorted(one.rows) == list(paths)
+    assert not one.matrix()[[one.rows[key] for key in late]].any()
 
 
 @pytest.mark.parametrize("cached, expected", [([], False), (["imagenet"], False),
@@ -371,40 +598,292 @@ def test_random_weights_were_used_before_only_where_a_cache_says_so(tmp_path, ca
     assert bottlenecks.random_before(tmp_path / "cache") is expected
 
 
-@pytest.fixture(scope="module")
-def trained_network():
-    if not WEIGHTS.exists() or not CATALOGUE.exists():
-        pytest.skip("the real weights and catalogues of ../shared are not here")
-    return bottlenecks.build_network(str(WEIGHTS), "mixed8")[0]
+# ---- kills --------------------------------------------------------------------------------------
+
+# For each line with two numbers it starts so many processes, which append until they are killed
+# rows that begin with the second number, and with what follows, each under this number as its key.
+APPENDER = """
+import os, sys
+import numpy as np
+import bottlenecks
+for line in sys.stdin:
+    count, first = map(int, line.split())
+    children = []
+    while len(children) < count and (child := os.fork()):
+        children.append(child)
+    if len(children) < count:
+        cache = bottlenecks.Cache("cache", {"network": "toy"}, 512)
+        while True:
+            done = len(cache.rows)
+            numbers = range(first + done, first + done + 1 + done % 5)
+            cache.append([f"{i:064x}" for i in numbers], np.add.outer(numbers, np.arange(512)))
+    print(*children, flush=True)
+    for child in children:
+        os.waitpid(child, 0)
+    print("gone", flush=True)
+"""
 
 
-def test_with_real_weights_two_pictures_of_one_thing_are_nearer_than_a_third(trained_network,
-                                                                             tmp_path):
-    originals, altered = [], []
-    with open(CATALOGUE / "products.tsv", encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        links = [row["image_link"] for number, row in enumerate(rows) if number % 2500 == 0]
-    for number, link in enumerate(links):
-        with Image.open(CATALOGUE / link) as picture:
-            whole = picture.convert("RGB")
-        whole.save(tmp_path / f"{number}.png")
-        ImageOps.mirror(ImageOps.crop(whole, 8)).save(tmp_path / f"{number}-m.jpg", quality=70)
-        originals.append(tmp_path / f"{number}.png")
-        altered.append(tmp_path / f"{number}-m.jpg")
-    one, two = direct(trained_network, originals), direct(trained_network, altered)
-    distance = np.linalg.norm(one[:, None] - two[None], axis=2)
-    assert len(links) >= 5 and distance.argmin(axis=1).tolist() == list(range(len(links)))
+def start(code, folder):
+    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, text=True,
+                            env=environment(PYTHONPATH=str(REPO)), stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_an_earlier_block_of_a_file_is_the_inner_output_of_the_later_one(trained_network):
-    keras = bottlenecks.load_tensorflow().keras
-    early = bottlenecks.build_network(str(WEIGHTS), "mixed5")[0]
-    block = trained_network.get_layer("mixed5").output
-    inner = keras.Model(trained_network.input, keras.layers.GlobalAveragePooling2D()(block))
-    batch = np.random.default_rng(0).uniform(-1, 1, (2, 299, 299, 3)).astype(np.float32)
-    np.testing.assert_allclose(early(batch).numpy(), inner(batch).numpy(), atol=1e-5)
+def append_and_kill(parent, folder, count, first, seconds):
+    """Have APPENDER's processes append for so long and kill them. Returns the numbers in the cache,
+    after a look whether each has its own row."""
+    print(count, first, file=parent.stdin, flush=True)
+    children = parent.stdout.readline().split()
+    time.sleep(seconds)
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    assert parent.stdout.readline() == "gone\n"
+    cache = bottlenecks.Cache(folder / "cache", {"network": "toy"}, 512)
+    numbers = [int(key, 16) for key in cache.rows]
+    assert (cache.matrix() == np.add.outer(numbers, np.arange(512))).all()
+    return numbers
 
 
-def test_a_file_that_ends_before_the_layer_is_refused(trained_network):
-    with pytest.raises(UserError, match="up to --layer"):
-        bottlenecks.build_network(str(WEIGHTS), "mixed9")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_fifty_kills_of_what_appends_lose_no_row(tmp_path, processes):
+    rng, counts = random.Random(8), [0]
+    with start(APPENDER, tmp_path) as parent:
+        for _ in range(50):
+            numbers = append_and_kill(parent, tmp_path, processes, 0, rng.uniform(0, .06))
+            assert numbers == list(range(len(numbers))) and len(numbers) >= counts[-1]
+            counts.append(len(numbers))
+        parent.stdin.close()
+    assert len(set(counts)) > 10                       # the kills did come in the midst of appends
+
+
+def test_a_kill_while_lost_rows_are_replaced_gives_no_key_another_row(tmp_path):
+    rng = random.Random(9)
+    with start(APPENDER, tmp_path) as parent:
+        append_and_kill(parent, tmp_path, 1, 0, .2)
+        for turn in range(1, 200):
+            for path in (tmp_path / "cache").glob("*.f32"):
+                os.truncate(path, 0)                   # and the keys are left
+            append_and_kill(parent, tmp_path, 1, 1000 * turn, rng.uniform(0, .008))
+        parent.stdin.close()
+
+
+# Computes the pictures of a folder, and writes down each before it reads it.
+COMPUTER = """
+import os, pathlib
+import bottlenecks, inception
+network, fingerprint = inception.build_network("random", "mixed0")
+cache = bottlenecks.Cache("cache", fingerprint, 256)
+log = os.open("log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+def read(key, path):
+    os.write(log, f"{key}\\n".encode())
+    return bottlenecks.read_picture(path)
+pictures = {path.stem: path for path in sorted(pathlib.Path("pictures").iterdir())
+            if path.stem not in cache.rows}
+bottlenecks.fill(cache, pictures, inception.make_forward(network), read)
+"""
+
+
+@pytest.mark.parametrize("instants, count", [
+    ([40], 80),
+    pytest.param(random.Random(50).choices(range(1, 45), k=50), 1000, marks=pytest.mark.slow)],
+    ids=["1 kill", "50 kills"])
+def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, instants, count):
+    paths, rng = drawn(tmp_path / "pictures", count), random.Random(50)
+    expected = dict(zip(paths, direct(network[0], paths.values())))
+    log = tmp_path / "log"
+    log.touch()
+    before, rows = [], {}
+    for instant in [*instants, None]:                  # in pictures read; None for no kill
+        with start(COMPUTER, tmp_path) as process:
+            if instant:
+                while (log.stat().st_size < 65 * (len(before) + instant)
+                       and process.poll() is None):
+                    time.sleep(.005)
+                time.sleep(rng.uniform(0, .1))
+                process.kill()
+            err = process.communicate()[1]
+        assert process.returncode == (-signal.SIGKILL if instant else 0), err
+        cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+        assert list(cache.rows)[:len(rows)] == list(rows)     # in their places
+        for key, row in zip(cache.rows, cache.matrix()):
+            np.testing.assert_allclose(row, expected[key], rtol=1e-4, atol=1e-5)
+        read = log.read_text().split()
+        fresh = read[len(before):]
+        assert len(set(fresh)) == len(fresh) and not set(fresh) & set(rows)
+        lost = len(fresh) - (len(cache.rows) - len(rows))
+        assert lost <= (forward[1] + 1) * bottlenecks.BATCH if instant else lost == 0
+        before, rows = read, cache.rows
+    assert sorted(rows) == list(paths)
+
+
+def retrain_process(folder):
+    return subprocess.Popen(
+        [sys.executable, REPO / "retrain.py", "--image_dir", "pictures", "--weights", "random",
+         "--layer", "mixed0", "--bottleneck_dir", "cache", "--how_many_training_steps", "20"],
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_after_a_kill_two_processes_at_once_end_with_a_whole_and_right_cache(tmp_path, network):
+    paths = [draw(tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png", i) for i in range(64)]
+    (tmp_path / "pictures" / "a" / "broken.png").write_bytes(b"not a picture")
+    shutil.copy(paths[0], tmp_path / "pictures" / "a" / "same.png")
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in paths}
+    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    first, deadline = retrain_process(tmp_path), time.monotonic() + 120
+    while not cache.rows and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(.005)
+        cache.refresh()
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    cache.refresh()
+    kept = len(cache.rows)
+    assert 0 < kept < 64                               # it was killed in the middle
+
+    both = [retrain_process(tmp_path) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert out.startswith("Final test accuracy = ") and "broken.png can't be read" in err
+        assert int(re.search(r"^bottlenecks: (\d+) pictures in [\d.]+ s$", err, re.M)[1]) \
+            <= 64 - kept + 1                           # and the broken one
+    keys, rows = files_of(cache)
+    assert len(keys) == 64 and set(keys) == set(digests) and len(rows) == 64
+    expected = direct(network[0], [digests[key] for key in keys])
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+
+
+# ---- a full disk --------------------------------------------------------------------------------
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 64 KB of its own, which another process sees and shows us."""
+    if not shutil.which("unshare"):
+        pytest.skip("there is no unshare to mount a small disk with")
+    mount = 'mount -t tmpfs -o size=64k tmpfs "$0" && echo ready && exec sleep 600'
+    holder = subprocess.Popen(["unshare", "-rm", "sh", "-c", mount, tmp_path],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        if holder.stdout.readline() != "ready\n":
+            pytest.skip(f"a small disk can't be mounted ({holder.communicate()[1].strip()})")
+        yield Path(f"/proc/{holder.pid}/root{tmp_path}")
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def fill_up(path):
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_disk_without_room_is_told_of_before_any_work(tmp_path, small_disk, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)   # which our own TensorFlow has set
+    folder = tmp_path / "own"
+    for i in range(100):                               # of which 62 would fit
+        draw(folder / "pictures" / "ab"[i % 2] / f"{i}.png", i)
+    done = run_script("retrain", "--image_dir", "pictures", "--weights", "random", "--layer",
+                      "mixed0", "--bottleneck_dir", small_disk / "cache", cwd=folder)
+    assert done.returncode == 2 and done.stdout == ""
+    assert re.fullmatch(r"retrain\.py: [^\n]+\n", done.stderr)
+    assert f"{small_disk}/cache" in done.stderr and "--cache-dtype float16" in done.stderr
+    assert not [path for path in (small_disk / "cache").iterdir() if path.suffix in (".f32",
+                                                                                     ".keys")]
+
+
+def test_what_fits_in_float16_alone_is_refused_in_float32(small_disk):
+    half, full = (bottlenecks.Cache(small_disk, {"network": "toy"}, 256, dtype)
+                  for dtype in ("float16", "float32"))
+    half.check_space(100)
+    with pytest.raises(UserError, match="--cache-dtype"):
+        full.check_space(100)
+    with pytest.raises(UserError, match="^(?!.*--cache-dtype).*--bottleneck_dir"):
+        half.check_space(1000)                         # which is halved already
+
+
+def test_what_the_cache_holds_needs_no_more_room(tmp_path, small_disk, network):
+    paths = drawn(tmp_path / "own", 50)
+    cache = bottlenecks.Cache(small_disk / "cache", network[1], 256)
+    for count in (40, 50):                             # 90 would be too many
+        bottlenecks.compute(network[0], "float32", cache, dict(itertools.islice(paths.items(),
+                                                                                count)))
+    assert list(cache.rows) == list(paths)
+
+
+def test_a_disk_that_fills_up_midway_keeps_what_was_there_and_lets_go_on(tmp_path, small_disk,
+                                                                         network, forward):
+    paths = drawn(tmp_path / "own", 48)
+    expected = direct(network[0], paths.values())
+
+    def read(key, path):
+        if int(key, 16) == 36:                         # two batches have been kept by then
+            fill_up(small_disk / "ballast")
+        return bottlenecks.read_picture(path)
+
+    cache = bottlenecks.Cache(small_disk / "cache", network[1], 256)
+    with pytest.raises(OSError, match="No space left"):
+        bottlenecks.fill(cache, paths, forward, read)
+    kept = bottlenecks.Cache(small_disk / "cache", network[1], 256)
+    assert 16 <= len(kept.rows) < 48
+    np.testing.assert_allclose(kept.matrix(), expected[:len(kept.rows)], rtol=1e-4, atol=1e-5)
+    (small_disk / "ballast").unlink()
+    assert bottlenecks.compute(network[0], "float32", kept, paths) == {}
+    np.testing.assert_allclose(kept.matrix(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 8, 64, 1000])     # in the first the keys take the room
+def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
+    cache = bottlenecks.Cache(small_disk, {"network": "toy"}, size)
+    fill_up(small_disk / "ballast")
+    os.truncate(small_disk / "ballast", os.path.getsize(small_disk / "ballast") - 5 * 4096)
+
+    def append(number):
+        cache.append([f"{i:064x}" for i in range(number, number + 3)],
+                     np.add.outer(range(number, number + 3), np.arange(size)))
+
+    with pytest.raises(OSError, match="No space left"):
+        for number in range(0, 10 ** 5, 3):
+            append(number)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            append(number)
+    again = bottlenecks.Cache(small_disk, {"network": "toy"}, size)
+    assert len(again.rows) >= number > 0
+    (small_disk / "ballast").unlink()
+    for number in range(number, number + 9, 3):        # by the process that has seen it fail
+        append(number)
+    keys, rows = files_of(cache)
+    assert keys == [f"{i:064x}" for i in range(number + 3)]
+    assert (rows == np.add.outer(range(number + 3), np.arange(size))).all()
+
+
+# ---- progress -----------------------------------------------------------------------------------
+
+def test_on_a_terminal_progress_shows_rate_and_time_left(tmp_path, network, forward, monkeypatch):
+    paths = drawn(tmp_path / "pictures", 40)
+    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    with open(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        bottlenecks.compute(network[0], "float32", cache, paths)
+        terminal.flush()
+        shown = os.read(master, 10 ** 6).decode()
+    os.close(master)
+    assert re.search(r"bottlenecks: .* (8|16|24|32)/40 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ ?"
+                     r"(s/)? ?pictures", shown)
+
+
+def test_elsewhere_progress_is_lines_with_rate_and_time_left(tmp_path, network, forward, capsys):
+    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    paths = {**drawn(tmp_path / "pictures", 40), "f" * 64: tmp_path / "missing"}
+    with console.progress("bottlenecks", len(paths), "pictures") as bar:
+        bar.mininterval = .001                         # not 30 seconds
+        bottlenecks.fill(cache, paths, forward, lambda key, path: bottlenecks.read_picture(path),
+                         bar)
+    *lines, last = capsys.readouterr().err.splitlines()
+    counts = [int(re.fullmatch(r"bottlenecks: (\d+) of 41 pictures, [\d.]+/s, \d\d:\d\d left",
+                               line)[1]) for line in lines]
+    assert len(counts) > 2 and counts == sorted(counts) and 0 < counts[0] < 41
+    assert re.fullmatch(r"bottlenecks: 41 pictures in \d+\.\d s", last)

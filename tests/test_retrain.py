@@ -1,27 +1,37 @@
-"""The split, the training loop, saved models, and retrain.py by itself on folders of pictures.
+"""The split that all classifiers share, and retrain.py by itself on folders of pictures.
 
-Real TensorFlow; about 30 seconds.
+Real TensorFlow, drawn pictures, processes that are killed; about 90 seconds.
 
     pytest tests/test_retrain.py
-    pytest tests/test_retrain.py -k split
+    pytest tests/test_retrain.py -k "distort or killed"
 """
 import argparse
 import collections
+import contextlib
 import hashlib
-import math
+import io
+import itertools
+import json
+import os
 import random
+import re
 import shutil
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
-import scipy.sparse
 from hypothesis import given, settings, strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from conftest import run_script
+from conftest import REPO, environment, run_script
 
 import bottlenecks
-import metrics
+import categorize_both
+import categorize_images
+import inception
 import retrain
 from console import UserError
 
@@ -114,290 +124,155 @@ def test_of_folds_one_without_a_training_product_is_enough_to_stop():
                              ["a", "b"])
 
 
-# ---- training -----------------------------------------------------------------------------------
+# ---- by itself: folders of pictures -------------------------------------------------------------
 
-CLASSES, PRODUCTS, TERMS, SIZE = 3, 300, 40, 12
-KINDS = ("text", "picture", "both")
-
-
-@pytest.fixture(scope="module")
-def toy():
-    """Inputs of each kind and labels: words 0-2 and units 4, 6 and 10 tell the class; one unit is
-    dead, the scales of the others are 10,000 apart, every tenth product has no picture."""
-    rng = np.random.default_rng(3)
-    labels = rng.integers(0, CLASSES, PRODUCTS).astype(np.int32)
-    words = rng.random((PRODUCTS, TERMS)) < .15
-    words[:, :CLASSES] = np.eye(CLASSES, dtype=bool)[labels]
-    bag = scipy.sparse.csr_matrix(words.astype(np.float32))
-    units = rng.normal(size=(PRODUCTS, SIZE))
-    units[:, [4, 6, 10]] += 4 * np.eye(CLASSES)[labels]
-    units = units * np.logspace(-2, 2, SIZE) + 5
-    units[:, 7] = 0
-    rows = rng.permutation(PRODUCTS)
-    stored = np.zeros((PRODUCTS, SIZE), np.float32)
-    stored[rows] = units
-    missing = np.where(np.arange(PRODUCTS) % 10 == 9, -1, rows)
-    return {"text": retrain.Inputs(bag=bag),
-            "picture": retrain.Inputs(bottlenecks=stored, rows=rows),
-            "both": retrain.Inputs(bag=bag, bottlenecks=stored, rows=missing)}, labels
+COLOURS = {"-dash": (200, 200, 40), "Red Things": (200, 40, 40), "blue_1.5": (40, 40, 200),
+           "grün": (40, 170, 40), "two..dots. and  blanks": (120, 120, 120),
+           "日本": (225, 225, 225)}
+SMALL = {label: COLOURS[label] for label in ("Red Things", "blue_1.5", "grün")}
+QUICK = ("--weights", "random", "--layer", "mixed0")
 
 
-SIDES = np.arange(200), np.arange(200, 250), np.arange(250, 300)
+def place(data):
+    return retrain.split_position(hashlib.sha256(data).hexdigest())
 
 
-def trained(toy, kind, **options):
-    inputs, labels = toy[0][kind], toy[1]
-    options = retrain.Options(**{"batch_size": 32, "max_epochs": 100, "seed": 1, **options})
-    return retrain.train(inputs, labels, CLASSES, SIDES[0], SIDES[1], options), inputs, labels
+def of_side(make, side):
+    """The first of make(0), make(1) and so on whose place in the split is in [low, high)."""
+    return next(data for data in map(make, itertools.count()) if side[0] <= place(data) < side[1])
 
 
-def keras_logits(weights, inputs):
-    """The same network out of Keras' own layers."""
-    keras = bottlenecks.load_tensorflow().keras
-    ins, parts, given = [], [], []
-    if "hidden_kernel" in weights:
-        ins.append(keras.Input((len(weights["hidden_kernel"]),)))
-        hidden = keras.layers.Dense(100, activation="relu")
-        parts.append(hidden(ins[-1]))
-        hidden.set_weights([weights["hidden_kernel"], weights["hidden_bias"]])
-        given.append(inputs.bag.toarray())
-    if "bottleneck_mean" in weights:
-        ins.append(keras.Input((len(weights["bottleneck_mean"]),)))
-        parts.append(ins[-1])
-        given.append(np.where(inputs.rows[:, None] < 0, weights["bottleneck_mean"],
-                              inputs.bottlenecks[inputs.rows]))
-    last = keras.layers.Dense(len(weights["bias"]))
-    out = last(keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0])
-    last.set_weights([weights["kernel"], weights["bias"]])
-    return keras.Model(ins, out).predict(given if len(given) > 1 else given[0], verbose=0)
+def drawn(path, shade, side):
+    """Draw a picture of about that colour that falls on that side; no other path draws the same."""
+    def make(turn):
+        rng = random.Random(f"{path.parts[-3:]} {turn}")
+        picture = Image.new("RGB", (40, 40), tuple(c + rng.randrange(-25, 26) for c in shade))
+        x, y = rng.randrange(20), rng.randrange(20)
+        ImageDraw.Draw(picture).ellipse((x, y, x + rng.randrange(5, 15), y + 9), fill=(9, 9, 9))
+        data = io.BytesIO()
+        picture.save(data, "PNG")
+        return data.getvalue()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(of_side(make, side))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_learns_and_numpy_gives_what_keras_gives(toy, kind):
-    model, inputs, labels = trained(toy, kind)
-    scores = retrain.logits(model.weights, inputs, np.arange(PRODUCTS))
-    assert metrics.accuracy(scores[SIDES[2]].argmax(axis=1) == labels[SIDES[2]]) > .9
-    np.testing.assert_allclose(scores, keras_logits(model.weights, inputs), rtol=1e-3, atol=1e-3)
-    assert metrics.nll(scores[SIDES[1]] / model.temperature, labels[SIDES[1]]) \
-        <= metrics.nll(scores[SIDES[1]], labels[SIDES[1]]) + 1e-9
+def draw_labels(folder, colours, counts=(8, 2, 2), testing=.1):
+    """A folder of PNGs for each label, so many to train, to validate, and to test on."""
+    for label, shade in colours.items():
+        sides = ((testing + .1, 1), (testing, testing + .1), (0, testing))
+        for number, side in enumerate(np.repeat(sides, counts, axis=0)):
+            drawn(folder / label / f"{number}.png", shade, side)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_step_of_training_sees_the_loss_that_the_saved_weights_have(toy, kind):
-    tf = bottlenecks.load_tensorflow()
-    inputs, labels = toy[0][kind], toy[1]
-    rng, rows = np.random.default_rng(0), np.arange(0, PRODUCTS, 3)
-    variables = {name: tf.Variable(value)
-                 for name, value in retrain.initial_weights(inputs, CLASSES, rng).items()}
-    statistics = retrain.bottleneck_statistics(inputs, rows) if kind != "text" else None
-    step = retrain.make_step(variables, .1, 0, 0)
-    for _ in range(3):
-        weights = retrain.usable_weights(variables, statistics)
-        expected = metrics.nll(retrain.logits(weights, inputs, rows), labels[rows])
-        loss = step(*retrain.batch_tensors(inputs, labels, rows, statistics))
-        assert float(loss) == pytest.approx(expected, rel=1e-3)
-
-
-def test_standardising_uses_the_training_products_with_a_picture_and_no_others(toy):
-    inputs = toy[0]["both"]
-    rows = np.arange(50, 150)
-    seen = inputs.bottlenecks[[inputs.rows[row] for row in rows if row % 10 != 9]]
-    mean, deviation = retrain.bottleneck_statistics(inputs, rows)
-    assert len(seen) == 90 and mean == pytest.approx(seen.mean(axis=0), rel=1e-4)
-    spread = seen.std(axis=0)
-    floor = .1 * np.median(spread[spread > 0])
-    assert deviation == pytest.approx(np.maximum(seen.std(axis=0), floor), rel=1e-3)
-    assert deviation[7] > 0                             # the dead unit
-
-
-def test_a_product_without_a_picture_is_answered_from_its_words(toy):
-    model, inputs, labels = trained(toy, "both")
-    blind = inputs._replace(rows=np.full(PRODUCTS, -1))
-    guess = retrain.logits(model.weights, blind, SIDES[2]).argmax(axis=1)
-    assert metrics.accuracy(guess == labels[SIDES[2]]) > .7    # a third by chance
-
-
-def test_a_text_without_a_known_word_is_answered(toy):
-    model, inputs, _ = trained(toy, "text")
-    empty = retrain.Inputs(bag=scipy.sparse.csr_matrix((4, TERMS), dtype=np.float32))
-    scores = retrain.logits(model.weights, empty, np.arange(4))
-    assert np.isfinite(scores).all() and (scores == scores[0]).all()
-    some = retrain.Inputs(bag=scipy.sparse.csr_matrix(inputs.bag.multiply(
-        (np.arange(PRODUCTS) % 2)[:, None])))           # half of the training texts are empty
-    model = retrain.train(some, toy[1], CLASSES, *SIDES[:2], retrain.Options(max_epochs=2))
-    assert all(np.isfinite(part).all() for part in model.weights.values())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_makes_training_repeatable(toy, kind):
-    options = {"max_epochs": 2, "dropout": .5 if kind != "picture" else 0}
-    one, two, other = (trained(toy, kind, seed=seed, **options)[0] for seed in (5, 5, 6))
-    assert one.temperature == two.temperature
-    for name, value in one.weights.items():
-        np.testing.assert_array_equal(value, two.weights[name])
-    assert (one.weights["kernel"] != other.weights["kernel"]).any()
-
-
-def test_gradient_descent_takes_the_step_that_calculus_says():
-    """From equal logits the gradient is x (softmax - onehot); one product, one step of .5."""
-    tf = bottlenecks.load_tensorflow()
-    variables = {"kernel": tf.Variable(np.zeros((2, 2), np.float32)),
-                 "bias": tf.Variable(np.zeros(2, np.float32))}
-    step = retrain.make_step(variables, .5, 0, 0)
-    pictures = np.array([[1, 3]], np.float32)
-    loss = step(np.zeros(0, np.int32), np.zeros(0, np.int32), pictures, np.array([0], np.int32))
-    assert float(loss) == pytest.approx(math.log(2))
-    assert variables["kernel"].numpy() == pytest.approx(np.array([[.25, -.25], [.75, -.75]]))
-    assert variables["bias"].numpy() == pytest.approx(np.array([.25, -.25]))
-
-
-def test_learning_rate_nought_is_adam_as_keras_has_it(toy):
-    tf = bottlenecks.load_tensorflow()
-    inputs, labels = toy[0]["text"], toy[1]
-    start = retrain.initial_weights(inputs, CLASSES, np.random.default_rng(0))
-    variables = {name: tf.Variable(value) for name, value in start.items()}
-    step = retrain.make_step(variables, 0.0, 0, 0)
-    theirs = [tf.Variable(value) for value in start.values()]
-    adam = tf.keras.optimizers.Adam(.001, epsilon=1e-7)
-    for turn in range(5):
-        rows = np.arange(40) + 40 * turn
-        step(*retrain.batch_tensors(inputs, labels, rows, None))
-        with tf.GradientTape() as tape:
-            hidden = tf.nn.relu(inputs.bag[rows].toarray() @ theirs[0] + theirs[1])
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels[rows], hidden @ theirs[2] + theirs[3]))
-        adam.apply_gradients(zip(tape.gradient(loss, theirs), theirs))
-    for mine, other in zip(variables.values(), theirs):
-        np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=1e-5)
-
-
-def test_it_stops_when_validation_gains_nothing_and_keeps_the_best_weights(toy, capsys):
-    inputs = toy[0]["text"]
-    noise = np.random.default_rng(0).integers(0, CLASSES, PRODUCTS).astype(np.int32)
-    model = retrain.train(inputs, noise, CLASSES, *SIDES[:2],
-                          retrain.Options(batch_size=20, max_epochs=200, patience=3))
-    assert model.steps < 1_000 and f"kept step {model.steps} of " in capsys.readouterr().err
-    kept = metrics.nll(retrain.logits(model.weights, inputs, SIDES[1]), noise[SIDES[1]])
-    short = retrain.train(inputs, noise, CLASSES, *SIDES[:2], retrain.Options(
-        batch_size=20, max_steps=model.steps, patience=3, evaluate_every=10))
-    again = metrics.nll(retrain.logits(short.weights, inputs, SIDES[1]), noise[SIDES[1]])
-    assert kept == pytest.approx(again)
-
-
-def test_training_that_runs_away_is_one_sentence_and_no_experiment_of_nans(toy):
-    with pytest.raises(UserError, match="--learning_rate"):
-        trained(toy, "picture", learning_rate=1e38)
-
-
-def test_a_saved_model_is_what_was_saved_and_holds_no_pickle(toy, tmp_path):
-    model = trained(toy, "both", max_epochs=1)[0]
-    retrain.save_model(tmp_path, model.weights, {"vocabulary": ["café", "\U0001f456"]})
-    weights, described = retrain.load_model(tmp_path)
-    assert described["vocabulary"] == ["café", "\U0001f456"]
-    assert weights.keys() == model.weights.keys()
-    with np.load(tmp_path / "weights.npz", allow_pickle=False) as stored:
-        for name, value in model.weights.items():
-            assert stored[name].dtype == np.float32
-            np.testing.assert_array_equal(stored[name], value)
-
-
-# ---- by itself ----------------------------------------------------------------------------------
-
-LABELS = {"Red Things": (200, 30, 30), "blue_1.5": (30, 30, 200), "grün": (30, 170, 30)}
+def network_of(path):
+    return inception.load_tensorflow().keras.models.load_model(path, compile=False)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """A folder of folders on which retrain.py was run, and what it answered."""
+    """A folder of folders, with all that people have in them, on which retrain.py was run."""
     folder = tmp_path_factory.mktemp("alone")
-    rng = random.Random(2)
-    for label, shade in LABELS.items():
-        (folder / "pictures" / label).mkdir(parents=True)
-        for number in range(30):
-            Image.new("RGB", (40, 40), tuple(c + rng.randrange(-25, 26) for c in shade)) \
-                .save(folder / "pictures" / label / f"{number}.png")
-    odd = folder / "pictures" / "grün"
+    pictures, (train, test) = folder / "pictures", ((.3, 1), (0, .2))
+    draw_labels(pictures, COLOURS, (10, 3, 4), testing=.2)
+    for number in range(5):
+        drawn(pictures / "thin" / f"{number}.png", (160, 40, 160), train)
+    for number, side in enumerate([train, (.2, .3), test]):
+        (pictures / "papers").mkdir(exist_ok=True)
+        (pictures / "papers" / f"{number}.png").write_bytes(of_side(b"page %d".__mod__, side))
+    odd = pictures / "grün"
+    drawn(odd / "UPPER.PNG", COLOURS["grün"], test)
+    for twin in (odd / "twin.png", pictures / "Red Things" / "guest.png"):
+        shutil.copy(odd / "14.png", twin)                # which is on the test side
     (odd / "broken.jpg").write_bytes(b"")
-    (odd / ".hidden").write_bytes(b"")
-    (folder / "pictures" / ".git").mkdir()
+    (odd / "notes.txt").write_text("no picture")
+    (odd / "to-nowhere.png").symlink_to("nowhere.png")
+    for ignored in (odd / ".hidden.png", odd / "nested" / "0.png", pictures / ".git" / "0.png",
+                    pictures / "loose.png"):
+        drawn(ignored, COLOURS["-dash"], test)
     done = run_script(
-        "retrain", "--image-dir", "pictures", "--weights", "random", "--layer", "mixed0",
-        "--bottleneck_dir", "b", "--output-graph", "out/net.keras", "--output_labels", "out/l.txt",
-        "--testing_percentage", "20", "--how-many-training-steps", "300",
+        "retrain", "--image-dir", "pictures", *QUICK, "--bottleneck_dir", "b",
+        "--output-graph", "out/net.keras", "--output_labels", "out/l.txt", "--summaries-dir",
+        "logs", "--testing_percentage", "20", "--how-many-training-steps", "300",
         "--print_misclassified_test_images", "--final_tensor_name", "answer", cwd=folder)
     return folder, done
 
 
 def test_by_itself_it_prints_the_accuracy_of_the_network_it_saved(alone):
+    """Over every picture in a label's folder, of those that are there twice both."""
     folder, done = alone
     assert done.returncode == 0, done.stderr
-    keras = bottlenecks.load_tensorflow().keras
-    network = keras.models.load_model(folder / "out" / "net.keras")
+    network = network_of(folder / "out" / "net.keras")
     names = (folder / "out" / "l.txt").read_text(encoding="utf-8").splitlines()
-    assert names == sorted(LABELS) and network.layers[-1].name == "answer"
-    files = sorted((folder / "pictures").glob("*/*.png"))
-    scores = network.predict(np.stack([bottlenecks.read_picture(file) for file in files]),
-                             verbose=0)
-    assert scores.sum(axis=1) == pytest.approx(np.ones(90), abs=1e-5)
-    right = np.array([names[best] == file.parent.name
-                      for file, best in zip(files, scores.argmax(axis=1))])
-    test = np.array([retrain.split_position(bottlenecks.file_sha256(file)) < .2 for file in files])
+    assert names == sorted([*COLOURS, "thin"]) and network.layers[-1].name == "answer"
+    files = sorted(file for file in (folder / "pictures").glob("[!.]*/[!.]*")
+                   if file.suffix.lower() == ".png" and file.parent.name != "papers"
+                   and file.is_file())
+    assert len(files) == 6 * 17 + 5 + 3
+    pixels = np.stack([bottlenecks.read_picture(file) for file in files])
+    scores = network.predict(inception.network_input(pixels), verbose=0)
+    assert scores.sum(axis=1) == pytest.approx(np.ones(len(files)), abs=1e-5)
+    guess = [names[best] for best in scores.argmax(axis=1)]
+    right = np.array([name == file.parent.name for name, file in zip(guess, files)])
+    test = np.array([place(file.read_bytes()) < .2 for file in files])
     assert right.mean() > .9                            # the colours are far apart
     lines = done.stdout.splitlines()
     assert lines[-1] == f"Final test accuracy = {100 * right[test].mean():.1f}% (N={test.sum()})"
     assert lines[0] == "=== MISCLASSIFIED TEST IMAGES ==="
-    assert len(lines) == 2 + (~right[test]).sum()
+    wrong = [f"{file.relative_to(folder)}  {name}"
+             for name, file, good in zip(guess, files, right & test | ~test) if not good]
+    assert sorted(map(str.lstrip, lines[1:-1])) == sorted(wrong) != []   # one of the same two is
 
 
-def test_by_itself_it_names_the_picture_it_left_out_and_leaves_no_scraps(alone):
-    folder, done = alone
-    assert "broken.jpg can't be read" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.parametrize("name", ["broken.jpg", "notes.txt", "to-nowhere.png"])
+def test_a_file_that_is_no_picture_is_named_and_left_out(alone, name):
+    said = alone[1].stderr
+    assert f"pictures/grün/{name} can't be read" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("ignored", ["hidden", "nested", ".git", "loose"])
+def test_hidden_nested_and_loose_files_are_not_spoken_of(alone, ignored):
+    assert ignored not in alone[1].stderr + alone[1].stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read_is_named_and_left_out(tmp_path, capsys):
+    draw_labels(tmp_path / "p", SMALL)
+    locked = tmp_path / "p" / "grün" / "0.png"
+    locked.chmod(0)
+    found = retrain.find_pictures(str(tmp_path / "p"))
+    assert str(locked) not in [path for path, *_ in found] and len(found) == 35
+    assert f"{locked} can't be read" in capsys.readouterr().err
+
+
+def test_a_label_none_of_whose_files_can_be_read_is_left_out_with_a_warning(alone):
+    assert "warning: no picture of papers can be read: it is left out" in alone[1].stderr
+
+
+def test_a_label_without_test_or_validation_pictures_is_warned_of_before_the_work(alone):
+    said = alone[1].stderr.splitlines()
+    warned = "warning: thin has 5 training, 0 validation and 0 test examples"
+    work = next(i for i, line in enumerate(said) if line.startswith("bottlenecks"))
+    assert warned in said[:work] and "Red Things has" not in alone[1].stderr
+
+
+def test_it_leaves_no_scraps_behind(alone):
+    folder = alone[0]
+    assert sorted(path.name for path in folder.iterdir()) == ["b", "logs", "out", "pictures"]
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["l.txt", "net.keras"]
 
 
-def test_old_and_new_spellings_of_every_flag_are_one():
-    parser = argparse.ArgumentParser()
-    retrain.addargs(parser)
-    old = [word for action in parser._actions for word in action.option_strings
-           if word.startswith("--") and "_" in word]
-    assert len(old) == 20 and set(old) == {
-        "--image_dir", "--bottleneck_dir", "--model_dir", "--output_graph", "--output_labels",
-        "--how_many_training_steps", "--learning_rate", "--testing_percentage",
-        "--validation_percentage", "--eval_step_interval", "--train_batch_size",
-        "--test_batch_size", "--validation_batch_size", "--print_misclassified_test_images",
-        "--final_tensor_name", "--flip_left_right", "--random_crop", "--random_scale",
-        "--random_brightness", "--summaries_dir"}
-    for word in old:
-        value = [] if word in ("--flip_left_right", "--print_misclassified_test_images") else ["7"]
-        assert parser.parse_args([word, *value]) \
-            == parser.parse_args([word.replace("_", "-"), *value]) != parser.parse_args([])
-
-
-@pytest.mark.parametrize("flags, sentence", [
-    (["--flip_left_right"], "distortions are not available"),
-    (["--random-crop", "10"], "distortions are not available"),
-    (["--random_scale", "1"], "distortions are not available"),
-    (["--random_brightness", "5"], "distortions are not available"),
-    (["--how_many_training_steps", "0"], "must be 1 or more"),
-    (["--train_batch_size", "-3"], "must be 1 or more"),
-    (["--eval_step_interval", "0"], "must be 1 or more"),
-    (["--learning_rate", "-1"], "must be 0 .Adam. or above"),
-    (["--learning_rate", "nan"], "must be 0 .Adam. or above"),
-    (["--testing_percentage", "60", "--validation_percentage", "40"], "too little to train on"),
-    ([], "--image_dir must name a folder"),
-    (["--image_dir", "nowhere"], "there is none at nowhere")])
-def test_what_it_cant_do_is_one_sentence(flags, sentence):
-    with pytest.raises(UserError, match=f"^[^\n]*{sentence}"):
-        retrain.main(flags)
-
-
-@pytest.mark.parametrize("flags", [
-    ["--no_such_flag"], ["--seed", "-1"], ["--seed", str(2 ** 32)], ["--seed", "x"],
-    ["--layer", "mixed11"], ["--random_crop", "101"], ["--test_batch_size", "0"]])
-def test_unknown_flags_and_values_out_of_range_are_errors(flags, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        retrain.main(["--image_dir", ".", *flags])
-    assert flags[0] in capsys.readouterr().err
+def test_too_few_pictures_are_told_with_their_counts_before_tensorflow_is_imported(tmp_path):
+    draw_labels(tmp_path / "p", SMALL)
+    drawn(tmp_path / "p" / "few" / "0.png", (0, 0, 0), (0, .1))
+    done = run_script("retrain", "--image_dir", "p", "--weights", "missing.h5", cwd=tmp_path,
+                      env={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert (done.returncode, done.stdout) == (2, "") and os.listdir(tmp_path) == ["p"]
+    assert said == ["retrain.py: few has nothing to train on (0 training, 0 validation, 1 test): "
+                    "leave it out, or add to it"]
+    assert len(imported) > 100 and not any("tensorflow" in line for line in imported)
 
 
 def test_a_folder_without_pictures_is_one_sentence_and_exit_status_2(tmp_path):
@@ -410,24 +285,491 @@ def test_a_folder_without_pictures_is_one_sentence_and_exit_status_2(tmp_path):
 def test_pictures_none_of_which_can_be_read_are_one_sentence(tmp_path, monkeypatch):
     for label in "ab":
         (tmp_path / "p" / label).mkdir(parents=True)
-        (tmp_path / "p" / label / "1.jpg").write_bytes(label.encode())
+        for number, side in enumerate([(.2, 1), (.1, .2), (0, .1)]):
+            text = of_side(lambda turn: f"{label} {turn}".encode(), side)
+            (tmp_path / "p" / label / f"{number}.jpg").write_bytes(text)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="none of the files in p is a picture"):
-        retrain.main(["--image_dir", "p", "--weights", "random", "--layer", "mixed0"])
+        retrain.main(["--image_dir", "p", *QUICK])
 
 
-def test_one_label_is_nothing_to_tell_apart(alone, tmp_path, monkeypatch):
-    shutil.copytree(alone[0] / "pictures" / "grün", tmp_path / "p" / "grün")
+@pytest.mark.parametrize("labels, sentence", [
+    (["grün"], "grün is the only category"), (["grün", "a\nb"], "line break")])
+def test_a_folder_that_cant_be_learned_is_refused_before_the_work(tmp_path, monkeypatch, labels,
+                                                                  sentence):
+    draw_labels(tmp_path / "p", dict.fromkeys(labels, (90, 90, 90)))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="grün is the only category|set is empty"):
-        retrain.main(["--image_dir", "p", "--weights", "random", "--layer", "mixed0",
-                      "--bottleneck_dir", str(alone[0] / "b")])
-    assert collections.Counter(path.name for path in tmp_path.iterdir()) == {"p": 1}
+    with pytest.raises(UserError, match=f"^[^\n]*{sentence}[^\n]*$"):
+        retrain.main(["--image_dir", "p", "--weights", "missing.h5"])
+    assert os.listdir() == ["p"]
+
+
+# ---- by itself: TensorBoard's curves ------------------------------------------------------------
+
+def curves(folder):
+    """{tag: {step: value}} of the event files in a folder."""
+    tf = inception.load_tensorflow()
+    found = collections.defaultdict(dict)
+    for record in tf.data.TFRecordDataset([str(path) for path in folder.iterdir()]):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            assert value.metadata.plugin_data.plugin_name == "scalars"
+            assert event.step not in found[value.tag]
+            found[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
+    return found
+
+
+@pytest.fixture(scope="module")
+def training_curves(alone):
+    """The curves of training and of validation, and the numbers stderr ends with."""
+    run, = (alone[0] / "logs").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}", run.name)
+    told = re.search(r"kept step (\d+) of (\d+), validation loss ([\d.]+), last loss ([\d.]+), "
+                     r"validation accuracy ([\d.]+)%", alone[1].stderr)
+    return curves(run / "train"), curves(run / "validation"), [float(n) for n in told.groups()]
+
+
+def test_tensorboard_finds_each_curve_with_a_value_for_each_evaluation(training_curves):
+    train, validation, (_, last, *_) = training_curves
+    assert set(train) == {"cross_entropy"} and set(validation) == {"cross_entropy", "accuracy"}
+    for curve in (*train.values(), *validation.values()):
+        assert list(curve) == list(range(10, int(last) + 1, 10)) and last >= 100
+
+
+def test_the_curves_are_those_of_the_training_that_stderr_speaks_of(training_curves):
+    train, validation, (kept, last, lowest, loss, accuracy) = training_curves
+    assert validation["cross_entropy"][kept] == pytest.approx(lowest, abs=6e-5)
+    assert validation["cross_entropy"][kept] == min(validation["cross_entropy"].values())
+    assert train["cross_entropy"][last] == pytest.approx(loss, abs=6e-5)
+    assert 100 * validation["accuracy"][last] == pytest.approx(accuracy, abs=6e-3)
+    assert train["cross_entropy"][last] < train["cross_entropy"][10] / 2
+
+
+# ---- by itself: what is in these pictures? ------------------------------------------------------
+
+def asked(alone, *files):
+    """The flags that ask the saved network about files."""
+    out = alone[0] / "out"
+    return ["--output_graph", str(out / "net.keras"), "--output_labels", str(out / "l.txt"),
+            "--label_image", *map(str, files)]
+
+
+def answers(printed):
+    """[(path, [(score, label)])] of what --label_image prints."""
+    found = []
+    for line in printed.splitlines():
+        answer = re.fullmatch(r"  ([01]\.\d{4})  (.*)", line)
+        if answer:
+            found[-1][1].append((float(answer[1]), answer[2]))
+        else:
+            found.append((line, []))
+    return found
+
+
+def test_the_five_best_labels_of_each_file_are_those_of_keras(alone, tmp_path, capsys):
+    Image.effect_noise((500, 300), 90).save(tmp_path / "a photo.jpg")
+    files = [tmp_path / "a photo.jpg", *(alone[0] / "pictures" / label / "3.png"
+                                         for label in COLOURS)]
+    assert retrain.main(asked(alone, *files)) == 0
+    found = answers(capsys.readouterr().out)
+    assert [path for path, _ in found] == list(map(str, files))
+    network = network_of(alone[0] / "out" / "net.keras")
+    names = sorted([*COLOURS, "thin"])
+    pixels = np.stack([bottlenecks.read_picture(file) for file in files])
+    for (_, best), scores in zip(found, network.predict(inception.network_input(pixels),
+                                                        verbose=0)):
+        expected = sorted(zip(scores.tolist(), names), reverse=True)[:5]
+        assert [label for _, label in best] == [label for _, label in expected]
+        assert [score for score, _ in best] == pytest.approx([s for s, _ in expected], abs=1e-4)
+    assert [best[0][1] for _, best in found[1:]] == list(COLOURS)       # unaltered
+
+
+def test_files_that_cant_be_read_are_named_and_the_others_answered_with_exit_1(alone):
+    there = "pictures/日本/3.png"
+    done = run_script("retrain", *asked(alone, "missing.png", there, "pictures/grün/notes.txt",
+                                        "pictures", there), cwd=alone[0])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert [(path, len(best)) for path, best in answers(done.stdout)] == [(there, 5)] * 2
+    said = [line for line in done.stderr.splitlines() if "can't be read" in line]
+    assert len(said) == 3
+    for line, name in zip(said, ("missing.png", "pictures/grün/notes.txt", "pictures")):
+        assert line.startswith(f"{name} can't be read (")
+
+
+@pytest.mark.parametrize("missing", ["net.keras", "l.txt"])
+def test_without_a_saved_network_it_says_what_to_do(alone, tmp_path, missing):
+    shutil.copytree(alone[0] / "out", tmp_path / "out")
+    (tmp_path / "out" / missing).unlink()
+    done = run_script("retrain", *asked((tmp_path,), "a.png"), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
+    assert missing in done.stderr and "train a network first with --image_dir" in done.stderr
+
+
+def lying(data):
+    """A .keras whose table of contents has its last file longer than it is."""
+    entry = data.rindex(b"PK\x01\x02") + 20
+    return data[:entry] + 2 * (2 ** 31 - 5).to_bytes(4, "little") + data[entry + 8:]
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda data: b"", lambda data: b"text\n" * 99, lambda data: data[:len(data) // 2],
+    lambda data: data[:1000] + b"\xff" * 1000 + data[2000:], lying],
+    ids=["empty", "text", "truncated", "overwritten", "lying"])
+def test_a_broken_network_is_one_sentence(alone, tmp_path, spoil):
+    shutil.copytree(alone[0] / "out", tmp_path / "out")
+    network = tmp_path / "out" / "net.keras"
+    network.write_bytes(spoil(network.read_bytes()))
+    with pytest.raises(UserError, match="^[^\n]*net.keras is no network that retrain.py has "
+                                        "saved[^\n]*$"):
+        retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
+
+
+@pytest.mark.parametrize("change", [lambda lines: lines + ["more"], lambda lines: lines[:-1],
+                                    lambda lines: []], ids=["more", "fewer", "none"])
+def test_labels_of_another_network_are_one_sentence(alone, tmp_path, change):
+    shutil.copytree(alone[0] / "out", tmp_path / "out")
+    labels = tmp_path / "out" / "l.txt"
+    lines = change(labels.read_text(encoding="utf-8").splitlines())
+    labels.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with pytest.raises(UserError, match=f"^[^\n]*l.txt has {len(lines)} labels[^\n]*$"):
+        retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
+
+
+@pytest.mark.parametrize("shape", [(4,), (150, 150, 3), (299, 299, 1)])
+def test_a_network_of_another_shape_is_one_sentence(alone, tmp_path, shape):
+    keras = inception.load_tensorflow().keras
+    shutil.copytree(alone[0] / "out", tmp_path / "out")
+    inside = keras.Input(shape)
+    last = keras.layers.Dense(len(COLOURS) + 1)(keras.layers.GlobalMaxPooling2D()(inside)
+                                                if len(shape) == 3 else inside)
+    keras.Model(inside, last).save(tmp_path / "out" / "net.keras")
+    with pytest.raises(UserError, match="^[^\n]*net.keras is a network from [^\n]*$"):
+        retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
+
+
+# ---- by itself: the same again, and distorted ---------------------------------------------------
+
+DISTORTIONS = ("--flip_left_right", "--random_crop", "10", "--random_scale", "10",
+               "--random_brightness", "10")
+COST = re.compile(r"distortions: each step looks at (\d+) pictures anew, at most (\d+) in (\d+) "
+                  r"steps, of which (\d+) are in .* already; the others take up to (-?\d+) min "
+                  r"at (\d+) pictures/s and ([\d.]+) GB there")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder of three labels, with 24 pictures to train, 6 to validate and 6 to test on."""
+    folder = tmp_path_factory.mktemp("small")
+    draw_labels(folder, SMALL)
+    return folder
+
+
+def flags(pictures, folder, *more):
+    """Thirty steps of eight pictures; all that is written goes to folder."""
+    return [str(word) for word in (
+        "--image_dir", pictures, "--bottleneck_dir", folder / "b", "--output_graph",
+        folder / "net.keras", "--output_labels", folder / "labels.txt", "--summaries_dir",
+        folder / "logs", *QUICK, "--train_batch_size", 8, "--how_many_training_steps", 30, *more)]
+
+
+def weights_in(folder):
+    return network_of(folder / "net.keras").get_weights()
+
+
+def retrained(*args):
+    """Run retrain.py in this process. Returns (what it printed, what it said on stderr)."""
+    printed, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        assert retrain.main(flags(*args)) == 0
+    return printed.getvalue(), said.getvalue()
+
+
+def same(one, two):
+    return all((a == b).all() for a, b in zip(one, two, strict=True))
+
+
+def caches(folder):
+    """({key: row} of each cache of distorted bottlenecks, the same of each other cache)."""
+    found = [], []
+    for described in sorted((folder / "b").glob("*.json")):
+        text = json.loads(described.read_text())
+        stored = {}
+        if described.with_suffix(".f32").exists():
+            keys = described.with_suffix(".keys").read_bytes()
+            rows = np.fromfile(described.with_suffix(".f32"), np.float32)
+            rows = rows[:len(rows) // text["size"] * text["size"]].reshape(-1, text["size"])
+            stored = {keys[i:i + 32]: row for i, row in zip(range(0, len(keys) - 31, 32), rows)}
+        found["random_crop" not in text].append(stored)
+    return found
+
+
+@pytest.fixture(scope="module")
+def plain(small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    return folder, *retrained(small, folder)
+
+
+def test_the_same_command_elsewhere_saves_the_same_network_and_another_seed_does_not(
+        small, plain, tmp_path):
+    for seed in ("0", "1"):
+        retrained(small, tmp_path / seed, "--seed", seed)
+    assert same(weights_in(plain[0]), weights_in(tmp_path / "0"))
+    assert not same(weights_in(plain[0]), weights_in(tmp_path / "1"))
+
+
+def test_distortions_of_nought_are_plain_training(small, plain, tmp_path):
+    _, said = retrained(small, tmp_path, "--random_crop", "0", "--random_scale", "0",
+                        "--random_brightness", "0")
+    assert "distortions" not in said and len(caches(tmp_path)[0]) == 0
+    assert same(weights_in(plain[0]), weights_in(tmp_path))
+
+
+@pytest.mark.parametrize("more", [("--precision", "bfloat16"), ("--precision", "int8"),
+                                  ("--cache-dtype", "float16")])
+def test_other_precisions_have_caches_of_their_own_and_find_them_again(small, plain, tmp_path,
+                                                                       more):
+    shutil.copytree(plain[0] / "b", tmp_path / "b")
+    before = {path.name for path in (tmp_path / "b").iterdir()}
+    printed, said = retrained(small, tmp_path, *more)
+    assert printed.startswith("Final test accuracy = ") and "bottlenecks: 36 pictures" in said
+    assert {path.name for path in (tmp_path / "b").iterdir()} > before
+    assert "bottlenecks:" not in retrained(small, tmp_path, *more)[1]
+
+
+def test_with_both_it_trains_and_then_labels_with_all_labels_where_they_are_few(small, tmp_path):
+    printed, _ = retrained(small, tmp_path, "--label_image", small / "grün" / "0.png")
+    first, *rest = printed.splitlines()
+    assert first.startswith("Final test accuracy = ") and len(rest) == 4
+    (path, best), = answers("\n".join(rest))
+    assert path == str(small / "grün" / "0.png") and best[0][1] == "grün"
+    assert {label for _, label in best} == set(SMALL)
+
+
+@pytest.fixture(scope="module")
+def distorted(small, tmp_path_factory):
+    """The folder, the output and the stderr of an undisturbed run with distortions."""
+    folder = tmp_path_factory.mktemp("distorted")
+    return folder, *retrained(small, folder, *DISTORTIONS)
+
+
+def test_it_says_what_distortions_cost_before_it_starts(distorted):
+    said = distorted[2].splitlines()
+    costs = [i for i, line in enumerate(said) if COST.match(line)]
+    starts = [i for i, line in enumerate(said) if line.startswith("training")]
+    assert len(costs) == 1 and costs[0] < starts[0]
+    assert COST.match(said[costs[0]]).groups()[:4] == ("8", "240", "30", "0")
+
+
+def test_each_epoch_has_distorted_pictures_of_its_own_in_a_cache_of_their_own(distorted):
+    (one,), (own,) = caches(distorted[0])
+    assert len(one) == 240 and len(own) == 36 and not set(one) & set(own)
+    every = np.stack([*one.values(), *own.values()])
+    assert len(np.unique(every, axis=0)) == 276
+
+
+def test_training_sees_the_distorted_pictures(distorted, plain):
+    right = re.fullmatch(r"Final test accuracy = ([\d.]+)% \(N=6\)\n", distorted[1])
+    assert float(right[1]) > 80                         # the colours are far apart
+    ours, theirs = weights_in(distorted[0]), weights_in(plain[0])
+    assert same(ours[:-2], theirs[:-2])                 # Inception's own
+    assert not same(ours[-2:], theirs[-2:])
+
+
+def killed(args, folder, count):
+    """Run retrain.py until its cache of distorted bottlenecks has so many, and kill it."""
+    process = subprocess.Popen([sys.executable, REPO / "retrain.py", *args], cwd=folder,
+                               env=environment(), stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        while sum(map(len, caches(folder)[0])) < count:
+            assert process.poll() is None
+            time.sleep(.005)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("counts", [[50],
+                                    pytest.param([1, 60, 130, 200], marks=pytest.mark.slow)])
+def test_killed_in_the_middle_it_goes_on_where_it_was_to_the_same_end(small, distorted, tmp_path,
+                                                                      counts):
+    folder, undisturbed, _ = distorted
+    (whole,), _ = caches(folder)
+    for count in counts:
+        killed(flags(small, tmp_path, *DISTORTIONS), tmp_path, count)
+        (part,), _ = caches(tmp_path)
+        assert count <= len(part) < len(whole) and set(part) < set(whole)
+    printed, said = retrained(small, tmp_path, *DISTORTIONS)
+    assert COST.search(said).groups()[:4] == ("8", "240", "30", str(len(part)))
+    assert printed == undisturbed
+    (again,), _ = caches(tmp_path)
+    keys = next(path for path in (tmp_path / "b").glob("*.keys") if path.stat().st_size > 36 * 32)
+    assert again.keys() == whole.keys() and keys.stat().st_size == 32 * len(whole)
+    assert same([again[key] for key in sorted(again)], [whole[key] for key in sorted(whole)])
+    assert same(weights_in(tmp_path), weights_in(folder))
+
+
+def test_a_finished_run_has_nothing_left_to_distort(small, distorted, tmp_path):
+    shutil.copytree(distorted[0] / "b", tmp_path / "b")
+    printed, said = retrained(small, tmp_path, *DISTORTIONS)
+    assert COST.search(said)[4] == "240" and "up to 0 min" in said and "0.00 GB" in said
+    assert printed == distorted[1] and same(weights_in(tmp_path), weights_in(distorted[0]))
+    assert list(map(len, caches(tmp_path)[0])) == [240]
+
+
+def test_another_seed_and_other_percentages_draw_others(small, tmp_path):
+    """By a weights file, with which the seed is that of chance alone."""
+    inception.build_network("random", "mixed0")[0].save_weights(tmp_path / "own.weights.h5")
+    for more in ((), ("--seed", "1"), ("--random_crop", "11")):
+        _, said = retrained(small, tmp_path, *DISTORTIONS, "--how_many_training_steps", "2",
+                            "--train_batch_size", "100", "--weights", tmp_path / "own.weights.h5",
+                            *more)
+        assert COST.search(said).groups()[:4] == ("24", "48", "2", "0")
+    drawn_ones, others = caches(tmp_path)
+    assert len(others) == 1 and list(map(len, drawn_ones)) == [48] * 3
+    every = np.stack([row for one in drawn_ones for row in one.values()])
+    assert len(np.unique(every, axis=0)) == 3 * 48
+
+
+def test_the_cost_counts_what_is_there_of_this_folders_pictures_alone(small, tmp_path):
+    draw_labels(tmp_path / "p", SMALL)
+    three = (*DISTORTIONS, "--how_many_training_steps", "3")
+    costs = [COST.search(retrained(pictures, tmp_path, *three)[1]).groups()[1:4]
+             for pictures in (small, tmp_path / "p", tmp_path / "p", small)]
+    assert costs == [("24", "3", "0"), ("24", "3", "0"), ("24", "3", "24"), ("24", "3", "24")]
+
+
+def test_a_disk_without_room_for_the_distorted_pictures_is_refused_before_training(
+        small, tmp_path, capsys):
+    """With a learning rate that would end it soon, were it not refused."""
+    steps = 100 * shutil.disk_usage(tmp_path).total // (8 * 1024)      # mixed0 gives 1 kB each
+    with pytest.raises(UserError, match="^[^\n]* has room for [^\n]*--cache-dtype float16$"):
+        retrain.main(flags(small, tmp_path, *DISTORTIONS, "--how_many_training_steps", steps,
+                           "--learning_rate", "1e38"))
+    said = capsys.readouterr().err
+    cost = [float(number) for number in COST.search(said).groups()]
+    assert cost[:4] == [8, 8 * steps, steps, 0]
+    assert cost[4] * 60 * cost[5] == pytest.approx(8 * steps, rel=.1)  # minutes by pictures/s
+    assert cost[6] == pytest.approx(8 * steps * 1024 / 1e9, rel=.1)
+    assert "training:" not in said and not (tmp_path / "net.keras").exists()
+
+
+def test_a_picture_that_vanishes_between_two_epochs_is_one_sentence(tmp_path):
+    draw_labels(tmp_path / "p", SMALL)
+    gone = tmp_path / "p" / "grün" / "3.png"
+
+    def vanish():
+        while not any(caches(tmp_path)[0]):
+            time.sleep(.005)
+        gone.unlink()
+
+    thread = threading.Thread(target=vanish)
+    thread.start()
+    try:
+        with pytest.raises(UserError, match=f"^{re.escape(str(gone))} could be read before and "
+                                            "can't now .the file is missing.$"):
+            retrained(tmp_path / "p", tmp_path, *DISTORTIONS)
+    finally:
+        thread.join()
+    assert not (tmp_path / "net.keras").exists()
+
+
+# ---- flags --------------------------------------------------------------------------------------
+
+OLD = ["--image_dir", "--bottleneck_dir", "--model_dir", "--output_graph", "--output_labels",
+       "--how_many_training_steps", "--learning_rate", "--testing_percentage",
+       "--validation_percentage", "--eval_step_interval", "--train_batch_size",
+       "--test_batch_size", "--validation_batch_size", "--print_misclassified_test_images",
+       "--final_tensor_name", "--flip_left_right", "--random_crop", "--random_scale",
+       "--random_brightness", "--summaries_dir"]
+
+
+def parser_of(alone):
+    parser = argparse.ArgumentParser()
+    retrain.addargs(parser, alone)
+    return parser
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_old_and_new_spellings_of_every_flag_are_one(by_itself):
+    parser = parser_of(by_itself)
+    old = [word for action in parser._actions for word in action.option_strings
+           if word.startswith("--") and "_" in word and word != "--label_image"]
+    assert sorted(old) == sorted(OLD)
+    for word in old:
+        value = [] if word in ("--flip_left_right", "--print_misclassified_test_images") else ["7"]
+        assert parser.parse_args([word, *value]) \
+            == parser.parse_args([word.replace("_", "-"), *value]) != parser.parse_args([])
+
+
+def helped(main, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["-h"])
+    return capsys.readouterr().out
+
+
+def flags_in(text):
+    """The flags that help speaks of, one set for each line."""
+    return [set(re.findall(r"--[a-z0-9_-]+", line.split("   ")[0]))
+            for line in re.findall(r"^  (-.*)", text, re.M)]
+
+
+@pytest.mark.parametrize("script", [retrain, categorize_images, categorize_both])
+def test_help_has_every_flag_of_2016_in_both_spellings(script, capsys):
+    found = flags_in(helped(script.main, capsys))
+    for word in OLD:
+        assert any({word, word.replace("_", "-")} <= words for words in found), word
+
+
+def test_help_begins_with_the_five_that_matter(capsys):
+    blocks = [block for block in helped(retrain.main, capsys).split("\n\n")
+              if flags_in(block) and not block.startswith("options:")]
+    assert blocks[0].startswith("the five that matter:\n")
+    assert [len(flags_in(block)) for block in blocks][0] == 5 < sum(map(len, map(flags_in, blocks)))
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_the_default_that_help_names_is_the_default(by_itself):
+    parser = parser_of(by_itself)
+    for action in parser._actions:
+        shown = re.search(r"\(default: ([^()]+)\)$", action.help)
+        if action.default is False or action.default in (None, "", [], argparse.SUPPRESS):
+            # Nothing, but for imagenet, which where it can't be had may give way to random.
+            assert not shown or shown[1] == ("imagenet" if action.dest == "weights" else "none")
+        else:
+            assert parser.parse_args([action.option_strings[0], shown[1]]) == parser.parse_args([])
+
+
+@pytest.mark.parametrize("flags, sentence", [
+    (["--how_many_training_steps", "0"], "must be 1 or more"),
+    (["--train_batch_size", "-3"], "must be 1 or more"),
+    (["--eval_step_interval", "0"], "must be 1 or more"),
+    (["--learning_rate", "-1"], "must be 0 .Adam. or above"),
+    (["--learning_rate", "nan"], "must be 0 .Adam. or above"),
+    (["--testing_percentage", "60", "--validation_percentage", "40"], "too little to train on"),
+    ([], "--image_dir must name a folder"),
+    (["--image_dir", "nowhere"], "there is none at nowhere"),
+    (["--image_dir", "nowhere", *DISTORTIONS], "there is none at nowhere")])
+def test_what_it_cant_do_is_one_sentence(flags, sentence):
+    with pytest.raises(UserError, match=f"^[^\n]*{sentence}"):
+        retrain.main(flags)
+
+
+@pytest.mark.parametrize("flags", [
+    ["--no_such_flag"], ["--seed", "-1"], ["--seed", str(2 ** 32)], ["--seed", "x"],
+    ["--layer", "mixed11"], ["--random_crop", "101"], ["--random_scale", "-1"],
+    ["--random_brightness", "x"], ["--test_batch_size", "0"], ["--precision", "float64"],
+    ["--cache-dtype", "int8"], ["--label_image"]])
+def test_unknown_flags_and_values_out_of_range_are_errors(flags, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        retrain.main(["--image_dir", ".", *flags])
+    assert flags[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("args, word", [
     (("--output_graph", "net.pb"), ".keras"), (("--output_labels", "."), "can't be written"),
     (("--output_labels", "/dev/null/labels.txt"), "can't be written"),
+    (("--summaries_dir", "/dev/null/logs"), "can't be written"),
     (("--final_tensor_name", "a/b"), "--final_tensor_name"),
     (("--testing_percentage", "0"), "must be 1 or more")])
 def test_what_could_not_be_saved_is_refused_before_the_work(tmp_path, monkeypatch, args, word):
@@ -435,3 +777,15 @@ def test_what_could_not_be_saved_is_refused_before_the_work(tmp_path, monkeypatc
     with pytest.raises(UserError, match=word):
         retrain.main(["--image_dir", "nowhere", *args])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_final_tensor_name_that_another_layer_has_is_refused_before_the_work(small, tmp_path):
+    with pytest.raises(UserError, match="--final_tensor_name mixed0 is another layer's name"):
+        retrain.main(flags(small, tmp_path, "--final_tensor_name", "mixed0"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_curves_of_a_run_that_is_called_run_are_in_nobodys_way(tmp_path):
+    (tmp_path / "logs" / "run").mkdir(parents=True)
+    with pytest.raises(UserError, match="there is none at nowhere"):
+        retrain.main(["--image_dir", "nowhere", "--summaries_dir", str(tmp_path / "logs")])

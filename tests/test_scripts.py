@@ -1,5 +1,5 @@
 """The three classifiers as people run them: a feed is crawled, each script runs, tables and models
-are compared; and what each script says to a mistake. About 75 seconds.
+are compared; and what each script says to a mistake. About 90 seconds.
 
     pytest tests/test_scripts.py
     pytest tests/test_scripts.py -k mistake
@@ -25,12 +25,14 @@ from PIL import Image, ImageDraw
 
 from conftest import REPO, environment, run_script, write_feed
 
+import categorize_both
 import categorize_images
 import categorize_words
 import db
 import experiments
 import metrics
 import retrain
+import training
 from console import UserError
 
 SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
@@ -256,6 +258,55 @@ def test_a_product_without_a_picture_is_left_out_by_images_and_answered_by_both(
         assert "warning: with --weights random" in run.stderr
 
 
+# ---- the flags of the network that looks at pictures --------------------------------------------
+
+FEW = ("--categories", "bootcut-jeans,clutches,totes,boots", *NETWORK[:4])
+
+
+def test_the_second_run_finds_the_bottlenecks_of_the_first(shop):
+    assert "bottlenecks: 216 pictures" in shop.runs[1].stderr
+    assert not any("bottlenecks:" in run.stderr for run in shop.runs[2:])
+
+
+@pytest.mark.parametrize("script, flag, value", [
+    (categorize_images, "--precision", "bfloat16"), (categorize_both, "--precision", "int8"),
+    (categorize_images, "--cache-dtype", "float16"), (categorize_both, "--precision", "float32")])
+def test_another_precision_is_recorded_and_has_a_cache_of_its_own(shop, tmp_path, capsys, script,
+                                                                  flag, value):
+    copy = copy_of(shop, tmp_path)
+    shutil.copytree(shop.folder / "retrain_out" / "bottleneck", tmp_path / "b")
+    own = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    for turn in range(2):
+        assert script.main([*FEW, "--how_many_training_steps", "15", flag, value, "--db-path",
+                            str(tmp_path / "crawl.db"), "--images-path",
+                            str(shop.folder / "images"), "--bottleneck_dir",
+                            str(tmp_path / "b")]) == 0
+        assert ("bottlenecks:" in capsys.readouterr().err) == (turn == 0 and value != "float32")
+    found = settings_of(copy, 7)
+    copy.close()
+    assert found["bottleneck"]["precision"] == (value if flag == "--precision" else "float32")
+    assert found["arguments"][flag[2:].replace("-", "_")] == value
+    after = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    assert own.items() <= after.items() and (len(after) > len(own)) == (value != "float32")
+
+
+@pytest.mark.parametrize("steps, rate", [(1, 0), (25, 0), (3000, 20)])
+def test_how_many_training_steps_is_an_upper_bound(shop, tmp_path, capsys, steps, rate):
+    copy = copy_of(shop, tmp_path)
+    assert categorize_images.main([
+        *FEW, "--how_many_training_steps", str(steps), "--learning_rate", str(rate),
+        "--db-path", str(tmp_path / "crawl.db"), "--images-path", str(shop.folder / "images"),
+        "--bottleneck_dir", str(shop.folder / "retrain_out" / "bottleneck")]) == 0
+    (kept,), (done,) = settings_of(copy, 6)["steps"], re.findall(r"kept step \d+ of (\d+)",
+                                                                capsys.readouterr().err)
+    copy.close()
+    assert 1 <= kept <= int(done) <= steps
+    if steps == 3000:
+        assert int(done) == kept + 200 < steps          # two hundred steps without gain
+    else:
+        assert int(done) == steps
+
+
 # ---- nothing is fitted on what is predicted -----------------------------------------------------
 
 def words_of(conn, ids):
@@ -299,13 +350,13 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
         return categorize_words.text_inputs(counts, some)
 
     outcome = experiments.experiment(products, experiments.checked_splits(products, 4), inputs_for,
-                                     retrain.Options(batch_size=50, max_epochs=20))
+                                     training.Options(batch_size=50, max_epochs=20))
     assert sorted(row[0] for row in outcome.predicted) == list(range(400))
     for row in outcome.predicted:
         assert not {row[0], row[0] ^ 1} & trained_on[row[8]]
     right = np.mean([row[1] == row[3] for row in outcome.predicted])
     assert right < .65 and trained_on[4] == set(range(400))     # the last is the refitted model
-    scores = retrain.logits(outcome.model.weights, outcome.inputs, np.arange(400))
+    scores = training.logits(outcome.model.weights, outcome.inputs, np.arange(400))
     assert outcome.model.weights["hidden_kernel"].shape == (201, 100)
     assert np.isfinite(scores).all()
 
@@ -388,7 +439,7 @@ def check_whole(folder, expected=None):
         found = conn.execute("select count(*) from predicted_category where experiment_id = ?",
                              (row["id"],)).fetchone()[0]
         assert found == (expected or sum(json.loads(row["settings"])["test"]))
-        weights, described = retrain.load_model(folder / "models" / f"experiment-{row['id']}")
+        weights, described = training.load_model(folder / "models" / f"experiment-{row['id']}")
         assert "kernel" in weights and described["settings"] == json.loads(row["settings"])
     for table in ("predicted_category", "validation_prediction"):
         assert conn.execute(f"""select count(*) from {table} where experiment_id not in
@@ -400,12 +451,12 @@ def check_whole(folder, expected=None):
 RECORD_FOR_EVER = """
 import argparse, time
 import numpy as np
-import db, experiments, retrain
+import db, experiments, training
 conn = db.open_database("crawl.db")
 rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
 weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32)}
 kept = [(*row, 1) for row in rows[:50]]
-outcome = experiments.Outcome(rows, kept, retrain.Trained(weights, 1, 1.0), None, {}, [])
+outcome = experiments.Outcome(rows, kept, training.Trained(weights, 1, 1.0), None, {}, [])
 products = experiments.Products(None, None, None, None, ["a"], ["a"])
 args = argparse.Namespace(db_path="crawl.db", seed=0, started=time.monotonic())
 while True:
@@ -526,10 +577,18 @@ def test_mistake_one_category(shop):
         categorize_words.main(["--db-path", str(shop.path), "--categories", "clutches"])
 
 
-@pytest.mark.parametrize("flags", [("--testing_percentage", "20"), ("--flip_left_right",)])
-def test_mistake_a_flag_of_retrain_that_has_no_place_here(flags):
-    with pytest.raises(UserError, match="share one split|distortions"):
-        categorize_images.parse(list(flags))
+@pytest.mark.parametrize("script", [categorize_images, categorize_both])
+@pytest.mark.parametrize("flags, reason", [
+    (("--testing_percentage", "20"), "all three classifiers share one split"),
+    (("--validation_percentage", "9"), "all three classifiers share one split"),
+    (("--flip_left_right",), "a picture's bottleneck is computed once"),
+    (("--random_crop", "10"), "a picture's bottleneck is computed once"),
+    (("--random_scale", "1"), "a picture's bottleneck is computed once"),
+    (("--random_brightness", "5"), "a picture's bottleneck is computed once")])
+def test_mistake_a_flag_of_retrain_that_has_no_place_here(script, flags, reason):
+    with pytest.raises(UserError, match=f"^[^\n]*{reason}[^\n]*$") as problem:
+        script.main(list(flags))
+    assert flags[0] in str(problem.value) or "--random_*" in str(problem.value)
 
 
 def test_mistake_products_without_a_word(tmp_path):

@@ -1,0 +1,322 @@
+"""The network on top: what a step of training does, when it stops, and what a saved model holds.
+
+Real TensorFlow on drawn numbers; about 25 seconds.
+
+    pytest tests/test_training.py
+    pytest tests/test_training.py -k "adam or gradient"
+"""
+import collections
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import inception
+import metrics
+import training
+from console import UserError
+
+CLASSES, PRODUCTS, TERMS, SIZE = 3, 300, 40, 12
+KINDS = ("text", "picture", "both")
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """Inputs of each kind and labels: words 0-2 and units 4, 6 and 10 tell the class; one unit is
+    dead, the scales of the others are 10,000 apart, every tenth product has no picture."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, CLASSES, PRODUCTS).astype(np.int32)
+    words = rng.random((PRODUCTS, TERMS)) < .15
+    words[:, :CLASSES] = np.eye(CLASSES, dtype=bool)[labels]
+    bag = scipy.sparse.csr_matrix(words.astype(np.float32))
+    units = rng.normal(size=(PRODUCTS, SIZE))
+    units[:, [4, 6, 10]] += 4 * np.eye(CLASSES)[labels]
+    units = units * np.logspace(-2, 2, SIZE) + 5
+    units[:, 7] = 0
+    rows = rng.permutation(PRODUCTS)
+    stored = np.zeros((PRODUCTS, SIZE), np.float32)
+    stored[rows] = units
+    missing = np.where(np.arange(PRODUCTS) % 10 == 9, -1, rows)
+    return {"text": training.Inputs(bag=bag),
+            "picture": training.Inputs(bottlenecks=stored, rows=rows),
+            "both": training.Inputs(bag=bag, bottlenecks=stored, rows=missing)}, labels
+
+
+SIDES = np.arange(200), np.arange(200, 250), np.arange(250, 300)
+
+
+def trained(toy, kind, **options):
+    inputs, labels = toy[0][kind], toy[1]
+    options = training.Options(**{"batch_size": 32, "max_epochs": 100, "seed": 1, **options})
+    return training.train(inputs, labels, CLASSES, SIDES[0], SIDES[1], options), inputs, labels
+
+
+def keras_logits(weights, inputs):
+    """The same network out of Keras' own layers."""
+    keras = inception.load_tensorflow().keras
+    ins, parts, given = [], [], []
+    if "hidden_kernel" in weights:
+        ins.append(keras.Input((len(weights["hidden_kernel"]),)))
+        hidden = keras.layers.Dense(100, activation="relu")
+        parts.append(hidden(ins[-1]))
+        hidden.set_weights([weights["hidden_kernel"], weights["hidden_bias"]])
+        given.append(inputs.bag.toarray())
+    if "bottleneck_mean" in weights:
+        ins.append(keras.Input((len(weights["bottleneck_mean"]),)))
+        parts.append(ins[-1])
+        given.append(np.where(inputs.rows[:, None] < 0, weights["bottleneck_mean"],
+                              inputs.bottlenecks[inputs.rows]))
+    last = keras.layers.Dense(len(weights["bias"]))
+    out = last(keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0])
+    last.set_weights([weights["kernel"], weights["bias"]])
+    return keras.Model(ins, out).predict(given if len(given) > 1 else given[0], verbose=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_and_numpy_gives_what_keras_gives(toy, kind):
+    model, inputs, labels = trained(toy, kind)
+    scores = training.logits(model.weights, inputs, np.arange(PRODUCTS))
+    assert metrics.accuracy(scores[SIDES[2]].argmax(axis=1) == labels[SIDES[2]]) > .9
+    np.testing.assert_allclose(scores, keras_logits(model.weights, inputs), rtol=1e-3, atol=1e-3)
+    assert metrics.nll(scores[SIDES[1]] / model.temperature, labels[SIDES[1]]) \
+        <= metrics.nll(scores[SIDES[1]], labels[SIDES[1]]) + 1e-9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_of_training_sees_the_loss_that_the_saved_weights_have(toy, kind):
+    tf = inception.load_tensorflow()
+    inputs, labels = toy[0][kind], toy[1]
+    rng, rows = np.random.default_rng(0), np.arange(0, PRODUCTS, 3)
+    variables = {name: tf.Variable(value)
+                 for name, value in training.initial_weights(inputs, CLASSES, rng).items()}
+    statistics = training.bottleneck_statistics(inputs, rows) if kind != "text" else None
+    step = training.make_step(variables, .1, 0, 0)
+    for _ in range(3):
+        weights = training.usable_weights(variables, statistics)
+        expected = metrics.nll(training.logits(weights, inputs, rows), labels[rows])
+        loss = step(*training.batch_tensors(inputs, labels, rows, statistics))
+        assert float(loss) == pytest.approx(expected, rel=1e-3)
+
+
+def test_standardising_uses_the_training_products_with_a_picture_and_no_others(toy):
+    inputs = toy[0]["both"]
+    rows = np.arange(50, 150)
+    seen = inputs.bottlenecks[[inputs.rows[row] for row in rows if row % 10 != 9]]
+    mean, deviation = training.bottleneck_statistics(inputs, rows)
+    assert len(seen) == 90 and mean == pytest.approx(seen.mean(axis=0), rel=1e-4)
+    spread = seen.std(axis=0)
+    floor = .1 * np.median(spread[spread > 0])
+    assert deviation == pytest.approx(np.maximum(seen.std(axis=0), floor), rel=1e-3)
+    assert deviation[7] > 0                             # the dead unit
+
+
+def test_a_product_without_a_picture_is_answered_from_its_words(toy):
+    model, inputs, labels = trained(toy, "both")
+    blind = inputs._replace(rows=np.full(PRODUCTS, -1))
+    guess = training.logits(model.weights, blind, SIDES[2]).argmax(axis=1)
+    assert metrics.accuracy(guess == labels[SIDES[2]]) > .7    # a third by chance
+
+
+def test_a_text_without_a_known_word_is_answered(toy):
+    model, inputs, _ = trained(toy, "text")
+    empty = training.Inputs(bag=scipy.sparse.csr_matrix((4, TERMS), dtype=np.float32))
+    scores = training.logits(model.weights, empty, np.arange(4))
+    assert np.isfinite(scores).all() and (scores == scores[0]).all()
+    some = training.Inputs(bag=scipy.sparse.csr_matrix(inputs.bag.multiply(
+        (np.arange(PRODUCTS) % 2)[:, None])))           # half of the training texts are empty
+    model = training.train(some, toy[1], CLASSES, *SIDES[:2], training.Options(max_epochs=2))
+    assert all(np.isfinite(part).all() for part in model.weights.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_makes_training_repeatable(toy, kind):
+    options = {"max_epochs": 2, "dropout": .5 if kind != "picture" else 0}
+    one, two, other = (trained(toy, kind, seed=seed, **options)[0] for seed in (5, 5, 6))
+    assert one.temperature == two.temperature
+    for name, value in one.weights.items():
+        np.testing.assert_array_equal(value, two.weights[name])
+    assert (one.weights["kernel"] != other.weights["kernel"]).any()
+
+
+def test_gradient_descent_takes_the_step_that_calculus_says():
+    """From equal logits the gradient is x (softmax - onehot); one product, one step of .5."""
+    tf = inception.load_tensorflow()
+    variables = {"kernel": tf.Variable(np.zeros((2, 2), np.float32)),
+                 "bias": tf.Variable(np.zeros(2, np.float32))}
+    step = training.make_step(variables, .5, 0, 0)
+    pictures = np.array([[1, 3]], np.float32)
+    loss = step(np.zeros(0, np.int32), np.zeros(0, np.int32), pictures, np.array([0], np.int32))
+    assert float(loss) == pytest.approx(math.log(2))
+    assert variables["kernel"].numpy() == pytest.approx(np.array([[.25, -.25], [.75, -.75]]))
+    assert variables["bias"].numpy() == pytest.approx(np.array([.25, -.25]))
+
+
+def test_learning_rate_nought_is_adam_as_keras_has_it(toy):
+    tf = inception.load_tensorflow()
+    inputs, labels = toy[0]["text"], toy[1]
+    start = training.initial_weights(inputs, CLASSES, np.random.default_rng(0))
+    variables = {name: tf.Variable(value) for name, value in start.items()}
+    step = training.make_step(variables, 0.0, 0, 0)
+    theirs = [tf.Variable(value) for value in start.values()]
+    adam = tf.keras.optimizers.Adam(.001, epsilon=1e-7)
+    for turn in range(5):
+        rows = np.arange(40) + 40 * turn
+        step(*training.batch_tensors(inputs, labels, rows, None))
+        with tf.GradientTape() as tape:
+            hidden = tf.nn.relu(inputs.bag[rows].toarray() @ theirs[0] + theirs[1])
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels[rows], hidden @ theirs[2] + theirs[3]))
+        adam.apply_gradients(zip(tape.gradient(loss, theirs), theirs))
+    for mine, other in zip(variables.values(), theirs):
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=1e-5)
+
+
+def test_it_stops_when_validation_gains_nothing_and_keeps_the_best_weights(toy, capsys):
+    inputs = toy[0]["text"]
+    noise = np.random.default_rng(0).integers(0, CLASSES, PRODUCTS).astype(np.int32)
+    model = training.train(inputs, noise, CLASSES, *SIDES[:2],
+                           training.Options(batch_size=20, max_epochs=200, patience=3))
+    assert model.steps < 1_000 and f"kept step {model.steps} of " in capsys.readouterr().err
+    kept = metrics.nll(training.logits(model.weights, inputs, SIDES[1]), noise[SIDES[1]])
+    short = training.train(inputs, noise, CLASSES, *SIDES[:2], training.Options(
+        batch_size=20, max_steps=model.steps, patience=3, evaluate_every=10))
+    again = metrics.nll(training.logits(short.weights, inputs, SIDES[1]), noise[SIDES[1]])
+    assert kept == pytest.approx(again)
+
+
+def test_training_that_runs_away_is_one_sentence_and_no_experiment_of_nans(toy):
+    with pytest.raises(UserError, match="--learning_rate"):
+        trained(toy, "picture", learning_rate=1e38)
+
+
+# ---- what retrain.py hands in ------------------------------------------------------------------
+
+@pytest.mark.parametrize("batch_size, steps", [(32, 28), (200, 3), (7, 40), (150, 5)])
+def test_pictures_are_asked_for_once_an_epoch_each_by_the_epochs_number(toy, batch_size, steps):
+    inputs, labels = toy[0]["picture"], toy[1]
+    asked = collections.defaultdict(list)
+
+    def pictures(rows, epoch):
+        asked[epoch] += rows.tolist()
+        assert len(rows) <= batch_size
+        return inputs.bottlenecks[inputs.rows[rows]]
+
+    training.train(inputs, labels, CLASSES, *SIDES[:2], training.Options(
+        batch_size=batch_size, max_steps=steps, evaluate_every=3, patience=99), pictures=pictures)
+    whole, rest = divmod(steps, math.ceil(200 / batch_size))
+    assert sorted(asked) == list(range(whole + (rest > 0)))
+    for epoch in range(whole):
+        assert sorted(asked[epoch]) == list(range(200))
+    for epoch in range(whole, len(asked)):
+        assert len(set(asked[epoch])) == len(asked[epoch]) < 200
+
+
+def test_the_order_of_the_pictures_is_drawn_anew_in_each_epoch(toy):
+    inputs, labels = toy[0]["picture"], toy[1]
+    asked = []
+
+    def pictures(rows, epoch):
+        asked.append(rows.tolist())
+        return inputs.bottlenecks[inputs.rows[rows]]
+
+    training.train(inputs, labels, CLASSES, *SIDES[:2], training.Options(
+        batch_size=200, max_steps=3), pictures=pictures)
+    assert len({tuple(rows) for rows in asked}) == 3
+
+
+def test_what_pictures_returns_is_what_is_trained_on(toy):
+    """The products' own bottlenecks are noise; those handed in tell the class."""
+    told, labels = toy[0]["picture"], toy[1]
+    noise = told._replace(bottlenecks=np.random.default_rng(9).permutation(told.bottlenecks))
+    options = training.Options(batch_size=50, max_steps=1000)
+    right = []
+    for pictures in (lambda rows, epoch: told.bottlenecks[told.rows[rows]], None):
+        model = training.train(noise, labels, CLASSES, SIDES[0], SIDES[0][:0], options,
+                               pictures=pictures)
+        guess = training.logits(model.weights, told, SIDES[2]).argmax(axis=1)
+        right.append(metrics.accuracy(guess == labels[SIDES[2]]))
+    assert right[0] > .9 and right[1] < .6              # a third by chance
+
+
+def test_pictures_that_are_the_products_own_change_nothing(toy):
+    inputs, labels = toy[0]["picture"], toy[1]
+    options = training.Options(batch_size=30, max_steps=20, evaluate_every=5)
+    one, two = (training.train(inputs, labels, CLASSES, *SIDES[:2], options, pictures=pictures)
+                for pictures in (None, lambda rows, epoch: inputs.bottlenecks[inputs.rows[rows]]))
+    assert one.steps == two.steps
+    for name, value in one.weights.items():
+        np.testing.assert_array_equal(value, two.weights[name])
+
+
+@pytest.mark.parametrize("every, steps, expected", [
+    (10, 30, [10, 20, 30]), (10, 25, [10, 20, 25]), (50, 7, [7]), (0, 15, [7, 14, 15])])
+def test_watch_is_called_at_each_evaluation_and_at_the_end(toy, every, steps, expected):
+    inputs, labels = toy[0]["picture"], toy[1]
+    seen = []
+    training.train(inputs, labels, CLASSES, *SIDES[:2], training.Options(
+        batch_size=32, max_steps=steps, evaluate_every=every, patience=99),
+        watch=lambda step, *rest: seen.append(step))
+    assert seen == expected
+
+
+def test_watch_is_told_the_losses_and_the_accuracy_of_the_weights_of_that_step(toy):
+    """With one batch an epoch, a step's training loss is that of the weights before it."""
+    inputs, labels = toy[0]["picture"], toy[1]
+    options = training.Options(batch_size=200, max_steps=4, evaluate_every=1, learning_rate=.05)
+    seen = {}
+    training.train(inputs, labels, CLASSES, *SIDES[:2], options,
+                   watch=lambda step, *rest: seen.update({step: rest}))
+    assert list(seen) == [1, 2, 3, 4]
+    for step in (1, 2, 3):
+        weights = training.train(inputs, labels, CLASSES, SIDES[0], SIDES[0][:0],
+                                 options._replace(max_steps=step)).weights
+        before, own = (training.logits(weights, inputs, side) for side in SIDES[:2])
+        assert seen[step + 1][0] == pytest.approx(metrics.nll(before, labels[SIDES[0]]), rel=1e-3)
+        assert seen[step][1] == pytest.approx(metrics.nll(own, labels[SIDES[1]]), rel=1e-3)
+        assert seen[step][2] == (own.argmax(axis=1) == labels[SIDES[1]]).mean()
+
+
+def test_the_training_loss_is_the_mean_since_the_last_evaluation(toy):
+    inputs, labels = toy[0]["picture"], toy[1]
+    told = {}
+    for every in (1, 5):
+        training.train(inputs, labels, CLASSES, *SIDES[:2], training.Options(
+            batch_size=32, max_steps=10, evaluate_every=every, patience=99),
+            watch=lambda step, loss, *rest: told.update({(every, step): loss}))
+    for step in (5, 10):
+        assert told[5, step] == pytest.approx(
+            np.mean([told[1, before] for before in range(step - 4, step + 1)]), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_bottlenecks_mapped_from_disk_train_as_those_in_memory_do(toy, tmp_path, dtype):
+    """Statistics, mini-batches and scores; numbers of 16 bits hold three digits."""
+    inputs, labels = toy[0]["both"], toy[1]
+    inputs.bottlenecks.astype(dtype).tofile(tmp_path / "rows")
+    mapped = inputs._replace(bottlenecks=np.memmap(tmp_path / "rows", dtype, "r",
+                                                   shape=inputs.bottlenecks.shape))
+    options = training.Options(batch_size=32, max_steps=60, evaluate_every=20)
+    scores = []
+    for some in (inputs, mapped):
+        model = training.train(some, labels, CLASSES, *SIDES[:2], options)
+        assert all(value.dtype == np.float32 for value in model.weights.values())
+        scores.append(training.logits(model.weights, some, np.arange(PRODUCTS)))
+    if dtype == "float32":
+        np.testing.assert_array_equal(*scores)
+    else:
+        np.testing.assert_allclose(*scores, atol=.02)
+
+
+# ---- saved models -------------------------------------------------------------------------------
+
+def test_a_saved_model_is_what_was_saved_and_holds_no_pickle(toy, tmp_path):
+    model = trained(toy, "both", max_epochs=1)[0]
+    training.save_model(tmp_path, model.weights, {"vocabulary": ["café", "\U0001f456"]})
+    weights, described = training.load_model(tmp_path)
+    assert described["vocabulary"] == ["café", "\U0001f456"]
+    assert weights.keys() == model.weights.keys()
+    with np.load(tmp_path / "weights.npz", allow_pickle=False) as stored:
+        for name, value in model.weights.items():
+            assert stored[name].dtype == np.float32
+            np.testing.assert_array_equal(stored[name], value)

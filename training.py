@@ -1,0 +1,260 @@
+"""The network on top of words and bottlenecks, its training, and saved models.
+
+In: Inputs and labels of products. Out: Trained weights, a handful of numpy arrays from which
+`logits` gives scores without TensorFlow. The three classifiers and retrain.py train with it:
+
+    python categorize_words.py --epochs 5
+    python retrain.py --image_dir flower_photos --learning_rate 0.01
+"""
+import json
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import inception
+import metrics
+from console import UserError, log, progress
+
+HIDDEN = 100       # ReLU units between the bag of words and the softmax
+CHUNK = 4096       # products whose logits are computed at a time
+
+
+class Inputs(NamedTuple):
+    """What a network sees of n products; a part it does not use is None."""
+    bag: Any = None           # scipy CSR [n, terms], 1 where the product's text has the term
+    bottlenecks: Any = None   # float32 or float16 [m, size], memory-mapped
+    rows: Any = None          # int [n]: a product's row of bottlenecks, -1 where it has none
+    columns: Any = None       # int [terms]: which of the catalogue's terms the bag's columns are
+
+
+class Options(NamedTuple):
+    """How to train. An evaluation is a look at the validation set; the best one's weights win."""
+    batch_size: int = 100
+    max_steps: int = 4000
+    max_epochs: int = 0         # where above 0, counts instead of max_steps
+    evaluate_every: int = 0     # steps; 0 for once an epoch
+    patience: int = 3           # evaluations without a lower validation loss before it stops
+    learning_rate: float = 0.0  # 0: Adam at .001; above: gradient descent
+    dropout: float = 0.0        # of the hidden units
+    seed: int = 0
+
+
+class Trained(NamedTuple):
+    weights: dict               # name -> float32 array; see `logits`
+    steps: int                  # of the weights kept
+    temperature: float          # fitted on validation; 1 without
+
+
+def logits(weights, inputs, rows):
+    """Logits [len(rows), classes] of a network given by its weights, in numpy.
+
+    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU; bottleneck_mean [size] stands
+    in for a missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
+    classes.
+    """
+    out = np.empty((len(rows), len(weights["bias"])), np.float32)
+    for start in range(0, len(rows), CHUNK):
+        some, parts = rows[start:start + CHUNK], []
+        if "hidden_kernel" in weights:
+            parts.append(np.maximum(inputs.bag[some] @ weights["hidden_kernel"]
+                                    + weights["hidden_bias"], 0))
+        if "bottleneck_mean" in weights:
+            parts.append(picture_rows(inputs, some, weights["bottleneck_mean"]))
+        out[start:start + CHUNK] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
+    return out
+
+
+def picture_rows(inputs, some, mean):
+    """Bottlenecks [len(some), size], the mean where a product has no picture."""
+    where = inputs.rows[some]
+    taken = np.repeat(mean[None], len(some), axis=0)
+    taken[where >= 0] = inputs.bottlenecks[where[where >= 0]]
+    return taken
+
+
+def bottleneck_statistics(inputs, train):
+    """Mean and standard deviation [size] of the training products' bottlenecks."""
+    where = inputs.rows[train]
+    where = np.sort(where[where >= 0])
+    total = np.zeros((2, inputs.bottlenecks.shape[1]))
+    for start in range(0, len(where), CHUNK):
+        some = inputs.bottlenecks[where[start:start + CHUNK]].astype(np.float64)
+        total += some.sum(axis=0), (some ** 2).sum(axis=0)
+    mean, square = total / max(1, len(where))
+    deviation = np.sqrt(np.maximum(square - mean ** 2, 0))
+    # A unit that hardly ever fires must not be blown up to the size of the others.
+    live = deviation[deviation > 0]
+    floor = .1 * np.median(live) + 1e-6 if len(live) else 1.0
+    return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
+
+
+def initial_weights(inputs, classes, rng):
+    """Glorot's uniform start (AISTATS 2010, equation 16), biases 0."""
+    def uniform(rows, columns):
+        limit = (6 / (rows + columns)) ** .5
+        return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
+
+    weights, width = {}, 0
+    if inputs.bag is not None:
+        weights["hidden_kernel"] = uniform(inputs.bag.shape[1], HIDDEN)
+        weights["hidden_bias"] = np.zeros(HIDDEN, np.float32)
+        width += HIDDEN
+    if inputs.bottlenecks is not None:
+        width += inputs.bottlenecks.shape[1]
+    weights["kernel"] = uniform(width, classes)
+    weights["bias"] = np.zeros(classes, np.float32)
+    return weights
+
+
+def make_step(variables, learning_rate, dropout, seed):
+    """A TensorFlow function for one step of training that returns the batch's loss.
+
+    Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
+    weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
+    """
+    tf = inception.load_tensorflow()
+    slots = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
+             for name, v in variables.items()}
+    power = (tf.Variable(1.0), tf.Variable(1.0))
+    generator = tf.random.Generator.from_seed(seed)
+
+    def loss_of(columns, products, pictures, labels):
+        parts = []
+        if "hidden_kernel" in variables:
+            hidden = tf.nn.relu(tf.sparse.segment_sum(variables["hidden_kernel"], columns, products,
+                                                      num_segments=tf.size(labels))
+                                + variables["hidden_bias"])
+            if dropout:
+                keep = generator.uniform(tf.shape(hidden)) >= dropout
+                hidden = tf.where(keep, hidden / (1 - dropout), 0.0)
+            parts.append(hidden)
+        if pictures.shape[1] > 0:
+            parts.append(pictures)
+        scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
+
+    @tf.function(reduce_retracing=True)
+    def step(columns, products, pictures, labels):
+        with tf.GradientTape() as tape:
+            loss = loss_of(columns, products, pictures, labels)
+        gradients = tape.gradient(loss, list(variables.values()))
+        for decay, so_far in zip((.9, .999), power):
+            so_far.assign(so_far * decay)
+        for name, gradient in zip(variables, gradients):
+            gradient = tf.convert_to_tensor(gradient)
+            if learning_rate:
+                variables[name].assign_sub(learning_rate * gradient)
+            else:
+                mean, square = slots[name]
+                tf.raw_ops.ResourceApplyAdam(
+                    var=variables[name].handle, m=mean.handle, v=square.handle,
+                    beta1_power=power[0], beta2_power=power[1], lr=.001, beta1=.9, beta2=.999,
+                    epsilon=1e-7, grad=gradient)
+        return loss
+
+    return step
+
+
+def train(inputs, labels, classes, rows, validation, options, label="training", pictures=None,
+          watch=None):
+    """Train a network on products `rows`, watching products `validation`.
+
+    Stops when the validation loss has not fallen for options.patience evaluations, and keeps the
+    weights of the lowest. Without validation rows it takes as many steps as it may. Bottlenecks are
+    standardised for training only: the weights returned take them as they are.
+
+    pictures(some rows, epoch), where given, is what to train on instead of these products' own
+    bottlenecks. watch(step, training loss, validation loss, validation accuracy), where given, is
+    called at each evaluation. Returns Trained.
+    """
+    tf = inception.load_tensorflow()
+    rng = np.random.default_rng(options.seed)
+    variables = {name: tf.Variable(value)
+                 for name, value in initial_weights(inputs, classes, rng).items()}
+    statistics = bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
+    step = make_step(variables, options.learning_rate, options.dropout, options.seed)
+    epoch = -(-len(rows) // options.batch_size)
+    most = options.max_epochs * epoch or options.max_steps
+    every = options.evaluate_every or epoch
+    best, best_loss, best_step, since, done, running = None, np.inf, 0, 0, 0, []
+    # A run that diverges is told of below, in a sentence, not by numpy at every step.
+    with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
+        while done < most and since < options.patience:
+            for batch in np.array_split(rng.permutation(rows), epoch):
+                drawn = pictures(batch, done // epoch) if pictures else None
+                running.append(step(*batch_tensors(inputs, labels, batch, statistics, drawn)))
+                done += 1
+                bar.update()
+                if done % every and done < most:
+                    continue
+                weights = usable_weights(variables, statistics)
+                training_loss, running = float(np.mean(running)), []
+                note = {"loss": f"{training_loss:.4f}"}
+                if len(validation):
+                    scores = logits(weights, inputs, validation)
+                    loss = metrics.nll(scores, labels[validation])
+                    right = metrics.accuracy(scores.argmax(axis=1) == labels[validation])
+                    note["validation accuracy"] = f"{100 * right:.2f}%"
+                    since += 1
+                    if loss < best_loss:
+                        best, best_loss, best_step, since = weights, loss, done, 0
+                    if watch:
+                        watch(done, training_loss, loss, right)
+                bar.set_postfix(note, refresh=False)
+                if done >= most or since >= options.patience:
+                    break
+    if best is None and len(validation):
+        raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
+    if best is None:
+        return Trained(weights, done, 1.0)
+    temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
+    log(f"{label}: kept step {best_step} of {done}, validation loss {best_loss:.4f}, last "
+        + ", ".join(f"{name} {value}" for name, value in note.items()))
+    return Trained(best, best_step, temperature)
+
+
+def batch_tensors(inputs, labels, batch, statistics, drawn=None):
+    """(columns, products, pictures, labels) of some products, as `make_step` takes them; drawn
+    [len(batch), size], where given, instead of their bottlenecks."""
+    columns = products = np.zeros(0, np.int32)
+    if inputs.bag is not None:
+        some = inputs.bag[batch]
+        columns = some.indices.astype(np.int32)
+        products = np.repeat(np.arange(len(batch), dtype=np.int32), np.diff(some.indptr))
+    pictures = np.zeros((len(batch), 0), np.float32)
+    if statistics is not None:
+        mean, deviation = statistics
+        drawn = picture_rows(inputs, batch, mean) if drawn is None else drawn
+        pictures = (drawn - mean) / deviation
+    return columns, products, pictures, labels[batch].astype(np.int32)
+
+
+def usable_weights(variables, statistics):
+    """The weights in numpy, for bottlenecks as they are: standardising is folded in."""
+    weights = {name: variable.numpy() for name, variable in variables.items()}
+    if statistics is not None:
+        mean, deviation = statistics
+        own = slice(len(weights["kernel"]) - len(mean), None)
+        weights["kernel"][own] /= deviation[:, None]
+        weights["bias"] -= mean @ weights["kernel"][own]
+        weights["bottleneck_mean"] = mean
+    return weights
+
+
+# ---- saved models -----------------------------------------------------------------------------
+
+def save_model(folder, weights, described):
+    """Write weights.npz and model.json, from which `logits` and a softmax give scores again."""
+    np.savez(os.path.join(folder, "weights.npz"), **weights)
+    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
+              errors="replace") as file:
+        json.dump({"format": 1, **described}, file, ensure_ascii=False)
+
+
+def load_model(folder):
+    """(weights, description) as save_model wrote them. Loading runs no code from the files."""
+    with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
+        described = json.load(file)
+    with np.load(os.path.join(folder, "weights.npz"), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}, described
