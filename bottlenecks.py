@@ -26,7 +26,6 @@ from PIL import Image, ImageOps
 import inception
 from console import UserError, log, progress
 
-BATCH = 8                   # pictures a thread decodes and computes at a time
 MOST_PIXELS = 50_000_000    # of a picture, as crawl.py has it
 MISSING = "the file is missing"
 
@@ -223,7 +222,8 @@ def fill(cache, pictures, forward, read, bar=None):
     """
     function, threads = forward
     items, bad = list(pictures.items()), {}
-    batches = collections.deque(items[i:i + BATCH] for i in range(0, len(items), BATCH))
+    batches = collections.deque(items[i:i + inception.BATCH]
+                                for i in range(0, len(items), inception.BATCH))
     running = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")   # of Pillow, about files that are odd but readable
@@ -269,9 +269,10 @@ def compute_batch(function, batch, read, dtype):
 def measure_rate(forward):
     """Pictures a second of what inception.make_forward returns, decoding left out."""
     function, threads = forward
-    pixels = [np.zeros((BATCH, inception.SIDE, inception.SIDE, 3), np.uint8)] * 2 * threads
+    shape = (inception.BATCH, inception.SIDE, inception.SIDE, 3)
+    pixels = [np.zeros(shape, np.uint8)] * 2 * threads
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         list(pool.map(function, pixels))   # the first call of each is slow
         began = time.perf_counter()
         list(pool.map(function, pixels))
-        return len(pixels) * BATCH / (time.perf_counter() - began)
+        return len(pixels) * inception.BATCH / (time.perf_counter() - began)

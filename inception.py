@@ -21,6 +21,7 @@ from console import UserError, log
 
 SIDE = 299                                          # pixels; the network's own input size
 LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
+BATCH = 8                                           # pictures that a thread computes at a time
 PRECISIONS = ("float32", "bfloat16", "int8")
 PREPROCESSING = "pillow-bilinear-299-v1"            # what bottlenecks.read_picture does
 # What keras.applications downloads and checks for weights="imagenet", include_top=False.
@@ -222,6 +223,8 @@ def make_forward(network, precision="float32"):
     function = tf.function(lambda pixels: run_operations(steps, pixels, dtype), autograph=False,
                            input_signature=[tf.TensorSpec([many, SIDE, SIDE, 3], tf.uint8)])
     if precision != "int8":
+        # Called by two threads at once, the first call would prepare everything twice.
+        function(np.zeros((BATCH, SIDE, SIDE, 3), np.uint8))
         return lambda pixels: function(pixels).numpy(), 2   # one decodes, or waits, as one computes
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     idle = queue.SimpleQueue()

@@ -272,13 +272,17 @@ def distorted_bottlenecks(args, found, network, fingerprint, examples):
     forward = inception.make_forward(network, args.precision)
     steps, batch = args.how_many_training_steps, min(args.train_batch_size, len(examples))
     epochs = math.ceil(steps / math.ceil(len(examples) / batch))
-    there = sum(variant(found[row][2], epoch, args.seed) in cache.rows
-                for row in examples for epoch in range(epochs))
+    there = 0
+    for epoch in range(epochs):   # they were computed in this order
+        here = sum(variant(found[row][2], epoch, args.seed) in cache.rows for row in examples)
+        there += here
+        if not here:
+            break
     left = max(0, steps * batch - there)
     rate = bottlenecks.measure_rate(forward)
-    log(f"distortions: each step looks at {batch} pictures anew, at most {steps * batch} in {steps} "
-        f"steps, of which {steps * batch - left} are in {args.bottleneck_dir} already; the others "
-        f"take up to {math.ceil(left / rate / 60)} min at {rate:.0f} pictures/s and "
+    log(f"distortions: each step looks at {batch} pictures anew, at most {steps * batch} in "
+        f"{steps} steps, of which {steps * batch - left} are in {args.bottleneck_dir} already; the "
+        f"others take up to {math.ceil(left / rate / 60)} min at {rate:.0f} pictures/s and "
         f"{left * cache.row_bytes / 1e9:.2f} GB there; stopped, the same command goes on")
     cache.check_space(left)
 

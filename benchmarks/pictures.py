@@ -1,10 +1,10 @@
 """How fast pictures become bottlenecks, side by side with the original's way and with rivals.
 
 In: a folder of pictures. Out, on stdout: pictures a second from the files to rows of the cache on
-disk, memory, ratios, and the share of what the processor does in a plain matrix product. All of them
-read the pictures by the same code and write the same cache; only the engine differs. ONNX Runtime
-and OpenVINO get a virtual environment each in benchmarks/.venvs and two ways of using the cores,
-of which the faster one counts.
+disk, memory, ratios, and the share of what the processor does in a plain matrix product. All read
+the pictures by the same code and write the same cache; only the engine differs. ONNX Runtime and
+OpenVINO get a virtual environment each in benchmarks/.venvs and two ways of using the cores, of
+which the faster one counts.
 
     python benchmarks/pictures.py --pictures DIR
     python benchmarks/pictures.py --pictures DIR --weights FILE --layer mixed8 --rounds 5

@@ -712,7 +712,7 @@ def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, i
         fresh = read[len(before):]
         assert len(set(fresh)) == len(fresh) and not set(fresh) & set(rows)
         lost = len(fresh) - (len(cache.rows) - len(rows))
-        assert lost <= (forward[1] + 1) * bottlenecks.BATCH if instant else lost == 0
+        assert lost <= (forward[1] + 1) * inception.BATCH if instant else lost == 0
         before, rows = read, cache.rows
     assert sorted(rows) == list(paths)
 

@@ -261,14 +261,15 @@ def test_watch_is_called_at_each_evaluation_and_at_the_end(toy, every, steps, ex
 
 
 def test_watch_is_told_the_losses_and_the_accuracy_of_the_weights_of_that_step(toy):
-    """With one batch an epoch, a step's training loss is that of the weights before it."""
-    inputs, labels = toy[0]["picture"], toy[1]
-    options = training.Options(batch_size=200, max_steps=4, evaluate_every=1, learning_rate=.05)
+    """With one batch an epoch, a step's training loss is that of the weights before it. Labels by
+    lot, so that the validation loss rises."""
+    inputs, labels = toy[0]["picture"], np.random.default_rng(0).permutation(toy[1])
+    options = training.Options(batch_size=200, max_steps=5, evaluate_every=1, learning_rate=1.0)
     seen = {}
     training.train(inputs, labels, CLASSES, *SIDES[:2], options,
                    watch=lambda step, *rest: seen.update({step: rest}))
-    assert list(seen) == [1, 2, 3, 4]
-    for step in (1, 2, 3):
+    assert list(seen) == [1, 2, 3, 4, 5] and seen[3][1] < seen[4][1]
+    for step in (1, 2, 3, 4):
         weights = training.train(inputs, labels, CLASSES, SIDES[0], SIDES[0][:0],
                                  options._replace(max_steps=step)).weights
         before, own = (training.logits(weights, inputs, side) for side in SIDES[:2])
