@@ -147,7 +147,7 @@ def operations(network):
     A batch normalisation is folded into the convolution before it, whose kernel becomes
     kernel / sqrt(variance + epsilon) and whose bias beta - mean / sqrt(variance + epsilon), and a
     ReLU belongs to its convolution: (kernel, bias, strides, padding). A pooling needs (window,
-    strides, padding).
+    strides, padding). Raises UserError for weights that can't be folded.
     """
     found, names = {}, {}
     for layer in network.layers:
@@ -161,6 +161,8 @@ def operations(network):
             name = inputs[0]
             kind, _, inputs, (kernel, _, *shape) = found[name]
             beta, mean, variance = layer.get_weights()
+            if not (variance > -layer.epsilon).all():
+                raise UserError(f"the weights are spoilt: a variance of {layer.name} is below 0")
             factor = 1 / np.sqrt(variance + layer.epsilon)
             needs = (kernel * factor, beta - mean * factor, *shape)
         elif kind in ("MaxPooling2D", "AveragePooling2D"):

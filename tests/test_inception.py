@@ -216,3 +216,13 @@ def test_an_earlier_block_of_a_file_is_the_inner_output_of_the_later_one(trained
 def test_a_file_that_ends_before_the_layer_is_refused(trained_network):
     with pytest.raises(UserError, match="up to --layer"):
         inception.build_network(str(WEIGHTS), "mixed9")
+
+
+@pytest.mark.parametrize("precision", inception.PRECISIONS)
+def test_a_variance_below_nought_is_one_sentence_before_anything_runs(precision):
+    model = inception.build_network("random", "mixed0", 0)[0]
+    layer = next(one for one in model.layers if type(one).__name__ == "BatchNormalization")
+    beta, mean, variance = layer.get_weights()
+    layer.set_weights([beta, mean, -variance])
+    with pytest.raises(UserError, match=f"^[^\n]*{layer.name} is below 0"):
+        inception.make_forward(model, precision)
