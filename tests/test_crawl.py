@@ -191,7 +191,7 @@ def test_killed_at_any_instant_and_run_again_it_ends_as_if_undisturbed(serve, tm
             if kill.interval == 0:
                 kill.join()
 
-    server.script = script
+    server.script, killed = script, 0
     for requests in (1, 2, 3, 2, 4, 5, 40, 90, 130, 20):
         server.left = requests
         ready.clear()
@@ -201,7 +201,8 @@ def test_killed_at_any_instant_and_run_again_it_ends_as_if_undisturbed(serve, tm
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ready.set()
         server.victim.communicate(timeout=60)
-        assert server.victim.returncode == -signal.SIGKILL
+        killed += server.victim.returncode == -signal.SIGKILL
+    assert killed >= 7   # on a busy machine a crawl may come to its end before the kill does
     server.left = 0
     run(tmp_path / "killed", server)
     assert state(tmp_path / "killed") == state(tmp_path / "whole")
