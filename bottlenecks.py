@@ -18,6 +18,7 @@ import os
 import shutil
 import time
 import warnings
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from console import UserError, log, progress
 
 MOST_PIXELS = 50_000_000    # of a picture, as crawl.py has it
 MISSING = "the file is missing"
+RECORD = 36                 # bytes: a picture's SHA-256 and the CRC-32 of its row
 
 
 # ---- pictures ---------------------------------------------------------------------------------
@@ -99,22 +101,22 @@ def distorted(picture, distortions, rng):
 class Cache:
     """Bottlenecks of one network on disk, keyed by the SHA-256 of a picture's bytes.
 
-    `<fingerprint>.f32` (or .f16) holds the rows, `<fingerprint>.keys` (.f16.keys) their keys, 32
-    bytes each, in the same order; both only grow. A key is written after its row is on disk, so
-    whatever is left of a kill is a tail without keys, which the next append overwrites. Appends are
-    under a file lock, so two processes may share a cache.
+    `<fingerprint>.f32` (or .f16) holds the rows, `<fingerprint>.keys` (.f16.keys) in the same order
+    their keys and checksums; both only grow, and of two rows under one key the later counts. A key
+    is written after its row is on disk, so whatever is left of a kill is a tail without keys, which
+    the next append overwrites. Appends are under a file lock, so two processes may share a cache.
     """
 
     def __init__(self, folder, fingerprint, size, dtype="float32"):
         os.makedirs(folder, exist_ok=True)
-        described = json.dumps({**fingerprint, "size": size}, sort_keys=True)
+        described = json.dumps({**fingerprint, "size": size, "record": RECORD}, sort_keys=True)
         base = os.path.join(folder, hashlib.sha256(described.encode()).hexdigest()[:16])
         self.data_path = base + (".f32" if dtype == "float32" else ".f16")
         self.keys_path = base + (".keys" if dtype == "float32" else ".f16.keys")
         self.lock_path = base + ".lock"
         self.size, self.dtype = size, np.dtype(dtype)
         self.row_bytes = size * self.dtype.itemsize
-        self.rows = {}
+        self.count, self.rows = 0, {}
         self.refresh()
         if not os.path.exists(base + ".json"):
             beside = f"{base}.json.{os.getpid()}"
@@ -126,10 +128,11 @@ class Cache:
         """Read the keys that this process has not seen yet."""
         with contextlib.suppress(FileNotFoundError), open(self.keys_path, "rb") as file:
             whole = os.path.getsize(self.data_path) // self.row_bytes
-            file.seek(32 * len(self.rows))
-            fresh = file.read(32 * max(0, whole - len(self.rows)))
-            for start in range(0, len(fresh) - 31, 32):
-                self.rows[fresh[start:start + 32].hex()] = len(self.rows)
+            file.seek(RECORD * self.count)
+            fresh = file.read(RECORD * max(0, whole - self.count))
+            for start in range(0, len(fresh) - RECORD + 1, RECORD):
+                self.rows[fresh[start:start + 32].hex()] = self.count
+                self.count += 1
 
     def append(self, keys, rows):
         """Write rows [n, size] under their keys (hex) and wait until they are on disk."""
@@ -138,23 +141,41 @@ class Cache:
             self.refresh()
             fresh = [i for i, key in enumerate(keys)
                      if key not in self.rows and key not in keys[:i]]
-            count = len(self.rows)
-            write_at(self.keys_path, count * 32, b"")   # a key without a row, if there is one
-            write_at(self.data_path, count * self.row_bytes,
-                     np.ascontiguousarray(rows[fresh], self.dtype).tobytes())
-            write_at(self.keys_path, count * 32, b"".join(bytes.fromhex(keys[i]) for i in fresh))
+            data = np.ascontiguousarray(rows[fresh], self.dtype)
+            records = [bytes.fromhex(keys[i]) + zlib.crc32(row).to_bytes(4, "little")
+                       for i, row in zip(fresh, data)]
+            end = self.count * RECORD
+            write_at(self.keys_path, end, b"")   # a key without a row, if there is one
+            write_at(self.data_path, self.count * self.row_bytes, data.tobytes())
+            write_at(self.keys_path, end, b"".join(records))
             self.refresh()
+
+    def drop_damaged(self, keys):
+        """Forget rows whose bytes on disk are no longer what was written, so that they are computed
+        again, and say how many."""
+        rows, matrix = self.rows, self.matrix()
+        records = np.zeros((0, RECORD), np.uint8)
+        with contextlib.suppress(FileNotFoundError):
+            records = np.fromfile(self.keys_path, np.uint8, self.count * RECORD)
+        sums = records.reshape(-1, RECORD)[:, 32:].copy().view("<u4").ravel()
+        damaged = [key for key in keys
+                   if key in rows and zlib.crc32(matrix[rows[key]]) != sums[rows[key]]]
+        for key in damaged:
+            del rows[key]
+        if damaged:
+            log(f"warning: {len(damaged)} bottlenecks in {self.data_path} were damaged on the "
+                "disk: they are computed again")
 
     def matrix(self):
         """All rows [n, size], memory-mapped."""
-        if not self.rows:
+        if not self.count:
             return np.zeros((0, self.size), self.dtype)
-        return np.memmap(self.data_path, self.dtype, "r", shape=(len(self.rows), self.size))
+        return np.memmap(self.data_path, self.dtype, "r", shape=(self.count, self.size))
 
     def check_space(self, count):
         """Raise UserError where the disk has no room for so many rows more."""
         folder = os.path.dirname(self.data_path)
-        need = count * (self.row_bytes + 32)
+        need = count * (self.row_bytes + RECORD)
         free = shutil.disk_usage(folder).free
         if need > free:
             half = "" if self.dtype == np.float16 else ", or halve them with --cache-dtype float16"
@@ -196,6 +217,7 @@ def compute(network, precision, cache, pictures):
     Returns {key: reason} of those that can't be read, which are named on stderr. Raises UserError,
     before any work, where the disk has no room for them.
     """
+    cache.drop_damaged(pictures)
     todo = {key: path for key, path in pictures.items() if key not in cache.rows}
     if not todo:
         return {}
@@ -209,7 +231,7 @@ def compute(network, precision, cache, pictures):
     if missing[3:]:
         log(f"{len(missing) - 3} more pictures are missing there")
     if bad:
-        log(f"{len(bad)} of {len(todo)} pictures can't be read")
+        log(f"{len(bad)} of {len(pictures)} pictures can't be read")
     return bad
 
 

@@ -119,7 +119,7 @@ def imagenet_file(keras):
 
 def load_weights(whole, cut, path):
     """Load a weights file of the whole network, or else of its part up to the layer."""
-    problems = []
+    problem = "is it whole, and does it reach so far?"
     for model in (whole, cut):
         try:
             with warnings.catch_warnings():
@@ -127,11 +127,11 @@ def load_weights(whole, cut, path):
                 model.load_weights(path)
             if all(np.isfinite(weight).all() for weight in model.get_weights()):
                 return
-            problems.append("some are no numbers")
-        except Exception as error:   # h5py and Keras raise whatever comes up
-            problems.append(str(error).strip().split("\n")[0][:120])
+            problem = "some are no numbers"
+        except Exception:   # h5py and Keras raise whatever comes up, in words of their own
+            pass
     raise UserError(f"{path} holds no weights of InceptionV3 without its top, nor of its part "
-                    f"up to --layer ({problems[-1]})")
+                    f"up to --layer: {problem}")
 
 
 def network_input(pixels):

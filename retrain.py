@@ -1,7 +1,8 @@
 """A picture classifier of your own: trained on folders of pictures, then asked about others.
 
 In: a folder with a folder of pictures for each label. Out: retrain_out/output_graph.keras, a
-network from pictures (299x299 RGB in [-1, 1]) to the labels' probabilities, and output_labels.txt.
+network from pictures (299x299 RGB in [-1, 1]) to the labels' probabilities which knows the labels
+too, and output_labels.txt for other programs.
 The split and the flags are those of categorize_images.py and categorize_both.py too.
 
     python retrain.py --image_dir flower_photos
@@ -10,11 +11,15 @@ The split and the flags are those of categorize_images.py and categorize_both.py
 import argparse
 import contextlib
 import hashlib
+import json
 import math
 import os
 import re
+import shutil
+import tempfile
 import time
 import warnings
+import zipfile
 
 import numpy as np
 
@@ -23,6 +28,8 @@ import inception
 import metrics
 import training
 from console import UserError, log, run
+
+LABELS = "labels.json"   # in the .keras, which is a zip, beside what Keras keeps there
 
 
 # ---- the split --------------------------------------------------------------------------------
@@ -107,14 +114,19 @@ def addargs(parser, alone=False):
     steps = parser.add_argument_group("training")
     distortions = parser.add_argument_group(
         "distortions of the training pictures, drawn anew in each epoch; hours of work, which it "
-        "says before it starts" if alone else "distortions (in retrain.py by itself only)")
-    files = parser.add_argument_group("the rest" if alone else
-                                      "retrain.py by itself (no effect in the other scripts)")
+        "says before it starts")
+    files = parser.add_argument_group("the rest")
+    if not alone:
+        parser.epilog = ("The other flags of retrain.py are taken too, for the sake of old "
+                         "commands: distortions are refused, the rest has no effect here.")
 
-    def add(group, name, text, default, **more):
+    def add(group, name, text, default=False, **more):
+        of_no_use = not alone and group in (files, distortions)
         shown = "none" if default in (None, "") else default
-        group.add_argument(f"--{name}", *({f"--{name.replace('_', '-')}"} - {f"--{name}"}),
-                           default=default, help=f"{text} (default: {shown})", **more)
+        group.add_argument(
+            f"--{name}", *({f"--{name.replace('_', '-')}"} - {f"--{name}"}), default=default,
+            help=argparse.SUPPRESS if of_no_use else
+            text if default is False else f"{text} (default: {shown})", **more)
 
     add(first or files, "image_dir", "folder with a folder of pictures for each label", "",
         metavar="DIR")
@@ -124,7 +136,8 @@ def addargs(parser, alone=False):
     (first or network).add_argument(
         "--weights", metavar="W", help="imagenet (downloaded once by Keras, 88 MB), random "
         "(figures mean little), or a Keras weights file (default: imagenet)")
-    for name, text in (("output_graph", "the network, as .keras"), ("output_labels", "its labels")):
+    for name, text in (("output_graph", "the network, as .keras"),
+                       ("output_labels", "its labels, a line each")):
         suffix = "output_graph.keras" if name == "output_graph" else "output_labels.txt"
         add(first or files, name, f"where to save {text}", f"retrain_out/{suffix}", metavar="FILE")
     add(network, "layer", "where to take the bottleneck: mixed0 ... mixed10 or avg_pool, the last "
@@ -146,14 +159,13 @@ def addargs(parser, alone=False):
             ("testing_percentage", percentage, 10, "examples held out for the test"),
             ("validation_percentage", percentage, 10, "examples held out for validation")):
         add(steps, name, text, default, type=kind, metavar="N")
-    distortions.add_argument("--flip_left_right", "--flip-left-right", action="store_true",
-                             help="mirror half of them")
+    add(distortions, "flip_left_right", "mirror half of them", action="store_true")
     for name, text in (("random_crop", "margin around what is cut out, in percent"),
                        ("random_scale", "enlarge by up to so many percent"),
                        ("random_brightness", "make darker or brighter by up to so many percent")):
         add(distortions, name, text, 0, type=percentage, metavar="N")
-    files.add_argument("--print_misclassified_test_images", "--print-misclassified-test-images",
-                       action="store_true", help="list the test pictures it got wrong")
+    add(files, "print_misclassified_test_images", "list the test pictures it got wrong",
+        action="store_true")
     add(files, "final_tensor_name", "name of the last layer in the saved network", "final_result",
         metavar="NAME")
     add(files, "summaries_dir", "where TensorBoard finds the curves of training",
@@ -211,9 +223,24 @@ def check_outputs(args):
         folder = os.path.abspath(folder)
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
-        if path and os.path.isdir(path) or not os.path.isdir(folder) \
-                or not os.access(folder, os.W_OK):
-            raise UserError(f"{path or args.summaries_dir} can't be written: name another")
+        try:
+            if path and os.path.isdir(path):
+                raise IsADirectoryError
+            tempfile.TemporaryFile(dir=folder).close()   # root may write anywhere, but not in /proc
+        except OSError:
+            raise UserError(f"{path or args.summaries_dir} can't be written: name "
+                            "another") from None
+
+
+def check_room(path, network):
+    """Raise UserError, before the long work, where the disk has no room for the network."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    need, free = 4 * network.count_params(), shutil.disk_usage(folder).free
+    if need > free:
+        raise UserError(f"{path} takes {need / 1e6:.0f} MB and there is room for "
+                        f"{free / 1e6:.0f}: make room, or name another --output_graph")
 
 
 def find_pictures(folder):
@@ -222,12 +249,13 @@ def find_pictures(folder):
     if not folder or not os.path.isdir(folder):
         raise UserError(f"--image_dir must name a folder with a folder of pictures for each label"
                         f"{f'; there is none at {folder}' if folder else ''}")
-    found = []
+    found, empty = [], []
     for label in sorted(os.listdir(folder)):
         if label.startswith(".") or not os.path.isdir(os.path.join(folder, label)):
             continue
         if "\n" in label or "\r" in label:
             raise UserError(f"the folder {label!r} has a line break in its name: rename it")
+        before = len(found)
         for name in sorted(os.listdir(os.path.join(folder, label))):
             path = os.path.join(folder, label, name)
             if name.startswith(".") or not (os.path.isfile(path) or os.path.islink(path)):
@@ -236,8 +264,18 @@ def find_pictures(folder):
                 found.append((path, label, inception.file_sha256(path)))
             except OSError as error:
                 log(f"{path} can't be read ({error.strerror}); left out")
+        if len(found) == before:
+            empty.append(os.path.join(folder, label))
     if not found:
         raise UserError(f"{folder} has no folders with pictures in them")
+    if empty:
+        log(f"warning: there are no pictures in {', '.join(empty)}: left out")
+    first = {}
+    twice = [(path, first[key][0]) for path, label, key in found
+             if first.setdefault(key, (path, label))[1] != label]
+    if twice:
+        log(f"warning: {len(twice)} files are the same picture under two labels, such as "
+            f"{twice[0][0]} and {twice[0][1]}")
     return found
 
 
@@ -269,6 +307,7 @@ def distorted_bottlenecks(args, found, network, fingerprint, examples):
     cache = bottlenecks.Cache(args.bottleneck_dir, {**fingerprint, **settings._asdict(),
                                                     "seed": args.seed},
                               network.output_shape[1], args.cache_dtype)
+    cache.drop_damaged(list(cache.rows))
     forward = inception.make_forward(network, args.precision)
     steps, batch = args.how_many_training_steps, min(args.train_batch_size, len(examples))
     epochs = math.ceil(steps / math.ceil(len(examples) / batch))
@@ -311,7 +350,11 @@ def summaries(folder):
     with contextlib.ExitStack() as stack:
         writers = {}
         for name in ("train", "validation"):
-            writers[name] = tf.summary.create_file_writer(os.path.join(folder, name))
+            try:
+                writers[name] = tf.summary.create_file_writer(os.path.join(folder, name))
+            except tf.errors.OpError:   # its words are of C++; the disk is full, as a rule
+                raise UserError(f"the curves of training can't be written to {folder}: make room, "
+                                "or name another --summaries_dir") from None
             stack.callback(writers[name].close)
 
         def write(step, training_loss, loss, accuracy):
@@ -336,6 +379,8 @@ def save_network(network, trained, labels, args):
     beside = f"{args.output_graph}.{os.getpid()}.keras"
     try:
         whole.save(beside)
+        with zipfile.ZipFile(beside, "a") as file:
+            file.writestr(LABELS, json.dumps(labels))
         os.replace(beside, args.output_graph)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -355,6 +400,7 @@ def retrain(args):
                                                    args.seed, args.precision)
     if args.final_tensor_name in {layer.name for layer in network.layers}:
         raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
+    check_room(args.output_graph, network)
     cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1],
                               args.cache_dtype)
     bottlenecks.compute(network, args.precision, cache, {key: path for path, _, key in found})
@@ -377,6 +423,7 @@ def retrain(args):
                                  picture_options(args), pictures=pictures, watch=watch)
     guess = training.logits(trained.weights, inputs, test).argmax(axis=1)
     save_network(network, trained, names, args)
+    log(f"saved as {args.output_graph}; ask it with --label_image FILE")
     if args.print_misclassified_test_images:
         print("=== MISCLASSIFIED TEST IMAGES ===")
         for row, label in zip(test, guess):
@@ -390,23 +437,19 @@ def retrain(args):
 
 def load_network(args):
     """(keras.Model, labels) as save_network wrote them. Raises UserError where they are not."""
-    for path, flag in ((args.output_graph, "--output_graph"),
-                       (args.output_labels, "--output_labels")):
-        if not os.path.isfile(path):
-            raise UserError(f"there is no {path}: train a network first with --image_dir, or name "
-                            f"another with {flag}")
-    with open(args.output_labels, encoding="utf-8", errors="surrogateescape") as file:
-        labels = file.read().split("\n")[:-1]
+    if not os.path.isfile(args.output_graph):
+        raise UserError(f"there is no {args.output_graph}: train a network first with --image_dir, "
+                        "or name another with --output_graph")
     try:
+        with zipfile.ZipFile(args.output_graph) as file:
+            labels = json.loads(file.read(LABELS))
         model = inception.load_tensorflow().keras.models.load_model(args.output_graph,
                                                                     compile=False)
-        shapes = model.input_shape[1:], model.output_shape[1:]
-    except Exception as error:   # Keras raises whatever comes up
-        raise UserError(f"{args.output_graph} is no network that retrain.py has saved "
-                        f"({(str(error).strip() or repr(error)).splitlines()[0][:120]})") from None
-    if shapes != ((inception.SIDE, inception.SIDE, 3), (len(labels),)):
-        raise UserError(f"{args.output_labels} has {len(labels)} labels and {args.output_graph} is "
-                        f"a network from {shapes[0]} to {shapes[1]}: they don't belong together")
+        assert (model.input_shape[1:], model.output_shape[1:]) == (
+            (inception.SIDE, inception.SIDE, 3), (len(labels),))
+    except Exception:   # Keras raises whatever comes up, "File not found" for a file cut short
+        raise UserError(f"{args.output_graph} is no network that retrain.py has saved, or it is "
+                        "damaged: train again with --image_dir") from None
     return model, labels
 
 

@@ -70,7 +70,8 @@ def files_of(cache):
     with open(cache.keys_path, "rb") as file:
         keys = file.read()
     rows = np.fromfile(cache.data_path, np.float32)
-    return [keys[i:i + 32].hex() for i in range(0, len(keys), 32)], rows.reshape(-1, cache.size)
+    return ([keys[i:i + 32].hex() for i in range(0, len(keys), bottlenecks.RECORD)],
+            rows.reshape(-1, cache.size))
 
 
 # ---- reading pictures ---------------------------------------------------------------------------
@@ -535,7 +536,7 @@ def test_the_tail_of_a_torn_write_is_overwritten(tmp_path):
     with open(cache.data_path, "ab") as file:
         file.write(b"\xff" * 77)                        # two rows and a part of a third
     with open(cache.keys_path, "ab") as file:
-        file.write(b"\xff" * 31)                        # a key but for one byte
+        file.write(b"\xff" * 35)                        # a key and its checksum but for one byte
     after = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     assert list(after.rows) == keys[:2] and (after.matrix() == rows[:2]).all()
     after.append(keys[1:], rows[1:])                    # one of them is there already
@@ -562,6 +563,40 @@ def test_keys_whose_rows_are_gone_are_computed_again(tmp_path, left):
     assert files_of(again)[0] == list(again.rows)       # no key of a row that is gone is left
     again.append(keys, rows)
     assert [again.matrix()[again.rows[key]].tolist() for key in keys] == rows.tolist()
+
+
+def damage(path, offset, count):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(bytes(255 - byte for byte in path_bytes(path)[offset:offset + count]))
+
+
+def path_bytes(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("name, offset, count, lost, told", [
+    ("data_path", 0, 1024, 1, 1), ("data_path", 1024 + 7, 1, 1, 1), ("data_path", 1020, 9, 2, 2),
+    ("keys_path", 32, 4, 1, 1), ("keys_path", 3 * 36 + 5, 1, 1, 0), ("keys_path", 0, 0, 0, 0)],
+    ids=["a row", "a byte", "two rows", "a checksum", "a key", "nothing"])
+def test_what_the_disk_has_damaged_is_computed_again_and_never_served(
+        tmp_path, network, capsys, name, offset, count, lost, told):
+    paths = drawn(tmp_path / "pictures", 4)
+    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    bottlenecks.compute(network[0], "float32", cache, paths)
+    rows = cache.matrix().copy()
+    damage(getattr(cache, name), offset, count)
+    capsys.readouterr()
+    again = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    for turn in range(2):
+        assert bottlenecks.compute(network[0], "float32", again, paths) == {}
+        np.testing.assert_allclose(again.matrix()[[again.rows[key] for key in paths]], rows,
+                                   rtol=1e-4, atol=1e-5)
+        assert again.count == 4 + lost
+        said = f"{told} bottlenecks in {again.data_path} were damaged" in capsys.readouterr().err
+        assert said == (turn == 0 and told > 0)
+        again = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
 
 
 def test_a_second_process_sees_what_the_first_has_added(tmp_path):

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -396,13 +397,10 @@ def test_files_that_cant_be_read_are_named_and_the_others_answered_with_exit_1(a
         assert line.startswith(f"{name} can't be read (")
 
 
-@pytest.mark.parametrize("missing", ["net.keras", "l.txt"])
-def test_without_a_saved_network_it_says_what_to_do(alone, tmp_path, missing):
-    shutil.copytree(alone[0] / "out", tmp_path / "out")
-    (tmp_path / "out" / missing).unlink()
+def test_without_a_saved_network_it_says_what_to_do(alone, tmp_path):
     done = run_script("retrain", *asked((tmp_path,), "a.png"), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
-    assert missing in done.stderr and "train a network first with --image_dir" in done.stderr
+    assert "net.keras" in done.stderr and "train a network first with --image_dir" in done.stderr
 
 
 def lying(data):
@@ -424,26 +422,31 @@ def test_a_broken_network_is_one_sentence(alone, tmp_path, spoil):
         retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
 
 
-@pytest.mark.parametrize("change", [lambda lines: lines + ["more"], lambda lines: lines[:-1],
-                                    lambda lines: []], ids=["more", "fewer", "none"])
-def test_labels_of_another_network_are_one_sentence(alone, tmp_path, change):
+@pytest.mark.parametrize("text", [None, "", "b\na\n", "\n".join(reversed(sorted(COLOURS)))],
+                         ids=["gone", "empty", "another's", "reordered"])
+def test_the_network_knows_its_labels_whatever_became_of_the_file(alone, tmp_path, capsys, text):
     shutil.copytree(alone[0] / "out", tmp_path / "out")
     labels = tmp_path / "out" / "l.txt"
-    lines = change(labels.read_text(encoding="utf-8").splitlines())
-    labels.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    with pytest.raises(UserError, match=f"^[^\n]*l.txt has {len(lines)} labels[^\n]*$"):
-        retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
+    labels.unlink() if text is None else labels.write_text(text, encoding="utf-8")
+    files = [alone[0] / "pictures" / label / "3.png" for label in COLOURS]
+    assert retrain.main(asked((tmp_path,), *files)) == 0
+    assert [best[0][1] for _, best in answers(capsys.readouterr().out)] == list(COLOURS)
 
 
-@pytest.mark.parametrize("shape", [(4,), (150, 150, 3), (299, 299, 1)])
-def test_a_network_of_another_shape_is_one_sentence(alone, tmp_path, shape):
+@pytest.mark.parametrize("shape, labels", [
+    ((4,), 7), ((150, 150, 3), 7), ((299, 299, 1), 7), ((299, 299, 3), 6), ((299, 299, 3), None)])
+def test_a_network_that_it_has_not_saved_is_one_sentence(alone, tmp_path, shape, labels):
     keras = inception.load_tensorflow().keras
-    shutil.copytree(alone[0] / "out", tmp_path / "out")
     inside = keras.Input(shape)
-    last = keras.layers.Dense(len(COLOURS) + 1)(keras.layers.GlobalMaxPooling2D()(inside)
-                                                if len(shape) == 3 else inside)
+    last = keras.layers.Dense(7)(keras.layers.GlobalMaxPooling2D()(inside)
+                                 if len(shape) == 3 else inside)
+    (tmp_path / "out").mkdir()
     keras.Model(inside, last).save(tmp_path / "out" / "net.keras")
-    with pytest.raises(UserError, match="^[^\n]*net.keras is a network from [^\n]*$"):
+    if labels:
+        with zipfile.ZipFile(tmp_path / "out" / "net.keras", "a") as file:
+            file.writestr("labels.json", json.dumps(list("abcdefg")[:labels]))
+    with pytest.raises(UserError, match="^[^\n]*net.keras is no network that retrain.py has saved, "
+                                        "[^\n]*$"):
         retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
 
 
@@ -520,7 +523,7 @@ def test_the_same_command_elsewhere_saves_the_same_network_and_another_seed_does
 def test_distortions_of_nought_are_plain_training(small, plain, tmp_path):
     _, said = retrained(small, tmp_path, "--random_crop", "0", "--random_scale", "0",
                         "--random_brightness", "0")
-    assert "distortions" not in said and len(caches(tmp_path)[0]) == 0
+    assert "distortions:" not in said and len(caches(tmp_path)[0]) == 0
     assert same(weights_in(plain[0]), weights_in(tmp_path))
 
 
@@ -603,8 +606,8 @@ def test_killed_in_the_middle_it_goes_on_where_it_was_to_the_same_end(small, dis
     assert COST.search(said).groups()[:4] == ("8", "240", "30", str(len(part)))
     assert printed == undisturbed
     (again,), _ = caches(tmp_path)
-    keys = next(path for path in (tmp_path / "b").glob("*.keys") if path.stat().st_size > 36 * 32)
-    assert again.keys() == whole.keys() and keys.stat().st_size == 32 * len(whole)
+    keys = next(path for path in (tmp_path / "b").glob("*.keys") if path.stat().st_size > 36 * 36)
+    assert again.keys() == whole.keys() and keys.stat().st_size == 36 * len(whole)
     assert same([again[key] for key in sorted(again)], [whole[key] for key in sorted(whole)])
     assert same(weights_in(tmp_path), weights_in(folder))
 
@@ -661,6 +664,47 @@ def test_a_disk_without_room_for_the_distorted_pictures_is_refused_before_traini
     assert counts == [8, 16000, 2000, 0] and size == round(16000 * 1024 / 1e9, 2)
     assert (minutes - 1) * 60 * (rate - 1) < 16000 <= minutes * 60 * (rate + 1)
     assert os.listdir(tmp_path) == ["b"]
+
+
+def test_a_disk_without_room_for_the_curves_is_one_sentence(small, tmp_path):
+    (tmp_path / "logs").mkdir()
+    if not shutil.which("unshare") or mounted(tmp_path / "logs", "true").returncode:
+        pytest.skip("no disk can be mounted here")
+    fill = 'cat /dev/zero > "$0/zero" 2> /dev/null; exec "$@"'
+    done = mounted(tmp_path / "logs", "sh", "-c", fill, tmp_path / "logs", sys.executable,
+                   REPO / "retrain.py", *flags(small, tmp_path), "--summaries_dir",
+                   tmp_path / "logs")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.fullmatch(r"retrain.py: the curves .* can't be written .*--summaries_dir",
+                        done.stderr.splitlines()[-1])
+
+
+def test_a_disk_without_room_for_the_network_is_refused_before_the_work(small, tmp_path):
+    (tmp_path / "out").mkdir()
+    if not shutil.which("unshare") or mounted(tmp_path / "out", "true").returncode:
+        pytest.skip("no disk can be mounted here")
+    done = mounted(tmp_path / "out", sys.executable, REPO / "retrain.py",
+                   *flags(small, tmp_path, "--layer", "mixed4", "--output_graph",
+                          tmp_path / "out" / "deep" / "net.keras"))
+    assert (done.returncode, done.stdout) == (2, "") and not (tmp_path / "b").exists()
+    assert re.fullmatch(r"retrain.py: [^\n]*net.keras takes \d+ MB and there is room for 1: "
+                        "[^\n]*--output_graph", done.stderr.splitlines()[-1])
+
+
+def test_the_same_picture_under_two_labels_is_told_of(alone):
+    said = alone[1].stderr
+    told = re.search("warning: 2 files are the same picture under two labels, such as (.*) and "
+                     "(.*)\n", said)
+    assert {os.path.basename(os.path.dirname(path)) for path in told.groups()} \
+        == {"Red Things", "grün"}
+
+
+def test_an_empty_label_is_named_and_left_out(small, tmp_path):
+    shutil.copytree(small, tmp_path / "p")
+    (tmp_path / "p" / "nothing").mkdir()
+    printed, said = retrained(tmp_path / "p", tmp_path)
+    assert f"there are no pictures in {tmp_path / 'p' / 'nothing'}: left out" in said
+    assert "Final test accuracy" in printed and "ask it with --label_image" in said
 
 
 def test_a_picture_that_vanishes_between_two_epochs_is_one_sentence(tmp_path):
@@ -723,11 +767,19 @@ def flags_in(text):
             for line in re.findall(r"^  (-.*)", text, re.M)]
 
 
-@pytest.mark.parametrize("script", [retrain, categorize_images, categorize_both])
-def test_help_has_every_flag_of_2016_in_both_spellings(script, capsys):
-    found = flags_in(helped(script.main, capsys))
+def test_help_has_every_flag_of_2016_in_both_spellings(capsys):
+    found = flags_in(helped(retrain.main, capsys))
     for word in OLD:
         assert any({word, word.replace("_", "-")} <= words for words in found), word
+
+
+@pytest.mark.parametrize("script", [categorize_images, categorize_both])
+def test_help_of_the_others_has_the_flags_that_do_something_there(script, capsys):
+    said = helped(script.main, capsys)
+    found = set().union(*flags_in(said))
+    assert {"--bottleneck_dir", "--learning_rate", "--how_many_training_steps"} <= found
+    assert not {"--image_dir", "--output_graph", "--random_crop", "--summaries_dir"} & found
+    assert "the rest has no effect here" in " ".join(said.split())
 
 
 def test_help_begins_with_the_five_that_matter(capsys):
@@ -742,7 +794,10 @@ def test_the_default_that_help_names_is_the_default(by_itself):
     parser = parser_of(by_itself)
     for action in parser._actions:
         shown = re.search(r"\(default: ([^()]+)\)$", action.help)
-        if action.default is False or action.default in (None, "", [], argparse.SUPPRESS):
+        if action.help == argparse.SUPPRESS:
+            assert parser.parse_args([]).__dict__[action.dest] == parser_of(True).parse_args(
+                []).__dict__[action.dest]
+        elif action.default is False or action.default in (None, "", [], argparse.SUPPRESS):
             # Nothing, but for imagenet, which where it can't be had may give way to random.
             assert not shown or shown[1] == ("imagenet" if action.dest == "weights" else "none")
         else:
@@ -778,6 +833,7 @@ def test_unknown_flags_and_values_out_of_range_are_errors(flags, capsys):
 @pytest.mark.parametrize("args, word", [
     (("--output_graph", "net.pb"), ".keras"), (("--output_labels", "."), "can't be written"),
     (("--output_labels", "/dev/null/labels.txt"), "can't be written"),
+    (("--output_graph", "/proc/net.keras"), "can't be written"),
     (("--summaries_dir", "/dev/null/logs"), "can't be written"),
     (("--final_tensor_name", "a/b"), "--final_tensor_name"),
     (("--testing_percentage", "0"), "must be 1 or more")])
