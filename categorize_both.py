@@ -12,6 +12,7 @@ import categorize_words
 import db
 import experiments
 import retrain
+import words
 from console import run
 
 
@@ -20,17 +21,18 @@ def main(argv=None):
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
-    counts, terms = categorize_words.count_terms(db.texts(conn, products.leaves))
+    # In one softmax with the picture, as in 2016, more terms than single words gain nothing.
+    terms = words.count_terms(words.read_texts(db.texts(conn, products.leaves)), False, False)
     pictures, extra = categorize_images.picture_inputs(conn, products, args)
 
     def inputs_for(rows):
-        return categorize_words.text_inputs(counts, rows)._replace(
+        return categorize_words.text_inputs(terms, rows)._replace(
             bottlenecks=pictures.bottlenecks, rows=pictures.rows)
 
-    options = retrain.picture_options(args)._replace(dropout=categorize_words.DROPOUT)
+    options = retrain.picture_options(args)._replace(dropout=.5)
     outcome = experiments.experiment(products, parts, inputs_for, options)
     experiments.record(conn, args, "Image+Text", wanted, products, outcome,
-                       {**extra, "vocabulary": terms[outcome.inputs.columns].tolist()})
+                       {**extra, **categorize_words.described(terms, outcome)})
     return 0
 
 

@@ -1,85 +1,229 @@
 """Classify products by name and description; write an experiment with its test predictions.
 
 In: crawl.db. Out: rows of experiment, predicted_category and validation_prediction, and the folder
-models/experiment-N beside crawl.db. The network: a bag of the 20,000 most frequent terms of the
-training products -> 100 ReLU -> softmax.
+models/experiment-N beside crawl.db. The network: a bag of the 20,000 most frequent words of the
+training products, as many words of their names and as many pairs of words -> 100 ReLU -> softmax.
 
     python categorize_words.py --categories bootcut-jeans,skinny-jeans
     python categorize_words.py --min-products 50 --folds 10
 """
 import argparse
-import html
-import re
-import unicodedata
+import collections
+import math
+import os
 
 import numpy as np
 
 import db
+import embeddings
 import experiments
+import metrics
 import training
+import words
 from console import UserError, log, run
 
-VOCABULARY = 20_000
-BATCH = 128
-DROPOUT = .5
+EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
 
 
-def tokens(text):
-    """The words of a text: markup dropped, entities read once, case folded, and letters and digits
-    of any language kept together with the apostrophes between them (women's, café, 27)."""
-    plain = re.sub(r"<[^<>]*>", " ", html.unescape(text))
-    folded = unicodedata.normalize("NFKC", plain).casefold().replace("\u2019", "'")
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", folded)
+def text_inputs(terms, rows, args=None):
+    """(Inputs with the bag of words of all products, over the vocabulary of the products `rows`;
+    without args as in 2016: 0 and 1). With args.embedding the vectors are learned here too."""
+    columns, idf = words.choose_terms(terms, rows)
+    has = terms.has[:, columns]
+    if args is None or args.network == "original":
+        return training.Inputs(bag=has.astype("float32"), columns=columns)
+    inputs = training.Inputs(bag=words.weigh(has, idf), idf=idf, columns=columns)
+    if not args.embedding:
+        return inputs
+    size = len(terms.corpus.vocabulary)
+    own = columns[columns < size]
+    learn = embeddings.word2vec if args.embedding == "word2vec" else embeddings.swivel
+    vectors = learn(*embeddings.chosen_words(terms.corpus, rows, own), len(own), args.seed)
+    if args.save_embedding:
+        embeddings.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
+    # A word of the name has its word's vector once more, a pair none.
+    spread = np.zeros((len(columns), vectors.shape[1]), np.float32)
+    spread[:len(own)] = vectors
+    named = (columns >= size) & (columns < terms.has.shape[1] - len(terms.pairs))
+    spread[named] = vectors[np.searchsorted(own, columns[named] - size)]
+    return inputs._replace(embedding=spread, alone=args.embedding_alone)
 
 
-def count_terms(texts):
-    """Read texts once. Returns (CSR float32 [n, terms]: how often a text has a term; the terms, in
-    the order of the alphabet)."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    vectorizer = CountVectorizer(analyzer=tokens, dtype=np.float32)
+def described(terms, outcome, args=None):
+    """What the saved model has to know of words."""
+    return {"network": args.network if args else "default",
+            "fields": args.fields if args else ["name", "description"],
+            "vocabulary": words.term_names(terms, outcome.inputs.columns)}
+
+
+def text_options(args, count):
+    """Options for training on so many products' words: batches small enough for some 80 steps an
+    epoch. All of it was chosen on the validation products of public catalogues."""
+    if args.network == "original":
+        return training.Options(batch_size=32, max_epochs=args.epochs or 5, patience=0,
+                                start="2016", seed=args.seed)
+    batch = min(max(count // 100, 32), 1024)
+    epochs = args.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
+    return training.Options(batch_size=batch, max_epochs=epochs, patience=2, adam_rate=.005,
+                            decay=True, dropout=.5, word_dropout=.3, seed=args.seed)
+
+
+def misled(products, terms, model, inputs, test, scores, found):
+    """Add to found[label, term] what each term of a product that is predicted wrongly said for the
+    prediction and against the label, and to found[label, None] the predictions."""
+    names = words.term_names(terms, inputs.columns)
+    for row, guess in zip(test, scores.argmax(axis=1)):
+        label = products.labels[row]
+        if guess == label:
+            continue
+        bag = inputs.bag[row]
+        said, _ = words.contributions(model.weights, bag.indices, bag.data, guess, label)
+        found[label, None][guess] += 1
+        for column, one in zip(bag.indices, said.tolist()):
+            found[label, names[column]]["said"] += one
+
+
+def worst_categories(products, predicted, found, most=5):
+    """Lines about the leaves that were most often predicted wrongly, of those with ten test
+    products or more: what they were taken for, and the words that misled the most."""
+    total, wrong = collections.Counter(), collections.Counter()
+    for row in predicted:
+        total[row[3]] += 1
+        wrong[row[3]] += row[1] != row[3]
+    worst = sorted((leaf for leaf in total if total[leaf] >= 10 and wrong[leaf]),
+                   key=lambda leaf: (-wrong[leaf] / total[leaf], leaf))[:most]
+    lines = ["the worst categories, and the words that misled (by how much in logits, on the "
+             "average of the errors):"] if worst else []
+    for leaf in worst:
+        label = products.leaves.index(leaf)
+        (taken, times), = found[label, None].most_common(1)
+        said = {term: sums["said"] / wrong[leaf] for (own, term), sums in found.items()
+                if own == label and term is not None}
+        best = sorted(said.items(), key=lambda item: (-item[1], item[0]))[:5]
+        lines.append(f"  {leaf}: {100 - 100 * wrong[leaf] / total[leaf]:.1f}% right of "
+                     f"{total[leaf]}, {times} taken for {products.leaves[taken]}; "
+                     + ", ".join(f"{term} +{one:.2f}" for term, one in best if one > 0))
+    return lines
+
+
+# ---- one product --------------------------------------------------------------------------------
+
+def explain(args):
+    """Print the words of a product for and against the first two categories of a saved model."""
+    conn = db.open_readonly(args.db_path)
+    name, text, label = db.product_text(conn, args.explain)
+    db.experiment(conn, args.experiment)
+    folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.experiment}")
     try:
-        counts = vectorizer.fit_transform(texts)
-    except ValueError:
-        raise UserError("these products have no words in name or description") from None
-    return counts, vectorizer.get_feature_names_out()
+        weights, model = training.load_model(folder)
+        leaves, temperature = model["categories"], model["temperature"]
+        columns, values = words.one_text(model, weights, name, text)
+        scores = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
+                            0) @ weights["kernel"] + weights["bias"]
+    except (OSError, ValueError, KeyError):
+        raise UserError(f"there is no model of words in {folder}: name an experiment of "
+                        "categorize_words.py that has one") from None
+    probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
+    first, second = np.argsort(-probability, kind="stable")[:2]
+    said, rest = words.contributions(weights, columns, values, first, second)
+    print(f"product {args.explain}: {' '.join(name.split())}\n  filed under {label}")
+    for leaf in (first, second):
+        print(f"  {probability[leaf]:.4f}  {leaves[leaf]}")
+    order = sorted(zip((said / temperature).tolist(), (model["vocabulary"][c] for c in columns)),
+                   key=lambda item: (-item[0], item[1]))
+    for title, some in ((f"for {leaves[first]}", [item for item in order if item[0] > 0]),
+                        (f"for {leaves[second]}", [item for item in order[::-1] if item[0] < 0])):
+        print(title)
+        for one, term in some[:15]:
+            print(f"  {one:+7.2f}  {term}")
+        if some[15:]:
+            print(f"  {sum(one for one, _ in some[15:]):+7.2f}  {len(some) - 15} more")
+    print(f"together {said.sum() / temperature:+.2f}, without any word {rest / temperature:+.2f}: "
+          f"the odds between the two are e to the sum, {(said.sum() + rest) / temperature:.2f}")
+    if model["settings"].get("folds"):
+        print("(this model was trained on all products; the prediction in predicted_category is of "
+              "one that had not seen this)")
 
 
-def text_inputs(counts, rows):
-    """The bag of words of all products over the 20,000 terms most frequent in the products `rows`
-    (of equals the first in the alphabet): 1 where a text has the term, however often."""
-    frequency = np.asarray(counts[rows].sum(axis=0)).ravel()
-    order = np.argsort(-frequency, kind="stable")[:VOCABULARY]
-    columns = np.sort(order[frequency[order] > 0])
-    bag = counts[:, columns]
-    bag.data[:] = 1
-    return training.Inputs(bag=bag, columns=columns)
-
+# ---- the script ---------------------------------------------------------------------------------
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
-    parser.add_argument("--epochs", type=int, default=100, metavar="N",
+    parser.add_argument("--epochs", type=int, default=0, metavar="N",
                         help="times to go through the training products at the most; it ends "
-                        "earlier when validation gains nothing (default: 100)")
+                        "earlier when validation gains nothing (default: 4, more where products "
+                        "are few)")
+    parser.add_argument("--network", choices=("default", "original"), default="default",
+                        help="original: that of 2016, with its way of cutting words, batches of 32 "
+                        "and five epochs, for the record (default: default)")
+    parser.add_argument("--fields", type=fields_argument, default="name,description",
+                        metavar="A,B", help="what of a product is read: name, description or both "
+                        "(default: name,description)")
+    parser.add_argument("--embedding", choices=("word2vec", "swivel"),
+                        help="learn vectors of words from the training products first, and let the "
+                        "hidden layer see their sum for a product beside the bag of words "
+                        "(default: none)")
+    parser.add_argument("--embedding-alone", action="store_true",
+                        help="nothing but that sum, no bag of words")
+    parser.add_argument("--save-embedding", metavar="FILE",
+                        help="write the vectors there, in word2vec's text format")
+    parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
+                        help="train nothing: show the words of this product for and against the "
+                        "first two categories, by the model of --experiment")
+    parser.add_argument("--experiment", type=int, metavar="N", help="which, for --explain")
     args = parser.parse_args(argv)
-    if args.epochs < 1:
+    if args.epochs < 0:
         parser.error("--epochs must be 1 or more")
+    if (args.explain is None) != (args.experiment is None):
+        parser.error("--explain PRODUCT_ID and --experiment N go together")
+    if args.embedding and args.network == "original":
+        parser.error("--embedding is for the default network")
+    if not args.embedding and (args.embedding_alone or args.save_embedding):
+        parser.error("--embedding-alone and --save-embedding need --embedding")
+    if args.save_embedding and not os.path.isdir(os.path.dirname(args.save_embedding) or "."):
+        parser.error("--save-embedding must name a file in a folder that exists")
     return args
+
+
+def fields_argument(text):
+    fields = [field.strip() for field in text.split(",")]
+    if not set(fields) <= {"name", "description"} or len(set(fields)) < len(fields):
+        raise argparse.ArgumentTypeError("must be name, description or name,description")
+    return fields
+
+
+def read_terms(conn, products, args):
+    """words.Terms of the products' texts, of the fields asked for."""
+    original = args.network == "original"
+    texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
+             for name, text in db.texts(conn, products.leaves))
+    corpus = words.read_texts(texts, words.tokens_of_2016 if original else words.tokens)
+    return words.count_terms(corpus, names=not original, pairs=not original)
 
 
 def main(argv=None):
     args = parse(argv)
+    if args.explain is not None:
+        explain(args)
+        return 0
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
-    counts, terms = count_terms(db.texts(conn, products.leaves))
-    options = training.Options(batch_size=BATCH, max_epochs=args.epochs, dropout=DROPOUT,
-                              seed=args.seed)
-    outcome = experiments.experiment(products, parts, lambda rows: text_inputs(counts, rows),
-                                     options)
+    terms = read_terms(conn, products, args)
+    log(f"{len(terms.corpus.words)} words, {len(terms.corpus.vocabulary)} different ones")
+    found = collections.defaultdict(collections.Counter)
+
+    def look(model, inputs, test, scores):
+        misled(products, terms, model, inputs, test, scores, found)
+
+    outcome = experiments.experiment(products, parts, lambda rows: text_inputs(terms, rows, args),
+                                     text_options(args, len(products.ids)), look)
+    for line in worst_categories(products, outcome.predicted, found):
+        log(line)
     experiments.record(conn, args, "Text", wanted, products, outcome,
-                       {"vocabulary": terms[outcome.inputs.columns].tolist()})
+                       described(terms, outcome, args))
     return 0
 
 

@@ -547,12 +547,21 @@ def labelled_products(conn, leaves):
 
 
 def texts(conn, leaves):
-    """Yield name and description of the same products in the same order, one string each, so
-    that the catalogue's text is never in memory as a whole."""
+    """Yield (name, description) of the same products in the same order, so that the catalogue's
+    text is never in memory as a whole."""
     want_leaves(conn, leaves)
-    for row in conn.execute(f"""select coalesce(name, '') || ' ' || coalesce(description, '')
-                                {TAKES_PART}"""):
-        yield row[0]
+    yield from map(tuple, conn.execute(f"""select coalesce(name, ''), coalesce(description, '')
+                                           {TAKES_PART}"""))
+
+
+def product_text(conn, number):
+    """(name, description, category id) of a product. Raises UserError where there is none."""
+    row = conn.execute("""select coalesce(name, ''), coalesce(description, ''), category_id
+                          from product where id = ?""", (number,)).fetchone()
+    if row is None:
+        raise UserError(f"there is no product {number}: the ids are those of the table product, "
+                        "as in predicted_category.product_id")
+    return tuple(row)
 
 
 def parents(conn):

@@ -88,11 +88,12 @@ def checked_splits(products, folds):
     return parts
 
 
-def experiment(products, parts, inputs_for, options):
+def experiment(products, parts, inputs_for, options, look=None):
     """Train and predict one split, or each of K folds and then train a model on all products.
 
     inputs_for(training rows) gives the Inputs of all products, so that whatever is fitted (a
-    vocabulary) is fitted on training products only. Returns an Outcome.
+    vocabulary) is fitted on training products only. look(model, Inputs, test rows, their logits),
+    where given, is called for each split. Returns an Outcome.
     """
     folds = len(parts) if len(parts) > 1 else None
     predicted, validated, models, pooled = [], [], [], {"validation": [], "test": []}
@@ -108,6 +109,8 @@ def experiment(products, parts, inputs_for, options):
             rows = prediction_rows(products, some, scores, model.temperature, fold)
             if certifying is None:
                 predicted += rows
+                if look:
+                    look(model, inputs, some, scores)
             else:
                 validated += [(*row, certifying) for row in rows]
             if not certifying:

@@ -8,6 +8,7 @@ In: Inputs and labels of products. Out: Trained weights, a handful of numpy arra
 """
 import json
 import os
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,10 @@ CHUNK = 4096       # products whose logits are computed at a time
 
 class Inputs(NamedTuple):
     """What a network sees of n products; a part it does not use is None."""
-    bag: Any = None           # scipy CSR [n, terms], 1 where the product's text has the term
+    bag: Any = None           # scipy CSR float32 [n, terms], what words.weigh makes or 0 and 1
+    idf: Any = None           # float32 [terms], what the bag was weighed with; None for 0 and 1
+    embedding: Any = None     # float32 [terms, size]: a product is the sum of its terms' vectors too
+    alone: bool = False       # or is nothing but that
     bottlenecks: Any = None   # float32 or float16 [m, size], memory-mapped
     rows: Any = None          # int [n]: a product's row of bottlenecks, -1 where it has none
     columns: Any = None       # int [terms]: which of the catalogue's terms the bag's columns are
@@ -34,9 +38,14 @@ class Options(NamedTuple):
     max_steps: int = 4000
     max_epochs: int = 0         # where above 0, counts instead of max_steps
     evaluate_every: int = 0     # steps; 0 for once an epoch
-    patience: int = 3           # evaluations without a lower validation loss before it stops
-    learning_rate: float = 0.0  # 0: Adam at .001; above: gradient descent
+    patience: int = 3           # evaluations without a lower validation loss before it stops; 0: it
+    #                             goes on to the end and the last weights count, as in 2016
+    learning_rate: float = 0.0  # 0: Adam; above: gradient descent
+    adam_rate: float = .001
+    decay: bool = False         # the rate falls to 0, in a straight line
     dropout: float = 0.0        # of the hidden units
+    word_dropout: float = 0.0   # of a product's terms
+    start: str = "glorot"       # or 2016
     seed: int = 0
 
 
@@ -49,8 +58,9 @@ class Trained(NamedTuple):
 def logits(weights, inputs, rows):
     """Logits [len(rows), classes] of a network given by its weights, in numpy.
 
-    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU; bottleneck_mean [size] stands
-    in for a missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
+    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], where it is among
+    them, is what words.weigh made the bag with); bottleneck_mean [size] stands in for a missing
+    picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
     classes.
     """
     out = np.empty((len(rows), len(weights["bias"])), np.float32)
@@ -89,26 +99,34 @@ def bottleneck_statistics(inputs, train):
     return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
 
 
-def initial_weights(inputs, classes, rng):
-    """Glorot's uniform start (AISTATS 2010, equation 16), biases 0."""
+def initial_weights(inputs, classes, rng, start="glorot"):
+    """Glorot's uniform start (AISTATS 2010, equation 16), biases 0; or that of 2016, uniform within
+    1 / sqrt(inputs), biases too."""
     def uniform(rows, columns):
-        limit = (6 / (rows + columns)) ** .5
+        limit = (6 / (rows + columns)) ** .5 if start == "glorot" else rows ** -.5
         return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
+
+    def bias(rows, columns):
+        return np.zeros(columns, np.float32) if start == "glorot" else uniform(rows, columns)[0]
 
     weights, width = {}, 0
     if inputs.bag is not None:
-        weights["hidden_kernel"] = uniform(inputs.bag.shape[1], HIDDEN)
-        weights["hidden_bias"] = np.zeros(HIDDEN, np.float32)
+        if not inputs.alone:
+            weights["hidden_kernel"] = uniform(inputs.bag.shape[1], HIDDEN)
+        if inputs.embedding is not None:
+            weights["vector_kernel"] = uniform(inputs.embedding.shape[1], HIDDEN)
+        weights["hidden_bias"] = bias(inputs.bag.shape[1], HIDDEN)
         width += HIDDEN
     if inputs.bottlenecks is not None:
         width += inputs.bottlenecks.shape[1]
     weights["kernel"] = uniform(width, classes)
-    weights["bias"] = np.zeros(classes, np.float32)
+    weights["bias"] = bias(width, classes)
     return weights
 
 
 def make_step(variables, learning_rate, dropout, seed):
-    """A TensorFlow function for one step of training that returns the batch's loss.
+    """A TensorFlow function for one step of training at a rate of Adam that returns the batch's
+    loss.
 
     Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
     weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
@@ -119,25 +137,33 @@ def make_step(variables, learning_rate, dropout, seed):
     power = (tf.Variable(1.0), tf.Variable(1.0))
     generator = tf.random.Generator.from_seed(seed)
 
-    def loss_of(columns, products, pictures, labels):
-        parts = []
+    def hidden_units(batch):
+        total = variables["hidden_bias"]
         if "hidden_kernel" in variables:
-            hidden = tf.nn.relu(tf.sparse.segment_sum(variables["hidden_kernel"], columns, products,
-                                                      num_segments=tf.size(labels))
-                                + variables["hidden_bias"])
-            if dropout:
-                keep = generator.uniform(tf.shape(hidden)) >= dropout
-                hidden = tf.where(keep, hidden / (1 - dropout), 0.0)
-            parts.append(hidden)
-        if pictures.shape[1] > 0:
-            parts.append(pictures)
-        scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
+            width = variables["hidden_kernel"].shape[0]
+            shape = tf.cast(tf.stack([tf.size(batch["labels"]), width]), tf.int64)
+            bag = tf.SparseTensor(batch["places"], batch["values"], shape)
+            total = total + tf.sparse.sparse_dense_matmul(bag, variables["hidden_kernel"])
+        if "vector_kernel" in variables:
+            total = total + batch["vectors"] @ variables["vector_kernel"]
+        hidden = tf.nn.relu(total)
+        if dropout:
+            keep = generator.uniform(tf.shape(hidden)) >= dropout
+            hidden = tf.where(keep, hidden / (1 - dropout), 0.0)
+        return hidden
 
-    @tf.function(reduce_retracing=True)
-    def step(columns, products, pictures, labels):
+    def loss_of(batch):
+        parts = [hidden_units(batch)] if "hidden_bias" in variables else []
+        if "pictures" in batch:
+            parts.append(batch["pictures"])
+        scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"],
+                                                                             scores))
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(batch, rate):
         with tf.GradientTape() as tape:
-            loss = loss_of(columns, products, pictures, labels)
+            loss = loss_of(batch)
         gradients = tape.gradient(loss, list(variables.values()))
         for decay, so_far in zip((.9, .999), power):
             so_far.assign(so_far * decay)
@@ -149,7 +175,7 @@ def make_step(variables, learning_rate, dropout, seed):
                 mean, square = slots[name]
                 tf.raw_ops.ResourceApplyAdam(
                     var=variables[name].handle, m=mean.handle, v=square.handle,
-                    beta1_power=power[0], beta2_power=power[1], lr=.001, beta1=.9, beta2=.999,
+                    beta1_power=power[0], beta2_power=power[1], lr=rate, beta1=.9, beta2=.999,
                     epsilon=1e-7, grad=gradient)
         return loss
 
@@ -162,7 +188,8 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
 
     Stops when the validation loss has not fallen for options.patience evaluations, and keeps the
     weights of the lowest. Without validation rows it takes as many steps as it may. Bottlenecks are
-    standardised for training only: the weights returned take them as they are.
+    standardised for training only: the weights returned take them as they are. Where it evaluates
+    once an epoch, it says so in a line each.
 
     pictures(some rows, epoch), where given, is what to train on instead of these products' own
     bottlenecks. watch(step, training loss, validation loss, validation accuracy), where given, is
@@ -170,39 +197,49 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
     """
     tf = inception.load_tensorflow()
     rng = np.random.default_rng(options.seed)
-    variables = {name: tf.Variable(value)
-                 for name, value in initial_weights(inputs, classes, rng).items()}
+    variables = {name: tf.Variable(value) for name, value in
+                 initial_weights(inputs, classes, rng, options.start).items()}
     statistics = bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
     step = make_step(variables, options.learning_rate, options.dropout, options.seed)
     epoch = -(-len(rows) // options.batch_size)
     most = options.max_epochs * epoch or options.max_steps
     every = options.evaluate_every or epoch
+    patience = options.patience or np.inf
     best, best_loss, best_step, since, done, running = None, np.inf, 0, 0, 0, []
+    began = time.monotonic()
     # A run that diverges is told of below, in a sentence, not by numpy at every step.
     with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
-        while done < most and since < options.patience:
+        while done < most and since < patience:
             for batch in np.array_split(rng.permutation(rows), epoch):
                 drawn = pictures(batch, done // epoch) if pictures else None
-                running.append(step(*batch_tensors(inputs, labels, batch, statistics, drawn)))
+                rate = options.adam_rate * (1 - done / most if options.decay else 1)
+                running.append(step(batch_tensors(inputs, labels, batch, statistics, drawn,
+                                                  options.word_dropout, rng), tf.constant(rate)))
                 done += 1
                 bar.update()
                 if done % every and done < most:
                     continue
-                weights = usable_weights(variables, statistics)
+                weights = usable_weights(variables, inputs, statistics)
                 training_loss, running = float(np.mean(running)), []
                 note = {"loss": f"{training_loss:.4f}"}
                 if len(validation):
                     scores = logits(weights, inputs, validation)
                     loss = metrics.nll(scores, labels[validation])
                     right = metrics.accuracy(scores.argmax(axis=1) == labels[validation])
+                    note["validation loss"] = f"{loss:.4f}"
                     note["validation accuracy"] = f"{100 * right:.2f}%"
                     since += 1
-                    if loss < best_loss:
+                    if loss < best_loss or not options.patience and np.isfinite(loss):
                         best, best_loss, best_step, since = weights, loss, done, 0
                     if watch:
                         watch(done, training_loss, loss, right)
                 bar.set_postfix(note, refresh=False)
-                if done >= most or since >= options.patience:
+                if not options.evaluate_every:
+                    left = (time.monotonic() - began) * (most / done - 1)
+                    log(f"{label}: epoch {done // epoch} of {-(-most // epoch)}, "
+                        + ", ".join(f"{name} {value}" for name, value in note.items())
+                        + f", at most {left:.0f} s left")
+                if done >= most or since >= patience:
                     break
     if best is None and len(validation):
         raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
@@ -210,29 +247,40 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
         return Trained(weights, done, 1.0)
     temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
     log(f"{label}: kept step {best_step} of {done}, validation loss {best_loss:.4f}, last "
-        + ", ".join(f"{name} {value}" for name, value in note.items()))
+        + ", ".join(f"{name} {value}" for name, value in note.items() if name != "validation loss"))
     return Trained(best, best_step, temperature)
 
 
-def batch_tensors(inputs, labels, batch, statistics, drawn=None):
-    """(columns, products, pictures, labels) of some products, as `make_step` takes them; drawn
-    [len(batch), size], where given, instead of their bottlenecks."""
-    columns = products = np.zeros(0, np.int32)
+def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.0, rng=None):
+    """What `make_step` takes of some products, as {name: array}; drawn [len(batch), size], where
+    given, instead of their bottlenecks. Of their terms chance drops the share word_dropout."""
+    tensors = {"labels": labels[batch].astype(np.int32)}
     if inputs.bag is not None:
-        some = inputs.bag[batch]
-        columns = some.indices.astype(np.int32)
-        products = np.repeat(np.arange(len(batch), dtype=np.int32), np.diff(some.indptr))
-    pictures = np.zeros((len(batch), 0), np.float32)
+        bag = inputs.bag[batch]
+        if word_dropout:
+            bag.data *= (rng.random(len(bag.data), np.float32) >= word_dropout) / (1 - word_dropout)
+        if not inputs.alone:
+            products = np.repeat(np.arange(len(batch)), np.diff(bag.indptr))
+            tensors["places"] = np.stack([products, bag.indices.astype(np.int64)], axis=1)
+            tensors["values"] = bag.data
+        if inputs.embedding is not None:
+            tensors["vectors"] = bag @ inputs.embedding
     if statistics is not None:
         mean, deviation = statistics
         drawn = picture_rows(inputs, batch, mean) if drawn is None else drawn
-        pictures = (drawn - mean) / deviation
-    return columns, products, pictures, labels[batch].astype(np.int32)
+        tensors["pictures"] = (drawn - mean) / deviation
+    return tensors
 
 
-def usable_weights(variables, statistics):
-    """The weights in numpy, for bottlenecks as they are: standardising is folded in."""
+def usable_weights(variables, inputs, statistics):
+    """The weights in numpy, for bottlenecks and a bag of words as they are: standardising and the
+    terms' vectors are folded in."""
     weights = {name: variable.numpy() for name, variable in variables.items()}
+    if inputs.embedding is not None:
+        kernel = inputs.embedding @ weights.pop("vector_kernel")
+        weights["hidden_kernel"] = kernel + weights.get("hidden_kernel", 0)
+    if inputs.idf is not None:
+        weights["idf"] = inputs.idf
     if statistics is not None:
         mean, deviation = statistics
         own = slice(len(weights["kernel"]) - len(mean), None)
