@@ -30,12 +30,14 @@ def text_inputs(terms, rows, args=None):
     without args as in 2016: 0 and 1). With args.embedding the vectors are learned here too."""
     columns, idf = words.choose_terms(terms, rows)
     has = terms.has[:, columns]
+    size, first_pair = len(terms.corpus.vocabulary), terms.has.shape[1] - len(terms.pairs)
+    alone, pairs = (columns < min(size, first_pair)).sum(), (columns >= first_pair).sum()
+    log(f"vocabulary: {alone} words, {len(columns) - alone - pairs} of names, {pairs} pairs")
     if args is None or args.network == "original":
         return training.Inputs(bag=has.astype("float32"), columns=columns)
     inputs = training.Inputs(bag=words.weigh(has, idf), idf=idf, columns=columns)
     if not args.embedding:
         return inputs
-    size = len(terms.corpus.vocabulary)
     own = columns[columns < size]
     learn = embeddings.word2vec if args.embedding == "word2vec" else embeddings.swivel
     vectors = learn(*embeddings.chosen_words(terms.corpus, rows, own), len(own), args.seed)
@@ -44,7 +46,7 @@ def text_inputs(terms, rows, args=None):
     # A word of the name has its word's vector once more, a pair none.
     spread = np.zeros((len(columns), vectors.shape[1]), np.float32)
     spread[:len(own)] = vectors
-    named = (columns >= size) & (columns < terms.has.shape[1] - len(terms.pairs))
+    named = (columns >= size) & (columns < first_pair)
     spread[named] = vectors[np.searchsorted(own, columns[named] - size)]
     return inputs._replace(embedding=spread, alone=args.embedding_alone)
 
@@ -65,7 +67,7 @@ def text_options(args, count):
     batch = min(max(count // 100, 32), 1024)
     epochs = args.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
     return training.Options(batch_size=batch, max_epochs=epochs, patience=2, adam_rate=.005,
-                            decay=True, dropout=.5, word_dropout=.3, seed=args.seed)
+                            decay=True, dropout=.5, word_dropout=.5, seed=args.seed)
 
 
 def misled(products, terms, model, inputs, test, scores, found):

@@ -556,8 +556,10 @@ def texts(conn, leaves):
 
 def product_text(conn, number):
     """(name, description, category id) of a product. Raises UserError where there is none."""
-    row = conn.execute("""select coalesce(name, ''), coalesce(description, ''), category_id
-                          from product where id = ?""", (number,)).fetchone()
+    row = None
+    if abs(number) < 2 ** 63:   # what SQLite can hold
+        row = conn.execute("""select coalesce(name, ''), coalesce(description, ''), category_id
+                              from product where id = ?""", (number,)).fetchone()
     if row is None:
         raise UserError(f"there is no product {number}: the ids are those of the table product, "
                         "as in predicted_category.product_id")

@@ -234,9 +234,10 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
                     if watch:
                         watch(done, training_loss, loss, right)
                 bar.set_postfix(note, refresh=False)
-                if not options.evaluate_every:
+                number, epochs = -(-done // epoch), -(-most // epoch)
+                if not options.evaluate_every and number % (1 + epochs // 20) == 0:
                     left = (time.monotonic() - began) * (most / done - 1)
-                    log(f"{label}: epoch {done // epoch} of {-(-most // epoch)}, "
+                    log(f"{label}: epoch {number} of {epochs}, "
                         + ", ".join(f"{name} {value}" for name, value in note.items())
                         + f", at most {left:.0f} s left")
                 if done >= most or since >= patience:
@@ -262,9 +263,9 @@ def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.
         if not inputs.alone:
             products = np.repeat(np.arange(len(batch)), np.diff(bag.indptr))
             tensors["places"] = np.stack([products, bag.indices.astype(np.int64)], axis=1)
-            tensors["values"] = bag.data
+            tensors["values"] = bag.data.astype(np.float32, copy=False)
         if inputs.embedding is not None:
-            tensors["vectors"] = bag @ inputs.embedding
+            tensors["vectors"] = (bag @ inputs.embedding).astype(np.float32, copy=False)
     if statistics is not None:
         mean, deviation = statistics
         drawn = picture_rows(inputs, batch, mean) if drawn is None else drawn

@@ -29,7 +29,7 @@ SIGNS = ("\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0670\u06d6-\u06d
          "\u0971-\u0e3e\u0e40-\u0e4e\u0e81-\u0ece\u0f71-\u0f84\u1000-\u1049\u1780-\u17d3")
 NO_WORD = re.compile(rf"[^\w'{SIGNS}]+|_+")
 # Scripts that are written without blanks: each of their characters is a word.
-ALONE = re.compile("[\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+ALONE = re.compile("[\u3041-\u3096\u30a1-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
                    "\U00020000-\U0003ffff]")
 LOOSE = re.compile(r"(?<![^\s'])'+|'+(?![^\s'])")
 

@@ -27,6 +27,7 @@ import categorize_words
 import db
 import experiments
 import retrain
+import words
 from console import UserError, run
 
 COLUMNS = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
@@ -787,8 +788,8 @@ def model(folder, number):
 def answer(folder, number, text):
     """The leaf that a saved model gives a text."""
     described, weights = model(folder, number)
-    bag = np.isin(described["vocabulary"], categorize_words.tokens(text)).astype(np.float32)
-    hidden = np.maximum(bag @ weights["hidden_kernel"] + weights["hidden_bias"], 0)
+    columns, values = words.one_text(described, weights, "", text)
+    hidden = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"], 0)
     return described["categories"][(hidden @ weights["kernel"] + weights["bias"]).argmax()]
 
 
@@ -901,7 +902,7 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
     assert numbers == sorted(moved.inside | moved.learned)
     assert [(row["category_id"], row["taught"]) for row in rows] \
         == [(moved.filed[i], moved.taught[i]) for i in numbers]
-    assert [int(text.split("only")[1]) for text in db.texts(conn, moved.leaves)] == numbers
+    assert [int(text.split("only")[1]) for _, text in db.texts(conn, moved.leaves)] == numbers
     db.store_pictures(conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None)
                              for i in moved.filed])
     assert [row["product_id"] for row in db.pictures(conn, moved.leaves)] \

@@ -33,6 +33,7 @@ import experiments
 import metrics
 import retrain
 import training
+import words
 from console import UserError
 
 SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
@@ -342,12 +343,12 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
     labels = ["ab"[lots[i // 2]] for i in range(400)]
     rows = [(i, labels[i], f"twins-{i // 2}", labels[i]) for i in range(400)]
     products = experiments.make_products(rows, ["a", "b"], {})
-    counts, _ = categorize_words.count_terms([f"word{i // 2} dress" for i in range(400)])
+    terms = words.count_terms(words.read_texts(("", f"word{i // 2} dress") for i in range(400)))
     trained_on = []
 
     def inputs_for(some):
         trained_on.append(set(some.tolist()))
-        return categorize_words.text_inputs(counts, some)
+        return categorize_words.text_inputs(terms, some)
 
     outcome = experiments.experiment(products, experiments.checked_splits(products, 4), inputs_for,
                                      training.Options(batch_size=50, max_epochs=20))
@@ -361,38 +362,17 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
     assert np.isfinite(scores).all()
 
 
-def test_the_vocabulary_is_the_20000_most_frequent_terms_and_of_equals_the_first():
-    words = [f"w{number:05}" for number in range(20_005)]
-    texts = [" ".join(words), f"{words[-1]} {words[-3]}", f"{words[-2]} unseen " * 9]
-    counts, terms = categorize_words.count_terms(texts)
-    inputs = categorize_words.text_inputs(counts, np.array([0, 1]))
-    assert terms[inputs.columns].tolist() == sorted(words[:19_998] + [words[-1], words[-3]])
-    assert inputs.bag.shape == (3, 20_000) and set(inputs.bag.data) == {1}
-    few = categorize_words.text_inputs(counts, np.array([1]))
-    assert terms[few.columns].tolist() == [words[-3], words[-1]]
-
-
-@pytest.mark.parametrize("text, expected", [
-    ("", []), ("<li>Slim</li><li>fit</li>", ["slim", "fit"]), ("Women\u2019s", ["women's"]),
-    ("WOMEN'S 'quoted'", ["women's", "quoted"]), ("CAF\u00c9 caf\u0065\u0301", ["café", "café"]),
-    ("T&amp;C &lt;b&gt;x", ["t", "c", "x"]), ("27\" a_b \u30b8\u30fc\u30f3\u30ba 100%",
-                                              ["27", "a", "b", "ジーンズ", "100"]),
-    ("3 < 4 and 5", ["3", "4", "and", "5"])])
-def test_words_keep_letters_of_every_language_and_lose_markup(text, expected):
-    assert categorize_words.tokens(text) == expected
-
-
 # ---- saved models -------------------------------------------------------------------------------
 
 BY_HAND = """
 import json, sqlite3, sys
 import numpy as np
-from categorize_words import tokens
+import words
 number, path = int(sys.argv[1]), sys.argv[2]
 model = json.load(open(f"models/experiment-{number}/model.json", encoding="utf-8"))
 weights = np.load(f"models/experiment-{number}/weights.npz", allow_pickle=False)
 conn, answers = sqlite3.connect(path), []
-rows = conn.execute('''select product_id, name || ' ' || description, (select sha256 from picture
+rows = conn.execute('''select product_id, name, description, (select sha256 from picture
     where picture.product_id = id and status = 'ok') from predicted_category
     join product on id = product_id where experiment_id = ? order by product_id''', (number,))
 if "bottleneck" in model:
@@ -402,12 +382,13 @@ if "bottleneck" in model:
     keys = open(base + ".keys", "rb").read()
     size = json.load(open(base + ".json"))["size"]
     cache = np.fromfile(base + ".f32", np.float32).reshape(-1, size)
-    place = {keys[i:i + 32].hex(): i // 32 for i in range(0, len(keys), 32)}
-for product, text, sha256 in rows:
+    place = {keys[i:i + 32].hex(): i // 36 for i in range(0, len(keys), 36)}
+for product, name, text, sha256 in rows:
     parts = []
     if "vocabulary" in model:
-        bag = np.isin(model["vocabulary"], tokens(text)).astype(np.float32)
-        parts.append(np.maximum(bag @ weights["hidden_kernel"] + weights["hidden_bias"], 0))
+        columns, values = words.one_text(model, weights, name, text)
+        kernel = weights["hidden_kernel"][columns]
+        parts.append(np.maximum(values @ kernel + weights["hidden_bias"], 0))
     if "bottleneck" in model:
         parts.append(cache[place[sha256]] if sha256 else weights["bottleneck_mean"])
     logits = (np.concatenate(parts) @ weights["kernel"] + weights["bias"]) / model["temperature"]

@@ -7,6 +7,7 @@ Real TensorFlow on drawn numbers; about 25 seconds.
 """
 import collections
 import math
+import re
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import training
 from console import UserError
 
 CLASSES, PRODUCTS, TERMS, SIZE = 3, 300, 40, 12
-KINDS = ("text", "picture", "both")
+KINDS = ("text", "vectors", "text and vectors", "picture", "both")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,11 @@ def toy():
     stored = np.zeros((PRODUCTS, SIZE), np.float32)
     stored[rows] = units
     missing = np.where(np.arange(PRODUCTS) % 10 == 9, -1, rows)
+    vectors = rng.normal(size=(TERMS, 8)).astype(np.float32)
+    vectors[:CLASSES] *= 5
     return {"text": training.Inputs(bag=bag),
+            "vectors": training.Inputs(bag=bag, embedding=vectors, alone=True),
+            "text and vectors": training.Inputs(bag=bag, embedding=vectors),
             "picture": training.Inputs(bottlenecks=stored, rows=rows),
             "both": training.Inputs(bag=bag, bottlenecks=stored, rows=missing)}, labels
 
@@ -90,12 +95,13 @@ def test_a_step_of_training_sees_the_loss_that_the_saved_weights_have(toy, kind)
     rng, rows = np.random.default_rng(0), np.arange(0, PRODUCTS, 3)
     variables = {name: tf.Variable(value)
                  for name, value in training.initial_weights(inputs, CLASSES, rng).items()}
-    statistics = training.bottleneck_statistics(inputs, rows) if kind != "text" else None
+    statistics = training.bottleneck_statistics(inputs, rows) \
+        if inputs.bottlenecks is not None else None
     step = training.make_step(variables, .1, 0, 0)
     for _ in range(3):
-        weights = training.usable_weights(variables, statistics)
+        weights = training.usable_weights(variables, inputs, statistics)
         expected = metrics.nll(training.logits(weights, inputs, rows), labels[rows])
-        loss = step(*training.batch_tensors(inputs, labels, rows, statistics))
+        loss = step(training.batch_tensors(inputs, labels, rows, statistics), .001)
         assert float(loss) == pytest.approx(expected, rel=1e-3)
 
 
@@ -146,7 +152,7 @@ def test_gradient_descent_takes_the_step_that_calculus_says():
                  "bias": tf.Variable(np.zeros(2, np.float32))}
     step = training.make_step(variables, .5, 0, 0)
     pictures = np.array([[1, 3]], np.float32)
-    loss = step(np.zeros(0, np.int32), np.zeros(0, np.int32), pictures, np.array([0], np.int32))
+    loss = step({"pictures": pictures, "labels": np.array([0], np.int32)}, .001)
     assert float(loss) == pytest.approx(math.log(2))
     assert variables["kernel"].numpy() == pytest.approx(np.array([[.25, -.25], [.75, -.75]]))
     assert variables["bias"].numpy() == pytest.approx(np.array([.25, -.25]))
@@ -162,7 +168,7 @@ def test_learning_rate_nought_is_adam_as_keras_has_it(toy):
     adam = tf.keras.optimizers.Adam(.001, epsilon=1e-7)
     for turn in range(5):
         rows = np.arange(40) + 40 * turn
-        step(*training.batch_tensors(inputs, labels, rows, None))
+        step(training.batch_tensors(inputs, labels, rows, None), .001)
         with tf.GradientTape() as tape:
             hidden = tf.nn.relu(inputs.bag[rows].toarray() @ theirs[0] + theirs[1])
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
@@ -188,6 +194,55 @@ def test_it_stops_when_validation_gains_nothing_and_keeps_the_best_weights(toy, 
 def test_training_that_runs_away_is_one_sentence_and_no_experiment_of_nans(toy):
     with pytest.raises(UserError, match="--learning_rate"):
         trained(toy, "picture", learning_rate=1e38)
+
+
+# ---- the options of text -------------------------------------------------------------------------
+
+def test_the_rate_falls_in_a_straight_line_to_nothing(toy, monkeypatch):
+    rates, make_step = [], training.make_step
+
+    def watched(*args):
+        step = make_step(*args)
+        return lambda batch, rate: rates.append(float(rate)) or step(batch, rate)
+
+    monkeypatch.setattr(training, "make_step", watched)
+    trained(toy, "text", batch_size=50, max_epochs=2, decay=True, adam_rate=.008)
+    assert rates == pytest.approx([.008 - i * .001 for i in range(8)])
+    rates.clear()
+    trained(toy, "text", batch_size=50, max_epochs=1, adam_rate=.003)
+    assert rates == pytest.approx([.003] * 4)
+
+
+def test_word_dropout_drops_its_share_of_terms_and_leaves_the_inputs_alone(toy):
+    inputs, labels = toy[0]["text"], toy[1]
+    before, rows = inputs.bag.copy(), np.arange(200)
+    rng = np.random.default_rng(0)
+    values = training.batch_tensors(inputs, labels, rows, None, None, .25, rng)["values"]
+    assert set(values.tolist()) == {0, np.float32(1 / .75)} and values.dtype == np.float32
+    assert np.mean(values == 0) == pytest.approx(.25, abs=.04)
+    assert (inputs.bag != before).nnz == 0
+    assert values.sum() == pytest.approx(before[rows].sum(), rel=.06)
+
+
+def test_as_in_2016_it_goes_on_to_the_end_and_the_last_weights_count(toy):
+    noise = np.random.default_rng(0).integers(0, CLASSES, PRODUCTS).astype(np.int32)
+    options = training.Options(batch_size=32, max_epochs=5, patience=0, start="2016", seed=1)
+    model = training.train(toy[0]["text"], noise, CLASSES, *SIDES[:2], options)
+    assert model.steps == 5 * 7
+    start = training.initial_weights(toy[0]["text"], CLASSES, np.random.default_rng(1), "2016")
+    for name, fan_in in (("hidden_kernel", TERMS), ("hidden_bias", TERMS), ("kernel", 100),
+                         ("bias", 100)):
+        assert .8 * fan_in ** -.5 < np.abs(start[name]).max() <= fan_in ** -.5 or name == "bias"
+        assert np.abs(start[name]).max() > 0
+
+
+def test_each_epoch_is_a_line_with_losses_accuracy_and_the_time_left(toy, capsys):
+    trained(toy, "text", max_epochs=3, patience=9)
+    said = [line for line in capsys.readouterr().err.splitlines() if "epoch" in line]
+    assert len(said) == 3
+    for number, line in enumerate(said, 1):
+        assert re.fullmatch(rf"training: epoch {number} of 3, loss [\d.]+, validation loss [\d.]+, "
+                            r"validation accuracy [\d.]+%, at most \d+ s left", line)
 
 
 # ---- what retrain.py hands in ------------------------------------------------------------------

@@ -1,0 +1,188 @@
+"""How long categorize_words.py takes as a whole command, side by side with its rivals.
+
+In: nothing; it draws a catalogue of its own, 156 leaves with 940 products of 50 to 80 words each.
+Out, on stdout: seconds and memory of the whole commands in turn (start of Python, TensorFlow's
+import, crawl.db and the writing of predictions included), their ratios, and the figures of each.
+The rivals: TF-IDF of single words with logistic regression, fastText with its defaults for such
+texts, and `--network original`, which is run once.
+
+    python benchmarks/text.py
+    python benchmarks/text.py --rounds 1 --growth 20000,50000,146640,500000,1000000
+"""
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import db  # noqa: E402
+import experiments  # noqa: E402
+import rivals  # noqa: E402
+from console import log, run  # noqa: E402
+
+LEAVES, PARENTS, PER_LEAF = 156, 38, 940
+COMMON, OWN, SHARED = 30_000, 60, 400     # words of all, of a leaf, of a parent's leaves
+COMMANDS = {
+    "categorize_words.py": [ROOT / "categorize_words.py", "--min-products", "1"],
+    "TF-IDF and logistic regression": [__file__, "--work", "linear"],
+    "fastText": [__file__, "--work", "fasttext"],
+    "categorize_words.py --network original": [ROOT / "categorize_words.py", "--min-products", "1",
+                                               "--network", "original"]}
+
+
+def draw(path, count):
+    """Fill a crawl.db with so many products whose words are drawn: most from all words by Zipf's
+    law, some from those of the leaf or of its parent; one in twenty stands in another leaf."""
+    rng = np.random.default_rng(0)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    names = np.array(["".join(rng.choice(letters, rng.integers(3, 11))) + str(i % 97)
+                      for i in range(COMMON)], object)
+    law = np.cumsum(1 / np.arange(10, COMMON + 10))
+    own = rng.integers(300, COMMON, (LEAVES, OWN))
+    shared = rng.integers(300, COMMON, (PARENTS, SHARED))
+    leaves = [f"women.group-{i % PARENTS}.leaf-{i}" for i in range(LEAVES)]
+    with contextlib.closing(db.open_database(path, create=True)) as conn:
+        db.store_categories(conn, [
+            (leaf, f"women.group-{i % PARENTS}", 1, f"women.group-{i % PARENTS}/{leaf}", leaf)
+            for i, leaf in enumerate(leaves)])
+        with db.transaction(conn):
+            for number in range(count):
+                leaf = number % LEAVES
+                topic = leaf if rng.random() > .05 else rng.integers(LEAVES)
+                chosen = np.searchsorted(law, rng.random(rng.integers(50, 81)) * law[-1])
+                kind = rng.random(len(chosen))
+                chosen = np.where(kind < .06, rng.choice(own[topic], len(chosen)), chosen)
+                chosen = np.where(kind > .92, rng.choice(shared[topic % PARENTS], len(chosen)),
+                                  chosen)
+                text = " ".join(names[chosen])
+                name, _, description = text.partition(text.split()[4])
+                conn.execute("""insert into product(id, category_id, name, description, source,
+                                external_id, group_key) values (?, ?, ?, ?, 'drawn', ?, ?)""",
+                             (number, leaves[leaf], name, description, str(number), str(number)))
+            conn.execute("""update category set product_count = (select count(*) from product
+                            where category_id = category.id)""")
+
+
+def work(which, path):
+    """A rival as a whole command: read crawl.db, train, predict, write the predictions."""
+    args = argparse.Namespace(categories="", min_products=1)
+    conn = db.open_database(path)
+    _, products = experiments.choose_products(conn, args)
+    part, = experiments.checked_splits(products, None)
+    texts = [f"{name} {text}" for name, text in db.texts(conn, products.leaves)]
+    if which == "fasttext":
+        scores = rivals.ask_fasttext(texts, products.labels, part.training, part.test,
+                                     len(products.leaves), {"epoch": 5, "lr": .5, "thread": 2})
+    else:
+        scores = rivals.ask_linear(texts, products.labels, part.training, part.test,
+                                   len(products.leaves), pairs=False)
+    rows = experiments.prediction_rows(products, part.test, scores, 1.0, 0)
+    db.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
+    print(*experiments.summary(rows, products), sep="\n")
+
+
+def measure(command, path):
+    """(seconds, peak MB of the command and its children together, its stdout)."""
+    began = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as out:
+        process = subprocess.Popen([sys.executable, *command, "--db-path", path], stdout=out,
+                                   stderr=subprocess.DEVNULL)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, sum(resident(pid) for pid in [process.pid, *children(process.pid)]))
+            time.sleep(.05)
+        seconds = time.perf_counter() - began
+        assert process.returncode == 0, command
+        out.seek(0)
+        return seconds, peak / 1024, out.read()
+
+
+def children(pid):
+    try:
+        return [int(child) for child in
+                Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def resident(pid):
+    """kB that a process has in memory. Linux."""
+    try:
+        return int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+    except (OSError, TypeError):
+        return 0
+
+
+def figures(printed):
+    found = dict(re.findall(r"^ *([A-Za-z0-9% ]+): ([\d.]+)%", printed, re.M))
+    return (f"{found['Accuracy']} % | {found['95% Accuracy Coverage']} / "
+            f"{found['98% Accuracy Coverage']} %")
+
+
+def compare(path, rounds):
+    seconds, memory, said = {name: [] for name in COMMANDS}, {}, {}
+    for turn in range(rounds):
+        for name, command in COMMANDS.items():
+            if "original" in name and turn:
+                continue
+            taken, peak, said[name] = measure(command, path)
+            seconds[name].append(taken)
+            memory[name] = max(peak, memory.get(name, 0))
+            log(f"round {turn + 1}: {name}: {taken:.1f} s, {peak:.0f} MB")
+    print("| | seconds, median (least to most) | memory | accuracy | coverage at 95 / 98 % |\n"
+          "|---|---|---|---|---|")
+    for name, some in seconds.items():
+        print(f"| {name} | {statistics.median(some):.1f} ({min(some):.1f} to {max(some):.1f}) "
+              f"| {memory[name]:.0f} MB | {figures(said[name])} |")
+    ours, *others = COMMANDS
+    for name in others:
+        ratios = [a / b for a, b in zip(seconds[ours], seconds[name])]
+        print(f"{ours} : {name} = {statistics.median(ratios):.2f} "
+              f"({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
+    parser.add_argument("--growth", default="", metavar="N,N",
+                        help="instead, categorize_words.py alone with so many products each")
+    parser.add_argument("--work", choices=("linear", "fasttext"), help=argparse.SUPPRESS)
+    parser.add_argument("--db-path", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.work:
+        work(args.work, args.db_path)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "crawl.db")
+        if not args.growth:
+            rivals.fasttext_python()
+            draw(path, LEAVES * PER_LEAF)
+            compare(path, args.rounds)
+            return 0
+        print("| products | seconds | memory | accuracy | coverage at 95 / 98 % |\n|---|---|---|---|"
+              "---|")
+        for count in map(int, args.growth.split(",")):
+            own = os.path.join(folder, f"{count}")
+            os.mkdir(own)
+            path = os.path.join(own, "crawl.db")
+            draw(path, count)
+            taken = [measure(COMMANDS["categorize_words.py"], path) for _ in range(args.rounds)]
+            print(f"| {count:,} | {statistics.median(one[0] for one in taken):.1f} "
+                  f"| {max(one[1] for one in taken):.0f} MB | {figures(taken[-1][2])} |", flush=True)
+            shutil.rmtree(own)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
