@@ -43,7 +43,9 @@ def text_inputs(terms, rows, args=None):
     vectors = learn(*embeddings.chosen_words(terms.corpus, rows, own), len(own), args.seed)
     if args.save_embedding:
         embeddings.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
-    # A word of the name has its word's vector once more, a pair none.
+    # A word of the name has its word's vector once more, a pair none; the longer half of the
+    # vectors are longer than 1.
+    vectors = vectors / np.median(np.linalg.norm(vectors, axis=1))
     spread = np.zeros((len(columns), vectors.shape[1]), np.float32)
     spread[:len(own)] = vectors
     named = (columns >= size) & (columns < first_pair)

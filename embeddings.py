@@ -16,10 +16,10 @@ from console import progress
 
 SIZE = 100          # of a vector
 WINDOW = 5          # words on either side that are a word's company
-EPOCHS = 5          # of word2vec
+EPOCHS = 10         # of word2vec
 NEGATIVES = 5       # words drawn for each pair, in expectation
 SHARED = 512        # of them drawn for a whole batch
-BATCH = 16_384      # pairs
+BATCH = 4096       # pairs
 PIECE = 500_000     # words whose pairs are shuffled at a time
 OFTEN = 1e-3        # words above this share of the text are thinned out
 ROWS = 4096         # of a block of Swivel's matrix, at the most

@@ -160,8 +160,7 @@ def make_step(variables, learning_rate, dropout, seed):
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"],
                                                                              scores))
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def step(batch, rate):
+    def one_step(batch, rate):
         with tf.GradientTape() as tape:
             loss = loss_of(batch)
         gradients = tape.gradient(loss, list(variables.values()))
@@ -178,6 +177,16 @@ def make_step(variables, learning_rate, dropout, seed):
                     beta1_power=power[0], beta2_power=power[1], lr=rate, beta1=.9, beta2=.999,
                     epsilon=1e-7, grad=gradient)
         return loss
+
+    compiled = []
+
+    def step(batch, rate):
+        if not compiled:   # one function for batches of any length; by itself it would make several
+            kinds = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+                     for name, value in batch.items()}
+            compiled.append(tf.function(one_step, autograph=False, input_signature=[
+                kinds, tf.TensorSpec([], tf.float32)]))
+        return compiled[0](batch, rate)
 
     return step
 
@@ -259,7 +268,9 @@ def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.
     if inputs.bag is not None:
         bag = inputs.bag[batch]
         if word_dropout:
-            bag.data *= (rng.random(len(bag.data), np.float32) >= word_dropout) / (1 - word_dropout)
+            bag.data[rng.random(len(bag.data), np.float32) < word_dropout] = 0
+            bag.eliminate_zeros()
+            bag.data /= 1 - word_dropout
         if not inputs.alone:
             products = np.repeat(np.arange(len(batch)), np.diff(bag.indptr))
             tensors["places"] = np.stack([products, bag.indices.astype(np.int64)], axis=1)
