@@ -1,8 +1,8 @@
 """Classify products by name and description; write an experiment with its test predictions.
 
 In: crawl.db. Out: rows of experiment, predicted_category and validation_prediction, and the folder
-models/experiment-N beside crawl.db. The network: a bag of the 20,000 most frequent words of the
-training products, as many words of their names and as many pairs of words -> 100 ReLU -> softmax.
+models/experiment-N beside crawl.db. The network: a bag of the 20,000 words that most training
+products have, as many words of their names and as many pairs of words -> 100 ReLU -> softmax.
 
     python categorize_words.py --categories bootcut-jeans,skinny-jeans
     python categorize_words.py --min-products 50 --folds 10
@@ -11,6 +11,8 @@ import argparse
 import collections
 import math
 import os
+import tempfile
+import zipfile
 
 import numpy as np
 
@@ -124,7 +126,7 @@ def explain(args):
         columns, values = words.one_text(model, weights, name, text)
         scores = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
                             0) @ weights["kernel"] + weights["bias"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile):
         raise UserError(f"there is no model of words in {folder}: name an experiment of "
                         "categorize_words.py that has one") from None
     probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
@@ -185,8 +187,11 @@ def parse(argv):
         parser.error("--embedding is for the default network")
     if not args.embedding and (args.embedding_alone or args.save_embedding):
         parser.error("--embedding-alone and --save-embedding need --embedding")
-    if args.save_embedding and not os.path.isdir(os.path.dirname(args.save_embedding) or "."):
-        parser.error("--save-embedding must name a file in a folder that exists")
+    if args.save_embedding:
+        try:
+            tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
+        except OSError:
+            parser.error("--save-embedding must name a file in a folder that can be written")
     return args
 
 

@@ -41,16 +41,16 @@ np.save(folder + "/scores.npy", out)
 SETTINGS = {"epoch": 5, "lr": .5, "wordNgrams": 2, "dim": 100, "thread": 2}   # of fastText
 
 
-def fasttext_python():
-    """The Python of fastText's virtual environment. Raises UserError where it can't be installed."""
-    folder = ROOT / "benchmarks" / ".venvs" / "fasttext"
+def environment_python(name, packages):
+    """The Python of a rival's virtual environment. Raises UserError where it can't be installed."""
+    folder = ROOT / "benchmarks" / ".venvs" / name
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
-        log("installing fastText ...")
+        log(f"installing {name} ...")
         for command in ([sys.executable, "-m", "venv", folder],
-                        [python, "-m", "pip", "install", "--quiet", *FASTTEXT]):
+                        [python, "-m", "pip", "install", "--quiet", *packages]):
             if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
-                raise UserError("fastText can't be installed here: --only linear leaves it out")
+                raise UserError(f"{name} can't be installed here")
         (folder / "ready").touch()
     return python
 
@@ -63,7 +63,8 @@ def ask_fasttext(texts, labels, fit, ask, classes, settings=None):
             with open(f"{folder}/{name}.txt", "w", encoding="utf-8") as file:
                 file.writelines((f"__label__{labels[i]} " if name == "train" else "")
                                 + f"{texts[i]}\n" for i in rows)
-        subprocess.run([fasttext_python(), "-c", WORKER, folder, str(classes),
+        python = environment_python("fasttext", FASTTEXT)
+        subprocess.run([python, "-c", WORKER, folder, str(classes),
                         json.dumps(settings or SETTINGS)], check=True)
         return np.log(np.load(f"{folder}/scores.npy"))
 

@@ -166,7 +166,7 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "crawl.db")
         if not args.growth:
-            rivals.fasttext_python()
+            rivals.environment_python("fasttext", rivals.FASTTEXT)
             draw(path, LEAVES * PER_LEAF)
             compare(path, args.rounds)
             return 0

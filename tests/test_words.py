@@ -310,14 +310,15 @@ def test_explain_of_what_is_not_there_is_one_sentence(odd, product, experiment, 
     assert sentence in done.stderr
 
 
-@pytest.mark.parametrize("spoil", ["gone", "weights", "json", "keys"])
+@pytest.mark.parametrize("spoil", ["gone", "weights", "truncated", "json", "keys"])
 def test_explain_without_a_usable_model_is_one_sentence(odd, tmp_path, spoil):
     shutil.copytree(odd[0], tmp_path / "own")
     folder = tmp_path / "own" / "models" / "experiment-1"
     if spoil == "gone":
         shutil.rmtree(folder)
-    elif spoil == "weights":
-        (folder / "weights.npz").write_bytes(b"PK nothing")
+    elif spoil in ("weights", "truncated"):
+        whole = (folder / "weights.npz").read_bytes()
+        (folder / "weights.npz").write_bytes(b"PK" if spoil == "weights" else whole[:5000])
     else:
         (folder / "model.json").write_text("{" if spoil == "json" else json.dumps({"a": 1}))
     done = run_script("categorize_words", "--explain", 1, "--experiment", 1, cwd=tmp_path / "own")

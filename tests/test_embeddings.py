@@ -1,0 +1,152 @@
+"""Vectors of words: what they are learned from, that they learn, and the file they are saved to.
+
+Real TensorFlow; about a minute.
+
+    pytest tests/test_embeddings.py
+    pytest tests/test_embeddings.py -k script
+"""
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from conftest import run_script, write_feed
+
+import embeddings
+import training
+import words
+
+TOPICS = ["red green blue yellow black white".split(), "one two three four five six".split()]
+
+
+def corpus_of(texts):
+    return words.read_texts(("", text) for text in texts)
+
+
+def topical(count, seed=0):
+    """(words, texts, vocabulary) of texts of eight words of one of two topics."""
+    rng = np.random.default_rng(seed)
+    corpus = corpus_of(" ".join(rng.choice(TOPICS[i % 2], 8)) for i in range(count))
+    rows = np.arange(count)
+    return (*embeddings.chosen_words(corpus, rows, np.arange(len(corpus.vocabulary))),
+            corpus.vocabulary.tolist())
+
+
+def test_only_words_of_the_training_texts_and_of_the_vocabulary_are_learned_from():
+    corpus = corpus_of(["a b c", "d a", "", "c c b"])
+    columns = np.array([0, 2])                          # a and c
+    found, texts = embeddings.chosen_words(corpus, np.array([0, 2, 3]), columns)
+    assert found.tolist() == [0, 1, 1, 1] and texts.tolist() == [0, 0, 2, 2]
+
+
+@given(st.lists(st.text("abcd ", max_size=14), min_size=1, max_size=6)
+       .filter(lambda texts: any(text.strip() for text in texts)))
+def test_cooccurrences_are_those_of_a_plain_loop(texts):
+    corpus = corpus_of(texts)
+    count = len(corpus.vocabulary)
+    found, own = embeddings.chosen_words(corpus, np.arange(len(texts)), np.arange(count))
+    expected = np.zeros((count, count))
+    place = {word: number for number, word in enumerate(corpus.vocabulary)}
+    for text in texts:
+        cut = [place[word] for word in words.tokens(text)]
+        for i, left in enumerate(cut):
+            for distance, right in enumerate(cut[i + 1:i + 6], 1):
+                expected[left, right] += 1 / distance
+                expected[right, left] += 1 / distance
+    np.testing.assert_allclose(embeddings.cooccurrences(found, own, count).toarray(), expected,
+                               rtol=1e-5)
+
+
+@pytest.mark.parametrize("learn", [embeddings.word2vec, embeddings.swivel])
+def test_words_of_one_topic_come_to_lie_together(learn, monkeypatch):
+    monkeypatch.setattr(embeddings, "BATCH", 512)
+    found, texts, vocabulary = topical(400)
+    vectors = learn(found, texts, len(vocabulary))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = unit @ unit.T
+    np.fill_diagonal(near, -1)
+    for number, word in enumerate(vocabulary):
+        topic = next(topic for topic in TOPICS if word in topic)
+        nearest = {vocabulary[other] for other in np.argsort(-near[number])[:5]}
+        assert nearest == {*topic} - {word}
+
+
+@pytest.mark.parametrize("learn", [embeddings.word2vec, embeddings.swivel])
+def test_a_seed_makes_vectors_repeatable(learn):
+    found, texts, vocabulary = topical(40)
+    one, two, other = (learn(found, texts, len(vocabulary), seed) for seed in (3, 3, 4))
+    assert one.shape == (12, embeddings.SIZE) and one.dtype == np.float32
+    np.testing.assert_allclose(one, two, atol=1e-5)
+    assert np.abs(one - other).max() > .01
+
+
+@pytest.mark.parametrize("learn", [embeddings.word2vec, embeddings.swivel])
+@pytest.mark.parametrize("text", ["", "alone", "alone alone"])
+def test_words_without_company_have_finite_vectors(learn, text):
+    corpus = corpus_of([text, "x"])
+    found, texts = embeddings.chosen_words(corpus, np.arange(2),
+                                           np.arange(len(corpus.vocabulary)))
+    assert np.isfinite(learn(found, texts, len(corpus.vocabulary))).all()
+
+
+def test_blocks_of_swivel_cover_a_vocabulary_of_any_size(monkeypatch):
+    """Blocks of four words give what one block gives, up to the order of the steps."""
+    found, texts, vocabulary = topical(300)
+    whole = embeddings.swivel(found, texts, len(vocabulary))
+    monkeypatch.setattr(embeddings, "ROWS", 5)
+    parts = embeddings.swivel(found, texts, len(vocabulary))
+    same = [(a / np.linalg.norm(a)) @ (a / np.linalg.norm(a)).T
+            for a in (whole - whole.mean(0), parts - parts.mean(0))]
+    assert np.corrcoef(same[0].ravel(), same[1].ravel())[0, 1] > .9
+
+
+# ---- the script ---------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    rng = np.random.default_rng(0)
+    rows = [(str(i), f"{' '.join(rng.choice(TOPICS[i % 2], 2))} {i}",
+             " ".join(rng.choice(TOPICS[i % 2], 6)), ("A > Colours", "B > Numbers")[i % 2])
+            for i in range(160)]
+    write_feed(folder / "products.tsv", rows, "id title description product_type")
+    assert run_script("crawl", "--feed", "products.tsv", cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize("flags", [["word2vec"], ["swivel"], ["word2vec", "--embedding-alone"],
+                                   ["swivel", "--embedding-alone"]], ids=" ".join)
+def test_the_script_classifies_by_vectors_and_saves_them(shop, flags, tmp_path):
+    done = run_script("categorize_words", "--min-products", "1", "--embedding", *flags,
+                      "--save-embedding", tmp_path / "vectors.txt", cwd=shop)
+    assert done.returncode == 0, done.stderr
+    number = int(done.stdout[1:done.stdout.index(":")])
+    assert float(done.stdout.split("Accuracy: ")[1].split("%")[0]) > 90
+    weights, described = training.load_model(shop / "models" / f"experiment-{number}")
+    assert weights["hidden_kernel"].shape == (len(described["vocabulary"]), 100)
+    assert not [name for name in weights if "vector" in name]
+    lines = (tmp_path / "vectors.txt").read_text(encoding="utf-8").splitlines()
+    single = [term for term in described["vocabulary"] if ":" not in term and " " not in term]
+    assert lines[0] == f"{len(single)} {embeddings.SIZE}"
+    assert [line.split(" ")[0] for line in lines[1:]] == single
+    assert all(len(line.split(" ")) == 1 + embeddings.SIZE for line in lines[1:])
+    np.array([line.split(" ")[1:] for line in lines[1:]], float)
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors.txt"]
+    settings = json.dumps(described["settings"])
+    assert f'"embedding": "{flags[0]}"' in settings
+
+
+def test_the_script_explains_what_was_learned_by_vectors(shop):
+    done = run_script("categorize_words", "--min-products", "1", "--embedding", "swivel",
+                      "--embedding-alone", cwd=shop)
+    number = done.stdout[1:done.stdout.index(":")]
+    told = run_script("categorize_words", "--explain", 1, "--experiment", number, cwd=shop)
+    assert told.returncode == 0 and "together" in told.stdout
+
+
+def test_a_place_that_cant_be_written_is_one_sentence(shop):
+    done = run_script("categorize_words", "--min-products", "1", "--embedding", "swivel",
+                      "--save-embedding", "/proc/vectors.txt", cwd=shop)
+    assert done.returncode == 2 and "a folder that can be written" in done.stderr
+    assert "word" not in done.stderr.split("error:")[1]     # before any work
