@@ -7,7 +7,7 @@ The rivals: TF-IDF of single words with logistic regression, fastText with its d
 texts, and `--network original`, which is run once.
 
     python benchmarks/text.py
-    python benchmarks/text.py --rounds 1 --growth 20000,50000,146640,500000,1000000
+    python benchmarks/text.py --rounds 1 --growth 20000,146640,500000,1000000 --figure growth.svg
 """
 import argparse
 import contextlib
@@ -152,11 +152,55 @@ def compare(path, rounds):
               f"({min(ratios):.2f} to {max(ratios):.2f})")
 
 
+def figure(points):
+    """An SVG of [(products, seconds, MB)]: time and memory against products."""
+    most = max(count for count, *_ in points)
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 300" font-family="sans-serif"'
+             ' font-size="13">', '<rect width="760" height="300" fill="white"/>']
+    for place, (title, unit, values) in enumerate((
+            ("time of the whole command", "s", [one[1] for one in points]),
+            ("peak memory", "MB", [one[2] for one in points]))):
+        left, top, high = 60 + 380 * place, 45, max(values) * 1.1
+        where = [(left + 290 * one[0] / most, 250 - (250 - top) * value / high)
+                 for one, value in zip(points, values)]
+        parts += [f'<text x="{left}" y="25" font-weight="bold">{title}, {unit}</text>',
+                  f'<path d="M{left} {top}V250H{left + 300}" fill="none" stroke="#444"/>',
+                  f'<path d="M{" L".join(f"{x:.1f} {y:.1f}" for x, y in where)}" fill="none" '
+                  'stroke="#06c" stroke-width="2"/>']
+        for (x, y), one, value in zip(where, points, values):
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#06c"/>',
+                      f'<text x="{x:.1f}" y="{y - 9:.1f}" text-anchor="middle">{value:,.0f}</text>']
+            if one[0] > most / 10:
+                parts.append(f'<text x="{x:.1f}" y="268" text-anchor="middle">{one[0]:,}</text>')
+        parts.append(f'<text x="{left + 150}" y="290" text-anchor="middle">products</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def grow(counts, rounds, folder, path):
+    """Print the table of categorize_words.py alone with so many products each; draw it to path."""
+    print("| products | seconds | memory | accuracy | coverage at 95 / 98 % |\n|---|---|---|---|---|")
+    points = []
+    for count in counts:
+        own = os.path.join(folder, f"{count}")
+        os.mkdir(own)
+        draw(os.path.join(own, "crawl.db"), count)
+        taken = [measure(COMMANDS["categorize_words.py"], os.path.join(own, "crawl.db"))
+                 for _ in range(rounds)]
+        points.append((count, statistics.median(one[0] for one in taken),
+                       max(one[1] for one in taken)))
+        print(f"| {count:,} | {points[-1][1]:.1f} | {points[-1][2]:.0f} MB "
+              f"| {figures(taken[-1][2])} |", flush=True)
+        shutil.rmtree(own)
+    if path:
+        Path(path).write_text(figure(points), encoding="utf-8")
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
     parser.add_argument("--growth", default="", metavar="N,N",
                         help="instead, categorize_words.py alone with so many products each")
+    parser.add_argument("--figure", metavar="FILE", help="where to draw that, as SVG")
     parser.add_argument("--work", choices=("linear", "fasttext"), help=argparse.SUPPRESS)
     parser.add_argument("--db-path", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -170,17 +214,7 @@ def main(argv=None):
             draw(path, LEAVES * PER_LEAF)
             compare(path, args.rounds)
             return 0
-        print("| products | seconds | memory | accuracy | coverage at 95 / 98 % |\n|---|---|---|---|"
-              "---|")
-        for count in map(int, args.growth.split(",")):
-            own = os.path.join(folder, f"{count}")
-            os.mkdir(own)
-            path = os.path.join(own, "crawl.db")
-            draw(path, count)
-            taken = [measure(COMMANDS["categorize_words.py"], path) for _ in range(args.rounds)]
-            print(f"| {count:,} | {statistics.median(one[0] for one in taken):.1f} "
-                  f"| {max(one[1] for one in taken):.0f} MB | {figures(taken[-1][2])} |", flush=True)
-            shutil.rmtree(own)
+        grow(map(int, args.growth.split(",")), args.rounds, folder, args.figure)
     return 0
 
 
