@@ -91,12 +91,13 @@ def misled(products, terms, model, inputs, test, scores, found):
 
 def worst_categories(products, predicted, found, most=5):
     """Lines about the leaves that were most often predicted wrongly, of those with ten test
-    products or more: what they were taken for, and the words that misled the most."""
+    products or more where there are such: what they were taken for, and the words that misled the most."""
     total, wrong = collections.Counter(), collections.Counter()
     for row in predicted:
         total[row[3]] += 1
         wrong[row[3]] += row[1] != row[3]
-    worst = sorted((leaf for leaf in total if total[leaf] >= 10 and wrong[leaf]),
+    enough = 10 if max(total.values(), default=0) >= 10 else 1
+    worst = sorted((leaf for leaf in total if total[leaf] >= enough and wrong[leaf]),
                    key=lambda leaf: (-wrong[leaf] / total[leaf], leaf))[:most]
     lines = ["the worst categories, and the words that misled (by how much in logits, on the "
              "average of the errors):"] if worst else []
@@ -132,7 +133,10 @@ def explain(args):
     probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
     said, rest = words.contributions(weights, columns, values, first, second)
-    print(f"product {args.explain}: {' '.join(name.split())}\n  filed under {label}")
+    shown = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    print(f"product {args.explain}: {shown[:80]}\n  filed under {label}")
+    if not len(columns):
+        print("  the model knows none of its words")
     for leaf in (first, second):
         print(f"  {probability[leaf]:.4f}  {leaves[leaf]}")
     order = sorted(zip((said / temperature).tolist(), (model["vocabulary"][c] for c in columns)),
@@ -145,7 +149,7 @@ def explain(args):
         if some[15:]:
             print(f"  {sum(one for one, _ in some[15:]):+7.2f}  {len(some) - 15} more")
     print(f"together {said.sum() / temperature:+.2f}, without any word {rest / temperature:+.2f}: "
-          f"the odds between the two are e to the sum, {(said.sum() + rest) / temperature:.2f}")
+          f"the logarithm of the odds between the two is {(said.sum() + rest) / temperature:.2f}")
     if model["settings"].get("folds"):
         print("(this model was trained on all products; the prediction in predicted_category is of "
               "one that had not seen this)")
@@ -156,7 +160,7 @@ def explain(args):
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
-    parser.add_argument("--epochs", type=int, default=0, metavar="N",
+    parser.add_argument("--epochs", type=epochs_argument, metavar="N",
                         help="times to go through the training products at the most; it ends "
                         "earlier when validation gains nothing (default: 4, more where products "
                         "are few)")
@@ -177,10 +181,8 @@ def parse(argv):
     parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
                         help="train nothing: show the words of this product for and against the "
                         "first two categories, by the model of --experiment")
-    parser.add_argument("--experiment", type=int, metavar="N", help="which, for --explain")
+    parser.add_argument("--experiment", type=int, metavar="N", help="the experiment whose model --explain asks")
     args = parser.parse_args(argv)
-    if args.epochs < 0:
-        parser.error("--epochs must be 1 or more")
     if (args.explain is None) != (args.experiment is None):
         parser.error("--explain PRODUCT_ID and --experiment N go together")
     if args.embedding and args.network == "original":
@@ -188,11 +190,19 @@ def parse(argv):
     if not args.embedding and (args.embedding_alone or args.save_embedding):
         parser.error("--embedding-alone and --save-embedding need --embedding")
     if args.save_embedding:
+        if not embeddings.may_be_replaced(args.save_embedding):
+            parser.error("--save-embedding names a file that holds something else: name another")
         try:
             tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
         except OSError:
             parser.error("--save-embedding must name a file in a folder that can be written")
     return args
+
+
+def epochs_argument(text):
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 10000")
+    return int(text)
 
 
 def fields_argument(text):

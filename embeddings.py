@@ -8,6 +8,7 @@ word2vec's skip-gram with negative sampling (Mikolov et al. 2013, arXiv 1310.454
     python categorize_words.py --min-products 50 --embedding swivel --save-embedding vectors.txt
 """
 import os
+import re
 
 import numpy as np
 
@@ -165,6 +166,17 @@ def swivel(words, texts, count, seed=0):
                      marginal[columns])
                 bar.update()
     return (vectors[0] + vectors[1]).numpy()
+
+
+def may_be_replaced(path):
+    """Whether there is no such file, or one that begins as those of `save` do."""
+    try:
+        with open(path, "rb") as file:
+            return re.fullmatch(rb"(\d+ \d+\n.*)?", file.read(40), re.S) is not None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def save(path, names, vectors):

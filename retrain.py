@@ -217,6 +217,9 @@ def check_outputs(args):
         raise UserError("--final_tensor_name must be one word of letters, digits and _")
     if not (args.testing_percentage and args.validation_percentage):
         raise UserError("--testing_percentage and --validation_percentage must be 1 or more")
+    graph, labels = map(os.path.realpath, (args.output_graph, args.output_labels))
+    if graph == labels or labels.startswith(os.path.realpath(args.image_dir or "?") + os.sep):
+        raise UserError("--output_labels must name a file of its own, outside --image_dir")
     for path, folder in ((args.output_graph, os.path.dirname(args.output_graph)),
                          (args.output_labels, os.path.dirname(args.output_labels)),
                          (None, args.summaries_dir)):

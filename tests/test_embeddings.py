@@ -145,6 +145,14 @@ def test_the_script_explains_what_was_learned_by_vectors(shop):
     assert told.returncode == 0 and "together" in told.stdout
 
 
+def test_a_file_that_holds_something_else_is_not_overwritten(shop):
+    before = (shop / "crawl.db").read_bytes()
+    done = run_script("categorize_words", "--min-products", "1", "--embedding", "swivel",
+                      "--save-embedding", "crawl.db", cwd=shop)
+    assert done.returncode == 2 and "holds something else" in done.stderr
+    assert (shop / "crawl.db").read_bytes() == before
+
+
 def test_a_place_that_cant_be_written_is_one_sentence(shop):
     done = run_script("categorize_words", "--min-products", "1", "--embedding", "swivel",
                       "--save-embedding", "/proc/vectors.txt", cwd=shop)

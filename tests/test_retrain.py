@@ -834,6 +834,7 @@ def test_unknown_flags_and_values_out_of_range_are_errors(flags, capsys):
     (("--output_graph", "net.pb"), ".keras"), (("--output_labels", "."), "can't be written"),
     (("--output_labels", "/dev/null/labels.txt"), "can't be written"),
     (("--output_graph", "/proc/net.keras"), "can't be written"),
+    (("--output_graph", "x.keras", "--output_labels", "./x.keras"), "a file of its own"),
     (("--summaries_dir", "/dev/null/logs"), "can't be written"),
     (("--final_tensor_name", "a/b"), "--final_tensor_name"),
     (("--testing_percentage", "0"), "must be 1 or more")])

@@ -298,6 +298,7 @@ def test_explain_of_a_text_without_a_known_word_says_what_is_left(odd):
     product, = rows_of(folder, "select id from product where external_id = 'odd-3'")[0]
     done = explained(folder, product)
     assert done.returncode == 0 and "together +0.00" in done.stdout
+    assert "the model knows none of its words" in done.stdout
 
 
 @pytest.mark.parametrize("product, experiment, sentence", [
@@ -329,7 +330,8 @@ def test_explain_without_a_usable_model_is_one_sentence(odd, tmp_path, spoil):
 @pytest.mark.parametrize("flags", [
     ["--explain", "1"], ["--experiment", "1"], ["--embedding-alone"], ["--save-embedding", "x"],
     ["--embedding", "word2vec", "--network", "original"], ["--fields", "colour"],
-    ["--fields", ""], ["--epochs", "-1"], ["--embedding", "swivel", "--save-embedding", "no/x"],
+    ["--fields", ""], ["--epochs", "-1"],
+    ["--epochs", "0"], ["--epochs", "1" + "0" * 21], ["--embedding", "swivel", "--save-embedding", "no/x"],
     ["--network", "other"]])
 def test_flags_that_make_no_sense_are_refused(flags, capsys):
     with pytest.raises(SystemExit, match="2"):
