@@ -61,6 +61,7 @@ def test_cooccurrences_are_those_of_a_plain_loop(texts):
 @pytest.mark.parametrize("learn", [embeddings.word2vec, embeddings.swivel])
 def test_words_of_one_topic_come_to_lie_together(learn, monkeypatch):
     monkeypatch.setattr(embeddings, "BATCH", 512)
+    monkeypatch.setattr(embeddings, "OFTEN", 1)         # twelve words are all frequent
     found, texts, vocabulary = topical(400)
     vectors = learn(found, texts, len(vocabulary))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
