@@ -6,8 +6,8 @@ with 20 training products a category; then our word2vec beside gensim's on the s
 and how many of the ten nearest neighbours of ten words they share (of the 2,000 most frequent
 words), with two seeds of gensim for comparison. gensim gets a virtual environment of its own.
 
-    python benchmarks/embeddings.py --min-products 50
-    python benchmarks/embeddings.py --min-products 50 --only gensim
+    python benchmarks/vectors.py --min-products 50
+    python benchmarks/vectors.py --min-products 50 --only gensim
 """
 import argparse
 import contextlib
