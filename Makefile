@@ -14,10 +14,10 @@ demo: .venv/demo-ready
 	$(BIN)/python sample/demo.py --weights $(WEIGHTS)
 
 test: .venv/test-ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: .venv/test-ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .venv/demo-ready: requirements.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 was found; name one with" \

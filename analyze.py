@@ -25,7 +25,7 @@ import db
 import findings
 import metrics
 import report
-from console import UserError, log, run
+from console import Parser, UserError, log, run
 
 
 # ---- labels that are probably wrong -----------------------------------------------------------
@@ -165,7 +165,7 @@ def confidence_argument(text):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
         "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",

@@ -62,8 +62,8 @@ def read_picture(path, distortions=None, rng=None):
     except Image.UnidentifiedImageError:
         raise ValueError("it is no picture") from None
     except Exception as error:   # Pillow's decoders raise whatever comes up
-        raise ValueError(str(error).replace(str(path), "it")[:120] or type(error).__name__) \
-            from None
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(reason.replace(str(path), "it")[:120]) from None
 
 
 def as_rgb(picture):

@@ -7,7 +7,6 @@ which makes every later run a matter of seconds. Products without a readable pic
     python categorize_images.py --categories bootcut-jeans,skinny-jeans
     python categorize_images.py --min-products 50 --weights FILE --layer mixed8
 """
-import argparse
 import os
 
 import numpy as np
@@ -18,7 +17,7 @@ import experiments
 import inception
 import retrain
 import training
-from console import UserError, log, run
+from console import Parser, UserError, log, run
 
 
 def picture_inputs(conn, products, args):
@@ -66,7 +65,7 @@ def picture_inputs(conn, products, args):
 
 
 def parse(argv, text=__doc__):
-    parser = argparse.ArgumentParser(description=text.split("\n\n")[0])
+    parser = Parser(description=text.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
     retrain.addargs(parser)
     args = parser.parse_args(argv)

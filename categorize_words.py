@@ -22,7 +22,7 @@ import experiments
 import metrics
 import training
 import words
-from console import UserError, log, run
+from console import Parser, UserError, log, run
 
 EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
 
@@ -31,28 +31,32 @@ def text_inputs(terms, rows, args=None):
     """(Inputs with the bag of words of all products, over the vocabulary of the products `rows`;
     without args as in 2016: 0 and 1). With args.embedding the vectors are learned here too."""
     columns, idf = words.choose_terms(terms, rows)
-    has = terms.has[:, columns]
-    size, first_pair = len(terms.corpus.vocabulary), terms.has.shape[1] - len(terms.pairs)
-    alone, pairs = (columns < min(size, first_pair)).sum(), (columns >= first_pair).sum()
-    log(f"vocabulary: {alone} words, {len(columns) - alone - pairs} of names, {pairs} pairs")
+    has, kinds = terms.has[:, columns], terms.kinds[columns]
+    alone, named, pairs = np.bincount(kinds, minlength=3)
+    log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
     if args is None or args.network == "original":
         return training.Inputs(bag=has.astype("float32"), columns=columns)
     inputs = training.Inputs(bag=words.weigh(has, idf), idf=idf, columns=columns)
     if not args.embedding:
         return inputs
-    own = columns[columns < size]
+    codes = terms.codes[columns]
+    own = codes[kinds == words.WORD]
     learn = embeddings.word2vec if args.embedding == "word2vec" else embeddings.swivel
     vectors = learn(*embeddings.chosen_words(terms.corpus, rows, own), len(own), args.seed)
     if args.save_embedding:
         embeddings.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
-    # A word of the name has its word's vector once more, a pair none; the longer half of the
-    # vectors are longer than 1.
-    vectors = vectors / np.median(np.linalg.norm(vectors, axis=1))
-    spread = np.zeros((len(columns), vectors.shape[1]), np.float32)
-    spread[:len(own)] = vectors
-    named = (columns >= size) & (columns < first_pair)
-    spread[named] = vectors[np.searchsorted(own, columns[named] - size)]
+    # Their length is that of chance; the median one becomes 1, like a weight's of the bag.
+    spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), own, kinds, codes)
     return inputs._replace(embedding=spread, alone=args.embedding_alone)
+
+
+def term_vectors(vectors, own, kinds, codes):
+    """The vectors float32 [terms, size] of terms by those of the words `own`: a word of the name
+    has its word's once more, a pair and a word that is none of these have nought."""
+    spread = np.zeros((len(codes), vectors.shape[1]), np.float32)
+    known = (kinds != words.PAIR) & np.isin(codes, own)
+    spread[known] = vectors[np.searchsorted(own, codes[known])]
+    return spread
 
 
 def described(terms, outcome, args=None):
@@ -90,8 +94,8 @@ def misled(products, terms, model, inputs, test, scores, found):
 
 
 def worst_categories(products, predicted, found, most=5):
-    """Lines about the leaves that were most often predicted wrongly, of those with ten test
-    products or more where there are such: what they were taken for, and the words that misled the most."""
+    """Lines about the leaves that were most often predicted wrongly, of those with ten test products
+    or more where there are such: what they were taken for, and the words that misled the most."""
     total, wrong = collections.Counter(), collections.Counter()
     for row in predicted:
         total[row[3]] += 1
@@ -158,7 +162,7 @@ def explain(args):
 # ---- the script ---------------------------------------------------------------------------------
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
     parser.add_argument("--epochs", type=epochs_argument, metavar="N",
                         help="times to go through the training products at the most; it ends "
@@ -181,7 +185,8 @@ def parse(argv):
     parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
                         help="train nothing: show the words of this product for and against the "
                         "first two categories, by the model of --experiment")
-    parser.add_argument("--experiment", type=int, metavar="N", help="the experiment whose model --explain asks")
+    parser.add_argument("--experiment", type=int, metavar="N",
+                        help="the experiment whose model --explain asks")
     args = parser.parse_args(argv)
     if (args.explain is None) != (args.experiment is None):
         parser.error("--explain PRODUCT_ID and --experiment N go together")

@@ -2,6 +2,7 @@
 
 stdout belongs to a script's result; everything here goes to stderr. Imports nothing of ours.
 """
+import argparse
 import os
 import sqlite3
 import sys
@@ -13,6 +14,13 @@ VERSION = "1.0.0"
 
 class UserError(Exception):
     """A mistake the user can mend. Its text is one sentence that says what to do next."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, but a mistake is one sentence, without the usage in front of it."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def run(main):

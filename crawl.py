@@ -7,7 +7,6 @@ Stop it whenever you like: the same command goes on where it was, page by page.
     python crawl.py --feed products.tsv
     SHOPSTYLE_API_KEY=... python crawl.py --root women
 """
-import argparse
 import concurrent.futures
 import contextlib
 import glob
@@ -24,7 +23,7 @@ from PIL import Image
 import db
 import feeds
 import shopstyle
-from console import UserError, log, progress, run
+from console import Parser, UserError, log, progress, run
 
 PICTURE_WORKERS = 8
 MOST_BYTES = 20_000_000       # of a picture
@@ -300,7 +299,7 @@ def fetch_pictures(conn, source, images_path, feed=None):
 # ---- the command ------------------------------------------------------------------------------
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog=(
+    parser = Parser(description=__doc__.split("\n\n")[0], epilog=(
         "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
         "done, 1 something could not be fetched (run it again), 2 a mistake to mend first."))
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",

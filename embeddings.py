@@ -52,8 +52,11 @@ def neighbours(words, texts, reach=None):
 
 def make_adagrad(tf, rate):
     """update(variable, its sums of squares, row numbers, gradient of these rows): Adagrad (Duchi et
-    al. 2011) on some rows of a matrix."""
+    al. 2011) on some rows of a matrix. A row that comes more than once is summed first: several
+    threads at work on it would get in each other's way, and a seed would not repeat a run."""
     def update(variable, squares, rows, gradient):
+        rows, place = tf.unique(rows)
+        gradient = tf.math.unsorted_segment_sum(gradient, place, tf.size(rows))
         tf.raw_ops.ResourceSparseApplyAdagradV2(
             var=variable.handle, accum=squares.handle, lr=rate, epsilon=1e-7, grad=gradient,
             indices=rows)
@@ -113,8 +116,8 @@ def word2vec(words, texts, count, seed=0):
 
 
 def cooccurrences(words, texts, count):
-    """CSR float32 [count, count]: how often two words stand within WINDOW of each other, a pair at a
-    distance d counting 1/d, both ways."""
+    """CSR float32 [count, count]: how often two words stand within WINDOW of each other, a pair
+    at a distance d counting 1/d, both ways."""
     from scipy import sparse
     total = sparse.csr_matrix((count, count), dtype=np.float32)
     for start in range(0, len(words), 10 * PIECE):

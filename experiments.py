@@ -136,8 +136,9 @@ def refit(products, inputs_for, options, models, parts):
     inputs = inputs_for(everything)
     epochs = np.mean([model.steps / len(part.training) for model, part in zip(models, parts)])
     steps = max(1, round(epochs * len(everything)))
-    model = training.train(inputs, products.taught, len(products.leaves), everything, everything[:0],
-                          options._replace(max_steps=steps, max_epochs=0), "all products")
+    model = training.train(inputs, products.taught, len(products.leaves), everything,
+                          everything[:0], options._replace(max_steps=steps, max_epochs=0),
+                          "all products")
     temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
     return model._replace(temperature=temperature), inputs
 

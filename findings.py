@@ -289,7 +289,8 @@ def compare(conn, numbers, confidence, top):
                         "there is nothing to compare: train them on the same categories")
     if not len(tables[0]):
         raise UserError(f"experiments {', '.join(map(str, numbers))} file none of the products "
-                        "they share under the same label: train them again on the catalogue as it is")
+                        "they share under the same label: train them again on the catalogue "
+                        "as it is")
     right = np.array([(rows["label"] >= 0) & (rows["predicted"] == rows["label"])
                       for rows in tables])
     n = len(tables[0])

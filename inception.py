@@ -35,8 +35,8 @@ WEIGHTS_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
 def load_tensorflow():
     """TensorFlow, imported late because it takes seconds, and quietly: newer versions write of what
     they find whatever TF_CPP_MIN_LOG_LEVEL holds. Where the user has set that, all is shown."""
-    # By itself TensorFlow uses oneDNN only on processors with AVX-512 for networks; on one with AVX2
-    # alone its convolutions are a fifth faster too.
+    # By itself TensorFlow uses oneDNN only on processors with AVX-512 for networks; on one with
+    # AVX2 alone its convolutions are a fifth faster too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow

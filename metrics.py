@@ -167,8 +167,8 @@ def certify(score, right, target, delta):
     Each candidate is a null hypothesis 'more than 1 - target are wrong', whose exact p-value is a
     binomial tail. The candidates are tested from the strictest on; testing starts at seven of them
     with delta / 7 each, and a hypothesis that is refuted hands its share on to the next (the
-    fallback procedure of Wiens and Dmitrienko, J. Biopharm. Stat. 15, 2005, which holds whatever the tests'
-    dependence; fixed-sequence testing as in Angelopoulos et al., Learn then Test, 2021).
+    fallback procedure of Wiens and Dmitrienko, J. Biopharm. Stat. 15, 2005, which holds whatever
+    the tests' dependence; fixed-sequence testing as in Angelopoulos et al., Learn then Test, 2021).
     """
     thresholds, starts = candidates(target)
     found = certified(*counts_above(score, right, thresholds), starts, target, delta)

@@ -80,7 +80,8 @@ def experiment_text(found, top):
     yield "Categories"
     yield from table([("", "products", "recall", "precision")]
                      + [(printable(row["category"]), f"{row['support']:,}",
-                         with_interval(row["recall"]), with_interval(row["precision"])) for row in found["categories"]])
+                         with_interval(row["recall"]), with_interval(row["precision"]))
+                        for row in found["categories"]])
     yield ""
     yield "Settings"
     for key, value in found["settings"].items():

@@ -27,7 +27,7 @@ import bottlenecks
 import inception
 import metrics
 import training
-from console import UserError, log, run
+from console import Parser, UserError, log, run
 
 LABELS = "labels.json"   # in the .keras, which is a zip, beside what Keras keeps there
 
@@ -112,43 +112,11 @@ def addargs(parser, alone=False):
     first = parser.add_argument_group("the five that matter") if alone else None
     network = parser.add_argument_group("the network that looks at pictures")
     steps = parser.add_argument_group("training")
-    distortions = parser.add_argument_group(
-        "distortions of the training pictures, drawn anew in each epoch; hours of work, which it "
-        "says before it starts")
-    files = parser.add_argument_group("the rest")
     if not alone:
         parser.epilog = ("The other flags of retrain.py are taken too, for the sake of old "
                          "commands: distortions are refused, the rest has no effect here.")
-
-    def add(group, name, text, default=False, **more):
-        of_no_use = not alone and group in (files, distortions)
-        shown = "none" if default in (None, "") else default
-        group.add_argument(
-            f"--{name}", *({f"--{name.replace('_', '-')}"} - {f"--{name}"}), default=default,
-            help=argparse.SUPPRESS if of_no_use else
-            text if default is False else f"{text} (default: {shown})", **more)
-
-    add(first or files, "image_dir", "folder with a folder of pictures for each label", "",
-        metavar="DIR")
-    if alone:
-        first.add_argument("--label_image", "--label-image", nargs="+", default=[], metavar="FILE",
-                           help="print the five best labels of these pictures by the saved network")
-    (first or network).add_argument(
-        "--weights", metavar="W", help="imagenet (downloaded once by Keras, 88 MB), random "
-        "(figures mean little), or a Keras weights file (default: imagenet)")
-    for name, text in (("output_graph", "the network, as .keras"),
-                       ("output_labels", "its labels, a line each")):
-        suffix = "output_graph.keras" if name == "output_graph" else "output_labels.txt"
-        add(first or files, name, f"where to save {text}", f"retrain_out/{suffix}", metavar="FILE")
-    add(network, "layer", "where to take the bottleneck: mixed0 ... mixed10 or avg_pool, the last "
-        "pooling layer, 2048-d", "avg_pool", choices=inception.LAYERS, metavar="LAYER")
-    add(network, "precision", "arithmetic of the network: float32, bfloat16 (about twice as fast "
-        "where the processor has it) or int8 (three times)", "float32",
-        choices=inception.PRECISIONS, metavar="P")
-    add(network, "bottleneck_dir", "where bottlenecks are kept", "retrain_out/bottleneck",
-        metavar="DIR")
-    add(network, "cache-dtype", "how they are kept: float32, or float16, which takes half the disk",
-        "float32", choices=("float32", "float16"), metavar="D")
+    add_own_arguments(parser, first)
+    add_network_arguments(network, first or network)
     for name, kind, default, text in (
             ("how_many_training_steps", int, 4000, "steps of training at the most"),
             ("learning_rate", float, 0.0, "0 means Adam, anything above it gradient descent"),
@@ -159,18 +127,60 @@ def addargs(parser, alone=False):
             ("testing_percentage", percentage, 10, "examples held out for the test"),
             ("validation_percentage", percentage, 10, "examples held out for validation")):
         add(steps, name, text, default, type=kind, metavar="N")
-    add(distortions, "flip_left_right", "mirror half of them", action="store_true")
+
+
+def add(group, name, text, default, show=True, **more):
+    """A flag in its old spelling and in kebab-case, with its default in its help."""
+    shown = "" if default is False else f" (default: {'none' if default == '' else default})"
+    group.add_argument(
+        f"--{name}", *({f"--{name.replace('_', '-')}"} - {f"--{name}"}), default=default, **more,
+        help=text + shown if show else argparse.SUPPRESS)
+
+
+def add_network_arguments(network, first):
+    first.add_argument(
+        "--weights", metavar="W", help="imagenet (downloaded once by Keras, 88 MB), random "
+        "(figures mean little), or a Keras weights file (default: imagenet)")
+    add(network, "layer", "where to take the bottleneck: mixed0 ... mixed10 or avg_pool, the last "
+        "pooling layer, 2048-d", "avg_pool", choices=inception.LAYERS, metavar="LAYER")
+    add(network, "precision", "arithmetic of the network: float32, bfloat16 (about twice as fast "
+        "where the processor has it) or int8 (three times)", "float32",
+        choices=inception.PRECISIONS, metavar="P")
+    add(network, "bottleneck_dir", "where bottlenecks are kept", "retrain_out/bottleneck",
+        metavar="DIR")
+    add(network, "cache-dtype", "how they are kept: float32, or float16, which takes half the disk",
+        "float32", choices=("float32", "float16"), metavar="D")
+
+
+def add_own_arguments(parser, first):
+    """What only retrain.py by itself uses; the classifiers (first None) take it and show it not."""
+    distortions = parser.add_argument_group(
+        "distortions of the training pictures, drawn anew in each epoch; hours of work, which it "
+        "says before it starts")
+    files = parser.add_argument_group("the rest")
+    alone = first is not None
+    first = first or files
+    add(first, "image_dir", "folder with a folder of pictures for each label", "", alone,
+        metavar="DIR")
+    if alone:
+        first.add_argument("--label_image", "--label-image", nargs="+", default=[], metavar="FILE",
+                           help="print the five best labels of these pictures by the saved network")
+    add(first, "output_graph", "where to save the network, as .keras",
+        "retrain_out/output_graph.keras", alone, metavar="FILE")
+    add(first, "output_labels", "where to save its labels, a line each",
+        "retrain_out/output_labels.txt", alone, metavar="FILE")
+    add(distortions, "flip_left_right", "mirror half of them", False, alone, action="store_true")
     for name, text in (("random_crop", "margin around what is cut out, in percent"),
                        ("random_scale", "enlarge by up to so many percent"),
                        ("random_brightness", "make darker or brighter by up to so many percent")):
-        add(distortions, name, text, 0, type=percentage, metavar="N")
-    add(files, "print_misclassified_test_images", "list the test pictures it got wrong",
-        action="store_true")
+        add(distortions, name, text, 0, alone, type=percentage, metavar="N")
+    add(files, "print_misclassified_test_images", "list the test pictures it got wrong", False,
+        alone, action="store_true")
     add(files, "final_tensor_name", "name of the last layer in the saved network", "final_result",
-        metavar="NAME")
+        alone, metavar="NAME")
     add(files, "summaries_dir", "where TensorBoard finds the curves of training",
-        "retrain_out/retrain_logs", metavar="DIR")
-    add(files, "model_dir", "no effect: Keras keeps its own weights", "retrain_out/imagenet",
+        "retrain_out/retrain_logs", alone, metavar="DIR")
+    add(files, "model_dir", "no effect: Keras keeps its own weights", "retrain_out/imagenet", alone,
         metavar="DIR")
 
 
@@ -185,6 +195,8 @@ def check_arguments(args, one_split=False):
     if one_split and any(distortions_asked(args)):
         raise UserError("distortions are for retrain.py by itself: here a picture's bottleneck is "
                         "computed once; leave out --flip_left_right and --random_*")
+    if os.path.exists(args.bottleneck_dir) and not os.path.isdir(args.bottleneck_dir):
+        raise UserError(f"--bottleneck_dir {args.bottleneck_dir} is a file: name a folder")
     for name in ("how_many_training_steps", "train_batch_size", "eval_step_interval"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} must be 1 or more")
@@ -477,7 +489,7 @@ def label_images(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__.split("\n\n")[0],
         usage="retrain.py --image_dir DIR [flags]\n       retrain.py --label_image FILE [FILE ...]")
     addargs(parser, alone=True)

@@ -25,8 +25,8 @@ class Inputs(NamedTuple):
     """What a network sees of n products; a part it does not use is None."""
     bag: Any = None           # scipy CSR float32 [n, terms], what words.weigh makes or 0 and 1
     idf: Any = None           # float32 [terms], what the bag was weighed with; None for 0 and 1
-    embedding: Any = None     # float32 [terms, size]: a product is the sum of its terms' vectors too
-    alone: bool = False       # or is nothing but that
+    embedding: Any = None     # float32 [terms, size]: the sum of its terms' vectors is seen too
+    alone: bool = False       # or is all that is seen
     bottlenecks: Any = None   # float32 or float16 [m, size], memory-mapped
     rows: Any = None          # int [n]: a product's row of bottlenecks, -1 where it has none
     columns: Any = None       # int [terms]: which of the catalogue's terms the bag's columns are
@@ -124,17 +124,10 @@ def initial_weights(inputs, classes, rng, start="glorot"):
     return weights
 
 
-def make_step(variables, learning_rate, dropout, seed):
-    """A TensorFlow function for one step of training at a rate of Adam that returns the batch's
-    loss.
-
-    Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
-    weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
-    """
+def make_loss(variables, dropout, seed):
+    """A TensorFlow function of a batch: the mean cross-entropy of the network of these variables,
+    hidden units dropped by chance."""
     tf = inception.load_tensorflow()
-    slots = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
-             for name, v in variables.items()}
-    power = (tf.Variable(1.0), tf.Variable(1.0))
     generator = tf.random.Generator.from_seed(seed)
 
     def hidden_units(batch):
@@ -152,13 +145,28 @@ def make_step(variables, learning_rate, dropout, seed):
             hidden = tf.where(keep, hidden / (1 - dropout), 0.0)
         return hidden
 
-    def loss_of(batch):
+    def loss(batch):
         parts = [hidden_units(batch)] if "hidden_bias" in variables else []
         if "pictures" in batch:
             parts.append(batch["pictures"])
         scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"],
                                                                              scores))
+
+    return loss
+
+
+def make_step(variables, loss_of, learning_rate):
+    """A TensorFlow function for one step of training at a rate of Adam that returns the batch's
+    loss. A learning_rate above 0 means gradient descent.
+
+    Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
+    weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
+    """
+    tf = inception.load_tensorflow()
+    slots = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
+             for name, v in variables.items()}
+    power = (tf.Variable(1.0), tf.Variable(1.0))
 
     def one_step(batch, rate):
         with tf.GradientTape() as tape:
@@ -186,7 +194,7 @@ def make_step(variables, learning_rate, dropout, seed):
                      for name, value in batch.items()}
             compiled.append(tf.function(one_step, autograph=False, input_signature=[
                 kinds, tf.TensorSpec([], tf.float32)]))
-        return compiled[0](batch, rate)
+        return compiled[0](batch, tf.constant(rate, tf.float32))
 
     return step
 
@@ -209,56 +217,71 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
     variables = {name: tf.Variable(value) for name, value in
                  initial_weights(inputs, classes, rng, options.start).items()}
     statistics = bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
-    step = make_step(variables, options.learning_rate, options.dropout, options.seed)
+    step = make_step(variables, make_loss(variables, options.dropout, options.seed),
+                     options.learning_rate)
     epoch = -(-len(rows) // options.batch_size)
     most = options.max_epochs * epoch or options.max_steps
-    every = options.evaluate_every or epoch
-    patience = options.patience or np.inf
-    best, best_loss, best_step, since, done, running = None, np.inf, 0, 0, 0, []
+    every, patience = options.evaluate_every or epoch, options.patience or np.inf
+    best, best_loss, best_step, since, done, losses = None, np.inf, 0, 0, 0, []
     began = time.monotonic()
     # A run that diverges is told of below, in a sentence, not by numpy at every step.
     with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
         while done < most and since < patience:
-            for batch in np.array_split(rng.permutation(rows), epoch):
-                drawn = pictures(batch, done // epoch) if pictures else None
-                rate = options.adam_rate * (1 - done / most if options.decay else 1)
-                running.append(step(batch_tensors(inputs, labels, batch, statistics, drawn,
-                                                  options.word_dropout, rng), tf.constant(rate)))
-                done += 1
-                bar.update()
-                if done % every and done < most:
-                    continue
-                weights = usable_weights(variables, inputs, statistics)
-                training_loss, running = float(np.mean(running)), []
-                note = {"loss": f"{training_loss:.4f}"}
-                if len(validation):
-                    scores = logits(weights, inputs, validation)
-                    loss = metrics.nll(scores, labels[validation])
-                    right = metrics.accuracy(scores.argmax(axis=1) == labels[validation])
-                    note["validation loss"] = f"{loss:.4f}"
-                    note["validation accuracy"] = f"{100 * right:.2f}%"
-                    since += 1
-                    if loss < best_loss or not options.patience and np.isfinite(loss):
-                        best, best_loss, best_step, since = weights, loss, done, 0
-                    if watch:
-                        watch(done, training_loss, loss, right)
-                bar.set_postfix(note, refresh=False)
-                number, epochs = -(-done // epoch), -(-most // epoch)
-                if not options.evaluate_every and number % (1 + epochs // 20) == 0:
-                    left = (time.monotonic() - began) * (most / done - 1)
-                    log(f"{label}: epoch {number} of {epochs}, "
-                        + ", ".join(f"{name} {value}" for name, value in note.items())
-                        + f", at most {left:.0f} s left")
-                if done >= most or since >= patience:
-                    break
-    if best is None and len(validation):
-        raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
-    if best is None:
+            if not done % epoch:
+                batches = iter(np.array_split(rng.permutation(rows), epoch))
+            batch = next(batches)
+            drawn = pictures(batch, done // epoch) if pictures else None
+            rate = options.adam_rate * (1 - done / most if options.decay else 1)
+            losses.append(step(batch_tensors(inputs, labels, batch, statistics, drawn,
+                                             options.word_dropout, rng), rate))
+            done += 1
+            bar.update()
+            if done % every and done < most:
+                continue
+            weights = usable_weights(variables, inputs, statistics)
+            note = {"loss": float(np.mean(losses))}
+            losses = []
+            if len(validation):
+                loss, right = evaluate(weights, inputs, labels, validation)
+                note.update({"validation loss": loss, "validation accuracy": right})
+                since += 1
+                if loss < best_loss or not options.patience and np.isfinite(loss):
+                    best, best_loss, best_step, since = weights, loss, done, 0
+                if watch:
+                    watch(done, note["loss"], loss, right)
+            bar.set_postfix(shown(note), refresh=False)
+            if not options.evaluate_every:
+                log_epoch(label, -(-done // epoch), -(-most // epoch), note,
+                          (time.monotonic() - began) * (most / done - 1))
+    if not len(validation):
         return Trained(weights, done, 1.0)
+    if best is None:
+        raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
     temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
-    log(f"{label}: kept step {best_step} of {done}, validation loss {best_loss:.4f}, last "
-        + ", ".join(f"{name} {value}" for name, value in note.items() if name != "validation loss"))
+    last = ", ".join(f"{name} {value}" for name, value in shown(note).items()
+                     if name != "validation loss")
+    log(f"{label}: kept step {best_step} of {done}, validation loss {best_loss:.4f}, last {last}")
     return Trained(best, best_step, temperature)
+
+
+def evaluate(weights, inputs, labels, rows):
+    """(loss in nats, accuracy) of a network given by its weights on products `rows`."""
+    scores = logits(weights, inputs, rows)
+    return (metrics.nll(scores, labels[rows]),
+            metrics.accuracy(scores.argmax(axis=1) == labels[rows]))
+
+
+def shown(note):
+    """An evaluation's figures as text."""
+    return {name: f"{100 * value:.2f}%" if name.endswith("accuracy") else f"{value:.4f}"
+            for name, value in note.items()}
+
+
+def log_epoch(label, number, epochs, note, left):
+    """Say how an epoch went, of many only of some twenty; `left` in seconds."""
+    if number % (1 + epochs // 20) == 0:
+        figures = ", ".join(f"{name} {value}" for name, value in shown(note).items())
+        log(f"{label}: epoch {number} of {epochs}, {figures}, at most {left:.0f} s left")
 
 
 def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.0, rng=None):

@@ -20,6 +20,7 @@ from console import UserError
 VOCABULARY = 20_000  # words, and as many words of names and pairs
 TEXTS = 10_000       # read at a time
 LONGEST = 100        # characters; what is longer is no word that a second text will have
+WORD, WORD_OF_NAME, PAIR = range(3)   # kinds of terms
 TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
 # All of ASCII but letters, digits and the apostrophe is a blank.
 ASCII = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "'")}
@@ -43,11 +44,12 @@ class Corpus(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Which of n texts has which term: a word wherever it stands, a word of the name, or a pair of
-    words that follow each other."""
-    has: Any      # CSR uint8 [n, terms], 1 where a text has the term; words, name's words, pairs
+    """Which of n texts has which term."""
+    has: Any      # CSR uint8 [n, terms], 1 where a text has the term
+    kinds: Any    # uint8 [terms]: WORD wherever it stands, WORD_OF_NAME, PAIR of words in a row
+    codes: Any    # int64 [terms]: the word's place in the vocabulary, of pairs the first one's *
+    #               distinct words + the second one's
     corpus: Corpus
-    pairs: Any    # int64 [pairs], first word * distinct words + second word
     least: int    # how many training texts must have a pair before it is a term
 
 
@@ -90,7 +92,7 @@ def read_texts(texts, cut=tokens):
 
 
 def presence(columns, ends, width):
-    """CSR uint8 [n, width], 1 where the columns of text i, columns[ends[i]:ends[i + 1]], have it."""
+    """CSR uint8 [n, width], 1 where text i has it among its columns[ends[i]:ends[i + 1]]."""
     from scipy import sparse
     found = sparse.csr_matrix((np.ones(len(columns), np.uint8), columns, ends),
                               (len(ends) - 1, width))
@@ -105,17 +107,24 @@ def count_terms(corpus, names=True, pairs=True):
     if not len(corpus.words):
         raise UserError("these products have no words in name or description")
     size, n = len(corpus.vocabulary), len(corpus.names)
+    least = max(3, n // 20_000)
+    kinds, codes = [WORD], [np.arange(size)]
     parts = [presence(corpus.words.copy(), corpus.ends, size)]
     if names:
         rows = np.repeat(np.arange(n), np.diff(corpus.ends))
         own = np.arange(len(rows)) - corpus.ends[rows] < corpus.names[rows]
         parts.append(presence(corpus.words[own], np.append(0, np.cumsum(corpus.names)), size))
-    least, codes = max(3, n // 20_000), np.zeros(0, np.int64)
+        codes.append(np.arange(size))
+        kinds.append(WORD_OF_NAME)
     if pairs:
-        codes, ends = frequent_pairs(corpus, least)
-        codes, columns = np.unique(codes, return_inverse=True)
-        parts.append(presence(columns.astype(np.int32), ends, len(codes)))
-    return Terms(sparse.hstack(parts, "csr", np.uint8), corpus, codes, least)
+        found, ends = frequent_pairs(corpus, least)
+        distinct, columns = np.unique(found, return_inverse=True)
+        parts.append(presence(columns.astype(np.int32), ends, len(distinct)))
+        codes.append(distinct)
+        kinds.append(PAIR)
+    return Terms(sparse.hstack(parts, "csr", np.uint8),
+                 np.repeat(np.array(kinds, np.uint8), [len(some) for some in codes]),
+                 np.concatenate(codes), corpus, least)
 
 
 def frequent_pairs(corpus, least):
@@ -149,32 +158,32 @@ def frequent_pairs(corpus, least):
 
 
 def choose_terms(terms, rows):
-    """The vocabulary of the texts `rows`: of words, of words in names and of pairs each the 20,000
-    that most of them have (of equals the first in the alphabet). Returns (columns of terms.has,
-    inverse document frequencies float32, ln((1 + n) / (1 + texts that have it)) + 1)."""
+    """The vocabulary of the texts `rows`: of each kind the 20,000 terms that most of them have (of
+    equals the first in the alphabet). Returns (columns of terms.has, in order, inverse document
+    frequencies float32, ln((1 + n) / (1 + texts that have it)) + 1)."""
     often = np.bincount(terms.has[rows].indices, minlength=terms.has.shape[1])
-    size = len(terms.corpus.vocabulary)
     long = np.array([len(word) > LONGEST for word in terms.corpus.vocabulary])
     chosen = []
-    for start in range(0, len(often) - len(terms.pairs), size):
-        some = np.where(long, 0, often[start:start + size])
-        best = np.argsort(-some, kind="stable")[:VOCABULARY]
-        chosen.append(start + np.sort(best[some[best] > 0]))
-    start = len(often) - len(terms.pairs)
-    best = np.argsort(-often[start:], kind="stable")[:VOCABULARY]
-    chosen.append(start + np.sort(best[often[start:][best] >= terms.least]))
+    for kind, least in ((WORD, 1), (WORD_OF_NAME, 1), (PAIR, terms.least)):
+        some = np.flatnonzero((terms.kinds == kind) & (often >= least))
+        if kind != PAIR:
+            some = some[~long[terms.codes[some]]]
+        chosen.append(np.sort(some[np.argsort(-often[some], kind="stable")[:VOCABULARY]]))
     columns = np.concatenate(chosen)
     return columns, (np.log((1 + len(rows)) / (1 + often[columns])) + 1).astype(np.float32)
 
 
 def term_names(terms, columns):
     """The terms in words: `jean`, `name:jean`, `flared jean`."""
-    words = terms.corpus.vocabulary
-    size, first_pair = len(words), terms.has.shape[1] - len(terms.pairs)
-    pairs = terms.pairs[columns[columns >= first_pair] - first_pair]
-    return ([words[c] for c in columns[columns < min(size, first_pair)]]
-            + [f"name:{words[c - size]}" for c in columns[(columns >= size) & (columns < first_pair)]]
-            + [f"{words[code // size]} {words[code % size]}" for code in pairs])
+    words, size = terms.corpus.vocabulary, len(terms.corpus.vocabulary)
+
+    def name(kind, code):
+        if kind == PAIR:
+            return f"{words[code // size]} {words[code % size]}"
+        return f"name:{words[code]}" if kind == WORD_OF_NAME else words[code]
+
+    return [name(kind, code) for kind, code in zip(terms.kinds[columns].tolist(),
+                                                   terms.codes[columns].tolist())]
 
 
 def weigh(has, idf):

@@ -155,8 +155,8 @@ def compare(path, rounds):
 def figure(points):
     """An SVG of [(products, seconds, MB)]: time and memory against products."""
     most = max(count for count, *_ in points)
-    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 300" font-family="sans-serif"'
-             ' font-size="13">', '<rect width="760" height="300" fill="white"/>']
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 300" font-size="13" '
+             'font-family="sans-serif">', '<rect width="760" height="300" fill="white"/>']
     for place, (title, unit, values) in enumerate((
             ("time of the whole command", "s", [one[1] for one in points]),
             ("peak memory", "MB", [one[2] for one in points]))):
@@ -178,7 +178,8 @@ def figure(points):
 
 def grow(counts, rounds, folder, path):
     """Print the table of categorize_words.py alone with so many products each; draw it to path."""
-    print("| products | seconds | memory | accuracy | coverage at 95 / 98 % |\n|---|---|---|---|---|")
+    print("| products | seconds | memory | accuracy | coverage at 95 / 98 % |\n"
+          "|---|---|---|---|---|")
     points = []
     for count in counts:
         own = os.path.join(folder, f"{count}")

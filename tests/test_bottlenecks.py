@@ -759,6 +759,7 @@ def retrain_process(folder):
         cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_after_a_kill_two_processes_at_once_end_with_a_whole_and_right_cache(tmp_path, network):
     paths = [draw(tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png", i) for i in range(64)]
     (tmp_path / "pictures" / "a" / "broken.png").write_bytes(b"not a picture")

@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from conftest import run_script, write_feed
 
+import categorize_words
 import embeddings
 import training
 import words
@@ -38,6 +39,14 @@ def test_only_words_of_the_training_texts_and_of_the_vocabulary_are_learned_from
     columns = np.array([0, 2])                          # a and c
     found, texts = embeddings.chosen_words(corpus, np.array([0, 2, 3]), columns)
     assert found.tolist() == [0, 1, 1, 1] and texts.tolist() == [0, 0, 2, 2]
+
+
+def test_a_word_of_names_has_its_words_vector_and_none_where_that_is_none_of_the_vocabulary():
+    vectors = np.array([[1, 2], [3, 4]], np.float32)      # of words 5 and 9
+    kinds = np.array([words.WORD, words.WORD, words.WORD_OF_NAME, words.WORD_OF_NAME, words.PAIR])
+    codes = np.array([5, 9, 9, 10, 5])
+    spread = categorize_words.term_vectors(vectors, np.array([5, 9]), kinds, codes)
+    assert spread.tolist() == [[1, 2], [3, 4], [3, 4], [0, 0], [0, 0]]
 
 
 @given(st.lists(st.text("abcd ", max_size=14), min_size=1, max_size=6)

@@ -395,6 +395,7 @@ def test_files_that_cant_be_read_are_named_and_the_others_answered_with_exit_1(a
     assert len(said) == 3
     for line, name in zip(said, ("missing.png", "pictures/grün/notes.txt", "pictures")):
         assert line.startswith(f"{name} can't be read (")
+    assert said[2].endswith("(Is a directory)")
 
 
 def test_without_a_saved_network_it_says_what_to_do(alone, tmp_path):
@@ -592,8 +593,8 @@ def killed(args, folder, count):
         process.wait()
 
 
-@pytest.mark.parametrize("counts", [[50],
-                                    pytest.param([1, 60, 130, 200], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [[50], [1, 60, 130, 200]])
 def test_killed_in_the_middle_it_goes_on_where_it_was_to_the_same_end(small, distorted, tmp_path,
                                                                       counts):
     folder, undisturbed, _ = distorted
@@ -620,6 +621,7 @@ def test_a_finished_run_has_nothing_left_to_distort(small, distorted, tmp_path):
     assert list(map(len, caches(tmp_path)[0])) == [240]
 
 
+@pytest.mark.slow
 def test_another_seed_and_other_percentages_draw_others(small, tmp_path):
     """By a weights file, with which the seed is that of chance alone."""
     inception.build_network("random", "mixed0")[0].save_weights(tmp_path / "own.weights.h5")
@@ -836,6 +838,7 @@ def test_unknown_flags_and_values_out_of_range_are_errors(flags, capsys):
     (("--output_graph", "/proc/net.keras"), "can't be written"),
     (("--output_graph", "x.keras", "--output_labels", "./x.keras"), "a file of its own"),
     (("--summaries_dir", "/dev/null/logs"), "can't be written"),
+    (("--bottleneck_dir", "/dev/null"), "is a file: name a folder"),
     (("--final_tensor_name", "a/b"), "--final_tensor_name"),
     (("--testing_percentage", "0"), "must be 1 or more")])
 def test_what_could_not_be_saved_is_refused_before_the_work(tmp_path, monkeypatch, args, word):

@@ -97,7 +97,7 @@ def test_a_step_of_training_sees_the_loss_that_the_saved_weights_have(toy, kind)
                  for name, value in training.initial_weights(inputs, CLASSES, rng).items()}
     statistics = training.bottleneck_statistics(inputs, rows) \
         if inputs.bottlenecks is not None else None
-    step = training.make_step(variables, .1, 0, 0)
+    step = training.make_step(variables, training.make_loss(variables, 0, 0), .1)
     for _ in range(3):
         weights = training.usable_weights(variables, inputs, statistics)
         expected = metrics.nll(training.logits(weights, inputs, rows), labels[rows])
@@ -150,7 +150,7 @@ def test_gradient_descent_takes_the_step_that_calculus_says():
     tf = inception.load_tensorflow()
     variables = {"kernel": tf.Variable(np.zeros((2, 2), np.float32)),
                  "bias": tf.Variable(np.zeros(2, np.float32))}
-    step = training.make_step(variables, .5, 0, 0)
+    step = training.make_step(variables, training.make_loss(variables, 0, 0), .5)
     pictures = np.array([[1, 3]], np.float32)
     loss = step({"pictures": pictures, "labels": np.array([0], np.int32)}, .001)
     assert float(loss) == pytest.approx(math.log(2))
@@ -163,7 +163,7 @@ def test_learning_rate_nought_is_adam_as_keras_has_it(toy):
     inputs, labels = toy[0]["text"], toy[1]
     start = training.initial_weights(inputs, CLASSES, np.random.default_rng(0))
     variables = {name: tf.Variable(value) for name, value in start.items()}
-    step = training.make_step(variables, 0.0, 0, 0)
+    step = training.make_step(variables, training.make_loss(variables, 0, 0), 0.0)
     theirs = [tf.Variable(value) for value in start.values()]
     adam = tf.keras.optimizers.Adam(.001, epsilon=1e-7)
     for turn in range(5):
