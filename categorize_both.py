@@ -1,38 +1,202 @@
 """Classify products by text and picture together; write an experiment with its test predictions.
 
-In: crawl.db and the pictures in images/. Out: as categorize_words.py. The network of the original
-study: the 100 hidden units of the text and the bottleneck of the picture side by side into one
-softmax. A product without a readable picture is answered from its words.
+In: crawl.db and the pictures in images/. Out: as categorize_words.py, and on stdout whether the
+pictures helped. The two classifiers are trained as categorize_words.py and categorize_images.py
+train them, and their decisions are fused: the logarithms of their probabilities are added, with
+weights fitted on validation products; the less sure the text is, the more the picture counts. A
+product without a readable picture is answered from its words.
 
     python categorize_both.py --categories bootcut-jeans,skinny-jeans
     python categorize_both.py --min-products 50 --weights FILE --layer mixed8
 """
+import numpy as np
+
 import categorize_images
 import categorize_words
 import db
 import experiments
+import metrics
 import retrain
-import words
-from console import run
+from console import Parser, UserError, log, run
+
+FUSED = ("text", "picture", "picture, for each nat of the text's entropy")
+PRIOR = (1, 1, 25)   # precision of the normal prior of each weight, around the text alone
+MOST = 20_000        # validation products that the weights are fitted on
+
+
+# ---- fusion -------------------------------------------------------------------------------------
+
+def evidence(text, picture):
+    """What speaks for each category, [n, leaves, 3] as in FUSED, of the log-probabilities
+    [n, leaves] of the text and of the picture."""
+    entropy = -(np.exp(text) * text).sum(axis=1, keepdims=True)
+    return np.stack([text, picture, entropy * picture], axis=2)
+
+
+def fit_fusion(found, labels):
+    """The weights [3] of evidence [n, leaves, 3] that make the labels [n] likeliest: a conditional
+    logit (McFadden 1974), with a prior that keeps to the text alone where products are few. The
+    likelihood is concave: Newton's steps, halved where they go too far, find its top."""
+    prior, start = np.array(PRIOR), np.array([1.0, 0, 0])
+    rows = np.arange(len(labels))
+    chosen, weights = found[rows, labels], start
+
+    def loss(weights):
+        return (prior @ (weights - start) ** 2 / 2
+                - metrics.log_softmax(found @ weights)[rows, labels].sum())
+
+    for _ in range(50):
+        chance = np.exp(metrics.log_softmax(found @ weights))
+        mean = np.einsum("nk,nkd->nd", chance, found)
+        slope = (mean - chosen).sum(axis=0) + prior * (weights - start)
+        curvature = np.einsum("nk,nkd,nke->de", chance, found, found) - mean.T @ mean
+        step = np.linalg.solve(curvature + np.diag(prior), slope)
+        while np.abs(step).max() > 1e-9 and not loss(weights - step) <= loss(weights):
+            step /= 2
+        weights = weights - step
+        if np.abs(step).max() < 1e-6:
+            break
+    return weights
+
+
+def fuse(text, picture, has_picture, weights):
+    """Logits [n, leaves] of the log-probabilities [n, leaves] of text and picture; those of the
+    text alone where there is no picture."""
+    return np.where(has_picture[:, None], evidence(text, picture) @ weights, text)
+
+
+def log_probabilities(model, rows):
+    """Calibrated, [rows, leaves], of an experiments.Fitted."""
+    return metrics.log_softmax(model.scores(rows).astype(np.float64) / model.temperature)
+
+
+def fusion(products, fit_text, fit_picture, has_picture):
+    """A function that trains two classifiers and fuses them, as experiments.experiment needs it;
+    has_picture is bool [products]."""
+    def fit(rows, validation, label, models=()):
+        seen, watched = rows[has_picture[rows]], validation[has_picture[validation]]
+        if not len(seen):
+            raise UserError("no product to train on has a picture that can be read: use "
+                            "categorize_words.py")
+        text, picture = (
+            train(some, held, f"{label}, {name}", [model.parts[turn] for model in models])
+            for turn, (train, some, held, name) in enumerate((
+                (fit_text, rows, validation, "text"), (fit_picture, seen, watched, "picture"))))
+        if models:
+            weights = np.mean([model.weights["fusion"] for model in models], axis=0)
+        else:
+            some = watched[:MOST]
+            weights = fit_fusion(evidence(log_probabilities(text, some),
+                                          log_probabilities(picture, some)), products.taught[some])
+        log(f"{label}: weights " + ", ".join(f"{name} {weight:.2f}"
+                                             for name, weight in zip(FUSED, weights)))
+
+        def scores(some):
+            return fuse(log_probabilities(text, some), log_probabilities(picture, some),
+                        has_picture[some], weights)
+
+        kept = {f"{name}_{key}": value for name, part in (("text", text), ("picture", picture))
+                for key, value in part.weights.items()}
+        return experiments.Fitted({**kept, "fusion": weights}, [text.steps, picture.steps],
+                                  len(rows), 1.0, scores, parts=(text, picture))
+
+    return fit
+
+
+def fused_settings(outcome):
+    """What the experiment and its model keep of the fusion, in plain numbers."""
+    return {"fusion": {
+        "weights": {name: [round(float(model.weights["fusion"][place]), 4)
+                           for model in outcome.models] for place, name in enumerate(FUSED)},
+        "temperatures": [[part.temperature for part in model.parts] for model in outcome.models],
+        "used": [float(weight) for weight in outcome.model.weights["fusion"]],
+        "used temperatures": [part.temperature for part in outcome.model.parts]}}
+
+
+# ---- do pictures help? --------------------------------------------------------------------------
+
+def compared(products, rows, guesses, most=5):
+    """Lines about test products `rows`: how many text, picture, both and either alone answer
+    rightly, and in which categories the picture helps. guesses: int [3, rows], of text, picture
+    (-1 for none) and both."""
+    labels = products.labels[rows]
+    text, picture, both = right = guesses == labels
+    lines = [f"On the same {len(rows)} products, {(guesses[1] >= 0).sum()} of them with a picture"]
+    lines += [f"  {name}: {100 * metrics.accuracy(some):.2f}%" for name, some in (
+        *zip(("Text", "Picture", "Both"), right), ("Text or picture right", text | picture))]
+    for name, other in (("text", text), ("picture", picture)):
+        gained, lost = int((both & ~other).sum()), int((other & ~both).sum())
+        lines.append(f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p = "
+                     f"{metrics.mcnemar(gained, lost):.2g}")
+    gained, lost = (np.bincount(labels[some], minlength=len(products.leaves))
+                    for some in (both & ~text, text & ~both))
+    for title, net in (("helps", gained - lost), ("harms", lost - gained)):
+        best = [leaf for leaf in np.argsort(-net, kind="stable")[:most] if net[leaf] > 0]
+        if best:
+            lines.append(f"  The picture {title} most: " + ", ".join(
+                f"{products.leaves[leaf]} +{gained[leaf]} -{lost[leaf]}" for leaf in best))
+    return lines
+
+
+# ---- the script ---------------------------------------------------------------------------------
+
+def parse(argv):
+    parser = Parser(description=__doc__.split("\n\n")[0])
+    experiments.add_experiment_arguments(parser)
+    parser.add_argument("--fusion", choices=("decision", "concat"), default="decision",
+                        help="decision: add what the two classifiers say; concat: the network of "
+                        "2016, hidden units of the text and bottleneck side by side into one "
+                        "softmax, for the record (default: decision)")
+    categorize_words.add_text_arguments(parser)
+    retrain.addargs(parser)
+    args = parser.parse_args(argv)
+    if args.fusion == "concat" and (args.embedding or args.epochs):
+        parser.error("--embedding and --epochs are for --fusion decision")
+    categorize_words.check_text_arguments(parser, args)
+    retrain.check_arguments(args, one_split=True)
+    if args.fusion == "concat":
+        args.network = "original"
+    return args
 
 
 def main(argv=None):
-    args = categorize_images.parse(argv, __doc__)
+    args = parse(argv)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
-    # In one softmax with the picture, as in 2016, more terms than single words gain nothing.
-    terms = words.count_terms(words.read_texts(db.texts(conn, products.leaves)), False, False)
+    terms = categorize_words.read_terms(conn, products, args)
     pictures, extra = categorize_images.picture_inputs(conn, products, args)
+    asked, answers = [], []
 
-    def inputs_for(rows):
-        return categorize_words.text_inputs(terms, rows)._replace(
-            bottlenecks=pictures.bottlenecks, rows=pictures.rows)
+    def look(model, test, scores):
+        guesses = np.stack([*(part.scores(test).argmax(axis=1) for part in model.parts),
+                            scores.argmax(axis=1)])
+        guesses[1, pictures.rows[test] < 0] = -1
+        asked.append(test)
+        answers.append(guesses)
 
-    options = retrain.picture_options(args)._replace(dropout=.5)
-    outcome = experiments.experiment(products, parts, inputs_for, options)
-    experiments.record(conn, args, "Image+Text", wanted, products, outcome,
-                       {**extra, **categorize_words.described(terms, outcome)})
+    def text_inputs(rows):
+        return categorize_words.text_inputs(terms, rows, args)
+
+    def both_inputs(rows):
+        return text_inputs(rows)._replace(bottlenecks=pictures.bottlenecks, rows=pictures.rows)
+
+    options = retrain.picture_options(args)
+    if args.fusion == "concat":
+        fit = experiments.network(products, both_inputs, options._replace(dropout=.5))
+        outcome = experiments.experiment(products, parts, fit)
+        text, lines = outcome.model, []
+    else:
+        fit = fusion(products, experiments.network(
+            products, text_inputs, categorize_words.text_options(args, len(products.ids))),
+            experiments.network(products, lambda rows: pictures, options), pictures.rows >= 0)
+        outcome = experiments.experiment(products, parts, fit, look)
+        text, lines = outcome.model.parts[0], compared(
+            products, np.concatenate(asked), np.concatenate(answers, axis=1))
+        extra.update(fused_settings(outcome))
+    experiments.record(conn, args, "Image+Text", wanted, products, outcome, {
+        **extra, **categorize_words.described(terms, text.inputs.columns, args)})
+    print(*lines, sep="\n", end="\n" if lines else "")
     return 0
 
 

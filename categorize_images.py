@@ -82,8 +82,9 @@ def main(argv=None):
     seen = inputs.rows >= 0
     products = experiments.take_products(products, seen)
     inputs = inputs._replace(rows=inputs.rows[seen])
+    fit = experiments.network(products, lambda rows: inputs, retrain.picture_options(args))
     outcome = experiments.experiment(products, experiments.checked_splits(products, args.folds),
-                                     lambda rows: inputs, retrain.picture_options(args))
+                                     fit)
     experiments.record(conn, args, "Image", wanted, products, outcome, extra)
     return 0
 

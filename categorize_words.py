@@ -27,14 +27,14 @@ from console import Parser, UserError, log, run
 EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
 
 
-def text_inputs(terms, rows, args=None):
-    """(Inputs with the bag of words of all products, over the vocabulary of the products `rows`;
-    without args as in 2016: 0 and 1). With args.embedding the vectors are learned here too."""
+def text_inputs(terms, rows, args):
+    """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
+    the original network of 0 and 1. With args.embedding the vectors are learned here too."""
     columns, idf = words.choose_terms(terms, rows)
     has, kinds = terms.has[:, columns], terms.kinds[columns]
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
-    if args is None or args.network == "original":
+    if args.network == "original":
         return training.Inputs(bag=has.astype("float32"), columns=columns)
     inputs = training.Inputs(bag=words.weigh(has, idf), idf=idf, columns=columns)
     if not args.embedding:
@@ -59,11 +59,10 @@ def term_vectors(vectors, own, kinds, codes):
     return spread
 
 
-def described(terms, outcome, args=None):
+def described(terms, columns, args):
     """What the saved model has to know of words."""
-    return {"network": args.network if args else "default",
-            "fields": args.fields if args else ["name", "description"],
-            "vocabulary": words.term_names(terms, outcome.inputs.columns)}
+    return {"network": args.network, "fields": args.fields,
+            "vocabulary": words.term_names(terms, columns)}
 
 
 def text_options(args, count):
@@ -78,15 +77,15 @@ def text_options(args, count):
                             decay=True, dropout=.5, word_dropout=.5, seed=args.seed)
 
 
-def misled(products, terms, model, inputs, test, scores, found):
+def misled(products, terms, model, test, scores, found):
     """Add to found[label, term] what each term of a product that is predicted wrongly said for the
     prediction and against the label, and to found[label, None] the predictions."""
-    names = words.term_names(terms, inputs.columns)
+    names = words.term_names(terms, model.inputs.columns)
     for row, guess in zip(test, scores.argmax(axis=1)):
         label = products.labels[row]
         if guess == label:
             continue
-        bag = inputs.bag[row]
+        bag = model.inputs.bag[row]
         said, _ = words.contributions(model.weights, bag.indices, bag.data, guess, label)
         found[label, None][guess] += 1
         for column, one in zip(bag.indices, said.tolist()):
@@ -161,9 +160,8 @@ def explain(args):
 
 # ---- the script ---------------------------------------------------------------------------------
 
-def parse(argv):
-    parser = Parser(description=__doc__.split("\n\n")[0])
-    experiments.add_experiment_arguments(parser)
+def add_text_arguments(parser):
+    """The flags of the classifier by text, which categorize_both.py has too."""
     parser.add_argument("--epochs", type=epochs_argument, metavar="N",
                         help="times to go through the training products at the most; it ends "
                         "earlier when validation gains nothing (default: 4, more where products "
@@ -182,14 +180,10 @@ def parse(argv):
                         help="nothing but that sum, no bag of words")
     parser.add_argument("--save-embedding", metavar="FILE",
                         help="write the vectors there, in word2vec's text format")
-    parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
-                        help="train nothing: show the words of this product for and against the "
-                        "first two categories, by the model of --experiment")
-    parser.add_argument("--experiment", type=int, metavar="N",
-                        help="the experiment whose model --explain asks")
-    args = parser.parse_args(argv)
-    if (args.explain is None) != (args.experiment is None):
-        parser.error("--explain PRODUCT_ID and --experiment N go together")
+
+
+def check_text_arguments(parser, args):
+    """End with a sentence where the flags of text can't go together or be done."""
     if args.embedding and args.network == "original":
         parser.error("--embedding is for the default network")
     if not args.embedding and (args.embedding_alone or args.save_embedding):
@@ -201,6 +195,21 @@ def parse(argv):
             tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
         except OSError:
             parser.error("--save-embedding must name a file in a folder that can be written")
+
+
+def parse(argv):
+    parser = Parser(description=__doc__.split("\n\n")[0])
+    experiments.add_experiment_arguments(parser)
+    add_text_arguments(parser)
+    parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
+                        help="train nothing: show the words of this product for and against the "
+                        "first two categories, by the model of --experiment")
+    parser.add_argument("--experiment", type=int, metavar="N",
+                        help="the experiment whose model --explain asks")
+    args = parser.parse_args(argv)
+    if (args.explain is None) != (args.experiment is None):
+        parser.error("--explain PRODUCT_ID and --experiment N go together")
+    check_text_arguments(parser, args)
     return args
 
 
@@ -239,15 +248,16 @@ def main(argv=None):
     log(f"{len(terms.corpus.words)} words, {len(terms.corpus.vocabulary)} different ones")
     found = collections.defaultdict(collections.Counter)
 
-    def look(model, inputs, test, scores):
-        misled(products, terms, model, inputs, test, scores, found)
+    def look(model, test, scores):
+        misled(products, terms, model, test, scores, found)
 
-    outcome = experiments.experiment(products, parts, lambda rows: text_inputs(terms, rows, args),
-                                     text_options(args, len(products.ids)), look)
+    fit = experiments.network(products, lambda rows: text_inputs(terms, rows, args),
+                              text_options(args, len(products.ids)))
+    outcome = experiments.experiment(products, parts, fit, look)
     for line in worst_categories(products, outcome.predicted, found):
         log(line)
     experiments.record(conn, args, "Text", wanted, products, outcome,
-                       described(terms, outcome, args))
+                       described(terms, outcome.model.inputs.columns, args))
     return 0
 
 

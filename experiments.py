@@ -1,6 +1,6 @@
 """What the three classifiers share: which products, which folds, what is predicted and recorded.
 
-In: crawl.db and a function that gives the network its inputs. Out: one experiment: its row, its
+In: crawl.db and a function that trains a classifier. Out: one experiment: its row, its
 predictions of products the model had never seen, and the model, written together or not at all.
 Used by categorize_words.py, categorize_images.py and categorize_both.py; query what it writes with
 
@@ -41,12 +41,23 @@ class Part(NamedTuple):
     test: Any
 
 
+class Fitted(NamedTuple):
+    """A classifier as it was trained: one network, or what categorize_both.py makes of two."""
+    weights: dict       # name -> float32 array, what training.save_model keeps
+    steps: int          # of the weights kept
+    trained_on: int     # products
+    temperature: float
+    scores: Any         # function: rows [m] -> logits [m, leaves]
+    inputs: Any = None  # what it was trained on
+    parts: tuple = ()   # the Fitted that it fuses
+
+
 class Outcome(NamedTuple):
     """What an experiment found, ready to be stored."""
     predicted: list     # rows of predicted_category, of products the model had never seen
     validation: list    # rows of validation_prediction
-    model: Any          # of the only split, or refitted on all products after folds
-    inputs: Any         # what that model was trained on
+    model: Fitted       # of the only split, or refitted on all products after folds
+    models: list        # of the splits, without inputs and scores
     settings: dict
     summary: list       # lines to print
 
@@ -88,29 +99,50 @@ def checked_splits(products, folds):
     return parts
 
 
-def experiment(products, parts, inputs_for, options, look=None):
-    """Train and predict one split, or each of K folds and then train a model on all products.
+def network(products, inputs_for, options):
+    """A function that trains one network, as `experiment` needs it.
 
     inputs_for(training rows) gives the Inputs of all products, so that whatever is fitted (a
-    vocabulary) is fitted on training products only. look(model, Inputs, test rows, their logits),
-    where given, is called for each split. Returns an Outcome.
+    vocabulary) is fitted on training products only.
+    """
+    def fit(rows, validation, label, models=()):
+        own = options
+        if models:   # for as many epochs as they were, on the average
+            epochs = np.mean([model.steps / model.trained_on for model in models])
+            own = options._replace(max_steps=max(1, round(epochs * len(rows))), max_epochs=0)
+        inputs = inputs_for(rows)
+        model = training.train(inputs, products.taught, len(products.leaves), rows, validation, own,
+                               label)
+        temperature = model.temperature
+        if models:
+            temperature = float(np.exp(np.mean([np.log(one.temperature) for one in models])))
+        return Fitted(model.weights, model.steps, len(rows), temperature,
+                      lambda some: training.logits(model.weights, inputs, some), inputs)
+
+    return fit
+
+
+def experiment(products, parts, fit, look=None):
+    """Train and predict one split, or each of K folds and then train a model on all products.
+
+    fit(training rows, validation rows, label) returns a Fitted; after folds it is called once more
+    with all rows, none to validate on and the list of the folds' Fitted. look(Fitted, test rows,
+    their logits), where given, is called for each split. Returns an Outcome.
     """
     folds = len(parts) if len(parts) > 1 else None
     predicted, validated, models, pooled = [], [], [], {"validation": [], "test": []}
     for fold, part in enumerate(parts):
         label = f"fold {fold + 1} of {folds}" if folds else "training"
-        inputs = inputs_for(part.training)
-        model = training.train(inputs, products.taught, len(products.leaves), part.training,
-                              part.tuning, options, label)
-        models.append(model)
+        model = fit(part.training, part.tuning, label)
+        models.append(slim(model))
         tuning = part.tuning[products.labels[part.tuning] >= 0]
         for some, certifying in ((part.test, None), (tuning, 0), (part.certifying, 1)):
-            scores = training.logits(model.weights, inputs, some)
+            scores = model.scores(some)
             rows = prediction_rows(products, some, scores, model.temperature, fold)
             if certifying is None:
                 predicted += rows
                 if look:
-                    look(model, inputs, some, scores)
+                    look(model, some, scores)
             else:
                 validated += [(*row, certifying) for row in rows]
             if not certifying:
@@ -126,21 +158,14 @@ def experiment(products, parts, inputs_for, options, look=None):
                 "temperature": [model.temperature for model in models],
                 "calibration": {name: calibration(some) for name, some in pooled.items()}}
     if folds:
-        model, inputs = refit(products, inputs_for, options, models, parts)
-    return Outcome(predicted, validated, model, inputs, settings, summary(predicted, products))
+        everything = np.flatnonzero(products.taught >= 0)
+        model = fit(everything, everything[:0], "all products", models)
+    return Outcome(predicted, validated, model, models, settings, summary(predicted, products))
 
 
-def refit(products, inputs_for, options, models, parts):
-    """A model trained on all products for as many epochs as the folds' models, on the average."""
-    everything = np.flatnonzero(products.taught >= 0)
-    inputs = inputs_for(everything)
-    epochs = np.mean([model.steps / len(part.training) for model, part in zip(models, parts)])
-    steps = max(1, round(epochs * len(everything)))
-    model = training.train(inputs, products.taught, len(products.leaves), everything,
-                          everything[:0], options._replace(max_steps=steps, max_epochs=0),
-                          "all products")
-    temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
-    return model._replace(temperature=temperature), inputs
+def slim(model):
+    """A Fitted without what it was trained on, which is large."""
+    return model._replace(inputs=None, scores=None, parts=tuple(map(slim, model.parts)))
 
 
 def prediction_rows(products, rows, scores, temperature, fold):
