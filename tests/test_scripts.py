@@ -142,7 +142,8 @@ def test_over_ten_names_are_the_first_five_and_how_many(count, names):
 
 def test_each_script_prints_the_block_that_analyze_prints(shop):
     done = run_script("analyze", cwd=shop.folder)
-    assert done.returncode == 0 and done.stdout == shop.printed
+    own = re.sub(r"On the same .*\n(  [TPB].*\n)+", "", shop.printed)   # what both adds
+    assert done.returncode == 0 and done.stdout == own != shop.printed
     assert re.fullmatch(r"(#\d+: \w+(\+\w+)? classification of: .*\n"
                         r"  Accuracy: \d+\.\d\d% \(N=\d+\)\n(  .*\d%\n){5}){5}", done.stdout)
 
@@ -245,6 +246,66 @@ def test_another_seed_gives_other_scores_on_the_same_products(shop, tmp_path):
     own.close()
     assert [row["product_id"] for row in one] == [row["product_id"] for row in two]
     assert [row["score"] for row in one] != [row["score"] for row in two]
+
+
+def test_what_both_fuses_are_the_single_classifiers(conn, shop):
+    text, picture, both = (np.load(shop.folder / f"models/experiment-{number}/weights.npz")
+                           for number in (WORDS, IMAGES, BOTH))
+    for prefix, one in (("text", text), ("picture", picture)):
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], both[f"{prefix}_{name}"])
+    fusion = settings_of(conn, BOTH)["fusion"]
+    assert list(fusion["weights"]) == list(categorize_both.FUSED)
+    assert fusion["used"] == pytest.approx(both["fusion"].tolist())
+    assert [round(weight, 4) for weight in fusion["used"]] == [
+        weight for weight, in fusion["weights"].values()]
+
+
+def test_without_a_picture_both_says_what_the_text_says(conn):
+    own = """product_id not in (select product_id from picture where status = 'ok')"""
+    text, both = ([(row["product_id"], row["category_id"], pytest.approx(row["score"]))
+                   for row in predictions(conn, number, only=own)] for number in (WORDS, BOTH))
+    assert text == both and text
+
+
+def test_both_prints_whether_pictures_help_on_the_same_products(conn, shop):
+    right = {number: {row["product_id"]: row["category_id"] == row["label_id"]
+                      for row in predictions(conn, number)} for number in (WORDS, IMAGES, BOTH)}
+    ids = right[BOTH]
+    alone = {number: [right[number].get(i, False) for i in ids] for number in right}
+    printed = dict(re.findall(r"^  (Text|Picture|Both|Text or picture right): (.*)%$",
+                              shop.runs[2].stdout, re.M))
+    either = [a or b for a, b in zip(alone[WORDS], alone[IMAGES])]
+    for name, some in (("Text", alone[WORDS]), ("Picture", alone[IMAGES]), ("Both", alone[BOTH]),
+                       ("Text or picture right", either)):
+        assert float(printed[name]) == pytest.approx(100 * np.mean(some), abs=.005)
+    gained = sum(b and not t for b, t in zip(alone[BOTH], alone[WORDS]))
+    lost = sum(t and not b for b, t in zip(alone[BOTH], alone[WORDS]))
+    assert (f"Both against text: {gained} gained, {lost} lost, exact McNemar p = "
+            f"{metrics.mcnemar(gained, lost):.2g}\n") in shop.runs[2].stdout
+    pictures = sum(i in right[IMAGES] for i in ids)
+    assert f"On the same {len(ids)} products, {pictures} of them with a picture\n" \
+        in shop.runs[2].stdout
+
+
+def test_both_with_folds_and_names_alone_and_the_concat_of_2016(shop, tmp_path, monkeypatch):
+    monkeypatch.chdir(shop.folder)
+    own = copy_of(shop, tmp_path)
+    every = ("--db-path", str(tmp_path / "crawl.db"), "--min-products", "40", *NETWORK)
+    assert categorize_both.main([*every, "--folds", "4", "--fields", "name"]) == 0
+    assert categorize_both.main([*every, "--fusion", "concat"]) == 0
+    folded, concat = settings_of(own, 6), settings_of(own, 7)
+    assert len(predictions(own, 6)) == 6 * PER_LEAF
+    assert all(len(weights) == 4 for weights in folded["fusion"]["weights"].values())
+    assert folded["fusion"]["used"] == pytest.approx(
+        [np.mean(weights) for weights in folded["fusion"]["weights"].values()], abs=1e-4)
+    model = json.loads((tmp_path / "models/experiment-6/model.json").read_text("utf-8"))
+    assert not any(word.startswith("only") for word in model["vocabulary"])    # descriptions'
+    assert model["fields"] == ["name"] and concat["arguments"]["network"] == "original"
+    with np.load(tmp_path / "models/experiment-7/weights.npz") as weights:
+        assert set(weights) == {"hidden_kernel", "hidden_bias", "bottleneck_mean", "kernel", "bias"}
+    assert "fusion" not in concat and len(predictions(own, 7)) == len(predictions(own, BOTH))
+    own.close()
 
 
 def test_a_product_without_a_picture_is_left_out_by_images_and_answered_by_both(conn, shop):
@@ -355,18 +416,18 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
 
     def inputs_for(some):
         trained_on.append(set(some.tolist()))
-        return categorize_words.text_inputs(terms, some)
+        return categorize_words.text_inputs(terms, some, categorize_words.parse([]))
 
-    outcome = experiments.experiment(products, experiments.checked_splits(products, 4), inputs_for,
-                                     training.Options(batch_size=50, max_epochs=20))
+    outcome = experiments.experiment(
+        products, experiments.checked_splits(products, 4), experiments.network(
+            products, inputs_for, training.Options(batch_size=50, max_epochs=20)))
     assert sorted(row[0] for row in outcome.predicted) == list(range(400))
     for row in outcome.predicted:
         assert not {row[0], row[0] ^ 1} & trained_on[row[8]]
     right = np.mean([row[1] == row[3] for row in outcome.predicted])
     assert right < .65 and trained_on[4] == set(range(400))     # the last is the refitted model
-    scores = training.logits(outcome.model.weights, outcome.inputs, np.arange(400))
-    assert outcome.model.weights["hidden_kernel"].shape == (201, 100)
-    assert np.isfinite(scores).all()
+    assert len(outcome.model.weights["hidden_kernel"]) == len(outcome.model.inputs.columns)
+    assert np.isfinite(outcome.model.scores(np.arange(400))).all()
 
 
 # ---- saved models -------------------------------------------------------------------------------
@@ -390,16 +451,30 @@ if "bottleneck" in model:
     size = json.load(open(base + ".json"))["size"]
     cache = np.fromfile(base + ".f32", np.float32).reshape(-1, size)
     place = {keys[i:i + 32].hex(): i // 36 for i in range(0, len(keys), 36)}
+
+def chances_of(logits):
+    return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+
 for product, name, text, sha256 in rows:
-    parts = []
-    if "vocabulary" in model:
-        columns, values = words.one_text(model, weights, name, text)
-        kernel = weights["hidden_kernel"][columns]
-        parts.append(np.maximum(values @ kernel + weights["hidden_bias"], 0))
-    if "bottleneck" in model:
-        parts.append(cache[place[sha256]] if sha256 else weights["bottleneck_mean"])
-    logits = (np.concatenate(parts) @ weights["kernel"] + weights["bias"]) / model["temperature"]
-    chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    found = []
+    for prefix in ("text_", "picture_") if "fusion" in weights else ("",):
+        own, parts = {key[len(prefix):]: weights[key] for key in weights.files
+                      if key.startswith(prefix)}, []
+        if "hidden_kernel" in own:
+            columns, values = words.one_text(model, own, name, text)
+            kernel = own["hidden_kernel"][columns]
+            parts.append(np.maximum(values @ kernel + own["hidden_bias"], 0))
+        if "bottleneck_mean" in own:
+            parts.append(cache[place[sha256]] if sha256 else own["bottleneck_mean"])
+        found.append(np.concatenate(parts) @ own["kernel"] + own["bias"])
+    if "fusion" in weights:
+        text, picture = (chances_of(logits / temperature) for logits, temperature in
+                         zip(found, model["fusion"]["used temperatures"]))
+        entropy = -(text * np.log(text)).sum()
+        alone, seen, unsure = weights["fusion"]
+        found = [np.log(text) if sha256 is None else
+                 alone * np.log(text) + (seen + unsure * entropy) * np.log(picture)]
+    chances = chances_of(found[0] / model["temperature"])
     answers.append((product, model["categories"][chances.argmax()], float(chances.max())))
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 print(json.dumps(answers))

@@ -1,0 +1,97 @@
+"""The fusion of what text and picture say, on numbers alone, and mistakes of categorize_both.py.
+
+    pytest tests/test_both.py
+"""
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+import categorize_both
+import experiments
+import metrics
+from console import UserError
+
+
+def drawn(weights, n=4000, leaves=5, seed=0):
+    """(evidence, labels) of products whose labels follow a conditional logit of these weights."""
+    rng = np.random.default_rng(seed)
+    text, picture = (metrics.log_softmax(rng.normal(size=(n, leaves)) * 2) for _ in range(2))
+    found = categorize_both.evidence(text, picture)
+    chance = np.exp(metrics.log_softmax(found @ weights))
+    return found, (chance.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+
+
+@pytest.mark.parametrize("weights", [(1, 0, 0), (.7, .4, .2), (0, 1, 0), (1.5, .2, -.1)])
+def test_the_weights_that_made_the_labels_are_found(weights):
+    found = categorize_both.fit_fusion(*drawn(np.array(weights)))
+    assert found == pytest.approx(weights, abs=.12)
+
+
+@given(st.integers(0, 50), st.integers(2, 6), st.floats(.1, 300), st.integers(0, 9))
+def test_no_step_aside_is_better(n, leaves, sharpness, seed):
+    """Whatever the log-probabilities, and with few products or none: the top of a concave
+    function, which is found without help of a slope here."""
+    rng = np.random.default_rng(seed)
+    text, picture = (metrics.log_softmax(rng.normal(size=(n, leaves)) * sharpness)
+                     if n else np.zeros((0, leaves)) for _ in range(2))
+    evidence, labels = categorize_both.evidence(text, picture), rng.integers(0, leaves, n)
+
+    def worth(weights):
+        prior = np.array(categorize_both.PRIOR) @ (weights - np.array([1, 0, 0])) ** 2 / 2
+        return metrics.log_softmax(evidence @ weights)[np.arange(n), labels].sum() - prior
+
+    weights = categorize_both.fit_fusion(evidence, labels)
+    best = worth(weights)
+    for aside in np.vstack([np.eye(3), -np.eye(3)]) * 1e-3:
+        assert worth(weights + aside) <= best + 1e-7 * (1 + abs(best))
+
+
+def test_without_products_to_fit_on_the_text_counts_alone():
+    nothing = categorize_both.evidence(np.zeros((0, 3)), np.zeros((0, 3)))
+    assert categorize_both.fit_fusion(nothing, np.zeros(0, int)).tolist() == [1, 0, 0]
+
+
+def test_the_less_sure_the_text_is_the_more_the_picture_counts():
+    text = np.log([[.9, .05, .05], [1 / 3, 1 / 3, 1 / 3]])
+    picture = np.log([[.1, .8, .1]] * 2)
+    logits = categorize_both.fuse(text, picture, np.array([True, True]), np.array([1, 0, .5]))
+    moved = logits - text
+    entropy = [-(.9 * np.log(.9) + .1 * np.log(.05)), np.log(3)]
+    assert moved == pytest.approx(.5 * np.array(entropy)[:, None] * picture)
+    alone = categorize_both.fuse(text, picture, np.array([True, False]), np.array([0, 1, 0]))
+    assert alone[0] == pytest.approx(picture[0]) and alone[1].tolist() == text[1].tolist()
+
+
+def test_where_the_picture_helps_and_harms():
+    products = experiments.make_products(
+        [(i, "ab"[i % 2], f"g{i}", "ab"[i % 2]) for i in range(6)], ["a", "b"], {})
+    labels = products.labels                      # 0 1 0 1 0 1
+    guesses = np.array([[0, 0, 1, 1, 1, 0], [0, 1, 0, 0, -1, -1], [0, 1, 0, 0, 1, 0]])
+    lines = categorize_both.compared(products, np.arange(6), guesses)
+    assert labels.tolist() == [0, 1] * 3 and lines == [
+        "On the same 6 products, 4 of them with a picture",
+        "  Text: 33.33%", "  Picture: 50.00%", "  Both: 50.00%", "  Text or picture right: 66.67%",
+        "  Both against text: 2 gained, 1 lost, exact McNemar p = 1",
+        "  Both against picture: 0 gained, 0 lost, exact McNemar p = 1",
+        "  The picture helps most: a +1 -0"]
+
+
+def test_no_picture_to_train_on_is_one_sentence():
+    fit = categorize_both.fusion(SimpleNamespace(), None, None, np.array([False, False, True]))
+    with pytest.raises(UserError, match="^no product to train on has a picture.*words.py$"):
+        fit(np.array([0, 1]), np.array([2]), "training")
+
+
+@pytest.mark.parametrize("flags, sentence", [
+    (["--fusion", "both"], "invalid choice: 'both'"),
+    (["--fusion", "concat", "--embedding", "swivel"], "are for --fusion decision"),
+    (["--fusion", "concat", "--epochs", "3"], "are for --fusion decision"),
+    (["--fields", "picture"], "must be name, description or name,description"),
+    (["--embedding", "swivel", "--network", "original"], "is for the default network")])
+def test_flags_that_cant_be_are_one_sentence(capsys, flags, sentence):
+    with pytest.raises(SystemExit, match="2"):
+        categorize_both.main(flags)
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.splitlines()) == 1
