@@ -17,9 +17,10 @@ import db
 import experiments
 import metrics
 import retrain
+import training
 from console import Parser, UserError, log, run
 
-FUSED = ("text", "picture", "picture, for each nat of the text's entropy")
+FUSED = ("text", "picture", "picture per nat of the text's entropy")
 PRIOR = (1, 1, 25)   # precision of the normal prior of each weight, around the text alone
 MOST = 20_000        # validation products that the weights are fitted on
 
@@ -62,7 +63,9 @@ def fit_fusion(found, labels):
 def fuse(text, picture, has_picture, weights):
     """Logits [n, leaves] of the log-probabilities [n, leaves] of text and picture; those of the
     text alone where there is no picture."""
-    return np.where(has_picture[:, None], evidence(text, picture) @ weights, text)
+    entropy = -(np.exp(text) * text).sum(axis=1, keepdims=True)
+    both = weights[0] * text + (weights[1] + weights[2] * entropy) * picture
+    return np.where(has_picture[:, None], both, text)
 
 
 def log_probabilities(model, rows):
@@ -72,33 +75,49 @@ def log_probabilities(model, rows):
 
 def fusion(products, fit_text, fit_picture, has_picture):
     """A function that trains two classifiers and fuses them, as experiments.experiment needs it;
-    has_picture is bool [products]."""
+    has_picture is bool [products].
+
+    Its weights are those of both networks, their names with text_ and picture_ before them,
+    `fusion` (float64 [3]) and `unseen`. Raises UserError where there are no pictures to train and
+    to validate on.
+    """
     def fit(rows, validation, label, models=()):
         seen, watched = rows[has_picture[rows]], validation[has_picture[validation]]
-        if not len(seen):
-            raise UserError("no product to train on has a picture that can be read: use "
-                            "categorize_words.py")
+        if not len(seen) or not (len(watched) or models):
+            raise UserError("there are no pictures that can be read among the products to train "
+                            "or to validate on: use categorize_words.py")
         text, picture = (
             train(some, held, f"{label}, {name}", [model.parts[turn] for model in models])
             for turn, (train, some, held, name) in enumerate((
                 (fit_text, rows, validation, "text"), (fit_picture, seen, watched, "picture"))))
+        # Of a category that had no picture to learn from the picture says nothing at all.
+        unseen = np.bincount(products.taught[seen], minlength=len(products.leaves)) == 0
+
+        def both(some):
+            by_picture = log_probabilities(picture, some)
+            by_picture[:, unseen] = -np.log(len(unseen))
+            return log_probabilities(text, some), by_picture
+
         if models:
             weights = np.mean([model.weights["fusion"] for model in models], axis=0)
         else:
-            some = watched[:MOST]
-            weights = fit_fusion(evidence(log_probabilities(text, some),
-                                          log_probabilities(picture, some)), products.taught[some])
-        log(f"{label}: weights " + ", ".join(f"{name} {weight:.2f}"
-                                             for name, weight in zip(FUSED, weights)))
+            some = watched[np.argsort(products.u[watched])[:MOST]]   # by chance: u is a hash
+            weights = fit_fusion(evidence(*both(some)), products.taught[some])
+        log(f"{label}: weights of the " + ", ".join(f"{name} {weight:.2f}"
+                                                    for name, weight in zip(FUSED, weights)))
 
         def scores(some):
-            return fuse(log_probabilities(text, some), log_probabilities(picture, some),
-                        has_picture[some], weights)
+            out = np.empty((len(some), len(unseen)), np.float32)
+            for start in range(0, len(some), training.CHUNK):
+                few = slice(start, start + training.CHUNK)
+                out[few] = fuse(*both(some[few]), has_picture[some[few]], weights)
+            return out
 
         kept = {f"{name}_{key}": value for name, part in (("text", text), ("picture", picture))
                 for key, value in part.weights.items()}
-        return experiments.Fitted({**kept, "fusion": weights}, [text.steps, picture.steps],
-                                  len(rows), 1.0, scores, parts=(text, picture))
+        return experiments.Fitted({**kept, "fusion": weights, "unseen": unseen},
+                                  [text.steps, picture.steps], len(rows), 1.0, scores,
+                                  parts=(text, picture))
 
     return fit
 
@@ -119,22 +138,24 @@ def compared(products, rows, guesses, most=5):
     """Lines about test products `rows`: how many text, picture, both and either alone answer
     rightly, and in which categories the picture helps. guesses: int [3, rows], of text, picture
     (-1 for none) and both."""
-    labels = products.labels[rows]
-    text, picture, both = right = guesses == labels
-    lines = [f"On the same {len(rows)} products, {(guesses[1] >= 0).sum()} of them with a picture"]
-    lines += [f"  {name}: {100 * metrics.accuracy(some):.2f}%" for name, some in (
-        *zip(("Text", "Picture", "Both"), right), ("Text or picture right", text | picture))]
-    for name, other in (("text", text), ("picture", picture)):
-        gained, lost = int((both & ~other).sum()), int((other & ~both).sum())
+    labels, pictured = products.labels[rows], guesses[1] >= 0
+    text, picture, both = guesses == labels
+    lines = [f"On the same {len(rows)} products, {pictured.sum()} of them with a picture"]
+    for name, right in (("Text", text), ("Picture, where there is one", picture[pictured]),
+                        ("Both", both), ("Text or picture right", text | picture)):
+        lines.append(f"  {name}: {100 * metrics.accuracy(right):.2f}%")
+    for name, some in (("text", text), ("picture, where there is one", picture)):
+        asked = pictured | (name == "text")
+        gained, lost = int((both & ~some & asked).sum()), int((some & ~both).sum())
         lines.append(f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p = "
                      f"{metrics.mcnemar(gained, lost):.2g}")
-    gained, lost = (np.bincount(labels[some], minlength=len(products.leaves))
-                    for some in (both & ~text, text & ~both))
-    for title, net in (("helps", gained - lost), ("harms", lost - gained)):
+    gains, losses = (np.bincount(labels[some], minlength=len(products.leaves))
+                     for some in (both & ~text, text & ~both))
+    for title, net in (("helps", gains - losses), ("harms", losses - gains)):
         best = [leaf for leaf in np.argsort(-net, kind="stable")[:most] if net[leaf] > 0]
         if best:
             lines.append(f"  The picture {title} most: " + ", ".join(
-                f"{products.leaves[leaf]} +{gained[leaf]} -{lost[leaf]}" for leaf in best))
+                f"{products.leaves[leaf]} +{gains[leaf]} -{losses[leaf]}" for leaf in best))
     return lines
 
 

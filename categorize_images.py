@@ -64,8 +64,8 @@ def picture_inputs(conn, products, args):
             {"bottleneck": fingerprint, "without picture": int((rows < 0).sum())})
 
 
-def parse(argv, text=__doc__):
-    parser = Parser(description=text.split("\n\n")[0])
+def parse(argv):
+    parser = Parser(description=__doc__.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
     retrain.addargs(parser)
     args = parser.parse_args(argv)

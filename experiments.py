@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
 class Fitted(NamedTuple):
     """A classifier as it was trained: one network, or what categorize_both.py makes of two."""
-    weights: dict       # name -> float32 array, what training.save_model keeps
+    weights: dict       # name -> array, what training.save_model keeps
     steps: int          # of the weights kept
     trained_on: int     # products
     temperature: float
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
     predicted: list     # rows of predicted_category, of products the model had never seen
     validation: list    # rows of validation_prediction
     model: Fitted       # of the only split, or refitted on all products after folds
-    models: list        # of the splits, without inputs and scores
+    models: list        # of the splits, as `slim` leaves them
     settings: dict
     summary: list       # lines to print
 
@@ -148,6 +148,7 @@ def experiment(products, parts, fit, look=None):
             if not certifying:
                 pooled["test" if certifying is None else "validation"].append(
                     (scores, products.labels[some], model.temperature))
+        del model, scores, rows   # or its bag of words would be in memory beside the next one's
     settings = {"folds": folds, "products": len(products.ids), "categories": products.leaves,
                 "training": [len(part.training) for part in parts],
                 "validation": [len(part.tuning) for part in parts],
@@ -164,8 +165,10 @@ def experiment(products, parts, fit, look=None):
 
 
 def slim(model):
-    """A Fitted without what it was trained on, which is large."""
-    return model._replace(inputs=None, scores=None, parts=tuple(map(slim, model.parts)))
+    """What refitting and the settings need of a Fitted, without all that is large."""
+    return model._replace(inputs=None, scores=None, parts=tuple(map(slim, model.parts)),
+                          weights={name: value for name, value in model.weights.items()
+                                   if name == "fusion"})
 
 
 def prediction_rows(products, rows, scores, temperature, fold):

@@ -210,7 +210,7 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
 
     pictures(some rows, epoch), where given, is what to train on instead of these products' own
     bottlenecks. watch(step, training loss, validation loss, validation accuracy), where given, is
-    called at each evaluation. Returns Trained.
+    called at each evaluation. Returns Trained. Raises UserError where the loss is no number.
     """
     tf = inception.load_tensorflow()
     rng = np.random.default_rng(options.seed)
@@ -253,7 +253,7 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
             if not options.evaluate_every:
                 log_epoch(label, -(-done // epoch), -(-most // epoch), note,
                           (time.monotonic() - began) * (most / done - 1))
-    if not len(validation):
+    if not len(validation) and np.isfinite(note["loss"]):
         return Trained(weights, done, 1.0)
     if best is None:
         raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
@@ -328,7 +328,8 @@ def usable_weights(variables, inputs, statistics):
 # ---- saved models -----------------------------------------------------------------------------
 
 def save_model(folder, weights, described):
-    """Write weights.npz and model.json, from which `logits` and a softmax give scores again."""
+    """Write weights.npz and model.json, from which `logits` and a softmax give scores again; for
+    the two networks of categorize_both.py see there."""
     np.savez(os.path.join(folder, "weights.npz"), **weights)
     with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
               errors="replace") as file:

@@ -148,13 +148,12 @@ def frequent_pairs(corpus, least):
     total = np.zeros(buckets, np.int64)
     for _, bucket, *_ in chunks():
         total += np.bincount(bucket, minlength=buckets)
-    kept, counts = [np.zeros(0, np.int64)], [0]
+    kept, counts = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
     for code, bucket, text, texts in chunks():
         often = total[bucket] >= least
         kept.append(code[often])
         counts.append(np.bincount(text[often], minlength=texts))
-    return np.concatenate(kept), np.cumsum(np.append(0, np.concatenate(counts[1:] or [[]])),
-                                           dtype=np.int64)
+    return np.concatenate(kept), np.cumsum(np.concatenate(counts))
 
 
 def choose_terms(terms, rows):
@@ -203,6 +202,9 @@ def one_text(described, weights, name, description):
     """(columns, values) of the bag of words of one text for a saved model: its description and its
     weights, as training.load_model gives them."""
     place = {term: column for column, term in enumerate(described["vocabulary"])}
+    fields = described.get("fields", ("name", "description"))
+    name, description = (text if field in fields else "" for field, text in (
+        ("name", name), ("description", description)))
     cut = tokens_of_2016 if described.get("network") == "original" else tokens
     title, text = cut(name), cut(name) + cut(description)
     found = {*text, *(f"name:{word}" for word in title),

@@ -2,15 +2,15 @@
 
     pytest tests/test_both.py
 """
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from scipy import sparse
 
 import categorize_both
 import experiments
 import metrics
+import training
 from console import UserError
 
 
@@ -72,16 +72,85 @@ def test_where_the_picture_helps_and_harms():
     lines = categorize_both.compared(products, np.arange(6), guesses)
     assert labels.tolist() == [0, 1] * 3 and lines == [
         "On the same 6 products, 4 of them with a picture",
-        "  Text: 33.33%", "  Picture: 50.00%", "  Both: 50.00%", "  Text or picture right: 66.67%",
+        "  Text: 33.33%", "  Picture, where there is one: 75.00%", "  Both: 50.00%",
+        "  Text or picture right: 66.67%",
         "  Both against text: 2 gained, 1 lost, exact McNemar p = 1",
-        "  Both against picture: 0 gained, 0 lost, exact McNemar p = 1",
+        "  Both against picture, where there is one: 0 gained, 0 lost, exact McNemar p = 1",
         "  The picture helps most: a +1 -0"]
 
 
-def test_no_picture_to_train_on_is_one_sentence():
-    fit = categorize_both.fusion(SimpleNamespace(), None, None, np.array([False, False, True]))
-    with pytest.raises(UserError, match="^no product to train on has a picture.*words.py$"):
-        fit(np.array([0, 1]), np.array([2]), "training")
+@pytest.fixture(scope="module")
+def catalogue():
+    """(products, the rows of a split, a fit) of 300 products in three leaves: their pictures tell
+    the leaves apart, but one leaf has none, their words only sometimes."""
+    rng = np.random.default_rng(2)
+    names = "abc"
+    products = experiments.make_products(
+        [(i, names[i % 3], f"g{i}", names[i % 3]) for i in range(300)], list(names), {})
+    bag = sparse.csr_matrix(np.eye(4, dtype=np.float32)[
+        np.where(rng.random(300) < .6, products.labels, 3)])
+    rows = np.where(products.labels == 2, -1, np.arange(300))
+    bottlenecks = (np.eye(3)[products.labels] + rng.normal(size=(300, 3)) / 3).astype(np.float32)
+    options = training.Options(batch_size=30, max_epochs=30)
+    fit = categorize_both.fusion(
+        products, experiments.network(products, lambda _: training.Inputs(bag=bag), options),
+        experiments.network(products, lambda _: training.Inputs(bottlenecks=bottlenecks, rows=rows),
+                            options), rows >= 0)
+    return products, experiments.checked_splits(products, None)[0], fit
+
+
+def test_of_a_leaf_without_pictures_the_picture_says_nothing(catalogue):
+    products, part, fit = catalogue
+    model = fit(part.training, part.tuning, "training")
+    assert model.weights["unseen"].tolist() == [False, False, True]
+    right = model.scores(part.test).argmax(axis=1) == products.labels[part.test]
+    text = model.parts[0].scores(part.test).argmax(axis=1) == products.labels[part.test]
+    assert right.mean() > text.mean()
+    # A picture that is new to such a leaf: a text that is sure of it is not overruled.
+    text, picture = np.log([[.02, .02, .96]]), np.log([[.98, .02, 1 / 3]])
+    fused = categorize_both.fuse(text, picture, np.array([True]), model.weights["fusion"])
+    assert fused.argmax() == 2
+
+
+def test_nothing_is_fitted_on_what_is_predicted(catalogue):
+    """Other labels of test and certifying products change no weight."""
+    products, part, fit = catalogue
+    model = fit(part.training, part.tuning, "training")
+    hidden = np.append(part.test, part.certifying)
+    before = products.taught[hidden].copy()
+    try:
+        products.taught[hidden] = products.labels[hidden] = (before + 1) % 3
+        again = fit(part.training, part.tuning, "training")
+    finally:
+        products.taught[hidden] = products.labels[hidden] = before
+    for name, value in model.weights.items():
+        np.testing.assert_array_equal(value, again.weights[name])
+    assert [one.temperature for one in model.parts] == [one.temperature for one in again.parts]
+
+
+def test_refitted_after_folds_it_is_the_mean_of_the_folds(catalogue):
+    products, _, fit = catalogue
+    parts = experiments.checked_splits(products, 3)
+    outcome = experiments.experiment(products, parts, fit)
+    folds, last = outcome.models, outcome.model
+    assert last.weights["fusion"] == pytest.approx(
+        np.mean([one.weights["fusion"] for one in folds], axis=0))
+    for turn in range(2):
+        mean = np.exp(np.mean([np.log(one.parts[turn].temperature) for one in folds]))
+        assert last.parts[turn].temperature == pytest.approx(mean)
+    kept = categorize_both.fused_settings(outcome)["fusion"]
+    assert kept["used temperatures"] == [one.temperature for one in last.parts]
+    assert all(len(weights) == 3 for weights in kept["weights"].values())
+    assert np.isfinite(last.scores(np.arange(300))).all()
+
+
+@pytest.mark.parametrize("missing", ["training", "tuning"])
+def test_no_picture_to_train_or_validate_on_is_one_sentence(catalogue, missing):
+    _, part, fit = catalogue
+    rows = {side: getattr(part, side) for side in ("training", "tuning")}
+    rows[missing] = rows[missing][rows[missing] % 3 == 2]        # the leaf without pictures
+    with pytest.raises(UserError, match="^there are no pictures that can be read.*words.py$"):
+        fit(rows["training"], rows["tuning"], "training")
 
 
 @pytest.mark.parametrize("flags, sentence", [

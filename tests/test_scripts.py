@@ -217,7 +217,7 @@ def test_settings_say_what_made_the_experiment(conn):
 
 
 def test_the_recorded_calibration_is_that_of_the_stored_scores(conn):
-    for number in (WORDS, FOLDS):
+    for number in (WORDS, BOTH, FOLDS):
         found = settings_of(conn, number)["calibration"]
         for side, table in (("test", "predicted_category"),
                             ("validation", "validation_prediction")):
@@ -273,16 +273,20 @@ def test_both_prints_whether_pictures_help_on_the_same_products(conn, shop):
                       for row in predictions(conn, number)} for number in (WORDS, IMAGES, BOTH)}
     ids = right[BOTH]
     alone = {number: [right[number].get(i, False) for i in ids] for number in right}
-    printed = dict(re.findall(r"^  (Text|Picture|Both|Text or picture right): (.*)%$",
-                              shop.runs[2].stdout, re.M))
+    printed = dict(re.findall(r"^  (\w[\w, ]+): (.*)%$", shop.runs[2].stdout.split("On the")[1],
+                              re.M))
     either = [a or b for a, b in zip(alone[WORDS], alone[IMAGES])]
-    for name, some in (("Text", alone[WORDS]), ("Picture", alone[IMAGES]), ("Both", alone[BOTH]),
+    for name, some in (("Text", alone[WORDS]), ("Both", alone[BOTH]),
+                       ("Picture, where there is one", list(right[IMAGES].values())),
                        ("Text or picture right", either)):
         assert float(printed[name]) == pytest.approx(100 * np.mean(some), abs=.005)
     gained = sum(b and not t for b, t in zip(alone[BOTH], alone[WORDS]))
     lost = sum(t and not b for b, t in zip(alone[BOTH], alone[WORDS]))
     assert (f"Both against text: {gained} gained, {lost} lost, exact McNemar p = "
             f"{metrics.mcnemar(gained, lost):.2g}\n") in shop.runs[2].stdout
+    gained = sum(right[BOTH][i] and not right[IMAGES][i] for i in right[IMAGES])
+    lost = sum(right[IMAGES][i] and not right[BOTH][i] for i in right[IMAGES])
+    assert f"picture, where there is one: {gained} gained, {lost} lost, " in shop.runs[2].stdout
     pictures = sum(i in right[IMAGES] for i in ids)
     assert f"On the same {len(ids)} products, {pictures} of them with a picture\n" \
         in shop.runs[2].stdout
@@ -613,7 +617,8 @@ def test_mistake_in_the_choice_of_categories(shop, conn, name, flags, parts):
                                    ("--no-such-flag",), ("--min-products", "many")])
 def test_mistake_in_a_flag(name, flags, capsys):
     with pytest.raises(SystemExit, match="2"):
-        {"categorize_words": categorize_words.parse}.get(name, categorize_images.parse)(list(flags))
+        {"categorize_words": categorize_words, "categorize_images": categorize_images,
+         "categorize_both": categorize_both}[name].parse(list(flags))
     assert flags[0] in capsys.readouterr().err
 
 

@@ -182,6 +182,16 @@ def model_of(texts, seed=0):
             {**weights, "idf": inputs.idf}, inputs)
 
 
+@pytest.mark.parametrize("fields", [["name"], ["description"]])
+def test_one_text_has_no_words_of_a_field_that_the_model_does_not_read(fields):
+    described, weights, _ = model_of(TEXTS * 3)
+    described["fields"] = fields
+    some = {"name": "red jeans", "description": "blue dress"}
+    only = {field: text if field in fields else "" for field, text in some.items()}
+    one, other = (words.one_text(described, weights, *texts.values()) for texts in (some, only))
+    assert [part.tolist() for part in one] == [part.tolist() for part in other]
+
+
 def test_one_text_has_the_bag_it_had_among_all():
     described, weights, inputs = model_of(TEXTS * 3)
     for row, text in enumerate(TEXTS):
