@@ -93,8 +93,8 @@ def misled(products, terms, model, test, scores, found):
 
 
 def worst_categories(products, predicted, found, most=5):
-    """Lines about the leaves that were most often predicted wrongly, of those with ten test products
-    or more where there are such: what they were taken for, and the words that misled the most."""
+    """Lines about the leaves that were most often predicted wrongly, of those with ten test
+    products or more where there are such: what they were taken for, and the words that misled."""
     total, wrong = collections.Counter(), collections.Counter()
     for row in predicted:
         total[row[3]] += 1

@@ -133,6 +133,7 @@ def experiment(products, parts, fit, look=None):
     predicted, validated, models, pooled = [], [], [], {"validation": [], "test": []}
     for fold, part in enumerate(parts):
         label = f"fold {fold + 1} of {folds}" if folds else "training"
+        model = scores = rows = None   # or the last bag of words would be in memory beside the next
         model = fit(part.training, part.tuning, label)
         models.append(slim(model))
         tuning = part.tuning[products.labels[part.tuning] >= 0]
@@ -148,7 +149,6 @@ def experiment(products, parts, fit, look=None):
             if not certifying:
                 pooled["test" if certifying is None else "validation"].append(
                     (scores, products.labels[some], model.temperature))
-        del model, scores, rows   # or its bag of words would be in memory beside the next one's
     settings = {"folds": folds, "products": len(products.ids), "categories": products.leaves,
                 "training": [len(part.training) for part in parts],
                 "validation": [len(part.tuning) for part in parts],
@@ -160,6 +160,7 @@ def experiment(products, parts, fit, look=None):
                 "calibration": {name: calibration(some) for name, some in pooled.items()}}
     if folds:
         everything = np.flatnonzero(products.taught >= 0)
+        model = scores = rows = None
         model = fit(everything, everything[:0], "all products", models)
     return Outcome(predicted, validated, model, models, settings, summary(predicted, products))
 
