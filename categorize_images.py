@@ -59,7 +59,8 @@ def picture_inputs(conn, products, args):
         log(f"{(rows < 0).sum()} of {len(rows)} products have no picture that can be read")
     if (rows < 0).all():
         raise UserError(f"none of these products has a picture that can be read in "
-                        f"{args.images_path}; run crawl.py, or name the folder with --images-path")
+                        f"{args.images_path}; run crawl.py, name the folder with --images-path, "
+                        "or use categorize_words.py")
     return (training.Inputs(bottlenecks=cache.matrix(), rows=rows),
             {"bottleneck": fingerprint, "without picture": int((rows < 0).sum())})
 

@@ -285,13 +285,17 @@ def find_pictures(folder):
         raise UserError(f"{folder} has no folders with pictures in them")
     if empty:
         log(f"warning: there are no pictures in {', '.join(empty)}: left out")
+    return found
+
+
+def tell_twins(found):
+    """Say where pictures [(path, label, key)] are the same under two labels."""
     first = {}
     twice = [(path, first[key][0]) for path, label, key in found
              if first.setdefault(key, (path, label))[1] != label]
     if twice:
         log(f"warning: {len(twice)} files are the same picture under two labels, such as "
             f"{twice[0][0]} and {twice[0][1]}")
-    return found
 
 
 def parted(found, args):
@@ -423,10 +427,12 @@ def retrain(args):
     if not readable:
         raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
     if len(readable) < len(found):
+        log(f"{len(found) - len(readable)} of {len(found)} files are left out")
         for label in sorted(set(names) - {label for _, label, _ in readable}):
             log(f"warning: no picture of {label} can be read: it is left out")
         found = readable
         names, labels, parts = parted(found, args)
+    tell_twins(found)
     rows, validation, test = parts
     inputs = training.Inputs(bottlenecks=cache.matrix(),
                              rows=np.array([cache.rows[key] for _, _, key in found]))

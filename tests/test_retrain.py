@@ -858,3 +858,12 @@ def test_curves_of_a_run_that_is_called_run_are_in_nobodys_way(tmp_path):
     (tmp_path / "logs" / "run").mkdir(parents=True)
     with pytest.raises(UserError, match="there is none at nowhere"):
         retrain.main(["--image_dir", "nowhere", "--summaries_dir", str(tmp_path / "logs")])
+
+
+def test_files_that_are_left_out_are_counted_and_no_picture_under_two_labels(small, tmp_path):
+    shutil.copytree(small, tmp_path / "p")
+    for label in SMALL:
+        (tmp_path / "p" / label / "empty.jpg").write_bytes(b"")
+    _, said = retrained(tmp_path / "p", tmp_path / "out")
+    assert f"\n{len(SMALL)} of " in said and "files are left out\n" in said
+    assert "same picture under two labels" not in said
