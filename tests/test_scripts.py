@@ -673,7 +673,7 @@ def test_mistake_not_one_picture_can_be_read(shop, tmp_path):
     assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == (
         "categorize_images.py: none of these products has a picture that can be read in "
-        "elsewhere; run crawl.py, or name the folder with --images-path")
+        "elsewhere; run crawl.py, name the folder with --images-path, or use categorize_words.py")
 
 
 # ---- the weights of images ----------------------------------------------------------------------
