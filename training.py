@@ -6,6 +6,7 @@ In: Inputs and labels of products. Out: Trained weights, a handful of numpy arra
     python categorize_words.py --epochs 5
     python retrain.py --image_dir flower_photos --learning_rate 0.01
 """
+import itertools
 import json
 import os
 import time
@@ -222,15 +223,14 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
     epoch = -(-len(rows) // options.batch_size)
     most = options.max_epochs * epoch or options.max_steps
     every, patience = options.evaluate_every or epoch, options.patience or np.inf
+    batches = shuffled(rows, epoch, rng)
     best, best_loss, best_step, since, done, losses = None, np.inf, 0, 0, 0, []
     began = time.monotonic()
     # A run that diverges is told of below, in a sentence, not by numpy at every step.
     with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
         while done < most and since < patience:
-            if not done % epoch:
-                batches = iter(np.array_split(rng.permutation(rows), epoch))
-            batch = next(batches)
-            drawn = pictures(batch, done // epoch) if pictures else None
+            number, batch = next(batches)
+            drawn = pictures(batch, number) if pictures else None
             rate = options.adam_rate * (1 - done / most if options.decay else 1)
             losses.append(step(batch_tensors(inputs, labels, batch, statistics, drawn,
                                              options.word_dropout, rng), rate))
@@ -251,17 +251,28 @@ def train(inputs, labels, classes, rows, validation, options, label="training", 
                     watch(done, note["loss"], loss, right)
             bar.set_postfix(shown(note), refresh=False)
             if not options.evaluate_every:
-                log_epoch(label, -(-done // epoch), -(-most // epoch), note,
-                          (time.monotonic() - began) * (most / done - 1))
+                left = (time.monotonic() - began) * (most / done - 1)
+                log_epoch(label, number + 1, -(-most // epoch), note, left)
     if not len(validation) and np.isfinite(note["loss"]):
         return Trained(weights, done, 1.0)
     if best is None:
         raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
     temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
+    log_end(label, best_step, done, best_loss, note)
+    return Trained(best, best_step, temperature)
+
+
+def log_end(label, kept, done, loss, note):
     last = ", ".join(f"{name} {value}" for name, value in shown(note).items()
                      if name != "validation loss")
-    log(f"{label}: kept step {best_step} of {done}, validation loss {best_loss:.4f}, last {last}")
-    return Trained(best, best_step, temperature)
+    log(f"{label}: kept step {kept} of {done}, validation loss {loss:.4f}, last {last}")
+
+
+def shuffled(rows, count, rng):
+    """Yield (epoch, batch of rows) without end: each epoch all rows, in `count` batches."""
+    for epoch in itertools.count():
+        for batch in np.array_split(rng.permutation(rows), count):
+            yield epoch, batch
 
 
 def evaluate(weights, inputs, labels, rows):
