@@ -34,11 +34,11 @@ def evidence(text, picture):
     return np.stack([text, picture, entropy * picture], axis=2)
 
 
-def fit_fusion(found, labels):
-    """The weights [3] of evidence [n, leaves, 3] that make the labels [n] likeliest: a conditional
+def fit_fusion(found, labels, prior=PRIOR):
+    """The weights [k] of evidence [n, leaves, k] that make the labels [n] likeliest: a conditional
     logit (McFadden 1974), with a prior that keeps to the text alone where products are few. The
     likelihood is concave: Newton's steps, halved where they go too far, find its top."""
-    prior, start = np.array(PRIOR), np.array([1.0, 0, 0])
+    prior, start = np.array(prior), np.eye(len(prior))[0]
     rows = np.arange(len(labels))
     chosen, weights = found[rows, labels], start
 
