@@ -147,8 +147,8 @@ def compared(products, rows, guesses, most=5):
     for name, some in (("text", text), ("picture, where there is one", picture)):
         asked = pictured | (name == "text")
         gained, lost = int((both & ~some & asked).sum()), int((some & ~both).sum())
-        lines.append(f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p = "
-                     f"{metrics.mcnemar(gained, lost):.2g}")
+        lines.append(f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p "
+                     f"{metrics.p_value(metrics.mcnemar(gained, lost))}")
     gains, losses = (np.bincount(labels[some], minlength=len(products.leaves))
                      for some in (both & ~text, text & ~both))
     for title, net in (("helps", gains - losses), ("harms", losses - gains)):

@@ -90,6 +90,11 @@ def mcnemar(only_first, only_second):
     return min(1.0, 2 * binomial_cdf(fewer, both, .5))
 
 
+def p_value(p):
+    """A p-value as text; what is too small for a float is not nought."""
+    return f"= {p:.3g}" if p > 1e-300 else "< 1e-300"
+
+
 def bootstrap_differences(first, second, groups, percents=(95, 98), rounds=2000, seed=0):
     """Differences second - first of accuracy and of the coverages at `percents`, as shares, in
     `rounds` resamples of whole groups: float [rounds, 1 + len(percents)].

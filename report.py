@@ -11,6 +11,8 @@ import math
 import os
 import warnings
 
+import metrics
+
 THUMBNAIL = (160, 205)   # pixels at the most
 
 
@@ -207,7 +209,8 @@ def comparison_text(found, top):
         yield f"#{first} against #{second}"
         yield f"  both right {pair['both_right']:,}, only #{first} {pair['only_first_right']:,}, " \
               f"only #{second} {pair['only_second_right']:,}, none {pair['none_right']:,}"
-        yield f"  accuracy, exact McNemar: p {p_value(pair['mcnemar_p'])}: {verdict(pair['ahead'])}"
+        p = metrics.p_value(pair["mcnemar_p"])
+        yield f"  accuracy, exact McNemar: p {p}: {verdict(pair['ahead'])}"
         for own in pair["differences"]:
             low, high = own["interval"]
             name = own["of"].replace("coverage_95", "95% coverage").replace(
@@ -226,10 +229,6 @@ def comparison_text(found, top):
         rows.append((str(flip["product"]), *map(printable, (flip["label"], *answers)),
                      one_line(flip["name"])))
     yield from table(rows, left=range(len(rows[0])))
-
-
-def p_value(p):
-    return f"= {p:.3g}" if p > 1e-300 else "< 1e-300"
 
 
 def verdict(ahead):

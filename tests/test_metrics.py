@@ -495,3 +495,9 @@ def test_fewer_classes_than_columns_are_padded_with_what_counts_for_nothing():
     sure = np.array([[.6, .3, .1], [.6, .3, .1], [.35, .3, .3], [.5, .45, -1]])
     rows, guess, margin = metrics.label_suspects(labels, own, best, sure)
     assert (rows.tolist(), guess.tolist()) == ([3], [1]) and margin == pytest.approx([.05])
+
+
+@pytest.mark.parametrize("p, text", ((1, "= 1"), (.04199, "= 0.042"), (3e-250, "= 3e-250"),
+                                     (0, "< 1e-300"), (metrics.mcnemar(3000, 100), "< 1e-300")))
+def test_a_p_value_is_never_said_to_be_nought(p, text):
+    assert metrics.p_value(p) == text

@@ -282,8 +282,8 @@ def test_both_prints_whether_pictures_help_on_the_same_products(conn, shop):
         assert float(printed[name]) == pytest.approx(100 * np.mean(some), abs=.005)
     gained = sum(b and not t for b, t in zip(alone[BOTH], alone[WORDS]))
     lost = sum(t and not b for b, t in zip(alone[BOTH], alone[WORDS]))
-    assert (f"Both against text: {gained} gained, {lost} lost, exact McNemar p = "
-            f"{metrics.mcnemar(gained, lost):.2g}\n") in shop.runs[2].stdout
+    assert (f"Both against text: {gained} gained, {lost} lost, exact McNemar p "
+            f"{metrics.p_value(metrics.mcnemar(gained, lost))}\n") in shop.runs[2].stdout
     gained = sum(right[BOTH][i] and not right[IMAGES][i] for i in right[IMAGES])
     lost = sum(right[IMAGES][i] and not right[BOTH][i] for i in right[IMAGES])
     assert f"picture, where there is one: {gained} gained, {lost} lost, " in shop.runs[2].stdout
