@@ -34,13 +34,16 @@ def label_suspects(conn, number, top):
     """Products whose label is probably wrong, likeliest first, as dicts; those that a person has
     decided on are left out. Raises UserError where the experiment has no folds: only then each
     product was judged by a model that had not learned its label."""
-    settings = json.loads(db.experiment(conn, number)["settings"] or "{}")
+    settings = db.settings(db.experiment(conn, number))
     if not settings.get("folds"):
         raise UserError(f"experiment {number} has no folds, and a model agrees with the labels it "
                         "was trained on: run its script again with --folds 10")
     names, rows = findings.read_rows(conn, number)
     place = {name: i for i, name in enumerate(names)}
-    five = json.loads(f"[{','.join(db.best_five(conn, number))}]")
+    try:
+        five = json.loads(f"[{','.join(db.best_five(conn, number))}]")
+    except ValueError:
+        raise findings.damaged(number) from None
     width = max((len(best) for best in five), default=0) or 1
     best, probability = np.zeros((len(rows), width), int), np.full((len(rows), width), -1.0)
     for i, top_five in enumerate(five):

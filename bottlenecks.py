@@ -108,7 +108,11 @@ class Cache:
     """
 
     def __init__(self, folder, fingerprint, size, dtype="float32"):
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--bottleneck_dir {folder} can't be made ({error.strerror}): name "
+                            "another") from None
         described = json.dumps({**fingerprint, "size": size, "record": RECORD}, sort_keys=True)
         base = os.path.join(folder, hashlib.sha256(described.encode()).hexdigest()[:16])
         self.data_path = base + (".f32" if dtype == "float32" else ".f16")

@@ -78,7 +78,10 @@ def main(argv=None):
     args = parse(argv)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
-    experiments.checked_splits(products, args.folds)   # before the long work
+    # Before the long work, of those that may have a picture; without any it is told below.
+    known = np.isin(products.ids, [row["product_id"] for row in db.pictures(conn, products.leaves)])
+    if known.any():
+        experiments.checked_splits(experiments.take_products(products, known), args.folds)
     inputs, extra = picture_inputs(conn, products, args)
     seen = inputs.rows >= 0
     products = experiments.take_products(products, seen)

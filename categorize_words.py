@@ -131,8 +131,8 @@ def explain(args):
         scores = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
                             0) @ weights["kernel"] + weights["bias"]
     except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile):
-        raise UserError(f"there is no model of words in {folder}: name an experiment of "
-                        "categorize_words.py that has one") from None
+        raise UserError(f"there is no model of words in {folder}, or a damaged one: name another "
+                        "experiment of categorize_words.py, or train again") from None
     probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
     said, rest = words.contributions(weights, columns, values, first, second)

@@ -3,6 +3,7 @@
 stdout belongs to a script's result; everything here goes to stderr. Imports nothing of ours.
 """
 import argparse
+import errno
 import os
 import sqlite3
 import sys
@@ -50,10 +51,14 @@ def run(main):
         return 1
     except sqlite3.DatabaseError as error:   # disk full, locked for 30 s, damaged
         sentence = f"the database given by --db-path can't be used: {error}"
+        if "malformed" in sentence:
+            sentence += "; restore it from a copy, or crawl into a new file"
     except OSError as error:
         if error.strerror is None:
             raise
         sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sentence += "; make room, and run the same command again"
     print(f"{script}: {sentence}", file=sys.stderr)
     return 2
 

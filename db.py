@@ -651,6 +651,16 @@ def experiment(conn, number):
     return row
 
 
+def settings(row):
+    """The settings of an experiment's row, a dict: {} in rows of 2016, and where somebody wrote
+    something else there."""
+    try:
+        found = json.loads(row["settings"] or "{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
 # ---- what analyze.py reads --------------------------------------------------------------------
 
 def plain(conn, statement, values=()):

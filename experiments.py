@@ -9,7 +9,9 @@ Used by categorize_words.py, categorize_images.py and categorize_both.py; query 
 """
 import argparse
 import json
+import os
 import platform
+import shutil
 import time
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -219,10 +221,22 @@ def summary(predicted, products):
 
 def choose_products(conn, args):
     """(names asked for, Products) of an experiment. Raises UserError for names that are unknown
-    and where nothing is filed."""
+    where nothing is filed, and where the disk is full."""
     wanted = [name.strip() for name in args.categories.split(",") if name.strip()]
     leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
-    return wanted, make_products(db.labelled_products(conn, leaves), leaves, db.parents(conn))
+    products = make_products(db.labelled_products(conn, leaves), leaves, db.parents(conn))
+    check_room(args.db_path, len(products.ids))
+    return wanted, products
+
+
+def check_room(db_path, count):
+    """Raise UserError, before the training, where the disk has no room for its predictions (some
+    kilobyte a product, journal included) and its model (25 MB where words are many)."""
+    folder = os.path.dirname(os.path.abspath(db_path))
+    need, free = 1000 * count + 25_000_000, shutil.disk_usage(folder).free
+    if need > free:
+        raise UserError(f"an experiment takes up to {need / 1e6:.0f} MB and {folder} has room for "
+                        f"{free / 1e6:.0f}: make room")
 
 
 def record(conn, args, kind, wanted, products, outcome, extra):

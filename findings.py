@@ -23,13 +23,28 @@ ROW = np.dtype([("product", "i8"), ("group", "i8"), ("label", "i4"), ("predicted
 WORDS = (0, 1, 5, 10, 20, 40, 80, 160)   # where classes of text length begin
 
 
+def table(rows, kinds, number):
+    """A structured array of an experiment's rows. Raises UserError where one holds text instead of
+    a number: the file is anybody's to write."""
+    try:
+        return np.fromiter(rows, kinds)
+    except (ValueError, TypeError):
+        raise damaged(number) from None
+
+
+def damaged(number):
+    return UserError(f"rows of predicted_category for experiment {number} hold what no script "
+                     f"wrote there: delete from predicted_category where experiment_id = {number}, "
+                     "and run its script again")
+
+
 # ---- the block --------------------------------------------------------------------------------
 
 def block(conn, experiment):
     """The figures of the block of one experiment, a row of the table. The parent of a prediction
     is the predicted leaf's parent, with the leaf's score."""
-    rows = np.fromiter(db.outcomes(conn, experiment["id"]),
-                       [("score", float), ("right", bool), ("above", bool)])
+    rows = table(db.outcomes(conn, experiment["id"]),
+                 [("score", float), ("right", bool), ("above", bool)], experiment["id"])
     found = {"experiment": experiment["id"], "name": experiment["name"] or "",
              "date": experiment["date"], "n": len(rows),
              "lines": metrics.summary(rows["score"], rows["right"], rows["above"])}
@@ -46,7 +61,7 @@ def block(conn, experiment):
 def read_rows(conn, number, certifying=False):
     """(category ids, structured array ROW [n] whose categories are places in them)."""
     names, rows = db.details(conn, number, certifying)
-    return names, np.fromiter(rows, ROW)
+    return names, table(rows, ROW, number)
 
 
 def parent_codes(names, parents):
@@ -233,7 +248,7 @@ def describe(conn, number, confidence):
     if not len(rows):
         raise UserError(f"experiment {number} has no predictions; run its script again")
     _, held = read_rows(conn, number, certifying=True)
-    settings = json.loads(experiment["settings"] or "{}")
+    settings = db.settings(experiment)
     folds, above = settings.get("folds"), parent_codes(names, db.parents(conn))
     right, parent_right, _ = outcomes(rows, above)
     reviewed = rows["reviewed"] != rows["label"]
@@ -294,7 +309,7 @@ def compare(conn, numbers, confidence, top):
     right = np.array([(rows["label"] >= 0) & (rows["predicted"] == rows["label"])
                       for rows in tables])
     n = len(tables[0])
-    settings = [json.loads(row["settings"] or "{}") for row in chosen]
+    settings = [db.settings(row) for row in chosen]
     found = {"n": n, "label_differs": shared - n, "confidence": confidence, "experiments": [
         {"experiment": number, "name": row["name"] or "", "date": row["date"],
          "folds": own.get("folds"), "categories": len(own.get("categories") or ()) or None,

@@ -238,7 +238,8 @@ def nll(logits, labels):
     """Mean negative log-likelihood in nats of the labels [n], nan for none."""
     if not len(labels):
         return float("nan")
-    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+    loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+    return 0.0 if loss <= 0 else loss   # rounding may make it -1e-17
 
 
 def ece(score, right, bins=15):

@@ -75,7 +75,8 @@ def check_splits(parts, names):
             if not n.sum():
                 raise UserError(f"the {what} set is empty ({have}): there is too little to part")
     if len(names) < 2:
-        raise UserError(f"there is nothing to tell apart: {names[0]} is the only category")
+        raise UserError(f"there is nothing to tell apart: {names[0]} is the only category; name "
+                        "two or more")
     if len(parts) == 1:
         train, validation, predicted = counts[0]
         for name, *n in zip(names, train, validation, predicted):
@@ -480,6 +481,8 @@ def label_images(args):
     bad = 0
     for path in args.label_image:
         try:
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise ValueError("no file")   # a pipe would be waited for
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")   # of Pillow, about what is odd but readable
                 pixels = bottlenecks.read_picture(path)

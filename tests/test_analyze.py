@@ -435,3 +435,33 @@ def test_whatever_the_bytes_of_a_picture_are_there_is_a_page(folder):
             (folder / "a").write_bytes(data)
             source = report.thumbnail({"picture": "a", "image": None}, str(folder))
             assert source is None or embedded(source).size <= (160, 205)
+
+
+# ---- what somebody else wrote into the file -----------------------------------------------------
+
+@pytest.mark.parametrize("settings", ("nonsense", "[1]", "{", "null", "7"))
+def test_settings_that_are_none_are_passed_over(folder, settings):
+    change(folder, "update experiment set settings = ?", settings)
+    repeat_experiment(folder)
+    for flags in ((), ("--experiment", 1), ("--compare", 1, 2)):
+        done = run_script("analyze", *flags, cwd=folder)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    done = run_script("analyze", "--label-suspects", 1, cwd=folder)
+    assert done.returncode == 2 and "has no folds" in done.stderr
+
+
+@pytest.mark.parametrize("flags", ((), ("--experiment", 1), ("--compare", 1, 2)))
+def test_a_score_that_is_no_number_is_one_sentence(folder, flags):
+    repeat_experiment(folder)
+    change(folder, "update predicted_category set score = 'abc' where product_id = 3")
+    done = run_script("analyze", *flags, cwd=folder)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "experiment 1 hold what no script wrote" in done.stderr
+
+
+def test_a_list_of_the_best_that_is_none_is_one_sentence(folder):
+    change(folder, "update experiment set settings = '{\"folds\": 3}'")
+    change(folder, "update predicted_category set top = '{{'")
+    done = run_script("analyze", "--label-suspects", 1, cwd=folder)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "hold what no script wrote" in done.stderr

@@ -501,3 +501,9 @@ def test_fewer_classes_than_columns_are_padded_with_what_counts_for_nothing():
                                      (0, "< 1e-300"), (metrics.mcnemar(3000, 100), "< 1e-300")))
 def test_a_p_value_is_never_said_to_be_nought(p, text):
     assert metrics.p_value(p) == text
+
+
+def test_a_loss_is_never_below_nought_and_nan_stays_nan():
+    sure = np.array([[40.0, 0.0], [800.0, -800.0]])
+    assert str(metrics.nll(sure, [0, 0])) == "0.0"
+    assert np.isnan(metrics.nll(np.array([[np.nan, 0.0]]), [0]))

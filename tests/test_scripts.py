@@ -676,6 +676,32 @@ def test_mistake_not_one_picture_can_be_read(shop, tmp_path):
         "elsewhere; run crawl.py, name the folder with --images-path, or use categorize_words.py")
 
 
+def test_mistake_a_category_without_a_picture_is_told_before_the_long_work(small_feed, tmp_path):
+    with open(small_feed, "a", encoding="utf-8") as file:
+        file.writelines(f"bare-{i}\tBelt {i}\tBrown\tBelts > Belts\t\t\n" for i in range(30))
+    assert run_script("crawl", "--feed", small_feed, cwd=tmp_path).returncode == 0
+    done = run_script("categorize_images", "--min-products", "1", *NETWORK, cwd=tmp_path)
+    assert done.returncode == 2 and "nothing to train on" in done.stderr
+    assert "bottlenecks" not in done.stderr
+
+
+def test_mistake_a_full_disk_is_told_before_the_training(shop, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
+    with pytest.raises(UserError, match="takes up to 25 MB and .* has room for 2: make room"):
+        categorize_words.main(["--db-path", str(shop.path), "--min-products", "40"])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_disk_that_is_full_at_the_end_is_one_sentence_that_says_what_to_do(shop):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, REPO / "analyze.py", "--db-path", shop.path],
+                              stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert done.returncode == 2
+    assert done.stderr == "analyze.py: No space left on device; make room, and run the same " \
+                          "command again\n"
+
+
 # ---- the weights of images ----------------------------------------------------------------------
 
 TWO_RUNS = """
