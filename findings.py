@@ -7,7 +7,6 @@ promises, several compared. Shares lie in [0, 1]; `n` is how many products one i
     python analyze.py --experiment 1 --json
 """
 import itertools
-import json
 import math
 
 import numpy as np
