@@ -481,7 +481,7 @@ def label_images(args):
     bad = 0
     for path in args.label_image:
         try:
-            if os.path.exists(path) and not os.path.isfile(path):
+            if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
                 raise ValueError("no file")   # a pipe would be waited for
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")   # of Pillow, about what is odd but readable

@@ -749,9 +749,10 @@ def test_trained_again_the_labels_predicted_are_still_those_of_the_shop(shop):
 
 
 def test_the_corrected_labels_are_those_that_are_taught(shop):
-    conn = db.open_readonly(str(shop.folder / "crawl.db"))
+    path = str(shop.folder / "crawl.db")
+    conn = db.open_readonly(path)
     _, products = experiments.choose_products(
-        conn, argparse.Namespace(categories="", min_products=50))
+        conn, argparse.Namespace(db_path=path, categories="", min_products=50))
     conn.close()
     filed = dict(query(shop.folder, "select id, category_id from product"))
     named = {part: [products.leaves[i] for i in getattr(products, part)]
@@ -911,9 +912,10 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
 
 
 def test_products_know_which_are_put_in_and_which_are_put_out(moved):
-    conn = db.open_readonly(str(moved.folder / "crawl.db"))
-    _, products = experiments.choose_products(
-        conn, argparse.Namespace(categories=",".join(moved.leaves), min_products=0))
+    path = str(moved.folder / "crawl.db")
+    conn = db.open_readonly(path)
+    _, products = experiments.choose_products(conn, argparse.Namespace(
+        db_path=path, categories=",".join(moved.leaves), min_products=0))
     conn.close()
     for i, label, taught in zip(products.ids.tolist(), products.labels, products.taught):
         assert (label < 0) == (i not in moved.inside) and (taught < 0) == (i not in moved.learned)

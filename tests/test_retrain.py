@@ -386,16 +386,18 @@ def test_the_five_best_labels_of_each_file_are_those_of_keras(alone, tmp_path, c
 
 
 def test_files_that_cant_be_read_are_named_and_the_others_answered_with_exit_1(alone):
-    there = "pictures/日本/3.png"
-    done = run_script("retrain", *asked(alone, "missing.png", there, "pictures/grün/notes.txt",
-                                        "pictures", there), cwd=alone[0])
+    there, pipe = "pictures/日本/3.png", "a pipe.png"
+    os.mkfifo(alone[0] / pipe)   # nobody will ever write into it
+    done = run_script("retrain", *asked(alone, "missing.png", there, "pictures/grün/notes.txt", pipe,
+                                        "pictures", there), cwd=alone[0], timeout=60)
+    os.remove(alone[0] / pipe)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert [(path, len(best)) for path, best in answers(done.stdout)] == [(there, 5)] * 2
     said = [line for line in done.stderr.splitlines() if "can't be read" in line]
-    assert len(said) == 3
-    for line, name in zip(said, ("missing.png", "pictures/grün/notes.txt", "pictures")):
+    assert len(said) == 4
+    for line, name in zip(said, ("missing.png", "pictures/grün/notes.txt", pipe, "pictures")):
         assert line.startswith(f"{name} can't be read (")
-    assert said[2].endswith("(Is a directory)")
+    assert said[3].endswith("(Is a directory)")
 
 
 def test_without_a_saved_network_it_says_what_to_do(alone, tmp_path):
