@@ -1,11 +1,13 @@
 """Catalogue files -> products. In: a feed as shops publish it; out: rows for crawl.py to store.
 
-Google Merchant form: UTF-8 text, one product a line, columns parted by tabs and named by the first
-line, nothing quoted. `id`, `title` and `product_type` (the shop's own category path, its levels
-parted by " > ") are needed; `description`, `image_link` and `item_group_id` are used where present.
+Google Merchant and Meta feeds, Shopify's exports and products.json, Awin's product files, and any
+other table with a name for each column; formats.py reads the files. Of a product only id and title
+are needed; description, category, picture and group are used where present.
 
     python crawl.py --feed products.tsv
+    python crawl.py --feed stock.csv --column id=SKU --column title=Name
 """
+import collections
 import contextlib
 import hashlib
 import os
@@ -13,11 +15,31 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+import formats
 from console import UserError
 
-NEEDED = ("id", "title", "product_type")
-LONGEST_LINE = 4_000_000   # characters; a longer one is a broken file, not a product
-DEEPEST_PATH = 50          # levels of a category
+DEEPEST_PATH = 50   # levels of a category
+# What --column can name. product_type is the category in the shop's own words.
+FIELDS = ("id", "title", "description", "product_type", "image_link", "item_group_id")
+
+# Per shop system the columns of each field, the best first. `standard` is a category of somebody
+# else's tree, used where the file has none of the shop's own.
+GOOGLE = {"id": ("id",), "title": ("title",), "description": ("description", "summary", "content"),
+          "product_type": ("product_type",),
+          "standard": ("google_product_category", "fb_product_category"),
+          "image_link": ("image_link", "image[0].url"), "item_group_id": ("item_group_id",)}
+SHOPIFY = {"id": ("url_handle", "handle"), "title": ("title",),
+           "description": ("body_(html)", "body_html", "description"),
+           "product_type": ("type", "product_type"),
+           "standard": ("product_category", "google_shopping_/_google_product_category"),
+           "image_link": ("image_src", "product_image_url", "images"),
+           "position": ("image_position",)}
+AWIN = {"id": ("aw_product_id",), "title": ("product_name",),
+        "description": ("description", "product_short_description"),
+        "product_type": ("merchant_product_category_path", "merchant_category"),
+        "standard": ("category_name",),
+        "image_link": ("large_image", "merchant_image_url", "aw_image_url"),
+        "item_group_id": ("parent_product_id",)}
 
 
 class FeedProduct(NamedTuple):
@@ -30,80 +52,176 @@ class FeedProduct(NamedTuple):
     group: str           # item_group_id, '' where there is none
 
 
-def read_feed(path, skipped):
-    """Yield a FeedProduct for each usable line of a feed.
+class Layout(NamedTuple):
+    """How to read rows of certain column names."""
+    places: dict         # field -> positions of the columns that may hold it, the best first
+    standard: tuple      # positions of the columns with a category of somebody else's tree
+    header: bool         # whether all rows of the file have these columns
+    merged: bool         # whether rows that share an id and stand together are one product
+    separator: str       # what parts the levels of a category; '' where the values have to tell
 
-    A line that can't be used is appended to `skipped` as (line number, reason). Raises UserError
-    where the file can't be read, is no feed, or is not UTF-8: guessing would damage names.
+
+# ---- rows -> products ---------------------------------------------------------------------------
+
+def read_feed(path, skipped, columns=None):
+    """Yield a FeedProduct for each product of a catalogue file.
+
+    What can't be used is appended to `skipped` as (line number, reason). `columns` is a dict of
+    FIELDS -> column name and goes before what the names of the columns say. Raises UserError where
+    the file can't be read, has no columns for id and title, or is not UTF-8.
     """
-    try:
-        # Only \n ends a line: a description may hold \x0b, \x85 or U+2028.
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
-            yield from read_lines(file, path, skipped)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; --feed takes a tab-separated file") from None
+    columns = columns or {}
+    yield from read_products(path, skipped, columns, *survey_categories(path, columns))
 
 
-def read_lines(file, path, skipped):
-    first = file.readline(LONGEST_LINE)
-    header = [column_name(name) for name in first.rstrip("\r\n").split("\t")]
-    missing = [name for name in NEEDED if name not in header]
-    if missing:
-        found = ", ".join(repr(name[:30]) for name in header[:20])   # it may be no text at all
-        raise UserError(f"{path} has no column {', '.join(missing)} in its first line, which must "
-                        f"name the columns, parted by tabs; found: {found}")
-    check_utf8(first, path, 1)
-    number = 1
-    while line := file.readline(LONGEST_LINE):
-        number += 1
-        if not line.strip() and len(line) < LONGEST_LINE:
-            continue
-        check_utf8(line, path, number)
-        values = [clean(value) for value in line.rstrip("\r\n").split("\t")]
-        while len(values) > len(header) and not values[-1]:
-            values.pop()
-        row = dict(zip(header, values))
-        words = [word.strip() for word in row.get("product_type", "").split(" > ")]
-        if len(line) == LONGEST_LINE:
-            skipped.append((number, "line too long"))
-            while len(line) == LONGEST_LINE and not line.endswith("\n"):
-                line = file.readline(LONGEST_LINE)
-        elif len(values) > len(header):
-            skipped.append((number, "more columns than the first line names"))
-        elif not row.get("id"):
-            skipped.append((number, "no id"))
-        elif not row.get("title"):
-            skipped.append((number, "no title"))
-        elif len(words) > DEEPEST_PATH:
-            skipped.append((number, f"a category of more than {DEEPEST_PATH} levels"))
-        else:
-            yield FeedProduct(number, row["id"], row["title"], row.get("description", ""),
-                              tuple(word for word in words if word), row.get("image_link", ""),
-                              row.get("item_group_id", ""))
-
-
-def check_utf8(line, path, number):
-    """Raise UserError where a line read with surrogateescape held bytes that are not UTF-8."""
-    if not line.isascii() and any("\ud800" <= letter <= "\udfff" for letter in line):
-        raise UserError(f"{path}, line {number} is not UTF-8: save the file as UTF-8, or convert "
-                        "it (iconv -f latin1 -t utf-8), and load that")
-
-
-def check_feed(path):
-    """Raise UserError unless the file can be read and its first line is a feed's."""
-    with contextlib.closing(read_feed(path, [])) as rows:
+def check_feed(path, columns=None):
+    """Raise UserError unless the file can be read and has a catalogue's columns."""
+    rows = read_products(path, collections.deque(maxlen=0), columns or {}, " > ", False)
+    with contextlib.closing(rows):
         next(rows, None)
 
 
+def read_products(path, skipped, columns, separator, standard):
+    """read_feed's products, once it is known what parts the levels of a category, and whether the
+    `standard` ones are to be taken."""
+    for row in merge_rows(read_texts(path, skipped, columns)):
+        category = row["product_type"] or (row["standard"] if standard else "")
+        # Feeds that were escaped twice have &gt;, and some a separator at the end.
+        words = [word.strip()
+                 for word in f" {category} ".replace(" &gt; ", " > ").split(separator)]
+        if not row["id"]:
+            skipped.append((row["line"], "no id"))
+        elif not row["title"]:
+            skipped.append((row["line"], "no title"))
+        elif len(words) > DEEPEST_PATH:
+            skipped.append((row["line"], f"a category of more than {DEEPEST_PATH} levels"))
+        else:
+            yield FeedProduct(row["line"], row["id"], row["title"], row["description"],
+                              tuple(word for word in words if word), row["image_link"],
+                              row["item_group_id"])
+
+
+def survey_categories(path, columns):
+    """(separator, standard) for read_products, from reading as much of the file as it takes: as a
+    rule its first row. One answer holds for a file, or its categories would be of two trees."""
+    found, total = collections.Counter(), 0
+    for layout, row in read_texts(path, collections.deque(maxlen=0), columns):
+        category = row["product_type"]
+        if layout.separator and (category or layout.header and not layout.places["product_type"]):
+            return layout.separator, not category
+        if category:
+            total += 1
+            found.update(part for part in (" > ", ">", " | ", " / ") if part in category)
+    separator = max((" > ", " | ", " / "), key=found.__getitem__)
+    if found[separator] <= total / 2:   # "Coats / Jackets" may be the name of one category
+        separator = ">" if found[">"] and not found[" > "] else " > "
+    return separator, not total
+
+
+def merge_rows(rows):
+    """Yield the rows as they are, but those of one Shopify product, which stand together, as one:
+    each field from the first that has it, but the picture from the one in position 1."""
+    held = None
+    for layout, row in rows:
+        if not layout.merged:
+            yield row
+        elif held and row["id"] and row["id"] == held["id"]:
+            if row["position"] == "1" != held["position"] and row["image_link"]:
+                held["image_link"], held["position"] = row["image_link"], "1"
+            held = {field: text or row[field] for field, text in held.items()}
+        else:
+            if held:
+                yield held
+            held = row
+    if held:
+        yield held
+
+
+def read_texts(path, skipped, columns):
+    """Yield (layout, {field: text}) for each row of a file; its line is among the fields."""
+    if strange := set(columns) - set(FIELDS):
+        raise UserError(f"--column knows no field {', '.join(sorted(strange))}: name one of "
+                        f"{', '.join(FIELDS)}")
+    names, layout, first, known = None, None, None, set()
+    for line, found, values in formats.read_rows(path, skipped):
+        if found is not names and found != names:
+            names, first = found, first or found
+            layout = find_layout(names, columns, header=values is None)
+            known.update(field for field, places in layout.places.items() if places)
+        if values is None:
+            check_columns(path, names, known, columns)
+            continue
+        row = {field: first_text(values, places) for field, places in layout.places.items()}
+        row["line"], row["standard"] = line, ""
+        if not row["product_type"]:
+            row["standard"] = first_text(values, layout.standard, has_letters)
+        yield layout, row
+    if first is not None:   # JSON and XML name their columns row by row
+        check_columns(path, first, known, columns)
+
+
+def find_layout(names, columns, header):
+    """The Layout of rows with these column names, told by the names that only one system has."""
+    names = [column_name(name) for name in names]
+    system = GOOGLE
+    if "aw_product_id" in names:
+        system = AWIN
+    elif "url_handle" in names or "handle" in names and ("body_html" in names
+                                                         or "id" not in names):
+        system = SHOPIFY
+    wanted = {**system, **{field: (column_name(name),) for field, name in columns.items()}}
+    places = {field: tuple(place for alias in wanted.get(field, ())
+                           for place, name in enumerate(names) if name == alias)
+              for field in (*FIELDS, "position", "standard")}
+    standard = places.pop("standard")
+    open_question = system is AWIN or "product_type" in columns
+    return Layout(places, () if "product_type" in columns else standard, header,
+                  header and system is SHOPIFY and "id" not in columns,
+                  "" if open_question else " > ")
+
+
+def check_columns(path, names, known, columns):
+    """Raise UserError where columns for id or title, or of `columns`, are not among the `known`."""
+    found = "found: " + ", ".join(repr(name[:30]) for name in names[:20])
+    for field, name in columns.items():
+        if field not in known:
+            raise UserError(f"{path} has no column {name!r} for --column {field}: name one that it "
+                            f"has; {found}")
+    missing = [field for field in ("id", "title") if field not in known]
+    if missing:
+        raise UserError(f"{path} has no column {', '.join(missing)}: say which it is, for example "
+                        f"--column {missing[0]}=HEADER; {found}")
+
+
+def first_text(values, places, usable=bool):
+    """The first of the values in these places that is a usable text, cleaned; '' where none is."""
+    for place in places:
+        if place < len(values) and isinstance(values[place], str):
+            text = clean(values[place])
+            if usable(text):
+                return text
+    return ""
+
+
+def has_letters(text):
+    """Whether a category may be words; Google's may be a number instead, which means nothing."""
+    return any(letter.isalpha() for letter in text)
+
+
+# ---- texts --------------------------------------------------------------------------------------
+
 def column_name(text):
-    """`image link [image_link]`, `Image Link` and `image_link` are one column."""
-    bracket = re.search(r"\[(\w+)\]", text)
-    return bracket.group(1) if bracket else re.sub(r"[\s-]+", "_", text.strip().lower())
+    """`image link [image_link]`, `Image Link`, `g:image_link` and `image_link` are one column."""
+    text = text.strip().lower()
+    bracket = re.search(r"\[([a-z_]\w*)\]$", text)   # but image[0].url is another
+    return bracket.group(1) if bracket else re.sub(r"[\s-]+", "_", text.removeprefix("g:"))
 
 
 def clean(text):
     """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
-    return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8").strip()
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\0", " ").strip()
 
 
 def slug(words):

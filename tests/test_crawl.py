@@ -788,6 +788,6 @@ def test_a_feed_line_whose_id_stood_before_is_left_out_and_told(tmp_path):
 
 
 def test_a_file_that_is_no_feed_leaves_no_empty_crawl_db(tmp_path):
-    (tmp_path / "f.csv").write_text("id,title,product_type\n1,A,X\n")
+    (tmp_path / "f.csv").write_text("sku,name,product_type\n1,A,X\n")
     load(tmp_path, tmp_path / "f.csv", status=2)
     assert os.listdir(tmp_path) == ["f.csv"]

@@ -1,11 +1,18 @@
-"""A feed is read as shops write it: every usable line becomes one product, whatever stands in it,
-and a line or a file that can't be used is named in a sentence."""
+"""A feed is read as shops write it, in any of their formats: every usable row becomes one product,
+whatever stands in it, and a row or a file that can't be used is named in a sentence."""
+import codecs
+import csv
+import gzip
+import io
 import os
+import tracemalloc
+import zipfile
 
 import pytest
 from hypothesis import given, strategies as st
 
 import feeds
+import formats
 from console import UserError
 
 HEADER = "id\ttitle\tdescription\tproduct_type\timage_link\titem_group_id"
@@ -13,13 +20,26 @@ HEADER = "id\ttitle\tdescription\tproduct_type\timage_link\titem_group_id"
 
 @pytest.fixture
 def read(tmp_path):
-    """read(bytes or text) -> (products, skipped) of a feed with that content."""
-    def read(content):
-        path = tmp_path / "products.tsv"
+    """read(bytes or text) -> (products, skipped) of a feed with that content, whatever its name;
+    keywords are columns of --column."""
+    def read(content, **columns):
+        path = tmp_path / "products"
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         skipped = []
-        return list(feeds.read_feed(str(path), skipped)), skipped
+        feeds.check_feed(str(path), columns)
+        return list(feeds.read_feed(str(path), skipped, columns)), skipped
     return read
+
+
+def product(line, own, name="Jean", description="", category=(), image="", group=""):
+    return feeds.FeedProduct(line, own, name, description, category, image, group)
+
+
+def a_table(rows, **dialect):
+    """The text of rows as csv.writer writes them."""
+    file = io.StringIO()
+    csv.writer(file, **dialect).writerows(rows)
+    return file.getvalue()
 
 
 # ---- lines --------------------------------------------------------------------------------------
@@ -49,10 +69,10 @@ def test_columns_are_found_by_name_in_any_order_and_spelling(read, header):
     ("\tJean\t\tJeans\t\t", "no id"), ("1", "no title"), ("1\t  \t\tJeans", "no title"),
     ("  \tJean", "no id"), ("\0\tJean", "no id"),
     ("1\tJean\tBlue\tJeans\t\t\tmore", "more columns"),
-    ("1\tJean\t" + "x" * feeds.LONGEST_LINE, "too long"),
-    ("1\tJean\t" + "x" * feeds.LONGEST_LINE * 2 + "\tJeans", "too long"),
-    (" " * feeds.LONGEST_LINE + "1\tJean", "too long"),
-    ("1\tJean\t" + "x" * (feeds.LONGEST_LINE - 8), "too long"),   # its end is the last one read
+    ("1\tJean\t" + "x" * formats.LONGEST_LINE, "too long"),
+    ("1\tJean\t" + "x" * formats.LONGEST_LINE * 2 + "\tJeans", "too long"),
+    (" " * formats.LONGEST_LINE + "1\tJean", "too long"),
+    ("1\tJean\t" + "x" * (formats.LONGEST_LINE - 8), "too long"),   # its end is the last one read
     ("1\tJean\t\t" + " > ".join(["Jeans"] * 2000), "levels"),
 ))
 def test_a_line_that_cannot_be_used_is_named_and_the_next_one_read(read, line, reason):
@@ -95,11 +115,11 @@ def test_clean_text_can_be_encoded_and_is_clean_already(text):
 
 
 @pytest.mark.parametrize("content, sentence", (
-    (b"", "no column id, title, product_type"),
-    (b"\n1\tJean\n", "no column id, title, product_type"),
-    (b"id\ttitle\n1\tJean\n", "no column product_type"),
-    (b"id,title,product_type\n1,Jean,Jeans\n", "parted by tabs"),
-    (HEADER.encode("utf-16"), "no column"),
+    (b"", "no column id, title"),
+    (b"\n1\tJean\n", "no column id, title"),
+    (b"id\tname\n1\tJean\n", "no column title: .* --column title=HEADER; found: 'id', 'name'"),
+    (b"sku,title\n1,Jean\n", "no column id: .* --column id=HEADER; found: 'sku', 'title'"),
+    (HEADER.encode("utf-16-le"), "no column"),
     (b"\x7fELF\x02\x01\x01\0\0\x1b[2J\x9b" * 500, "no column"),
     (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 99, "no column"),
     (b"\t" * 200_000, "no column"),
@@ -114,6 +134,371 @@ def test_a_folder_or_no_file_at_all_is_a_users_mistake(tmp_path):
     for path in (tmp_path, tmp_path / "none.tsv"):
         with pytest.raises(UserError, match="--feed"):
             list(feeds.read_feed(str(path), []))
+
+
+@pytest.mark.parametrize("text, path", (
+    ("Women > Jeans > ", ("Women", "Jeans")), ("> Women >", ("Women",)), (">", ()), (" > ", ()),
+    ("Women >  > Jeans", ("Women", "Jeans")), ("Women >Jeans>", ("Women >Jeans>",)),
+    ("Women &gt; Jeans &amp; co", ("Women", "Jeans &amp; co"))))
+def test_a_path_may_begin_or_end_with_its_separator(read, text, path):
+    assert read(f"{HEADER}\n1\tJean\t\t{text}\n")[0] == [product(2, "1", category=path)]
+
+
+# ---- tables -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("delimiter", "\t,;|")
+@pytest.mark.parametrize("quoting", (csv.QUOTE_MINIMAL, csv.QUOTE_ALL), ids=("minimal", "all"))
+@pytest.mark.parametrize("end", ("\n", "\r\n"))
+def test_the_delimiter_and_the_quotes_are_found_by_the_content(read, delimiter, quoting, end):
+    rows = [HEADER.split("\t"),
+            ["007", "Jean, blue; wide|flared", 'a 27" one,\n\nof "our" best', "Women > Jeans", "",
+             "g"],
+            ["2", 'The "Boot"', "", "Women", "b.jpg", ""],
+            ["3", '"Jean"', "tab\there", "", "", ""]]
+    products, skipped = read(a_table(rows, delimiter=delimiter, quoting=quoting,
+                                     lineterminator=end))
+    assert skipped == [] and products == [
+        product(2, "007", rows[1][1], rows[1][2], ("Women", "Jeans"), "", "g"),
+        product(5, "2", 'The "Boot"', "", ("Women",), "b.jpg"),
+        product(6, "3", '"Jean"', "tab\there")]
+
+
+@given(st.lists(st.tuples(*[st.text()] * 4), min_size=1, max_size=5), st.sampled_from("\t,;|"),
+       st.sampled_from((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)))
+def test_what_csv_writes_is_read_as_it_was(tmp_path_factory, rows, delimiter, quoting):
+    path = tmp_path_factory.mktemp("feed") / "f"
+    # The first row makes it sure that tabs are quoted; NUL and \r alone Python 3.10 can't write.
+    texts = [("a", "b", '"', "a\n" * 9)] + [
+        tuple(text.replace("\0", "").replace("\r", "") for text in row) for row in rows]
+    table = [("id", "title", "description", "product_type", "image_link")] + [
+        (str(number), "T" + title, description, category, image)
+        for number, (title, description, category, image) in enumerate(texts)]
+    text = a_table(table, delimiter=delimiter, quoting=quoting)
+    path.write_bytes(text.encode("utf-8", "replace"))
+    skipped, clean = [], feeds.clean
+    products = list(feeds.read_feed(str(path), skipped))
+    assert [(each.external_id, each.name, each.description, each.image) for each in products] == [
+        (own, clean(title), clean(description), clean(image))
+        for own, title, description, _, image in table[1:]]
+    assert skipped == []
+
+
+@given(st.text("ab\"',\n", max_size=200))
+def test_any_mess_of_quotes_is_read_as_csv_reads_it_and_costs_no_sound_row(tmp_path_factory, mess):
+    path, skipped = tmp_path_factory.mktemp("feed") / "f", []
+    text = f'id,title,x,y\n{mess}\n"last","Gown","x","y"\n'
+    path.write_text(text, encoding="utf-8")
+    products = list(feeds.read_feed(str(path), skipped))
+    assert products[-1] == product(3 + mess.count("\n"), "last", "Gown")
+    try:
+        rows = list(csv.reader(io.StringIO(text), strict=True))[1:]
+    except csv.Error:
+        return   # no reading is the right one
+    rows = [[cell.strip() for cell in row] for row in rows]
+    assert [(each.external_id, each.name) for each in products] == [
+        tuple(row[:2]) for row in rows if len(row) > 1 and all(row[:2]) and not any(row[4:])]
+
+
+@pytest.mark.parametrize("rows, names, lines", (
+    # Inches: neither a quote within a text nor one without its other half takes anything along.
+    (('1,27" monitor,x', '2,a 5\' 6" one,"x, y"'), ['27" monitor', "a 5' 6\" one"], []),
+    (('1,"27" monitor",x', '2,Gown,x'), ['27" monitor', "Gown"], []),
+    (('"1","27" monitor","x"', '"2","Gown","x"'), ['27" monitor', "Gown"], []),
+    (('1,"Jean,x', '2,Gown,x', '3,Bag,x'), ['"Jean', "Gown", "Bag"], []),
+    (('1,"Jean,x', '2,Gown,x', '3,"Bag",x'), ['"Jean', "Gown", "Bag"], []),
+    (('1,Jean,x', '2,"Gown'), ["Jean"], [3]),
+    (('1,"Jean, blue,x', '2,Gown,x', '3,Bag,x'), ["Gown", "Bag"], [2]),
+    # The rest of a text whose quotes do not match looks like rows, and is none.
+    (('1,Jean,"a "soft"', 'warm, wide', 'blue', '"', '2,Gown,x', '3,Bag'), ["Jean", "Gown", "Bag"],
+     [3]),
+    (('1,Jean,"a "soft", b', '"warm, wide', 'blue, "new"', '2,Gown,x', '3,Bag'),
+     ["Gown", "Bag"], [2]),
+))
+def test_quotes_that_do_not_match_cost_no_other_row(read, rows, names, lines):
+    products, skipped = read("\n".join(("id,title,description", *rows)) + "\n")
+    assert [each.name for each in products] == names
+    assert [line for line, _ in skipped] == lines
+    assert all("quotes that do not match" in reason for _, reason in skipped)
+
+
+@pytest.mark.parametrize("cells", (
+    ('"Jean', "Blue"), ('"Jean', 'Blue"'), ('"Boot" jeans', "x"), ('27"', '"'), ('"', '"'),
+    ('"Jean"', '"Boot" jeans')), ids=str)
+def test_a_tab_separated_feed_is_only_quoted_if_all_of_it_is(read, cells):
+    rows = [("1", *cells, "Jeans"), ("2", "Gown", 'Red 32"', "Gowns"), ("3", '5"', "x", "Gowns")]
+    text = "\n".join("\t".join(row) for row in rows)
+    products, skipped = read("id\ttitle\tdescription\tproduct_type\n" + text)
+    assert [(each.external_id, each.name, each.description, *each.category)
+            for each in products] == rows and skipped == []
+
+
+def test_excel_quotes_in_tab_separated_text_what_holds_a_comma_or_a_line_break(read):
+    text = ('id\ttitle\tdescription\r\n1\t"Jean, blue"\t"two\nlines"\r\n'
+            '2\t"27"" monitor"\tplain\r\n3\t"Gown, open')
+    assert read(text.replace("3\t", "3\t") + '"\tx\r\n') == ([
+        product(2, "1", "Jean, blue", "two\nlines"), product(4, "2", '27" monitor', "plain"),
+        product(5, "3", "Gown, open", "x")], [])
+
+
+@pytest.mark.parametrize("delimiter", "\t,")
+def test_a_record_that_ends_in_a_line_too_long_is_not_cut_short(read, delimiter):
+    rows = ["id,title,x,description", '1,Jean,"two', 'lines",' + "x" * formats.LONGEST_LINE,
+            '2,Gown,"two', 'lines",', "3,Bag,,"]
+    products, skipped = read("\n".join(rows).replace(",", delimiter) + "\n")
+    assert [each.name for each in products] == ["Gown", "Bag"]
+    assert [line for line, _ in skipped] == [2, 3]
+
+
+def test_a_quoted_text_may_go_over_the_end_of_what_is_looked_at_first(read):
+    text = "\n".join(["soft"] * 999)
+    rows = [(str(own), "Jean", text) for own in range(400)]
+    for size in (1, 2500):   # a text is about 5,000 long, so the end is in one
+        products, skipped = read(a_table(
+            [("id", "title", "description"), ("x", "x" * size, ""), *rows], delimiter="\t"))
+        assert [each.description for each in products[1:]] == [text] * 400 and skipped == []
+
+
+@pytest.mark.parametrize("header, row", (
+    ("id,title,title", "1,,Jean"), ("id,title,Title,title", "1,Jean,Gown,"),
+    ("id,id,title", ",1,Jean"), ("ID,g:title,IMAGE-LINK", "1,Jean,"),
+    ("item id [id],title", "1,Jean"), ("id, title, x", '1, Jean, "a, b"'),
+    ("id,title,,", "1,Jean,,"), ("id,title", "1,Jean,,,,"), ("id,title", "1,Jean\0,\0")))
+def test_the_first_column_of_a_name_that_has_a_value_counts(read, header, row):
+    assert read(f"{header}\n{row}\n") == ([product(2, "1")], [])
+
+
+@pytest.mark.parametrize("delimiter", "\t,")
+def test_ragged_rows_lack_what_they_lack_and_more_than_the_header_has_is_told(read, delimiter):
+    text = "id,title,x,image_link\n1\n2,Gown\n3,Bag,x,y,z\n\n4,Hat,x,y\n".replace(",", delimiter)
+    assert read(text) == ([product(3, "2", "Gown"), product(6, "4", "Hat", image="y")], [
+        (2, "no title"), (4, "more columns than the header names")])
+
+
+@pytest.mark.parametrize("start", ("1,Jean,", '1,Jean,"'), ids=("bare", "quoted"))
+@pytest.mark.parametrize("filling, times", (
+    ("x", 20_000_000), (",", 20_000_000), ('""', 10_000_000), ("x" * 999 + "\n", 20_000),
+    ("\n", 200_000), ("x\n", 100_000), ("a,b,c\n", 100_000)),
+    ids="letters commas quotes lines blank short rows".split())
+def test_a_huge_field_costs_its_own_row_and_no_memory(tmp_path, start, filling, times):
+    end = '"' if start.endswith('"') else ""
+    path = tmp_path / "f"
+    with gzip.open(path, "wt", compresslevel=1, newline="") as file:
+        file.write("id,title,description,x\n" + start)
+        file.writelines([filling * (times // 10)] * 10)
+        file.write(f"{end},x\n2,Gown,,x\n")
+    own, skipped = [], []
+    tracemalloc.start()
+    for each in feeds.read_feed(str(path), skipped):
+        if each.external_id != "a":   # bare, a,b,c is a row of its own
+            own.append(each.name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert own[-1] == "Gown" and peak < 80_000_000
+    if end:
+        assert own == ["Gown"] and [line for line, _ in skipped] == [2]
+
+
+# ---- encodings and packing ----------------------------------------------------------------------
+
+JEAN = [product(2, "1", "Jeän 🥻", "", ("Röcke", "Mini"))]
+TABLE = "id\ttitle\tproduct_type\r\n1\tJeän 🥻\tRöcke > Mini\r\n"
+
+
+def a_zip(**files):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("content, sentence", (
+    (gzip.compress(TABLE.encode() * 5000)[:-20], "cut short or damaged: get it again"),
+    (gzip.compress(TABLE.encode())[:9], "cut short or damaged"),
+    (gzip.compress(TABLE.encode()) + b"junk", "cut short or damaged"),
+    (b"\x1f\x8b" + b"x" * 99, "cut short or damaged"),
+    (a_zip(f=TABLE)[:-9], "cut short or damaged"), (b"PK\3\4" + b"x" * 99, "cut short or damaged"),
+    (a_zip(f=TABLE * 99).replace(b"\xff", b"\xfe").replace(b"\1", b"\2"), "cut short|unusual"),
+    (a_zip(**{"a/shoes.csv": TABLE, "bags.csv": TABLE}),
+     "holds 2 files: unpack it .* found: 'a/shoes.csv', 'bags.csv'"),
+    (a_zip(), "holds 0 files"), (a_zip(**{"a/": b""}), "holds 0 files"),
+    (a_zip(**{"\x1b[2J\n" + "x" * 9999: b"", "b": b""}), "holds 2 files"),
+    (a_zip(**{"[Content_Types].xml": "", "xl/workbook.xml": ""}), "office document: save .* CSV"),
+    (gzip.compress(gzip.compress(TABLE.encode())), "no column"),
+    (TABLE.encode("utf-16") + b"x", "damaged or not whole UTF-16"),
+    (codecs.BOM_UTF16_LE + (TABLE + "\n\ud800\t").encode("utf-16-le", "surrogatepass"),
+     "line 4 is not UTF-8"),
+    (codecs.BOM_UTF8 + TABLE.encode("utf-16"), "no column"),
+))
+def test_a_file_packed_or_written_wrongly_is_one_sentence(read, content, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        read(content)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1500
+
+
+def test_a_zip_that_wants_a_password_or_another_method_is_one_sentence(read):
+    data = a_zip(f=TABLE)
+    place = data.index(b"PK\1\2")
+    for at, byte in ((8, 1), (10, 9)):   # the flags; the method
+        broken = bytearray(data)
+        broken[place + at] = byte
+        with pytest.raises(UserError, match="password or an unusual packing: unpack it"):
+            read(bytes(broken))
+
+
+# ---- Meta, Shopify, Awin, anybody's -------------------------------------------------------------
+
+def test_metas_catalogue_with_remarks_above_the_header(read):
+    assert read("# ref_application_id 1, 2\n# and, so, on\n"
+                "id,title,description,availability,image[0].url,image[0].tag[0],"
+                "google_product_category,fb_product_category,item_group_id\n"
+                '1,"Jean, blue",Soft,in stock,https://shop.example/1.jpg,x,204,'
+                "Clothing > Jeans,g\n2,Gown,,in stock,,,2271,173,\n"
+                "3,Bag,,,,,Luggage & Bags > Bags,Bags & Luggage,\n") == ([
+                    product(4, "1", "Jean, blue", "Soft", ("Clothing", "Jeans"),
+                            "https://shop.example/1.jpg", "g"),
+                    product(5, "2", "Gown"),
+                    product(6, "3", "Bag", "", ("Luggage & Bags", "Bags"))], [])
+
+
+@pytest.mark.parametrize("number", ("204", "204.0", " 5 ", "٢٠٤", ""))
+def test_a_number_is_no_category_but_a_shop_may_call_its_own_so(read, number):
+    text = f"id,title,google_product_category,fb_product_category\n1,Jean,{number},A > B\n"
+    assert read(text)[0] == [product(2, "1", category=("A", "B"))]
+    assert read(text.replace("A > B", number))[0] == [product(2, "1")]
+    assert read("id,title,product_type\n1,Jean,501\n")[0] == [product(2, "1", category=("501",))]
+
+
+OLD_SHOPIFY = ("Handle,Title,Body (HTML),Vendor,Product Category,Type,Tags,Published,Option1 Name,"
+               "Option1 Value,Variant SKU,Variant Price,Image Src,Image Position,Image Alt Text,"
+               "Variant Image,Status")
+NEW_SHOPIFY = ("Title,URL handle,Description,Vendor,Product category,Type,Tags,Status,SKU,"
+               "Option1 name,Option1 value,Price,Product image URL,Image position,Image alt text,"
+               "Variant image URL,Google Shopping / Google product category")
+
+
+def shopify_table(header, rows):
+    """A table of dicts by the names that the two headers share when spelled alike."""
+    spelled = {"URL handle": "Handle", "Description": "Body (HTML)",
+               "Product image URL": "Image Src", "Product category": "Product Category",
+               "Image position": "Image Position"}
+    names = header.split(",")
+    return a_table([names, *([row.get(spelled.get(name, name), "") for name in names]
+                             for row in rows)])
+
+
+@pytest.mark.parametrize("header", (OLD_SHOPIFY, NEW_SHOPIFY), ids=("old", "new"))
+def test_shopifys_rows_of_one_handle_are_one_product(read, header):
+    rows = [
+        {"Handle": "jean", "Title": "Jean", "Body (HTML)": "<p>Soft,\nwide</p>", "Type": "Jeans",
+         "Product Category": "Apparel > Pants", "Image Src": "2.jpg", "Image Position": "2"},
+        {"Handle": "jean"},
+        {"Handle": "jean", "Image Src": "1.jpg", "Image Position": "1"},
+        {"Handle": "jean", "Image Src": "3.jpg", "Image Position": "3", "Title": "Not this"},
+        {"Handle": "gown", "Title": "Gown", "Product Category": "Apparel > Dresses"},
+        {"Handle": "gown", "Type": "Gowns", "Image Src": "g.jpg"},
+        {"Handle": "", "Title": "Nobody's"}, {"Handle": "", "Title": "Nobody's"},
+        {"Handle": "bag", "Image Src": "b.jpg"},
+        {"Handle": "hat", "Title": "Hat", "Image Src": "h.jpg", "Image Position": "1"},
+        {"Handle": "hat", "Image Src": "i.jpg", "Image Position": "1"},
+        {"Handle": "jean", "Title": "Once more"}]
+    assert read(shopify_table(header, rows)) == ([
+        product(2, "jean", "Jean", "<p>Soft,\nwide</p>", ("Jeans",), "1.jpg"),
+        product(7, "gown", "Gown", "", ("Gowns",), "g.jpg"),
+        product(12, "hat", "Hat", "", (), "h.jpg"), product(14, "jean", "Once more")],
+        [(9, "no id"), (10, "no id"), (11, "no title")])
+
+
+@pytest.mark.parametrize("header", (OLD_SHOPIFY, NEW_SHOPIFY), ids=("old", "new"))
+def test_shopifys_own_tree_is_only_used_where_the_shop_has_no_types(read, header):
+    rows = [{"Handle": "jean", "Title": "Jean", "Product Category": "Apparel > Pants"}]
+    assert read(shopify_table(header, rows))[0] == [
+        product(2, "jean", category=("Apparel", "Pants"))]
+    rows.append({"Handle": "gown", "Title": "Gown", "Type": "Gowns"})
+    assert [each.category for each in read(shopify_table(header, rows))[0]] == [(), ("Gowns",)]
+
+
+def test_a_shopify_product_with_a_million_rows_is_held_once(tmp_path):
+    path = tmp_path / "f"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("Handle,Title,Type,Body (HTML),Image Src,Image Position\n")
+        for number in range(100_000):
+            file.write(f"jean,Jean,Jeans,{'soft ' * 20},{number}.jpg,{number + 1}\n")
+    tracemalloc.start()
+    assert list(feeds.read_feed(str(path), [])) == [
+        product(2, "jean", "Jean", ("soft " * 20).strip(), ("Jeans",), "0.jpg")]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000   # of which the first look takes some
+
+
+AWIN = ("aw_deep_link,product_name,aw_product_id,merchant_product_id,merchant_image_url,"
+        "description,merchant_category,search_price,category_name,category_id,aw_image_url,"
+        "large_image,parent_product_id,merchant_product_category_path").split(",")
+
+
+def awin_table(*rows):
+    return a_table([AWIN, *([{"product_name": "Jean", **row}.get(name, "") for name in AWIN]
+                            for row in rows)], quoting=csv.QUOTE_ALL)
+
+
+def test_awins_columns(read):
+    assert read(awin_table(
+        {"aw_product_id": "01", "description": "Soft", "merchant_category": "Jeans",
+         "merchant_product_category_path": "Women > Jeans", "category_name": "Clothing",
+         "large_image": "l.jpg", "merchant_image_url": "m.jpg", "aw_image_url": "a.jpg",
+         "parent_product_id": "g", "search_price": "249,90"},
+        {"aw_product_id": "2", "merchant_category": "Gowns", "category_name": "Clothing",
+         "merchant_image_url": "m.jpg", "aw_image_url": "a.jpg"},
+        {"aw_product_id": "3", "category_name": "Clothing", "aw_image_url": "a.jpg"},
+        {"aw_product_id": ""})) == ([
+            product(2, "01", "Jean", "Soft", ("Women", "Jeans"), "l.jpg", "g"),
+            product(3, "2", "Jean", "", ("Gowns",), "m.jpg"),
+            product(4, "3", "Jean", "", (), "a.jpg")], [(5, "no id")])
+    assert read(awin_table({"aw_product_id": "3", "category_name": "Clothing"}))[0] == [
+        product(2, "3", category=("Clothing",))]
+
+
+@pytest.mark.parametrize("values, paths", (
+    (("A > B", "A/B", "C"), [("A", "B"), ("A/B",), ("C",)]),
+    (("A > B > C", "A > B|C"), [("A", "B", "C"), ("A", "B|C")]),
+    (("A > B", "C>D"), [("A", "B"), ("C>D",)]),
+    (("A>B", "C"), [("A", "B"), ("C",)]),
+    (("A >> B", "C"), [("A", "B"), ("C",)]), (("A>>B",), [("A", "B")]),
+    (("A | B", "A | C"), [("A", "B"), ("A", "C")]),
+    (("A / B", "A / C / D"), [("A", "B"), ("A", "C", "D")]),
+    (("Coats / Jackets", "Jeans", "Gowns"), [("Coats / Jackets",), ("Jeans",), ("Gowns",)]),
+    (("Jeans", "Gowns", "Coats | Jackets"), [("Jeans",), ("Gowns",), ("Coats | Jackets",)]),
+    (("A / B", "A | B > C"), [("A / B",), ("A | B", "C")]),
+    (("A | B", "A | C", "Over > 40"), [("A", "B"), ("A", "C"), ("Over > 40",)]),
+    (("A/B", "A,B", "A|B", "A, B"), [("A/B",), ("A,B",), ("A|B",), ("A, B",)]),
+    (("A &gt; B", "A"), [("A", "B"), ("A",)])))
+def test_the_separator_of_categories_is_one_for_the_file(read, values, paths):
+    rows = [{"aw_product_id": str(number), "merchant_category": value}
+            for number, value in enumerate(values)]
+    assert [each.category for each in read(awin_table(*rows))[0]] == paths
+    own = a_table([("SKU", "Name", "Cat"), *((number, "Jean", value)
+                                             for number, value in enumerate(values))])
+    assert [each.category for each in read(own, id="SKU", title="Name", product_type="cat")[0]] \
+        == paths
+
+
+def test_the_separator_does_not_depend_on_the_order_of_the_rows(read):
+    rows = [{"aw_product_id": str(number), "merchant_category": value}
+            for number, value in enumerate(["Jeans"] * 3000 + ["Women > Jeans"])]
+    for table in (awin_table(*rows), awin_table(*rows[::-1])):
+        categories = {each.external_id: each.category for each in read(table)[0]}
+        assert categories["3000"] == ("Women", "Jeans") and categories["0"] == ("Jeans",)
+
+
+def test_a_named_column_goes_before_the_one_found_by_name(read):
+    text = "id,title,product_type,google_product_category,Kind,mpn\n1,Jean,Jeans,Apparel,,m\n"
+    assert read(text, product_type="Kind", id="mpn")[0] == [product(2, "m")]
+    table = shopify_table(OLD_SHOPIFY, [
+        {"Handle": "jean", "Title": "Jean", "Variant SKU": "1"},
+        {"Handle": "jean", "Title": "Jean", "Variant SKU": "2"}, {"Handle": "jean"}])
+    products, skipped = read(table, id="Variant SKU")
+    assert [each.external_id for each in products] == ["1", "2"] and skipped == [(4, "no id")]
 
 
 # ---- categories ---------------------------------------------------------------------------------
