@@ -154,6 +154,7 @@ def read_texts(path, skipped, columns):
         row = {field: first_text(values, places) for field, places in layout.places.items()}
         row["line"], row["standard"] = line, ""
         if not row["product_type"]:
+            row["product_type"] = first_path(values, layout.places["product_type"])
             row["standard"] = first_text(values, layout.standard, has_letters)
         yield layout, row
     if first is not None:   # JSON and XML name their columns row by row
@@ -201,6 +202,12 @@ def first_text(values, places, usable=bool):
             if usable(text):
                 return text
     return ""
+
+
+def first_path(values, places):
+    """The first list among the values in these places as a path of levels, '' where none is."""
+    return next((" > ".join(map(clean, values[place])) for place in places
+                 if place < len(values) and not isinstance(values[place], str)), "")
 
 
 def has_letters(text):

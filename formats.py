@@ -1,7 +1,7 @@
 """Catalogue files -> rows. In: a file as shops publish it, its format told by what stands in it,
 never by its name; out: for each row its line, the names of its columns, and its values as text.
 
-Delimited text (tab, comma, semicolon, pipe);
+Delimited text (tab, comma, semicolon, pipe), JSON (a document, or an object a line);
 UTF-8, or UTF-16 with its mark; as it is, or packed by gzip or zip. Nothing is unpacked to
 disk, and only a row is in memory at a time. What a column means is for feeds.py to say.
 """
@@ -11,6 +11,7 @@ import contextlib
 import csv
 import gzip
 import io
+import json
 import re
 import zipfile
 import zlib
@@ -19,8 +20,11 @@ from console import UserError
 
 LONGEST_LINE = 4_000_000   # characters; a longer line, record, object or item is broken, no product
 HEAD = 1_000_000           # characters that are looked at to tell a format
+PIECE = 65_536             # read at a time where there are no lines
 COST = 100                 # of a line or an element beyond its characters, while it is kept
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# Numbers stay as they were written: 007, 1.50 and one of 5,000 digits are somebody's ids.
+JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
 
 
 def read_rows(path, skipped):
@@ -43,7 +47,13 @@ def read_rows(path, skipped):
                                     errors="surrogatepass" if utf16 else "surrogateescape")
             head = text.read(HEAD)
             text.seek(0)
-            yield from delimited_rows(text, head, path, skipped)
+            first = head.lstrip()[:1]
+            if first not in ("{", "["):
+                yield from delimited_rows(text, head, path, skipped)
+            elif is_json_lines(head):
+                yield from json_line_rows(text, path, skipped)
+            else:
+                yield from json_document_rows(text, path, skipped)
     except UnicodeError:   # of UTF-16 alone; other bytes are marked, for check_utf8
         raise UserError(f"{path} is damaged or not whole UTF-16: save it again, as UTF-8") from None
     except (EOFError, NotImplementedError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
@@ -229,3 +239,152 @@ def unwrap(cell):
     """The text of a quoted cell, whose inner quotes may be doubled or not; others as they are."""
     bare = cell.strip()
     return bare[1:-1].replace('""', '"') if bare[:1] == bare[-1:] == '"' != bare else cell
+
+
+# ---- JSON ---------------------------------------------------------------------------------------
+
+def is_json_lines(head):
+    """Whether JSON that begins like this has an object a line, and is no document: its first line
+    is an object without a list of products, or a broken one and the next line begins another."""
+    first, _, rest = head.lstrip().partition("\n")
+    try:
+        item = JSON.decode(first.rstrip())
+        return isinstance(item, dict) and not isinstance(item.get("products"), list)
+    except (ValueError, RecursionError):
+        return (re.match(r'{(?!\s*"products"\s*:)', first) is not None
+                and rest.lstrip("\r\n").startswith("{"))
+
+
+def json_line_rows(file, path, skipped):
+    """The rows of JSON Lines, as read_rows says."""
+    for number, line in physical_lines(file, path, 0):
+        if len(line) == LONGEST_LINE:
+            skipped.append((number, "line too long"))
+        elif line.strip():
+            try:
+                item = JSON.decode(line.strip())
+            except (ValueError, RecursionError):
+                skipped.append((number, "broken JSON, or nested too deep"))
+            else:
+                yield from object_rows(number, item, skipped)
+
+
+def json_document_rows(file, path, skipped):
+    """The rows of a list of objects, of an object's list `products`, or of an object without one.
+    Another may follow in the same file: pages that were fetched one by one and put together."""
+    text = JsonText(file, path)
+    while text.peek():
+        read = list_items if text.take("{[") == "[" else product_items
+        for line, item in read(text):
+            yield from object_rows(line, item, skipped)
+
+
+def list_items(text):
+    """Yield (line, value) of the list whose [ has been taken."""
+    while text.peek() != "]":
+        yield text.line, text.value()
+        if text.peek() != "]":
+            text.take(",")
+    text.take("]")
+
+
+def product_items(text):
+    """Yield (line, value) of the list `products` of the object whose { has been taken, or of the
+    object itself where it has none."""
+    line, item, found, start = text.line, {}, False, text.used
+    while text.peek() != "}":
+        key = str(text.value())
+        text.take(":")
+        if key == "products" and text.peek() == "[":
+            found = True
+            text.take("[")
+            yield from list_items(text)
+        elif found:
+            text.value()
+        else:
+            item[key] = text.value()
+            if text.used - start > LONGEST_LINE:
+                raise text.broken()
+        if text.peek() != "}":
+            text.take(",")
+    text.take("}")
+    if not found:
+        yield line, item
+
+
+class JsonText:
+    """JSON text read piece by piece, of which no more than a value is kept."""
+
+    def __init__(self, file, path):
+        self.file, self.path = file, path
+        self.text, self.line, self.used = "", 1, 0
+
+    def more(self):
+        """Read more text; whether there was any."""
+        piece = self.file.read(max(PIECE, len(self.text)))
+        check_utf8(piece, self.path, self.line + self.text.count("\n"))
+        self.text += piece
+        return piece != ""
+
+    def drop(self, size):
+        self.used += size
+        self.line += self.text.count("\n", 0, size)
+        self.text = self.text[size:]
+
+    def peek(self):
+        """The next character that is no space, "" at the end."""
+        self.drop(len(self.text) - len(self.text.lstrip(" \t\r\n")))
+        while not self.text and self.more():
+            self.drop(len(self.text) - len(self.text.lstrip(" \t\r\n")))
+        return self.text[:1]
+
+    def take(self, wanted):
+        """The next character, which must be one of those wanted."""
+        found = self.peek()
+        if not found or found not in wanted:
+            raise self.broken()
+        self.drop(1)
+        return found
+
+    def value(self):
+        """Take the next value."""
+        self.peek()
+        while True:
+            try:
+                value, end = JSON.raw_decode(self.text)
+            except ValueError:
+                end = len(self.text)   # broken, or not all of it is here
+            except RecursionError:
+                raise self.broken() from None
+            if end < len(self.text):   # at the end of the text a number might go on
+                self.drop(end)
+                return value
+            if len(self.text) > LONGEST_LINE or not self.more():
+                raise self.broken()
+
+    def broken(self):
+        return UserError(f"{self.path}, line {self.line}: here the JSON is broken, cut short, too "
+                         "long or nested too deep; save it again")
+
+
+def object_rows(line, item, skipped):
+    """The row of a JSON object, if it is one. Of Shopify's pictures the first is kept; other nested
+    values, null and so on are ''."""
+    if not isinstance(item, dict):
+        skipped.append((line, "no JSON object"))
+        return
+    values = []
+    for key, value in item.items():
+        if isinstance(value, list):
+            value = first_picture(value) if key == "images" else tuple(
+                text for text in value if isinstance(text, str))
+        values.append(value if isinstance(value, (str, tuple)) else "")
+    yield line, tuple(item), values
+
+
+def first_picture(images):
+    """The address of the picture in the first position, '' where there is none."""
+    found = [image for image in images
+             if isinstance(image, dict) and isinstance(image.get("src"), str)]
+    first = [image for image in found if image.get("position") == "1"]
+    return (first or found or [{"src": ""}])[0]["src"]

@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import os
 import tracemalloc
 import zipfile
@@ -128,6 +129,17 @@ def test_a_file_that_is_no_feed_is_one_printable_sentence(read, content, sentenc
     with pytest.raises(UserError, match=sentence) as caught:
         read(content)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("raw, line", ((b"caf\xe9", 3), (b"caf\xe9", 1)))
+@pytest.mark.parametrize("form", (
+    b'%(1)s,id,title\n,1,Jean\n%(3)s,2,Gown\n', b'{"id": 1, "title": "%(1)s"}\n\n"%(3)s"\n',
+    b'{"id": "%(1)s", "products": [\n\n{"id": 1, "title": "%(3)s"}]}'),
+    ids="csv lines json".split())
+def test_no_text_format_guesses_at_what_is_not_utf_8(read, form, raw, line):
+    values = {b"1": b"x", b"3": b"x", str(line).encode(): raw}
+    with pytest.raises(UserError, match=f"line {line} is not UTF-8"):
+        read(form % values)
 
 
 def test_a_folder_or_no_file_at_all_is_a_users_mistake(tmp_path):
@@ -274,6 +286,13 @@ def test_ragged_rows_lack_what_they_lack_and_more_than_the_header_has_is_told(re
         (2, "no title"), (4, "more columns than the header names")])
 
 
+@pytest.mark.parametrize("content", (HEADER, HEADER + "\n", HEADER.replace("\t", ",") + "\r\n\r\n",
+                                     "# only\n# remarks\nid,title\n", '{"products": []}', "[]",
+                                     "sep=;\r\nid;title\r\n"))
+def test_a_feed_without_products_holds_none(read, content):
+    assert read(content) == ([], [])
+
+
 @pytest.mark.parametrize("start", ("1,Jean,", '1,Jean,"'), ids=("bare", "quoted"))
 @pytest.mark.parametrize("filling, times", (
     ("x", 20_000_000), (",", 20_000_000), ('""', 10_000_000), ("x" * 999 + "\n", 20_000),
@@ -361,6 +380,25 @@ def test_metas_catalogue_with_remarks_above_the_header(read):
                     product(6, "3", "Bag", "", ("Luggage & Bags", "Bags"))], [])
 
 
+@pytest.mark.parametrize("own", ("Jeans", "", None), ids=("own", "empty", "no column"))
+@pytest.mark.parametrize("first", (True, False), ids=("first", "last"))
+@pytest.mark.parametrize("form", ("csv", "lines"))
+def test_googles_tree_is_only_used_where_the_shop_has_none(read, own, first, form):
+    rows = [{"id": "1", "title": "Jean", "google_product_category": "Apparel > Pants"},
+            {"id": "2", "title": "Jean", "google_product_category": "Apparel > Pants"}]
+    if own is not None:
+        rows[0 if first else 1]["product_type"] = own
+        rows[1 if first else 0]["product_type"] = ""
+    if form == "csv":
+        names = list(rows[0])
+        text = a_table([names, *([row.get(name, "") for name in names] for row in rows)])
+    else:
+        text = "\n".join(map(json.dumps, rows))
+    categories = [each.category for each in read(text)[0]]
+    assert categories == ([("Apparel", "Pants")] * 2 if not own else
+                          [("Jeans",), ()] if first else [(), ("Jeans",)])
+
+
 @pytest.mark.parametrize("number", ("204", "204.0", " 5 ", "٢٠٤", ""))
 def test_a_number_is_no_category_but_a_shop_may_call_its_own_so(read, number):
     text = f"id,title,google_product_category,fb_product_category\n1,Jean,{number},A > B\n"
@@ -432,6 +470,39 @@ def test_a_shopify_product_with_a_million_rows_is_held_once(tmp_path):
     assert peak < 20_000_000   # of which the first look takes some
 
 
+SHOPIFY_PRODUCT = {
+    "id": 7611349762235, "title": "Jean", "handle": "jean", "body_html": "<p>Soft</p>",
+    "vendor": "Acme", "product_type": "Jeans", "tags": ["a", "b"],
+    "variants": [{"id": 1, "title": "Default", "price": "7.99"}],
+    "images": [{"id": 1, "position": 2, "src": "https://cdn.example/2.jpg"},
+               {"id": 2, "position": 1, "src": "https://cdn.example/1.jpg?v=1"}],
+    "options": [{"name": "Size", "values": ["S"]}]}
+
+
+@pytest.mark.parametrize("write", (
+    lambda product: json.dumps({"products": [product]}),
+    lambda product: json.dumps([product], separators=(",", ":")),
+    lambda product: json.dumps(product), lambda product: json.dumps(product) + "\n\n",
+    lambda product: '{"a": [1, {}], "products":[' + json.dumps(product) + '], "b": "]"}'),
+    ids="document list line lines keys".split())
+def test_shopifys_products_json_as_a_document_and_as_lines(read, write):
+    assert read(write(SHOPIFY_PRODUCT)) == ([product(
+        1, "jean", "Jean", "<p>Soft</p>", ("Jeans",), "https://cdn.example/1.jpg?v=1")], [])
+
+
+@pytest.mark.parametrize("images, image", (
+    ([], ""), (None, ""), ("x", "x"), ([None, 1, {}, {"src": None}, {"src": "a"}], "a"),
+    ([{"src": "a"}, {"src": "b", "position": 1}], "b"), ([[{"src": "a"}]], "")))
+def test_shopifys_pictures_may_be_any_or_none(read, images, image):
+    item = {**SHOPIFY_PRODUCT, "images": images, "product_type": ""}
+    assert read(json.dumps({"products": [item]}))[0][0][4:6] == ((), image)
+
+
+def test_a_product_of_shopify_has_the_same_id_in_all_its_files(read):
+    table = shopify_table(OLD_SHOPIFY, [{"Handle": "jean", "Title": "Jean"}])
+    assert read(table)[0][0].external_id == read(json.dumps(SHOPIFY_PRODUCT))[0][0].external_id
+
+
 AWIN = ("aw_deep_link,product_name,aw_product_id,merchant_product_id,merchant_image_url,"
         "description,merchant_category,search_price,category_name,category_id,aw_image_url,"
         "large_image,parent_product_id,merchant_product_category_path").split(",")
@@ -499,6 +570,87 @@ def test_a_named_column_goes_before_the_one_found_by_name(read):
         {"Handle": "jean", "Title": "Jean", "Variant SKU": "2"}, {"Handle": "jean"}])
     products, skipped = read(table, id="Variant SKU")
     assert [each.external_id for each in products] == ["1", "2"] and skipped == [(4, "no id")]
+
+
+# ---- JSON ---------------------------------------------------------------------------------------
+
+def test_numbers_are_kept_as_written_and_what_is_nested_is_no_text(read):
+    digits = "9" * 5000
+    assert read('{"id": 1.50, "title": "Jean", "description": null, "image_link": {"src": "x"}}\n'
+                f'{{"id": {digits}, "title": 501, "item_group_id": true, "image_link": ["a"]}}\n'
+                '{"id": ["x"], "title": "Jean"}\n{"id": "1e5", "title": "\\ud800\\u0000a"}\n'
+                '{"id": -0, "title": NaN, "product_type": ["A", 2, null, " B ", ""]}\n') == ([
+                    product(1, "1.50"), product(2, digits, "501"), product(4, "1e5", "? a"),
+                    product(5, "-0", "NaN", "", ("A", "2", "B"))], [(3, "no id")])
+
+
+@pytest.mark.parametrize("line, reason", (
+    ('{"id": 1, "title": "Jean"', "broken JSON"), ("nothing", "broken JSON"),
+    ('{"id": 1, "title": "Jean"} x', "broken JSON"), ("[" * 100_000, "broken JSON, or nested"),
+    ('{"id":' * 100_000, "nested too deep"), ("[1]", "no JSON object"), ('"x"', "no JSON object"),
+    ("1", "no JSON object"), ("null", "no JSON object"), ('{"id": 1}', "no title"),
+    ('{"id": 1, "title": "Jean", "x": "' + "x" * formats.LONGEST_LINE + '"}', "too long")))
+def test_a_line_of_json_that_cannot_be_used_is_named_and_the_next_one_read(read, line, reason):
+    first = '{"id": 0, "title": "Bag"}'
+    products, skipped = read(f'{first}\n{line}\n{{"id": 2, "title": "Gown"}}\n')
+    assert [each.line for each in products] == [1, 3]
+    assert [number for number, _ in skipped] == [2] and reason in skipped[0][1]
+
+
+def test_a_broken_first_line_makes_no_document_of_json_lines(read):
+    assert read('{"id": 1, "title":\n\n{"id": 2, "title": "Gown"}\n') == (
+        [product(3, "2", "Gown")], [(1, "broken JSON, or nested too deep")])
+
+
+@pytest.mark.parametrize("indent", (None, 0, 1))
+@pytest.mark.parametrize("wrap", (lambda items: items, lambda items: {"products": items},
+                                  lambda items: {"total": len(items), "products": items, "x": {}}))
+def test_a_document_is_read_to_its_end_however_it_is_laid_out(read, wrap, indent):
+    items = [{"id": number, "title": "Jean", "x": {"}": [number, "]" * 9]}}
+             for number in range(5000)]
+    text = json.dumps(wrap([*items, None]), indent=indent)
+    products, skipped = read(text + "\n" + text)   # two pages put together
+    assert [each.external_id for each in products] == [str(number) for number in range(5000)] * 2
+    lines = [number for number, line in enumerate(text.split("\n"), 1)
+             if line.strip().startswith("{")][-5000:] if indent is not None else [1] * 5000
+    after = text.count("\n") + 1
+    assert [each.line for each in products] == lines + [line + after for line in lines]
+    assert [reason for _, reason in skipped] == ["no JSON object"] * 2
+
+
+@pytest.mark.parametrize("content, sentence", (
+    ('{"products": [{"id": 1, "title": "Jean"}', "line 1: here the JSON is broken, cut short"),
+    ('[{"id": 1, "title": "Jean"},\n{"id": 2, "tit', "line 2: here the JSON is broken, cut short"),
+    ('[{"id": 1, "title": "Jean"}]\n]', "line 2"), ('{"products": [1 2]}', "broken"),
+    ('{"products" []}', "broken"), ('{"products": [], ', "broken"), ("[" * 9_000_000, "too deep"),
+    ('{"products": [\n' + '{"a":' * 100_000, "line 2: .*too deep"),
+    ("[1", "broken"), ("{", "broken"),
+    ('[{"id": 1, "title": "' + "x" * (formats.LONGEST_LINE + 200_000) + '"}]', "too long"),
+    ("{" + ",".join(f'"{number}": "{"x" * 99_999}"' for number in range(45)) + "}", "too long"),
+    ('{"errors": "Not Found"}', "no column id, title: .*found: 'errors'"),
+    ('{"products": {"id": 1}}', "found: 'products'"),
+    ('{\n"products": null\n}', "found: 'products'"),
+    ('{"products": [{"sku": 1, "name": "x"}]}', "found: 'sku', 'name'"),
+    ('[{"sku": 1}]', "found: 'sku'"), ('{}', "no column id, title"),
+    ('{"id": 1}', "no column title"), ('"id"', "no column"), ("[1, 2" + chr(0) + "]", "broken")))
+def test_json_of_another_shape_is_one_printable_sentence(read, content, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        read(content)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1500
+
+
+def test_a_document_of_any_length_is_read_in_little_memory(tmp_path):
+    path = tmp_path / "f"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('{"products": [')
+        file.write(",".join(f'{{"id": {number}, "title": "Jean", "x": "{"y" * 3000}"}}'
+                            for number in range(10_000)))
+        file.write("]}")
+    tracemalloc.start()
+    assert sum(1 for _ in feeds.read_feed(str(path), [])) == 10_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000 < 30_000_000 < path.stat().st_size
 
 
 # ---- categories ---------------------------------------------------------------------------------
