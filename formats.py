@@ -1,8 +1,8 @@
 """Catalogue files -> rows. In: a file as shops publish it, its format told by what stands in it,
 never by its name; out: for each row its line, the names of its columns, and its values as text.
 
-Delimited text (tab, comma, semicolon, pipe), JSON (a document, or an object a line);
-UTF-8, or UTF-16 with its mark; as it is, or packed by gzip or zip. Nothing is unpacked to
+Delimited text (tab, comma, semicolon, pipe), JSON (a document, or an object a line), XML (RSS,
+Atom); UTF-8, or UTF-16 with its mark; as it is, or packed by gzip or zip. Nothing is unpacked to
 disk, and only a row is in memory at a time. What a column means is for feeds.py to say.
 """
 import codecs
@@ -15,6 +15,7 @@ import json
 import re
 import zipfile
 import zlib
+from xml.parsers import expat
 
 from console import UserError
 
@@ -22,6 +23,7 @@ LONGEST_LINE = 4_000_000   # characters; a longer line, record, object or item i
 HEAD = 1_000_000           # characters that are looked at to tell a format
 PIECE = 65_536             # read at a time where there are no lines
 COST = 100                 # of a line or an element beyond its characters, while it is kept
+DEEPEST_XML = 200
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # Numbers stay as they were written: 007, 1.50 and one of 5,000 digits are somebody's ids.
 JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
@@ -48,7 +50,9 @@ def read_rows(path, skipped):
             head = text.read(HEAD)
             text.seek(0)
             first = head.lstrip()[:1]
-            if first not in ("{", "["):
+            if first == "<":
+                yield from xml_rows(text.detach(), marked, path, skipped)
+            elif first not in ("{", "["):
                 yield from delimited_rows(text, head, path, skipped)
             elif is_json_lines(head):
                 yield from json_line_rows(text, path, skipped)
@@ -388,3 +392,108 @@ def first_picture(images):
              if isinstance(image, dict) and isinstance(image.get("src"), str)]
     first = [image for image in found if image.get("position") == "1"]
     return (first or found or [{"src": ""}])[0]["src"]
+
+
+# ---- XML ----------------------------------------------------------------------------------------
+
+def xml_rows(file, marked, path, skipped):
+    """The rows of RSS or Atom, as read_rows says: what is in an item or entry are its columns.
+    `marked` is the encoding that a mark at the beginning tells, None where there is none."""
+    items = XmlItems(marked, path, skipped)
+    piece = file.read(PIECE)
+    start = piece.lstrip(b" \t\r\n")   # scripts begin with an empty line, which XML forbids
+    items.above = piece.count(b"\n", 0, len(piece) - len(start))
+    try:
+        while piece:
+            items.parser.Parse(start, False)
+            yield from items.take_rows()
+            piece = start = file.read(PIECE)
+        items.parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        problem = expat.ErrorString(error.code)
+        line = error.lineno + items.above
+        raise UserError(f"{path}, line {line}: the XML is broken or cut short ({problem}); mend "
+                        "it, or get it again") from None
+    except (ValueError, LookupError):
+        raise UserError(f"{path} is XML in an unusual encoding: save it as UTF-8") from None
+    if not items.found:
+        names = ", ".join(repr(name[:30]) for name in items.others)
+        raise UserError(f"{path} is XML without an <item> or <entry>: ask the shop for its Google "
+                        f"Merchant feed; found: {names}")
+
+
+class XmlItems:
+    """expat's handlers, which make a row of each item; no more than one is kept while it is read.
+    """
+
+    def __init__(self, marked, path, skipped):
+        self.path, self.skipped = path, skipped
+        self.parser = expat.ParserCreate(marked, namespace_separator=" ")   # or XML's own word
+        self.parser.buffer_text = True
+        self.parser.StartDoctypeDeclHandler = self.refuse
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.text
+        self.rows, self.found, self.others = [], False, {}
+        self.above = self.depth = self.silent = 0
+        self.item = self.line = self.size = 0   # of the open item: its depth, 0 where none is
+        self.space, self.pieces, self.texts = "", [], ({}, {}, {})
+
+    def take_rows(self):
+        """The rows of the items that ended in the last piece."""
+        self.silent += PIECE
+        if self.silent > LONGEST_LINE:   # expat holds all of a tag or comment without an end
+            raise self.broken("has a tag or comment without an end")
+        rows, self.rows = self.rows, []
+        return rows
+
+    def broken(self, what):
+        line = self.parser.CurrentLineNumber + self.above
+        return UserError(f"{self.path}, line {line}: the XML {what}; ask the shop for its Google "
+                         "Merchant feed")
+
+    def refuse(self, *_):
+        # Entities can be made to grow without bound, or to read other files. No feed needs any.
+        raise self.broken("has a DOCTYPE, which a web page has and a feed does not need")
+
+    def start(self, name, _):
+        self.depth, self.silent = self.depth + 1, 0
+        if self.depth > DEEPEST_XML:
+            raise self.broken("is nested too deep")
+        space, _, name = name.rpartition(" ")
+        if self.item:
+            self.size += len(name) + COST
+            if self.depth == self.item + 1:
+                self.pieces = []
+        elif name in ("item", "entry"):
+            self.item, self.space, self.found = self.depth, space, True
+            self.line = self.parser.CurrentLineNumber + self.above
+            self.size, self.pieces, self.texts = 0, [], ({}, {}, {})
+        elif len(self.others) < 20:
+            self.others[name] = None
+
+    def text(self, text):
+        self.silent = 0
+        if self.item:
+            self.size += len(text)
+            if self.size <= LONGEST_LINE:
+                self.pieces.append(text)
+
+    def end(self, name):
+        if self.item and self.depth == self.item + 1:
+            space, _, name = name.rpartition(" ")
+            # Google's elements win over the feed's own, and those over any others.
+            rank = 2 if "base.google.com/ns" in space else 1 if space == self.space else 0
+            if not self.texts[rank].get(name):
+                self.texts[rank][name] = "".join(self.pieces).strip()
+        elif self.depth == self.item:
+            self.item = 0
+            if self.size > LONGEST_LINE:
+                self.skipped.append((self.line, "item too long"))
+            else:
+                row = {}
+                for texts in self.texts:
+                    row.update((name, text) for name, text in texts.items()
+                               if text or name not in row)
+                self.rows.append((self.line, tuple(row), list(row.values())))
+        self.depth -= 1

@@ -6,8 +6,10 @@ import gzip
 import io
 import json
 import os
+import random
 import tracemalloc
 import zipfile
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given, strategies as st
@@ -331,6 +333,26 @@ def a_zip(**files):
     return data.getvalue()
 
 
+@pytest.mark.parametrize("encode", (
+    lambda text: text.encode("utf-8"), lambda text: text.encode("utf-8-sig"),
+    lambda text: codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
+    lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be")), ids="utf-8 bom le be".split())
+@pytest.mark.parametrize("pack", (
+    bytes, gzip.compress, lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]),
+    lambda data: a_zip(**{"a/b/products.png": data}),
+    lambda data: a_zip(**{"a/": b"", "__MACOSX/._f": b"x", "a/.DS_Store": b"x", "../f": data})),
+    ids="plain gzip two-gzips zip mac-zip".split())
+@pytest.mark.parametrize("text", (
+    TABLE, TABLE.replace("\t", ","),
+    '\n{"id": 1, "title": "Jeän 🥻", "product_type": "Röcke > Mini"}',
+    '[\n{"id": 1, "title": "Je\\u00e4n \\ud83e\\udd7b", "product_type": ["Röcke", "Mini"]}]',
+    "<rss>\n<item><id>1</id><title>Jeän &#x1f97b;</title>"
+    "<product_type>Röcke > Mini</product_type></item></rss>"),
+    ids="tsv csv lines json xml".split())
+def test_every_format_comes_in_every_encoding_and_packing(read, encode, pack, text):
+    assert read(pack(encode(text))) == (JEAN, [])
+
+
 @pytest.mark.parametrize("content, sentence", (
     (gzip.compress(TABLE.encode() * 5000)[:-20], "cut short or damaged: get it again"),
     (gzip.compress(TABLE.encode())[:9], "cut short or damaged"),
@@ -355,6 +377,35 @@ def test_a_file_packed_or_written_wrongly_is_one_sentence(read, content, sentenc
     assert str(caught.value).isprintable() and len(str(caught.value)) < 1500
 
 
+@pytest.mark.parametrize("pack", (bytes, gzip.compress, lambda data: a_zip(f=data)),
+                         ids="plain gzip zip".split())
+@pytest.mark.parametrize("encoding", ("utf-8", "utf-16"))
+@pytest.mark.parametrize("text", (
+    HEADER + '\n1\tJeän "a"\tx\tA > B\n2\t"Gown, ""b"""\ty\tC\n',
+    'id,title,x\n1,"Jeän, ""x""","two\nlines"\n2,Gown,"a"\n',
+    '{"id": 1, "title": "Jeän", "product_type": ["A", "B"]}\n' * 3,
+    '{"products": [\n{"id": 1, "title": "Jeän"},\n{"id": 2, "title": "Gown"}]}',
+    "<?xml version='1.0'?>\n<r><item><id>1</id>\n<title>Jeän &amp; x</title></item></r>"),
+    ids="tsv csv lines json xml".split())
+def test_a_damaged_file_gives_products_or_one_printable_sentence(read, pack, encoding, text):
+    chance, data = random.Random(1), pack(text.encode(encoding))
+    for _ in range(40):
+        broken = bytearray(data)
+        for _ in range(chance.choice((1, 2, 8))):
+            place = chance.randrange(len(broken))
+            if chance.random() < .5:
+                broken[place] = chance.choice((*b'\0"\t,\n{}[]<>&', chance.randrange(256)))
+            else:
+                del broken[place:place + chance.choice((1, 30))]
+            broken = broken or bytearray(b"x")
+        try:
+            products, _ = read(bytes(broken))
+        except UserError as error:
+            assert str(error).isprintable() and len(str(error)) < 1500
+        else:
+            assert all(each.external_id and each.name for each in products)
+
+
 def test_a_zip_that_wants_a_password_or_another_method_is_one_sentence(read):
     data = a_zip(f=TABLE)
     place = data.index(b"PK\1\2")
@@ -363,6 +414,27 @@ def test_a_zip_that_wants_a_password_or_another_method_is_one_sentence(read):
         broken[place + at] = byte
         with pytest.raises(UserError, match="password or an unusual packing: unpack it"):
             read(bytes(broken))
+
+
+@pytest.mark.parametrize("pack", (gzip.compress, lambda data: a_zip(f=data)), ids=("gzip", "zip"))
+@pytest.mark.parametrize("head, filling, tail", (
+    (b"id\ttitle\n1\t", b"\0", b"\n2\tGown\n"), (b"id,title\n1,", b"\0", b"\n2,Gown\n"),
+    (b'{"id": 2, "title": "Gown"}\n{"id": "', b"0", b'"}\n'),
+    (b'{"id": 2, "title": "Gown"}\n', b"[", b"\n"),
+    (b"<rss><item><id>2</id><title>Gown</title></item><item><id>", b"0",
+     b"</id></item></rss>"),
+    (b"<rss><item><id>2</id><title>Gown</title></item><item>", b"<a/>" * 100, b"</item></rss>"),
+), ids="tsv csv lines nested xml elements".split())
+def test_a_bomb_costs_no_more_memory_than_a_row_may(tmp_path, pack, head, filling, tail):
+    path = tmp_path / "f"
+    path.write_bytes(pack(head + filling * (40_000_000 if len(filling) == 1 else 1000) + tail))
+    skipped = []
+    tracemalloc.start()
+    products = list(feeds.read_feed(str(path), skipped))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [each.name for each in products] == ["Gown"] and peak < 60_000_000
+    assert [reason for _, reason in skipped if "too long" in reason] and len(skipped) == 1
 
 
 # ---- Meta, Shopify, Awin, anybody's -------------------------------------------------------------
@@ -562,6 +634,26 @@ def test_the_separator_does_not_depend_on_the_order_of_the_rows(read):
         assert categories["3000"] == ("Women", "Jeans") and categories["0"] == ("Jeans",)
 
 
+@pytest.mark.parametrize("text", (
+    "SKU;Name;Kind;Words;Photo;Style\n01;Jean;A > B;Soft;a.jpg;g\n",
+    '{"SKU": "01", "Name": "Jean", "Kind": ["A", "B"], "Words": "Soft", "Photo": "a.jpg",'
+    ' "Style": "g"}\n',
+    "<a><item><SKU>01</SKU><Name>Jean</Name><Kind>A &gt; B</Kind><Words>Soft</Words>"
+    "<Photo>a.jpg</Photo><Style>g</Style></item></a>"), ids="csv json xml".split())
+def test_anybodys_columns_can_be_named(read, text):
+    columns = {"id": "SKU", "title": "name", "product_type": "KIND", "description": " Words ",
+               "image_link": "photo", "item_group_id": "Style"}
+    line = 1 + text.startswith("SKU")
+    assert read(text, **columns) == (
+        [product(line, "01", "Jean", "Soft", ("A", "B"), "a.jpg", "g")], [])
+    with pytest.raises(UserError, match="no column 'Colour' for --column description: .*'SKU'"):
+        read(text, **{**columns, "description": "Colour"})
+    with pytest.raises(UserError, match="no column id, title: .* --column id=HEADER; .*'SKU'"):
+        read(text)
+    with pytest.raises(UserError, match="knows no field colour: .* id, title, description"):
+        read(text, **columns, colour="SKU")
+
+
 def test_a_named_column_goes_before_the_one_found_by_name(read):
     text = "id,title,product_type,google_product_category,Kind,mpn\n1,Jean,Jeans,Apparel,,m\n"
     assert read(text, product_type="Kind", id="mpn")[0] == [product(2, "m")]
@@ -646,6 +738,139 @@ def test_a_document_of_any_length_is_read_in_little_memory(tmp_path):
         file.write(",".join(f'{{"id": {number}, "title": "Jean", "x": "{"y" * 3000}"}}'
                             for number in range(10_000)))
         file.write("]}")
+    tracemalloc.start()
+    assert sum(1 for _ in feeds.read_feed(str(path), [])) == 10_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000 < 30_000_000 < path.stat().st_size
+
+
+# ---- XML ----------------------------------------------------------------------------------------
+
+RSS = """<?xml version="1.0"?>
+<rss version="2.0" xmlns:g="http://base.google.com/ns/1.0"><channel><title>The shop</title>
+<link>https://shop.example</link><item>
+  <g:id>SKU-1</g:id><title>Acme Jean</title><description>Soft &lt;b&gt;denim&lt;/b&gt;</description>
+  <g:image_link>https://shop.example/1.jpg</g:image_link>
+  <g:product_type>Women &gt; Jeans</g:product_type><g:product_type>Other</g:product_type>
+  <g:item_group_id> g </g:item_group_id><g:shipping><g:id>0</g:id></g:shipping>
+</item>
+<item><g:id>SKU-2</g:id><g:title><![CDATA[Gown & <i>hat</i>]]></g:title></item></channel></rss>
+"""
+ATOM = """<feed xmlns="http://www.w3.org/2005/Atom" xmlns:g="http://base.google.com/ns/1.0">
+<title>The shop</title><id>tag:shop</id>
+<entry><id>tag:1</id><g:id>SKU-1</g:id><title>Acme Jean</title>
+<summary>Soft &lt;b&gt;denim&lt;/b&gt;</summary><link href="https://shop.example/p/1"/>
+<g:image_link>https://shop.example/1.jpg</g:image_link>
+<g:product_type>Women &gt; Jeans</g:product_type>
+<author><title>x</title></author><g:item_group_id>g</g:item_group_id><title>x</title></entry>
+<entry><id>SKU-2</id><g:title>Gown &amp; &lt;i&gt;hat&lt;/i&gt;</g:title><title>x</title></entry>
+</feed>
+"""
+
+
+@pytest.mark.parametrize("text, lines", ((RSS, (3, 9)), (ATOM, (3, 8))), ids=("rss", "atom"))
+def test_googles_xml(read, text, lines):
+    assert read(text) == ([
+        product(lines[0], "SKU-1", "Acme Jean", "Soft <b>denim</b>", ("Women", "Jeans"),
+                "https://shop.example/1.jpg", "g"),
+        product(lines[1], "SKU-2", "Gown & <i>hat</i>")], [])
+
+
+@pytest.mark.parametrize("item, name", (
+    ("<title/><g:title>Jean</g:title>", "Jean"), ("<g:title/><title>Jean</title>", "Jean"),
+    ("<title>x</title><g:title>Jean</g:title>", "Jean"),
+    ("<m:title>x</m:title><title>Jean</title>", "Jean"), ("<m:title>Jean</m:title>", "Jean"),
+    ("<title>J<b>ea</b>n</title>", "Jean"), ("<title><![CDATA[Jean]]></title>", "Jean"),
+    ("<title>J&#101;an<!-- x --></title>", "Jean"), ("<title></title><title>Jean</title>", "Jean"),
+    ("<title>Jean</title><item><id>2</id><title>x</title></item>", "Jean"),
+    ("<title>Women &amp;amp; men</title>", "Women &amp; men")))
+def test_the_elements_of_an_item(read, item, name):
+    assert read(RSS.split("<item>")[0].replace(" xmlns", ' xmlns:m="http://media.example" xmlns')
+                + f"\n\n<item><g:id>1</g:id>{item}</item></channel></rss>") == (
+                    [product(5, "1", name)], [])
+
+
+def test_an_item_that_cannot_be_used_is_named_and_the_next_one_read(read):
+    huge = "x" * formats.LONGEST_LINE
+    products, skipped = read(
+        f"\n \n<?xml version='1.0'?><r><item><id>1</id></item>\n<item><title>x</title></item>\n"
+        f"<item><id>1</id><title>x</title><x>{huge}</x></item>\n"
+        f"<item><id>1</id><title>x</title><x><y>{huge}</y></x></item>\n"
+        f"<item/>\n<item><id>2</id><title>Gown</title></item></r>")
+    assert products == [product(8, "2", "Gown")]
+    assert skipped == [(3, "no title"), (4, "no id"), (5, "item too long"), (6, "item too long"),
+                       (7, "no id")]
+
+
+ITEM = "<item><id>1</id><title>{}</title></item>"
+
+
+@pytest.mark.parametrize("content, sentence", (
+    # An entity that grows tenfold nine times over, one that reads a file, a definition elsewhere.
+    ('<!DOCTYPE r [<!ENTITY a0 "ha">' + "".join(
+        f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)) + "]>\n<r>"
+     + ITEM.format("&a9;") + "</r>", "DOCTYPE"),
+    ('<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/passwd">]><r>' + ITEM.format("&a;") + "</r>",
+     "DOCTYPE"),
+    ('<!DOCTYPE r SYSTEM "http://shop.example/feed.dtd"><r>' + ITEM.format("x") + "</r>",
+     "DOCTYPE"),
+    ("<!DOCTYPE html><html><body>Not found</body></html>",
+     "line 1: .*DOCTYPE, which a web page has"),
+    (RSS[:-30], "line 9: the XML is broken or cut short"),
+    (RSS.replace("</title><description>", "</titel><description>"), "line 4: .*mismatched tag"),
+    (RSS.replace("Acme", "Ac & me"), "line 4"), (RSS.replace("Acme", "&nbsp;"), "line 4.*entity"),
+    (RSS.replace("Acme", "\0"), "line 4"), (RSS.replace("xmlns:g", "xmlns:x"), "unbound prefix"),
+    (RSS.encode().replace(b"Acme", b"\xe9"), "line 4"), (RSS + RSS, "line 10"), ("<", "line 1"),
+    ("\n\n" + RSS[:-30], "line 11"),
+    ('<?xml version="1.0" encoding="shift_jis"?><r/>', "unusual encoding: save it as UTF-8"),
+    ('<?xml version="1.0" encoding="x"?><r/>', "unusual encoding"),
+    ("<products><product><id>1</id></product></products>",
+     "without an <item> or <entry>: .*found: 'products', 'product', 'id'"),
+    ("<r>" + "".join(f"<a{n}{'x' * 99}/>" for n in range(99)) + "</r>", "without an <item>"),
+    ("<r><item><sku>1</sku></item></r>", "no column id, title: .*found: 'sku'"),
+    ("<r>" + "<a>" * 10_000, "nested too deep"), ("<a>" * 10_000_000, "nested too deep"),
+    ("<r><!--" + "x" * 9_000_000, "tag or comment without an end"),
+    ("<r><item><a " + "x" * 9_000_000, "tag or comment without an end")))
+def test_xml_that_is_hostile_or_no_feed_is_one_printable_sentence(read, content, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        read(content)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("encoding", ("iso-8859-1", "windows-1252", "utf-8", "utf-16"))
+def test_xml_says_itself_how_it_is_encoded(read, encoding):
+    text = f"<?xml version='1.0' encoding='{encoding}'?><r>" + ITEM.format("Jeän") + "</r>"
+    assert read(text.encode(encoding)) == ([product(1, "1", "Jeän")], [])
+
+
+@pytest.mark.parametrize("encode", (
+    lambda text: text.encode("utf-8-sig"), lambda text: text.encode("utf-16"),
+    lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be")), ids="utf-8 le be".split())
+def test_a_byte_order_mark_knows_better_than_what_xml_says(read, encode):
+    text = "<?xml version='1.0' encoding='iso-8859-1'?><r>" + ITEM.format("Jeän") + "</r>"
+    assert read(encode(text)) == ([product(1, "1", "Jeän")], [])
+
+
+@given(st.lists(st.text(), min_size=1, max_size=9))
+def test_what_is_escaped_in_xml_is_read_as_it_was(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("feed") / "f"
+    # XML has no other control characters, and reads \r as \n.
+    texts = ["T" + "".join(letter for letter in text if letter >= " " or letter in "\t\n")
+             .replace("\ufffe", "").replace("\uffff", "") for text in map(feeds.clean, texts)]
+    items = "".join(ITEM.format(escape(text)) for text in texts)
+    path.write_text(f"<r>{items}</r>", encoding="utf-8", newline="")
+    assert [each.name for each in feeds.read_feed(str(path), [])] == [
+        feeds.clean(text) for text in texts]
+
+
+def test_a_feed_of_any_length_is_read_in_little_memory(tmp_path):
+    path = tmp_path / "f"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("<r>")
+        for _ in range(10_000):
+            file.write(ITEM.format("x" * 3000))
+        file.write("</r>")
     tracemalloc.start()
     assert sum(1 for _ in feeds.read_feed(str(path), [])) == 10_000
     peak = tracemalloc.get_traced_memory()[1]
