@@ -1,0 +1,191 @@
+"""How fast pictures are fetched, side by side with Scrapy's ImagesPipeline and img2dataset.
+
+In: nothing; a server on loopback that answers each request after some milliseconds, with pictures
+all different. Out, on stdout: pictures a second between the first request and the last, as the
+server saw them, with the same number of connections and no limit of rate; their ratios. Each rival
+gets a virtual environment in benchmarks/.venvs, and one that can't be installed is told.
+
+    python benchmarks/downloads.py
+    python benchmarks/downloads.py --pictures 2000 --delay 20
+"""
+import argparse
+import asyncio
+import io
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))   # before benchmarks/, which has a pictures.py too
+import pictures  # noqa: E402
+import rivals  # noqa: E402
+from console import UserError, log, run  # noqa: E402
+
+SCRAPY = """
+import sys
+import scrapy
+from scrapy.crawler import CrawlerProcess
+
+class Pictures(scrapy.Spider):
+    name = "pictures"
+
+    async def start(self):
+        for item in self.start_requests():
+            yield item
+
+    def start_requests(self):
+        yield scrapy.Request("data:,x", callback=self.items)
+
+    def items(self, response):
+        for url in open(sys.argv[1]):
+            yield {"image_urls": [url.strip()]}
+
+process = CrawlerProcess({
+    "ITEM_PIPELINES": {"scrapy.pipelines.images.ImagesPipeline": 1}, "IMAGES_STORE": sys.argv[2],
+    "CONCURRENT_REQUESTS": int(sys.argv[3]), "CONCURRENT_REQUESTS_PER_DOMAIN": int(sys.argv[3]),
+    # The last one is what holds it to so many: pictures of items go past the other two.
+    "CONCURRENT_ITEMS": int(sys.argv[3]), "LOG_LEVEL": "ERROR", "ROBOTSTXT_OBEY": False})
+process.crawl(Pictures)
+process.start()
+"""
+IMG2DATASET = """
+import sys
+from img2dataset import download
+if __name__ == "__main__":
+    download(url_list=sys.argv[1], output_folder=sys.argv[2], thread_count=int(sys.argv[3]),
+             processes_count=1, output_format="files", resize_mode="no", number_sample_per_shard=10**6)
+"""
+RIVALS = {"Scrapy's ImagesPipeline": ("scrapy", ("scrapy", "Pillow"), SCRAPY),
+          "img2dataset": ("img2dataset", ("img2dataset", "setuptools<81"), IMG2DATASET)}
+
+
+# ---- the server -----------------------------------------------------------------------------------
+
+def make_pictures(count):
+    """Bytes of JPEG files of 328x410, which differ in their comment alone."""
+    from PIL import Image
+    rng = random.Random(0)
+    small = Image.new("RGB", (41, 51))
+    small.putdata([tuple(rng.randrange(256) for _ in range(3)) for _ in range(41 * 51)])
+    file = io.BytesIO()
+    small.resize((328, 410)).save(file, "JPEG", quality=85)
+    data = file.getvalue()
+    return [data[:2] + b"\xff\xfe\x00\x0a%08d" % number + data[2:] for number in range(count)]
+
+
+async def serve(files, delay):
+    """Answer /N.jpg with files[N] after `delay` seconds; /seen tells how many there were, the seconds
+    from the first to the last, and how many were under way at a time."""
+    seen, now, most = [], 0, 0
+
+    async def answer(reader, writer):
+        nonlocal now, most
+        try:
+            while line := await reader.readline():
+                while (await reader.readline()).strip():
+                    pass
+                path = line.split()[1].decode()
+                if path == "/seen":
+                    body = f"{len(seen)} {seen[-1] - seen[0] if seen else 0} {most}".encode()
+                    seen.clear()
+                    most = 0
+                elif path == "/robots.txt":
+                    body = b""
+                else:
+                    seen.append(time.monotonic())
+                    now += 1
+                    most = max(most, now)
+                    await asyncio.sleep(delay)
+                    now -= 1
+                    body = files[int(path[1:-4])]
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n"
+                             b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+# ---- the contestants --------------------------------------------------------------------------------
+
+def ours(urls, folder, connections):
+    feed = folder / "feed.tsv"
+    feed.write_text("id\ttitle\tproduct_type\timage_link\n" + "".join(
+        f"{number}\tJean {number}\tJeans\t{url}\n" for number, url in enumerate(urls)))
+    subprocess.run([sys.executable, ROOT / "crawl.py", "--feed", feed, "--image-rate", "0",
+                    "--allow-private", "--db-path", folder / "crawl.db", "--images-path",
+                    folder / "images"], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+
+
+def theirs(python, code, urls, folder, connections):
+    (folder / "urls.txt").write_text("".join(f"{url}\n" for url in urls))
+    (folder / "rival.py").write_text(code)
+    subprocess.run([python, folder / "rival.py", folder / "urls.txt", folder / "out",
+                    str(connections)], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, cwd=folder)
+
+
+def measure(work, site, count):
+    """(pictures a second, how many were asked for, how many at a time), as the server saw it."""
+    with tempfile.TemporaryDirectory() as folder:
+        work([f"{site}/{number}.jpg" for number in range(count)], Path(folder))
+    seen, seconds, most = urllib.request.urlopen(f"{site}/seen").read().split()
+    return (int(seen) - 1) / float(seconds), int(seen), int(most)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--pictures", type=int, default=1000, metavar="N", help="(default: 1000)")
+    parser.add_argument("--delay", type=int, default=50, metavar="MS", help="(default: 50)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.serve:
+        asyncio.run(serve(make_pictures(args.pictures), args.delay / 1000))
+    connections = pictures.CONNECTIONS
+    contestants = {"crawl.py": lambda urls, folder: ours(urls, folder, connections)}
+    for name, (environment, packages, code) in RIVALS.items():
+        try:
+            python = rivals.environment_python(environment, packages)
+        except (UserError, subprocess.CalledProcessError) as problem:
+            log(f"{name} can't be installed: {problem}")
+            continue
+        contestants[name] = lambda urls, folder, python=python, code=code: theirs(
+            python, code, urls, folder, connections)
+    server = subprocess.Popen([sys.executable, __file__, "--serve", "--pictures",
+                               str(args.pictures), "--delay", str(args.delay)],
+                              stdout=subprocess.PIPE, text=True)
+    rates = {name: [] for name in contestants}
+    try:
+        site = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        for turn in range(args.rounds):
+            for name, work in contestants.items():
+                rate, seen, most = measure(work, site, args.pictures)
+                rates[name].append(rate)
+                log(f"round {turn + 1}: {name}: {rate:.1f} pictures/s ({seen} requests, {most} at "
+                    "a time)")
+    finally:
+        server.kill()
+    print(f"{args.pictures} pictures, {connections} connections, {args.delay} ms an answer: at most "
+          f"{1000 * connections / args.delay:.0f} pictures/s\n\n| | pictures/s, median (least to "
+          "most) | ours : this one, rounds' median (least to most) |\n|---|---|---|")
+    for name, some in rates.items():
+        ratios = [own / other for own, other in zip(rates["crawl.py"], some)]
+        print(f"| {name} | {statistics.median(some):.1f} ({min(some):.1f} to {max(some):.1f}) | "
+              f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
