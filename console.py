@@ -3,10 +3,13 @@
 stdout belongs to a script's result; everything here goes to stderr. Imports nothing of ours.
 """
 import argparse
+import contextlib
 import errno
 import os
+import signal
 import sqlite3
 import sys
+import threading
 
 from tqdm import tqdm
 
@@ -61,6 +64,28 @@ def run(main):
             sentence += "; make room, and run the same command again"
     print(f"{script}: {sentence}", file=sys.stderr)
     return 2
+
+
+@contextlib.contextmanager
+def told_to_stop():
+    """An Event that the first SIGINT or SIGTERM sets, with its number as .signal; the second one
+    ends the process at once, which loses nothing but what is in flight."""
+    stop = threading.Event()
+
+    def handle(number, frame):
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.signal = number
+        stop.set()
+        # Not by `log`: the signal may have come in the middle of it.
+        os.write(2, b"\nfinishing what is in flight; once more to end at once\n")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def log(sentence):

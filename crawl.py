@@ -7,67 +7,71 @@ Stop it whenever you like: the same command goes on where it was, page by page.
     python crawl.py --feed products.tsv
     SHOPSTYLE_API_KEY=... python crawl.py --root women
 """
-import concurrent.futures
+import argparse
 import contextlib
-import glob
 import hashlib
-import io
+import json
 import os
-import random
+import tempfile
 import time
-import warnings
+import urllib.parse
 
-import requests
-from PIL import Image
-
+import crawl_status
 import db
 import feeds
+import pictures
 import shopstyle
-from console import Parser, UserError, log, progress, run
+import web
+from console import Parser, UserError, log, progress, run, told_to_stop
 
-PICTURE_WORKERS = 8
-MOST_BYTES = 20_000_000       # of a picture
-MOST_PIXELS = 50_000_000
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp",
-            "TIFF": ".tif", "MPO": ".jpg"}   # MPO: a JPEG with more pictures behind the first
-FORMATS = [name for name in SUFFIXES if name != "MPO"]   # Pillow finds that inside JPEG
+GIVE_UP = 5    # leaves in a row that fail before the API is left alone
+MOST_OF_A_FEED = 20_000_000_000   # bytes
+SHOPIFY_PAGE, SHOPIFY_CAP = 250, 25_000   # products a page and in all that a shop shows
 
 
 # ---- the API ----------------------------------------------------------------------------------
 
-def crawl_leaf(conn, shop, leaf, offset, most, counts):
-    """Fetch a leaf's pages from `offset` on, one transaction a page, until `most` products of
-    them are filed there or the shop has no more."""
-    done = False
-    while not done:
-        answer = shop.get("products", cat=leaf, offset=offset, limit=shopstyle.PAGE)
-        items = answer.get("products")
-        if not isinstance(items, list):
-            raise shopstyle.Unfinished(f"{shop.host} gives no list of products for {leaf}")
-        metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
-        total = metadata.get("total")
-        offset += len(items)
+def crawl_leaf(conn, shop, leaf, most, counts):
+    """Fetch a leaf's pages from where it is on, one transaction a page, until `most` products of
+    them are filed there or the shop has no more. leaf is a row of db.leaves_to_crawl.
+
+    The shop has no more where a page is empty (before `total`: twice), where two in a row show
+    nothing new, at the API's cap, and after a page that is short and reaches `total`: that may lie.
+    """
+    own, offset, stale, asked_again = leaf["id"], leaf["next_offset"], leaf["stale_pages"], False
+    while True:
+        items, total, limit = shop.page(own, offset)
+        if not items and not asked_again and offset < min(total or 0, shopstyle.PAGING_CAP):
+            asked_again = True
+            continue
+        asked_again, offset = False, offset + len(items)
         with db.transaction(conn):
-            touched = {leaf}
+            touched, fresh = {own}, 0
             for item in items:
-                product = shopstyle.read_product(item, leaf, shop.key)
+                product = shopstyle.read_product(item, own, shop.key)
                 if product is None:
                     counts["skipped"] += 1
                     continue
                 touched.update(product["listed"])
-                counts[db.store_product(conn, "shopstyle", product)[1]] += 1
-            done = (not items or offset >= shopstyle.PAGING_CAP
-                    or (isinstance(total, int) and offset >= total)
-                    or db.filed_from_own_pages(conn, leaf) >= most)
-            db.set_progress(conn, leaf, offset, done)
+                _, outcome, new_here = db.store_product(conn, "shopstyle", product)
+                counts[outcome] += 1
+                fresh += new_here
+            stale = 0 if fresh else stale + 1
+            last = (not items or stale == 2 or offset >= shopstyle.PAGING_CAP
+                    or total is not None and offset >= total and len(items) < limit)
+            db.set_progress(conn, own, offset, stale, total, last)
             db.count_products(conn, sorted(touched))
+            if last or db.filed_from_own_pages(conn, own) >= most:
+                return
 
 
 def read_tree(shop, root):
     """The category tree. Raises UserError where there is none to be had."""
     try:
         tree = shopstyle.fetch_tree(shop, root)
-    except shopstyle.Unfinished as problem:
+    except web.Stopped:
+        raise
+    except web.Unfinished as problem:
         raise UserError(f"{problem}; check --api-url and the network, or load a file with "
                         "--feed") from None
     if len(tree) == 1:
@@ -75,225 +79,120 @@ def read_tree(shop, root):
     return tree
 
 
-def crawl_api(conn, shop, tree, most):
-    """Crawl all products; returns (counts by outcome, leaves that could not be finished)."""
+def crawl_api(conn, shop, tree, most, counts):
+    """Crawl all products, adding to counts by outcome. Returns the ids of the leaves that could
+    not be finished."""
     with db.transaction(conn):
         db.store_categories(conn, tree)
-    counts, failed = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0), []
-    known = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too, or an older tree's
-    leaves = [leaf for leaf in db.leaves_to_crawl(conn) if leaf["id"] in known]
-    for leaf in progress("categories", len(leaves), "leaves", leaves):
-        try:
-            crawl_leaf(conn, shop, leaf["id"], leaf["next_offset"], most, counts)
-        except shopstyle.Unfinished as problem:
-            log(f"{leaf['id']} is not finished: {problem}")
-            failed.append(leaf["id"])
-            if len(failed) == 5 and not counts["new"] + counts["changed"] + counts["unchanged"]:
-                log("five categories in a row failed: going no further")
-                break
-    with db.transaction(conn):   # a leaf that came late may have taken products from others
+    known, failed = {row[0] for row in tree}, []   # crawl.db may hold a feed's leaves too
+
+    def waiting():
+        return [leaf for leaf in db.leaves_to_crawl(conn, most)
+                if leaf["id"] in known and leaf["id"] not in failed]
+
+    with progress("categories", len(waiting()), "leaves") as bar:
+        # A leaf that comes late may take products from one that had enough: then that goes on.
+        while leaves := waiting():
+            for leaf in leaves:
+                try:
+                    crawl_leaf(conn, shop, leaf, most, counts)
+                except web.Stopped:
+                    raise
+                except web.GivenUp as problem:
+                    log(f"going no further: {problem}")
+                    return failed + [leaf["id"] for leaf in waiting()]
+                except web.Unfinished as problem:
+                    log(f"{leaf['id']} is not finished: {problem}")
+                    failed.append(leaf["id"])
+                bar.update()
+    with db.transaction(conn):
         db.count_products(conn)
-    return counts, failed
+    return failed
 
 
 # ---- feeds ------------------------------------------------------------------------------------
 
-def load_feed(conn, path, source):
-    """Store all products of a feed, in one transaction: whole or not at all. Returns counts."""
-    counts, skipped = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0), []
+def shopify_page(answer):
+    """The products of a page of a Shopify shop's /products.json."""
+    found = shopstyle.json_object(answer.body) if answer.status == 200 else None
+    if not found or not isinstance(found.get("products"), list):
+        raise ValueError(f"no products.json of Shopify (status {answer.status})")
+    return found["products"]
+
+
+def feed_arrived(answer):
+    if answer.status != 200:
+        raise ValueError(f"error {answer.status}")
+
+
+def fetch_feed(requests, url, path):
+    """Fetch a feed into a file; of a Shopify shop's /products.json all pages, as JSON Lines. Raises
+    ValueError and web.Unfinished, neither of which quotes the URL: an affiliate's holds a key."""
+    with open(path, "wb") as file:
+        if not urllib.parse.urlsplit(url).path.endswith("/products.json"):
+            requests.get(url, feed_arrived, redirects=3, most=MOST_OF_A_FEED, seconds=3600,
+                         sink=file)
+            return
+        for page in range(1, SHOPIFY_CAP // SHOPIFY_PAGE + 1):
+            found = requests.get(url, shopify_page, {"limit": SHOPIFY_PAGE, "page": page}, 3)
+            if not found:
+                return
+            file.writelines(json.dumps(one).encode() + b"\n" for one in found)
+
+
+def feed_file(args, folder, requests):
+    """(path of the feed as a file, the URL it came from or None); a URL is fetched into folder."""
+    if not args.feed.lower().startswith(("http://", "https://")):
+        if not os.path.isfile(args.feed):
+            raise UserError(f"--feed takes a file or an http(s) URL, and {args.feed} is none")
+        return args.feed, None
+    path = os.path.join(folder, "feed")
+    try:
+        fetch_feed(requests, args.feed, path)
+    except web.Stopped:
+        raise
+    except (ValueError, web.Unfinished) as problem:
+        raise UserError(f"the URL of --feed gives no feed ({problem}): check it, or load a "
+                        "file") from None
+    return path, args.feed
+
+
+def at_shop(link, base):
+    """A link of a feed that came from the URL base, or from a file (None)."""
+    if base and link.startswith("//"):
+        return f"{base.split(':')[0]}:{link}"
+    return "/".join(base.split("/")[:3]) + link if base and link.startswith("/") else link
+
+
+def load_feed(conn, path, source, columns, counts, stop, base=None):
+    """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
+    outcome. base is the URL it came from. Raises UserError, and web.Stopped where stop is set."""
+    skipped = []
     with db.transaction(conn):
         tree = feeds.CategoryTree(db.categories(conn))
-        for row in progress("feed", None, "products", feeds.read_feed(path, skipped)):
+        for row in progress("feed", None, "products", feeds.read_feed(path, skipped, columns)):
+            if stop.is_set():
+                raise web.Stopped
             if not db.first_sight(conn, row.external_id):
                 skipped.append((row.line, f"the id {row.external_id} stood in an earlier line"))
                 continue
             listed = [tree.id_of(row.category)] if row.category else []
-            product = {"external_id": row.external_id, "name": row.name, "image": row.image,
+            product = {"external_id": row.external_id, "name": row.name, "image": at_shop(row.image, base),
                        "description": row.description, "listed": listed, "found": None,
                        "group": f"{source} {row.group}" if row.group else None}
             counts[db.store_product(conn, source, product)[1]] += 1
+        if not counts["new"] + counts["changed"] + counts["unchanged"]:
+            reason = f"; line {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+            raise UserError(f"the feed holds no product{reason}")
         db.store_categories(conn, tree.rows())
         db.refile(conn, "source = ?", source)
         db.count_products(conn)
     counts["skipped"] = len(skipped)
+    name = "the feed" if base else path
     for line, reason in skipped[:10]:
-        log(f"{path}, line {line}: {reason}; left out")
+        log(f"{name}, line {line}: {reason}; left out")
     if len(skipped) > 10:
-        log(f"{path}: {len(skipped) - 10} more lines left out")
-    if not counts["new"] + counts["changed"] + counts["unchanged"]:
-        raise UserError(f"{path} holds no product")
-    return counts
-
-
-# ---- pictures ---------------------------------------------------------------------------------
-
-def check_picture(data):
-    """The file suffix of picture bytes that decode in full. Raises ValueError with the reason."""
-    if not data:
-        raise ValueError("empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # Pillow's own, of a size that is checked below
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                width, height = picture.size
-                if width * height <= MOST_PIXELS:
-                    picture.load()
-                    return SUFFIXES[picture.format]
-    except Image.DecompressionBombError:
-        raise ValueError("too many pixels") from None
-    except Exception:   # a decoder raises whatever it meets: RuntimeError, struct.error ...
-        raise ValueError("not a picture in a known format, or a broken one") from None
-    raise ValueError(f"{width}x{height} pixels are too many")
-
-
-def keep_picture(data, images_path):
-    """Check picture bytes and put them under images_path by their content. Returns a picture
-    row's (path, sha256, status, reason). The file is whole or not there, whenever this is killed.
-    """
-    try:
-        suffix = check_picture(data)
-    except ValueError as problem:
-        return None, None, db.PICTURE_FAILED, str(problem)
-    sha256 = hashlib.sha256(data).hexdigest()
-    path = f"{sha256[:2]}/{sha256}{suffix}"
-    target = os.path.join(images_path, path)
-    if not os.path.exists(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        beside = os.path.join(images_path, f".{os.getpid()}-{random.getrandbits(64):x}.tmp")
-        try:
-            with open(beside, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(beside)
-    return path, sha256, db.PICTURE_OK, None
-
-
-def sweep(images_path):
-    """Remove what a killed crawl left half-written, a day later: until then it may be another's."""
-    for path in glob.glob(os.path.join(glob.escape(images_path), ".*-*.tmp")):
-        with contextlib.suppress(OSError):
-            if time.time() - os.path.getmtime(path) > 86400:
-                os.remove(path)
-
-
-def adopt_picture(path, images_path):
-    """The picture row of a file that an earlier crawl left at `path`, None where it is no good."""
-    try:
-        with open(os.path.join(images_path, path), "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        check_picture(data)
-    except (OSError, ValueError):
-        return None
-    return path, hashlib.sha256(data).hexdigest(), db.PICTURE_OK, None
-
-
-def download(session, url):
-    """Bytes of a URL. Raises ValueError where it will never be a picture, Unfinished where
-    another run may have more luck."""
-    for attempt in range(shopstyle.TRIES):
-        if attempt:
-            time.sleep(random.uniform(0, 2 ** attempt))
-        try:
-            with session.get(url, timeout=shopstyle.TIMEOUT, stream=True,
-                             headers={"Accept-Encoding": "identity"}) as answer:
-                if answer.status_code == 200:
-                    return read_capped(answer)
-                problem = f"error {answer.status_code}"
-                if answer.status_code < 500 and answer.status_code not in (408, 429):
-                    raise ValueError(problem)
-        except (requests.Timeout, requests.ConnectionError,
-                requests.exceptions.ChunkedEncodingError) as error:
-            problem = shopstyle.plain_reason(error)
-        except (requests.RequestException, UnicodeError):
-            raise ValueError("not a URL that can be fetched") from None
-    raise shopstyle.Unfinished(problem)
-
-
-def read_capped(answer):
-    pieces, size, deadline = [], 0, time.monotonic() + 120
-    for piece in answer.iter_content(65536):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise requests.Timeout()
-    return b"".join(pieces)
-
-
-def get_picture(row, images_path, session, feed):
-    """The picture row's (path, sha256, status, reason) of one product, fetched if it must be.
-    Raises Unfinished where another run may have more luck."""
-    adopted = adopt_picture(row["path"], images_path) if row["path"] else None
-    if adopted:
-        return adopted
-    link = row["image"]
-    try:
-        if link.lower().startswith(("http://", "https://")):
-            return keep_picture(download(session, link), images_path)
-        path = feeds.picture_file(feed, link) if feed and "://" not in link else None
-        if path is None:
-            raise ValueError("neither an http(s) URL nor a file in the feed's folder")
-        data = read_picture_file(path)
-    except ValueError as problem:
-        return None, None, db.PICTURE_FAILED, str(problem)
-    return keep_picture(data, images_path)
-
-
-def read_picture_file(path):
-    """Bytes of a file beside a feed. Raises ValueError where it can't be read or is too large."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"no readable file: {error.strerror}") from None
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES} bytes")
-    return data
-
-
-def fetch_pictures(conn, source, images_path, feed=None):
-    """Get the pictures that are not there yet. Returns counts of ok, failed and unfinished."""
-    counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
-    sweep(images_path)
-    gone = db.missing_pictures(conn, source, lambda path: os.path.exists(
-        os.path.join(images_path, path)))
-    if gone:
-        log(f"{gone} pictures are no longer in {images_path}: getting them again")
-    todo = db.count_pictures_to_fetch(conn, source)
-    session, after, in_a_row = shopstyle.new_session(PICTURE_WORKERS), -2 ** 63, 0
-    pool = concurrent.futures.ThreadPoolExecutor(PICTURE_WORKERS)
-    try:
-        with progress("pictures", todo, "pictures") as bar:
-            while rows := db.pictures_to_fetch(conn, source, after, 100):
-                after, done = rows[-1]["id"], []
-                jobs = [pool.submit(get_picture, row, images_path, session, feed) for row in rows]
-                for row, job in zip(rows, jobs):
-                    try:
-                        outcome = job.result()
-                    except shopstyle.Unfinished as problem:
-                        counts["unfinished"] += 1
-                        in_a_row += 1
-                        log(f"picture of product {row['id']}: {problem}")
-                    else:
-                        in_a_row = 0
-                        counts[outcome[2]] += 1
-                        if outcome[2] == db.PICTURE_FAILED:
-                            log(f"picture of product {row['id']}: {outcome[3]}")
-                        done.append((row["id"], *outcome))
-                    bar.update()
-                db.store_pictures(conn, done)
-                if in_a_row >= 20:
-                    log("twenty pictures in a row could not be fetched: going no further")
-                    counts["unfinished"] += db.count_pictures_to_fetch(conn, source, after)
-                    break
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return counts
+        log(f"{name}: {len(skipped) - 10} more lines left out")
 
 
 # ---- the command ------------------------------------------------------------------------------
@@ -301,63 +200,164 @@ def fetch_pictures(conn, source, images_path, feed=None):
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0], epilog=(
         "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
-        "done, 1 something could not be fetched (run it again), 2 a mistake to mend first."))
+        "done, 1 something could not be fetched (run it again), 2 a mistake to mend first, 130 or "
+        "143 stopped (run it again)."))
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file to fill (default: crawl.db)")
     parser.add_argument("--images-path", default="images", metavar="DIR",
                         help="folder for the pictures (default: images)")
-    parser.add_argument("--feed", metavar="FILE",
-                        help="load this tab-separated Google Merchant feed instead of an API")
-    parser.add_argument("--source", default="feed", metavar="NAME",
-                        help="name of the feed's shop; products of one name replace each other by "
-                        "id, so give a second shop its own (default: feed)")
-    parser.add_argument("--api-url", metavar="URL",
-                        default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
-                        help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
-                        f"environment, else {shopstyle.API_URL})")
-    parser.add_argument("--root", default="women", metavar="ID",
-                        help="category whose leaves are crawled (default: women)")
-    parser.add_argument("--max-per-category", type=int, default=1000, metavar="N",
-                        help="products to file in a leaf before going on to the next; never "
-                        "limits a feed (default: 1000)")
+    feed = parser.add_argument_group("from a catalogue file")
+    feed.add_argument("--feed", metavar="FILE_OR_URL",
+                      help="load this instead of an API: a feed of Google Merchant, Meta, Shopify "
+                      "or Awin, or any table or JSON Lines (see README)")
+    feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
+                      help="which column holds id, title, description, product_type (the "
+                      "category), image_link or item_group_id, where its name does not say so")
+    feed.add_argument("--source", default="feed", metavar="NAME",
+                      help="name of the feed's shop; products of one name replace each other by "
+                      "id, so give a second shop its own (default: feed)")
+    api = parser.add_argument_group("from an API")
+    api.add_argument("--api-url", metavar="URL",
+                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
+                     help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
+                     f"environment, else {shopstyle.API_URL})")
+    api.add_argument("--root", default="women", metavar="ID",
+                     help="category whose leaves are crawled (default: women)")
+    api.add_argument("--max-per-category", type=int, default=1000, metavar="N",
+                     help="products to file in a leaf before going on to the next; never "
+                     "limits a feed (default: 1000)")
+    images = parser.add_argument_group("pictures")
+    images.add_argument("--image-rate", type=rate_argument, default=8.0, metavar="N",
+                        help="pictures a second from one host at the most, 0 for no limit "
+                        "(default: 8)")
+    images.add_argument("--allow-private", action="store_true",
+                        help="fetch pictures from private addresses too, as of a shop on this "
+                        "machine, and through a proxy")
+    images.add_argument("--retry-failed", action="store_true",
+                        help="try the pictures again that were no good")
+    images.add_argument("--verify", action="store_true",
+                        help="only check all pictures on the disk; what is damaged or gone the "
+                        "next crawl fetches again")
+    parser.add_argument("--status", action="store_true", help="only say where the crawl stands")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="only say what would be done; nothing is written, and nothing is "
+                        "asked of an API")
+    parser.add_argument("--tries", type=int, default=web.TRIES, metavar="N",
+                        help="of a request that fails but may succeed (default: "
+                        f"{web.TRIES}, with up to 2, 4, 8 and 16 s between them)")
     args = parser.parse_args(argv)
-    if args.max_per_category < 1:
-        parser.error("--max-per-category must be 1 or more")
+    for name in ("max_per_category", "tries"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be 1 or more")
+    if args.column and args.feed is None:
+        parser.error("--column is for --feed")
+    args.column = column_arguments(parser, args.column)
     return args
+
+
+def rate_argument(text):
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1
+    if not (rate == 0 or 1e-3 <= rate <= 1e6):
+        raise argparse.ArgumentTypeError("must be a number of pictures a second, or 0")
+    return rate
+
+
+def column_arguments(parser, texts):
+    """{field: header} of the --column arguments."""
+    columns = {}
+    for text in texts:
+        field, equals, name = text.partition("=")
+        if field not in feeds.FIELDS or not equals or not name.strip():
+            parser.error(f"--column takes FIELD=NAME, FIELD one of {', '.join(feeds.FIELDS)}")
+        columns[field] = name
+    return columns
+
+
+def crawl(args, stop):
+    """Products, then pictures; prints the summary. Returns the exit status."""
+    began, counts = time.monotonic(), dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
+    webs = [web.Web(shopstyle.RATE, stop, 1, args.tries, GIVE_UP),
+            web.Web(args.image_rate, stop, pictures.CONNECTIONS, args.tries,
+                    public_only=not args.allow_private)]
+    failed, fetched = [], {"ok": 0, "failed": 0, "unfinished": 0}
+    path = base = None
+    with contextlib.ExitStack() as stack:
+        # What could be wrong is looked at first, so that it leaves no empty crawl.db.
+        if args.feed is not None:
+            source = feeds.clean(args.source)
+            if source in ("", "shopstyle"):
+                raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's "
+                                "name")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
+            path, base = feed_file(args, folder, webs[0])
+            feeds.check_feed(path, args.column)
+        else:
+            key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
+            if not key:
+                raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file "
+                                "with --feed FILE")
+            source, shop = "shopstyle", shopstyle.Shop(args.api_url, key, webs[0])
+            tree = read_tree(shop, args.root)
+        conn = db.open_database(args.db_path, create=True)
+        stack.enter_context(db.only_crawl(args.db_path))
+        with contextlib.suppress(web.Stopped):
+            if args.feed is not None:
+                load_feed(conn, path, source, args.column, counts, stop, base)
+            else:
+                failed = crawl_api(conn, shop, tree, args.max_per_category, counts)
+        if not stop.is_set():
+            if args.retry_failed:
+                db.forget_failed_pictures(conn, source)
+            mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
+            fetched = pictures.fetch_pictures(conn, source, args.images_path, webs[1],
+                                              None if base else path, mark)
+        print(*crawl_status.summary(conn, source, counts, fetched, args.max_per_category, webs,
+                       time.monotonic() - began), sep="\n")
+        conn.close()   # which leaves one file
+    if failed or fetched["unfinished"]:
+        log(f"{len(failed)} categories and {fetched['unfinished']} pictures are not done: run the "
+            "same command again")
+        return 1
+    return 0
+
+
+def dry_run(args, stop):
+    """Print what a crawl would do."""
+    with tempfile.TemporaryDirectory(prefix="crawl-") as folder:
+        if args.feed is not None:
+            path, _ = feed_file(args, folder, web.Web(0, stop, tries=args.tries))
+            print(*crawl_status.feed_plan(path, args.column), sep="\n")
+        elif os.path.exists(args.db_path):
+            print(*crawl_status.plan(db.open_readonly(args.db_path), args), sep="\n")
+        else:
+            print(*crawl_status.plan(db.open_database(f"{folder}/crawl.db", create=True), args), sep="\n")
+    return 0
 
 
 def main(argv=None):
     args = parse(argv)
-    if args.feed is not None:
-        if not os.path.isfile(args.feed):
-            raise UserError(f"--feed takes a file, and {args.feed} is none")
-        feeds.check_feed(args.feed)   # first, so that something else leaves no empty crawl.db
-        source, failed = feeds.clean(args.source), []
-        if source in ("", "shopstyle"):
-            raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's name")
-        conn = db.open_database(args.db_path, create=True)
-        counts = load_feed(conn, args.feed, source)
-    else:
-        key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
-        if not key:
-            raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file with "
-                            "--feed FILE")
-        source, shop = "shopstyle", shopstyle.Shop(args.api_url, key)
-        tree = read_tree(shop, args.root)   # first, so that a dead host leaves no empty crawl.db
-        conn = db.open_database(args.db_path, create=True)
-        counts, failed = crawl_api(conn, shop, tree, args.max_per_category)
-    products, leaves, inner, none = db.catalogue_counts(conn, source)
-    print(f"products: {products} in {leaves} leaves ({inner} at an inner category, {none} without "
-          f"one); this run: {counts['new']} new, {counts['changed']} changed, "
-          f"{counts['unchanged']} seen before, {counts['skipped']} left out")
-    pictures = fetch_pictures(conn, source, args.images_path, args.feed)
-    print(f"pictures: {pictures['ok']} fetched, {pictures['failed']} unusable, "
-          f"{pictures['unfinished']} not fetched")
-    if failed or pictures["unfinished"]:
-        log(f"{len(failed)} categories and {pictures['unfinished']} pictures are not done: run the "
-            "same command again")
-        return 1
-    return 0
+    if args.status or args.verify:
+        conn = (db.open_readonly if args.status else db.open_database)(args.db_path)
+        if args.status:
+            print(*crawl_status.status(conn, args.max_per_category), sep="\n")
+            return 0
+        with db.only_crawl(args.db_path):
+            good, bad = pictures.verify(conn, args.images_path)
+        print(f"pictures: {good} good, {bad} damaged or gone"
+              f"{', which the next crawl fetches again' if bad else ''}")
+        return 1 if bad else 0
+    with told_to_stop() as stop:
+        try:
+            status_code = dry_run(args, stop) if args.dry_run else crawl(args, stop)
+        except web.Stopped:
+            status_code = 0
+        if stop.is_set():
+            log("crawl.py: stopped; run the same command again to go on")
+            return 128 + stop.signal
+        return status_code
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ the file with the sqlite3 shell, so tables and columns gain, but never lose or c
 """
 import contextlib
 import difflib
+import fcntl
 import hashlib
 import html
 import json
@@ -143,6 +144,16 @@ def index_predictions_whole(conn):
                     experiment_id, score, category_id, label_id, product_id)""")
 
 
+def add_crawl_totals(conn):
+    """total: how many products the shop says a leaf has; stale_pages: how many pages in a row
+    showed nothing that had not stood on the leaf's own pages before. The index finds the products
+    that share a picture."""
+    add_column(conn, "category", "total integer")
+    add_column(conn, "category", "stale_pages integer default 0")
+    conn.execute("create index if not exists product_by_image on product(source, image, id)")
+    conn.execute("create index if not exists picture_by_sha256 on picture(sha256)")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -159,6 +170,7 @@ MIGRATIONS = (
     ("add validation_prediction.certifying", add_certifying),
     ("label_override table", label_override_table),
     ("index predictions whole", index_predictions_whole),
+    ("add crawl totals", add_crawl_totals),
 )
 
 
@@ -282,6 +294,26 @@ def migrate(conn):
 
 
 @contextlib.contextmanager
+def only_crawl(path):
+    """Raise UserError where another crawl is at work on this database."""
+    beside = f"{path}-crawling"
+    while True:
+        with open(beside, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another crawl is at work on {path}: wait for it, or stop "
+                                "it") from None
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(beside)):
+                    try:
+                        yield
+                    finally:
+                        os.remove(beside)
+                    return
+
+
+@contextlib.contextmanager
 def transaction(conn):
     """All of the block or nothing; takes the write lock at once, so it can't fail half-way, and
     waits for another script that has it: what is to be written may have taken hours."""
@@ -317,31 +349,46 @@ def categories(conn):
     return conn.execute("select * from category order by path, id").fetchall()
 
 
-def leaves_to_crawl(conn):
-    """Leaves that have pages left, in path order: (id, next_offset)."""
-    return conn.execute("""select id, next_offset from category where leaf = 1 and crawled = 0
+def leaves_to_crawl(conn, most):
+    """Leaves that have pages left, and fewer than `most` products filed from their own pages, in
+    path order: (id, next_offset, stale_pages)."""
+    return conn.execute(f"""select id, next_offset, stale_pages from category where leaf = 1
+                            and crawled = 0 and ({FILED_FROM_OWN_PAGES.format("category.id")}) < ?
+                            order by path, id""", (most,)).fetchall()
+
+
+def leaf_states(conn):
+    """(id, product_count, total, next_offset, crawled) of the leaves of an API, in path order."""
+    return conn.execute("""select id, product_count, total, next_offset, crawled from category
+                           where leaf = 1 and parent is not null and id not in (
+                               select category_id from product where source <> 'shopstyle'
+                               and category_id is not null)
                            order by path, id""").fetchall()
 
 
-def set_progress(conn, leaf, next_offset, crawled):
-    conn.execute("update category set next_offset = ?, crawled = ? where id = ?",
-                 (next_offset, int(crawled), leaf))
+def set_progress(conn, leaf, next_offset, stale_pages, total, crawled):
+    """Note how far a leaf is; crawled means that the shop has no more of it."""
+    conn.execute("""update category set next_offset = ?, stale_pages = ?, total = ?, crawled = ?
+                    where id = ?""", (next_offset, stale_pages, total, int(crawled), leaf))
+
+
+# Products that came in from other leaves' pages do not count, or the crawl's order would decide
+# where a leaf stops.
+FILED_FROM_OWN_PAGES = """select count(*) from product_category join product on product.id =
+                          product_id where product_category.category_id = {} and found = 1
+                          and product.category_id = product_category.category_id"""
 
 
 def filed_from_own_pages(conn, leaf):
-    """How many products that stood on this leaf's own pages are filed there. Products that came
-    in from other leaves' pages do not count, or the crawl's order would decide where it stops."""
-    return conn.execute("""select count(*) from product_category
-                           join product on product.id = product_id
-                           where product_category.category_id = ? and found = 1
-                           and product.category_id = product_category.category_id""",
-                        (leaf,)).fetchone()[0]
+    """How many products that stood on this leaf's own pages are filed there."""
+    return conn.execute(FILED_FROM_OWN_PAGES.format("?"), (leaf,)).fetchone()[0]
 
 
 def store_product(conn, source, product):
     """Insert or update one product, a dict with external_id, name, description, image, listed (its
     category ids in the shop's order), found (the leaf whose page it stood on, or None) and
-    group (or None). Returns (id, 'new' | 'changed' | 'unchanged').
+    group (or None). Returns (id, 'new' | 'changed' | 'unchanged', whether it had not
+    stood on `found`'s pages before).
 
     The shop's number becomes the id where it is free and SQLite can hold it. group_key is written
     once: a product never changes sides of the split because a word of its text changed.
@@ -365,12 +412,12 @@ def store_product(conn, source, product):
         if old["image"] != fields[2]:
             conn.execute("delete from picture where product_id = ?", (number,))
             conn.execute("update product set image_crawled = 0 where id = ?", (number,))
-    store_listing(conn, number, product["listed"], product["found"])
+    fresh = store_listing(conn, number, product["listed"], product["found"])
     refile(conn, "id = ?", number)
     filed = conn.execute("select category_id from product where id = ?", (number,)).fetchone()[0]
     if outcome == "unchanged" and old["category_id"] != filed:
         outcome = "changed"
-    return number, outcome
+    return number, outcome, fresh
 
 
 def free_product_id(conn, external_id):
@@ -384,18 +431,18 @@ def free_product_id(conn, external_id):
 
 
 def store_listing(conn, number, listed, found):
-    """Replace the shop's list of a product's categories; where it was found is only added to."""
+    """Replace the shop's list of a product's categories; where it was found is only added to.
+    Returns whether `found` was."""
     conn.execute("delete from product_category where product_id = ? and found = 0", (number,))
     conn.execute("update product_category set position = null where product_id = ?", (number,))
     conn.executemany("""insert into product_category(product_id, category_id, position)
                         values (?, ?, ?) on conflict(product_id, category_id)
                         do update set position = excluded.position where position is null""",
                      [(number, category, place) for place, category in enumerate(listed)])
-    if found is not None:
-        conn.execute("""insert into product_category(product_id, category_id, found)
-                        values (?, ?, 1)
-                        on conflict(product_id, category_id) do update set found = 1""",
-                     (number, found))
+    return found is not None and conn.execute(
+        """insert into product_category(product_id, category_id, found) values (?, ?, 1)
+           on conflict(product_id, category_id) do update set found = 1 where found = 0""",
+        (number, found)).rowcount > 0
 
 
 def refile(conn, where, value):
@@ -429,34 +476,101 @@ def catalogue_counts(conn, source):
         (source,)).fetchone())
 
 
+def sources(conn):
+    """The names of the shops that products came from."""
+    return [row[0] for row in conn.execute("select distinct source from product order by source")]
+
+
 # ---- pictures ---------------------------------------------------------------------------------
 
-# One that failed is tried again only where it is a file beside a feed, which costs nothing.
+# One that failed is tried again only where it is a file beside a feed, which costs nothing. Of
+# products with one link the first stands for all.
 TO_FETCH = """from product left join picture on product_id = product.id
               where product.source = ? and product.id > ? and image <> ''
               and (status is null or status = 'unchecked'
-                   or (status = 'failed' and image not like 'http%'))"""
+                   or (status = 'failed' and image not like 'http%'))
+              and (path is not null or not exists (
+                  select 1 from product first where first.source = product.source
+                  and first.image = product.image and first.id < product.id))"""
 
 
 def pictures_to_fetch(conn, source, after, count):
-    """The next rows (id, image, path) past id `after` that have no checked picture."""
-    return conn.execute(f"select product.id, image, path {TO_FETCH} order by product.id limit ?",
-                        (source, after, count)).fetchall()
+    """The next rows (id, external_id, image, path) past id `after` that have no checked picture;
+    path is that of a file that is to be checked."""
+    return conn.execute(f"""select product.id, external_id, image, path {TO_FETCH}
+                            order by product.id limit ?""", (source, after, count)).fetchall()
 
 
 def count_pictures_to_fetch(conn, source, after=-2 ** 63):
     return conn.execute(f"select count(*) {TO_FETCH}", (source, after)).fetchone()[0]
 
 
-def missing_pictures(conn, source, is_there):
-    """Forget the pictures of a source whose file is_there(path) denies, so that they are fetched
-    again. Returns how many those were."""
-    rows = conn.execute("""select product_id, path from picture join product on id = product_id
-                           where source = ? and status = 'ok'""", (source,))
-    gone = [(number,) for number, path in rows if not is_there(path)]
+def kept_pictures(conn, source):
+    """Yield (product_id, path, sha256) of the pictures of a source that are kept as files, of all
+    sources for None, by id."""
+    return conn.execute("""select product_id, path, sha256 from picture
+                           join product on id = product_id where status = 'ok'
+                           and (source = ? or ? is null) order by product_id""", (source, source))
+
+
+def forget_pictures(conn, products):
+    """Forget the pictures of these product ids, so that they are fetched again."""
     with transaction(conn):
-        conn.executemany("delete from picture where product_id = ?", gone)
-    return len(gone)
+        for number in products:
+            conn.execute("delete from picture where product_id = ?", (number,))
+            conn.execute("update product set image_crawled = 0 where id = ?", (number,))
+
+
+def forget_failed_pictures(conn, source):
+    """Forget which pictures of a source were no good, so that they are tried again."""
+    with transaction(conn):
+        conn.execute("""delete from picture where status = 'failed' and product_id in
+                        (select id from product where source = ?)""", (source,))
+
+
+def share_pictures(conn, source):
+    """Give products that have none the picture of the first product with the same link."""
+    with transaction(conn):
+        conn.execute("""insert or replace into picture(product_id, path, sha256, status, reason)
+                        select own.id, first.path, first.sha256, first.status, first.reason
+                        from product own join picture first on first.product_id = (
+                            select min(id) from product other
+                            where other.source = own.source and other.image = own.image)
+                        where own.source = ? and own.image <> '' and own.id <> first.product_id
+                        and first.status in ('ok', 'failed') and not exists (
+                            select 1 from picture where product_id = own.id
+                            and (status <> 'failed' or first.status = 'failed'))""", (source,))
+        conn.execute("""update product set image_crawled = 1 where source = ? and image_crawled = 0
+                        and id in (select product_id from picture where status = 'ok')""",
+                     (source,))
+
+
+def set_placeholders(conn, least):
+    """Call the pictures that so many groups of products share no good. Returns how many products
+    have one."""
+    with transaction(conn):
+        conn.execute("""create temp table if not exists placeholder(sha256 text, groups integer)""")
+        conn.execute("delete from placeholder")
+        conn.execute("""insert into placeholder select sha256, count(distinct group_key)
+                        from picture join product on id = product_id where sha256 is not null
+                        group by sha256 having count(distinct group_key) >= ?""", (least,))
+        conn.execute("""update product set image_crawled = 0 where id in (
+                            select product_id from picture join placeholder using (sha256))""")
+        return conn.execute("""update picture set status = 'failed', reason = 'a placeholder: '
+                               || (select groups from placeholder
+                                   where placeholder.sha256 = picture.sha256)
+                               || ' different products have it' where sha256 in
+                               (select sha256 from placeholder) and status = 'ok'""").rowcount
+
+
+def picture_counts(conn, source=None):
+    """[(status or None where there is none yet, reason, products)] of the products that have a link
+    to a picture, of one source or of all, most first."""
+    return conn.execute("""select status, reason, count(*) from product
+                           left join picture on product_id = id
+                           where image <> '' and (source = ? or ? is null)
+                           group by status, reason order by count(*) desc, status, reason""",
+                        (source, source)).fetchall()
 
 
 def first_sight(conn, external_id):

@@ -1,4 +1,4 @@
-"""The ShopStyle API v2 -> categories and products, and the manners of every request.
+"""The ShopStyle API v2 -> categories and products.
 
 In: the URL of a host that speaks the API, and a key. Out: rows for crawl.py to store. The original
 service closed in 2026; whatever still speaks its protocol is crawled with
@@ -6,106 +6,87 @@ service closed in 2026; whatever still speaks its protocol is crawled with
     python crawl.py --api-url https://shop.example/api/v2/
     SHOPSTYLE_API_URL=https://shop.example/api/v2/ python crawl.py
 """
-import random
-import time
+import json
 import urllib.parse
 
-import requests
-
 import feeds
-from console import UserError, VERSION
+import web
+from console import UserError
 
 API_URL = "https://api.shopstyle.com/api/v2/"
 PAGE = 50                     # products a request, as the API's clients have always asked
 PAGING_CAP = 5000             # the API shows no more products of one query
-API_INTERVAL = 60 / 750       # seconds between requests: the documented 750 a minute
-TRIES = 3
-TIMEOUT = (10, 30)            # seconds to connect and between two pieces of an answer
+RATE = 750 / 60               # requests a second that the API's documents allow
 PICTURE_SIZES = ("XLarge", "Best", "Original", "Large", "IPhone", "Medium")
-
-
-class Unfinished(Exception):
-    """Something that may succeed another time; its text says what happened, without a URL."""
-
-
-class Unreachable(Unfinished):
-    """The host gave no answer at all."""
-
-
-def new_session(connections=8):
-    """A requests session that says what it is and keeps so many connections to a host."""
-    session = requests.Session()
-    session.headers["User-Agent"] = f"ProductClassifier-crawl/{VERSION}"
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=connections))
-    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=connections))
-    return session
-
-
-def plain_reason(error):
-    """A network error in words. Never its own text, which quotes the URL and so the key."""
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "no secure connection"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return type(error).__name__
 
 
 class Shop:
     """A ShopStyle API v2 host. The key goes into requests only: no error text holds it."""
 
-    def __init__(self, url, key):
+    def __init__(self, url, key, requests):
         try:
             parts = urllib.parse.urlsplit(url)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:   # half an IPv6 address, a port that is no number
             usable = False
-        if not usable:
-            raise UserError(f"--api-url must be an http(s) URL, such as {API_URL}")
-        self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc.split("@")[-1]
-        self.session = new_session()
-        self.next_request = 0.0
+        if not usable or parts.username is not None:
+            raise UserError(f"--api-url must be an http(s) URL without a password, such as "
+                            f"{API_URL}")
+        self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc
+        self.web = requests
 
     def get(self, path, **params):
-        """The JSON object the API answers. Raises Unfinished when it fails TRIES times, UserError
-        when it refuses the key."""
-        status = None
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(random.uniform(0, 2 ** attempt))
-            time.sleep(max(0.0, self.next_request - time.monotonic()))
-            self.next_request = time.monotonic() + API_INTERVAL
-            try:
-                # A redirect would carry the key to wherever it points, so none is followed.
-                answer = self.session.get(self.url + path, timeout=TIMEOUT, allow_redirects=False,
-                                          params={"pid": self.key, "format": "json", **params})
-            except requests.RequestException as error:
-                problem = plain_reason(error)
-                continue
-            status, body = answer.status_code, json_object(answer)
-            problem = f"{status} without JSON" if body is None else f"error {status}"
-            if body and "errorCode" in body:   # whatever the status of the answer says
-                code = body["errorCode"]
-                status = code if isinstance(code, int) and code >= 400 else 400
-                problem = f"error {status}"
-            if status in (401, 403):
-                raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
-            if status == 200 and body is not None:
-                return body
-            if 400 <= status < 500 and status != 429:
-                break
-        failure = Unfinished if status else Unreachable
-        raise failure(f"{self.host} answers /{path} with: {problem}")
+        """The JSON object the API answers. Raises web.Unfinished where it fails, UserError where
+        it refuses the key."""
+        try:
+            # A redirect would carry the key to wherever it points, so none is followed.
+            return self.web.get(self.url + path, self.judge,
+                                {"pid": self.key, "format": "json", **params})
+        except web.Stopped:
+            raise
+        except web.Unfinished as problem:
+            raise type(problem)(f"{self.host} answers /{path} with: {problem}") from None
+        except ValueError as problem:
+            raise web.Unfinished(f"{self.host} answers /{path} with: {problem}") from None
+
+    def judge(self, answer):
+        body, status = json_object(answer.body), answer.status
+        if body and "errorCode" in body:   # whatever the status of the answer says
+            code = body["errorCode"]
+            status = code if isinstance(code, int) and code >= 400 else 400
+        if status in (401, 403):
+            raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
+        if status in web.PASSING:
+            raise web.Again(f"error {status}")
+        if 300 <= status < 400:
+            raise web.Unfinished(f"a redirect ({status}), which is not followed because it would "
+                                 "carry the key elsewhere")
+        if status != 200:
+            raise web.Unfinished(f"error {status}")
+        if body is None:
+            raise web.Again("200 without JSON")
+        return body
+
+    def page(self, leaf, offset):
+        """(items, total or None, items asked for) of a leaf's products from `offset` on. Raises
+        web.Unfinished where the answer holds no list of products."""
+        answer = self.get("products", cat=leaf, offset=offset, limit=PAGE)
+        items, about = answer.get("products"), answer.get("metadata")
+        if not isinstance(items, list):
+            raise web.Unfinished(f"{self.host} gives no list of products for {leaf}")
+        total, limit = (about.get(name) if isinstance(about, dict) else None
+                        for name in ("total", "limit"))
+        return (items, total if type(total) is int and 0 <= total < 2 ** 62 else None,
+                limit if type(limit) is int and 0 < limit < PAGE else PAGE)
 
 
-def json_object(answer):
-    """The JSON object of an answer, None where it is anything else."""
+def json_object(body):
+    """The JSON object in an answer's bytes, None where it is anything else."""
     try:
-        body = answer.json()
+        found = json.loads(body)
     except (ValueError, RecursionError):   # also a number of 5,000 digits, or lists in lists
         return None
-    return body if isinstance(body, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def fetch_tree(shop, root):
@@ -115,9 +96,9 @@ def fetch_tree(shop, root):
     """
     try:
         answer = shop.get("categories", cat=root)
-    except Unreachable:
+    except (web.Unreachable, web.GivenUp, web.Stopped):
         raise
-    except Unfinished:
+    except web.Unfinished:
         answer = shop.get("categories", cat=root, depth=1)
     metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
     top = metadata.get("root") if isinstance(metadata.get("root"), dict) else {}

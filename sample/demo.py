@@ -91,7 +91,8 @@ def main(argv=None):
         environment = {"SHOPSTYLE_API_KEY": "demo", "SHOPSTYLE_API_URL": url}
         print("\n$ export", *(f"{name}={value}" for name, value in environment.items()))
         pictures = ("--min-products", "40", "--weights", args.weights)
-        show(folder, environment, "crawl.py")
+        # The shop is on this machine, which needs no manners and is a private address.
+        show(folder, environment, "crawl.py", "--allow-private", "--image-rate", "0")
         show(folder, environment, "categorize_words.py", "--min-products", "40")
         show(folder, environment, "categorize_images.py", *pictures)
         show(folder, environment, "categorize_both.py", *pictures)

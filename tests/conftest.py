@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,24 @@ def draw_feed(folder, per_leaf=4):
 def small_feed(tmp_path):
     """A feed of twelve products in three leaves of two parents, each with a picture by path."""
     return draw_feed(tmp_path / "shop")
+
+
+@pytest.fixture
+def serve():
+    """serve(catalogue, script) -> a server that listens, see loopback.Scripted; all are stopped at
+    the end."""
+    from loopback import sample_shop, Scripted, catalogue
+    servers = []
+
+    def serve(content=None, script=lambda path, query: None):
+        server = sample_shop.make_server(content or catalogue())
+        server.RequestHandlerClass = Scripted
+        server.script, server.seen, server.lock = script, [], threading.Lock()
+        threading.Thread(target=server.serve_forever, args=(.05,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()

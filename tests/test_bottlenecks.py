@@ -29,7 +29,7 @@ import pytest
 from PIL import Image
 
 from conftest import REPO, environment, run_script
-from pictures import direct, draw, drawn
+from shared_pictures import direct, draw, drawn
 
 import bottlenecks
 import console

@@ -130,7 +130,7 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
     assert {tuple(row) for row in conn.execute("select * from product_category")} == {
         (7, "gone-category", 0, 0), (616000001, "bootcut-jeans", 0, 0),
         (616000002, "skinny-jeans", 0, 0)}
-    assert [row["id"] for row in db.leaves_to_crawl(conn)] == ["clutches"]
+    assert [row["id"] for row in db.leaves_to_crawl(conn, 1000)] == ["clutches"]
     assert db.parents(conn)["bootcut-jeans"] == "jeans"
     assert sorted(db.outcomes(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
     assert [row["name"] for row in db.experiments(conn)] == ["Text classification of: "]
@@ -419,7 +419,7 @@ def product(external_id="1", name="Jean", description="Blue", image="", listed=(
 
 
 def test_the_shops_number_is_the_id_where_it_can_be(conn):
-    assert db.store_product(conn, "a", product("616000001")) == (616000001, "new")
+    assert db.store_product(conn, "a", product("616000001")) == (616000001, "new", False)
     assert db.store_product(conn, "a", product("0"))[0] == 0
     texts = ("007", "sku-1", "-5", "１２", "1.0", str(2 ** 63), "9" * 40, "1" * 5000, "")
     numbers = [db.store_product(conn, "a", product(text))[0] for text in texts]
@@ -440,15 +440,15 @@ def test_the_largest_number_leaves_room_for_ids_that_are_no_numbers(conn):
 
 def test_storing_again_is_unchanged_and_a_change_keeps_id_and_group(conn):
     first = product(image="a.jpg")
-    assert db.store_product(conn, "a", first) == (1, "new")
-    assert db.store_product(conn, "a", first) == (1, "unchanged")
+    assert db.store_product(conn, "a", first) == (1, "new", False)
+    assert db.store_product(conn, "a", first) == (1, "unchanged", False)
     key = conn.execute("select group_key from product").fetchone()[0]
     db.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
-    assert db.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed")
+    assert db.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed", False)
     row = conn.execute("select name, group_key, image_crawled from product").fetchone()
     assert tuple(row) == ("Gown", key, 1)
     other = product(name="Gown", image="b.jpg", group="g")
-    assert db.store_product(conn, "a", other) == (1, "changed")
+    assert db.store_product(conn, "a", other) == (1, "changed", False)
     row = conn.execute("select group_key, image_crawled from product").fetchone()
     assert tuple(row) == (key, 0)
     assert rows_of(conn, "picture") == []
@@ -539,7 +539,7 @@ def test_filing_does_not_depend_on_the_order_of_the_crawl(shelves, chance):
 
 def test_a_list_that_the_shop_changes_moves_the_product_and_its_count(tree):
     db.store_product(tree, "s", product(listed=["a.x", "b.x"], found="b.x"))
-    assert db.store_product(tree, "s", product(listed=["b.x"], found="b.x")) == (1, "changed")
+    assert db.store_product(tree, "s", product(listed=["b.x"], found="b.x")) == (1, "changed", False)
     assert rows_of(tree, "product_category") == [(1, "b.x", 0, 1)]
     db.count_products(tree, ["a.x", "b.x"])
     counts = dict(tree.execute("select id, product_count from category where leaf = 1").fetchall())

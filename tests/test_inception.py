@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from conftest import run_script
-from pictures import CATALOGUE, WEIGHTS, direct, draw, drawn, pixels_of, stir
+from shared_pictures import CATALOGUE, WEIGHTS, direct, draw, drawn, pixels_of, stir
 
 import bottlenecks
 import inception
