@@ -200,16 +200,21 @@ def in_parallel(work, rows, most):
             pool.shutdown(cancel_futures=True)
 
 
-def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
-    """Get the pictures that are not there yet; requests is a web.Web. Stops early where
-    requests.stop is set. Returns a dict of how many are ok, failed and unfinished."""
-    counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
-    sweep(images_path, mark)
+def forget_missing(conn, source, images_path):
+    """Forget, and say, which pictures are known but no longer there."""
     gone = [row["product_id"] for row in db.kept_pictures(conn, source)
             if not os.path.exists(os.path.join(images_path, row["path"]))]
     if gone:
         log(f"{len(gone)} pictures are no longer in {images_path}: getting them again")
         db.forget_pictures(conn, gone)
+
+
+def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
+    """Get the pictures that are not there yet; requests is a web.Web. Stops early where
+    requests.stop is set. Returns a dict of how many are ok, failed and unfinished."""
+    counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
+    sweep(images_path, mark)
+    forget_missing(conn, source, images_path)
     db.share_pictures(conn, source)
     todo, told, rows, saved = db.count_pictures_to_fetch(conn, source), set(), [], time.monotonic()
     # What is in flight when somebody wants an end is finished and kept.

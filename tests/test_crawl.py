@@ -516,18 +516,31 @@ def test_a_catalogue_gives_the_same_products_by_feed_and_through_the_api(tmp_pat
     assert select(tmp_path / "api", same) == select(tmp_path / "feed", same)
 
 
-LIVOSTYLE = REPO.parent / "shared" / "data" / "livostyle" / "products.tsv"
+CATALOGUES = REPO.parent / "shared" / "data"
 
 
-@pytest.mark.skipif(not LIVOSTYLE.is_file(), reason="../shared/data/livostyle is not here")
-def test_a_real_feed_loads_without_a_line_left_out(tmp_path):
-    import feeds
-    skipped = []
-    products = list(feeds.read_feed(str(LIVOSTYLE), skipped))
-    assert len(products) == 2756 and skipped == []
-    assert len({product.external_id for product in products}) == 2756
-    assert all(Path(feeds.picture_file(LIVOSTYLE, product.image)).is_file()
-               for product in products if product.image)
+@pytest.mark.parametrize("name", ("livostyle", "hm", "hm-text"))
+def test_a_real_feed_loads_whole(tmp_path, name):
+    feed = CATALOGUES / name / "products.tsv"
+    if not feed.is_file():
+        pytest.skip(f"../shared/data/{name} is not here")
+    lines = feed.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    header = lines[0].split("\t")
+    rows = [dict(zip(header, line.split("\t"))) for line in lines[1:]]
+    done = load(tmp_path, feed)
+    assert f"this run: {len(rows)} new, 0 changed, 0 seen before, 0 left out" in done.stdout
+    stored = select(tmp_path, """select external_id, product.name, path from product
+                                 left join category on category.id = category_id""")
+    assert {(number, title) for number, title, _ in stored} == {
+        (row["id"].strip(), row["title"].strip()) for row in rows}
+    depths = {row["id"].strip(): len(row["product_type"].split(" > ")) if row["product_type"] else 0
+              for row in rows}
+    assert {number: len(path.split("/")) if path else 0 for number, _, path in stored} == depths
+    assert select(tmp_path, "select count(*) from category where product_count > 0") == [
+        (len({row["product_type"] for row in rows if row["product_type"]}),)]
+    there = sum(1 for row in rows if row["image_link"]
+                and (feed.parent / row["image_link"]).is_file())
+    assert select(tmp_path, "select count(*) from picture where status = 'ok'") == [(there,)]
 
 
 def test_a_feed_comes_from_a_url_that_is_nowhere_told(serve, tmp_path):
