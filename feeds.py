@@ -15,8 +15,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-import formats
 from console import UserError
+from formats import read_rows
 
 DEEPEST_PATH = 50   # levels of a category
 # What --column can name. product_type is the category in the shop's own words.
@@ -87,8 +87,8 @@ def read_products(path, skipped, columns, separator, standard):
     for row in merge_rows(read_texts(path, skipped, columns)):
         category = row["product_type"] or (row["standard"] if standard else "")
         # Feeds that were escaped twice have &gt;, and some a separator at the end.
-        words = [word.strip()
-                 for word in f" {category} ".replace(" &gt; ", " > ").split(separator)]
+        category = f" {category} ".replace(" &gt; ", " > ")
+        words = tuple([word for part in category.split(separator) if (word := part.strip())])
         if not row["id"]:
             skipped.append((row["line"], "no id"))
         elif not row["title"]:
@@ -97,8 +97,7 @@ def read_products(path, skipped, columns, separator, standard):
             skipped.append((row["line"], f"a category of more than {DEEPEST_PATH} levels"))
         else:
             yield FeedProduct(row["line"], row["id"], row["title"], row["description"],
-                              tuple(word for word in words if word), row["image_link"],
-                              row["item_group_id"])
+                              words, row["image_link"], row["item_group_id"])
 
 
 def survey_categories(path, columns):
@@ -143,7 +142,7 @@ def read_texts(path, skipped, columns):
         raise UserError(f"--column knows no field {', '.join(sorted(strange))}: name one of "
                         f"{', '.join(FIELDS)}")
     names, layout, first, known = None, None, None, set()
-    for line, found, values in formats.read_rows(path, skipped):
+    for line, found, values in read_rows(path, skipped):
         if found is not names and found != names:
             names, first = found, first or found
             layout = find_layout(names, columns, header=values is None)
@@ -151,6 +150,9 @@ def read_texts(path, skipped, columns):
         if values is None:
             check_columns(path, names, known, columns)
             continue
+        if not layout.header:   # JSON can escape what a line of text can't hold
+            values = [clean(value) if isinstance(value, str) else tuple(map(clean, value))
+                      for value in values]
         row = {field: first_text(values, places) for field, places in layout.places.items()}
         row["line"], row["standard"] = line, ""
         if not row["product_type"]:
@@ -170,10 +172,11 @@ def find_layout(names, columns, header):
     elif "url_handle" in names or "handle" in names and ("body_html" in names
                                                          or "id" not in names):
         system = SHOPIFY
-    wanted = {**system, **{field: (column_name(name),) for field, name in columns.items()}}
-    places = {field: tuple(place for alias in wanted.get(field, ())
+    wanted = {**dict.fromkeys(FIELDS, ()), **system,
+              **{field: (column_name(name),) for field, name in columns.items()}}
+    places = {field: tuple(place for alias in aliases
                            for place, name in enumerate(names) if name == alias)
-              for field in (*FIELDS, "position", "standard")}
+              for field, aliases in wanted.items()}
     standard = places.pop("standard")
     open_question = system is AWIN or "product_type" in columns
     return Layout(places, () if "product_type" in columns else standard, header,
@@ -194,19 +197,19 @@ def check_columns(path, names, known, columns):
                         f"--column {missing[0]}=HEADER; {found}")
 
 
-def first_text(values, places, usable=bool):
-    """The first of the values in these places that is a usable text, cleaned; '' where none is."""
+def first_text(values, places, usable=None):
+    """The first of the values in these places that is a usable text; '' where none is."""
     for place in places:
         if place < len(values) and isinstance(values[place], str):
-            text = clean(values[place])
-            if usable(text):
+            text = values[place].strip()
+            if text and (usable is None or usable(text)):
                 return text
     return ""
 
 
 def first_path(values, places):
     """The first list among the values in these places as a path of levels, '' where none is."""
-    return next((" > ".join(map(clean, values[place])) for place in places
+    return next((" > ".join(values[place]) for place in places
                  if place < len(values) and not isinstance(values[place], str)), "")
 
 
@@ -226,9 +229,7 @@ def column_name(text):
 
 def clean(text):
     """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode("utf-8")
-    return text.replace("\0", " ").strip()
+    return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8").strip()
 
 
 def slug(words):

@@ -119,6 +119,7 @@ def delimited_rows(file, head, path, skipped):
     number, first = 1, file.readline(LONGEST_LINE)
     while first.startswith(("#", "sep=")):   # Meta's remarks; a hint for Excel
         number, first = number + 1, file.readline(LONGEST_LINE)
+    first = first.replace("\0", " ")
     delimiter = max("\t,;|", key=lambda letter: len(split_header(first, letter)))
     names = tuple(split_header(first, delimiter))
     yield number, names, None
@@ -129,7 +130,7 @@ def delimited_rows(file, head, path, skipped):
     else:
         records = plain_records(lines, skipped)
     for number, values in records:
-        while len(values) > len(names) and not values[-1].strip("\0 \r\n"):
+        while len(values) > len(names) and not values[-1].strip():
             values.pop()
         if len(values) > len(names):
             skipped.append((number, "more columns than the header names"))
@@ -138,7 +139,7 @@ def delimited_rows(file, head, path, skipped):
 
 
 def split_header(line, delimiter):
-    line = line.rstrip("\r\n").replace("\0", " ")   # Python 3.10's csv takes no NUL
+    line = line.rstrip("\r\n")
     try:
         return next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True))
     except (csv.Error, StopIteration):
@@ -151,7 +152,7 @@ def physical_lines(file, path, number):
     while line := file.readline(LONGEST_LINE):
         number += 1
         check_utf8(line, path, number)
-        yield number, line
+        yield number, line.replace("\0", " ")   # which SQLite can't hold, nor Python 3.10's csv
         while len(line) == LONGEST_LINE and not line.endswith("\n"):
             line = file.readline(LONGEST_LINE)
 
@@ -224,13 +225,13 @@ def next_record(line, take_line, delimiter):
 
     def record_lines():
         size = len(line)
-        yield line.replace("\0", " ")   # Python 3.10's csv takes no NUL
+        yield line
         while numbered := take_line():
             taken.append(numbered)
             size += len(numbered[1]) + COST
             if size > LONGEST_LINE:
                 return
-            yield numbered[1].replace("\0", " ")
+            yield numbered[1]
 
     reader = csv.reader(record_lines(), delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
