@@ -180,8 +180,7 @@ def find_layout(names, columns, header):
     standard = places.pop("standard")
     open_question = system is AWIN or "product_type" in columns
     return Layout(places, () if "product_type" in columns else standard, header,
-                  header and system is SHOPIFY and "id" not in columns,
-                  "" if open_question else " > ")
+                  header and system is SHOPIFY, "" if open_question else " > ")
 
 
 def check_columns(path, names, known, columns):

@@ -272,6 +272,18 @@ def test_a_quoted_text_may_go_over_the_end_of_what_is_looked_at_first(read):
         assert [each.description for each in products[1:]] == [text] * 400 and skipped == []
 
 
+def test_a_quote_at_the_start_of_a_long_feed_does_not_make_it_a_quoted_one(read):
+    rows = [("id", "title"), ("1", '"Jean'), *((str(own), "x" * 900) for own in range(2, 1500)),
+            ("b", '"Boot"')]
+    products, skipped = read("\n".join(map("\t".join, rows)))
+    assert [(each.external_id, each.name) for each in products] == rows[1:] and skipped == []
+
+
+def test_a_feed_whose_header_is_quoted_is_quoted_whatever_inches_it_has(read):
+    assert read('"id"\t"title"\n"1"\t"27" monitor"\n"2"\t"Gown"\n') == (
+        [product(2, "1", '27" monitor'), product(3, "2", "Gown")], [])
+
+
 @pytest.mark.parametrize("header, row", (
     ("id,title,title", "1,,Jean"), ("id,title,Title,title", "1,Jean,Gown,"),
     ("id,id,title", ",1,Jean"), ("ID,g:title,IMAGE-LINK", "1,Jean,"),
@@ -528,7 +540,7 @@ def test_shopifys_own_tree_is_only_used_where_the_shop_has_no_types(read, header
     assert [each.category for each in read(shopify_table(header, rows))[0]] == [(), ("Gowns",)]
 
 
-def test_a_shopify_product_with_a_million_rows_is_held_once(tmp_path):
+def test_a_shopify_product_with_very_many_rows_is_held_once(tmp_path):
     path = tmp_path / "f"
     with open(path, "w", encoding="utf-8") as file:
         file.write("Handle,Title,Type,Body (HTML),Image Src,Image Position\n")
@@ -568,6 +580,11 @@ def test_shopifys_products_json_as_a_document_and_as_lines(read, write):
 def test_shopifys_pictures_may_be_any_or_none(read, images, image):
     item = {**SHOPIFY_PRODUCT, "images": images, "product_type": ""}
     assert read(json.dumps({"products": [item]}))[0][0][4:6] == ((), image)
+
+
+def test_only_rows_of_a_table_are_put_together_by_their_handle(read):
+    text = json.dumps(SHOPIFY_PRODUCT)
+    assert [each.line for each in read(f"{text}\n{text}\n")[0]] == [1, 2]
 
 
 def test_a_product_of_shopify_has_the_same_id_in_all_its_files(read):
@@ -660,6 +677,7 @@ def test_a_named_column_goes_before_the_one_found_by_name(read):
     table = shopify_table(OLD_SHOPIFY, [
         {"Handle": "jean", "Title": "Jean", "Variant SKU": "1"},
         {"Handle": "jean", "Title": "Jean", "Variant SKU": "2"}, {"Handle": "jean"}])
+    assert read(table, id="Handle") == read(table) == ([product(2, "jean")], [])
     products, skipped = read(table, id="Variant SKU")
     assert [each.external_id for each in products] == ["1", "2"] and skipped == [(4, "no id")]
 
@@ -708,6 +726,12 @@ def test_a_document_is_read_to_its_end_however_it_is_laid_out(read, wrap, indent
     after = text.count("\n") + 1
     assert [each.line for each in products] == lines + [line + after for line in lines]
     assert [reason for _, reason in skipped] == ["no JSON object"] * 2
+
+
+def test_a_value_may_go_over_the_end_of_a_piece(read):
+    for size in range(formats.PIECE - 40, formats.PIECE):
+        text = f'{{"x": "{"x" * size}", "total": 1234567890, "products": [{{"id": 12, '
+        assert read(text + '"title": "é"}]}') == ([product(1, "12", "é")], [])
 
 
 @pytest.mark.parametrize("content, sentence", (
