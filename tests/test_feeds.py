@@ -3,6 +3,7 @@ whatever stands in it, and a row or a file that can't be used is named in a sent
 import codecs
 import csv
 import gzip
+import itertools
 import io
 import json
 import os
@@ -382,7 +383,7 @@ def test_every_format_comes_in_every_encoding_and_packing(read, encode, pack, te
     (codecs.BOM_UTF16_LE + (TABLE + "\n\ud800\t").encode("utf-16-le", "surrogatepass"),
      "line 4 is not UTF-8"),
     (codecs.BOM_UTF8 + TABLE.encode("utf-16"), "no column"),
-))
+), ids=itertools.count())   # by themselves they would hold the time, which is in what packs
 def test_a_file_packed_or_written_wrongly_is_one_sentence(read, content, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
         read(content)
