@@ -12,10 +12,12 @@ asked for.
     python analyze.py --dump-errors-for-experiment 2 > errors.html
 """
 import argparse
+import contextlib
 import csv
 import io
 import json
 import math
+import os
 import re
 import sys
 
@@ -24,6 +26,7 @@ import numpy as np
 import db
 import findings
 import metrics
+import page
 import report
 from console import Parser, UserError, log, run
 
@@ -192,13 +195,43 @@ def parse(argv):
     what.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
                       help="print an HTML page of the wrong predictions with the highest scores of "
                       "experiment N")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="write the page of errors there, instead of printing it")
     parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
                         help="of certificates, intervals and tests (default: 95)")
     parser.add_argument("--top", type=positive, metavar="K",
                         help="how many to show: errors on the page (default: 500), flipped "
                         "products and confused pairs (default: 20), suspects (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.output is not None and args.dump_errors_for_experiment is None:
+        parser.error("--output is for --dump-errors-for-experiment")
+    return args
+
+
+def write_page(conn, args):
+    """Print the page of errors, or write it to a file: whole or not at all."""
+    number = args.dump_errors_for_experiment
+    suspects = ()
+    if db.settings(db.experiment(conn, number)).get("folds"):
+        suspects = {row["product_id"] for row in label_suspects(conn, number, None)}
+    text = page.error_page(conn, number, args.images_path, args.db_path, args.confidence,
+                           args.top or 500, suspects)
+    if args.output is None:
+        print(text)
+        return
+    beside = f"{args.output}.{os.getpid()}.tmp"
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.replace(beside, args.output)
+    except OSError as error:
+        raise UserError(f"--output {args.output} can't be written ({error.strerror}): name "
+                        "another") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(beside)
+    log(f"{args.output}: {len(text.encode()) / 1e6:.1f} MB")
 
 
 def take_overrides(args):
@@ -233,11 +266,7 @@ def main(argv=None):
         if args.dump_errors_for_experiment is not None:
             if args.json:
                 raise UserError("--dump-errors-for-experiment prints a page: leave out --json")
-            number = args.dump_errors_for_experiment
-            experiment = db.experiment(conn, number)
-            print(report.error_page(
-                experiment, findings.block(conn, experiment)["lines"],
-                map(dict, db.surest_errors(conn, number, args.top or 500)), args.images_path))
+            write_page(conn, args)
             return 0
         if args.label_suspects is not None:
             result = label_suspects(conn, args.label_suspects, args.top)

@@ -944,11 +944,14 @@ def store_overrides(conn, rows):
 
 
 def surest_errors(conn, number, count):
-    """The wrong predictions with the highest scores: product, picture, label, prediction, score."""
+    """The wrong predictions with the highest scores: product, picture, label, prediction, their
+    scores, and whether the shop lists the product in the predicted category too."""
     return conn.execute("""
-        select product.id, product.name, product.description, product.image,
+        select product.id, external_id, product.name, product.description, product.image,
                picture.path as picture, coalesce(label_id, product.category_id) as label,
-               predicted_category.category_id as predicted, score
+               predicted_category.category_id as predicted, score, label_score,
+               exists (select 1 from product_category where product_id = product.id
+                       and category_id = predicted_category.category_id) as listed
         from predicted_category join product on product.id = predicted_category.product_id
         left join picture on picture.product_id = product.id and picture.status <> ?
         where experiment_id = ?

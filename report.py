@@ -1,19 +1,13 @@
-"""What analyze.py shows: its results as lines of text, and the page of errors.
+"""What analyze.py shows: its results as lines of text.
 
-In: the dicts of analyze.py, and templates/. Out: lines, or HTML. No figure is computed here.
+In: the dicts of findings.py and analyze.py. Out: lines. No figure is computed here.
 
     python analyze.py --experiment 1
-    python analyze.py --dump-errors-for-experiment 1 > errors.html
+    python analyze.py --compare 1 2
 """
-import base64
-import io
 import math
-import os
-import warnings
 
 import metrics
-
-THUMBNAIL = (160, 205)   # pixels at the most
 
 
 # ---- text -------------------------------------------------------------------------------------
@@ -248,37 +242,3 @@ def one_line(text, most=60):
 def overrides_text(found, top=None):
     yield f"decisions: {found['read']:,} read, {found['changed']:,} new or changed; in all " \
           + ", ".join(f"{count:,} {name}" for name, count in found["in_all"].items())
-
-
-# ---- the page of errors -----------------------------------------------------------------------
-
-def thumbnail(row, images_path):
-    """A picture's data URI, small; without a file that can be read the shop's own http(s) URL, and
-    without that None."""
-    from PIL import Image, ImageOps
-    try:
-        with Image.open(os.path.join(images_path, row["picture"])) as picture:
-            picture.draft("RGB", THUMBNAIL)
-            small = ImageOps.exif_transpose(picture).convert("RGB")
-            small.thumbnail(THUMBNAIL)
-            data = io.BytesIO()
-            small.save(data, "JPEG", quality=80)
-            return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
-        link = row["image"] or ""
-        return link if link.lower().startswith(("http://", "https://")) else None
-
-
-def error_page(experiment, summary, errors, images_path):
-    """HTML of the wrong predictions `errors` (dicts of db.surest_errors) of an experiment."""
-    import jinja2
-    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
-    # autoescape as such, because select_autoescape goes by file names and misses some.
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
-                                     undefined=jinja2.StrictUndefined)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads all the same
-        errors = [{**row, "picture": thumbnail(row, images_path)} for row in errors]
-    return environment.get_template("errors.html").render(
-        number=experiment["id"], name=experiment["name"] or "", date=experiment["date"],
-        errors=errors, summary=summary)

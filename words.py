@@ -198,10 +198,10 @@ def weigh(has, idf):
 
 # ---- what a saved network makes of words --------------------------------------------------------
 
-def one_text(described, weights, name, description):
+def one_text(described, weights, name, description, place=None):
     """(columns, values) of the bag of words of one text for a saved model: its description and its
-    weights, as training.load_model gives them."""
-    place = {term: column for column, term in enumerate(described["vocabulary"])}
+    weights, as training.load_model gives them; place is {term: column}, where it is at hand."""
+    place = place or {term: column for column, term in enumerate(described["vocabulary"])}
     fields = described.get("fields", ("name", "description"))
     name, description = (text if field in fields else "" for field, text in (
         ("name", name), ("description", description)))

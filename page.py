@@ -1,0 +1,241 @@
+"""The page of errors: one HTML file that needs no network and no other file.
+
+In: an experiment of crawl.db, its model, and the pictures' folder. Out: HTML with all that was
+measured, a slider over thresholds, and the wrong predictions with the highest scores, for a person
+to judge; what is marked there goes back by `analyze.py --overrides`.
+
+    python analyze.py --dump-errors-for-experiment 1 -o errors.html
+    python analyze.py --dump-errors-for-experiment 1 --top 50 > errors.html
+"""
+import base64
+import hashlib
+import html
+import io
+import json
+import os
+import re
+import unicodedata
+import warnings
+
+import numpy as np
+
+import db
+import findings
+import words
+
+THUMBNAIL = (160, 205)   # pixels at the most
+STEPS = 2000             # of the slider, at the most
+LONGEST = 3000           # characters of a description that are shown
+MARKED = 8               # words of a product, at the most
+BREAK = re.compile(r"<(?:/?(?:p|div|ul|ol|li|h[1-6]|tr|table|dl|dt|dd)|br ?/?)(?:\s[^<>]*)?>", re.I)
+FORMING = re.compile(r"</?(?:b|i|u|a|em|strong|span|font|small|sup|sub|td|th|tbody|thead|center)"
+                     r"(?:\s[^<>]*)?>", re.I)
+
+
+# ---- pictures and text --------------------------------------------------------------------------
+
+def thumbnail(path):
+    """A picture's data URI, small; None where there is no file that can be read."""
+    from PIL import Image, ImageOps
+    try:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads all the same
+            picture.draft("RGB", THUMBNAIL)
+            small = ImageOps.exif_transpose(picture).convert("RGB")
+            small.thumbnail(THUMBNAIL)
+            data = io.BytesIO()
+            small.save(data, "JPEG", quality=75)
+            return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
+        return None
+
+
+def web_address(link):
+    """The link where a browser may follow it to a shop, else None."""
+    return link if (link or "").lower().startswith(("http://", "https://")) else None
+
+
+def shown(text, most=LONGEST):
+    """Text as the page shows it: cut where it is very long, control characters as their pictures,
+    and marks that turn the direction of writing left out."""
+    text = text or ""
+    more = f" ... ({len(text) - most:,} characters more)" if len(text) > most else ""
+    kept = []
+    for letter in text[:most]:
+        if letter in "\n\t":
+            kept.append(letter)
+        elif letter < " ":
+            kept.append(chr(0x2400 + ord(letter)))
+        elif unicodedata.category(letter) not in ("Cc", "Cs") and letter not in \
+                "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
+            kept.append(letter)
+    return "".join(kept) + more
+
+
+def readable(text):
+    """A description for reading: entities read once, what only forms text left out. Anything else
+    that looks like markup is shown as it stands."""
+    if not text or not ("<" in text or "&" in text):
+        return text
+    text = BREAK.sub("\n", html.unescape(text))
+    return re.sub(r"\s*\n\s*", "\n", re.sub(r"[ \t]+", " ", FORMING.sub(" ", text))).strip()
+
+
+# ---- the words that spoke for a prediction ------------------------------------------------------
+
+def text_model(db_path, number):
+    """(weights, description) of the experiment's model of words; None where it has none."""
+    import training
+    folder = os.path.join(db.models_folder(db_path), f"experiment-{number}")
+    try:
+        weights, described = training.load_model(folder)
+        if "fusion" in weights:   # of two networks the one of words
+            weights = {name[5:]: value for name, value in weights.items()
+                       if name.startswith("text_")}
+        described["vocabulary"], weights["hidden_kernel"]
+    except Exception:   # deleted or damaged: the page is worth having without
+        return None
+    described["places"] = {term: place for place, term in enumerate(described["vocabulary"])}
+    described["leaves"] = {leaf: place for place, leaf in enumerate(described["categories"])}
+    return weights, described
+
+
+def spoken(model, row):
+    """{word: what it said for the predicted category and against the label, in logits} of a
+    product; a pair's share goes to both of its words. {} where the model can't tell."""
+    weights, described = model
+    pair = [described["leaves"].get(row[name]) for name in ("predicted", "label")]
+    if None in pair:
+        return {}
+    columns, values = words.one_text(described, weights, row["name"] or "", row["description"] or "",
+                                     described["places"])
+    said, _ = words.contributions(weights, columns, values, *pair)
+    found = {}
+    for column, one in zip(columns.tolist(), said.tolist()):
+        own = described["vocabulary"][column].removeprefix("name:").split(" ")
+        for word in own:
+            found[word] = found.get(word, 0.0) + one / len(own)
+    return found
+
+
+def marked(text, said):
+    """The text in pieces (piece, whether it is marked): the words that `said` names."""
+    pieces = [("", False)]
+    for piece in re.split(r"(\s+)", text) if said else [text]:
+        if said and any(word in said for word in words.tokens(piece)):
+            pieces += [(piece, True), ("", False)]
+        else:
+            pieces[-1] = (pieces[-1][0] + piece, False)
+    return [one for one in pieces if one[0]]
+
+
+# ---- what the page shows ------------------------------------------------------------------------
+
+def error(row, paths, parents, model, suspects, decisions, images_path):
+    """What the page shows of one wrong prediction, a dict of db.surest_errors."""
+    said = spoken(model, row) if model else {}
+    least = max(said.values(), default=0) / 5   # or every "and" that spoke a little were marked
+    loud = {word for word, one in sorted(said.items(), key=lambda item: -item[1])[:MARKED]
+            if one > max(0, least)}
+    picture = row["picture"] and thumbnail(os.path.join(images_path, row["picture"]))
+    link = None if picture else web_address(row["image"])
+    label, predicted = (shown(row[name], 200) for name in ("label", "predicted"))
+    badges = [name for name, holds in (
+        ("same parent", parents.get(row["label"], row["label"])
+         == parents.get(row["predicted"], row["predicted"])),
+        ("listed there too", row["listed"]), ("suspected label", row["id"] in suspects),
+        ("no picture", not picture and not link)) if holds]
+    decision = decisions.get(row["id"])
+    return {"id": row["id"], "external_id": shown(row["external_id"], 100),
+            "name": marked(shown(row["name"], 500), loud),
+            "description": marked(shown(readable(row["description"])), loud),
+            "picture": picture, "link": link, "badges": badges,
+            "label": label, "predicted": predicted, "label_path": paths.get(row["label"], label),
+            "predicted_path": paths.get(row["predicted"], predicted),
+            "parent": paths.get(parents.get(row["label"]), label),
+            "score": row["score"] or 0.0, "label_score": row["label_score"],
+            "decision": decision["decision"] if decision else ""}
+
+
+def readable_paths(conn):
+    """{category id: the names from the top to it}."""
+    rows = {row["id"]: row for row in db.categories(conn)}
+
+    def name(own):
+        return shown((rows[own]["name"] if own in rows else None) or own, 200)
+
+    return {own: " > ".join(map(name, row["path"].split("/"))) if row["path"] else name(own)
+            for own, row in rows.items()}
+
+
+def steps(score, right):
+    """[(score, accepted, right)] for the slider: what a threshold lets through, at STEPS thresholds
+    at the most, from the strictest down; equal scores pass together."""
+    order = np.argsort(-score, kind="stable")
+    score, right = score[order], np.cumsum(right[order])
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True)) if len(score) else score
+    if len(last) > STEPS:
+        last = last[np.unique(np.linspace(0, len(last) - 1, STEPS).round().astype(int))]
+    return [(round(float(score[i]), 6), int(i) + 1, int(right[i])) for i in last]
+
+
+def reliability(score, right, bins=15):
+    """[(mean score, accuracy, products)] of equal-width bins, empty ones left out."""
+    place = np.minimum((np.clip(score, 0, 1) * bins).astype(int), bins - 1)
+    return [(float(score[place == one].mean()), float(right[place == one].mean()),
+             int((place == one).sum())) for one in range(bins) if (place == one).any()]
+
+
+def curve(some, n):
+    """The risk-coverage curve as points of an SVG polyline: coverage from left to right, accuracy
+    from 50 % at the bottom to 100 % at the top, in units of 1/1000."""
+    every = max(1, len(some) // 300)
+    points = [*some[::every], some[-1]] if some else []
+    return " ".join(f"{1000 * accepted / n:.0f},{min(1000, 2000 * (1 - right / accepted)):.0f}"
+                    for _, accepted, right in points)
+
+
+def error_page(conn, number, images_path, db_path, confidence=.95, top=500, suspects=()):
+    """HTML of the wrong predictions of an experiment with the highest scores; suspects are the ids
+    of products whose label is probably wrong."""
+    import jinja2
+    found = findings.describe(conn, number, confidence)
+    names, rows = findings.read_rows(conn, number)
+    right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
+    paths, parents, model = readable_paths(conn), db.parents(conn), text_model(db_path, number)
+    decisions = db.overrides(conn)
+    pairs = [{**pair, "categories": [paths.get(own, shown(own, 200)) for own in pair["categories"]]}
+             for pair in found["confusions"][:10]]
+    errors = [error(dict(row), paths, parents, model, suspects, decisions, images_path)
+              for row in db.surest_errors(conn, number, top)]
+    slider = steps(rows["score"], right)
+    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
+    # autoescape as such, because select_autoescape goes by file names and misses some.
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    own = {name: open(os.path.join(folder, f"errors.{name}"), encoding="utf-8").read()
+           for name in ("css", "js")}
+    return environment.get_template("errors.html").render(
+        found=found, number=number, name=shown(found["name"], 300), date=shown(found["date"], 40),
+        errors=errors, confusions=pairs, wrong=int((~right).sum()), curve=curve(slider, len(rows)),
+        reliability=reliability(rows["score"], right), settings=[
+            (shown(str(key), 100), shown(str(len(value) if key == "categories" else value), 300))
+            for key, value in found["settings"].items() if key != "calibration"],
+        categories=sorted({one for row in errors for one in (row["label"], row["predicted"])}),
+        parents=sorted({row["parent"] for row in errors}),
+        badges=sorted({badge for row in errors for badge in row["badges"]}),
+        marks=db.DECISIONS, words=model is not None, style=jinja2.utils.markupsafe.Markup(own["css"]),
+        script=jinja2.utils.markupsafe.Markup(own["js"]),
+        # JSON in a page: what could end the script element is written as escapes.
+        data=jinja2.utils.markupsafe.Markup(re.sub("[<>&\u2028\u2029]", lambda match:
+                                                   f"\\u{ord(match[0]):04x}", json.dumps(
+            {"key": f"{number} {found['date']}", "n": len(rows), "steps": slider}))),
+        policy="; ".join(["default-src 'none'", "img-src data:", "base-uri 'none'",
+                          "form-action 'none'", f"style-src '{fingerprint(own['css'])}'",
+                          f"script-src '{fingerprint(own['js'])}'"]))
+
+
+def fingerprint(text):
+    """What a Content-Security-Policy names an inline script or style by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

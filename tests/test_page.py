@@ -1,0 +1,429 @@
+"""The page of errors: its HTML, and what a person does with it, in a real Chromium.
+
+Tests in Chromium are left out where there is none: apt-get install chromium, or set CHROMIUM.
+
+    pytest tests/test_page.py
+    pytest tests/test_page.py -k chromium
+"""
+import base64
+import html.parser
+import io
+import json
+import os
+import random
+import shutil
+import sqlite3
+
+import pytest
+from conftest import run_script
+from PIL import Image
+from test_analyze import LEAVES, add_prediction, add_product, change, folder, old  # noqa: F401
+
+import page as webpage
+
+ERRORS = [("jeans.bootcut", "jeans.skinny", "0.9"), ("bags.totes", "jeans.bootcut", "0.5"),
+          ("jeans.skinny", "bags.totes", "0.4")]   # of test_analyze.PREDICTIONS
+
+
+# ---- what is in the file ------------------------------------------------------------------------
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page: its tags, and the text between them."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.texts, self.open = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        self.open.append("/" + tag)
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def handle_comment(self, data):
+        self.tags.append(("comment", data))
+
+    def named(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def page_of(folder, number=1, *flags):
+    done = run_script("analyze", "--dump-errors-for-experiment", number, *flags, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return Page(done.stdout)
+
+
+def test_the_page_shows_the_wrong_ones_surest_first_with_all_that_is_asked(folder):
+    page = page_of(folder)
+    text = " ".join(" ".join(page.texts).split())
+    assert "Experiment 1: Image classification of: " in text
+    assert "7 test products, 3 of them predicted wrongly" in text
+    assert "Category 57.14 % 28.57 %" in text and "Parent 71.43 % 57.14 %" in text
+    assert [(row["data-label"], row["data-predicted"], row["data-score"])
+            for row in page.named("article")] == ERRORS
+    assert "jeans > jeans.bootcut" in text and "(0.900000)" in text
+
+
+def test_the_page_of_a_2016_experiment_uses_the_category_of_the_product(old):
+    run_script("analyze", cwd=old)
+    assert [(row["data-label"], row["data-predicted"], row["data-score"])
+            for row in page_of(old).named("article")] == ERRORS
+
+
+def test_the_page_without_an_error_says_so(folder):
+    change(folder, "delete from predicted_category where category_id <> label_id")
+    page = page_of(folder)
+    assert not page.named("article") and not page.named("script")
+    assert any("No prediction" in text for text in page.texts)
+
+
+HOSTILE = ["<script>alert(1)</script>", "</script></td></table><h1>mine</h1>", "<!-- comment",
+           '" onerror="alert(1)', "' onload='alert(1)", "{{ 7 * 7 }}{% raw %}", "&lt;b&gt; &amp;",
+           "a\0b", "\u202egnp.exe\u2066", "\U0001f456\u200d\U0001f9e5", "]]><img src=x onerror=1>",
+           "x" * 100_000, "<ul><li>one</li></ul>", "\ufeff\u2028\u2029", "<plaintext>",
+           "<svg/onload="]
+
+
+def test_hostile_text_comes_out_of_the_page_as_text(folder):
+    expected = {tag for tag, _ in page_of(folder).tags}
+    attributes = {name for _, own in page_of(folder).tags for name in own}
+    for number, text in enumerate(HOSTILE, 100):
+        change(folder, "insert into product(id, name, description, image) values (?, ?, ?, ?)",
+               number, text, f"D {text} D", f"javascript:{text}")
+        change(folder, """insert into predicted_category(experiment_id, product_id, category_id,
+               score, label_id) values (1, ?, ?, .7, ?)""", number, f"P {text} P", f"L {text} L")
+    change(folder, "update experiment set name = ?, date = ?", HOSTILE[0], HOSTILE[1])
+    page = page_of(folder)
+    assert {tag for tag, _ in page.tags} == expected
+    assert {name for _, own in page.tags for name in own} == attributes
+    assert not {name for name in attributes if name.startswith("on") or name == "style"}
+    assert len(page.named("article")) == 3 + len(HOSTILE) and len(page.named("script")) == 2
+    assert not page.named("img") and not page.named("a")
+    whole = " ".join("".join(page.texts).split())
+    for text in HOSTILE:
+        for one in (text, f"P {text} P", f"L {text} L"):
+            assert " ".join(webpage.shown(one, 500).split()).strip("\ufeff")[:150] in whole
+
+
+def test_the_page_holds_500_at_the_most_and_they_are_the_surest(folder):
+    conn = sqlite3.connect(folder / "crawl.db")
+    with conn:
+        for number in range(1000, 1600):
+            add_product(conn, number, LEAVES[0])
+            add_prediction(conn, 1, number, LEAVES[1], (number * 7919 % 600 + 1) / 1000,
+                           label_id=LEAVES[0])
+    conn.close()
+    scores = [float(row["data-score"]) for row in page_of(folder).named("article")]
+    assert len(scores) == 500 and scores == sorted(scores, reverse=True)
+    assert scores[:3] == [.9, .6, .599] and scores[-1] == pytest.approx(.104)
+
+
+def add_picture(folder, product, data, name="a.jpg", status="ok", image=""):
+    (folder / "images").mkdir(exist_ok=True)
+    if data is not None:
+        (folder / "images" / name).write_bytes(data)
+    change(folder, "insert or replace into picture(product_id, path, status) values (?, ?, ?)",
+           product, name, status)
+    change(folder, "update product set image = ? where id = ?", image, product)
+
+
+def encoded(picture, kind, **more):
+    data = io.BytesIO()
+    picture.save(data, kind, **more)
+    return data.getvalue()
+
+
+def embedded(source):
+    kind, data = source.split(",")
+    assert kind == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+
+
+@pytest.mark.parametrize("mode, kind", [("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"),
+                                        ("P", "PNG"), ("P", "GIF"), ("L", "PNG"), ("RGB", "WEBP")])
+def test_the_page_carries_its_pictures_small_and_within_it(folder, mode, kind):
+    picture = Image.new("RGB", (900, 600), (200, 40, 50)).convert(mode)
+    shade = picture.convert("RGB").getpixel((0, 0))
+    add_picture(folder, 3, encoded(picture, kind), image="https://shop.example/a.jpg")
+    picture = embedded(page_of(folder).named("img")[0]["src"])
+    assert picture.size == (160, 107)
+    assert all(abs(a - b) < 15 for a, b in zip(picture.getpixel((80, 50)), shade))
+
+
+def test_the_page_shows_a_photo_taken_sideways_upright(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    add_picture(folder, 3, encoded(Image.new("RGB", (200, 100)), "JPEG", exif=exif))
+    assert embedded(page_of(folder).named("img")[0]["src"]).size == (100, 200)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"<html>", encoded(Image.effect_noise((90, 90), 99),
+                                                                "JPEG")[:900]])
+def test_without_a_readable_picture_the_page_links_a_web_address_and_nothing_else(folder, data):
+    for product, image in ((3, "HTTPS://shop.example/a.jpg?x=1&y=\"><script>"),
+                           (5, "javascript:alert(1)"), (6, "data:text/html,<script>")):
+        add_picture(folder, product, data, f"{product}.jpg", image=image)
+    page = page_of(folder)
+    assert not page.named("img")   # which would be fetched
+    assert [tag["href"] for tag in page.named("a")] \
+        == ["HTTPS://shop.example/a.jpg?x=1&y=\"><script>"]
+    assert [tag["data-badges"].split("|")[-1] for tag in page.named("article")] \
+        == ["same parent", "no picture", "no picture"]
+
+
+def test_whatever_the_bytes_of_a_picture_are_there_is_a_page(folder):
+    rng = random.Random(6)
+    for kind in ("PNG", "GIF", "WEBP", "TIFF", "AVIF", "BMP"):
+        try:
+            whole = encoded(Image.effect_noise((40, 40), 80).convert("RGB"), kind)
+        except (KeyError, OSError):
+            continue
+        for _ in range(80):
+            data = bytearray(whole)
+            for _ in range(rng.randrange(1, 6)):
+                data[rng.randrange(min(len(data), rng.choice((60, 400, 10 ** 6))))] \
+                    = rng.randrange(256)
+            (folder / "a").write_bytes(data)
+            source = webpage.thumbnail(str(folder / "a"))
+            assert source is None or embedded(source).size <= (160, 205)
+
+
+# ---- in a real browser ----------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which(
+        "chromium-browser") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, tmp_path):
+    """visit(folder, *flags, **context) -> the page of experiment 1 in a fresh tab. It fails a test
+    in which the page asked the network for anything, or said a thing on the console."""
+    contexts, trouble = [], []
+
+    def visit(folder, *flags, path=None, **more):
+        path = path or tmp_path / f"{len(contexts)}.html"
+        if not path.exists():
+            done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", path, *flags,
+                              cwd=folder)
+            assert done.returncode == 0, done.stderr
+        context = chromium.new_context(accept_downloads=True, **more)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:"))
+               or trouble.append(request.url))
+        tab.on("console", lambda message: trouble.append(message.text))
+        tab.on("pageerror", lambda error: trouble.append(str(error)))
+        tab.on("dialog", lambda dialog: trouble.append(dialog.message))
+        tab.goto(path.as_uri())
+        return tab
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+def seen(tab):
+    """The products whose errors are shown, in order."""
+    return tab.eval_on_selector_all(".error", "rows => rows.filter(row => row.checkVisibility()).map("
+                                    "row => Number(row.dataset.product))")
+
+
+def said(tab, text):
+    """Wait until the count of errors reads so."""
+    from playwright.sync_api import expect
+    expect(tab.locator("#count")).to_have_text(text)
+
+
+@pytest.fixture
+def many(folder):
+    """Experiment 1 with 60 more errors of different kinds."""
+    conn = sqlite3.connect(folder / "crawl.db")
+    with conn:
+        for number in range(100, 160):
+            label, predicted = number % 3, (number + 1 + number % 2) % 3
+            add_product(conn, number, LEAVES[label], f"Name {number}", f"Text number{number}")
+            add_prediction(conn, 1, number, LEAVES[predicted], number / 200, label_id=LEAVES[label])
+            if number % 4 == 0:
+                conn.execute("insert into product_category(product_id, category_id) values (?, ?)",
+                             (number, LEAVES[predicted]))
+    conn.close()
+    return folder
+
+
+def errors_where(folder, condition="1"):
+    """Products of errors of experiment 1, surest first, by a query of our own."""
+    with sqlite3.connect(folder / "crawl.db") as conn:
+        return [row[0] for row in conn.execute(
+            f"""select product_id from predicted_category join product on product.id = product_id
+                where category_id_ <> label_id and {condition} order by score desc, product_id"""
+            .replace("category_id_", "predicted_category.category_id"))]
+
+
+def test_chromium_the_slider_says_what_a_threshold_lets_through(many, visit):
+    tab = visit(many)
+    with sqlite3.connect(many / "crawl.db") as conn:
+        rows = conn.execute("select score, category_id = label_id from predicted_category").fetchall()
+    top = int(tab.get_attribute("#threshold", "max"))
+    assert top == len({score for score, _ in rows}) - 1
+    for place in (0, 1, top // 2, top):
+        tab.fill("#threshold", str(place))
+        told = tab.inner_text("#told")
+        limit = float(told.split()[2].rstrip(":"))
+        passed = [right for score, right in rows if score >= limit - 1e-9]
+        assert f"{100 * len(passed) / len(rows):.1f} % of {len(rows)} products" in told
+        assert f"{100 * sum(passed) / len(passed):.1f} % of these rightly" in told
+        assert f"{len(passed) - sum(passed)} errors are let through" in told
+    tab.fill("#threshold", "5")
+    limit = float(tab.inner_text("#told").split()[2].rstrip(":"))
+    tab.check("#through")
+    assert seen(tab) == errors_where(many, f"score >= {limit} - 1e-9")
+
+
+def test_chromium_filters_and_order(many, visit):
+    tab = visit(many)
+    assert seen(tab) == errors_where(many) and tab.inner_text("#count") == "all 63 errors"
+    for name, value, condition in (
+            ("#label", "bags.totes", "label_id = 'bags.totes'"),
+            ("#predicted", "jeans.skinny", "predicted_category.category_id = 'jeans.skinny'"),
+            ("#parent", "jeans", "label_id like 'jeans.%'"),
+            ("#badge", "same parent",
+             "label_id like 'jeans.%' and predicted_category.category_id like 'jeans.%'"),
+            ("#badge", "listed there too", "product_id >= 100 and product_id % 4 = 0")):
+        tab.select_option(name, value)
+        wanted = errors_where(many, condition)
+        assert seen(tab) == wanted and 0 < len(wanted) < 63
+        assert tab.inner_text("#count") == f"{len(wanted)} of 63 errors"
+        tab.click("#clear")
+        assert len(seen(tab)) == 63
+    tab.fill("#search", "NUMBER12 text")
+    said(tab, "10 of 63 errors")
+    assert seen(tab) == errors_where(many, "product_id between 120 and 129")
+    tab.fill("#search", "nowhere")
+    said(tab, "none of the 63 errors: loosen the filters")
+    tab.click("#clear")
+    tab.select_option("#order", "label")
+    labels = tab.eval_on_selector_all(".error", "rows => rows.map(row => row.dataset.label)")
+    assert labels == sorted(labels)
+
+
+def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, visit, tmp_path):
+    path = tmp_path / "kept.html"
+    tab = visit(many, path=path)
+    order = errors_where(many)
+    for key in "j1j2jj3k0j3":   # 1st wrong, 2nd classifier, 4th unclear, 3rd none, 4th unclear
+        tab.keyboard.press(key)
+    assert tab.evaluate("document.activeElement.dataset.product") == str(order[3])
+    assert tab.inner_text("#marked") == "3 marked"
+    tab.keyboard.press("/")
+    tab.keyboard.type("j1")
+    assert tab.input_value("#search") == "j1"   # there letters are letters
+    tab.reload()
+    assert tab.inner_text("#marked") == "3 marked"
+    with tab.expect_download() as download:
+        tab.click("#save")
+    download.value.save_as(tmp_path / "decisions.csv")
+    done = run_script("analyze", "--overrides", tmp_path / "decisions.csv", cwd=many)
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(many / "crawl.db") as conn:
+        assert conn.execute("""select label_override.product_id, decision, label_override.category_id
+            from label_override order by decision""").fetchall() == [
+            (order[1], "classifier wrong", None),
+            (order[0], "label wrong", conn.execute("select category_id from predicted_category "
+                                                   "where product_id = ?", order[:1]).fetchone()[0]),
+            (order[3], "unclear", None)]
+    again = visit(many, path=tmp_path / "again.html")   # a new page knows what is decided
+    assert again.inner_text("#marked") == "3 marked"
+    again.select_option("#mark", "unclear")
+    assert seen(again) == [order[3]]
+
+
+def test_chromium_hostile_data_runs_nothing_and_fetches_nothing(folder, visit):
+    more = [*HOSTILE, "<img src=x onerror=document.title='taken'>", "</script><script>document.title"
+            "='taken'</script>", "javascript:document.title='taken'", "x" * 1_000_000,
+            "<iframe src='https://shop.example/'></iframe>", "<style>*{display:none}</style>",
+            "<base href='https://shop.example/'>", "<meta http-equiv=refresh content='0;url=x'>"]
+    for number, text in enumerate(more, 100):
+        change(folder, "insert into product(id, external_id, name, description, image) "
+               "values (?, ?, ?, ?, ?)", number, text[:90], text, text, f"https:{text}"[:2000])
+        change(folder, "insert or ignore into category(id, leaf, path, name) values (?, 1, ?, ?)",
+               f"c{number}{text[:40]}", f"c{number}{text[:40]}", text[:500])
+        change(folder, """insert into predicted_category(experiment_id, product_id, category_id,
+               score, label_id) values (1, ?, ?, .7, ?)""", number, f"c{number}{text[:40]}",
+               f"L {text[:300]} L")
+    change(folder, "update experiment set name = ?, settings = ?", more[1],
+           json.dumps({"x": more[1], more[0]: 1}))
+    tab = visit(folder)
+    assert tab.title() == "Errors of experiment 1" and len(seen(tab)) == 3 + len(more)
+    text = tab.inner_text("main")
+    for one in more:
+        assert " ".join(webpage.shown(one, 150).split())[:100].strip("\ufeff") in " ".join(
+            text.split()), one[:40]
+    assert tab.evaluate("[...document.querySelectorAll('a')].every(a => a.protocol === 'https:')")
+    assert tab.evaluate("document.querySelectorAll('iframe, object, embed, base, form').length") == 0
+    tab.keyboard.press("j")
+    tab.keyboard.press("1")
+    with tab.expect_download():
+        tab.click("#save")
+
+
+def test_chromium_without_javascript_all_is_there_to_read(many, visit):
+    tab = visit(many, java_script_enabled=False)
+    text = tab.text_content("main")   # inner_text leaves out what is below the window
+    for number in range(100, 160):
+        assert f"Name {number}" in text
+    assert not tab.is_visible("#search") and not tab.is_visible(".error select")
+
+
+@pytest.mark.parametrize("width", (320, 390, 1280))
+def test_chromium_no_width_needs_scrolling_sideways(many, visit, width):
+    change(many, "update product set name = ?, description = ? where id = 150", "w" * 400, "d" * 900)
+    tab = visit(many, viewport={"width": width, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    for _ in range(5):
+        tab.keyboard.press("j")
+    box = tab.evaluate("(() => { const box = document.activeElement.getBoundingClientRect(); "
+                       "return [box.top, box.left, box.right]; })()")
+    assert 0 <= box[0] < 800 and box[1] >= 0 and box[2] <= width
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_chromium_an_accessibility_check_finds_nothing(many, visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    tab = visit(many, color_scheme=scheme, bypass_csp=True)   # or the check itself may not run
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+
+
+# ---- writing it -----------------------------------------------------------------------------------
+
+def test_the_page_goes_into_a_file_whole_or_not_at_all(folder, tmp_path):
+    done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", "errors.html", cwd=folder)
+    assert done.returncode == 0 and done.stdout == "" and "errors.html: " in done.stderr
+    whole = (folder / "errors.html").read_text(encoding="utf-8")
+    assert whole == run_script("analyze", "--dump-errors-for-experiment", 1, cwd=folder).stdout
+    for bad in ("none/errors.html", ".", "/proc/errors.html"):
+        done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", bad, cwd=folder)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--output" in done.stderr
+    done = run_script("analyze", "--dump-errors-for-experiment", 9, "-o", "errors.html", cwd=folder)
+    assert done.returncode == 2 and (folder / "errors.html").read_text(encoding="utf-8") == whole
+    done = run_script("analyze", "-o", "errors.html", cwd=folder)
+    assert done.returncode == 2 and "--output is for" in done.stderr
+    assert not list(folder.glob("*.tmp"))
