@@ -87,8 +87,10 @@
   function save() {
     const lines = [["product_id", "decision", "suggestion", "label", "name"]];
     for (const one of rows) {
-      if (one.choice.value) {
-        lines.push([one.row.dataset.product, one.choice.value, one.predicted, one.label,
+      // What was decided when the page was made, and is not any more, is taken back.
+      const before = [...one.choice.options].some((option) => option.defaultSelected);
+      if (one.choice.value || before) {
+        lines.push([one.row.dataset.product, one.choice.value || "undecided", one.predicted, one.label,
           one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")]);
       }
     }

@@ -353,6 +353,16 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
     assert again.inner_text("#marked") == "3 marked"
     again.select_option("#mark", "unclear")
     assert seen(again) == [order[3]]
+    again.keyboard.press("Escape")
+    again.keyboard.press("j")
+    again.keyboard.press("0")
+    with again.expect_download() as download:
+        again.click("#save")
+    download.value.save_as(tmp_path / "decisions.csv")
+    assert run_script("analyze", "--overrides", tmp_path / "decisions.csv", cwd=many).returncode == 0
+    with sqlite3.connect(many / "crawl.db") as conn:
+        assert conn.execute("select product_id from label_override order by product_id").fetchall() \
+            == [(number,) for number in sorted(order[:2])]
 
 
 def test_chromium_hostile_data_runs_nothing_and_fetches_nothing(folder, visit):
