@@ -1,0 +1,68 @@
+"""How large the page of errors is, and how long a browser takes over it.
+
+In: a crawl.db with an experiment. Out, on stdout: for each number of errors the size of the page,
+and milliseconds in headless Chromium to open it, to filter by a badge, to search, to sort and to
+move the slider, each to the next frame, median of --rounds.
+
+    python benchmarks/error_page.py --experiment 1
+    python benchmarks/error_page.py --experiment 1 --top 500,5000 --rounds 9
+"""
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMED = """async ([name, value, event]) => {
+    const control = document.getElementById(name), began = performance.now();
+    control.value = value;
+    control.dispatchEvent(new Event(event));
+    if (name === "search") await new Promise((done) => setTimeout(done, 80));   // what it waits for
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    return performance.now() - began - (name === "search" ? 80 : 0);
+}"""
+ACTIONS = {"filter": ("badge", "same parent", "change"), "search": ("search", "black", "input"),
+           "sort": ("order", "name", "change"), "slider": ("threshold", "10", "input")}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--experiment", type=int, required=True, metavar="N")
+    parser.add_argument("--db-path", default="crawl.db", metavar="FILE")
+    parser.add_argument("--images-path", default="images", metavar="DIR")
+    parser.add_argument("--top", default="500,5000", metavar="K,K", help="(default: 500,5000)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
+    args = parser.parse_args(argv)
+    from playwright.sync_api import sync_playwright
+    print("| errors | size | made in | open | " + " | ".join(ACTIONS) + " |")
+    print("|---|" + "---|" * (3 + len(ACTIONS)), flush=True)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"),
+                                             args=["--no-sandbox"])
+        for top in args.top.split(","):
+            path, began = Path(folder) / f"{top}.html", time.monotonic()
+            subprocess.run([sys.executable, ROOT / "analyze.py", "--db-path", args.db_path,
+                            "--images-path", args.images_path, "--dump-errors-for-experiment",
+                            str(args.experiment), "--top", top, "-o", path], check=True)
+            made, times = time.monotonic() - began, {name: [] for name in ("open", *ACTIONS)}
+            for _ in range(args.rounds):
+                tab = browser.new_page()
+                tab.goto(path.as_uri())
+                times["open"].append(tab.evaluate(
+                    "performance.getEntriesByType('navigation')[0].loadEventEnd"))
+                for name, action in ACTIONS.items():
+                    times[name].append(tab.evaluate(TIMED, action))
+                shown = tab.locator(".error").count()
+                tab.close()
+            print(f"| {shown:,} | {path.stat().st_size / 1e6:.1f} MB | {made:.1f} s | " + " | ".join(
+                f"{statistics.median(some):.0f} ms" for some in times.values()) + " |", flush=True)
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
