@@ -862,7 +862,7 @@ def test_top_limits_the_page(shop, tell):
     save(shop, rows)
     for flags, shown in (((), range(29, -1, -1)), (("--top", 2), (29, 28)), (("--top", 1), (29,))):
         page = tell("--dump-errors-for-experiment", 1, *flags)
-        assert re.findall(r"<h2>Name (\d+)</h2>", page) == [str(number) for number in shown]
+        assert re.findall(r"<h3[^>]*>Name (\d+)</h3>", page) == [str(number) for number in shown]
 
 
 @pytest.mark.parametrize("confidence", [50, 99.999])
