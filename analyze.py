@@ -220,11 +220,14 @@ def write_page(conn, args):
     if args.output is None:
         print(text)
         return
-    beside = f"{args.output}.{os.getpid()}.tmp"
+    target = os.path.realpath(args.output)   # a link stays one
+    ordinary = os.path.isfile(target) or not os.path.exists(target)
+    beside = f"{target}.{os.getpid()}.tmp"
     try:
-        with open(beside, "w", encoding="utf-8") as file:
+        with open(beside if ordinary else target, "w", encoding="utf-8") as file:
             file.write(text + "\n")
-        os.replace(beside, args.output)
+        if ordinary:   # a pipe or a device is written into, not replaced
+            os.replace(beside, target)
     except OSError as error:
         raise UserError(f"--output {args.output} can't be written ({error.strerror}): name "
                         "another") from None

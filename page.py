@@ -150,7 +150,8 @@ def error(row, paths, parents, model, suspects, decisions, images_path):
             "name": marked(shown(row["name"], 500), loud),
             "description": marked(shown(readable(row["description"])), loud),
             "picture": picture, "link": link, "badges": badges,
-            "label": label, "predicted": predicted, "label_path": paths.get(row["label"], label),
+            # What goes back by --overrides is the id itself.
+            "suggestion": row["predicted"] or "", "label": label, "predicted": predicted, "label_path": paths.get(row["label"], label),
             "predicted_path": paths.get(row["predicted"], predicted),
             "parent": paths.get(parents.get(row["label"]), label),
             "score": row["score"] or 0.0, "label_score": row["label_score"],
@@ -176,7 +177,7 @@ def steps(score, right):
     last = np.flatnonzero(np.append(score[1:] != score[:-1], True)) if len(score) else score
     if len(last) > STEPS:
         last = last[np.unique(np.linspace(0, len(last) - 1, STEPS).round().astype(int))]
-    return [(round(float(score[i]), 6), int(i) + 1, int(right[i])) for i in last]
+    return [(float(score[i]), int(i) + 1, int(right[i])) for i in last]
 
 
 def reliability(score, right, bins=15):
@@ -230,7 +231,7 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
         # JSON in a page: what could end the script element is written as escapes.
         data=jinja2.utils.markupsafe.Markup(re.sub("[<>&\u2028\u2029]", lambda match:
                                                    f"\\u{ord(match[0]):04x}", json.dumps(
-            {"key": f"{number} {found['date']}", "n": len(rows), "steps": slider}))),
+            {"key": f"{number} {found['date']}", "n": len(rows), "wrong": int((~right).sum()), "steps": slider}))),
         policy="; ".join(["default-src 'none'", "img-src data:", "base-uri 'none'",
                           "form-action 'none'", f"style-src '{fingerprint(own['css'])}'",
                           f"script-src '{fingerprint(own['js'])}'"]))

@@ -18,7 +18,7 @@
   function slide() {
     const [score, accepted, right] = data.steps[slider.value];
     limit = score;
-    const said = `score \u2265 ${score}: ${share(accepted, data.n)} of ${data.n.toLocaleString()} ` +
+    const said = `score \u2265 ${Number(score.toFixed(6))}: ${share(accepted, data.n)} of ${data.n.toLocaleString()} ` +
       `products are filed, ${share(right, accepted)} of these rightly, ` +
       `${(accepted - right).toLocaleString()} errors are let through`;
     find("told").textContent = said;
@@ -42,9 +42,10 @@
       if (one.row.hidden === fits) one.row.hidden = !fits;
       count += fits;
     }
-    find("count").textContent = count === rows.length ? `all ${count} errors` :
-      count ? `${count} of ${rows.length} errors` :
-      `none of the ${rows.length} errors: loosen the filters`;
+    const here = data.wrong > rows.length ? ` on this page (of ${data.wrong.toLocaleString()} in all)` : "";
+    find("count").textContent = count === rows.length ? `all ${count} errors${here}` :
+      count ? `${count} of ${rows.length} errors${here}` :
+      `none of the ${rows.length} errors${here}: loosen the filters`;
   }
 
   function order() {
@@ -90,7 +91,8 @@
       // What was decided when the page was made, and is not any more, is taken back.
       const before = [...one.choice.options].some((option) => option.defaultSelected);
       if (one.choice.value || before) {
-        lines.push([one.row.dataset.product, one.choice.value || "undecided", one.predicted, one.label,
+        lines.push([one.row.dataset.product, one.choice.value || "undecided",
+          one.row.dataset.suggestion ?? one.predicted, one.label,
           one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")]);
       }
     }
@@ -107,10 +109,11 @@
   let current = null;
 
   function move(by) {
-    const open = rows.filter((one) => !one.row.hidden);
-    const place = open.indexOf(current) + by;
-    current = open[Math.max(0, Math.min(open.length - 1, place))] || null;
-    if (current) {
+    // From where one was, also when a filter has hidden that.
+    let place = rows.indexOf(current) + by;
+    while (rows[place] && rows[place].row.hidden) place += by;
+    if (rows[place]) current = rows[place];
+    if (current && !current.row.hidden) {
       current.row.focus({preventScroll: true});
       // Below the panel, where that stays at the top of the window.
       const panel = document.querySelector(".filters");
@@ -129,7 +132,7 @@
     if (event.key === "j") move(1);
     else if (event.key === "k") move(-1);
     else if (event.key === "/") find("search").focus();
-    else if (value !== undefined && current) mark(current, value);
+    else if (value !== undefined && current && !current.row.hidden) mark(current, value);
     else return;
     event.preventDefault();
   });

@@ -13,6 +13,8 @@ import os
 import random
 import shutil
 import sqlite3
+import stat
+import subprocess
 
 import pytest
 from conftest import run_script
@@ -102,7 +104,7 @@ def test_hostile_text_comes_out_of_the_page_as_text(folder):
     change(folder, "update experiment set name = ?, date = ?", HOSTILE[0], HOSTILE[1])
     page = page_of(folder)
     assert {tag for tag, _ in page.tags} == expected
-    assert {name for _, own in page.tags for name in own} == attributes
+    assert {name for _, own in page.tags for name in own} == {*attributes, "data-suggestion"}
     assert not {name for name in attributes if name.startswith("on") or name == "style"}
     assert len(page.named("article")) == 3 + len(HOSTILE) and len(page.named("script")) == 2
     assert not page.named("img") and not page.named("a")
@@ -319,6 +321,18 @@ def test_chromium_filters_and_order(many, visit):
     tab.fill("#search", "nowhere")
     said(tab, "none of the 63 errors: loosen the filters")
     tab.click("#clear")
+    # What a filter hides gets no verdict, and one goes on from where one was.
+    order = errors_where(many)
+    for key in "jjjjj":
+        tab.keyboard.press(key)
+    tab.fill("#search", f"number{order[6]}")
+    said(tab, "1 of 63 errors")
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("2")
+    assert tab.inner_text("#marked") == "0 marked"
+    tab.keyboard.press("j")
+    assert tab.evaluate("document.activeElement.dataset.product") == str(order[6])
+    tab.click("#clear")
     tab.select_option("#order", "label")
     labels = tab.eval_on_selector_all(".error", "rows => rows.map(row => row.dataset.label)")
     assert labels == sorted(labels)
@@ -394,6 +408,29 @@ def test_chromium_hostile_data_runs_nothing_and_fetches_nothing(folder, visit):
         tab.click("#save")
 
 
+def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_path):
+    odd = ["=a  b", 'lead "q"<b>', "x" * 300, "bell\x07"]
+    for number, own in enumerate(odd, 100):
+        change(folder, "insert into category(id, leaf, path, name) values (?, 1, ?, ?)", own, own, own)
+        add = ("insert into product(id, category_id, name) values (?, ?, 'Odd')", number, LEAVES[0])
+        change(folder, *add)
+        change(folder, """insert into predicted_category(experiment_id, product_id, category_id,
+               score, label_id) values (1, ?, ?, .97, ?)""", number, own, LEAVES[0])
+    tab = visit(folder)
+    for number, own in enumerate(odd, 100):
+        tab.select_option("#predicted", webpage.shown(own, 200))
+        assert seen(tab) == [number]
+        tab.locator(f"[data-product='{number}'] select").select_option("label wrong")
+    with tab.expect_download() as download:
+        tab.click("#save")
+    download.value.save_as(tmp_path / "decisions.csv")
+    done = run_script("analyze", "--overrides", tmp_path / "decisions.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(folder / "crawl.db") as conn:
+        assert conn.execute("select category_id from label_override order by product_id"
+                            ).fetchall() == [(own,) for own in odd]
+
+
 def test_chromium_without_javascript_all_is_there_to_read(many, visit):
     tab = visit(many, java_script_enabled=False)
     text = tab.text_content("main")   # inner_text leaves out what is below the window
@@ -432,6 +469,15 @@ def test_the_page_goes_into_a_file_whole_or_not_at_all(folder, tmp_path):
     for bad in ("none/errors.html", ".", "/proc/errors.html"):
         done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", bad, cwd=folder)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--output" in done.stderr
+    (folder / "link.html").symlink_to("errors.html")
+    (folder / "errors.html").write_text("old")
+    run_script("analyze", "--dump-errors-for-experiment", 1, "-o", "link.html", cwd=folder)
+    assert (folder / "link.html").is_symlink() and (folder / "errors.html").read_text() == whole
+    os.mkfifo(folder / "pipe")
+    reader = subprocess.Popen(["cat", folder / "pipe"], stdout=subprocess.PIPE)
+    run_script("analyze", "--dump-errors-for-experiment", 1, "-o", "pipe", cwd=folder)
+    assert reader.communicate(timeout=60)[0].decode() == whole
+    assert stat.S_ISFIFO(os.stat(folder / "pipe").st_mode)
     done = run_script("analyze", "--dump-errors-for-experiment", 9, "-o", "errors.html", cwd=folder)
     assert done.returncode == 2 and (folder / "errors.html").read_text(encoding="utf-8") == whole
     done = run_script("analyze", "-o", "errors.html", cwd=folder)
