@@ -303,11 +303,14 @@ def crawl(args, stop):
             tree = read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
         stack.enter_context(db.only_crawl(args.db_path))
-        with contextlib.suppress(web.Stopped):
+        try:
             if args.feed is not None:
                 load_feed(conn, path, source, args.column, counts, stop, base)
             else:
                 failed = crawl_api(conn, shop, tree, args.max_per_category, counts)
+        except web.Stopped:
+            if args.feed is not None:   # of which nothing was kept
+                counts = dict.fromkeys(counts, 0)
         if not stop.is_set():
             if args.retry_failed:
                 db.forget_failed_pictures(conn, source)

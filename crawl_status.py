@@ -27,7 +27,9 @@ def summary(conn, source, counts, fetched, most, webs, seconds):
         if source == "shopstyle" else []
     if short:
         lines.append(f"short of {most} products: {len(short)} leaves, such as " + ", ".join(
-            f"{leaf['id']} ({leaf['product_count']} of the {leaf['total'] or 0} the shop tells of)"
+            f"{leaf['id']} ({leaf['product_count']}"
+            + (" of an unknown number)" if leaf["total"] is None else
+               f" of the {leaf['total']} the shop tells of)")
             for leaf in sorted(short, key=lambda leaf: leaf["product_count"])[:3]))
     asked, again, size = (sum(one.counts[name] for one in webs)
                           for name in ("requests", "tries again", "bytes"))

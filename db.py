@@ -296,7 +296,7 @@ def migrate(conn):
 @contextlib.contextmanager
 def only_crawl(path):
     """Raise UserError where another crawl is at work on this database."""
-    beside = f"{path}-crawling"
+    beside = f"{os.path.realpath(path)}-crawling"   # of a link, that of its file
     while True:
         with open(beside, "w") as file:
             try:

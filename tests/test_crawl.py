@@ -173,6 +173,9 @@ def test_a_second_crawl_of_the_same_file_is_refused_and_one_of_another_is_not(he
     done = run(tmp_path / "stopped", server, status=2)
     assert "another crawl is at work on crawl.db" in done.stderr and done.stderr.count("\n") == 1
     assert {seen[0] for seen in server.seen[asked:]} == {"categories"}
+    (tmp_path / "stopped" / "link.db").symlink_to("crawl.db")
+    assert "another crawl" in run(tmp_path / "stopped", server, "--db-path", "link.db",
+                                  status=2).stderr
     server.script = lambda path, query: None
     run(tmp_path / "stopped", server, "--db-path", "other.db")
     go_on.set()
@@ -616,7 +619,7 @@ def test_a_signal_while_a_feed_loads_leaves_the_file_as_it_was(small_feed, tmp_p
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 143 and "run the same command again" in stderr
-    assert state(tmp_path) == before
+    assert "this run: 0 new, 0 changed" in stdout and state(tmp_path) == before
 
 
 # ---- the command --------------------------------------------------------------------------------
