@@ -54,6 +54,8 @@ def run(main):
         return 1
     except sqlite3.DatabaseError as error:   # disk full, locked for 30 s, damaged
         sentence = f"the database given by --db-path can't be used: {error}"
+        if "disk is full" in sentence:
+            sentence += "; make room, and run the same command again"
         if "malformed" in sentence:
             sentence += "; restore it from a copy, or crawl into a new file"
     except OSError as error:

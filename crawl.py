@@ -10,14 +10,13 @@ Stop it whenever you like: the same command goes on where it was, page by page.
 import argparse
 import contextlib
 import hashlib
-import json
 import os
 import tempfile
 import time
-import urllib.parse
 
 import crawl_status
 import db
+import feed_files
 import feeds
 import pictures
 import shopstyle
@@ -25,8 +24,6 @@ import web
 from console import Parser, UserError, log, progress, run, told_to_stop
 
 GIVE_UP = 5    # leaves in a row that fail before the API is left alone
-MOST_OF_A_FEED = 20_000_000_000   # bytes
-SHOPIFY_PAGE, SHOPIFY_CAP = 250, 25_000   # products a page and in all that a shop shows
 
 
 # ---- the API ----------------------------------------------------------------------------------
@@ -35,14 +32,18 @@ def crawl_leaf(conn, shop, leaf, most, counts):
     """Fetch a leaf's pages from where it is on, one transaction a page, until `most` products of
     them are filed there or the shop has no more. leaf is a row of db.leaves_to_crawl.
 
-    The shop has no more where a page is empty (before `total`: twice), where two in a row show
-    nothing new, at the API's cap, and after a page that is short and reaches `total`: that may lie.
+    The shop has no more where a page is empty, where two in a row show nothing new, at the API's
+    cap, and after a page that is short and reaches `total`: that may lie. A page that is empty
+    before `total` is asked for again a second later; if it still is, the leaf is left for this run,
+    and the next one asks once more. Returns whether there is more to come in this run.
     """
     own, offset, stale, asked_again = leaf["id"], leaf["next_offset"], leaf["stale_pages"], False
     while True:
         items, total, limit = shop.page(own, offset)
-        if not items and not asked_again and offset < min(total or 0, shopstyle.PAGING_CAP):
+        early = not items and offset < min(total or 0, shopstyle.PAGING_CAP)
+        if early and not asked_again:
             asked_again = True
+            shop.web.sleep(1)
             continue
         asked_again, offset = False, offset + len(items)
         with db.transaction(conn):
@@ -57,12 +58,14 @@ def crawl_leaf(conn, shop, leaf, most, counts):
                 counts[outcome] += 1
                 fresh += new_here
             stale = 0 if fresh else stale + 1
-            last = (not items or stale == 2 or offset >= shopstyle.PAGING_CAP
+            last = (not items and not early or stale == 2 or offset >= shopstyle.PAGING_CAP
                     or total is not None and offset >= total and len(items) < limit)
             db.set_progress(conn, own, offset, stale, total, last)
             db.count_products(conn, sorted(touched))
-            if last or db.filed_from_own_pages(conn, own) >= most:
-                return
+            if last or early:
+                return False
+            if db.filed_from_own_pages(conn, own) >= most:
+                return True
 
 
 def read_tree(shop, root):
@@ -84,18 +87,20 @@ def crawl_api(conn, shop, tree, most, counts):
     not be finished."""
     with db.transaction(conn):
         db.store_categories(conn, tree)
-    known, failed = {row[0] for row in tree}, []   # crawl.db may hold a feed's leaves too
+    failed, ended = [], set()
+    known = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too
 
     def waiting():
         return [leaf for leaf in db.leaves_to_crawl(conn, most)
-                if leaf["id"] in known and leaf["id"] not in failed]
+                if leaf["id"] in known and leaf["id"] not in ended]
 
     with progress("categories", len(waiting()), "leaves") as bar:
         # A leaf that comes late may take products from one that had enough: then that goes on.
         while leaves := waiting():
             for leaf in leaves:
                 try:
-                    crawl_leaf(conn, shop, leaf, most, counts)
+                    if not crawl_leaf(conn, shop, leaf, most, counts):
+                        ended.add(leaf["id"])
                 except web.Stopped:
                     raise
                 except web.GivenUp as problem:
@@ -104,6 +109,7 @@ def crawl_api(conn, shop, tree, most, counts):
                 except web.Unfinished as problem:
                     log(f"{leaf['id']} is not finished: {problem}")
                     failed.append(leaf["id"])
+                    ended.add(leaf["id"])
                 bar.update()
     with db.transaction(conn):
         db.count_products(conn)
@@ -111,58 +117,6 @@ def crawl_api(conn, shop, tree, most, counts):
 
 
 # ---- feeds ------------------------------------------------------------------------------------
-
-def shopify_page(answer):
-    """The products of a page of a Shopify shop's /products.json."""
-    found = shopstyle.json_object(answer.body) if answer.status == 200 else None
-    if not found or not isinstance(found.get("products"), list):
-        raise ValueError(f"no products.json of Shopify (status {answer.status})")
-    return found["products"]
-
-
-def feed_arrived(answer):
-    if answer.status != 200:
-        raise ValueError(f"error {answer.status}")
-
-
-def fetch_feed(requests, url, path):
-    """Fetch a feed into a file; of a Shopify shop's /products.json all pages, as JSON Lines. Raises
-    ValueError and web.Unfinished, neither of which quotes the URL: an affiliate's holds a key."""
-    with open(path, "wb") as file:
-        if not urllib.parse.urlsplit(url).path.endswith("/products.json"):
-            requests.get(url, feed_arrived, redirects=3, most=MOST_OF_A_FEED, seconds=3600,
-                         sink=file)
-            return
-        for page in range(1, SHOPIFY_CAP // SHOPIFY_PAGE + 1):
-            found = requests.get(url, shopify_page, {"limit": SHOPIFY_PAGE, "page": page}, 3)
-            if not found:
-                return
-            file.writelines(json.dumps(one).encode() + b"\n" for one in found)
-
-
-def feed_file(args, folder, requests):
-    """(path of the feed as a file, the URL it came from or None); a URL is fetched into folder."""
-    if not args.feed.lower().startswith(("http://", "https://")):
-        if not os.path.isfile(args.feed):
-            raise UserError(f"--feed takes a file or an http(s) URL, and {args.feed} is none")
-        return args.feed, None
-    path = os.path.join(folder, "feed")
-    try:
-        fetch_feed(requests, args.feed, path)
-    except web.Stopped:
-        raise
-    except (ValueError, web.Unfinished) as problem:
-        raise UserError(f"the URL of --feed gives no feed ({problem}): check it, or load a "
-                        "file") from None
-    return path, args.feed
-
-
-def at_shop(link, base):
-    """A link of a feed that came from the URL base, or from a file (None)."""
-    if base and link.startswith("//"):
-        return f"{base.split(':')[0]}:{link}"
-    return "/".join(base.split("/")[:3]) + link if base and link.startswith("/") else link
-
 
 def load_feed(conn, path, source, columns, counts, stop, base=None):
     """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
@@ -177,7 +131,7 @@ def load_feed(conn, path, source, columns, counts, stop, base=None):
                 skipped.append((row.line, f"the id {row.external_id} stood in an earlier line"))
                 continue
             listed = [tree.id_of(row.category)] if row.category else []
-            product = {"external_id": row.external_id, "name": row.name, "image": at_shop(row.image, base),
+            product = {"external_id": row.external_id, "name": row.name, "image": feed_files.at_shop(row.image, base),
                        "description": row.description, "listed": listed, "found": None,
                        "group": f"{source} {row.group}" if row.group else None}
             counts[db.store_product(conn, source, product)[1]] += 1
@@ -286,14 +240,16 @@ def crawl(args, stop):
     path = base = None
     with contextlib.ExitStack() as stack:
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
+        pictures.check_folder(args.images_path)
         if args.feed is not None:
             source = feeds.clean(args.source)
             if source in ("", "shopstyle"):
                 raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's "
                                 "name")
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
-            path, base = feed_file(args, folder, webs[0])
-            feeds.check_feed(path, args.column)
+            path, base = feed_files.feed_file(args, folder, webs[0])
+            with feed_files.called(path, base):
+                feeds.check_feed(path, args.column)
         else:
             key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
             if not key:
@@ -305,7 +261,8 @@ def crawl(args, stop):
         stack.enter_context(db.only_crawl(args.db_path))
         try:
             if args.feed is not None:
-                load_feed(conn, path, source, args.column, counts, stop, base)
+                with feed_files.called(path, base):
+                    load_feed(conn, path, source, args.column, counts, stop, base)
             else:
                 failed = crawl_api(conn, shop, tree, args.max_per_category, counts)
         except web.Stopped:
@@ -331,8 +288,9 @@ def dry_run(args, stop):
     """Print what a crawl would do."""
     with tempfile.TemporaryDirectory(prefix="crawl-") as folder:
         if args.feed is not None:
-            path, _ = feed_file(args, folder, web.Web(0, stop, tries=args.tries))
-            print(*crawl_status.feed_plan(path, args.column), sep="\n")
+            path, base = feed_files.feed_file(args, folder, web.Web(0, stop, tries=args.tries))
+            with feed_files.called(path, base):
+                print(*crawl_status.feed_plan(path, args.column), sep="\n")
         elif os.path.exists(args.db_path):
             print(*crawl_status.plan(db.open_readonly(args.db_path), args), sep="\n")
         else:

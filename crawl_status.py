@@ -72,6 +72,9 @@ def plan(conn, args):
     pages = sum(-(-max(0, args.max_per_category - filed[leaf]) // shopstyle.PAGE)
                 for leaf in leaves)
     waiting = db.count_pictures_to_fetch(conn, "shopstyle")
+    if args.retry_failed:
+        waiting += sum(number for status, _, number in db.picture_counts(conn, "shopstyle")
+                       if status == db.PICTURE_FAILED)
     lines = [f"would fetch the categories below {args.root} from {args.api_url}",
              "and then the pages of each leaf among them; none is known yet" if not filed else
              f"and go on in {len(leaves)} of the {len(filed)} leaves known: {pages} pages or more, "

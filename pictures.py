@@ -7,6 +7,7 @@ killed, the next run goes on; what a file holds is the server's own bytes.
     python crawl.py --image-rate 2
     python crawl.py --verify
 """
+import collections
 import concurrent.futures
 import contextlib
 import glob
@@ -103,6 +104,9 @@ def holds(path, data):
             return file.read() == data
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise UserError(f"{path} stands where a picture belongs, and can't be read "
+                        f"({error.strerror}): move it away, and run the same command again") from None
 
 
 def sweep(images_path, mark):
@@ -172,6 +176,14 @@ def read_picture_file(path):
 
 # ---- getting all --------------------------------------------------------------------------------
 
+def check_folder(images_path):
+    """Raise UserError, before the long work, where no picture could be kept."""
+    if os.path.exists(images_path) and not (os.path.isdir(images_path)
+                                            and os.access(images_path, os.W_OK)):
+        raise UserError(f"--images-path {images_path} is no folder that you may write in: name "
+                        "another")
+
+
 def rows_to_fetch(conn, source):
     """Yield the rows of db.pictures_to_fetch, read a thousand at a time."""
     after = -2 ** 63
@@ -216,28 +228,32 @@ def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
     sweep(images_path, mark)
     forget_missing(conn, source, images_path)
     db.share_pictures(conn, source)
-    todo, told, rows, saved = db.count_pictures_to_fetch(conn, source), set(), [], time.monotonic()
+    todo, told = db.count_pictures_to_fetch(conn, source), collections.Counter()
+    rows, saved = [], time.monotonic()
     # What is in flight when somebody wants an end is finished and kept.
     wanted = itertools.takewhile(lambda row: not requests.stop.is_set(),
                                  rows_to_fetch(conn, source))
     jobs = in_parallel(lambda row: get_picture(row, images_path, requests, feed, mark), wanted,
                        2 * WORKERS)
+    def tell(row, reason):
+        """Of each reason ten times; the summary has the numbers."""
+        told[reason] += 1
+        if told[reason] <= 10:
+            log(f"picture of product {row['external_id']}: {reason}"
+                f"{'; more of these are not told' if told[reason] == 10 else ''}")
+
     with progress("pictures", todo, "pictures") as bar, contextlib.closing(jobs):
         for row, job in jobs:
             try:
                 outcome = job.result()
             except web.Stopped:
                 continue
-            except web.GivenUp as problem:   # told once: thousands may follow
-                if str(problem) not in told:
-                    told.add(str(problem))
-                    log(f"picture of product {row['external_id']}: {problem}")
             except web.Unfinished as problem:
-                log(f"picture of product {row['external_id']}: {problem}")
+                tell(row, str(problem))
             else:
                 counts[outcome[2]] += 1
                 if outcome[2] == db.PICTURE_FAILED:
-                    log(f"picture of product {row['external_id']}: {outcome[3]}")
+                    tell(row, outcome[3])
                 rows.append((row["id"], *outcome))
             bar.update()
             if len(rows) >= 100 or rows and time.monotonic() - saved > .2:

@@ -51,6 +51,10 @@ class Stopped(Unfinished):
     """Somebody wants the run to end."""
 
 
+class PrivateAddress(ValueError):
+    """The host is at an address that is not of the open internet."""
+
+
 class Again(Exception):
     """This try failed, another may not."""
 
@@ -78,7 +82,7 @@ def is_public(address):
 
 def public_connection(conn):
     """A socket to the host of a urllib3 connection. Looks the name up once, checks every address
-    and connects to one of those, so that nobody can slip another in between. Raises ValueError
+    and connects to one of those, so that nobody can slip another in between. Raises PrivateAddress
     where one is not public."""
     try:
         found = socket.getaddrinfo(conn.host, conn.port, 0, socket.SOCK_STREAM)
@@ -86,7 +90,7 @@ def public_connection(conn):
         raise urllib3.exceptions.NewConnectionError(conn, f"no address: {error}") from None
     addresses = list(dict.fromkeys(entry[4][0] for entry in found))
     if not all(map(is_public, addresses)):
-        raise ValueError("its host is at a private address (--allow-private)")
+        raise PrivateAddress("its host is at a private address (--allow-private)")
     for address in addresses:
         try:
             return urllib3.util.connection.create_connection(
@@ -152,9 +156,10 @@ def plain_reason(error):
     return "no connection"
 
 
-def read_body(response, most, seconds, sink=None):
+def read_body(response, most, seconds, sink=None, stop=None):
     """All bytes of a response, b'' where they go into the file `sink`. Raises ValueError beyond
-    `most` bytes, requests.Timeout beyond `seconds`, UserError where sink can't be written."""
+    `most` bytes, requests.Timeout beyond `seconds`, UserError where sink can't be written, Stopped
+    where stop is set in the middle of what goes into one."""
     pieces, size, deadline = [], 0, time.monotonic() + seconds
     # Not iter_content, which waits for a whole piece: ten bytes now and then would never end.
     while piece := response.raw.read1(65536, decode_content=True):
@@ -166,6 +171,8 @@ def read_body(response, most, seconds, sink=None):
         if sink is None:
             pieces.append(piece)
             continue
+        if stop and stop.is_set():
+            raise Stopped("stopped")
         try:
             sink.write(piece)
         except OSError as error:   # a full disk is no fault of the network
@@ -214,6 +221,7 @@ class Web:
         self.lock, self.slots = threading.Lock(), threading.Semaphore(connections)
         self.counts = collections.Counter()
         self.failures = collections.Counter()   # in a row, by host
+        self.private = set()   # hosts at private addresses, which need no turn
         self.turn = {}       # host -> when its next request may start
         self.pause = {}      # host -> until when it wants to be left alone
 
@@ -237,7 +245,10 @@ class Web:
         """One try. Raises Again, or ValueError where no other try will do better."""
         try:
             for hop in range(redirects + 1):
-                self.wait(host_of(url))
+                host = host_of(url)
+                if host in self.private:
+                    raise PrivateAddress("its host is at a private address (--allow-private)")
+                self.wait(host)
                 if sink:
                     sink.seek(0)
                     sink.truncate()
@@ -247,12 +258,17 @@ class Web:
                                                   allow_redirects=False) as response:
                     target = self.session.get_redirect_target(response)
                     if not target or not redirects:
-                        body = read_body(response, most, seconds, sink)
+                        body = read_body(response, most, seconds, sink, self.stop)
                         return Answer(response.status_code, response.headers, body, bool(
                             {"content-length", "transfer-encoding"} & {
                                 name.lower() for name in response.headers}))
                 url, params = urllib.parse.urljoin(url, target), None
             raise ValueError("too many redirects")
+        except PrivateAddress:
+            with self.lock:
+                self.counts["requests"] -= host not in self.private   # none was sent
+                self.private.add(host)
+            raise
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ValueError("its host's certificate is not valid") from None

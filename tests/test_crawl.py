@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -591,6 +590,61 @@ def test_all_pages_of_a_shopify_shop_are_read(serve, tmp_path):
     assert [seen[0] for seen in server.seen].count("/products.json") == 3
     assert select(tmp_path, "select external_id, name, description from product where name = "
                   "'Jean 7'") == [("jean-7", "Jean 7", "<p>Blue</p>")]
+
+
+@pytest.mark.parametrize("page", (30, 250))
+def test_a_shopify_shop_is_read_to_its_end_whatever_its_pages_and_its_end_are_told(serve, tmp_path,
+                                                                                  page):
+    """30 a page, whatever is asked for; and no page is shown past the 8th, or the same for ever."""
+    def script(path, query):
+        first = page * (int(query["page"]) - 1)
+        if page == 250 and int(query["page"]) > 8:
+            return 400, {"errors": "Page * Limit exceeds the limit."}
+        number = 11 if page == 30 else 99
+        return 200, {"products": [{"handle": f"jean-{n}", "title": "Jean", "product_type": "Jeans"}
+                                  for n in range(min(first, page * number), min(first, page * number)
+                                                 + page)]}
+
+    server = serve(script=script)
+    done = load(tmp_path, f"http://127.0.0.1:{server.server_port}/products.json")
+    if page == 30:
+        assert "products: 360 in 1 leaves" in done.stdout and len(server.seen) == 13
+    else:
+        assert "products: 2000 in 1 leaves" in done.stdout
+        assert "the shop shows no more than its first 2000 products" in done.stderr
+
+
+def test_a_mistake_in_a_feed_from_a_url_names_no_temporary_file(serve, tmp_path):
+    for body in (b"number\twords\n1\tJean\n", b"id\ttitle\n1\tcaf\xe9\n", b"<html><p>Log in"):
+        server = serve(script=lambda path, query, body=body: (200, body))
+        for flags in ((), ("--dry-run",)):
+            done = load(tmp_path, f"http://127.0.0.1:{server.server_port}/feed", *flags, status=2)
+            assert "the feed" in done.stderr and "/tmp" not in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_signal_ends_the_download_of_a_feed(serve, tmp_path):
+    begun = threading.Event()
+
+    def drip(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(600):
+                handler.wfile.write(b"id\ttitle\n" * 9)
+                handler.wfile.flush()
+                begun.set()
+                time.sleep(.05)
+        handler.close_connection = True
+
+    server = serve(script=lambda path, query: drip)
+    process = subprocess.Popen(
+        [sys.executable, REPO / "crawl.py", "--feed", f"http://127.0.0.1:{server.server_port}/f"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment())
+    assert begun.wait(20)
+    process.send_signal(signal.SIGINT)
+    assert "run the same command again" in process.communicate(timeout=15)[1]
+    assert process.returncode == 130 and os.listdir(tmp_path) == []
 
 
 def test_columns_may_be_named_and_a_dry_run_says_what_would_be_loaded(tmp_path):

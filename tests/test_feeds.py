@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 import pytest
 from hypothesis import given, strategies as st
 
+import documents
 import feeds
 import formats
 from console import UserError
@@ -730,7 +731,7 @@ def test_a_document_is_read_to_its_end_however_it_is_laid_out(read, wrap, indent
 
 
 def test_a_value_may_go_over_the_end_of_a_piece(read):
-    for size in range(formats.PIECE - 40, formats.PIECE):
+    for size in range(documents.PIECE - 40, documents.PIECE):
         text = f'{{"x": "{"x" * size}", "total": 1234567890, "products": [{{"id": 12, '
         assert read(text + '"title": "é"}]}') == ([product(1, "12", "é")], [])
 

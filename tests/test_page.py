@@ -254,6 +254,15 @@ def said(tab, text):
     expect(tab.locator("#count")).to_have_text(text)
 
 
+def take_back(tab, tmp_path, folder):
+    """Save the page's verdicts, and have analyze.py take them."""
+    with tab.expect_download() as download:
+        tab.click("#save")
+    download.value.save_as(tmp_path / "decisions.csv")
+    done = run_script("analyze", "--overrides", tmp_path / "decisions.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture
 def many(folder):
     """Experiment 1 with 60 more errors of different kinds."""
@@ -351,11 +360,7 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
     assert tab.input_value("#search") == "j1"   # there letters are letters
     tab.reload()
     assert tab.inner_text("#marked") == "3 marked"
-    with tab.expect_download() as download:
-        tab.click("#save")
-    download.value.save_as(tmp_path / "decisions.csv")
-    done = run_script("analyze", "--overrides", tmp_path / "decisions.csv", cwd=many)
-    assert done.returncode == 0, done.stderr
+    take_back(tab, tmp_path, many)
     with sqlite3.connect(many / "crawl.db") as conn:
         assert conn.execute("""select label_override.product_id, decision, label_override.category_id
             from label_override order by decision""").fetchall() == [
@@ -370,10 +375,7 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
     again.keyboard.press("Escape")
     again.keyboard.press("j")
     again.keyboard.press("0")
-    with again.expect_download() as download:
-        again.click("#save")
-    download.value.save_as(tmp_path / "decisions.csv")
-    assert run_script("analyze", "--overrides", tmp_path / "decisions.csv", cwd=many).returncode == 0
+    take_back(again, tmp_path, many)
     with sqlite3.connect(many / "crawl.db") as conn:
         assert conn.execute("select product_id from label_override order by product_id").fetchall() \
             == [(number,) for number in sorted(order[:2])]
@@ -421,11 +423,7 @@ def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_
         tab.select_option("#predicted", webpage.shown(own, 200))
         assert seen(tab) == [number]
         tab.locator(f"[data-product='{number}'] select").select_option("label wrong")
-    with tab.expect_download() as download:
-        tab.click("#save")
-    download.value.save_as(tmp_path / "decisions.csv")
-    done = run_script("analyze", "--overrides", tmp_path / "decisions.csv", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    take_back(tab, tmp_path, folder)
     with sqlite3.connect(folder / "crawl.db") as conn:
         assert conn.execute("select category_id from label_override order by product_id"
                             ).fetchall() == [(own,) for own in odd]

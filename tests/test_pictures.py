@@ -4,6 +4,7 @@ import contextlib
 import io
 import random
 import threading
+import time
 
 import pytest
 from conftest import run_script, write_feed
@@ -136,6 +137,36 @@ def test_without_leave_no_picture_comes_from_a_private_address(serve, tmp_path):
     assert "9 its host is at a private address (--allow-private)" in done.stdout
     assert not [path for path, *_ in server.seen if path.startswith("/pim/")]
     assert "9 fetched" in run(tmp_path, server, "--retry-failed").stdout
+
+
+def test_private_hosts_wait_for_no_turn_and_count_as_no_request(serve, tmp_path):
+    server = serve(catalogue(per_leaf=40))
+    began = time.monotonic()
+    done = run_script("crawl", "--api-url", server.api_url, "--image-rate", "1", cwd=tmp_path,
+                      env={"SHOPSTYLE_API_KEY": KEY})
+    assert time.monotonic() - began < 60   # at one a second it would be two minutes
+    assert f"requests: {len(server.seen)}, " in done.stdout
+    assert done.stderr.count("private address") == 10   # told ten times of 120
+    assert "120 its host is at a private address" in done.stdout
+    plan = run_script("crawl", "--api-url", server.api_url, "--dry-run", "--retry-failed",
+                      cwd=tmp_path, env={"SHOPSTYLE_API_KEY": KEY})
+    assert "and 120 pictures" in plan.stdout
+
+
+def test_a_place_where_no_picture_can_be_kept_is_told_with_what_to_do(serve, tmp_path):
+    server = serve()
+    (tmp_path / "a file").write_text("x")
+    done = run(tmp_path, server, "--images-path", "a file", status=2)
+    assert "--images-path a file is no folder" in done.stderr and server.seen == []
+    run(tmp_path, server)
+    path, = select(tmp_path, "select path from picture limit 1")[0]
+    (tmp_path / "images" / path).unlink()
+    (tmp_path / "images" / path).mkdir()
+    assert run_script("crawl", "--verify", cwd=tmp_path).returncode == 1
+    done = run(tmp_path, server, status=2)
+    assert "move it away, and run the same command again" in done.stderr
+    (tmp_path / "images" / path).rmdir()
+    assert "1 fetched" in run(tmp_path, server).stdout
 
 
 @pytest.mark.parametrize("hops, status", ((3, "ok"), (4, "failed")))

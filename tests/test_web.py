@@ -113,6 +113,24 @@ def test_a_total_that_lies_neither_hangs_the_crawl_nor_fails_it(serve, tmp_path,
     assert len(products_of(server)) == requests
 
 
+def test_a_leaf_whose_pages_were_empty_too_early_is_asked_once_more_by_the_next_run(serve, tmp_path):
+    empty = [True]
+
+    def script(path, query):
+        if path == "products":
+            start = int(query["offset"])
+            numbers = range(start, min(start + 50, 120)) if not (empty[0] and start) else ()
+            return 200, {"metadata": {"total": 120}, "products": [
+                {"id": 1 + n, "name": "Jean"} for n in numbers]}
+
+    server = serve(catalogue(leaves={"boot": "jeans"}), script)
+    assert crawled(tmp_path, server) == (50, [])
+    empty[0] = False
+    assert crawled(tmp_path, server) == (70, [])
+    asked = len(products_of(server))
+    assert crawled(tmp_path, server) == (0, []) and len(products_of(server)) == asked
+
+
 @pytest.mark.parametrize("first, stored, requests", ((0, 50, 3), (3, 200, 6)))
 def test_a_shop_that_shows_the_same_page_again_and_again_is_left(serve, tmp_path, first, stored,
                                                                 requests):
