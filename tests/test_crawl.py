@@ -64,36 +64,42 @@ def test_a_whole_crawl_files_all_products_and_keeps_the_key_to_itself(serve, tmp
     assert "this run: 0 new, 0 changed, 0 seen before, 0 left out" in done.stdout
 
 
-def test_killed_at_any_instant_and_run_again_it_ends_as_if_undisturbed(serve, tmp_path):
-    server, chance = serve(catalogue(per_leaf=56)), random.Random(2016)
-    run(tmp_path / "whole", server)
-    (tmp_path / "killed").mkdir()
-    ready = threading.Event()
+def kill_after(server, folder, counts, chance):
+    """Crawl into a folder again and again, and kill each run when it has made so many requests:
+    with the answer still out, or a moment after it went. Returns how many were killed."""
+    ready, killed = threading.Event(), 0
 
     def script(path, query):
         with server.lock:
             server.left -= 1
             due = server.left == 0
-        if due:   # now, with the answer still out, or a moment after it went
+        if due:
             ready.wait()
             kill = threading.Timer(chance.choice((0, 0, .002, .01, .03)), server.victim.kill)
             kill.start()
             if kill.interval == 0:
                 kill.join()
 
-    server.script, killed = script, 0
-    for requests in (1, 2, 3, 2, 4, 5, 40, 90, 130, 20):
-        server.left = requests
+    server.script = script
+    folder.mkdir()
+    for server.left in counts:
         ready.clear()
         server.victim = subprocess.Popen(
             [sys.executable, REPO / "crawl.py", *HERE, "--api-url", server.api_url],
-            cwd=tmp_path / "killed", env=environment(SHOPSTYLE_API_KEY=KEY),
+            cwd=folder, env=environment(SHOPSTYLE_API_KEY=KEY),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ready.set()
         server.victim.communicate(timeout=60)
         killed += server.victim.returncode == -signal.SIGKILL
+    server.script = lambda path, query: None
+    return killed
+
+
+def test_killed_at_any_instant_and_run_again_it_ends_as_if_undisturbed(serve, tmp_path):
+    server, chance = serve(catalogue(per_leaf=56)), random.Random(2016)
+    run(tmp_path / "whole", server)
+    killed = kill_after(server, tmp_path / "killed", (1, 2, 3, 2, 4, 5, 40, 90, 130, 20), chance)
     assert killed >= 7   # on a busy machine a crawl may come to its end before the kill does
-    server.left = 0
     run(tmp_path / "killed", server)
     assert state(tmp_path / "killed") == state(tmp_path / "whole")
 
@@ -256,23 +262,14 @@ def test_status_says_where_a_crawl_stands_and_a_dry_run_what_it_would_do(serve, 
 
 @pytest.mark.slow
 def test_a_hundred_kills_leave_no_trace(serve, tmp_path):
-    server, chance = serve(catalogue(per_leaf=400)), random.Random(100)
+    server, chance = serve(catalogue(per_leaf=500)), random.Random(100)
     run(tmp_path / "whole", server)
-    (tmp_path / "killed").mkdir()
-    asked, killed = len(server.seen), 0
-    server.script = lambda path, query: time.sleep(.1)   # or it would be done before
-    for _ in range(100):
-        process = subprocess.Popen(
-            [sys.executable, REPO / "crawl.py", *HERE, "--api-url", server.api_url],
-            cwd=tmp_path / "killed", env=environment(SHOPSTYLE_API_KEY=KEY),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(chance.uniform(.25, 1))
-        process.kill()
-        killed += process.wait() == -signal.SIGKILL
-    server.script = lambda path, query: None
-    print(f"killed {killed} times; {asked} requests undisturbed, {len(server.seen) - asked} so")
-    assert killed == 100
+    # Together fewer than a crawl needs, so that none comes to its end.
+    counts = [chance.randrange(1, 25) for _ in range(100)]
+    assert sum(counts) < len(server.seen)
+    asked = len(server.seen)
+    assert kill_after(server, tmp_path / "killed", counts, chance) == 100
+    print(f"killed 100 times; {asked} requests undisturbed, {len(server.seen) - asked} so")
     run(tmp_path / "killed", server)
     assert state(tmp_path / "killed") == state(tmp_path / "whole")
     assert pictures_in(tmp_path / "killed") == pictures_in(tmp_path / "whole")   # nor a .tmp
