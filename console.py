@@ -71,14 +71,18 @@ def run(main):
 @contextlib.contextmanager
 def told_to_stop():
     """An Event that the first SIGINT or SIGTERM sets, with its number as .signal; the second one
-    ends the process at once, which loses nothing but what is in flight."""
+    ends the process at once, which loses nothing but what is in flight. Where .error is set (by
+    ended_at_once) the first one raises it too."""
     stop = threading.Event()
+    stop.error = None
 
     def handle(number, frame):
         if stop.is_set():
             os._exit(128 + number)
         stop.signal = number
         stop.set()
+        if stop.error:
+            raise stop.error
         # Not by `log`: the signal may have come in the middle of it.
         os.write(2, b"\nfinishing what is in flight; once more to end at once\n")
 
@@ -88,6 +92,18 @@ def told_to_stop():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ended_at_once(stop, error):
+    """What the block does a signal may end in the middle, by raising `error` there."""
+    if stop.is_set():
+        raise error
+    stop.error = error
+    try:
+        yield
+    finally:
+        stop.error = None
 
 
 def log(sentence):

@@ -21,7 +21,7 @@ import feeds
 import pictures
 import shopstyle
 import web
-from console import Parser, UserError, log, progress, run, told_to_stop
+from console import Parser, UserError, ended_at_once, log, progress, run, told_to_stop
 
 GIVE_UP = 5    # leaves in a row that fail before the API is left alone
 
@@ -52,6 +52,9 @@ def crawl_leaf(conn, shop, leaf, most, counts):
                 product = shopstyle.read_product(item, own, shop.key)
                 if product is None:
                     counts["skipped"] += 1
+                    if counts["skipped"] <= 10:
+                        log(f"{own}, from row {offset - len(items)} on: a product without an id; "
+                            "left out")
                     continue
                 touched.update(product["listed"])
                 _, outcome, new_here = db.store_product(conn, "shopstyle", product)
@@ -122,11 +125,9 @@ def load_feed(conn, path, source, columns, counts, stop, base=None):
     """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
     outcome. base is the URL it came from. Raises UserError, and web.Stopped where stop is set."""
     skipped = []
-    with db.transaction(conn):
+    with db.transaction(conn), ended_at_once(stop, web.Stopped):
         tree = feeds.CategoryTree(db.categories(conn))
         for row in progress("feed", None, "products", feeds.read_feed(path, skipped, columns)):
-            if stop.is_set():
-                raise web.Stopped
             if not db.first_sight(conn, row.external_id):
                 skipped.append((row.line, f"the id {row.external_id} stood in an earlier line"))
                 continue
@@ -162,12 +163,12 @@ def parse(argv):
                         help="folder for the pictures (default: images)")
     feed = parser.add_argument_group("from a catalogue file")
     feed.add_argument("--feed", metavar="FILE_OR_URL",
-                      help="load this instead of an API: a feed of Google Merchant, Meta, Shopify "
-                      "or Awin, or any table or JSON Lines (see README)")
+                      help="load this file (a pipe is none) instead of an API: a feed of Google "
+                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see README)")
     feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
                       help="which column holds id, title, description, product_type (the "
                       "category), image_link or item_group_id, where its name does not say so")
-    feed.add_argument("--source", default="feed", metavar="NAME",
+    feed.add_argument("--source", metavar="NAME",
                       help="name of the feed's shop; products of one name replace each other by "
                       "id, so give a second shop its own (default: feed)")
     api = parser.add_argument_group("from an API")
@@ -189,13 +190,14 @@ def parse(argv):
                         "machine, and through a proxy")
     images.add_argument("--retry-failed", action="store_true",
                         help="try the pictures again that were no good")
-    images.add_argument("--verify", action="store_true",
-                        help="only check all pictures on the disk; what is damaged or gone the "
-                        "next crawl fetches again")
-    parser.add_argument("--status", action="store_true", help="only say where the crawl stands")
-    parser.add_argument("--dry-run", action="store_true",
-                        help="only say what would be done; nothing is written, and nothing is "
-                        "asked of an API")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--verify", action="store_true",
+                      help="only check all pictures on the disk; what is damaged or gone the next "
+                      "crawl fetches again")
+    only.add_argument("--status", action="store_true", help="only say where the crawl stands")
+    only.add_argument("--dry-run", action="store_true",
+                      help="only say what would be done; nothing is written, and nothing is asked "
+                      "of an API")
     parser.add_argument("--tries", type=int, default=web.TRIES, metavar="N",
                         help="of a request that fails but may succeed (default: "
                         f"{web.TRIES}, with up to 2, 4, 8 and 16 s between them)")
@@ -203,8 +205,13 @@ def parse(argv):
     for name in ("max_per_category", "tries"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be 1 or more")
-    if args.column and args.feed is None:
-        parser.error("--column is for --feed")
+    for name in ("column", "source"):
+        if getattr(args, name) and args.feed is None:
+            parser.error(f"--{name} is for --feed")
+    if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
+        parser.error("--verify and --status look at all that is there: leave --feed and "
+                     "--retry-failed out")
+    args.source = "feed" if args.source is None else args.source
     args.column = column_arguments(parser, args.column)
     return args
 
@@ -246,9 +253,8 @@ def crawl(args, stop):
             if source in ("", "shopstyle"):
                 raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's "
                                 "name")
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
-            path, base = feed_files.feed_file(args, folder, webs[0])
-            with feed_files.called(path, base):
+            path, base = feed_files.feed_file(args, stack, webs[0])
+            with feed_files.called(path, base), ended_at_once(stop, web.Stopped):
                 feeds.check_feed(path, args.column)
         else:
             key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
@@ -258,6 +264,7 @@ def crawl(args, stop):
             source, shop = "shopstyle", shopstyle.Shop(args.api_url, key, webs[0])
             tree = read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
+        stack.enter_context(contextlib.closing(conn))   # which leaves one file
         stack.enter_context(db.only_crawl(args.db_path))
         try:
             if args.feed is not None:
@@ -276,7 +283,6 @@ def crawl(args, stop):
                                               None if base else path, mark)
         print(*crawl_status.summary(conn, source, counts, fetched, args.max_per_category, webs,
                        time.monotonic() - began), sep="\n")
-        conn.close()   # which leaves one file
     if failed or fetched["unfinished"]:
         log(f"{len(failed)} categories and {fetched['unfinished']} pictures are not done: run the "
             "same command again")
@@ -286,15 +292,17 @@ def crawl(args, stop):
 
 def dry_run(args, stop):
     """Print what a crawl would do."""
-    with tempfile.TemporaryDirectory(prefix="crawl-") as folder:
+    with contextlib.ExitStack() as stack:
         if args.feed is not None:
-            path, base = feed_files.feed_file(args, folder, web.Web(0, stop, tries=args.tries))
-            with feed_files.called(path, base):
+            path, base = feed_files.feed_file(args, stack, web.Web(0, stop, tries=args.tries))
+            with feed_files.called(path, base), ended_at_once(stop, web.Stopped):
                 print(*crawl_status.feed_plan(path, args.column), sep="\n")
         elif os.path.exists(args.db_path):
             print(*crawl_status.plan(db.open_readonly(args.db_path), args), sep="\n")
         else:
-            print(*crawl_status.plan(db.open_database(f"{folder}/crawl.db", create=True), args), sep="\n")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
+            print(*crawl_status.plan(db.open_database(f"{folder}/crawl.db", create=True), args),
+                  sep="\n")
     return 0
 
 

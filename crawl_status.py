@@ -17,12 +17,12 @@ def summary(conn, source, counts, fetched, most, webs, seconds):
     lines = [f"products: {products} in {leaves} leaves ({inner} at an inner category, {none} "
              f"without one); this run: {counts['new']} new, {counts['changed']} changed, "
              f"{counts['unchanged']} seen before, {counts['skipped']} left out",
-             f"pictures: {fetched['ok']} fetched, {fetched['failed']} unusable, "
-             f"{fetched['unfinished']} not fetched"]
+             pictures_line(conn, source, fetched)]
     reasons = [f"{number} {reason}" for status, reason, number in db.picture_counts(conn, source)
                if status == db.PICTURE_FAILED]
     if reasons:
-        lines.append(f"unusable so far: {'; '.join(reasons[:5])}")
+        more = f"; and {len(reasons) - 5} more kinds (see --status)" if len(reasons) > 5 else ""
+        lines.append(f"unusable: {'; '.join(reasons[:5])}{more}")
     short = [leaf for leaf in db.leaf_states(conn) if leaf["product_count"] < most] \
         if source == "shopstyle" else []
     if short:
@@ -37,6 +37,17 @@ def summary(conn, source, counts, fetched, most, webs, seconds):
         lines.append(f"requests: {asked}, {again} of them tries again; {size / 1e6:.1f} MB in "
                      f"{seconds:.0f} s")
     return lines
+
+
+def pictures_line(conn, source, fetched):
+    """What products have, and what this run did: one link may serve many products."""
+    have = dict.fromkeys((db.PICTURE_OK, db.PICTURE_FAILED), 0)
+    for state, _, number in db.picture_counts(conn, source):
+        if state in have:
+            have[state] += number
+    return (f"pictures: {have[db.PICTURE_OK]} products have theirs, {have[db.PICTURE_FAILED]} an "
+            f"unusable one, {fetched['unfinished']} none yet; this run: {fetched['ok']} fetched, "
+            f"{fetched['failed']} unusable")
 
 
 def status(conn, most):

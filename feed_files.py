@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import os
+import tempfile
 import urllib.parse
 
 import shopstyle
@@ -56,13 +57,14 @@ def fetch_feed(requests, url, path):
             file.writelines(json.dumps(one).encode() + b"\n" for one in found)
 
 
-def feed_file(args, folder, requests):
-    """(path of the feed as a file, the URL it came from or None); a URL is fetched into folder."""
+def feed_file(args, stack, requests):
+    """(path of the feed as a file, the URL it came from or None). What a URL gives is fetched into a
+    folder that is there until the ExitStack `stack` is closed."""
     if not args.feed.lower().startswith(("http://", "https://")):
         if not os.path.isfile(args.feed):
             raise UserError(f"--feed takes a file or an http(s) URL, and {args.feed} is none")
         return args.feed, None
-    path = os.path.join(folder, "feed")
+    path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-")), "feed")
     try:
         fetch_feed(requests, args.feed, path)
     except web.Stopped:

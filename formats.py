@@ -43,6 +43,8 @@ def read_rows(path, skipped):
                                     errors="surrogatepass" if utf16 else "surrogateescape")
             head = text.read(HEAD)
             text.seek(0)
+            if not head.strip():
+                raise UserError(f"{path} is empty: --feed takes a catalogue file")
             first = head.lstrip()[:1]
             if first == "<":
                 yield from xml_rows(text.detach(), marked, path, skipped)
@@ -145,19 +147,26 @@ def physical_lines(file, path, number):
 
 def is_quoted(head, width):
     """Whether tab-separated text that begins like this is quoted, as Excel does it, or has quotes
-    that are inches and names. Quoted means that some cells begin with a quote, that all of those
-    end with one, and that at least as many rows then have all their columns."""
-    lines = [line + "\n" for line in head.split("\n") if line.strip()]
-    reader, begun, proof, whole = csv.reader(lines, delimiter="\t", strict=True), 0, False, 0
-    try:
-        for record in reader:
-            proof = proof or any(re.search('(^|\t)"', line)
-                                 for line in lines[begun:reader.line_num])
-            begun, whole = reader.line_num, whole + (len(record) == width)
-    except csv.Error:
-        if reader.line_num < len(lines) or len(head) < HEAD:   # else the head ends within quotes
-            return False
-    return proof and whole >= sum(line.count("\t") == width - 1 for line in lines[:begun])
+    that are inches and names. Of the first rows with a cell that begins with a quote most then have
+    to end it, and to have all their columns."""
+    lines = collections.deque(enumerate(line + "\n" for line in head.split("\n")))
+    tabs, verdicts = width - 1, []
+
+    def take_line():
+        return lines.popleft() if lines else None
+
+    while lines and len(verdicts) < 100:   # each may read on to the end of the head
+        line = lines.popleft()[1]
+        if re.search('(^|\t)"', line):
+            values, taken, sound = next_record(line, take_line, "\t")
+            fits = sound and len(values) == width and not (
+                line.count("\t") == tabs and any(more.count("\t") == tabs for _, more in taken))
+            verdicts.append(fits)
+            if not fits and not lines and len(head) == HEAD:
+                verdicts[-1] = None   # it may end beyond the head
+            if not fits:
+                lines.extendleft(reversed(taken))
+    return verdicts.count(True) > verdicts.count(False)
 
 
 def plain_records(lines, skipped):

@@ -7,11 +7,12 @@ service closed in 2026; whatever still speaks its protocol is crawled with
     SHOPSTYLE_API_URL=https://shop.example/api/v2/ python crawl.py
 """
 import json
+import re
 import urllib.parse
 
 import feeds
 import web
-from console import UserError
+from console import UserError, log
 
 API_URL = "https://api.shopstyle.com/api/v2/"
 PAGE = 50                     # products a request, as the API's clients have always asked
@@ -52,8 +53,8 @@ class Shop:
     def judge(self, answer):
         body, status = json_object(answer.body), answer.status
         if body and "errorCode" in body:   # whatever the status of the answer says
-            code = body["errorCode"]
-            status = code if isinstance(code, int) and code >= 400 else 400
+            code = str(body["errorCode"])   # some say "500"
+            status = int(code) if re.fullmatch("[4-9][0-9]{2}", code) else 400
         if status in (401, 403):
             raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
         if status in web.PASSING:
@@ -98,7 +99,8 @@ def fetch_tree(shop, root):
         answer = shop.get("categories", cat=root)
     except (web.Unreachable, web.GivenUp, web.Stopped):
         raise
-    except web.Unfinished:
+    except web.Unfinished as problem:
+        log(f"{problem}; asking for the tree level by level")
         answer = shop.get("categories", cat=root, depth=1)
     metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
     top = metadata.get("root") if isinstance(metadata.get("root"), dict) else {}
@@ -129,17 +131,24 @@ def fetch_tree(shop, root):
             inner = {node[0] for node in children.get(own, ())} - {root, *path}
             rows.append((own, parent, int(not inner and own != root), "/".join(path), name))
         level = below
+    if lost := sorted({node[0] for node in nodes} - seen):
+        log(f"{len(lost)} categories hang on none below {root}, such as {lost[0]}: left out")
     return rows
 
 
 def child_nodes(answer, root):
-    """[(id, parent, name)] of a /categories answer, whatever is malformed left out."""
+    """[(id, parent, name)] of a /categories answer; what is malformed is counted and left out."""
     nodes = answer.get("categories")
-    return [(node["id"], node.get("parentId") or root, feeds.clean(str(node.get("name") or "")))
-            for node in (nodes if isinstance(nodes, list) else ())
-            if isinstance(node, dict) and isinstance(node.get("id"), str)
-            and isinstance(node.get("parentId") or root, str)
-            and node["id"].isprintable() and node["id"].strip() and not set(node["id"]) & set("/,")]
+    nodes = nodes if isinstance(nodes, list) else []
+    found = [(node["id"], node.get("parentId") or root, feeds.clean(str(node.get("name") or "")))
+             for node in nodes
+             if isinstance(node, dict) and isinstance(node.get("id"), str)
+             and isinstance(node.get("parentId") or root, str)
+             and node["id"].isprintable() and node["id"].strip() and not set(node["id"]) & set("/,")]
+    if len(found) < len(nodes):
+        log(f"{len(nodes) - len(found)} categories without a usable id (a text without / and ,): "
+            "left out")
+    return found
 
 
 def read_product(item, leaf, key):

@@ -87,7 +87,7 @@ def public_connection(conn):
     try:
         found = socket.getaddrinfo(conn.host, conn.port, 0, socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
-        raise urllib3.exceptions.NewConnectionError(conn, f"no address: {error}") from None
+        raise urllib3.exceptions.NameResolutionError(conn.host, conn, error) from None
     addresses = list(dict.fromkeys(entry[4][0] for entry in found))
     if not all(map(is_public, addresses)):
         raise PrivateAddress("its host is at a private address (--allow-private)")
@@ -153,6 +153,8 @@ def plain_reason(error):
         return "no secure connection"
     if isinstance(error, (urllib3.exceptions.ProtocolError, urllib3.exceptions.DecodeError)):
         return "an answer broken off"
+    if isinstance(error, requests.ConnectionError) and "NameResolution" in repr(error):
+        return "its host was not found"
     return "no connection"
 
 

@@ -47,7 +47,8 @@ def test_a_whole_crawl_files_all_products_and_keeps_the_key_to_itself(serve, tmp
     assert done.stdout.startswith("products: 36 in 3 leaves (0 at an inner category, 0 without "
                                   "one); this run: 36 new, 0 changed, ")
     lines = done.stdout.splitlines()
-    assert lines[1] == f"pictures: {len(wanted)} fetched, 0 unusable, 0 not fetched"
+    assert lines[1] == (f"pictures: {len(wanted)} products have theirs, 0 an unusable one, 0 none "
+                        f"yet; this run: {len(wanted)} fetched, 0 unusable")
     assert lines[2].startswith("short of 1000 products: 3 leaves, such as ")
     assert "clutches (12 of the " in lines[2]
     assert lines[3].startswith(f"requests: {len(server.seen)}, 0 of them tries again; ")
@@ -455,7 +456,8 @@ def test_a_feed_keeps_ids_and_takes_pictures_by_path_and_url_and_says_what_is_mi
     feed = write_feed(tmp_path / "shop" / "products.tsv", [
         (own, f"Jean {own}", "", "Jeans > Boot", link, "") for own, link in links.items()])
     done = load(tmp_path, feed)
-    assert "pictures: 2 fetched, 10 unusable, 0 not fetched" in done.stdout
+    assert ("pictures: 2 products have theirs, 10 an unusable one, 0 none yet; this run: "
+            "2 fetched, 10 unusable") in done.stdout
     good = select(tmp_path, "select external_id, path from picture join product on id = product_id "
                             "where status = 'ok' order by external_id")
     files = pictures_in(tmp_path)
@@ -463,7 +465,7 @@ def test_a_feed_keeps_ids_and_takes_pictures_by_path_and_url_and_says_what_is_mi
                                                           ("sku,1", picture(8))]
     assert select(tmp_path, "select id from product where external_id = '42'") == [(42,)]
     (tmp_path / "shop" / "none.jpg").write_bytes(picture(5))   # a file that comes later is found
-    assert "pictures: 1 fetched, 7 unusable" in load(tmp_path, feed).stdout
+    assert "this run: 1 fetched, 7 unusable" in load(tmp_path, feed).stdout
 
 
 def test_a_feed_is_loaded_whole_or_not_at_all(small_feed, tmp_path):
@@ -644,6 +646,38 @@ def test_a_signal_ends_the_download_of_a_feed(serve, tmp_path):
     assert process.returncode == 130 and os.listdir(tmp_path) == []
 
 
+def test_a_signal_ends_the_reading_of_a_feed_where_no_product_comes(tmp_path):
+    blank = gzip.compress(b"\n" * 10_000_000)
+    (tmp_path / "f.gz").write_bytes(gzip.compress(b"id,title,product_type\n1,Jean,Jeans\n")
+                                    + blank * 50)
+    process = subprocess.Popen([sys.executable, REPO / "crawl.py", "--feed", "f.gz"],
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment())
+    while not (tmp_path / "crawl.db-crawling").exists():
+        time.sleep(.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert "run the same command again" in process.communicate(timeout=5)[1]
+    assert process.returncode == 130
+    assert select(tmp_path, "select count(*) from product") == [(0,)]
+
+
+def test_a_key_that_is_refused_in_the_middle_leaves_a_crawl_db(serve, tmp_path):
+    server = serve(script=lambda path, query: (403, b"") if path == "products" else None)
+    assert "refuses the key" in run(tmp_path, server, status=2).stderr
+    assert sorted(os.listdir(tmp_path)) == ["crawl.db"]
+    assert run_script("crawl", "--status", cwd=tmp_path).stdout.startswith("leaves: 3; 0 read")
+
+
+def test_what_a_tree_leaves_out_is_told(serve, tmp_path):
+    nodes = [{"id": "jeans", "parentId": "women"}, {"id": 7, "parentId": "women"},
+             {"id": "a", "parentId": "b"}, {"id": "b", "parentId": "a"}, "x"]
+    server = serve(script=lambda path, query: (200, {"categories": nodes})
+                   if path == "categories" else (200, {"products": [{"name": "Jean"}]}))
+    told = run(tmp_path, server).stderr
+    assert "2 categories without a usable id" in told and "2 categories hang on none" in told
+    assert "jeans, from row 0 on: a product without an id; left out" in told
+
+
 def test_columns_may_be_named_and_a_dry_run_says_what_would_be_loaded(tmp_path):
     (tmp_path / "f.csv").write_text("SKU,Name,Shelf\n1,Jean,Women > Jeans\n2,Tote,\n,Gown,X\n")
     done = load(tmp_path, "f.csv", status=2)
@@ -689,7 +723,9 @@ def test_a_signal_while_a_feed_loads_leaves_the_file_as_it_was(small_feed, tmp_p
     (("--column", "id=SKU"), KEY, "--column"), (("--feed", "x", "--column", "SKU"), "", "--column"),
     (("--feed", "x", "--column", "price=P"), "", "--column takes"),
     (("--feed", "http://[bad"), "", "--feed"), (("--verify",), "", "no crawl.db"),
-    (("--status",), "", "no crawl.db"), (("--roots", "x"), KEY, "--roots"),
+    (("--status",), "", "no crawl.db"), (("--source", "x"), KEY, "--source is for --feed"),
+    (("--status", "--dry-run"), KEY, "not allowed with"),
+    (("--verify", "--feed", "f"), "", "leave --feed"), (("--roots", "x"), KEY, "--roots"),
 ))
 def test_a_users_mistake_is_one_sentence_and_exit_2(tmp_path, monkeypatch, capsys, args, key, word):
     monkeypatch.chdir(tmp_path)
@@ -735,7 +771,7 @@ def test_pictures_whose_files_are_gone_are_fetched_again(small_feed, tmp_path):
     shutil.rmtree(tmp_path / "images")
     done = load(tmp_path, small_feed)
     assert done.returncode == 0 and "12 pictures are no longer in images" in done.stderr
-    assert "pictures: 12 fetched" in done.stdout
+    assert "this run: 12 fetched" in done.stdout
     assert sorted(path.name for path in (tmp_path / "images").rglob("*.*")) == before
 
 

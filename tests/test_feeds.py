@@ -120,14 +120,14 @@ def test_clean_text_can_be_encoded_and_is_clean_already(text):
 
 
 @pytest.mark.parametrize("content, sentence", (
-    (b"", "no column id, title"),
+    (b"", "is empty"), (b"\n \n", "is empty"), (b"\x1f\x8b", "cut short or damaged"),
     (b"\n1\tJean\n", "no column id, title"),
     (b"id\tname\n1\tJean\n", "no column title: .* --column title=HEADER; found: 'id', 'name'"),
     (b"sku,title\n1,Jean\n", "no column id: .* --column id=HEADER; found: 'sku', 'title'"),
     (HEADER.encode("utf-16-le"), "no column"),
     (b"\x7fELF\x02\x01\x01\0\0\x1b[2J\x9b" * 500, "no column"),
     (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 99, "no column"),
-    (b"\t" * 200_000, "no column"),
+    (b"\t" * 200_000, "is empty"),
 ))
 def test_a_file_that_is_no_feed_is_one_printable_sentence(read, content, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
@@ -240,12 +240,22 @@ def test_quotes_that_do_not_match_cost_no_other_row(read, rows, names, lines):
 @pytest.mark.parametrize("cells", (
     ('"Jean', "Blue"), ('"Jean', 'Blue"'), ('"Boot" jeans', "x"), ('27"', '"'), ('"', '"'),
     ('"Jean"', '"Boot" jeans')), ids=str)
-def test_a_tab_separated_feed_is_only_quoted_if_all_of_it_is(read, cells):
+def test_a_tab_separated_feed_is_only_quoted_if_most_of_its_cells_are(read, cells):
     rows = [("1", *cells, "Jeans"), ("2", "Gown", 'Red 32"', "Gowns"), ("3", '5"', "x", "Gowns")]
     text = "\n".join("\t".join(row) for row in rows)
     products, skipped = read("id\ttitle\tdescription\tproduct_type\n" + text)
     assert [(each.external_id, each.name, each.description, *each.category)
             for each in products] == rows and skipped == []
+
+
+@pytest.mark.parametrize("stray", ('"Jean', 'a "', '"a" b', '"'))
+def test_a_stray_quote_costs_a_quoted_tab_separated_feed_one_row_at_most(read, stray):
+    rows = [(str(own), "Gown, red", "two\nlines") for own in range(2, 60)]
+    text = a_table([("id", "title", "description"), *rows], delimiter="\t")
+    header, _, rest = text.partition("\n")
+    products, skipped = read(f"{header}\n1\t{stray}\tx\n{rest}")
+    assert [(each.external_id, each.name, each.description) for each in products[-58:]] == rows
+    assert [each.name for each in products[:-58]] == [stray] and skipped == []
 
 
 def test_excel_quotes_in_tab_separated_text_what_holds_a_comma_or_a_line_break(read):

@@ -62,7 +62,7 @@ def test_pictures_of_every_kind_are_kept_or_refused_with_a_reason(serve, tmp_pat
         else:
             assert (status, path, crawled) == ("failed", None, 0) and word in reason, name
     assert files == {}
-    assert f"pictures: {len(good)} fetched, {len(PICTURES) - len(good)} unusable" in done.stdout
+    assert f"this run: {len(good)} fetched, {len(PICTURES) - len(good)} unusable" in done.stdout
     asked = len(server.seen)
     run(tmp_path, server)   # what will never be a picture is not asked for again
     assert len(server.seen) == asked + 1
@@ -74,9 +74,9 @@ def test_a_picture_that_could_not_be_fetched_is_fetched_by_the_next_run(serve, t
     own = sample_shop.image_id(content.products[0])
     server.script = lambda path, query: (503, b"") if own in path else None
     done = run(tmp_path, server, status=1)
-    assert "1 fetched, 0 unusable, 1 not fetched" in done.stdout and "1 pictures" in done.stderr
+    assert "1 none yet; this run: 1 fetched, 0 unusable" in done.stdout and "1 pictures" in done.stderr
     server.script = lambda path, query: None
-    assert "1 fetched, 0 unusable, 0 not" in run(tmp_path, server).stdout
+    assert "0 none yet; this run: 1 fetched, 0 unusable" in run(tmp_path, server).stdout
 
 
 def test_pictures_of_2016_are_adopted_without_a_request(serve, tmp_path):
@@ -133,7 +133,7 @@ def test_without_leave_no_picture_comes_from_a_private_address(serve, tmp_path):
     server = serve()
     done = run_script("crawl", "--api-url", server.api_url, cwd=tmp_path,
                       env={"SHOPSTYLE_API_KEY": KEY})
-    assert done.returncode == 0 and "0 fetched, 9 unusable, 0 not fetched" in done.stdout
+    assert done.returncode == 0 and "0 none yet; this run: 0 fetched, 9 unusable" in done.stdout
     assert "9 its host is at a private address (--allow-private)" in done.stdout
     assert not [path for path, *_ in server.seen if path.startswith("/pim/")]
     assert "9 fetched" in run(tmp_path, server, "--retry-failed").stdout
@@ -233,7 +233,8 @@ def test_one_link_of_many_products_is_fetched_once(serve, tmp_path):
     rows = [(f"{number}", f"Jean {number}", "", "Jeans", f"{shop}/{name}.jpg", "")
             for number, name in enumerate(("good", "bad", "good", "bad", "good"))]
     done = load(tmp_path, write_feed(tmp_path / "feed.tsv", rows))
-    assert "1 fetched, 1 unusable, 0 not fetched" in done.stdout and len(server.seen) == 2
+    assert "3 products have theirs, 2 an unusable one, 0 none yet; this run: 1 fetched, 1 unusable" \
+        in done.stdout and len(server.seen) == 2
     assert [status for status, in select(tmp_path, "select status from picture order by product_id"
                                          )] == ["ok", "failed", "ok", "failed", "ok"]
     assert select(tmp_path, "select sum(image_crawled) from product") == [(3,)]
@@ -286,7 +287,7 @@ def test_retry_failed_asks_again_for_what_was_no_good(serve, tmp_path):
     server.script = lambda path, query: None
     assert "0 fetched, 0 unusable" in run(tmp_path, server).stdout
     done = run(tmp_path, server, "--retry-failed")
-    assert "9 fetched, 0 unusable" in done.stdout and "unusable so far" not in done.stdout
+    assert "9 fetched, 0 unusable" in done.stdout and "unusable: " not in done.stdout
 
 
 def test_a_host_of_pictures_that_is_down_is_left_alone_and_another_is_not(serve, tmp_path):
@@ -295,7 +296,7 @@ def test_a_host_of_pictures_that_is_down_is_left_alone_and_another_is_not(serve,
     rows = [(f"{n}", f"Jean {n}", "", "Jeans", f"http://127.0.0.1:{server.server_port}/{n}.jpg", "")
             for n in range(60) for server in ((bad, good)[n % 2],)]
     done = load(tmp_path, write_feed(tmp_path / "feed.tsv", rows), "--tries", "1", status=1)
-    assert "30 fetched, 0 unusable, 30 not fetched" in done.stdout
+    assert "30 none yet; this run: 30 fetched, 0 unusable" in done.stdout
     assert 20 <= len(bad.seen) < 30 and "the host is left alone" in done.stderr
     bad.script = good.script
     assert "30 fetched" in load(tmp_path, tmp_path / "feed.tsv").stdout

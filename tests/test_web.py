@@ -224,6 +224,7 @@ def broken_off(handler, size=None, data=b'{"products": [{"id": 1}', reset=False)
 FAULTS = {
     "500": (500, b"oops"), "503": (503, b""), "429": (429, b""), "html": (200, b"<html>"),
     "half a json": (200, b'{"products": [{"id": 1'), "error body": (200, {"errorCode": 500}),
+    "error body in words": (200, {"errorCode": "500"}),
     "cut, length told": functools.partial(broken_off, size=999),
     "cut, no length": broken_off, "reset": functools.partial(broken_off, size=999, reset=True),
     "nothing": functools.partial(broken_off, data=b"")}
@@ -271,7 +272,7 @@ def test_the_key_goes_to_no_other_host(serve, tmp_path):
     done = run(tmp_path, own, status=1)
     assert other.seen == [] and "a redirect (302), which is not followed" in done.stderr
     own.script = lambda path, query: away
-    assert run(tmp_path, own, status=2).stderr.count("\n") == 1 and other.seen == []
+    assert run(tmp_path, own, status=2).stderr.count("\n") == 2 and other.seen == []
 
 
 EVERY_FAULT = """
