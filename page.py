@@ -22,6 +22,7 @@ import numpy as np
 import db
 import findings
 import words
+from console import log
 
 THUMBNAIL = (160, 205)   # pixels at the most
 STEPS = 2000             # of the slider, at the most
@@ -100,44 +101,56 @@ def text_model(db_path, number):
     return weights, described
 
 
-def spoken(model, row):
-    """{word: what it said for the predicted category and against the label, in logits} of a
-    product; a pair's share goes to both of its words. {} where the model can't tell."""
+def loud_terms(model, row):
+    """The terms of a product that spoke loudest for the predicted category and against the label:
+    words as (word,) and pairs of words in a row as (word, word), MARKED of them at the most. Empty
+    where the model can't tell."""
     weights, described = model
     pair = [described["leaves"].get(row[name]) for name in ("predicted", "label")]
     if None in pair:
-        return {}
+        return set()
     columns, values = words.one_text(described, weights, row["name"] or "", row["description"] or "",
                                      described["places"])
     said, _ = words.contributions(weights, columns, values, *pair)
-    found = {}
+    found = {}   # in logits; what a word says in a name, it says beside what it says anywhere
     for column, one in zip(columns.tolist(), said.tolist()):
-        own = described["vocabulary"][column].removeprefix("name:").split(" ")
-        for word in own:
-            found[word] = found.get(word, 0.0) + one / len(own)
+        own = tuple(described["vocabulary"][column].removeprefix("name:").split(" "))
+        found[own] = found.get(own, 0.0) + one
+    least = max(found.values(), default=0) / 5   # or every "and" that spoke a little were marked
+    loudest = sorted(found, key=found.get, reverse=True)[:MARKED]
+    return {own for own in loudest if found[own] > max(0, least)}
+
+
+def marked(text, loud):
+    """The text in pieces (piece, whether it is marked): where the terms `loud` stand."""
+    if not loud:
+        return [(text, False)] if text else []
+    pieces = re.split(r"(\s+)", text)
+    places, own = [], []   # the piece of each word, and the words
+    for place, piece in enumerate(pieces):
+        for word in words.tokens(piece):
+            places.append(place)
+            own.append(word)
+    marks = {place for place, word in zip(places, own) if (word,) in loud}
+    for first, last, term in zip(places, places[1:], zip(own, own[1:])):
+        if term in loud:
+            marks.update(range(first, last + 1))   # with the blank between them
+    found = []
+    for place, piece in enumerate(pieces):
+        if found and found[-1][1] == (place in marks):
+            found[-1] = (found[-1][0] + piece, found[-1][1])
+        elif piece:
+            found.append((piece, place in marks))
     return found
-
-
-def marked(text, said):
-    """The text in pieces (piece, whether it is marked): the words that `said` names."""
-    pieces = [("", False)]
-    for piece in re.split(r"(\s+)", text) if said else [text]:
-        if said and any(word in said for word in words.tokens(piece)):
-            pieces += [(piece, True), ("", False)]
-        else:
-            pieces[-1] = (pieces[-1][0] + piece, False)
-    return [one for one in pieces if one[0]]
 
 
 # ---- what the page shows ------------------------------------------------------------------------
 
 def error(row, paths, parents, model, suspects, decisions, images_path):
     """What the page shows of one wrong prediction, a dict of db.surest_errors."""
-    said = spoken(model, row) if model else {}
-    least = max(said.values(), default=0) / 5   # or every "and" that spoke a little were marked
-    loud = {word for word, one in sorted(said.items(), key=lambda item: -item[1])[:MARKED]
-            if one > max(0, least)}
-    picture = row["picture"] and thumbnail(os.path.join(images_path, row["picture"]))
+    loud = loud_terms(model, row) if model else set()
+    file = row["picture"] and os.path.join(images_path, row["picture"])
+    picture = file and thumbnail(file)
     link = None if picture else web_address(row["image"])
     label, predicted = (shown(row[name], 200) for name in ("label", "predicted"))
     badges = [name for name, holds in (
@@ -149,9 +162,10 @@ def error(row, paths, parents, model, suspects, decisions, images_path):
     return {"id": row["id"], "external_id": shown(row["external_id"], 100),
             "name": marked(shown(row["name"], 500), loud),
             "description": marked(shown(readable(row["description"])), loud),
-            "picture": picture, "link": link, "badges": badges,
+            "picture": picture, "file": file, "link": link, "badges": badges,
             # What goes back by --overrides is the id itself.
-            "suggestion": row["predicted"] or "", "label": label, "predicted": predicted, "label_path": paths.get(row["label"], label),
+            "suggestion": row["predicted"] or "", "label": label, "predicted": predicted,
+            "label_path": paths.get(row["label"], label),
             "predicted_path": paths.get(row["predicted"], predicted),
             "parent": paths.get(parents.get(row["label"]), label),
             "score": row["score"] or 0.0, "label_score": row["label_score"],
@@ -167,6 +181,19 @@ def readable_paths(conn):
 
     return {own: " > ".join(map(name, row["path"].split("/"))) if row["path"] else name(own)
             for own, row in rows.items()}
+
+
+def setting(key, value):
+    """A setting's value in words; of the categories only how many they are."""
+    if key == "categories" and hasattr(value, "__len__"):
+        return str(len(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {own}" for name, own in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 def steps(score, right):
@@ -209,6 +236,10 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
              for pair in found["confusions"][:10]]
     errors = [error(dict(row), paths, parents, model, suspects, decisions, images_path)
               for row in db.surest_errors(conn, number, top)]
+    there = [os.path.exists(row["file"]) for row in errors if row["file"]]
+    if there and not any(there):
+        log(f"none of {len(there)} pictures is in {images_path}: name their folder with "
+            "--images-path")
     slider = steps(rows["score"], right)
     folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
     # autoescape as such, because select_autoescape goes by file names and misses some.
@@ -221,7 +252,7 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
         found=found, number=number, name=shown(found["name"], 300), date=shown(found["date"], 40),
         errors=errors, confusions=pairs, wrong=int((~right).sum()), curve=curve(slider, len(rows)),
         reliability=reliability(rows["score"], right), settings=[
-            (shown(str(key), 100), shown(str(len(value) if key == "categories" else value), 300))
+            (shown(str(key), 100), shown(setting(key, value), 300))
             for key, value in found["settings"].items() if key != "calibration"],
         categories=sorted({one for row in errors for one in (row["label"], row["predicted"])}),
         parents=sorted({row["parent"] for row in errors}),

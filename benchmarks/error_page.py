@@ -1,8 +1,9 @@
 """How large the page of errors is, and how long a browser takes over it.
 
 In: a crawl.db with an experiment. Out, on stdout: for each number of errors the size of the page,
-and milliseconds in headless Chromium to open it, to filter by a badge, to search, to sort and to
-move the slider, each to the next frame, median of --rounds.
+and milliseconds in headless Chromium until it shows something (`paint`; of a page with one word it is
+printed too) and until all of it is there (`open`), then to filter by a badge, to search, to sort and
+to move the slider, each to the next frame, median of --rounds.
 
     python benchmarks/error_page.py --experiment 1
     python benchmarks/error_page.py --experiment 1 --top 500,5000 --rounds 9
@@ -29,6 +30,15 @@ ACTIONS = {"filter": ("badge", "same parent", "change"), "search": ("search", "b
            "sort": ("order", "name", "change"), "slider": ("threshold", "10", "input")}
 
 
+def opened(browser, path):
+    """(tab with the page, milliseconds to its first paint, to all of it)."""
+    tab = browser.new_page()
+    tab.goto(path.as_uri())
+    tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+    return tab, *tab.evaluate("""[performance.getEntriesByName('first-contentful-paint')[0].startTime,
+                                 performance.getEntriesByType('navigation')[0].loadEventEnd]""")
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--experiment", type=int, required=True, metavar="N")
@@ -38,22 +48,27 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
     args = parser.parse_args(argv)
     from playwright.sync_api import sync_playwright
-    print("| errors | size | made in | open | " + " | ".join(ACTIONS) + " |")
-    print("|---|" + "---|" * (3 + len(ACTIONS)), flush=True)
+    print("| errors | size | made in | paint | open | " + " | ".join(ACTIONS) + " |")
+    print("|---|" + "---|" * (4 + len(ACTIONS)), flush=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"),
                                              args=["--no-sandbox"])
+        word = Path(folder) / "word.html"
+        word.write_text("<!doctype html><title>word</title><p>word")
+        times = [opened(browser, word)[1:] for _ in range(args.rounds)]
+        print("| a word | | | " + " | ".join(f"{statistics.median(some):.0f} ms"
+                                             for some in zip(*times)) + " |" + " |" * len(ACTIONS))
         for top in args.top.split(","):
             path, began = Path(folder) / f"{top}.html", time.monotonic()
             subprocess.run([sys.executable, ROOT / "analyze.py", "--db-path", args.db_path,
                             "--images-path", args.images_path, "--dump-errors-for-experiment",
                             str(args.experiment), "--top", top, "-o", path], check=True)
-            made, times = time.monotonic() - began, {name: [] for name in ("open", *ACTIONS)}
+            made, times = time.monotonic() - began, {
+                name: [] for name in ("paint", "open", *ACTIONS)}
             for _ in range(args.rounds):
-                tab = browser.new_page()
-                tab.goto(path.as_uri())
-                times["open"].append(tab.evaluate(
-                    "performance.getEntriesByType('navigation')[0].loadEventEnd"))
+                tab, paint, whole = opened(browser, path)
+                times["paint"].append(paint)
+                times["open"].append(whole)
                 for name, action in ACTIONS.items():
                     times[name].append(tab.evaluate(TIMED, action))
                 shown = tab.locator(".error").count()

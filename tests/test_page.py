@@ -11,11 +11,13 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import stat
 import subprocess
 
+import numpy as np
 import pytest
 from conftest import run_script
 from PIL import Image
@@ -55,10 +57,10 @@ class Page(html.parser.HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == name]
 
 
-def page_of(folder, number=1, *flags):
+def page_of(folder, number=1, *flags, told=""):
     done = run_script("analyze", "--dump-errors-for-experiment", number, *flags, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == told
     return Page(done.stdout)
 
 
@@ -148,6 +150,41 @@ def embedded(source):
     return Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
 
 
+# ---- the words that spoke -----------------------------------------------------------------------
+
+@pytest.mark.parametrize("loud, marks", (
+    (set(), []), ({("jean",)}, ["jean,", "Jean"]), ({("a", "jean")}, ["a jean,", "A  Jean"]),
+    ({("jean", "blue")}, ["jean, blue"]), ({("with",), ("hood", "a")}, ["with", "hood\n\nA"]),
+    ({("women's",)}, ["Women\u2019s/men's"]), ({("nothing",)}, [])), ids=str)
+def test_words_are_marked_and_pairs_only_where_they_stand_together(loud, marks):
+    text = "a jean, blue with hood\n\nA  Jean  Women\u2019s/men's a "
+    pieces = webpage.marked(text, loud)
+    assert "".join(piece for piece, _ in pieces) == text
+    assert [piece for piece, mark in pieces if mark] == marks
+
+
+def test_the_page_marks_what_the_saved_model_went_by(folder):
+    """A network of one hidden unit a term: each says its number, in logits, for bags.totes."""
+    said = {"denim": 3.0, "and": .1, "name:jean": 2.0, "tote bag": 4.0, "bag": -5.0}
+    kernel = np.zeros((len(said), len(LEAVES)), np.float32)
+    kernel[:, LEAVES.index("bags.totes")] = list(said.values())
+    model = folder / "models" / "experiment-1"
+    model.mkdir(parents=True)
+    np.savez(model / "weights.npz", hidden_kernel=np.eye(len(said), dtype=np.float32),
+             hidden_bias=np.zeros(len(said), np.float32), kernel=kernel,
+             bias=np.zeros(len(LEAVES), np.float32))
+    (model / "model.json").write_text(json.dumps({"vocabulary": list(said), "categories": LEAVES}))
+    name, text = "Jean <tote>", "Denim and a tote, bag; and a bag. Denim-like and jean"
+    change(folder, "update product set name = ?, description = ? where id in (select product_id from "
+           "predicted_category where category_id = 'bags.totes')", name, text)
+    done = run_script("analyze", "--dump-errors-for-experiment", "1", cwd=folder)
+    found = [html.unescape(one) for one in re.findall("<mark>(.*?)</mark>", done.stdout)]
+    assert found == ["Jean", "Denim", "tote, bag;", "Denim-like", "jean"]
+    (model / "model.json").write_text("{")
+    done = run_script("analyze", "--dump-errors-for-experiment", "1", cwd=folder)
+    assert done.returncode == 0 and "<mark>" not in done.stdout
+
+
 @pytest.mark.parametrize("mode, kind", [("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"),
                                         ("P", "PNG"), ("P", "GIF"), ("L", "PNG"), ("RGB", "WEBP")])
 def test_the_page_carries_its_pictures_small_and_within_it(folder, mode, kind):
@@ -172,7 +209,8 @@ def test_without_a_readable_picture_the_page_links_a_web_address_and_nothing_els
     for product, image in ((3, "HTTPS://shop.example/a.jpg?x=1&y=\"><script>"),
                            (5, "javascript:alert(1)"), (6, "data:text/html,<script>")):
         add_picture(folder, product, data, f"{product}.jpg", image=image)
-    page = page_of(folder)
+    page = page_of(folder, told="" if data is not None else "none of 3 pictures is in images: name "
+                   "their folder with --images-path\n")
     assert not page.named("img")   # which would be fetched
     assert [tag["href"] for tag in page.named("a")] \
         == ["HTTPS://shop.example/a.jpg?x=1&y=\"><script>"]
