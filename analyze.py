@@ -18,7 +18,6 @@ import io
 import json
 import math
 import os
-import re
 import sys
 
 import numpy as np
@@ -28,7 +27,7 @@ import findings
 import metrics
 import page
 import report
-from console import Parser, UserError, log, run
+from console import Parser, UserError, log, run, safe_cell
 
 
 # ---- labels that are probably wrong -----------------------------------------------------------
@@ -136,12 +135,6 @@ def read_decision(row, decision, known, leaves):
         raise ValueError(f"'label wrong' needs a leaf category's id as suggestion, not "
                          f"{category!r}")
     return number, (decision, category)
-
-
-def safe_cell(value):
-    """A cell on one line, without control characters, that no spreadsheet takes for a formula."""
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", "" if value is None else str(value))
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def print_csv(rows):

@@ -15,9 +15,11 @@ import categorize_images
 import categorize_words
 import db
 import experiments
+import filing
 import metrics
 import retrain
 import training
+import words
 from console import Parser, UserError, log, run
 
 FUSED = ("text", "picture", "picture per nat of the text's entropy")
@@ -159,6 +161,43 @@ def compared(products, rows, guesses, most=5):
     return lines
 
 
+# ---- products without a category ----------------------------------------------------------------
+
+def scorer(conn, args, weights, described):
+    """What filing.apply needs."""
+    find = categorize_images.picture_rows(args, described)
+    if "fusion" not in weights:   # one network, of 2016
+        lexicon = words.make_lexicon(described, weights)
+
+        def score(rows):
+            matrix, found = find(rows)
+            bag, count, unknown = words.bag_of(
+                lexicon, ((row["name"], row["description"]) for row in rows),
+                len(described["vocabulary"]))
+            logits = training.logits(weights, training.Inputs(
+                bag=bag, bottlenecks=matrix, rows=found), np.arange(len(rows)))
+            return logits, (count > 0) | (found >= 0), count, unknown, found >= 0
+
+        return score
+    text, picture = ({name.removeprefix(prefix): array for name, array in weights.items()
+                      if name.startswith(prefix)} for prefix in ("text_", "picture_"))
+    by_text = categorize_words.text_scorer(text, described)
+    warmth = described["fusion"]["used temperatures"]
+
+    def score(rows):
+        matrix, found = find(rows)
+        logits, count, unknown = by_text(rows)
+        by_picture = metrics.log_softmax(training.logits(
+            picture, training.Inputs(bottlenecks=matrix, rows=found), np.arange(len(rows))
+        ).astype(np.float64) / warmth[1])
+        by_picture[:, weights["unseen"]] = -np.log(len(weights["unseen"]))
+        fused = fuse(metrics.log_softmax(logits.astype(np.float64) / warmth[0]), by_picture,
+                     found >= 0, weights["fusion"])
+        return fused, (count > 0) | (found >= 0), count, unknown, found >= 0
+
+    return score
+
+
 # ---- the script ---------------------------------------------------------------------------------
 
 def parse(argv):
@@ -170,6 +209,7 @@ def parse(argv):
                         "softmax, for the record (default: decision)")
     categorize_words.add_text_arguments(parser)
     retrain.addargs(parser)
+    filing.add_arguments(parser)
     args = parser.parse_args(argv)
     if args.fusion == "concat" and (args.embedding or args.epochs):
         parser.error("--embedding and --epochs are for --fusion decision")
@@ -182,14 +222,20 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    if args.apply is not None:
+        return filing.apply(args, "Image+Text", scorer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
     terms = categorize_words.read_terms(conn, products, args)
     pictures, extra = categorize_images.picture_inputs(conn, products, args)
-    asked, answers = [], []
+    asked, answers, unknown = [], [], []
 
     def look(model, test, scores):
+        text = model.parts[0] if model.parts else model
+        unknown.append(categorize_words.unknown_shares(terms, test, text.inputs.columns))
+        if not model.parts:   # of --fusion concat
+            return
         guesses = np.stack([*(part.scores(test).argmax(axis=1) for part in model.parts),
                             scores.argmax(axis=1)])
         guesses[1, pictures.rows[test] < 0] = -1
@@ -205,7 +251,7 @@ def main(argv=None):
     options = retrain.picture_options(args)
     if args.fusion == "concat":
         fit = experiments.network(products, both_inputs, options._replace(dropout=.5))
-        outcome = experiments.experiment(products, parts, fit)
+        outcome = experiments.experiment(products, parts, fit, look)
         text, lines = outcome.model, []
     else:
         fit = fusion(products, experiments.network(
@@ -216,7 +262,8 @@ def main(argv=None):
             products, np.concatenate(asked), np.concatenate(answers, axis=1))
         extra.update(fused_settings(outcome))
     experiments.record(conn, args, "Image+Text", wanted, products, outcome, {
-        **extra, **categorize_words.described(terms, text.inputs.columns, args)})
+        **extra, **categorize_words.described(terms, text.inputs.columns, args),
+        **categorize_words.measured_unknown(unknown)})
     print(*lines, sep="\n", end="\n" if lines else "")
     return 0
 

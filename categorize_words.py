@@ -12,14 +12,15 @@ import collections
 import math
 import os
 import tempfile
-import zipfile
 
 import numpy as np
 
 import db
 import embeddings
 import experiments
+import filing
 import metrics
+import model_files
 import training
 import words
 from console import Parser, UserError, log, run
@@ -124,15 +125,14 @@ def explain(args):
     name, text, label = db.product_text(conn, args.explain)
     db.experiment(conn, args.experiment)
     folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.experiment}")
-    try:
-        weights, model = training.load_model(folder)
-        leaves, temperature = model["categories"], model["temperature"]
-        columns, values = words.one_text(model, weights, name, text)
-        scores = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
-                            0) @ weights["kernel"] + weights["bias"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile):
-        raise UserError(f"there is no model of words in {folder}, or a damaged one: name another "
-                        "experiment of categorize_words.py, or train again") from None
+    weights, model = model_files.load_model(folder)
+    if model["kind"] != "Text":
+        raise UserError(f"there is no model of words in {folder}: name an experiment of "
+                        "categorize_words.py")
+    leaves, temperature = model["categories"], model["temperature"]
+    columns, values = words.one_text(model, weights, name, text)
+    scores = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
+                        0) @ weights["kernel"] + weights["bias"]
     probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
     said, rest = words.contributions(weights, columns, values, first, second)
@@ -156,6 +156,51 @@ def explain(args):
     if model["settings"].get("folds"):
         print("(this model was trained on all products; the prediction in predicted_category is of "
               "one that had not seen this)")
+
+
+# ---- products without a category ----------------------------------------------------------------
+
+def text_scorer(weights, described):
+    """A function: rows with name and description -> (logits [n, leaves], words, how many of them
+    are unknown, [n] each), by a saved model."""
+    lexicon = words.make_lexicon(described, weights)
+
+    def score(rows):
+        bag, count, unknown = words.bag_of(
+            lexicon, ((row["name"], row["description"]) for row in rows),
+            len(described["vocabulary"]))
+        return (training.logits(weights, training.Inputs(bag=bag), np.arange(len(rows))), count,
+                unknown)
+
+    return score
+
+
+def scorer(conn, args, weights, described):
+    """What filing.apply needs."""
+    by_text = text_scorer(weights, described)
+
+    def score(rows):
+        logits, count, unknown = by_text(rows)
+        return logits, count > 0, count, unknown, [row["path"] is not None for row in rows]
+
+    return score
+
+
+def unknown_shares(terms, rows, columns):
+    """The share of the words of each of these products that are not in the vocabulary, the terms
+    `columns`; products without words are left out."""
+    known = np.zeros(len(terms.corpus.vocabulary), bool)
+    known[terms.codes[columns][terms.kinds[columns] == words.WORD]] = True
+    total = np.append(0, np.cumsum(~known[terms.corpus.words]))
+    first, last = terms.corpus.ends[rows], terms.corpus.ends[rows + 1]
+    some = last > first
+    return (total[last] - total[first])[some] / (last - first)[some]
+
+
+def measured_unknown(shares):
+    """What the experiment keeps of unknown_shares of its splits: mean and variance."""
+    shares = np.concatenate(shares)
+    return {"unknown words": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
 
 
 # ---- the script ---------------------------------------------------------------------------------
@@ -201,6 +246,7 @@ def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
     add_text_arguments(parser)
+    filing.add_arguments(parser)
     parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
                         help="train nothing: show the words of this product for and against the "
                         "first two categories, by the model of --experiment")
@@ -240,16 +286,19 @@ def main(argv=None):
     if args.explain is not None:
         explain(args)
         return 0
+    if args.apply is not None:
+        return filing.apply(args, "Text", scorer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
     terms = read_terms(conn, products, args)
     log(f"{len(terms.corpus.words)} words, {len(terms.corpus.vocabulary)} different ones")
-    found = collections.defaultdict(collections.Counter)
+    found, unknown = collections.defaultdict(collections.Counter), []
 
     def look(model, test, scores):
         misled(products, terms, model, test, scores, found)
+        unknown.append(unknown_shares(terms, test, model.inputs.columns))
 
     fit = experiments.network(products, lambda rows: text_inputs(terms, rows, args),
                               text_options(args, len(products.ids)))
@@ -257,7 +306,8 @@ def main(argv=None):
     for line in worst_categories(products, outcome.predicted, found):
         log(line)
     experiments.record(conn, args, "Text", wanted, products, outcome,
-                       described(terms, outcome.model.inputs.columns, args))
+                       {**described(terms, outcome.model.inputs.columns, args),
+                        **measured_unknown(unknown)})
     return 0
 
 

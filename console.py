@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -131,6 +132,14 @@ class Lines(tqdm):
         if not self.disable and self.n:
             self.say(f"{self.unit} in {self.format_dict['elapsed']:.1f} s")
         self.disable = True
+
+
+def safe_cell(value):
+    """A cell on one line, without control characters, that no spreadsheet takes for a formula."""
+    text = "" if value is None else str(value)
+    if not text.isprintable():
+        text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def progress(label, total, unit, iterable=None):

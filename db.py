@@ -154,6 +154,18 @@ def add_crawl_totals(conn):
     conn.execute("create index if not exists picture_by_sha256 on picture(sha256)")
 
 
+def filing_table(conn):
+    """What an experiment's model says of products without a category (leaf_id ... pictured), and
+    what they were filed as: category_id and score, at level leaf, parent or person (then null)."""
+    conn.execute("""create table if not exists filing(
+                    experiment_id integer not null references experiment(id) on delete cascade,
+                    product_id integer not null references product(id) on delete cascade,
+                    category_id text, level text, score real, leaf_id text, leaf_score real,
+                    parent_id text, parent_score real, top text, words integer, unknown integer,
+                    pictured integer, primary key (experiment_id, product_id)) without rowid""")
+    conn.execute("create index if not exists filing_by_product on filing(product_id)")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -171,6 +183,7 @@ MIGRATIONS = (
     ("label_override table", label_override_table),
     ("index predictions whole", index_predictions_whole),
     ("add crawl totals", add_crawl_totals),
+    ("filing table", filing_table),
 )
 
 
@@ -409,6 +422,7 @@ def store_product(conn, source, product):
             outcome = "changed"
             conn.execute("update product set name = ?, description = ?, image = ? where id = ?",
                          (*fields, number))
+            conn.execute("delete from filing where product_id = ?", (number,))
         if old["image"] != fields[2]:
             conn.execute("delete from picture where product_id = ?", (number,))
             conn.execute("update product set image_crawled = 0 where id = ?", (number,))
@@ -585,6 +599,7 @@ def store_pictures(conn, rows):
         conn.executemany("insert or replace into picture values (?, ?, ?, ?, ?)", rows)
         conn.executemany("update product set image_crawled = ? where id = ?",
                          [(int(row[3] == PICTURE_OK), row[0]) for row in rows])
+        conn.executemany("delete from filing where product_id = ?", [row[:1] for row in rows])
 
 
 def pictures(conn, leaves):
@@ -688,6 +703,17 @@ def parents(conn):
         above = row["path"].split("/")[-2:-1] if row["path"] else [row["parent"]]
         ids[row["id"]] = above[0] if above and above[0] else row["id"]
     return ids
+
+
+def readable_paths(conn, clean=str):
+    """{category id: its path in the shop's words, cleaned one by one, from the top to it}."""
+    rows = {row["id"]: row for row in categories(conn)}
+
+    def name(own):
+        return clean((rows[own]["name"] if own in rows else None) or own)
+
+    return {own: " > ".join(map(name, row["path"].split("/"))) if row["path"] else name(own)
+            for own, row in rows.items()}
 
 
 # ---- experiments ------------------------------------------------------------------------------
@@ -827,19 +853,27 @@ def code_categories(conn, number):
     return [row[0] for row in conn.execute("select id from code order by number")]
 
 
-def details(conn, number, certifying=False):
+def details(conn, number, certifying=False, words=True, leaves=()):
     """(names, rows) of an experiment's predictions by product, or of the validation products kept
     for certifying. names are category ids; a row is a tuple of numbers:
 
     product_id, group (products of one group share it), label, predicted leaf, score, label_score,
     parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
     (the label after a person's review). Categories are places in names; -1 is what is not there.
+    Counting words takes its time: without `words` there are 0. With `leaves`, those of the model,
+    the rows are joined by its answers for products that are filed in other leaves.
     """
     names = code_categories(conn, number)
     conn.create_function("words", 2, lambda *text: len(normalised(*text).split()),
                          deterministic=True)
-    table, only = ("validation_prediction", "and certifying") if certifying \
-        else ("predicted_category", "")
+    own = "validation_prediction where certifying and" if certifying else "predicted_category where"
+    columns = "product_id, category_id, score, label_id, label_score, parent_id, parent_score, fold"
+    table = f"select {columns} from {own} experiment_id = :number"
+    if leaves:
+        want_leaves(conn, leaves)
+        table += f""" union all select product_id, leaf_id, leaf_score, null, null, parent_id,
+                      parent_score, null from filing join product on product.id = product_id
+                      where experiment_id = :number and leaf_id is not null and {STRANGE}"""
     code = "coalesce((select number from code where code.id = {}), -1)".format
     label = "coalesce(prediction.label_id, product.category_id)"
     put = f"case when decision = 'label wrong' then put.category_id else {label} end"
@@ -850,13 +884,13 @@ def details(conn, number, certifying=False):
                {code(label)}, {code("prediction.category_id")}, coalesce(score, 0),
                coalesce(label_score, -1),
                {code("parent_id")}, coalesce(parent_score, -1), coalesce(fold, -1),
-               words(name, description),
+               {"words(name, description)" if words else "0"},
                exists(select 1 from picture where picture.product_id = prediction.product_id
                       and status <> '{PICTURE_FAILED}'), {code(put)}
-        from {table} as prediction left join product on product.id = prediction.product_id
+        from ({table}) as prediction left join product on product.id = prediction.product_id
         left join label_override as put on put.product_id = prediction.product_id
                   and put.label_id is product.category_id
-        where experiment_id = ? {only} order by prediction.product_id""", (number,))
+        order by prediction.product_id""", {"number": number})
     return names, rows
 
 
@@ -903,6 +937,122 @@ def product_texts(conn, ids):
                                     where id in ({','.join('?' * len(some))})""", some):
             rows[row["id"]] = row
     return rows
+
+
+# ---- products that nobody has filed ------------------------------------------------------------
+
+# Without a category of the shop's, and of a person's.
+UNFILED = """product.category_id is null and not exists (
+             select 1 from label_override where product_id = product.id
+             and decision = 'label wrong' and label_id is null)"""
+
+
+# Filed in a leaf that is not in the table wanted_leaf, the model's.
+STRANGE = """product.category_id in (select id from category where leaf = 1)
+             and product.category_id not in (select id from wanted_leaf)"""
+
+
+def to_answer(conn, number, leaves, after, count):
+    """The next products past id `after` that experiment `number` has no answer for yet and that
+    nobody has filed, or that are filed in a leaf that is not one of its own `leaves`: rows of id,
+    category_id, group_key, name, description, and path and sha256 of their picture or null."""
+    want_leaves(conn, leaves)
+    return conn.execute(f"""
+        select product.id, category_id, group_key, coalesce(name, '') as name,
+               coalesce(description, '') as description, path, sha256
+        from product left join picture on picture.product_id = product.id and status <> ?
+        where ({UNFILED} or {STRANGE}) and product.id > ? and not exists (
+            select 1 from filing where experiment_id = ? and product_id = product.id)
+        order by product.id limit ?""", (PICTURE_FAILED, after, number, count)).fetchall()
+
+
+def count_unfiled(conn, number, leaves):
+    """(products that nobody has filed, products without an answer yet as in `to_answer`, products
+    without a category that a person has filed)."""
+    want_leaves(conn, leaves)
+    return tuple(conn.execute(f"""
+        select (select count(*) from product where {UNFILED}),
+               (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
+                    select 1 from filing where experiment_id = ? and product_id = product.id)),
+               (select count(*) from label_override join product on product.id = product_id
+                where decision = 'label wrong' and label_id is null
+                and product.category_id is null)""", (number,)).fetchone())
+
+
+def store_answers(conn, number, rows):
+    """Store what a model says of products, rows (product_id, leaf_id, leaf_score, parent_id,
+    parent_score, top, words, unknown, pictured), in one transaction."""
+    with transaction(conn):
+        conn.executemany(f"""insert into filing(experiment_id, product_id, leaf_id, leaf_score,
+                             parent_id, parent_score, top, words, unknown, pictured)
+                             values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
+
+
+def file_products(conn, number, source, leaf, parent):
+    """File a source's products by their answers: at the leaf from score `leaf` on, of the rest at
+    the parent from `parent` on, the others not at all."""
+    conn.execute(f"""
+        update filing set
+            level = case when leaf_score >= :leaf then 'leaf'
+                    when parent_score >= :parent then 'parent' else 'person' end,
+            category_id = case when leaf_score >= :leaf then leaf_id
+                          when parent_score >= :parent then parent_id end,
+            score = case when leaf_score >= :leaf then leaf_score
+                    when parent_score >= :parent then parent_score else leaf_score end
+        where experiment_id = :number and product_id in (
+            select id from product where source = :source and {UNFILED})""",
+                 {"leaf": leaf, "parent": parent, "number": number, "source": source})
+
+
+def filed(conn, number):
+    """Yield rows of what an experiment filed, by product: product_id, external_id, source, name,
+    category_id, level, score, top."""
+    return conn.execute(f"""
+        select product_id, external_id, source, coalesce(name, '') as name, filing.category_id,
+               level, score, top from filing join product on product.id = product_id
+        where experiment_id = ? and {UNFILED} order by product_id""", (number,))
+
+
+def unfiled_sources(conn):
+    """The shops that products without a category came from."""
+    return [row[0] for row in conn.execute(f"""select distinct source from product
+                                               where {UNFILED} order by source""")]
+
+
+def features(conn, number, source=None, table="predicted_category"):
+    """What products look like to an experiment: those of a source that it has answers for, without
+    one those that it was measured on (in `table`) and its answers for products of leaves that are
+    not in the table wanted_leaf.
+
+    A dict of products; groups; `no description` and `no picture`, shares; `unknown`, mean and
+    variance of the share of unknown words (None for a reference); categories, {leaf: products}; and
+    scores, an iterator.
+    """
+    own = f"""select product_id, leaf_id, leaf_score, words, unknown from filing join product
+              on id = product_id where experiment_id = :number and """
+    if source is None:
+        own = f"""select product_id, category_id as leaf_id, score as leaf_score, 0 as words,
+                  0 as unknown from {table} where experiment_id = :number
+                  union all {own} {STRANGE}"""
+    else:
+        own += f"source = :source and {UNFILED}"
+
+    def select(columns, end=""):
+        return plain(conn, f"""
+            select {columns} from ({own}) as own left join product on product.id = own.product_id
+            left join picture on picture.product_id = own.product_id and status <> 'failed' {end}
+            """, {"number": number, "source": source})
+
+    share = "case when words > 0 then 1.0 * unknown / words end"
+    count, groups, bare, blind, mean, square = select(
+        f"""count(*), count(distinct coalesce(group_key, product.id)),
+            avg(coalesce(description, '') = ''), avg(picture.product_id is null), avg({share}),
+            avg(({share}) * ({share}))""").fetchone()
+    return {"products": count, "groups": groups, "no description": bare or 0.0,
+            "no picture": blind or 0.0,
+            "unknown": None if mean is None else (mean, max(0.0, square - mean ** 2)),
+            "categories": dict(select("leaf_id, count(*)", "group by leaf_id")),
+            "scores": (row[0] for row in select("coalesce(leaf_score, 0)"))}
 
 
 # ---- a person's decisions ---------------------------------------------------------------------

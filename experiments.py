@@ -20,9 +20,13 @@ import numpy as np
 
 import db
 import metrics
+import model_files
 import retrain
 import training
 from console import UserError, VERSION
+
+
+CERTIFYING = .15   # place in the split from which on validation (.1 to .2) is kept for thresholds
 
 
 class Products(NamedTuple):
@@ -45,7 +49,7 @@ class Part(NamedTuple):
 
 class Fitted(NamedTuple):
     """A classifier as it was trained: one network, or what categorize_both.py makes of two."""
-    weights: dict       # name -> array, what training.save_model keeps
+    weights: dict       # name -> array, what model_files.save_model keeps
     steps: int          # of the weights kept
     trained_on: int     # products
     temperature: float
@@ -89,7 +93,7 @@ def checked_splits(products, folds):
     for split in retrain.splits(products.u, folds):
         training, validation = (rows[products.taught[rows] >= 0] for rows in split[:2])
         # u is a hash, so its order cuts validation into two halves by chance.
-        kept = products.u[validation] >= (1 if folds else .15)
+        kept = products.u[validation] >= (1 if folds else CERTIFYING)
         if kept.all():   # a few products: no threshold is certified on those anyway
             kept[:] = False
         certifying, test = (rows[products.labels[rows] >= 0]
@@ -99,6 +103,11 @@ def checked_splits(products, folds):
                            products.taught[np.append(part.tuning, part.certifying)],
                            products.labels[part.test]) for part in parts], products.leaves)
     return parts
+
+
+def certifies(group_key):
+    """Whether products of this group are kept for certifying, without folds."""
+    return CERTIFYING <= retrain.split_position(group_key) < .2
 
 
 def network(products, inputs_for, options):
@@ -174,28 +183,48 @@ def slim(model):
                                    if name == "fusion"})
 
 
+class Answers(NamedTuple):
+    """What scores say of n products. Leaves are places in the model's categories, parents in
+    `names`."""
+    probability: Any     # float64 [n, leaves]
+    best: Any            # int [n, 5 or fewer], the likeliest leaves, the first one first
+    parent: Any          # int [n], the likeliest parent
+    parent_score: Any    # float [n], the sum of its leaves'
+    names: list          # of parents
+
+
+def answers(scores, temperature, parents):
+    """The Answers of logits [n, leaves], whose parents are `parents`."""
+    names = sorted(set(parents))
+    sums = np.zeros((len(parents), len(names)), np.float32)
+    sums[np.arange(len(parents)), [names.index(p) for p in parents]] = 1
+    # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
+    probability = np.exp(metrics.log_softmax(scores.astype(np.float64) / temperature))
+    above = probability @ sums
+    parent = above.argmax(axis=1)
+    return Answers(probability, np.argsort(-probability, axis=1, kind="stable")[:, :5], parent,
+                   np.minimum(above[np.arange(len(above)), parent], 1.0), names)
+
+
+def top_json(leaves, best, probability):
+    """JSON of the leaves `best` with their probabilities [leaves]."""
+    return json.dumps([[leaves[j], round(float(probability[j]), 6)] for j in best],
+                      ensure_ascii=False)
+
+
 def prediction_rows(products, rows, scores, temperature, fold):
     """Rows (product_id, category_id, score, label_id, label_score, parent_id, parent_score, top,
     fold) of logits [len(rows), leaves]; `top` is JSON, the five best leaves with their scores."""
-    names = sorted(set(products.parents))
-    sums = np.zeros((len(products.leaves), len(names)), np.float32)
-    sums[np.arange(len(products.leaves)), [names.index(p) for p in products.parents]] = 1
     out = []
     for start in range(0, len(rows), training.CHUNK):
-        some = rows[start:start + training.CHUNK]
-        # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
-        part = scores[start:start + training.CHUNK].astype(np.float64) / temperature
-        probability = np.exp(metrics.log_softmax(part))
-        above = probability @ sums
-        best = np.argsort(-probability, axis=1, kind="stable")[:, :5]
-        parent = above.argmax(axis=1)
-        for i, row in enumerate(some):
-            leaf, label = best[i, 0], products.labels[row]
-            top = [[products.leaves[j], round(float(probability[i, j]), 6)] for j in best[i]]
-            out.append((int(products.ids[row]), products.leaves[leaf], float(probability[i, leaf]),
-                        products.leaves[label], float(probability[i, label]), names[parent[i]],
-                        min(1.0, float(above[i, parent[i]])), json.dumps(top, ensure_ascii=False),
-                        fold))
+        found = answers(scores[start:start + training.CHUNK], temperature, products.parents)
+        for i, row in enumerate(rows[start:start + training.CHUNK]):
+            leaf, label = found.best[i, 0], products.labels[row]
+            out.append((int(products.ids[row]), products.leaves[leaf],
+                        float(found.probability[i, leaf]), products.leaves[label],
+                        float(found.probability[i, label]), found.names[found.parent[i]],
+                        float(found.parent_score[i]),
+                        top_json(products.leaves, found.best[i], found.probability[i]), fold))
     return out
 
 
@@ -249,7 +278,7 @@ def record(conn, args, kind, wanted, products, outcome, extra):
                  "temperature": outcome.model.temperature, **extra, "settings": settings}
     number = db.save_experiment(
         conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
-        lambda folder: training.save_model(folder, outcome.model.weights, described))
+        lambda folder: model_files.save_model(folder, outcome.model.weights, described))
     print(f"#{number}: {name}", *outcome.summary, sep="\n")
 
 
@@ -257,8 +286,10 @@ def run_settings(args):
     """What made an experiment: its arguments, seed, versions and wall time in seconds."""
     versions = {name: metadata.version(name)
                 for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
+    asked_else = {"started", "explain", "experiment", "apply", "target", "confidence", "format",
+                  "file_anyway"}
     return {"arguments": {name: value for name, value in sorted(vars(args).items())
-                          if name != "started"},
+                          if name not in asked_else},
             "seed": args.seed, "version": VERSION,
             "versions": {"python": platform.python_version(), **versions},
             "wall_time": round(time.monotonic() - args.started, 2)}

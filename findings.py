@@ -57,9 +57,9 @@ def block(conn, experiment):
 
 # ---- one experiment in full -------------------------------------------------------------------
 
-def read_rows(conn, number, certifying=False):
-    """(category ids, structured array ROW [n] whose categories are places in them)."""
-    names, rows = db.details(conn, number, certifying)
+def read_rows(conn, number, certifying=False, words=True, leaves=()):
+    """(category ids, structured array ROW [n] whose categories are places in them) of db.details."""
+    names, rows = db.details(conn, number, certifying, words, leaves)
     return names, table(rows, ROW, number)
 
 
@@ -138,11 +138,8 @@ def fallback(rows, held, folds, above, confidence):
         return None
     found = []
     for percent in TARGETS:
-        def certify(some):
-            right, _, parent_right = outcomes(some, above)
-            return metrics.certify_fallback(some["score"], right, some["parent_score"],
-                                            parent_right, percent / 100, 1 - confidence)
-        thresholds, overall = certify_apart(rows, held, folds, certify)
+        thresholds, overall = certify_apart(
+            rows, held, folds, lambda some: certify_pair(some, above, percent / 100, confidence))
         leaf = rows["score"] >= thresholds[:, 0]
         parent = ~leaf & (rows["parent_score"] >= thresholds[:, 1])
         right, _, parent_right = outcomes(rows, above)
@@ -153,6 +150,35 @@ def fallback(rows, held, folds, above, confidence):
                 ("leaf", overall[0], leaf, right), ("parent", overall[1], parent, parent_right),
                 ("person", None, ~leaf & ~parent, right))}})
     return found
+
+
+def certify_pair(some, above, target, confidence):
+    """(leaf threshold, parent threshold) of independent rows, as metrics.certify_fallback."""
+    right, _, parent_right = outcomes(some, above)
+    return metrics.certify_fallback(some["score"], right, some["parent_score"], parent_right,
+                                    target, 1 - confidence)
+
+
+def promise(conn, number, leaves, target, confidence):
+    """What an experiment's model, of these leaves, may file of products to come: a dict of target,
+    confidence, leaf and parent (thresholds, None where nothing can be promised), what it rests_on,
+    how many independent products that were, how many of them `strange`, and the `fewest` right ones
+    that the target takes.
+
+    Products to come may belong to leaves that the model does not know, as some of the catalogue do:
+    its answers for those count, as errors.
+    """
+    folds = db.settings(db.experiment(conn, number)).get("folds")
+    names, rows = read_rows(conn, number, not folds, False, leaves)
+    own, thresholds = rows[metrics.one_of_each(rows["group"])], (math.inf, math.inf)
+    if len(own) and (own["parent"] >= 0).all():
+        thresholds = certify_pair(own, parent_codes(names, db.parents(conn)), target, confidence)
+    leaf, parent = (None if math.isinf(one) else one for one in thresholds)
+    known = np.array([name in set(leaves) for name in names] + [False])
+    return {"target": target, "confidence": confidence, "leaf": leaf, "parent": parent,
+            "rests_on": "out-of-fold predictions" if folds else "validation kept for certifying",
+            "products": len(own), "strange": int((~known[own["label"]]).sum()),
+            "fewest": metrics.fewest(target, (1 - confidence) / 2)}
 
 
 def calibration(rows, right, settings):

@@ -226,6 +226,46 @@ def aurc(score, right):
     return float(np.mean(np.cumsum(np.repeat(wrong / size, size)) / np.arange(1, len(score) + 1)))
 
 
+# ---- are new products like the old? ---------------------------------------------------------------
+
+def mean_shift(mean, variance, n, other_mean, other_variance, other_n, delta=1e-4):
+    """How far two means are apart at the least, with confidence 1 - delta (normal approximation);
+    0 where chance may have done it."""
+    deviation = math.sqrt(variance / max(1, n) + other_variance / max(1, other_n))
+    # The quantile of a normal tail is not above this (Chernoff's bound).
+    return max(0.0, abs(mean - other_mean) - math.sqrt(2 * math.log(2 / delta)) * deviation)
+
+
+def score_shift(scores, n, other, other_n, delta=1e-4):
+    """How far two distributions are apart at the least, with confidence 1 - delta: the distance of
+    Kolmogorov and Smirnov of the samples, less what chance makes of n and other_n independent ones
+    (the asymptotic tail, 2 exp(-2 d^2 n m / (n + m)))."""
+    scores, other = np.sort(scores), np.sort(other)
+    if not len(scores) or not len(other):
+        return 0.0
+    at = np.concatenate([scores, other])
+    distance = np.abs(np.searchsorted(scores, at, "right") / len(scores)
+                      - np.searchsorted(other, at, "right") / len(other)).max()
+    return max(0.0, float(distance) - math.sqrt(math.log(2 / delta) / 2 * (1 / n + 1 / other_n)))
+
+
+def count_shift(counts, n, other, other_n, delta=1e-4):
+    """How far two distributions over categories are apart at the least, with confidence
+    1 - delta: the total variation distance of {category: products}, less its mean under no
+    difference and what chance adds to that (McDiarmid's inequality), of n and other_n independent
+    ones."""
+    names = sorted({*counts, *other}, key=str)
+    if not counts or not other:
+        return 0.0
+    own, old = (np.array([some.get(name, 0) for name in names], float) for some in (counts, other))
+    own, old = own / own.sum(), old / old.sum()
+    pooled = (n * own + other_n * old) / (n + other_n)
+    # The mean of |x| of a normal x is sqrt(2 / pi) deviations.
+    mean = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n) * 2 / math.pi).sum() / 2
+    chance = math.sqrt(math.log(1 / delta) / 2 * (1 / n + 1 / other_n))
+    return max(0.0, float(np.abs(own - old).sum() / 2 - mean - chance))
+
+
 # ---- calibration --------------------------------------------------------------------------------
 
 def log_softmax(logits):

@@ -21,6 +21,7 @@ import numpy as np
 
 import db
 import findings
+import model_files
 import words
 from console import log
 
@@ -86,17 +87,16 @@ def readable(text):
 
 def text_model(db_path, number):
     """(weights, description) of the experiment's model of words; None where it has none."""
-    import training
     folder = os.path.join(db.models_folder(db_path), f"experiment-{number}")
     try:
-        weights, described = training.load_model(folder)
+        weights, described = model_files.load_model(folder)
         if "fusion" in weights:   # of two networks the one of words
             weights = {name[5:]: value for name, value in weights.items()
                        if name.startswith("text_")}
         described["vocabulary"], weights["hidden_kernel"]
     except Exception:   # deleted or damaged: the page is worth having without
         return None
-    described["places"] = {term: place for place, term in enumerate(described["vocabulary"])}
+    described["lexicon"] = words.make_lexicon(described, weights)
     described["leaves"] = {leaf: place for place, leaf in enumerate(described["categories"])}
     return weights, described
 
@@ -110,7 +110,7 @@ def loud_terms(model, row):
     if None in pair:
         return set()
     columns, values = words.one_text(described, weights, row["name"] or "", row["description"] or "",
-                                     described["places"])
+                                     described["lexicon"])
     said, _ = words.contributions(weights, columns, values, *pair)
     found = {}   # in logits; what a word says in a name, it says beside what it says anywhere
     for column, one in zip(columns.tolist(), said.tolist()):
@@ -172,17 +172,6 @@ def error(row, paths, parents, model, suspects, decisions, images_path):
             "decision": decision["decision"] if decision else ""}
 
 
-def readable_paths(conn):
-    """{category id: the names from the top to it}."""
-    rows = {row["id"]: row for row in db.categories(conn)}
-
-    def name(own):
-        return shown((rows[own]["name"] if own in rows else None) or own, 200)
-
-    return {own: " > ".join(map(name, row["path"].split("/"))) if row["path"] else name(own)
-            for own, row in rows.items()}
-
-
 def setting(key, value):
     """A setting's value in words; of the categories only how many they are."""
     if key == "categories" and hasattr(value, "__len__"):
@@ -230,7 +219,7 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     found = findings.describe(conn, number, confidence)
     names, rows = findings.read_rows(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
-    paths, parents, model = readable_paths(conn), db.parents(conn), text_model(db_path, number)
+    paths, parents, model = db.readable_paths(conn, lambda name: shown(name, 200)), db.parents(conn), text_model(db_path, number)
     decisions = db.overrides(conn)
     pairs = [{**pair, "categories": [paths.get(own, shown(own, 200)) for own in pair["categories"]]}
              for pair in found["confusions"][:10]]

@@ -1,4 +1,4 @@
-"""The network on top of words and bottlenecks, its training, and saved models.
+"""The network on top of words and bottlenecks, and its training.
 
 In: Inputs and labels of products. Out: Trained weights, a handful of numpy arrays from which
 `logits` gives scores without TensorFlow. The three classifiers and retrain.py train with it:
@@ -7,8 +7,6 @@ In: Inputs and labels of products. Out: Trained weights, a handful of numpy arra
     python retrain.py --image_dir flower_photos --learning_rate 0.01
 """
 import itertools
-import json
-import os
 import time
 from typing import Any, NamedTuple
 
@@ -334,22 +332,3 @@ def usable_weights(variables, inputs, statistics):
         weights["bias"] -= mean @ weights["kernel"][own]
         weights["bottleneck_mean"] = mean
     return weights
-
-
-# ---- saved models -----------------------------------------------------------------------------
-
-def save_model(folder, weights, described):
-    """Write weights.npz and model.json, from which `logits` and a softmax give scores again; for
-    the two networks of categorize_both.py see there."""
-    np.savez(os.path.join(folder, "weights.npz"), **weights)
-    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
-              errors="replace") as file:
-        json.dump({"format": 1, **described}, file, ensure_ascii=False)
-
-
-def load_model(folder):
-    """(weights, description) as save_model wrote them. Loading runs no code from the files."""
-    with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
-        described = json.load(file)
-    with np.load(os.path.join(folder, "weights.npz"), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}, described

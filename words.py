@@ -198,23 +198,80 @@ def weigh(has, idf):
 
 # ---- what a saved network makes of words --------------------------------------------------------
 
-def one_text(described, weights, name, description, place=None):
+class Lexicon(NamedTuple):
+    """A saved model's vocabulary, ready for texts to be looked up in."""
+    cut: Any        # function: text -> its words
+    fields: tuple   # of name and description, what is read
+    number: dict    # word -> its number, of all words in its terms
+    columns: tuple  # int [numbers]: the column of the word itself, and of it as a word of the name;
+    #                 -1 where there is none
+    pairs: Any      # int64 [pairs], first number * count of numbers + second, ascending
+    of_pairs: Any   # int [pairs], their columns
+    idf: Any        # float32 [terms], None where the bag is of 0 and 1
+
+
+def make_lexicon(described, weights):
+    """The Lexicon of a model, given its description and weights as model_files.load_model has them."""
+    vocabulary, number = described["vocabulary"], {}
+    terms = [[number.setdefault(word, len(number))
+              for word in term.removeprefix("name:").split(" ")] for term in vocabulary]
+    columns = np.full((2, len(number)), -1)
+    codes, of_pairs = [], []
+    for column, (own, term) in enumerate(zip(terms, vocabulary)):
+        if len(own) == 2:
+            codes.append(own[0] * len(number) + own[1])
+            of_pairs.append(column)
+        else:
+            columns[int(term.startswith("name:")), own[0]] = column
+    order = np.argsort(np.array(codes, np.int64))
+    original = described.get("network") == "original"
+    return Lexicon(tokens_of_2016 if original else tokens,
+                   tuple(described.get("fields", ("name", "description"))), number, tuple(columns),
+                   np.array(codes, np.int64)[order], np.array(of_pairs, int)[order],
+                   weights.get("idf"))
+
+
+def bag_of(lexicon, texts, width):
+    """(CSR float32 [n, width], words int [n], how many of them are not in the vocabulary int [n])
+    of n pairs (name, description)."""
+    from scipy import sparse
+    name, description = (field in lexicon.fields for field in ("name", "description"))
+    own, names = [], []
+    for title, text in texts:
+        title = lexicon.cut(title) if name else []
+        names.append(len(title))
+        own.append(title + lexicon.cut(text) if description else title)
+    n, lengths = len(own), np.array([len(words) for words in own], int)
+    numbers = np.fromiter((lexicon.number.get(word, -1)
+                           for word in itertools.chain.from_iterable(own)), np.int64)
+    rows = np.repeat(np.arange(n), lengths)
+    in_name = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths) \
+        < np.repeat(np.array(names, int), lengths)
+    alone, named = (np.append(column, -1)[numbers] for column in lexicon.columns)
+    found = [(rows, alone), (rows[in_name], named[in_name])]
+    if len(lexicon.pairs) and len(rows) > 1:
+        code = numbers[:-1] * len(lexicon.number) + numbers[1:]
+        code[(numbers[:-1] < 0) | (numbers[1:] < 0) | (rows[:-1] != rows[1:])] = -1
+        place = np.minimum(np.searchsorted(lexicon.pairs, code), len(lexicon.pairs) - 1)
+        found.append((rows[:-1], np.where(lexicon.pairs[place] == code, lexicon.of_pairs[place],
+                                          -1)))
+    rows, columns = map(np.concatenate, zip(*found))
+    rows, columns = rows[columns >= 0], columns[columns >= 0]
+    has = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (n, width))
+    has.sum_duplicates()
+    has.data[:] = 1
+    bag = has if lexicon.idf is None else weigh(has, lexicon.idf)
+    unknown = np.add.reduceat(np.append(alone < 0, False).astype(int),
+                              np.cumsum(lengths) - lengths)
+    return bag, lengths, np.where(lengths > 0, unknown, 0)
+
+
+def one_text(described, weights, name, description, lexicon=None):
     """(columns, values) of the bag of words of one text for a saved model: its description and its
-    weights, as training.load_model gives them; place is {term: column}, where it is at hand."""
-    place = place or {term: column for column, term in enumerate(described["vocabulary"])}
-    fields = described.get("fields", ("name", "description"))
-    name, description = (text if field in fields else "" for field, text in (
-        ("name", name), ("description", description)))
-    cut = tokens_of_2016 if described.get("network") == "original" else tokens
-    title, text = cut(name), cut(name) + cut(description)
-    found = {*text, *(f"name:{word}" for word in title),
-             *(f"{left} {right}" for left, right in zip(text, text[1:]))}
-    columns = np.array(sorted(place[term] for term in found if term in place), int)
-    values = np.ones(len(columns), np.float32)
-    if "idf" in weights:
-        values = weights["idf"][columns]
-        values = 5 * values / max(np.sqrt(values @ values), 1e-9)
-    return columns, values
+    weights, as model_files.load_model gives them; with its Lexicon, where that is at hand."""
+    bag = bag_of(lexicon or make_lexicon(described, weights), [(name, description)],
+                 len(described["vocabulary"]))[0]
+    return bag.indices, bag.data
 
 
 def contributions(weights, columns, values, first, second):

@@ -15,6 +15,7 @@ from conftest import run_script, write_feed
 
 import categorize_words
 import embeddings
+import model_files
 import training
 import words
 
@@ -133,7 +134,7 @@ def test_the_script_classifies_by_vectors_and_saves_them(shop, flags, tmp_path):
     assert done.returncode == 0, done.stderr
     number = int(done.stdout[1:done.stdout.index(":")])
     assert float(done.stdout.split("Accuracy: ")[1].split("%")[0]) > 90
-    weights, described = training.load_model(shop / "models" / f"experiment-{number}")
+    weights, described = model_files.load_model(shop / "models" / f"experiment-{number}")
     assert weights["hidden_kernel"].shape == (len(described["vocabulary"]), 100)
     assert not [name for name in weights if "vector" in name]
     lines = (tmp_path / "vectors.txt").read_text(encoding="utf-8").splitlines()

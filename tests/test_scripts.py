@@ -30,6 +30,7 @@ import categorize_images
 import categorize_words
 import db
 import experiments
+import model_files
 import metrics
 import retrain
 import training
@@ -506,7 +507,7 @@ def check_whole(folder, expected=None):
         found = conn.execute("select count(*) from predicted_category where experiment_id = ?",
                              (row["id"],)).fetchone()[0]
         assert found == (expected or sum(json.loads(row["settings"])["test"]))
-        weights, described = training.load_model(folder / "models" / f"experiment-{row['id']}")
+        weights, described = model_files.load_model(folder / "models" / f"experiment-{row['id']}")
         assert "kernel" in weights and described["settings"] == json.loads(row["settings"])
     for table in ("predicted_category", "validation_prediction"):
         assert conn.execute(f"""select count(*) from {table} where experiment_id not in

@@ -17,6 +17,7 @@ from hypothesis import given, strategies as st
 from conftest import run_script, write_feed
 
 import categorize_words
+import model_files
 import training
 import words
 from console import UserError
@@ -355,7 +356,7 @@ def test_fields_choose_what_is_read(odd, tmp_path, flags, has, lacks):
     shutil.copytree(odd[0], tmp_path / "own")
     done = run_script("categorize_words", "--min-products", "1", *flags, cwd=tmp_path / "own")
     assert done.returncode == 0, done.stderr
-    described = training.load_model(tmp_path / "own" / "models" / "experiment-2")[1]
+    described = model_files.load_model(tmp_path / "own" / "models" / "experiment-2")[1]
     assert set(has.split()) <= set(described["vocabulary"])
     assert lacks not in described["vocabulary"] and described["fields"] == flags[1:]
 
@@ -365,7 +366,7 @@ def test_the_original_network_is_that_of_2016(odd, tmp_path):
     done = run_script("categorize_words", "--min-products", "1", "--network", "original",
                       cwd=tmp_path / "own")
     assert done.returncode == 0 and "epoch 5 of 5" in done.stderr
-    weights, described = training.load_model(tmp_path / "own" / "models" / "experiment-2")
+    weights, described = model_files.load_model(tmp_path / "own" / "models" / "experiment-2")
     assert "idf" not in weights and described["network"] == "original"
     assert not [term for term in described["vocabulary"] if " " in term or ":" in term]
     done = run_script("categorize_words", "--explain", 4, "--experiment", 2,

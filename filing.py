@@ -1,0 +1,254 @@
+"""File the products that nobody has filed, as far as a promise holds, and leave the rest to a person.
+
+In: products of crawl.db without a category, an experiment's model, and its predictions of products
+the model had never seen, which a promise rests on. Out: rows of the table filing, CSV or JSON Lines
+on stdout, and on stderr what was filed at the leaf, at the parent, and not at all. Each classifier
+files with the models of its own kind:
+
+    python categorize_words.py --apply 1 > filed.csv
+    python categorize_both.py --apply 3 --target 95 --format jsonl
+"""
+import argparse
+import csv
+import json
+import math
+import os
+import sys
+
+import numpy as np
+
+import db
+import experiments
+import findings
+import metrics
+import model_files
+from console import UserError, log, progress, safe_cell
+
+CHUNK = 5_000    # products answered at a time, in one transaction
+COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
+           "suggestion_3", "source", "product_id")
+# How far new products may be from those that the promise rests on, at the least that chance leaves:
+# shares and means, and distances of distributions, each from 0 to 1.
+TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "scores": .1,
+             "categories": .2}
+
+
+# ---- arguments ------------------------------------------------------------------------------------
+
+def add_arguments(parser):
+    own = parser.add_argument_group("filing what has no category")
+    own.add_argument("--apply", type=int, metavar="N",
+                     help="train nothing: file the products without a category with the model of "
+                     "experiment N, and print what was filed")
+    own.add_argument("--target", type=percent_argument, default=.98, metavar="PERCENT",
+                     help="how many of those filed have to be right (default: 98)")
+    own.add_argument("--confidence", type=percent_argument, default=.95, metavar="PERCENT",
+                     help="with which that is promised (default: 95)")
+    own.add_argument("--format", choices=("csv", "jsonl"), default="csv",
+                     help="what is printed (default: csv)")
+    own.add_argument("--file-anyway", action="store_true",
+                     help="file also the products of a shop that are so different that nothing is "
+                     "promised of them")
+
+
+def percent_argument(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 50 <= value <= 99.99:
+        raise argparse.ArgumentTypeError("must be a percentage from 50 to 99.99")
+    return value / 100
+
+
+# ---- the model ------------------------------------------------------------------------------------
+
+def load(conn, args, kind):
+    """(its folder, weights, description) of the experiment --apply. Raises UserError where it is of
+    another kind."""
+    db.experiment(conn, args.apply)
+    folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.apply}")
+    weights, described = model_files.load_model(folder)
+    if described["kind"] != kind:
+        script = {"Text": "words", "Image": "images", "Image+Text": "both"}[described["kind"]]
+        raise UserError(f"the model of experiment {args.apply} is for categorize_{script}.py: run "
+                        "that with --apply")
+    return folder, weights, described
+
+
+def answer(conn, args, described, score):
+    """Have the model answer all products without a category that it has not answered yet, and those
+    of leaves that it does not know, a chunk and a transaction at a time. Without folds only so many
+    of the latter as there are of the others that a promise rests on."""
+    folds, leaves = described["settings"].get("folds"), described["categories"]
+    _, waiting, _ = db.count_unfiled(conn, args.apply, leaves)
+    after = -2 ** 63
+    with progress("answers", waiting, "products") as bar:
+        while rows := db.to_answer(conn, args.apply, leaves, after, CHUNK):
+            after = rows[-1]["id"]
+            bar.update(len(rows))
+            rows = [row for row in rows if row["category_id"] is None or folds
+                    or experiments.certifies(row["group_key"])]
+            if not rows:
+                continue
+            scores, known, words, unknown, pictured = score(rows)
+            found = experiments.answers(scores, described["temperature"], described["parents"])
+            stored = []
+            for i, row in enumerate(rows):
+                if not known[i]:   # nothing to go by
+                    stored.append((row["id"], None, 0.0, None, 0.0, "[]"))
+                    continue
+                leaf, three = found.best[i, 0], found.best[i, :3]
+                stored.append((row["id"], leaves[leaf], float(found.probability[i, leaf]),
+                               found.names[found.parent[i]], float(found.parent_score[i]),
+                               experiments.top_json(leaves, three, found.probability[i])))
+            db.store_answers(conn, args.apply, [
+                (*row, *more) for row, more in zip(stored, zip(
+                    *(map(int, some) for some in (words, unknown, pictured))))])
+
+
+# ---- does the promise hold here? ------------------------------------------------------------------
+
+def reference(conn, number, described):
+    """db.features of the products that the experiment's promise rests on, with the unknown words
+    that they had while the model had not seen them."""
+    table = "predicted_category" if described["settings"].get("folds") else "validation_prediction"
+    found = db.features(conn, number, table=table)
+    found["scores"] = np.fromiter(found["scores"], float)
+    measured = described["settings"].get("unknown words")
+    if isinstance(measured, list) and len(measured) == 2:
+        found["unknown"] = tuple(map(float, measured))
+    return found
+
+
+def differences(old, new, kind):
+    """Lines about how `new` products differ from `old` ones, both db.features, by more than is
+    TOLERATED; what a model of this kind does not look at does not count."""
+    n, m = new["groups"], old["groups"]
+    lines = []
+
+    def check(what, shift, line):
+        if shift > TOLERATED[what]:
+            lines.append(line)
+
+    def share(what, name):
+        own, before = new[what], old[what]
+        check(what, metrics.mean_shift(own, own * (1 - own), n, before, before * (1 - before), m),
+              f"{100 * own:.0f} % of them have {name} ({100 * before:.0f} % there)")
+
+    if "Text" in kind:
+        if old["unknown"] and new["unknown"]:
+            check("unknown words", metrics.mean_shift(*new["unknown"], n, *old["unknown"], m),
+                  f"the model knows {100 - 100 * new['unknown'][0]:.0f} % of their words "
+                  f"({100 - 100 * old['unknown'][0]:.0f} % there)")
+        share("no description", "no description")
+    if "Image" in kind:
+        share("no picture", "no picture")
+    scores = np.fromiter(new["scores"], float)
+    check("scores", metrics.score_shift(scores, n, old["scores"], m),
+          f"their scores are others (on the average {np.mean(scores or [0]) if not len(scores) else scores.mean():.2f}, there {old['scores'].mean():.2f})")
+    check("categories", metrics.count_shift(new["categories"], n, old["categories"], m),
+          "they are of other categories")
+    return lines
+
+
+def decide(conn, args, described, promise):
+    """File what has been answered, shop by shop. Returns whether anything is promised of all."""
+    leaf, parent = (math.inf if promise[name] is None else promise[name]
+                    for name in ("leaf", "parent"))
+    old, held = reference(conn, args.apply, described), True
+    with db.transaction(conn):
+        for source in db.unfiled_sources(conn):
+            new = db.features(conn, args.apply, source)
+            lines = differences(old, new, described["kind"])
+            own = (leaf, parent)
+            if lines:
+                held = False
+                log(f"{100 * promise['target']:g} % is not promised of the {new['products']} "
+                    f"products of {source}, which differ from those that the promise rests on: "
+                    f"{'; '.join(lines)}. "
+                    + ("They are filed anyway" if args.file_anyway else
+                       "None of them is filed (--file-anyway does)"))
+                own = own if args.file_anyway else (math.inf, math.inf)
+            db.file_products(conn, args.apply, source, *own)
+    return held
+
+
+def promise_lines(promise):
+    """What is promised, in sentences."""
+    target = f"{100 * promise['target']:g} %"
+    rests = f"{promise['products']} independent products ({promise['rests_on']}"
+    rests += f"; {promise['strange']} of them of other categories than the model's)" \
+        if promise["strange"] else ")"
+    lines = []
+    for level in ("leaf", "parent"):
+        if promise[level] is None:
+            lines.append(f"at the {level} nothing can be promised at {target} by {rests}")
+        else:
+            lines.append(f"at the {level} from score {promise[level]:.4f} on")
+    if promise["leaf"] is None and promise["parent"] is None:
+        few = promise["products"] < 2 * promise["fewest"]
+        return [f"nothing can be promised at {target} by {rests}, so nothing is filed: "
+                + ("train with --folds 10, which certifies on all products, or " if few else "")
+                + "try a lower --target"]
+    return [f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
+            f"least {target} are right; " + ", ".join(lines)
+            + f". It rests on {rests}, and holds for products like those"]
+
+
+# ---- what was filed -------------------------------------------------------------------------------
+
+def write(conn, args, described):
+    """Print all that the experiment has filed. Returns {level: products}."""
+    paths, counts = db.readable_paths(conn), dict.fromkeys(("leaf", "parent", "person"), 0)
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    if args.format == "csv":
+        out.writerow(COLUMNS)
+    for row in db.filed(conn, args.apply):
+        counts[row["level"]] += 1
+        top = json.loads(row["top"]) if row["level"] == "person" or args.format == "jsonl" else ()
+        path = paths.get(row["category_id"], row["category_id"])
+        if args.format == "csv":
+            names = [name for name, _ in top[:3]]
+            out.writerow([safe_cell(value) for value in (
+                row["external_id"], row["name"], row["category_id"], path, row["level"])]
+                + [f"{row['score']:.6f}"] + [safe_cell(name) for name in names]
+                + [""] * (3 - len(names)) + [safe_cell(row["source"]), row["product_id"]])
+        else:
+            print(json.dumps({
+                "id": row["external_id"], "name": row["name"], "category": row["category_id"],
+                "path": path, "level": row["level"], "score": round(row["score"], 6),
+                "suggestions": [{"category": name, "path": paths.get(name, name), "score": score}
+                                for name, score in top], "source": row["source"],
+                "product_id": row["product_id"]}, ensure_ascii=False))
+    return counts
+
+
+def apply(args, kind, scorer):
+    """What --apply does: answer, check, file, print. scorer(conn, args, weights, description) gives
+    a function: rows of db.unfiled -> (logits [n, leaves], whether there is anything to go by, words,
+    unknown words, whether there is a picture, [n] each). Returns the exit status."""
+    conn = db.open_database(args.db_path)
+    folder, weights, described = load(conn, args, kind)
+    leaves = described["categories"]
+    products, waiting, by_person = db.count_unfiled(conn, args.apply, leaves)
+    if by_person:
+        log(f"{by_person} products have a person's category already")
+    if not products:
+        log("there is no product without a category: load some with crawl.py --feed, or "
+            "--unlabelled")
+        return 0
+    if waiting:
+        answer(conn, args, described, scorer(conn, args, weights, described))
+    promise = findings.promise(conn, args.apply, leaves, args.target, args.confidence)
+    model_files.keep_promise(folder, promise)
+    for line in promise_lines(promise):
+        log(line)
+    held = decide(conn, args, described, promise)
+    counts = write(conn, args, described)
+    log(", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"
+                  for level, words in (("leaf", "filed at the leaf"), ("parent", "at the parent"),
+                                       ("person", "left to a person"))))
+    if counts["person"]:
+        log(f"look at those: python analyze.py --review {args.apply} > review.html")
+    return 0 if held else 1
