@@ -18,6 +18,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 
 import numpy as np
@@ -83,6 +84,8 @@ def read_decisions(conn, path):
     except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"{path} can't be read as a CSV file in UTF-8 ("
                         f"{getattr(error, 'strerror', None) or 'save it as CSV UTF-8'})") from None
+    if text.startswith("sep="):   # a hint for Excel
+        text = text.partition("\n")[2]
     head = text.split("\n", 1)[0]
     csv.field_size_limit(2 ** 31 - 1)   # a shop's text may be long
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count),
@@ -99,20 +102,34 @@ def read_decisions(conn, path):
         raise UserError(f"{path} needs the columns product_id and decision, as --label-suspects "
                         "writes them")
     leaves = {row["id"] for row in db.categories(conn) if row["leaf"]}
-    known, found = set(db.known_products(conn)), {}
+    known, found, lapsed = db.labels(conn), {}, 0
     for line, row in lines:
         decision = row.get("decision", "").lower()
-        if not decision:
+        if not decision or decision == "decision":   # the header of a second file
             continue
         try:
             number, taken = read_decision(row, decision, known, leaves)
         except ValueError as problem:
             raise UserError(f"{path}, line {line}: {problem}; nothing of the file was stored") \
                 from None
-        if found.setdefault(number, taken) != taken:
+        if "label" in row and not same_label(row["label"], known[number]):
+            lapsed += 1
+        elif found.setdefault(number, taken) != taken:
             raise UserError(f"{path}, line {line}: product {number} is decided on twice, "
                             "differently; nothing of the file was stored")
+    if lapsed:
+        log(f"{lapsed} decisions are about another label than the product has by now: left out")
+    elif not found:
+        log(f"no line of {path} has a decision: write label wrong, classifier wrong or unclear into "
+            "that column")
     return [(number, *taken) for number, taken in found.items()]
+
+
+def same_label(written, label):
+    """Whether a cell of the column `label` is the label that the product has, as a page or
+    --label-suspects writes it."""
+    label = label or ""
+    return written in (label, page.shown(label, 200), safe_cell(label).strip())
 
 
 def read_decision(row, decision, known, leaves):
@@ -120,7 +137,10 @@ def read_decision(row, decision, known, leaves):
     digits = row.get("product_id", "")[:20]
     number = int(digits) if digits.isdecimal() else None
     if number not in known:
-        raise ValueError(f"there is no product {digits!r}")
+        rounded = re.fullmatch(r"[0-9]+[.,][0-9]*(E\+?[0-9]+)?", digits, re.I)
+        raise ValueError(f"there is no product {digits!r}" + (
+            ": a spreadsheet has rounded the ids; have it read that column as text"
+            if rounded else ""))
     if decision == "undecided":
         return number, (None, None)
     if decision not in db.DECISIONS:
@@ -202,6 +222,31 @@ def parse(argv):
     return args
 
 
+def save_page(path, text):
+    """Write a page to a file, whole or not at all. Raises UserError where that can't be, or where
+    there is something else than a page."""
+    target = os.path.realpath(path)   # a link stays one
+    ordinary = os.path.isfile(target) or not os.path.exists(path)
+    beside = f"{target}.{os.getpid()}.tmp"
+    try:
+        if os.path.isfile(target):
+            with open(target, "rb") as file:
+                if file.read(100).lstrip()[:5].lower() not in (b"", b"<!doc", b"<html"):
+                    raise UserError(f"--output {path} is a file of something else: name another")
+        with open(beside if ordinary else path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        if ordinary:   # a pipe or a device is written into, not replaced
+            if os.path.exists(target):
+                os.chmod(beside, os.stat(target).st_mode & 0o777)
+            os.replace(beside, target)
+    except OSError as error:
+        raise UserError(f"--output {path} can't be written ({error.strerror}): name "
+                        "another") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(beside)
+
+
 def write_page(conn, args):
     """Print the page of errors, or write it to a file: whole or not at all."""
     number = args.dump_errors_for_experiment
@@ -213,20 +258,7 @@ def write_page(conn, args):
     if args.output is None:
         print(text)
         return
-    target = os.path.realpath(args.output)   # a link stays one
-    ordinary = os.path.isfile(target) or not os.path.exists(target)
-    beside = f"{target}.{os.getpid()}.tmp"
-    try:
-        with open(beside if ordinary else target, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        if ordinary:   # a pipe or a device is written into, not replaced
-            os.replace(beside, target)
-    except OSError as error:
-        raise UserError(f"--output {args.output} can't be written ({error.strerror}): name "
-                        "another") from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(beside)
+    save_page(args.output, text)
     log(f"{args.output}: {len(text.encode()) / 1e6:.1f} MB")
 
 
@@ -234,9 +266,6 @@ def take_overrides(args):
     """Store a file of decisions. Returns what was done."""
     conn = db.open_database(args.db_path)
     decisions = read_decisions(conn, args.overrides)
-    if not decisions:
-        log(f"no line of {args.overrides} has a decision: write label wrong, classifier wrong or "
-            "unclear into that column")
     changed = db.store_overrides(conn, decisions)
     count = {name: 0 for name in db.DECISIONS}
     for row in db.overrides(conn).values():

@@ -870,7 +870,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     columns = "product_id, category_id, score, label_id, label_score, parent_id, parent_score, fold"
     table = f"select {columns} from {own} experiment_id = :number"
     if leaves:
-        want_leaves(conn, leaves)
+        want_strange(conn, leaves)
         table += f""" union all select product_id, leaf_id, leaf_score, null, null, parent_id,
                       parent_score, null from filing join product on product.id = product_id
                       where experiment_id = :number and leaf_id is not null and {STRANGE}"""
@@ -947,29 +947,43 @@ UNFILED = """product.category_id is null and not exists (
              and decision = 'label wrong' and label_id is null)"""
 
 
-# Filed in a leaf that is not in the table wanted_leaf, the model's.
-STRANGE = """product.category_id in (select id from category where leaf = 1)
-             and product.category_id not in (select id from wanted_leaf)"""
+# Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from.
+STRANGE = """+product.category_id in (select id from category where leaf = 1)
+             and product.category_id not in (select id from wanted_leaf)
+             and product.source in (select source from taught_source)"""
 
 
-def to_answer(conn, number, leaves, after, count):
-    """The next products past id `after` that experiment `number` has no answer for yet and that
+def want_strange(conn, leaves):
+    """Fill the temporary tables that STRANGE looks into."""
+    want_leaves(conn, leaves)
+    conn.execute("create temp table if not exists taught_source(source text)")
+    conn.execute("delete from taught_source")
+    conn.execute("""insert into taught_source select distinct source from product
+                    where category_id in (select id from wanted_leaf)""")
+
+
+def to_answer(conn, number, leaves, size):
+    """Yield lists of up to `size` products that experiment `number` has no answer for yet and that
     nobody has filed, or that are filed in a leaf that is not one of its own `leaves`: rows of id,
     category_id, group_key, name, description, and path and sha256 of their picture or null."""
-    want_leaves(conn, leaves)
-    return conn.execute(f"""
-        select product.id, category_id, group_key, coalesce(name, '') as name,
-               coalesce(description, '') as description, path, sha256
-        from product left join picture on picture.product_id = product.id and status <> ?
-        where ({UNFILED} or {STRANGE}) and product.id > ? and not exists (
-            select 1 from filing where experiment_id = ? and product_id = product.id)
-        order by product.id limit ?""", (PICTURE_FAILED, after, number, count)).fetchall()
+    want_strange(conn, leaves)
+    for where in (UNFILED, STRANGE):   # with an `or` SQLite would sort them all for each list
+        after = -2 ** 63
+        while rows := conn.execute(f"""
+                select product.id, category_id, group_key, coalesce(name, '') as name,
+                       coalesce(description, '') as description, path, sha256
+                from product left join picture on picture.product_id = product.id and status <> ?
+                where {where} and product.id > ? and not exists (
+                    select 1 from filing where experiment_id = ? and product_id = product.id)
+                order by product.id limit ?""", (PICTURE_FAILED, after, number, size)).fetchall():
+            yield rows
+            after = rows[-1]["id"]
 
 
 def count_unfiled(conn, number, leaves):
     """(products that nobody has filed, products without an answer yet as in `to_answer`, products
     without a category that a person has filed)."""
-    want_leaves(conn, leaves)
+    want_strange(conn, leaves)
     return tuple(conn.execute(f"""
         select (select count(*) from product where {UNFILED}),
                (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
@@ -1028,8 +1042,8 @@ def features(conn, number, source=None, table="predicted_category"):
     variance of the share of unknown words (None for a reference); categories, {leaf: products}; and
     scores, an iterator.
     """
-    own = f"""select product_id, leaf_id, leaf_score, words, unknown from filing join product
-              on id = product_id where experiment_id = :number and """
+    own = """select product_id, leaf_id, leaf_score, words, unknown from filing join product
+             on id = product_id where experiment_id = :number and """
     if source is None:
         own = f"""select product_id, category_id as leaf_id, score as leaf_score, 0 as words,
                   0 as unknown from {table} where experiment_id = :number
@@ -1068,9 +1082,9 @@ def overrides(conn):
            from label_override join product on product.id = product_id""")}
 
 
-def known_products(conn):
-    """Ids of all products."""
-    return [row[0] for row in plain(conn, "select id from product")]
+def labels(conn):
+    """{id: category id or None} of all products."""
+    return dict(plain(conn, "select id, category_id from product"))
 
 
 def store_overrides(conn, rows):

@@ -188,6 +188,7 @@ class Answers(NamedTuple):
     `names`."""
     probability: Any     # float64 [n, leaves]
     best: Any            # int [n, 5 or fewer], the likeliest leaves, the first one first
+    score: Any           # float64 [n, 5 or fewer], theirs
     parent: Any          # int [n], the likeliest parent
     parent_score: Any    # float [n], the sum of its leaves'
     names: list          # of parents
@@ -200,16 +201,18 @@ def answers(scores, temperature, parents):
     sums[np.arange(len(parents)), [names.index(p) for p in parents]] = 1
     # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
     probability = np.exp(metrics.log_softmax(scores.astype(np.float64) / temperature))
+    best = np.argsort(-probability, axis=1, kind="stable")[:, :5]
     above = probability @ sums
     parent = above.argmax(axis=1)
-    return Answers(probability, np.argsort(-probability, axis=1, kind="stable")[:, :5], parent,
+    return Answers(probability, best, np.take_along_axis(probability, best, 1), parent,
                    np.minimum(above[np.arange(len(above)), parent], 1.0), names)
 
 
-def top_json(leaves, best, probability):
-    """JSON of the leaves `best` with their probabilities [leaves]."""
-    return json.dumps([[leaves[j], round(float(probability[j]), 6)] for j in best],
-                      ensure_ascii=False)
+def top_json(leaves, best, score):
+    """JSON of the leaves best [n, k] with their score [n, k]: a text for each of n products."""
+    names = [json.dumps(leaf, ensure_ascii=False) for leaf in leaves]
+    return ["[" + ", ".join([f"[{names[j]}, {one:.6f}]" for j, one in zip(*row)]) + "]"
+            for row in zip(best.tolist(), score.tolist())]
 
 
 def prediction_rows(products, rows, scores, temperature, fold):
@@ -218,13 +221,13 @@ def prediction_rows(products, rows, scores, temperature, fold):
     out = []
     for start in range(0, len(rows), training.CHUNK):
         found = answers(scores[start:start + training.CHUNK], temperature, products.parents)
+        top = top_json(products.leaves, found.best, found.score)
         for i, row in enumerate(rows[start:start + training.CHUNK]):
-            leaf, label = found.best[i, 0], products.labels[row]
-            out.append((int(products.ids[row]), products.leaves[leaf],
-                        float(found.probability[i, leaf]), products.leaves[label],
+            label = products.labels[row]
+            out.append((int(products.ids[row]), products.leaves[found.best[i, 0]],
+                        float(found.score[i, 0]), products.leaves[label],
                         float(found.probability[i, label]), found.names[found.parent[i]],
-                        float(found.parent_score[i]),
-                        top_json(products.leaves, found.best[i], found.probability[i]), fold))
+                        float(found.parent_score[i]), top[i], fold))
     return out
 
 

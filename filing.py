@@ -82,10 +82,8 @@ def answer(conn, args, described, score):
     of the latter as there are of the others that a promise rests on."""
     folds, leaves = described["settings"].get("folds"), described["categories"]
     _, waiting, _ = db.count_unfiled(conn, args.apply, leaves)
-    after = -2 ** 63
     with progress("answers", waiting, "products") as bar:
-        while rows := db.to_answer(conn, args.apply, leaves, after, CHUNK):
-            after = rows[-1]["id"]
+        for rows in db.to_answer(conn, args.apply, leaves, CHUNK):
             bar.update(len(rows))
             rows = [row for row in rows if row["category_id"] is None or folds
                     or experiments.certifies(row["group_key"])]
@@ -93,18 +91,14 @@ def answer(conn, args, described, score):
                 continue
             scores, known, words, unknown, pictured = score(rows)
             found = experiments.answers(scores, described["temperature"], described["parents"])
-            stored = []
-            for i, row in enumerate(rows):
-                if not known[i]:   # nothing to go by
-                    stored.append((row["id"], None, 0.0, None, 0.0, "[]"))
-                    continue
-                leaf, three = found.best[i, 0], found.best[i, :3]
-                stored.append((row["id"], leaves[leaf], float(found.probability[i, leaf]),
-                               found.names[found.parent[i]], float(found.parent_score[i]),
-                               experiments.top_json(leaves, three, found.probability[i])))
+            columns = ([leaves[j] for j in found.best[:, 0].tolist()], found.score[:, 0].tolist(),
+                       [found.names[j] for j in found.parent.tolist()], found.parent_score.tolist(),
+                       experiments.top_json(leaves, found.best[:, :3], found.score[:, :3]))
+            nothing = (None, 0.0, None, 0.0, "[]")   # where there is nothing to go by
             db.store_answers(conn, args.apply, [
-                (*row, *more) for row, more in zip(stored, zip(
-                    *(map(int, some) for some in (words, unknown, pictured))))])
+                (row["id"], *(own if one else nothing), *more) for row, one, own, more in zip(
+                    rows, known, zip(*columns), zip(*(map(int, some) for some in (
+                        words, unknown, pictured))))])
 
 
 # ---- does the promise hold here? ------------------------------------------------------------------

@@ -12,6 +12,7 @@ import hashlib
 import html
 import io
 import json
+import math
 import os
 import re
 import unicodedata
@@ -26,6 +27,7 @@ import words
 from console import log
 
 THUMBNAIL = (160, 205)   # pixels at the most
+MOST_PIXELS = 50_000_000
 STEPS = 2000             # of the slider, at the most
 LONGEST = 3000           # characters of a description that are shown
 MARKED = 8               # words of a product, at the most
@@ -37,19 +39,40 @@ FORMING = re.compile(r"</?(?:b|i|u|a|em|strong|span|font|small|sup|sub|td|th|tbo
 # ---- pictures and text --------------------------------------------------------------------------
 
 def thumbnail(path):
-    """A picture's data URI, small; None where there is no file that can be read."""
+    """A picture's data URI, small; None where there is no file that can be read, or a huge one."""
     from PIL import Image, ImageOps
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads all the same
-            picture.draft("RGB", THUMBNAIL)
-            small = ImageOps.exif_transpose(picture).convert("RGB")
-            small.thumbnail(THUMBNAIL)
-            data = io.BytesIO()
-            small.save(data, "JPEG", quality=75)
-            return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+            with Image.open(path) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    return None
+                picture.draft("RGB", THUMBNAIL)
+                small = ImageOps.exif_transpose(picture)
+                small.thumbnail(THUMBNAIL)
+                if small.mode.startswith("I;16"):   # or all above 255 would be white
+                    small = small.point(lambda value: value / 256).convert("L")
+                if small.has_transparency_data:
+                    paper = Image.new("RGBA", small.size, "white")
+                    small = Image.alpha_composite(paper, small.convert("RGBA"))
+                data = io.BytesIO()
+                small.convert("RGB").save(data, "JPEG", quality=75)
+                return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
     except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
         return None
+
+
+def picture_of(row, images_path):
+    """{file, picture, link} of a product: its file under images_path, that as a data URI, and else
+    a link to the shop's; each may be None."""
+    folder, file = os.path.realpath(images_path), None
+    if row["picture"]:
+        path = os.path.join(images_path, row["picture"])
+        if "\0" not in path and os.path.commonpath([folder, os.path.realpath(path)]) == folder:
+            file = path
+    picture = file and thumbnail(file)
+    return {"file": file, "picture": picture,
+            "link": None if picture else web_address(row["image"])}
 
 
 def web_address(link):
@@ -146,30 +169,45 @@ def marked(text, loud):
 
 # ---- what the page shows ------------------------------------------------------------------------
 
-def error(row, paths, parents, model, suspects, decisions, images_path):
-    """What the page shows of one wrong prediction, a dict of db.surest_errors."""
-    loud = loud_terms(model, row) if model else set()
-    file = row["picture"] and os.path.join(images_path, row["picture"])
-    picture = file and thumbnail(file)
-    link = None if picture else web_address(row["image"])
-    label, predicted = (shown(row[name], 200) for name in ("label", "predicted"))
-    badges = [name for name, holds in (
-        ("same parent", parents.get(row["label"], row["label"])
-         == parents.get(row["predicted"], row["predicted"])),
-        ("listed there too", row["listed"]), ("suspected label", row["id"] in suspects),
-        ("no picture", not picture and not link)) if holds]
-    decision = decisions.get(row["id"])
-    return {"id": row["id"], "external_id": shown(row["external_id"], 100),
+def product(row, loud, badges, decision, paths, images_path):
+    """What both pages show of a product, a dict of a row with id, external_id, name, description,
+    image, picture, predicted, parent and score, and what the script reads of it; loud are the terms
+    to mark, decision a person's row or None."""
+    holds = decision is not None and decision["holds"]
+    own = picture_of(row, images_path)
+    there = own["picture"] or own["link"]
+    put = (decision["category_id"] or "") if holds else ""
+    return {**own, "id": row["id"], "external_id": shown(row["external_id"], 100),
             "name": marked(shown(row["name"], 500), loud),
             "description": marked(shown(readable(row["description"])), loud),
-            "picture": picture, "file": file, "link": link, "badges": badges,
+            "badges": badges + ["no picture"] * (not there),
             # What goes back by --overrides is the id itself.
-            "suggestion": row["predicted"] or "", "label": label, "predicted": predicted,
-            "label_path": paths.get(row["label"], label),
-            "predicted_path": paths.get(row["predicted"], predicted),
-            "parent": paths.get(parents.get(row["label"]), label),
-            "score": row["score"] or 0.0, "label_score": row["label_score"],
-            "decision": decision["decision"] if decision else ""}
+            "suggestion": row["predicted"] or "", "predicted": shown(row["predicted"], 200),
+            "predicted_path": paths.get(row["predicted"], shown(row["predicted"], 200)),
+            "score": row["score"] or 0.0, "parent": shown(row["parent"], 200),
+            "decision": decision["decision"] if holds else "", "category": put,
+            "decided": f"decided before: {decision['decision']}"
+            + f", it belongs in {paths.get(put, shown(put, 200))}" * bool(put) if holds else ""}
+
+
+def error(row, paths, parents, model, suspects, decisions, images_path):
+    """What the page shows of one wrong prediction, a dict of db.surest_errors."""
+    above = {name: parents.get(row[name], row[name]) for name in ("label", "predicted")}
+    badges = [name for name, holds in (
+        ("same parent", above["label"] == above["predicted"]),
+        ("listed there too", row["listed"]), ("suspected label", row["id"] in suspects)) if holds]
+    loud = loud_terms(model, row) if model else set()
+    label = shown(row["label"], 200)
+    own = product({**row, "parent": above["label"]}, loud, badges, decisions.get(row["id"]), paths,
+                  images_path)
+    return {**own, "label": label, "label_path": paths.get(row["label"], label),
+            "label_score": row["label_score"]}
+
+
+def named(some, paths):
+    """[(category id as the page has it, its path)] of category ids, by path, for a filter."""
+    return sorted({(shown(own, 200), paths.get(own, shown(own, 200))) for own in some},
+                  key=lambda pair: pair[::-1])
 
 
 def setting(key, value):
@@ -204,18 +242,19 @@ def reliability(score, right, bins=15):
 
 
 def curve(some, n):
-    """The risk-coverage curve as points of an SVG polyline: coverage from left to right, accuracy
-    from 50 % at the bottom to 100 % at the top, in units of 1/1000."""
+    """(the risk-coverage curve as points of an SVG polyline, its floor): coverage from left to right,
+    accuracy from `floor` % (50, or 0 where it falls below that) at the bottom to 100 % at the top,
+    in units of 1/1000."""
     every = max(1, len(some) // 300)
     points = [*some[::every], some[-1]] if some else []
-    return " ".join(f"{1000 * accepted / n:.0f},{min(1000, 2000 * (1 - right / accepted)):.0f}"
-                    for _, accepted, right in points)
+    floor = 50 if all(right >= accepted / 2 for _, accepted, right in points) else 0
+    return " ".join(f"{1000 * accepted / n:.0f},{1e5 * (1 - right / accepted) / (100 - floor):.0f}"
+                    for _, accepted, right in points), floor
 
 
 def error_page(conn, number, images_path, db_path, confidence=.95, top=500, suspects=()):
     """HTML of the wrong predictions of an experiment with the highest scores; suspects are the ids
     of products whose label is probably wrong."""
-    import jinja2
     found = findings.describe(conn, number, confidence)
     names, rows = findings.read_rows(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
@@ -223,38 +262,70 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     decisions = db.overrides(conn)
     pairs = [{**pair, "categories": [paths.get(own, shown(own, 200)) for own in pair["categories"]]}
              for pair in found["confusions"][:10]]
-    errors = [error(dict(row), paths, parents, model, suspects, decisions, images_path)
-              for row in db.surest_errors(conn, number, top)]
-    there = [os.path.exists(row["file"]) for row in errors if row["file"]]
-    if there and not any(there):
-        log(f"none of {len(there)} pictures is in {images_path}: name their folder with "
-            "--images-path")
+    raw = [dict(row) for row in db.surest_errors(conn, number, top)]
+    errors = [error(row, paths, parents, model, suspects, decisions, images_path) for row in raw]
+    tell_missing(errors, images_path)
     slider = steps(rows["score"], right)
+    points, floor = curve(slider, len(rows))
+    wrong = int((~right).sum())
+    certified, = (own["threshold"] for own in found["coverage"]
+                  if (own["level"], own["target"]) == ("leaf", 98))
+    data = {"key": page_key("errors", number, found["date"], db_path), "word": "error", "all": wrong,
+            "n": len(rows), "steps": slider,
+            "start": certified if math.isfinite(certified) else None}
+    return render(
+        "errors.html", data, errors, found=found, number=number, name=shown(found["name"], 300),
+        date=shown(found["date"], 40), confusions=pairs, wrong=wrong, curve=points, floor=floor,
+        reliability=reliability(rows["score"], right), count=len(
+            found["settings"].get("categories") or np.unique(rows["label"])),
+        settings=[(shown(str(key), 100), shown(setting(key, value), 300))
+                  for key, value in found["settings"].items() if key != "calibration"],
+        labels=named((row["label"] for row in raw), paths),
+        predictions=named((row["predicted"] for row in raw), paths),
+        parents=named((row["parent"] for row in errors), paths),
+        leaves=leaf_names(conn, paths), marks=db.DECISIONS, words=model is not None)
+
+
+def leaf_names(conn, paths):
+    """[(id, path)] of all leaves, which a person may choose."""
+    return [(row["id"], paths[row["id"]]) for row in db.categories(conn) if row["leaf"]]
+
+
+def page_key(kind, number, date, db_path):
+    """What a browser keeps a page's decisions under: another catalogue's have another key."""
+    own = f"{kind} {number} {date} {os.path.realpath(db_path)}"
+    return f"{kind} {hashlib.sha256(own.encode()).hexdigest()[:16]}"
+
+
+def render(template, data, products, **values):
+    """A page from a template: one file, with its style and its script in it, that may run and show
+    nothing else. `data` is what the script reads beside the products."""
+    import jinja2
+    markup = jinja2.utils.markupsafe.Markup
     folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
     # autoescape as such, because select_autoescape goes by file names and misses some.
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
-    own = {name: open(os.path.join(folder, f"errors.{name}"), encoding="utf-8").read()
+    own = {name: open(os.path.join(folder, f"page.{name}"), encoding="utf-8").read()
            for name in ("css", "js")}
-    return environment.get_template("errors.html").render(
-        found=found, number=number, name=shown(found["name"], 300), date=shown(found["date"], 40),
-        errors=errors, confusions=pairs, wrong=int((~right).sum()), curve=curve(slider, len(rows)),
-        reliability=reliability(rows["score"], right), settings=[
-            (shown(str(key), 100), shown(setting(key, value), 300))
-            for key, value in found["settings"].items() if key != "calibration"],
-        categories=sorted({one for row in errors for one in (row["label"], row["predicted"])}),
-        parents=sorted({row["parent"] for row in errors}),
-        badges=sorted({badge for row in errors for badge in row["badges"]}),
-        marks=db.DECISIONS, words=model is not None, style=jinja2.utils.markupsafe.Markup(own["css"]),
-        script=jinja2.utils.markupsafe.Markup(own["js"]),
-        # JSON in a page: what could end the script element is written as escapes.
-        data=jinja2.utils.markupsafe.Markup(re.sub("[<>&\u2028\u2029]", lambda match:
-                                                   f"\\u{ord(match[0]):04x}", json.dumps(
-            {"key": f"{number} {found['date']}", "n": len(rows), "wrong": int((~right).sum()), "steps": slider}))),
+    # JSON in a page: what could end the script element is written as escapes.
+    data = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data))
+    badges = sorted({badge for row in products for badge in row["badges"]})
+    return environment.get_template(template).render(
+        products=products, style=markup(own["css"]), script=markup(own["js"]), data=markup(data),
+        badges=[(badge, badge) for badge in badges],
         policy="; ".join(["default-src 'none'", "img-src data:", "base-uri 'none'",
                           "form-action 'none'", f"style-src '{fingerprint(own['css'])}'",
-                          f"script-src '{fingerprint(own['js'])}'"]))
+                          f"script-src '{fingerprint(own['js'])}'"]), **values)
+
+
+def tell_missing(products, images_path):
+    """Say so where not one of the pictures is in images_path."""
+    there = [os.path.exists(row["file"]) for row in products if row["file"]]
+    if there and not any(there):
+        log(f"none of {len(there)} pictures is in {images_path}: name their folder with "
+            "--images-path")
 
 
 def fingerprint(text):

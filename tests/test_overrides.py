@@ -245,6 +245,23 @@ def test_what_a_product_lacks_is_an_empty_cell(folder):
         == ["", "", "Name 14p/14.png", "Name 9p/9.png"]
 
 
+def test_a_decision_about_another_label_than_the_product_has_by_now_is_left_out(folder):
+    data = table(header=("product_id", "decision", "suggestion", "label"),
+                 rows=[(*row, leaf_of(int(row[0]))) for row in ROWS])
+    change(folder, "update product set category_id = 'jeans.skinny' where id = 1")
+    done = override(folder, data)
+    assert "1 decisions are about another label" in done.stderr
+    assert decisions(folder) == {number: own for number, own in TAKEN.items() if number != 1}
+
+
+def test_two_files_in_one_are_read_and_a_rounded_id_is_explained(folder):
+    assert override(folder, "sep=;\r\n" + table(";", "\r\n") + table(";", "\r\n")).returncode == 0
+    assert decisions(folder) == TAKEN
+    for number in ("7,83131E+12", "7831308271755.0"):
+        done = override(folder, table(";", rows=[(number, "unclear", "")]))
+        assert done.returncode == 2 and "rounded the ids" in done.stderr
+
+
 def test_no_text_of_a_shop_becomes_a_decision(folder):
     change(folder, "update product set name = ?, image = 'unclear' where id = 3", "Jean\r7")
     done = override(folder, suspects_file(folder)[0].read_bytes())
@@ -262,7 +279,7 @@ def table(separator=",", end="\n", header=("product_id", "decision", "suggestion
     return "".join(separator.join(row) + end for row in (header, *rows))
 
 
-EXTRA = [(f"{i}", "7", "=x", d, "\u00fc \u30b8", s) for i, d, s in ROWS]
+EXTRA = [(f"{i}", "7", leaf_of(int(i)), d, "\u00fc \u30b8", s) for i, d, s in ROWS]
 
 
 @pytest.mark.parametrize("data", [

@@ -173,7 +173,9 @@ def test_the_page_marks_what_the_saved_model_went_by(folder):
     np.savez(model / "weights.npz", hidden_kernel=np.eye(len(said), dtype=np.float32),
              hidden_bias=np.zeros(len(said), np.float32), kernel=kernel,
              bias=np.zeros(len(LEAVES), np.float32))
-    (model / "model.json").write_text(json.dumps({"vocabulary": list(said), "categories": LEAVES}))
+    (model / "model.json").write_text(json.dumps({
+        "format": 1, "kind": "Text", "vocabulary": list(said), "categories": LEAVES,
+        "parents": ["jeans", "jeans", "bags"], "temperature": 1.0, "settings": {}}))
     name, text = "Jean <tote>", "Denim and a tote, bag; and a bag. Denim-like and jean"
     change(folder, "update product set name = ?, description = ? where id in (select product_id from "
            "predicted_category where category_id = 'bags.totes')", name, text)
@@ -257,14 +259,15 @@ def visit(chromium, tmp_path):
     in which the page asked the network for anything, or said a thing on the console."""
     contexts, trouble = [], []
 
-    def visit(folder, *flags, path=None, **more):
+    def visit(folder, *flags, path=None, context=None, **more):
         path = path or tmp_path / f"{len(contexts)}.html"
         if not path.exists():
             done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", path, *flags,
                               cwd=folder)
             assert done.returncode == 0, done.stderr
-        context = chromium.new_context(accept_downloads=True, **more)
-        contexts.append(context)
+        if context is None:
+            context = chromium.new_context(accept_downloads=True, **more)
+            contexts.append(context)
         tab = context.new_page()
         tab.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:"))
                or trouble.append(request.url))
@@ -282,7 +285,7 @@ def visit(chromium, tmp_path):
 
 def seen(tab):
     """The products whose errors are shown, in order."""
-    return tab.eval_on_selector_all(".error", "rows => rows.filter(row => row.checkVisibility()).map("
+    return tab.eval_on_selector_all(".product", "rows => rows.filter(row => row.checkVisibility()).map("
                                     "row => Number(row.dataset.product))")
 
 
@@ -290,6 +293,15 @@ def said(tab, text):
     """Wait until the count of errors reads so."""
     from playwright.sync_api import expect
     expect(tab.locator("#count")).to_have_text(text)
+
+
+def until(tab, condition):
+    """Wait for it. (Playwright's own way is one that the page's policy forbids.)"""
+    for _ in range(200):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(20)
+    raise AssertionError(condition)
 
 
 def take_back(tab, tmp_path, folder):
@@ -306,6 +318,8 @@ def many(folder):
     """Experiment 1 with 60 more errors of different kinds."""
     conn = sqlite3.connect(folder / "crawl.db")
     with conn:
+        conn.execute("""update product set category_id = (select label_id from predicted_category
+                        where product_id = id)""")
         for number in range(100, 160):
             label, predicted = number % 3, (number + 1 + number % 2) % 3
             add_product(conn, number, LEAVES[label], f"Name {number}", f"Text number{number}")
@@ -337,9 +351,11 @@ def test_chromium_the_slider_says_what_a_threshold_lets_through(many, visit):
         told = tab.inner_text("#told")
         limit = float(told.split()[2].rstrip(":"))
         passed = [right for score, right in rows if score >= limit - 1e-9]
-        assert f"{100 * len(passed) / len(rows):.1f} % of {len(rows)} products" in told
+        assert (f": {len(passed)} of {len(rows)} products ({100 * len(passed) / len(rows):.1f} %) "
+                "filed") in told
         assert f"{100 * sum(passed) / len(passed):.1f} % of these rightly" in told
-        assert f"{len(passed) - sum(passed)} errors are let through" in told
+        wrong = len(passed) - sum(passed)
+        assert f", {wrong} error{'s' * (wrong != 1)} let through" in told
     tab.fill("#threshold", "5")
     limit = float(tab.inner_text("#told").split()[2].rstrip(":"))
     tab.check("#through")
@@ -374,14 +390,27 @@ def test_chromium_filters_and_order(many, visit):
         tab.keyboard.press(key)
     tab.fill("#search", f"number{order[6]}")
     said(tab, "1 of 63 errors")
-    tab.keyboard.press("Escape")
-    tab.keyboard.press("2")
-    assert tab.inner_text("#marked") == "0 marked"
-    tab.keyboard.press("j")
+    tab.keyboard.press("Escape")   # which keeps what was searched for, and goes there
     assert tab.evaluate("document.activeElement.dataset.product") == str(order[6])
+    assert tab.input_value("#search") == f"number{order[6]}" and len(seen(tab)) == 1
+    tab.fill("#search", "verdict unclear")   # what the page says everywhere is not searched
+    said(tab, "none of the 63 errors: loosen the filters")
     tab.click("#clear")
+    # A verdict by a key is of what is in sight, and else only goes there.
+    tab.keyboard.press("j")
+    at = tab.evaluate("document.activeElement.dataset.product")
+    tab.mouse.wheel(0, -100_000)
+    until(tab, "scrollY === 0")
+    tab.keyboard.press("2")
+    assert tab.inner_text("#marked") == "0 decided"
+    tab.keyboard.press("2")
+    assert tab.inner_text("#marked") == "1 decided, 1 not saved"
+    assert tab.input_value(f"[data-product='{at}'] select") == "classifier wrong"
+    tab.uncheck("#keys")
+    tab.keyboard.press("3")
+    assert tab.input_value(f"[data-product='{at}'] select") == "classifier wrong"
     tab.select_option("#order", "label")
-    labels = tab.eval_on_selector_all(".error", "rows => rows.map(row => row.dataset.label)")
+    labels = tab.eval_on_selector_all(".product", "rows => rows.map(row => row.dataset.label)")
     assert labels == sorted(labels)
 
 
@@ -392,12 +421,12 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
     for key in "j1j2jj3k0j3":   # 1st wrong, 2nd classifier, 4th unclear, 3rd none, 4th unclear
         tab.keyboard.press(key)
     assert tab.evaluate("document.activeElement.dataset.product") == str(order[3])
-    assert tab.inner_text("#marked") == "3 marked"
+    assert tab.inner_text("#marked") == "3 decided, 3 not saved"
     tab.keyboard.press("/")
     tab.keyboard.type("j1")
     assert tab.input_value("#search") == "j1"   # there letters are letters
     tab.reload()
-    assert tab.inner_text("#marked") == "3 marked"
+    assert tab.inner_text("#marked") == "3 decided, 3 not saved"
     take_back(tab, tmp_path, many)
     with sqlite3.connect(many / "crawl.db") as conn:
         assert conn.execute("""select label_override.product_id, decision, label_override.category_id
@@ -407,7 +436,7 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
                                                    "where product_id = ?", order[:1]).fetchone()[0]),
             (order[3], "unclear", None)]
     again = visit(many, path=tmp_path / "again.html")   # a new page knows what is decided
-    assert again.inner_text("#marked") == "3 marked"
+    assert again.inner_text("#marked") == "3 decided"
     again.select_option("#mark", "unclear")
     assert seen(again) == [order[3]]
     again.keyboard.press("Escape")
@@ -417,6 +446,73 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
     with sqlite3.connect(many / "crawl.db") as conn:
         assert conn.execute("select product_id from label_override order by product_id").fetchall() \
             == [(number,) for number in sorted(order[:2])]
+
+
+def decisions(folder):
+    with sqlite3.connect(folder / "crawl.db") as conn:
+        return {number: tuple(row) for number, *row in conn.execute(
+            "select product_id, decision, category_id from label_override")}
+
+
+def test_chromium_what_others_decided_is_shown_kept_and_not_written_back(many, visit, tmp_path):
+    order = errors_where(many)
+    change(many, """insert into label_override select id, 'label wrong', ?, category_id, 'then'
+           from product where id = ?""", LEAVES[2], order[0])
+    change(many, "insert into label_override values (?, 'unclear', null, 'another label', 'then')",
+           order[1])   # lapsed: the shop has changed its label since
+    path = tmp_path / "page.html"
+    tab = visit(many, path=path)
+    assert tab.inner_text("#marked") == "1 decided"
+    own = tab.locator(f"[data-product='{order[0]}']")
+    assert f"decided before: label wrong, it belongs in bags > {LEAVES[2]}" in own.inner_text()
+    assert own.locator(".where").input_value() == LEAVES[2]
+    tab.select_option(f"[data-product='{order[2]}'] select", "classifier wrong")
+    take_back(tab, tmp_path, many)
+    assert decisions(many) == {order[0]: ("label wrong", LEAVES[2]), order[1]: ("unclear", None),
+                               order[2]: ("classifier wrong", None)}
+    assert (tmp_path / "decisions.csv").read_text().count("\n") == 2
+    # What was decided here and has gone into a file can be taken back here too.
+    tab.select_option(f"[data-product='{order[2]}'] select", "")
+    take_back(tab, tmp_path, many)
+    assert order[2] not in decisions(many)
+    # Somebody else's newer decision, in a newer page, goes before what this browser kept.
+    tab.select_option(f"[data-product='{order[3]}'] select", "label wrong")
+    change(many, """insert into label_override select id, 'unclear', null, category_id, 'now'
+           from product where id = ?""", order[3])
+    path.unlink()
+    tab = visit(many, path=path, context=tab.context)
+    assert tab.input_value(f"[data-product='{order[3]}'] select") == "unclear"
+
+
+def test_chromium_another_category_can_be_named(many, visit, tmp_path):
+    tab, order = visit(many, path=tmp_path / "page.html"), errors_where(many)
+    own = tab.locator(f"[data-product='{order[0]}']")
+    assert not own.locator(".where").is_visible()
+    own.locator("select").select_option("label wrong")
+    assert own.locator(".where").input_value() == own.get_attribute("data-predicted")
+    other, = set(LEAVES) - {own.get_attribute("data-predicted"), own.get_attribute("data-label")}
+    own.locator(".where").fill("no category")
+    own.locator(".where").press("Tab")
+    own.locator(".where").fill(other)
+    own.locator(".where").press("Tab")
+    take_back(tab, tmp_path, many)
+    assert decisions(many) == {order[0]: ("label wrong", other)}
+
+
+def test_chromium_two_tabs_lose_no_verdict(many, visit, tmp_path):
+    path, order = tmp_path / "page.html", errors_where(many)
+    first = visit(many, path=path)
+    second = visit(many, path=path, context=first.context)
+    for tab, number in ((first, order[0]), (second, order[1]), (first, order[2])):
+        tab.select_option(f"[data-product='{number}'] select", "unclear")
+    for tab in (first, second):
+        until(tab, "document.getElementById('marked').textContent[0] === '3'")
+    first.evaluate("key => localStorage.setItem(key, '7')", first.evaluate(
+        "JSON.parse(document.getElementById('data').textContent).key"))
+    first.reload()   # whatever somebody put there
+    assert first.inner_text("#marked") == "0 decided"
+    first.select_option(f"[data-product='{order[0]}'] select", "unclear")
+    assert first.inner_text("#marked") == "1 decided, 1 not saved"
 
 
 def test_chromium_hostile_data_runs_nothing_and_fetches_nothing(folder, visit):
@@ -472,7 +568,7 @@ def test_chromium_without_javascript_all_is_there_to_read(many, visit):
     text = tab.text_content("main")   # inner_text leaves out what is below the window
     for number in range(100, 160):
         assert f"Name {number}" in text
-    assert not tab.is_visible("#search") and not tab.is_visible(".error select")
+    assert not tab.is_visible("#search") and not tab.is_visible(".product select")
 
 
 @pytest.mark.parametrize("width", (320, 390, 1280))
@@ -505,8 +601,14 @@ def test_the_page_goes_into_a_file_whole_or_not_at_all(folder, tmp_path):
     for bad in ("none/errors.html", ".", "/proc/errors.html"):
         done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", bad, cwd=folder)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--output" in done.stderr
+    (folder / "notes.txt").write_text("mine")
+    for bad in ("crawl.db", "notes.txt"):
+        before = (folder / bad).read_bytes()
+        done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", bad, cwd=folder)
+        assert done.returncode == 2 and "something else" in done.stderr
+        assert (folder / bad).read_bytes() == before
     (folder / "link.html").symlink_to("errors.html")
-    (folder / "errors.html").write_text("old")
+    (folder / "errors.html").write_text("<!DOCTYPE html>old")
     run_script("analyze", "--dump-errors-for-experiment", 1, "-o", "link.html", cwd=folder)
     assert (folder / "link.html").is_symlink() and (folder / "errors.html").read_text() == whole
     os.mkfifo(folder / "pipe")

@@ -14,7 +14,6 @@ import pytest
 import scipy.sparse
 
 import inception
-import model_files
 import metrics
 import training
 from console import UserError
@@ -363,17 +362,3 @@ def test_bottlenecks_mapped_from_disk_train_as_those_in_memory_do(toy, tmp_path,
         np.testing.assert_array_equal(*scores)
     else:
         np.testing.assert_allclose(*scores, atol=.02)
-
-
-# ---- saved models -------------------------------------------------------------------------------
-
-def test_a_saved_model_is_what_was_saved_and_holds_no_pickle(toy, tmp_path):
-    model = trained(toy, "both", max_epochs=1)[0]
-    model_files.save_model(tmp_path, model.weights, {"vocabulary": ["café", "\U0001f456"]})
-    weights, described = model_files.load_model(tmp_path)
-    assert described["vocabulary"] == ["café", "\U0001f456"]
-    assert weights.keys() == model.weights.keys()
-    with np.load(tmp_path / "weights.npz", allow_pickle=False) as stored:
-        for name, value in model.weights.items():
-            assert stored[name].dtype == np.float32
-            np.testing.assert_array_equal(stored[name], value)
