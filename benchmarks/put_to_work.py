@@ -1,0 +1,124 @@
+"""Does what --apply files keep its promise? Labels of half of a catalogue are hidden, and found.
+
+In: a crawl.db with labelled products (its experiments are not used). For each half, drawn by group,
+a copy is made, a classifier trained on the labelled half with --folds 10, and applied to the other
+at each target. Out, on stdout: for each half and target the shares filed at leaf, at parent and left
+to a person, with how much of it is right by the hidden labels; then in how many halves the promise
+held. What follows -- goes to the classifier.
+
+    python benchmarks/put_to_work.py --kind words --halves 20
+    python benchmarks/put_to_work.py --kind both --halves 5 -- --weights FILE --layer mixed8
+"""
+import argparse
+import random
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def halve(source, target, seed):
+    """A copy of a crawl.db without experiments, in which half of the groups have no category; the
+    table `hidden` has theirs."""
+    conn, old = sqlite3.connect(target), sqlite3.connect(source)
+    old.backup(conn)
+    old.close()
+    rng = random.Random(seed)
+    with conn:
+        for table in ("experiment", "predicted_category", "validation_prediction"):
+            conn.execute(f"delete from {table}")
+        groups = [group for group, in conn.execute(
+            "select distinct group_key from product order by group_key")]
+        conn.execute("create table hidden(product_id integer primary key, category_id text)")
+        conn.execute("create temp table half(group_key text primary key)")
+        conn.executemany("insert into half values (?)",
+                         [(group,) for group in groups if rng.random() < .5])
+        conn.execute("""insert into hidden select id, category_id from product
+                        where group_key in (select group_key from half)
+                        and category_id in (select id from category where leaf = 1)""")
+        conn.execute("""update product set category_id = null
+                        where id in (select product_id from hidden)""")
+        conn.execute("""update category set product_count = (
+                        select count(*) from product where category_id = category.id)""")
+    conn.close()
+
+
+def judge(path):
+    """{level: (products, right ones)} of what was filed, by the hidden labels."""
+    with sqlite3.connect(path) as conn:
+        above = {}
+        for own, tree in conn.execute("select id, path from category"):
+            above[own] = ([None, *(tree or "").split("/")][-2]) or own
+        found = {level: [0, 0] for level in ("leaf", "parent", "person")}
+        for level, filed, label in conn.execute("""
+                select level, filing.category_id, hidden.category_id from filing
+                join hidden using (product_id)"""):
+            found[level][0] += 1
+            found[level][1] += filed == (label if level == "leaf" else above[label])
+    conn.close()
+    return found
+
+
+def run(script, *arguments):
+    done = subprocess.run([sys.executable, ROOT / f"categorize_{script}.py", *map(str, arguments)],
+                          capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr)
+    return done
+
+
+def shares(found):
+    total = sum(count for count, _ in found.values())
+    return " | ".join(f"{100 * count / total:.1f} %" + (
+        f" | {100 * right / count:.2f} %" if level != "person" and count else
+        " | -" if level != "person" else "") for level, (count, right) in found.items())
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--db-path", default="crawl.db", metavar="FILE")
+    parser.add_argument("--kind", choices=("words", "images", "both"), default="words")
+    parser.add_argument("--halves", type=int, default=20, metavar="N")
+    parser.add_argument("--min-products", type=int, default=25, metavar="N")
+    parser.add_argument("--targets", default="95,98", metavar="N,N")
+    parser.add_argument("more", nargs="*", help="arguments of the classifier, behind --")
+    args = parser.parse_args(argv)
+    targets, kept, drifted = args.targets.split(","), {}, 0
+    print("| half | target | leaf | right | parent | right | person |\n|---|---|---|---|---|---|---|")
+    for half in range(1, args.halves + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "crawl.db"
+            halve(args.db_path, copy, half)
+            run(args.kind, "--db-path", copy, "--min-products", args.min_products, "--folds", 10,
+                *args.more)
+            with sqlite3.connect(copy) as conn:
+                number, = conn.execute("select max(id) from experiment").fetchone()
+            for target in targets:
+                done = run(args.kind, "--db-path", copy, "--apply", number, "--target", target,
+                           "--file-anyway", *args.more)
+                drifted += "is not promised" in done.stderr
+                found = judge(copy)
+                print(f"| {half} | {target} | {shares(found)} |", flush=True)
+                kept.setdefault(target, []).append(found)
+    print()
+    for target, some in kept.items():
+        line = []
+        for level in ("leaf", "parent"):
+            right = [100 * hits / count for count, hits in (one[level] for one in some) if count]
+            share = [100 * one[level][0] / sum(count for count, _ in one.values()) for one in some]
+            line.append(
+                f"{level}: {statistics.mean(share):.1f} % filed ({min(share):.1f} to "
+                f"{max(share):.1f}), {statistics.mean(right or [0]):.2f} % of it right "
+                f"({min(right or [0]):.2f} to {max(right or [0]):.2f}), kept in "
+                f"{sum(one >= float(target) for one in right)} of {len(right)}")
+        print(f"{args.kind} at {target} %, {len(some)} halves: " + "; ".join(line))
+    print(f"said to differ: {drifted} of {args.halves * len(targets)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
