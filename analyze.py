@@ -10,6 +10,8 @@ asked for.
     python analyze.py --compare 1 2
     python analyze.py --label-suspects 2 > suspects.csv
     python analyze.py --dump-errors-for-experiment 2 > errors.html
+    python analyze.py --models
+    python analyze.py --review 2 > review.html
 """
 import argparse
 import contextlib
@@ -26,6 +28,7 @@ import numpy as np
 import db
 import findings
 import metrics
+import model_files
 import page
 import report
 from console import Parser, UserError, log, run, safe_cell
@@ -208,8 +211,16 @@ def parse(argv):
     what.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
                       help="print an HTML page of the wrong predictions with the highest scores of "
                       "experiment N")
+    what.add_argument("--review", type=int, metavar="N",
+                      help="print an HTML page of the products that --apply N has left to a "
+                      "person, to choose their categories on")
+    what.add_argument("--models", action="store_true",
+                      help="list the saved models, and the thresholds certified for them")
     parser.add_argument("-o", "--output", metavar="FILE",
-                        help="write the page of errors there, instead of printing it")
+                        help="write the page there, instead of printing it")
+    parser.add_argument("--surest-first", action="store_true",
+                        help="of --review: the surest first, instead of the least sure, which teach "
+                        "the most")
     parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
                         help="of certificates, intervals and tests (default: 95)")
     parser.add_argument("--top", type=positive, metavar="K",
@@ -217,8 +228,13 @@ def parse(argv):
                         "products and confused pairs (default: 20), suspects (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
     args = parser.parse_args(argv)
-    if args.output is not None and args.dump_errors_for_experiment is None:
-        parser.error("--output is for --dump-errors-for-experiment")
+    paged = args.dump_errors_for_experiment is not None or args.review is not None
+    if args.output is not None and not paged:
+        parser.error("--output is for --dump-errors-for-experiment and --review")
+    if args.json and paged:
+        parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
+    if args.surest_first and args.review is None:
+        parser.error("--surest-first is for --review")
     return args
 
 
@@ -247,14 +263,20 @@ def save_page(path, text):
             os.remove(beside)
 
 
-def write_page(conn, args):
-    """Print the page of errors, or write it to a file: whole or not at all."""
-    number = args.dump_errors_for_experiment
-    suspects = ()
+def make_page(conn, args):
+    """The HTML of the page that is asked for."""
+    if args.review is not None:
+        return page.review_page(conn, args.review, args.images_path, args.db_path, args.top or 500,
+                                args.surest_first)
+    number, suspects = args.dump_errors_for_experiment, ()
     if db.settings(db.experiment(conn, number)).get("folds"):
         suspects = {row["product_id"] for row in label_suspects(conn, number, None)}
-    text = page.error_page(conn, number, args.images_path, args.db_path, args.confidence,
+    return page.error_page(conn, number, args.images_path, args.db_path, args.confidence,
                            args.top or 500, suspects)
+
+
+def write_page(text, args):
+    """Print a page, or write it to the file asked for."""
     if args.output is None:
         print(text)
         return
@@ -288,10 +310,8 @@ def main(argv=None):
         result, show = take_overrides(args), report.overrides_text
     else:
         conn = db.open_readonly(args.db_path)
-        if args.dump_errors_for_experiment is not None:
-            if args.json:
-                raise UserError("--dump-errors-for-experiment prints a page: leave out --json")
-            write_page(conn, args)
+        if args.dump_errors_for_experiment is not None or args.review is not None:
+            write_page(make_page(conn, args), args)
             return 0
         if args.label_suspects is not None:
             result = label_suspects(conn, args.label_suspects, args.top)
@@ -301,6 +321,9 @@ def main(argv=None):
         elif args.experiment is not None:
             result = findings.describe(conn, args.experiment, args.confidence)
             show = report.experiment_text
+        elif args.models:
+            result = model_files.listing(db.models_folder(args.db_path), db.all_experiments(conn))
+            show = report.models_text
         elif args.compare is not None:
             result = findings.compare(conn, args.compare, args.confidence,
                                       args.top or (None if args.json else 20))

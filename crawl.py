@@ -121,17 +121,18 @@ def crawl_api(conn, shop, tree, most, counts):
 
 # ---- feeds ------------------------------------------------------------------------------------
 
-def load_feed(conn, path, source, columns, counts, stop, base=None):
+def load_feed(conn, path, args, counts, stop, base=None):
     """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
     outcome. base is the URL it came from. Raises UserError, and web.Stopped where stop is set."""
+    source = args.source
     skipped = []
     with db.transaction(conn), ended_at_once(stop, web.Stopped):
         tree = feeds.CategoryTree(db.categories(conn))
-        for row in progress("feed", None, "products", feeds.read_feed(path, skipped, columns)):
+        for row in progress("feed", None, "products", feeds.read_feed(path, skipped, args.column)):
             if not db.first_sight(conn, row.external_id):
                 skipped.append((row.line, f"the id {row.external_id} stood in an earlier line"))
                 continue
-            listed = [tree.id_of(row.category)] if row.category else []
+            listed = [tree.id_of(row.category)] if row.category and not args.unlabelled else []
             product = {"external_id": row.external_id, "name": row.name, "image": feed_files.at_shop(row.image, base),
                        "description": row.description, "listed": listed, "found": None,
                        "group": f"{source} {row.group}" if row.group else None}
@@ -171,6 +172,8 @@ def parse(argv):
     feed.add_argument("--source", metavar="NAME",
                       help="name of the feed's shop; products of one name replace each other by "
                       "id, so give a second shop its own (default: feed)")
+    feed.add_argument("--unlabelled", action="store_true",
+                      help="load the products without the feed's categories, for --apply to file")
     api = parser.add_argument_group("from an API")
     api.add_argument("--api-url", metavar="URL",
                      default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
@@ -205,7 +208,7 @@ def parse(argv):
     for name in ("max_per_category", "tries"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be 1 or more")
-    for name in ("column", "source"):
+    for name in ("column", "source", "unlabelled"):
         if getattr(args, name) and args.feed is None:
             parser.error(f"--{name} is for --feed")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
@@ -249,7 +252,7 @@ def crawl(args, stop):
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
         pictures.check_folder(args.images_path)
         if args.feed is not None:
-            source = feeds.clean(args.source)
+            source = args.source = feeds.clean(args.source)
             if source in ("", "shopstyle"):
                 raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's "
                                 "name")
@@ -269,7 +272,7 @@ def crawl(args, stop):
         try:
             if args.feed is not None:
                 with feed_files.called(path, base):
-                    load_feed(conn, path, source, args.column, counts, stop, base)
+                    load_feed(conn, path, args, counts, stop, base)
             else:
                 failed = crawl_api(conn, shop, tree, args.max_per_category, counts)
         except web.Stopped:

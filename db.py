@@ -780,6 +780,11 @@ def experiments(conn):
                            where experiment_id = experiment.id) order by id""").fetchall()
 
 
+def all_experiments(conn):
+    """All rows of the table, oldest first."""
+    return conn.execute("select * from experiment order by id").fetchall()
+
+
 def experiment(conn, number):
     """One experiment's row. Raises UserError where there is none."""
     row = None
@@ -1025,6 +1030,27 @@ def filed(conn, number):
         select product_id, external_id, source, coalesce(name, '') as name, filing.category_id,
                level, score, top from filing join product on product.id = product_id
         where experiment_id = ? and {UNFILED} order by product_id""", (number,))
+
+
+def left_to_person(conn, number, top, surest=True):
+    """Rows of what an experiment has left to a person: id, external_id, name, description, image,
+    picture, leaf_id, score, parent_id, top; those with the highest scores, or the lowest."""
+    return conn.execute(f"""
+        select product.id, external_id, name, description, image, picture.path as picture, leaf_id,
+               leaf_score as score, parent_id, top
+        from filing join product on product.id = filing.product_id
+        left join picture on picture.product_id = product.id and picture.status <> ?
+        where experiment_id = ? and level = 'person' and {UNFILED}
+        order by leaf_score {"desc" if surest else "asc"}, product.id limit ?""",
+                        (PICTURE_FAILED, number, top)).fetchall()
+
+
+def count_levels(conn, number):
+    """{leaf, parent, person: products} of what an experiment filed."""
+    return dict(plain(conn, f"""select level, count(*) from filing join product
+                                on product.id = product_id
+                                where experiment_id = ? and level is not null and {UNFILED}
+                                group by level""", (number,)))
 
 
 def unfiled_sources(conn):

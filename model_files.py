@@ -82,6 +82,29 @@ def promises(folder):
         return {}
 
 
+def listing(models_path, rows):
+    """What analyze.py --models tells of experiments, rows of the table, that have a folder here: a
+    dict each, of experiment, name, date, kind, categories, folds, bytes and promises, or of a
+    `problem` in the model's place."""
+    found = []
+    for row in rows:
+        folder = os.path.join(models_path, f"experiment-{row['id']}")
+        own = {"experiment": row["id"], "name": row["name"] or "", "date": row["date"]}
+        if not os.path.isdir(folder):
+            continue
+        try:
+            _, described = load_model(folder)
+        except UserError as error:
+            own["problem"] = str(error)
+        else:
+            own.update(kind=described["kind"], categories=len(described["categories"]),
+                       folds=described["settings"].get("folds"), promises=promises(folder),
+                       bytes=sum(os.path.getsize(os.path.join(folder, name))
+                                 for name in ("weights.npz", "model.json")))
+        found.append(own)
+    return found
+
+
 def open_regular(path, most):
     """A file opened for reading bytes; raises ValueError where it is a device or too large."""
     if os.path.exists(path) and not os.path.isfile(path):

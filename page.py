@@ -286,6 +286,33 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
         leaves=leaf_names(conn, paths), marks=db.DECISIONS, words=model is not None)
 
 
+def review_page(conn, number, images_path, db_path, top=500, surest=False):
+    """HTML of the products that an experiment's --apply has left to a person, each with the three
+    categories that the model thinks likeliest to choose from."""
+    row = db.experiment(conn, number)
+    paths, model = db.readable_paths(conn, lambda name: shown(name, 200)), text_model(db_path, number)
+    decisions, products = db.overrides(conn), []
+    for own in map(dict, db.left_to_person(conn, number, top, surest)):
+        three = json.loads(own["top"] or "[]")[:3]
+        own.update(predicted=own["leaf_id"], parent=own["parent_id"],
+                   label=three[1][0] if len(three) > 1 else None)
+        found = product(own, loud_terms(model, own) if model else set(),
+                        ["nothing to go by"] * (not three), decisions.get(own["id"]), paths,
+                        images_path)
+        products.append({**found, "raw_parent": own["parent"], "suggestions": [
+            (name, paths.get(name, shown(name, 200)), score) for name, score in three]})
+    tell_missing(products, images_path)
+    counts = db.count_levels(conn, number)
+    left = counts.get("person", 0)
+    return render(
+        "review.html", {"key": page_key("review", number, row["date"], db_path), "word": "product",
+                        "all": left, "start": None, "n": 0, "steps": []}, products, number=number,
+        name=shown(row["name"], 300), date=shown(row["date"], 40), counts=counts, left=left,
+        predictions=named((own["suggestion"] for own in products), paths),
+        parents=named((own["raw_parent"] for own in products), paths), words=model is not None,
+        surest=surest, leaves=leaf_names(conn, paths), marks=("label wrong", "unclear"))
+
+
 def leaf_names(conn, paths):
     """[(id, path)] of all leaves, which a person may choose."""
     return [(row["id"], paths[row["id"]]) for row in db.categories(conn) if row["leaf"]]

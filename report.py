@@ -239,6 +239,29 @@ def one_line(text, most=60):
     return flat if len(flat) <= most else flat[:most - 3] + "..."
 
 
+def models_text(found, top=None):
+    """Lines about saved models and what may be filed with them."""
+    lines = []
+    for model in found:
+        lines.append(f"#{model['experiment']}: {printable(model['name'])}")
+        if "problem" in model:
+            lines.append(f"  {printable(model['problem'])}")
+            continue
+        rests = f"{model['folds']} folds, then trained on all" if model["folds"] else "no folds"
+        lines.append(f"  {model['date']} UTC, {model['categories']} categories, {rests}, "
+                     f"{model['bytes'] / 1e6:.1f} MB")
+        script = {"Text": "words", "Image": "images", "Image+Text": "both"}[model["kind"]]
+        for target, promise in sorted(model["promises"].items()):
+            said = ", ".join(f"{level} from score {promise[level]:.4f} on" if promise[level]
+                             else f"no {level}" for level in ("leaf", "parent"))
+            lines.append(f"  {target}% with {100 * promise['confidence']:g}% confidence: {said} "
+                         f"({promise['products']} products: {printable(promise['rests_on'])})")
+        if not model["promises"]:
+            lines.append("  no threshold yet: categorize_"
+                         f"{script}.py --apply {model['experiment']} certifies them")
+    return lines or ["there is no saved model yet"]
+
+
 def overrides_text(found, top=None):
     yield f"decisions: {found['read']:,} read, {found['changed']:,} new or changed; in all " \
           + ", ".join(f"{count:,} {name}" for name, count in found["in_all"].items())
