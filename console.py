@@ -21,6 +21,10 @@ class UserError(Exception):
     """A mistake the user can mend. Its text is one sentence that says what to do next."""
 
 
+class Undone(UserError):
+    """What was asked for could not be done this time, but may be another; exit status 1."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, but a mistake is one sentence, without the usage in front of it."""
 
@@ -29,12 +33,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main):
-    """Run a script's main and return its exit status: 2 for a user's mistake, 130 for Ctrl-C.
+    """Run a script's main and return its exit status: 2 for a user's mistake, 1 for what may be
+    done another time, 130 for Ctrl-C.
 
     An OSError (disk full, no permission) is reported by what the system says of it, never by
     its whole text: the text of a network error holds the URL, and the URL holds the API key.
     """
-    script = os.path.basename(sys.argv[0])
+    script, status = os.path.basename(sys.argv[0]), 2
     # Names of products come in any alphabet, whatever the terminal's; and a page says it is UTF-8.
     if sys.stdout is None:   # closed by the shell: >&-
         sys.stdout = open(os.devnull, "w")
@@ -44,7 +49,7 @@ def run(main):
         sys.stdout.flush()   # here, where a reader that went away can still be dealt with
         return status
     except UserError as error:
-        sentence = str(error)
+        sentence, status = str(error), 1 if isinstance(error, Undone) else 2
     except KeyboardInterrupt:
         print(f"{script}: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -65,8 +70,8 @@ def run(main):
         sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sentence += "; make room, and run the same command again"
-    print(f"{script}: {sentence}", file=sys.stderr)
-    return 2
+    print(f"{script}: {printable(sentence)}", file=sys.stderr)
+    return status
 
 
 @contextlib.contextmanager
@@ -107,8 +112,14 @@ def ended_at_once(stop, error):
         stop.error = None
 
 
+def printable(sentence):
+    """A line without what would steer a terminal: names and ids are a shop's."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", sentence)
+
+
 def log(sentence):
     """Print one line to stderr without tearing a progress bar that may be there."""
+    sentence = printable(sentence)
     if sys.stderr.isatty():
         tqdm.write(sentence, file=sys.stderr)
     else:

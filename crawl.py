@@ -8,6 +8,7 @@ Stop it whenever you like: the same command goes on where it was, page by page.
     SHOPSTYLE_API_KEY=... python crawl.py --root women
 """
 import argparse
+import collections
 import contextlib
 import hashlib
 import os
@@ -21,7 +22,7 @@ import feeds
 import pictures
 import shopstyle
 import web
-from console import Parser, UserError, ended_at_once, log, progress, run, told_to_stop
+from console import Parser, Undone, UserError, ended_at_once, log, progress, run, told_to_stop
 
 GIVE_UP = 5    # leaves in a row that fail before the API is left alone
 
@@ -53,8 +54,8 @@ def crawl_leaf(conn, shop, leaf, most, counts):
                 if product is None:
                     counts["skipped"] += 1
                     if counts["skipped"] <= 10:
-                        log(f"{own}, from row {offset - len(items)} on: a product without an id; "
-                            "left out")
+                        log(f"{own}, from row {offset - len(items)} on: a product without a usable "
+                            "id; left out" + "; more are not told" * (counts["skipped"] == 10))
                     continue
                 touched.update(product["listed"])
                 _, outcome, new_here = db.store_product(conn, "shopstyle", product)
@@ -78,8 +79,8 @@ def read_tree(shop, root):
     except web.Stopped:
         raise
     except web.Unfinished as problem:
-        raise UserError(f"{problem}; check --api-url and the network, or load a file with "
-                        "--feed") from None
+        raise Undone(f"{problem}; check --api-url and the network, or load a file with "
+                     "--feed") from None
     if len(tree) == 1:
         raise UserError(f"{shop.host} knows no categories below --root {root}")
     return tree
@@ -90,6 +91,10 @@ def crawl_api(conn, shop, tree, most, counts):
     not be finished."""
     with db.transaction(conn):
         db.store_categories(conn, tree)
+        before = db.set_host(conn, tree[0][0], shop.host)
+    if before:
+        log(f"warning: what is in this file came from {before}, and {shop.host} is taken for the "
+            "same shop: crawl another one into another --db-path")
     failed, ended = [], set()
     known = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too
 
@@ -125,14 +130,16 @@ def load_feed(conn, path, args, counts, stop, base=None):
     """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
     outcome. base is the URL it came from. Raises UserError, and web.Stopped where stop is set."""
     source = args.source
-    skipped = []
+    skipped, levels, signs = [], 0, collections.Counter()
     with db.transaction(conn), ended_at_once(stop, web.Stopped):
         tree = feeds.CategoryTree(db.categories(conn))
         for row in progress("feed", None, "products", feeds.read_feed(path, skipped, args.column)):
             if not db.first_sight(conn, row.external_id):
-                skipped.append((row.line, f"the id {row.external_id} stood in an earlier line"))
+                skipped.append((row.line, f"its id stood in an earlier line ({row.external_id})"))
                 continue
             listed = [tree.id_of(row.category)] if row.category and not args.unlabelled else []
+            levels = max(levels, len(row.category))
+            signs.update(sign for sign in ">/|" if sign in "".join(row.category))
             product = {"external_id": row.external_id, "name": row.name, "image": feed_files.at_shop(row.image, base),
                        "description": row.description, "listed": listed, "found": None,
                        "group": f"{source} {row.group}" if row.group else None}
@@ -144,11 +151,19 @@ def load_feed(conn, path, args, counts, stop, base=None):
         db.refile(conn, "source = ?", source)
         db.count_products(conn)
     counts["skipped"] = len(skipped)
+    sign, often = signs.most_common(1)[0] if signs else ("", 0)
+    flat = sign if levels == 1 and often > (counts["new"] + counts["changed"]
+                                            + counts["unchanged"]) / 2 else ""
     name = "the feed" if base else path
     for line, reason in skipped[:10]:
         log(f"{name}, line {line}: {reason}; left out")
-    if len(skipped) > 10:
-        log(f"{name}: {len(skipped) - 10} more lines left out")
+    if len(skipped) > 10:   # of each reason how many, without the ids in it
+        reasons = collections.Counter(reason.split(" (")[0] for _, reason in skipped[10:])
+        log(f"{name}: {len(skipped) - 10} more lines left out: " + "; ".join(
+            f"{number} {reason}" for reason, number in reasons.most_common()))
+    if flat:
+        log(f"{name}: no category has a level below another, but many have {flat!r} in them: levels "
+            "are parted by ' > '")
 
 
 # ---- the command ------------------------------------------------------------------------------
@@ -269,6 +284,8 @@ def crawl(args, stop):
         conn = db.open_database(args.db_path, create=True)
         stack.enter_context(contextlib.closing(conn))   # which leaves one file
         stack.enter_context(db.only_crawl(args.db_path))
+        if not args.retry_failed:
+            pictures.check_there(conn, source, args.images_path)
         try:
             if args.feed is not None:
                 with feed_files.called(path, base):
@@ -281,6 +298,8 @@ def crawl(args, stop):
         if not stop.is_set():
             if args.retry_failed:
                 db.forget_failed_pictures(conn, source)
+            elif args.allow_private:
+                db.forget_failed_pictures(conn, source, web.PRIVATE)
             mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
             fetched = pictures.fetch_pictures(conn, source, args.images_path, webs[1],
                                               None if base else path, mark)

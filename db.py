@@ -154,6 +154,11 @@ def add_crawl_totals(conn):
     conn.execute("create index if not exists picture_by_sha256 on picture(sha256)")
 
 
+def add_category_host(conn):
+    """host: where an API's tree came from, at its root."""
+    add_column(conn, "category", "host text")
+
+
 def filing_table(conn):
     """What an experiment's model says of products without a category (leaf_id ... pictured), and
     what they were filed as: category_id and score, at level leaf, parent or person (then null)."""
@@ -184,6 +189,7 @@ MIGRATIONS = (
     ("index predictions whole", index_predictions_whole),
     ("add crawl totals", add_crawl_totals),
     ("filing table", filing_table),
+    ("add category.host", add_category_host),
 )
 
 
@@ -357,6 +363,13 @@ def store_categories(conn, categories):
                      categories)
 
 
+def set_host(conn, root, host):
+    """Note the host that a root's tree comes from. Returns another one that it came from before."""
+    before = conn.execute("select host from category where id = ?", (root,)).fetchone()[0]
+    conn.execute("update category set host = ? where id = ?", (host, root))
+    return before if before != host else None
+
+
 def categories(conn):
     """All categories, in path order."""
     return conn.execute("select * from category order by path, id").fetchall()
@@ -497,25 +510,35 @@ def sources(conn):
 
 # ---- pictures ---------------------------------------------------------------------------------
 
-# One that failed is tried again only where it is a file beside a feed, which costs nothing. Of
-# products with one link the first stands for all.
-TO_FETCH = """from product left join picture on product_id = product.id
+# A link into the web, which means one picture wherever it stands; others are files beside a feed,
+# and two feeds may have one of the same name.
+OF_THE_WEB = "({0}.image like 'http%' or {0}.image like '//%')"
+# One that failed is tried again only where it is a file beside the feed that was just loaded, which
+# costs nothing. Of products with one link the first stands for all.
+TO_FETCH = f"""from product left join picture on product_id = product.id
               where product.source = ? and product.id > ? and image <> ''
-              and (status is null or status = 'unchecked'
-                   or (status = 'failed' and image not like 'http%'))
-              and (path is not null or not exists (
-                  select 1 from product first where first.source = product.source
-                  and first.image = product.image and first.id < product.id))"""
+              and case when {OF_THE_WEB.format("product")} then
+                  (status is null or status = 'unchecked') and (path is not null or not exists (
+                      select 1 from product first where first.source = product.source
+                      and first.image = product.image and first.id < product.id))
+              else coalesce(status, '') <> 'ok' and (path is not null
+                  or external_id in (select id from seen)) end"""
+
+
+def remember_seen(conn):
+    conn.execute("create temp table if not exists seen(id text primary key) without rowid")
 
 
 def pictures_to_fetch(conn, source, after, count):
     """The next rows (id, external_id, image, path) past id `after` that have no checked picture;
     path is that of a file that is to be checked."""
+    remember_seen(conn)
     return conn.execute(f"""select product.id, external_id, image, path {TO_FETCH}
                             order by product.id limit ?""", (source, after, count)).fetchall()
 
 
 def count_pictures_to_fetch(conn, source, after=-2 ** 63):
+    remember_seen(conn)
     return conn.execute(f"select count(*) {TO_FETCH}", (source, after)).fetchone()[0]
 
 
@@ -535,22 +558,25 @@ def forget_pictures(conn, products):
             conn.execute("update product set image_crawled = 0 where id = ?", (number,))
 
 
-def forget_failed_pictures(conn, source):
-    """Forget which pictures of a source were no good, so that they are tried again."""
+def forget_failed_pictures(conn, source, reason=None):
+    """Forget which pictures of a source were no good, all or those of a reason, so that they are
+    tried again."""
     with transaction(conn):
-        conn.execute("""delete from picture where status = 'failed' and product_id in
-                        (select id from product where source = ?)""", (source,))
+        conn.execute("""delete from picture where status = 'failed' and (reason = ? or ? is null)
+                        and product_id in (select id from product where source = ?)""",
+                     (reason, reason, source))
 
 
 def share_pictures(conn, source):
     """Give products that have none the picture of the first product with the same link."""
     with transaction(conn):
-        conn.execute("""insert or replace into picture(product_id, path, sha256, status, reason)
+        conn.execute(f"""insert or replace into picture(product_id, path, sha256, status, reason)
                         select own.id, first.path, first.sha256, first.status, first.reason
                         from product own join picture first on first.product_id = (
                             select min(id) from product other
                             where other.source = own.source and other.image = own.image)
-                        where own.source = ? and own.image <> '' and own.id <> first.product_id
+                        where own.source = ? and {OF_THE_WEB.format("own")}
+                        and own.id <> first.product_id
                         and first.status in ('ok', 'failed') and not exists (
                             select 1 from picture where product_id = own.id
                             and (status <> 'failed' or first.status = 'failed'))""", (source,))
@@ -589,7 +615,7 @@ def picture_counts(conn, source=None):
 
 def first_sight(conn, external_id):
     """Whether this is the first time that this connection is asked about this id."""
-    conn.execute("create temp table if not exists seen(id text primary key) without rowid")
+    remember_seen(conn)
     return conn.execute("insert or ignore into seen values (?)", (external_id,)).rowcount == 1
 
 

@@ -25,7 +25,7 @@ def check_utf8(text, path, line):
     if not text.isascii() and (bad := re.search("[\ud800-\udfff]", text)):
         line += text.count("\n", 0, bad.start())
         raise UserError(f"{path}, line {line} is not UTF-8: save the file as UTF-8, or convert it "
-                        "(iconv -f latin1 -t utf-8), and load that")
+                        "(iconv -f cp1252 -t utf-8), and load that")
 
 
 # ---- JSON ---------------------------------------------------------------------------------------

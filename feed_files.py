@@ -15,7 +15,7 @@ import urllib.parse
 
 import shopstyle
 import web
-from console import UserError, log
+from console import Undone, UserError, log
 
 MOST_OF_A_FEED = 20_000_000_000   # bytes
 SHOPIFY_PAGE = 250   # products, the most that a shop shows
@@ -70,8 +70,8 @@ def feed_file(args, stack, requests):
     except web.Stopped:
         raise
     except (ValueError, web.Unfinished) as problem:
-        raise UserError(f"the URL of --feed gives no feed ({problem}): check it, or load a "
-                        "file") from None
+        kind = Undone if isinstance(problem, web.Unfinished) else UserError
+        raise kind(f"the URL of --feed gives no feed ({problem}): check it, or load a file") from None
     return path, args.feed
 
 

@@ -88,16 +88,23 @@ def read_products(path, skipped, columns, separator, standard):
         category = row["product_type"] or (row["standard"] if standard else "")
         # Feeds that were escaped twice have &gt;, and some a separator at the end.
         category = f" {category} ".replace(" &gt; ", " > ")
-        words = tuple([word for part in category.split(separator) if (word := part.strip())])
+        words = tuple([word for part in part_levels(category, separator) if (word := part.strip())])
         if not row["id"]:
             skipped.append((row["line"], "no id"))
         elif not row["title"]:
-            skipped.append((row["line"], "no title"))
+            skipped.append((row["line"], f"no title (id {row['id'][:50]})"))
         elif len(words) > DEEPEST_PATH:
             skipped.append((row["line"], f"a category of more than {DEEPEST_PATH} levels"))
         else:
             yield FeedProduct(row["line"], row["id"], row["title"], row["description"],
                               words, row["image_link"], row["item_group_id"])
+
+
+def part_levels(category, separator):
+    """The levels of a category; whatever blanks are around a separator that has some."""
+    bare = separator.strip()
+    return category.split(separator) if bare == separator else \
+        re.split(rf"\s{re.escape(bare)}(?=\s)", category)
 
 
 def survey_categories(path, columns):
@@ -155,6 +162,10 @@ def read_texts(path, skipped, columns):
                       for value in values]
         row = {field: first_text(values, places) for field, places in layout.places.items()}
         row["line"], row["standard"] = line, ""
+        if not row["image_link"]:   # JSON may list several
+            row["image_link"] = next((value[0] for place in layout.places["image_link"]
+                                      if place < len(values) and (value := values[place])
+                                      and not isinstance(value, str)), "")
         if not row["product_type"]:
             row["product_type"] = first_path(values, layout.places["product_type"])
             row["standard"] = first_text(values, layout.standard, has_letters)
@@ -207,9 +218,11 @@ def first_text(values, places, usable=None):
 
 
 def first_path(values, places):
-    """The first list among the values in these places as a path of levels, '' where none is."""
-    return next((" > ".join(values[place]) for place in places
-                 if place < len(values) and not isinstance(values[place], str)), "")
+    """The first list among the values in these places as a path of levels, or the first path in it;
+    '' where there is no list."""
+    found = next((values[place] for place in places
+                  if place < len(values) and not isinstance(values[place], str)), ())
+    return next((path for path in found if " > " in path), " > ".join(found))
 
 
 def has_letters(text):
@@ -259,7 +272,9 @@ class CategoryTree:
         self.taken = set(names)
 
     def id_of(self, path):
-        """The id of a path in the shop's words, () for none; gives ids to its parents too."""
+        """The id of a path in the shop's words, () for none; gives ids to its parents too. Blanks and
+        ways to write an accent make no difference."""
+        path = tuple(unicodedata.normalize("NFC", " ".join(word.split())) for word in path)
         if path not in self.ids:
             above = self.id_of(path[:-1]) + "." if len(path) > 1 else ""
             own = above + slug(path[-1])

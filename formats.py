@@ -45,6 +45,9 @@ def read_rows(path, skipped):
             text.seek(0)
             if not head.strip():
                 raise UserError(f"{path} is empty: --feed takes a catalogue file")
+            if "\r" in head.lstrip().split("\n")[0].rstrip("\r"):   # lines as on the old Mac
+                text.reconfigure(newline="\r")
+                head = head.replace("\r", "\n")
             first = head.lstrip()[:1]
             if first == "<":
                 yield from xml_rows(text.detach(), marked, path, skipped)
@@ -105,9 +108,11 @@ def delimited_rows(file, head, path, skipped):
     """The rows of delimited text, as read_rows says; `head` is how it begins."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     number, first = 1, file.readline(LONGEST_LINE)
-    while first.startswith(("#", "sep=")):   # Meta's remarks; a hint for Excel
+    # Meta's remarks; a hint for Excel; nothing at all
+    while first.startswith(("#", "sep=")) or first and not first.strip():
         number, first = number + 1, file.readline(LONGEST_LINE)
-    first = first.replace("\0", " ")
+    if "\0" in first:
+        raise UserError(f"{path} is no text in UTF-8: save the catalogue as CSV UTF-8")
     delimiter = max("\t,;|", key=lambda letter: len(split_header(first, letter)))
     names = tuple(split_header(first, delimiter))
     yield number, names, None

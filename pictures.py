@@ -164,6 +164,8 @@ def get_picture(row, images_path, requests, feed, mark):
 
 def read_picture_file(path):
     """Bytes of a file beside a feed. Raises ValueError where it can't be read or is too large."""
+    if os.path.exists(path) and not os.path.isfile(path):   # a pipe would be waited for
+        raise ValueError("no readable file")
     try:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -178,10 +180,25 @@ def read_picture_file(path):
 
 def check_folder(images_path):
     """Raise UserError, before the long work, where no picture could be kept."""
-    if os.path.exists(images_path) and not (os.path.isdir(images_path)
+    if not images_path:
+        raise UserError("--images-path must name a folder")
+    if os.path.lexists(images_path) and not (os.path.isdir(images_path)
                                             and os.access(images_path, os.W_OK)):
         raise UserError(f"--images-path {images_path} is no folder that you may write in: name "
                         "another")
+
+
+def check_there(conn, source, images_path):
+    """Raise UserError where pictures are known, and not one is in images_path: that is another
+    folder, and all would be fetched again."""
+    there, number = False, 0
+    for number, row in enumerate(db.kept_pictures(conn, source), 1):
+        there = os.path.exists(os.path.join(images_path, row["path"]))
+        if there:
+            break
+    if number and not there:
+        raise UserError(f"none of {number} pictures is in {images_path}: name their folder with "
+                        "--images-path, or fetch them all again with --retry-failed")
 
 
 def rows_to_fetch(conn, source):
@@ -298,7 +315,7 @@ def verify(conn, images_path):
             bar.update()
     if bad and missing == total:
         raise UserError(f"none of {total} pictures is in {images_path}: name their folder with "
-                        "--images-path, or run crawl.py to fetch them again")
+                        "--images-path, or run crawl.py --retry-failed to fetch them again")
     for number, path, reason in bad:
         log(f"{path} of product {number}: {reason}")
     db.forget_pictures(conn, [number for number, _, _ in bad])

@@ -34,7 +34,7 @@ class Shop:
             raise UserError(f"--api-url must be an http(s) URL without a password, such as "
                             f"{API_URL}")
         self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc
-        self.web = requests
+        self.web, self.accepted = requests, False
 
     def get(self, path, **params):
         """The JSON object the API answers. Raises web.Unfinished where it fails, UserError where
@@ -55,6 +55,8 @@ class Shop:
         if body and "errorCode" in body:   # whatever the status of the answer says
             code = str(body["errorCode"])   # some say "500"
             status = int(code) if re.fullmatch("[4-9][0-9]{2}", code) else 400
+        if status in (401, 403) and self.accepted:   # the key is good, but not for this
+            raise web.Unfinished(f"it refuses the key for this ({status})")
         if status in (401, 403):
             raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
         if status in web.PASSING:
@@ -66,6 +68,7 @@ class Shop:
             raise web.Unfinished(f"error {status}")
         if body is None:
             raise web.Again("200 without JSON")
+        self.accepted = True
         return body
 
     def page(self, leaf, offset):
@@ -104,14 +107,15 @@ def fetch_tree(shop, root):
         answer = shop.get("categories", cat=root, depth=1)
     metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
     top = metadata.get("root") if isinstance(metadata.get("root"), dict) else {}
-    nodes = child_nodes(answer, root)
+    nodes = child_nodes(answer, root, shop.key)
     if nodes and all(parent == root for _, parent, _ in nodes):
         waiting, asked = list(nodes), {root}
         while waiting:
             node = waiting.pop()
             if node[0] not in asked:
                 asked.add(node[0])
-                below = child_nodes(shop.get("categories", cat=node[0], depth=1), node[0])
+                below = child_nodes(shop.get("categories", cat=node[0], depth=1), node[0],
+                                    shop.key)
                 waiting += below
                 nodes += below
     children = {}
@@ -136,11 +140,12 @@ def fetch_tree(shop, root):
     return rows
 
 
-def child_nodes(answer, root):
+def child_nodes(answer, root, key):
     """[(id, parent, name)] of a /categories answer; what is malformed is counted and left out."""
     nodes = answer.get("categories")
     nodes = nodes if isinstance(nodes, list) else []
-    found = [(node["id"], node.get("parentId") or root, feeds.clean(str(node.get("name") or "")))
+    found = [(less_key(node["id"], key), less_key(node.get("parentId") or root, key),
+              less_key(str(node.get("name") or ""), key))
              for node in nodes
              if isinstance(node, dict) and isinstance(node.get("id"), str)
              and isinstance(node.get("parentId") or root, str)
@@ -162,11 +167,11 @@ def read_product(item, leaf, key):
             if isinstance(sizes, dict) and isinstance(sizes.get(size), dict)]
     urls = [without_key(url, key) for url in urls if isinstance(url, str) and url]
     listed = item["categories"] if isinstance(item.get("categories"), list) else ()
-    return {"external_id": feeds.clean(str(number)),
+    return {"external_id": less_key(str(number), key),
             "name": less_key(str(item.get("name") or ""), key),
             "description": less_key(str(item.get("description") or ""), key),
             "image": urls[0] if urls else "",
-            "listed": [feeds.clean(category["id"]) for category in listed
+            "listed": [less_key(category["id"], key) for category in listed
                        if isinstance(category, dict) and isinstance(category.get("id"), str)],
             "found": leaf, "group": None}
 
@@ -182,6 +187,9 @@ def less_key(text, key):
     """Clean text less the key, as it is and as URLs quote it. One of under 8 letters stays: it is
     no secret but a word said to the stand-in shop, and "x" would be cut out of "_xlarge.jpg"."""
     text = feeds.clean(text)
-    for form in (key, urllib.parse.quote(key), urllib.parse.quote(key, safe="")):
-        text = text.replace(form, "") if len(key) >= 8 else text
-    return text
+    if len(key) < 8:
+        return text
+    forms = {key, *(quote(key, **more) for quote in (urllib.parse.quote, urllib.parse.quote_plus)
+                    for more in ({}, {"safe": ""}))}
+    longest = sorted(forms, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest)), "", text, flags=re.I)

@@ -51,6 +51,9 @@ class Stopped(Unfinished):
     """Somebody wants the run to end."""
 
 
+PRIVATE = "its host is at a private address (--allow-private)"
+
+
 class PrivateAddress(ValueError):
     """The host is at an address that is not of the open internet."""
 
@@ -90,7 +93,7 @@ def public_connection(conn):
         raise urllib3.exceptions.NameResolutionError(conn.host, conn, error) from None
     addresses = list(dict.fromkeys(entry[4][0] for entry in found))
     if not all(map(is_public, addresses)):
-        raise PrivateAddress("its host is at a private address (--allow-private)")
+        raise PrivateAddress(PRIVATE)
     for address in addresses:
         try:
             return urllib3.util.connection.create_connection(
@@ -249,7 +252,7 @@ class Web:
             for hop in range(redirects + 1):
                 host = host_of(url)
                 if host in self.private:
-                    raise PrivateAddress("its host is at a private address (--allow-private)")
+                    raise PrivateAddress(PRIVATE)
                 self.wait(host)
                 if sink:
                     sink.seek(0)

@@ -564,7 +564,8 @@ def test_a_feed_comes_from_a_url_that_is_nowhere_told(serve, tmp_path):
     ((200, b"<html>sorry</html>"), "secret-less")))
 def test_a_url_without_a_feed_is_one_sentence_and_leaves_nothing(serve, tmp_path, answer, word):
     server = serve(script=lambda path, query: answer)
-    done = load(tmp_path, f"http://127.0.0.1:{server.server_port}/secret77/feed", status=2)
+    done = load(tmp_path, f"http://127.0.0.1:{server.server_port}/secret77/feed",
+                status=1 if word == "error 503" else 2)
     assert "secret77" not in done.stderr and done.stderr.count("\n") == 1
     assert word in done.stderr or word == "secret-less"
     assert os.listdir(tmp_path) == []
@@ -663,9 +664,11 @@ def test_a_signal_ends_the_reading_of_a_feed_where_no_product_comes(tmp_path):
 
 def test_a_key_that_is_refused_in_the_middle_leaves_a_crawl_db(serve, tmp_path):
     server = serve(script=lambda path, query: (403, b"") if path == "products" else None)
-    assert "refuses the key" in run(tmp_path, server, status=2).stderr
-    assert sorted(os.listdir(tmp_path)) == ["crawl.db"]
+    told = run(tmp_path, server, status=1).stderr   # it was good for the tree
+    assert told.count("it refuses the key for this (403)") == 3
     assert run_script("crawl", "--status", cwd=tmp_path).stdout.startswith("leaves: 3; 0 read")
+    other = serve(script=lambda path, query: (403, b""))
+    assert "refuses the key in SHOPSTYLE_API_KEY" in run(tmp_path, other, status=2).stderr
 
 
 def test_what_a_tree_leaves_out_is_told(serve, tmp_path):
@@ -675,7 +678,7 @@ def test_what_a_tree_leaves_out_is_told(serve, tmp_path):
                    if path == "categories" else (200, {"products": [{"name": "Jean"}]}))
     told = run(tmp_path, server).stderr
     assert "2 categories without a usable id" in told and "2 categories hang on none" in told
-    assert "jeans, from row 0 on: a product without an id; left out" in told
+    assert "jeans, from row 0 on: a product without a usable id; left out" in told
 
 
 def test_columns_may_be_named_and_a_dry_run_says_what_would_be_loaded(tmp_path):
@@ -769,10 +772,60 @@ def test_pictures_whose_files_are_gone_are_fetched_again(small_feed, tmp_path):
     assert load(tmp_path, small_feed).returncode == 0
     before = sorted(path.name for path in (tmp_path / "images").rglob("*.*"))
     shutil.rmtree(tmp_path / "images")
-    done = load(tmp_path, small_feed)
-    assert done.returncode == 0 and "12 pictures are no longer in images" in done.stderr
+    known = state(tmp_path)
+    for folder in ("images", "imgs"):   # which may be another one: nothing is forgotten unasked
+        done = load(tmp_path, small_feed, "--images-path", folder, status=2)
+        assert f"none of 12 pictures is in {folder}" in done.stderr and "--retry" in done.stderr
+        assert state(tmp_path) == known
+    done = load(tmp_path, small_feed, "--retry-failed")
+    assert "12 pictures are no longer in images" in done.stderr
     assert "this run: 12 fetched" in done.stdout
     assert sorted(path.name for path in (tmp_path / "images").rglob("*.*")) == before
+
+
+def test_pictures_beside_two_feeds_are_two_whatever_their_names(tmp_path):
+    for folder, own, pixels in (("a", "1", 1), ("b", "2", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jpg").write_bytes(picture(pixels))
+    (tmp_path / "b" / "late.jpg").write_bytes(picture(3))
+    rows = {"a": [("1", "Jean", "", "Jeans", "x.jpg", ""), ("3", "Tote", "", "Bags", "late.jpg", "")],
+            "b": [("2", "Gown", "", "Jeans", "x.jpg", "")]}
+    for folder in "ab":
+        load(tmp_path, write_feed(tmp_path / folder / "f.tsv", rows[folder]))
+    files = pictures_in(tmp_path)
+    assert {own: path and files[path] for own, path in select(
+        tmp_path, "select external_id, path from product left join picture on product_id = id")} == {
+        "1": picture(1), "2": picture(2), "3": None}   # 3 is of the other feed
+
+
+def test_a_folder_of_pictures_that_is_no_folder_is_one_sentence(small_feed, tmp_path):
+    (tmp_path / "images").symlink_to("nowhere")
+    assert "no folder that you may write in" in load(tmp_path, small_feed, status=2).stderr
+    assert "must name a folder" in load(tmp_path, small_feed, "--images-path", "", status=2).stderr
+    assert not (tmp_path / "crawl.db").exists()
+
+
+def test_a_pipe_in_a_pictures_place_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "p.jpg")
+    feed = write_feed(tmp_path / "f.tsv", [("1", "Jean", "", "Jeans", "p.jpg", "")])
+    assert "this run: 0 fetched, 1 unusable" in load(tmp_path, feed).stdout
+
+
+def test_another_host_for_the_same_file_is_told(serve, tmp_path):
+    first, second = serve(), serve()
+    assert "warning" not in run(tmp_path, first).stderr
+    told = run(tmp_path, second).stderr
+    assert f"came from 127.0.0.1:{first.server_port}" in told and "--db-path" in told
+
+
+def test_of_lines_left_out_each_reason_is_counted_and_flat_categories_are_told(tmp_path):
+    lines = [f"{n},,Women/Jeans/Boot" for n in range(40)] + ["x,a,b,c"] * 3 + [
+        f"w{n},Jean,Women/Jeans/Boot" for n in range(5)]
+    (tmp_path / "f.csv").write_text("id,title,product_type\n" + "\n".join(lines) + "\n")
+    told = load(tmp_path, tmp_path / "f.csv").stderr
+    assert "line 2: no title (id 0); left out" in told
+    assert "33 more lines left out: 30 no title; 3 more columns than the header names" in told
+    assert "no category has a level below another, but many have '/' in them" in told
 
 
 def test_a_feed_line_whose_id_stood_before_is_left_out_and_told(tmp_path):
@@ -781,7 +834,7 @@ def test_a_feed_line_whose_id_stood_before_is_left_out_and_told(tmp_path):
     for words in ("2 new, 0 changed, 0 seen before, 1 left out",
                   "0 new, 0 changed, 2 seen before, 1 left out"):
         done = load(tmp_path, feed)
-        assert words in done.stdout and "line 4: the id 1 stood in an earlier line" in done.stderr
+        assert words in done.stdout and "line 4: its id stood in an earlier line (1)" in done.stderr
 
 
 def test_a_file_that_is_no_feed_leaves_no_empty_crawl_db(tmp_path):

@@ -124,8 +124,8 @@ def test_clean_text_can_be_encoded_and_is_clean_already(text):
     (b"\n1\tJean\n", "no column id, title"),
     (b"id\tname\n1\tJean\n", "no column title: .* --column title=HEADER; found: 'id', 'name'"),
     (b"sku,title\n1,Jean\n", "no column id: .* --column id=HEADER; found: 'sku', 'title'"),
-    (HEADER.encode("utf-16-le"), "no column"),
-    (b"\x7fELF\x02\x01\x01\0\0\x1b[2J\x9b" * 500, "no column"),
+    (HEADER.encode("utf-16-le"), "no text in UTF-8"),
+    (b"\x7fELF\x02\x01\x01\0\0\x1b[2J\x9b" * 500, "no text in UTF-8"),
     (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 99, "no column"),
     (b"\t" * 200_000, "is empty"),
 ))
@@ -266,6 +266,28 @@ def test_excel_quotes_in_tab_separated_text_what_holds_a_comma_or_a_line_break(r
         product(5, "3", "Gown, open", "x")], [])
 
 
+@pytest.mark.parametrize("quoting", (csv.QUOTE_MINIMAL, csv.QUOTE_ALL), ids=("minimal", "all"))
+def test_lines_that_end_as_on_the_old_mac_are_lines(read, quoting):
+    rows = [(str(own), f"Jean {own}", "two\nlines, and more") for own in range(20)]
+    products, skipped = read(a_table([("id", "title", "description"), *rows], quoting=quoting,
+                                     lineterminator="\r"))
+    assert [(each.line, each.external_id, each.name, each.description) for each in products] == [
+        (own + 2, *row) for own, row in enumerate(rows)] and skipped == []
+
+
+def test_lists_in_json_give_their_first_picture_and_their_first_path(read):
+    item = {"id": 1, "title": "Jean", "image_link": ["a.jpg", "b.jpg"],
+            "product_type": ["Women > Jeans", "Sale > Jeans"]}
+    assert read(json.dumps(item)) == ([product(1, "1", category=("Women", "Jeans"),
+                                               image="a.jpg")], [])
+
+
+def test_blanks_around_the_separator_and_blank_lines_before_the_header_mean_nothing(read):
+    for path in ("women > jeans", "women  >  jeans", "women\u00a0> jeans"):
+        assert read(f"\n\nid,title,product_type\n1,Jean,{path}\n")[0][0].category == (
+            "women", "jeans")
+
+
 @pytest.mark.parametrize("delimiter", "\t,")
 def test_a_record_that_ends_in_a_line_too_long_is_not_cut_short(read, delimiter):
     rows = ["id,title,x,description", '1,Jean,"two', 'lines",' + "x" * formats.LONGEST_LINE,
@@ -309,7 +331,7 @@ def test_the_first_column_of_a_name_that_has_a_value_counts(read, header, row):
 def test_ragged_rows_lack_what_they_lack_and_more_than_the_header_has_is_told(read, delimiter):
     text = "id,title,x,image_link\n1\n2,Gown\n3,Bag,x,y,z\n\n4,Hat,x,y\n".replace(",", delimiter)
     assert read(text) == ([product(3, "2", "Gown"), product(6, "4", "Hat", image="y")], [
-        (2, "no title"), (4, "more columns than the header names")])
+        (2, "no title (id 1)"), (4, "more columns than the header names")])
 
 
 @pytest.mark.parametrize("content", (HEADER, HEADER + "\n", HEADER.replace("\t", ",") + "\r\n\r\n",
@@ -389,11 +411,11 @@ def test_every_format_comes_in_every_encoding_and_packing(read, encode, pack, te
     (a_zip(), "holds 0 files"), (a_zip(**{"a/": b""}), "holds 0 files"),
     (a_zip(**{"\x1b[2J\n" + "x" * 9999: b"", "b": b""}), "holds 2 files"),
     (a_zip(**{"[Content_Types].xml": "", "xl/workbook.xml": ""}), "office document: save .* CSV"),
-    (gzip.compress(gzip.compress(TABLE.encode())), "no column"),
+    (gzip.compress(gzip.compress(TABLE.encode())), "no text in UTF-8"),
     (TABLE.encode("utf-16") + b"x", "damaged or not whole UTF-16"),
     (codecs.BOM_UTF16_LE + (TABLE + "\n\ud800\t").encode("utf-16-le", "surrogatepass"),
      "line 4 is not UTF-8"),
-    (codecs.BOM_UTF8 + TABLE.encode("utf-16"), "no column"),
+    (codecs.BOM_UTF8 + TABLE.encode("utf-16"), "no text in UTF-8"),
 ), ids=itertools.count())   # by themselves they would hold the time, which is in what packs
 def test_a_file_packed_or_written_wrongly_is_one_sentence(read, content, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
@@ -540,7 +562,7 @@ def test_shopifys_rows_of_one_handle_are_one_product(read, header):
         product(2, "jean", "Jean", "<p>Soft,\nwide</p>", ("Jeans",), "1.jpg"),
         product(7, "gown", "Gown", "", ("Gowns",), "g.jpg"),
         product(12, "hat", "Hat", "", (), "h.jpg"), product(14, "jean", "Once more")],
-        [(9, "no id"), (10, "no id"), (11, "no title")])
+        [(9, "no id"), (10, "no id"), (11, "no title (id bag)")])
 
 
 @pytest.mark.parametrize("header", (OLD_SHOPIFY, NEW_SHOPIFY), ids=("old", "new"))
@@ -699,7 +721,7 @@ def test_a_named_column_goes_before_the_one_found_by_name(read):
 def test_numbers_are_kept_as_written_and_what_is_nested_is_no_text(read):
     digits = "9" * 5000
     assert read('{"id": 1.50, "title": "Jean", "description": null, "image_link": {"src": "x"}}\n'
-                f'{{"id": {digits}, "title": 501, "item_group_id": true, "image_link": ["a"]}}\n'
+                f'{{"id": {digits}, "title": 501, "item_group_id": true, "image_link": [["a"]]}}\n'
                 '{"id": ["x"], "title": "Jean"}\n{"id": "1e5", "title": "\\ud800\\u0000a"}\n'
                 '{"id": -0, "title": NaN, "product_type": ["A", 2, null, " B ", ""]}\n') == ([
                     product(1, "1.50"), product(2, digits, "501"), product(4, "1e5", "? a"),
@@ -835,7 +857,7 @@ def test_an_item_that_cannot_be_used_is_named_and_the_next_one_read(read):
         f"<item><id>1</id><title>x</title><x><y>{huge}</y></x></item>\n"
         f"<item/>\n<item><id>2</id><title>Gown</title></item></r>")
     assert products == [product(8, "2", "Gown")]
-    assert skipped == [(3, "no title"), (4, "no id"), (5, "item too long"), (6, "item too long"),
+    assert skipped == [(3, "no title (id 1)"), (4, "no id"), (5, "item too long"), (6, "item too long"),
                        (7, "no id")]
 
 

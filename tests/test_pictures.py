@@ -136,7 +136,7 @@ def test_without_leave_no_picture_comes_from_a_private_address(serve, tmp_path):
     assert done.returncode == 0 and "0 none yet; this run: 0 fetched, 9 unusable" in done.stdout
     assert "9 its host is at a private address (--allow-private)" in done.stdout
     assert not [path for path, *_ in server.seen if path.startswith("/pim/")]
-    assert "9 fetched" in run(tmp_path, server, "--retry-failed").stdout
+    assert "9 fetched" in run(tmp_path, server).stdout   # with leave they are tried again
 
 
 def test_private_hosts_wait_for_no_turn_and_count_as_no_request(serve, tmp_path):

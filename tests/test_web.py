@@ -81,7 +81,7 @@ def test_a_key_that_is_refused_is_one_sentence_at_once(serve, tmp_path, answer):
 def test_a_host_that_cannot_be_reached_is_one_sentence(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))   # taken, and nobody listens
-        done = run(tmp_path, f"http://127.0.0.1:{unused.getsockname()[1]}/api/v2/", status=2)
+        done = run(tmp_path, f"http://127.0.0.1:{unused.getsockname()[1]}/api/v2/", status=1)
     assert "no connection" in done.stderr and "--feed" in done.stderr
     assert done.stderr.count("\n") == 1 and done.stdout == "" and os.listdir(tmp_path) == []
 
@@ -272,7 +272,7 @@ def test_the_key_goes_to_no_other_host(serve, tmp_path):
     done = run(tmp_path, own, status=1)
     assert other.seen == [] and "a redirect (302), which is not followed" in done.stderr
     own.script = lambda path, query: away
-    assert run(tmp_path, own, status=2).stderr.count("\n") == 2 and other.seen == []
+    assert run(tmp_path, own, status=1).stderr.count("\n") == 2 and other.seen == []
 
 
 EVERY_FAULT = """
