@@ -1036,14 +1036,12 @@ def store_answers(conn, number, rows):
 def file_products(conn, number, source, leaf, parent):
     """File a source's products by their answers: at the leaf from score `leaf` on, of the rest at
     the parent from `parent` on, the others not at all."""
+    level = """case when leaf_id is null then 'person' when leaf_score >= :leaf then 'leaf'
+               when parent_score >= :parent then 'parent' else 'person' end"""
     conn.execute(f"""
-        update filing set
-            level = case when leaf_score >= :leaf then 'leaf'
-                    when parent_score >= :parent then 'parent' else 'person' end,
-            category_id = case when leaf_score >= :leaf then leaf_id
-                          when parent_score >= :parent then parent_id end,
-            score = case when leaf_score >= :leaf then leaf_score
-                    when parent_score >= :parent then parent_score else leaf_score end
+        update filing set level = {level},
+            category_id = case {level} when 'leaf' then leaf_id when 'parent' then parent_id end,
+            score = case {level} when 'parent' then parent_score else leaf_score end
         where experiment_id = :number and product_id in (
             select id from product where source = :source and {UNFILED})""",
                  {"leaf": leaf, "parent": parent, "number": number, "source": source})
@@ -1059,15 +1057,16 @@ def filed(conn, number):
 
 
 def left_to_person(conn, number, top, surest=True):
-    """Rows of what an experiment has left to a person: id, external_id, name, description, image,
-    picture, leaf_id, score, parent_id, top; those with the highest scores, or the lowest."""
+    """Rows of what an experiment has left to a person, and then of what it filed at the parent, which
+    lacks a leaf: id, external_id, name, description, image, picture, level, leaf_id, score,
+    parent_id, top; those with the highest scores first, or the lowest."""
     return conn.execute(f"""
-        select product.id, external_id, name, description, image, picture.path as picture, leaf_id,
-               leaf_score as score, parent_id, top
+        select product.id, external_id, name, description, image, picture.path as picture, level,
+               leaf_id, leaf_score as score, parent_id, top
         from filing join product on product.id = filing.product_id
         left join picture on picture.product_id = product.id and picture.status <> ?
-        where experiment_id = ? and level = 'person' and {UNFILED}
-        order by leaf_score {"desc" if surest else "asc"}, product.id limit ?""",
+        where experiment_id = ? and level in ('person', 'parent') and {UNFILED}
+        order by level = 'parent', leaf_score {"desc" if surest else "asc"}, product.id limit ?""",
                         (PICTURE_FAILED, number, top)).fetchall()
 
 

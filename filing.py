@@ -28,8 +28,9 @@ CHUNK = 5_000    # products answered at a time, in one transaction
 COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
            "suggestion_3", "source", "product_id")
 # How far new products may be from those that the promise rests on, at the least that chance leaves:
-# shares and means, and distances of distributions, each from 0 to 1.
-TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "scores": .1,
+# shares and means, and distances of distributions, each from 0 to 1. (The model filing has learned
+# from all of them, and is a little surer than those that were measured.)
+TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "scores": .05,
              "categories": .2}
 
 
@@ -117,7 +118,7 @@ def reference(conn, number, described):
 
 def differences(old, new, kind):
     """Lines about how `new` products differ from `old` ones, both db.features, by more than is
-    TOLERATED; what a model of this kind does not look at does not count."""
+    TOLERATED: what a model of this kind does not look at does not count, nor that more is known."""
     n, m = new["groups"], old["groups"]
     lines = []
 
@@ -127,11 +128,11 @@ def differences(old, new, kind):
 
     def share(what, name):
         own, before = new[what], old[what]
-        check(what, metrics.mean_shift(own, own * (1 - own), n, before, before * (1 - before), m),
+        check(what, own > before and metrics.mean_shift(own, own * (1 - own), n, before, before * (1 - before), m),
               f"{100 * own:.0f} % of them have {name} ({100 * before:.0f} % there)")
 
     if "Text" in kind:
-        if old["unknown"] and new["unknown"]:
+        if old["unknown"] and new["unknown"] and new["unknown"] > old["unknown"]:
             check("unknown words", metrics.mean_shift(*new["unknown"], n, *old["unknown"], m),
                   f"the model knows {100 - 100 * new['unknown'][0]:.0f} % of their words "
                   f"({100 - 100 * old['unknown'][0]:.0f} % there)")
@@ -140,7 +141,8 @@ def differences(old, new, kind):
         share("no picture", "no picture")
     scores = np.fromiter(new["scores"], float)
     check("scores", metrics.score_shift(scores, n, old["scores"], m),
-          f"their scores are others (on the average {np.mean(scores or [0]) if not len(scores) else scores.mean():.2f}, there {old['scores'].mean():.2f})")
+          f"their scores are others (on the average {scores.sum() / max(1, len(scores)):.2f}, "
+          f"there {old['scores'].mean():.2f})")
     check("categories", metrics.count_shift(new["categories"], n, old["categories"], m),
           "they are of other categories")
     return lines
@@ -168,26 +170,22 @@ def decide(conn, args, described, promise):
     return held
 
 
-def promise_lines(promise):
-    """What is promised, in sentences."""
+def promise_text(promise):
+    """What is promised, in words."""
     target = f"{100 * promise['target']:g} %"
     rests = f"{promise['products']} independent products ({promise['rests_on']}"
     rests += f"; {promise['strange']} of them of other categories than the model's)" \
         if promise["strange"] else ")"
-    lines = []
-    for level in ("leaf", "parent"):
-        if promise[level] is None:
-            lines.append(f"at the {level} nothing can be promised at {target} by {rests}")
-        else:
-            lines.append(f"at the {level} from score {promise[level]:.4f} on")
     if promise["leaf"] is None and promise["parent"] is None:
         few = promise["products"] < 2 * promise["fewest"]
-        return [f"nothing can be promised at {target} by {rests}, so nothing is filed: "
+        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
                 + ("train with --folds 10, which certifies on all products, or " if few else "")
-                + "try a lower --target"]
-    return [f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
-            f"least {target} are right; " + ", ".join(lines)
-            + f". It rests on {rests}, and holds for products like those"]
+                + "try a lower --target")
+    levels = ", ".join(f"at the {level} "
+                       + ("nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
+                       for level in ("leaf", "parent"))
+    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at least "
+            f"{target} are right; {levels}. It rests on {rests}, and holds for products like those")
 
 
 # ---- what was filed -------------------------------------------------------------------------------
@@ -236,8 +234,7 @@ def apply(args, kind, scorer):
         answer(conn, args, described, scorer(conn, args, weights, described))
     promise = findings.promise(conn, args.apply, leaves, args.target, args.confidence)
     model_files.keep_promise(folder, promise)
-    for line in promise_lines(promise):
-        log(line)
+    log(promise_text(promise))
     held = decide(conn, args, described, promise)
     counts = write(conn, args, described)
     log(", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"

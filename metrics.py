@@ -237,16 +237,18 @@ def mean_shift(mean, variance, n, other_mean, other_variance, other_n, delta=1e-
 
 
 def score_shift(scores, n, other, other_n, delta=1e-4):
-    """How far two distributions are apart at the least, with confidence 1 - delta: the distance of
-    Kolmogorov and Smirnov of the samples, less what chance makes of n and other_n independent ones
-    (the asymptotic tail, 2 exp(-2 d^2 n m / (n + m)))."""
+    """How far two distributions of scores from 0 to 1 are apart at the least, with confidence
+    1 - delta: the area between their distribution functions (Wasserstein's distance: how far scores
+    moved, on the average), less what chance makes of n and other_n independent ones at the most
+    (the tail of Kolmogorov and Smirnov's distance, 2 exp(-2 d^2 n m / (n + m)), which bounds it)."""
     scores, other = np.sort(scores), np.sort(other)
     if not len(scores) or not len(other):
         return 0.0
-    at = np.concatenate([scores, other])
-    distance = np.abs(np.searchsorted(scores, at, "right") / len(scores)
-                      - np.searchsorted(other, at, "right") / len(other)).max()
-    return max(0.0, float(distance) - math.sqrt(math.log(2 / delta) / 2 * (1 / n + 1 / other_n)))
+    at = np.sort(np.concatenate([scores, other]))
+    between = np.abs(np.searchsorted(scores, at[:-1], "right") / len(scores)
+                     - np.searchsorted(other, at[:-1], "right") / len(other))
+    return max(0.0, float(between @ np.diff(at))
+               - math.sqrt(math.log(2 / delta) / 2 * (1 / n + 1 / other_n)))
 
 
 def count_shift(counts, n, other, other_n, delta=1e-4):

@@ -287,7 +287,8 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
 
 
 def review_page(conn, number, images_path, db_path, top=500, surest=False):
-    """HTML of the products that an experiment's --apply has left to a person, each with the three
+    """HTML of the products that an experiment's --apply has left to a person, and of those that it
+    filed at the parent and that lack a leaf, each with the three
     categories that the model thinks likeliest to choose from."""
     row = db.experiment(conn, number)
     paths, model = db.readable_paths(conn, lambda name: shown(name, 200)), text_model(db_path, number)
@@ -297,13 +298,14 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
         own.update(predicted=own["leaf_id"], parent=own["parent_id"],
                    label=three[1][0] if len(three) > 1 else None)
         found = product(own, loud_terms(model, own) if model else set(),
-                        ["nothing to go by"] * (not three), decisions.get(own["id"]), paths,
+                        ["nothing to go by"] * (not three)
+                        + ["filed at the parent"] * (own["level"] == "parent"), decisions.get(own["id"]), paths,
                         images_path)
         products.append({**found, "raw_parent": own["parent"], "suggestions": [
             (name, paths.get(name, shown(name, 200)), score) for name, score in three]})
     tell_missing(products, images_path)
     counts = db.count_levels(conn, number)
-    left = counts.get("person", 0)
+    left = counts.get("person", 0) + counts.get("parent", 0)
     return render(
         "review.html", {"key": page_key("review", number, row["date"], db_path), "word": "product",
                         "all": left, "start": None, "n": 0, "steps": []}, products, number=number,

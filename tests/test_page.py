@@ -261,9 +261,9 @@ def visit(chromium, tmp_path):
 
     def visit(folder, *flags, path=None, context=None, **more):
         path = path or tmp_path / f"{len(contexts)}.html"
+        what = () if "--review" in flags else ("--dump-errors-for-experiment", 1)
         if not path.exists():
-            done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", path, *flags,
-                              cwd=folder)
+            done = run_script("analyze", *what, "-o", path, *flags, cwd=folder)
             assert done.returncode == 0, done.stderr
         if context is None:
             context = chromium.new_context(accept_downloads=True, **more)
@@ -592,6 +592,101 @@ def test_chromium_an_accessibility_check_finds_nothing(many, visit, scheme):
 
 
 # ---- writing it -----------------------------------------------------------------------------------
+
+# ---- products left to a person ------------------------------------------------------------------
+
+@pytest.fixture
+def left(folder):
+    """Of 60 products without a category experiment 1 has left 34 to a person, and filed 6 at the
+    parent."""
+    conn = sqlite3.connect(folder / "crawl.db")
+    with conn:
+        for number in range(200, 260):
+            add_product(conn, number, None, f"Name {number}", f"Text number{number}")
+            three = [LEAVES[(number + turn) % 3] for turn in range(3)]
+            level = "leaf" if number % 3 == 0 else "parent" if number > 250 else "person"
+            conn.execute("""insert into filing(experiment_id, product_id, category_id, level, score,
+                            leaf_id, leaf_score, parent_id, parent_score, top)
+                            values (1, ?, ?, ?, ?, ?, ?, 'bags', .5, ?)""",
+                         (number, three[0] if level == "leaf" else None, level, number / 300, three[0],
+                          number / 300, json.dumps([[own, .3] for own in three])))
+    conn.close()
+    return folder
+
+
+def test_chromium_the_rest_is_filed_by_keyboard_and_mouse(left, visit, tmp_path):
+    path = tmp_path / "review.html"
+    tab = visit(left, "--review", 1, path=path)
+    order = [number for number in range(200, 260) if number % 3]
+    assert seen(tab) == order and tab.inner_text("#count") == "all 40 products"
+    assert "60 products without a category 20 were filed at the leaf" in tab.inner_text("main")
+    for key in "j1j3j4j2":
+        tab.keyboard.press(key)
+    pressed = tab.eval_on_selector_all("button[aria-pressed=true]", "all => all.map(one => one.value)")
+    assert pressed == [LEAVES[order[0] % 3], LEAVES[(order[1] + 2) % 3], "unclear",
+                       LEAVES[(order[3] + 1) % 3]]
+    tab.keyboard.press("2")   # once more changes nothing; 0 takes it back
+    assert tab.inner_text("#marked") == "4 decided, 4 not saved"
+    tab.keyboard.press("0")
+    assert tab.inner_text("#marked") == "3 decided, 3 not saved"
+    tab.locator(f"[data-product='{order[5]}'] button.choice").first.click()
+    own = tab.locator(f"[data-product='{order[6]}'] .where")
+    own.fill("bags.totes")
+    own.press("Tab")
+    tab.reload()
+    assert tab.inner_text("#marked") == "5 decided, 5 not saved"
+    take_back(tab, tmp_path, left)
+    assert decisions(left) == {
+        order[0]: ("label wrong", LEAVES[order[0] % 3]),
+        order[1]: ("label wrong", LEAVES[(order[1] + 2) % 3]), order[2]: ("unclear", None),
+        order[5]: ("label wrong", LEAVES[order[5] % 3]), order[6]: ("label wrong", "bags.totes")}
+    path.unlink()
+    again = visit(left, "--review", 1, path=path)   # what is filed is gone, what is unclear stays
+    assert seen(again) == [number for number in order if number not in decisions(left)
+                           or decisions(left)[number][0] == "unclear"]
+    assert again.inner_text("#marked") == "1 decided"
+    again.select_option("#mark", "unclear")
+    assert seen(again) == [order[2]]
+    again.click("#clear")
+    again.select_option("#order", "score")
+    assert seen(again)[0] == order[-1]
+    again.select_option("#badge", "filed at the parent")
+    assert seen(again) == [259, 257, 256, 254, 253, 251]
+    assert seen(visit(left, "--review", 1, "--surest-first", "--top", 3)) == [250, 248, 247]
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_chromium_an_accessibility_check_of_the_review_finds_nothing(left, visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    tab = visit(left, "--review", 1, color_scheme=scheme, bypass_csp=True)
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+
+
+def test_chromium_hostile_products_are_reviewed_as_text(left, visit):
+    for number, text in enumerate((*HOSTILE, "</script><script>document.title='taken'</script>"), 300):
+        change(left, "insert into product(id, external_id, name, description, image) "
+               "values (?, ?, ?, ?, ?)", number, text[:90], text, text, f"https:{text}"[:2000])
+        change(left, "insert or ignore into category(id, leaf, path, name) values (?, 1, ?, ?)",
+               text[:99], text[:99], text)
+        change(left, """insert into filing(experiment_id, product_id, level, score, leaf_id,
+               leaf_score, parent_id, parent_score, top) values (1, ?, 'person', .1, ?, .1, ?, .1, ?)""",
+               number, text[:99], text[:99], json.dumps([[text[:99], .1]]))
+    tab = visit(left, "--review", 1)
+    assert tab.title() == "Left to a person by experiment 1"
+    assert tab.evaluate("document.querySelectorAll('iframe, object, embed, base, form').length") == 0
+    tab.keyboard.press("j")
+    tab.keyboard.press("1")
+    with tab.expect_download():
+        tab.click("#save")
+
+
+def test_the_review_of_what_was_never_filed_says_what_to_do(folder):
+    done = run_script("analyze", "--review", 1, cwd=folder)
+    assert done.returncode == 0 and "run the classifier" in done.stdout and "--apply 1" in done.stdout
+    for flags in (("--review", "9"), ("--review", "1", "--json"), ("--surest-first",)):
+        assert run_script("analyze", *flags, cwd=folder).returncode == 2
+
 
 def test_the_page_goes_into_a_file_whole_or_not_at_all(folder, tmp_path):
     done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", "errors.html", cwd=folder)

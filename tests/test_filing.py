@@ -1,0 +1,449 @@
+"""Products without a category: filed as far as a promise holds, by real runs of the scripts.
+
+    pytest tests/test_filing.py
+    pytest tests/test_filing.py -k differ
+"""
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import REPO, environment, run_script, write_feed
+from test_scripts import NETWORK
+
+import db
+import filing
+import findings
+import metrics
+import words
+
+KINDS = {"Jeans": ("Bootcut", "Skinny", "Straight"), "Bags": ("Clutch", "Tote"),
+         "Shoes": ("Boot", "Sandal")}
+FILLING = "red green classic soft new daily light long warm plain fine early".split()
+
+
+def feed_rows(count, first=0, seed=3):
+    """Rows of a feed of products. The names of most tell the leaf, of some only the parent, of a few
+    nothing; one in two hundred says another leaf's word, and four in a hundred are of a rare
+    leaf."""
+    rng, leaves = random.Random(seed), [(top, leaf) for top in KINDS for leaf in KINDS[top]]
+    for number in range(first, first + count):
+        top, leaf = rng.choice(leaves)
+        said = [leaf] if rng.random() >= .005 else [rng.choice(leaves)[1]]
+        if number % 25 == 7:
+            top, leaf, said = "Rare", "Oddity", ["Oddity"]
+        elif number % 10 in (1, 3, 6):
+            said = rng.sample(KINDS[top], 2)
+            leaf = rng.choice(said)
+        elif number % 20 == 9:
+            said = []
+        yield (f"sku-{number}", " ".join([rng.choice(FILLING), *said, rng.choice(FILLING)]),
+               " ".join(rng.sample(FILLING, 4)), f"{top} > {leaf}", "", "")
+
+
+def write(folder, name, rows):
+    return write_feed(folder / name, list(rows))
+
+
+def run(folder, *arguments, status=0, script="categorize_words"):
+    done = run_script(script, *arguments, cwd=folder)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """3,000 labelled products, an experiment of them with folds (1) and one without (2)."""
+    folder = tmp_path_factory.mktemp("trained")
+    run(folder, "--feed", write(folder, "old.tsv", feed_rows(3000)), script="crawl")
+    for flags in (("--folds", "3"), ()):
+        run(folder, "--min-products", "200", *flags)
+    return folder
+
+
+@pytest.fixture
+def shop(trained, tmp_path):
+    """The same, with 700 products more that have no category; their true leaf is in `hidden`."""
+    folder = tmp_path / "shop"
+    shutil.copytree(trained, folder)
+    rows = list(feed_rows(700, 5000, seed=4))
+    write(folder, "new.tsv", rows)
+    run(folder, "--feed", "new.tsv", "--unlabelled", script="crawl")
+    hidden = {row[0]: ".".join(part.lower() for part in row[3].split(" > ")) for row in rows}
+    return SimpleNamespace(folder=folder, hidden=hidden)
+
+
+def query(folder, statement, *values):
+    conn = sqlite3.connect(folder / "crawl.db")
+    with conn:
+        found = conn.execute(statement, values).fetchall()
+    conn.close()
+    return found
+
+
+def filed(done):
+    return list(csv.DictReader(io.StringIO(done.stdout, newline="")))
+
+
+# ---- what is filed ------------------------------------------------------------------------------
+
+def test_a_feed_without_its_categories_is_counted_and_used_by_nothing(shop):
+    assert query(shop.folder, "select count(*) from product where category_id is null") == [(700,)]
+    assert "700 without one" in run(shop.folder, "--feed", "new.tsv", "--unlabelled",
+                                    script="crawl").stdout
+    before = run(shop.folder, script="analyze").stdout
+    run(shop.folder, "--min-products", "200")
+    assert query(shop.folder, """select count(*) from predicted_category join product on
+                                 id = product_id where product.category_id is null""") == [(0,)]
+    assert run(shop.folder, script="analyze").stdout.startswith(before)
+    first, last = before.split("#2:")[1], run(shop.folder, script="analyze").stdout.split("#3:")[1]
+    assert first == last   # and it changes no figure
+
+
+def test_each_product_is_filed_at_leaf_or_parent_or_left_with_three_suggestions(shop):
+    done = run(shop.folder, "--apply", "1")
+    rows = filed(done)
+    assert [row["id"] for row in rows] == list(shop.hidden)
+    assert tuple(rows[0]) == filing.COLUMNS
+    levels = {level: [row for row in rows if row["level"] == level]
+              for level in ("leaf", "parent", "person")}
+    assert sum(map(len, levels.values())) == 700 and len(levels["leaf"]) > 300
+    assert all(len(levels[level]) > 5 for level in levels)
+    promise = json.loads((shop.folder / "models/experiment-1/thresholds.json").read_text())["98"]
+    for row in levels["leaf"]:
+        assert float(row["score"]) >= promise["leaf"] - 1e-6 and row["suggestion_1"] == ""
+        assert row["path"].lower().replace(" > ", ".") == row["category"]
+    for row in levels["parent"]:
+        assert float(row["score"]) >= promise["parent"] - 1e-6
+        assert row["category"] in ("jeans", "bags", "shoes")
+    for row in levels["person"]:
+        assert row["category"] == "" and row["suggestion_1"] != row["suggestion_2"] != ""
+    right = [row["category"] == shop.hidden[row["id"]] for row in levels["leaf"]]
+    assert np.mean(right) > .95
+    assert f"{len(levels['leaf'])} ({len(levels['leaf']) / 7:.1f} %) filed at the leaf" in done.stderr
+    assert "out-of-fold predictions; 120 of them of other categories" in done.stderr
+    table = query(shop.folder, """select external_id, coalesce(filing.category_id, ''), level,
+        experiment_id from filing join product on id = product_id where level is not null
+        order by product_id""")
+    assert table == [(row["id"], row["category"], row["level"], 1) for row in rows]
+
+
+def test_run_twice_it_files_nothing_twice_and_another_target_files_anew(shop):
+    first = run(shop.folder, "--apply", "1")
+    assert "answers: 820 products" in first.stderr   # 120 of categories that it does not know
+    again = run(shop.folder, "--apply", "1")
+    assert again.stdout == first.stdout and "answers" not in again.stderr
+    other = filed(run(shop.folder, "--apply", "1", "--target", "90"))
+    assert sum(row["level"] == "leaf" for row in other) > sum(
+        row["level"] == "leaf" for row in filed(first))
+    assert query(shop.folder, "select count(*) from filing where level is not null") == [(700,)]
+    lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()
+    for line, row in zip(lines, filed(first), strict=True):
+        own = json.loads(line)
+        assert (own["id"], own["category"] or "", own["level"]) == (
+            row["id"], row["category"], row["level"])
+        assert len(own["suggestions"]) == 3 and own["suggestions"][0]["score"] > 0
+
+
+def test_killed_and_run_again_it_goes_on_where_it_was(trained, tmp_path):
+    folder = tmp_path / "killed"
+    shutil.copytree(trained, folder)
+    write(folder, "new.tsv", feed_rows(60_000, 5000, seed=4))
+    run(folder, "--feed", "new.tsv", "--unlabelled", script="crawl")
+    shutil.copytree(folder, tmp_path / "whole")
+    whole = run(tmp_path / "whole", "--apply", "1").stdout
+    for answered in (5_000, 20_000, 45_000):
+        process = subprocess.Popen([sys.executable, REPO / "categorize_words.py", "--apply", "1"],
+                                   cwd=folder, env=environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        while query(folder, "select count(*) from filing")[0][0] < answered:
+            assert process.poll() is None
+            time.sleep(.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before, = query(folder, "select count(*) from filing")[0]
+    assert 45_000 <= before < 60_120
+    done = run(folder, "--apply", "1")
+    assert done.stdout == whole and f"answers: {60_120 - before} products" in done.stderr
+
+
+def test_what_the_shop_or_a_person_has_filed_meanwhile_is_filed_no_more(shop):
+    rows = filed(run(shop.folder, "--apply", "1"))
+    own = {row["id"]: row for row in rows}
+    decisions = "product_id,decision,suggestion,label\n" + "".join(
+        f"{row['product_id']},label wrong,{shop.hidden[row['id']]},\n" for row in rows[:5])
+    (shop.folder / "decisions.csv").write_text(decisions)
+    assert "5 read" in run(shop.folder, "--overrides", "decisions.csv", script="analyze").stdout
+    labelled = list(feed_rows(5, 5010, seed=4))
+    write(shop.folder, "later.tsv", labelled)
+    run(shop.folder, "--feed", "later.tsv", script="crawl")
+    done = run(shop.folder, "--apply", "1")
+    assert "5 products have a person's category already" in done.stderr
+    assert [row["id"] for row in filed(done)] == [
+        name for name in own if name not in [*list(own)[:5], *(row[0] for row in labelled)]]
+    # What a person filed is learned, and is in no figure.
+    run(shop.folder, "--min-products", "200", "--folds", "3")
+    settings = json.loads(query(shop.folder, "select settings from experiment where id = 3")[0][0])
+    known = [row for row in rows[:5] if shop.hidden[row["id"]] != "rare.oddity"]
+    assert settings["overridden"] == len(known)
+    assert query(shop.folder, """select count(*) from predicted_category join label_override using
+                                 (product_id) where experiment_id = 3""") == [(0,)]
+
+
+def test_a_product_whose_text_changed_is_answered_anew(shop):
+    run(shop.folder, "--apply", "1")
+    rows = list(feed_rows(700, 5000, seed=4))
+    rows[0] = ("sku-5000", "classic Tote", "warm plain", *rows[0][3:])
+    write(shop.folder, "new.tsv", rows)
+    run(shop.folder, "--feed", "new.tsv", "--unlabelled", script="crawl")
+    done = run(shop.folder, "--apply", "1")
+    assert "answers: 1 products" in done.stderr
+    assert filed(done)[0]["category"] in ("bags.tote", "bags")
+
+
+# ---- what is promised ---------------------------------------------------------------------------
+
+def test_without_folds_the_promise_rests_on_what_was_kept_for_it(shop):
+    done = run(shop.folder, "--apply", "2")
+    assert "validation kept for certifying" in done.stderr
+    conn = db.open_readonly(str(shop.folder / "crawl.db"))
+    kept = conn.execute("""select count(distinct group_key) from validation_prediction join product
+                           on id = product_id where experiment_id = 2 and certifying""").fetchone()
+    strange = conn.execute("""select count(*) from filing join product on id = product_id
+                              where product.category_id = 'rare.oddity'""").fetchone()
+    assert 0 < strange[0] < 20   # as large a share of them as of the others
+    leaves = [row[0] for row in conn.execute("""select distinct label_id from predicted_category
+                                                where experiment_id = 2""")]
+    promise = findings.promise(conn, 2, leaves, .95, .95)
+    assert promise["products"] == kept[0] + strange[0] and promise["strange"] == strange[0]
+
+
+def test_products_of_unknown_categories_count_against_the_promise(shop):
+    """A rare leaf, whose products look like another's: without it more would be promised."""
+    run(shop.folder, "--apply", "1")
+    conn = db.open_database(str(shop.folder / "crawl.db"))
+    leaves = [row[0] for row in conn.execute("select distinct label_id from predicted_category")]
+    assert "rare.oddity" not in leaves and len(leaves) == 7
+    honest = findings.promise(conn, 1, leaves, .95, .95)
+    assert honest["strange"] == 120 and honest["leaf"] is not None
+    conn.execute("update filing set leaf_score = .9999 where product_id in (select id from product "
+                 "where category_id = 'rare.oddity')")   # as if the model took all of them for sure
+    assert findings.promise(conn, 1, leaves, .97, .95)["leaf"] is None
+    conn.execute("delete from filing")
+    assert findings.promise(conn, 1, leaves, .97, .95)["leaf"] is not None
+
+
+def test_where_nothing_can_be_promised_nothing_is_filed(shop):
+    done = run(shop.folder, "--apply", "1", "--target", "99.99")
+    assert "nothing can be promised at 99.99 %" in done.stderr and "--target" in done.stderr
+    assert {row["level"] for row in filed(done)} == {"person"}
+    few = run(shop.folder, "--apply", "2", "--target", "99.5")
+    assert "train with --folds 10" in few.stderr
+
+
+# ---- are the new products like the old? ---------------------------------------------------------
+
+def test_products_that_differ_are_told_and_not_filed(shop):
+    rng = random.Random(9)
+    rows = [(f"x-{n}", " ".join(rng.choice(("Zapato", "Bota", "Bolso", "boot")) for _ in range(3)),
+             "", "", "", "") for n in range(1500)]
+    write(shop.folder, "other.tsv", rows)
+    run(shop.folder, "--feed", "other.tsv", "--source", "other", script="crawl")
+    done = run(shop.folder, "--apply", "1", status=1)
+    told, = [line for line in done.stderr.splitlines() if "is not promised" in line]
+    assert "98 % is not promised of the 1500 products of other" in told
+    for words_ in ("of their words", "100 % of them have no description (0 % there)",
+                   "of other categories"):
+        assert words_ in told
+    levels = {source: {row["level"] for row in filed(done) if row["source"] == source}
+              for source in ("feed", "other")}
+    assert levels == {"feed": {"leaf", "parent", "person"}, "other": {"person"}}   # shop by shop
+    anyway = filed(run(shop.folder, "--apply", "1", "--file-anyway", status=1))
+    assert {row["level"] for row in anyway if row["source"] == "other"} != {"person"}
+
+
+@pytest.mark.parametrize("n, m", ((50, 3000), (3000, 3000), (200_000, 5000)))
+def test_samples_of_one_distribution_are_not_said_to_differ(n, m):
+    rng = np.random.default_rng(n)
+    chance = rng.dirichlet(np.ones(40))
+    for _ in range(30):
+        old, new = rng.beta(5, 1, m), rng.beta(5, 1, n)
+        assert metrics.score_shift(new, n, old, m) == 0
+        assert metrics.mean_shift(new.mean(), new.var(), n, old.mean(), old.var(), m) == 0
+        old, new = (dict(enumerate(rng.multinomial(size, chance).tolist())) for size in (m, n))
+        assert metrics.count_shift(new, n, old, m) == 0
+
+
+def test_shifts_are_as_large_as_they_are_and_small_samples_show_less():
+    old, new = np.linspace(0, .6, 5000), np.linspace(.3, .9, 5000)
+    assert .25 < metrics.score_shift(new, 5000, old, 5000) <= .3
+    assert metrics.score_shift(new, 50, old, 50) < .05 < metrics.score_shift(new, 500, old, 500)
+    # A hair's breadth is no shift, however many are moved by it.
+    assert metrics.score_shift(np.full(9999, .971), 9999, np.full(9999, .97), 9999) == 0
+    assert .07 < metrics.mean_shift(.1, .09, 9000, .2, .16, 9000) < .1
+    assert metrics.mean_shift(.1, .09, 30, .2, .16, 9000) == 0
+    half = metrics.count_shift({"a": 5000, "b": 5000}, 10_000, {"a": 5000, "c": 5000}, 10_000)
+    assert .45 < half <= .5
+    for nothing in (metrics.score_shift([], 0, old, 5000), metrics.count_shift({}, 0, {"a": 1}, 1)):
+        assert nothing == 0
+
+
+# ---- pictures -----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory):
+    """A shop of test_scripts with experiments by picture (1), both (2) and both of 2016 (3), and
+    thirty products more without a category, five of them without a picture."""
+    import test_scripts
+    folder = tmp_path_factory.mktemp("pictured")
+    feed = test_scripts.make_shop(folder)
+    lines = feed.read_text().splitlines()
+    new = [line.split("\t") for line in lines[1:241:8]]
+    rows = [(f"new-{row[0]}", row[1], row[2], "", "" if turn < 5 else row[4], "")
+            for turn, row in enumerate(new)]
+    write_feed(folder / "new.tsv", rows)
+    for name, flags in (("feed.tsv", ()), ("new.tsv", ("--source", "new"))):
+        run(folder, "--feed", name, *flags, script="crawl")
+    every = ("--min-products", "40", "--folds", "3", *NETWORK)
+    run(folder, *every, script="categorize_images")
+    run(folder, *every, script="categorize_both")
+    run(folder, *every, "--fusion", "concat", script="categorize_both")
+    return folder
+
+
+@pytest.mark.parametrize("number, script", ((1, "images"), (2, "both"), (3, "both")))
+def test_pictures_are_filed_with_the_network_the_model_knows(pictured, number, script):
+    done = run(pictured, "--apply", number, "--target", "60", "--confidence", "60",
+               script=f"categorize_{script}")   # --weights and --layer are the model's own
+    rows = filed(done)
+    assert len(rows) == 30
+    bare = [row for row in rows if row["level"] == "person" and not row["suggestion_1"]]
+    assert len(bare) == (5 if script == "images" else 0)   # a word is enough for both
+    stored = dict(query(pictured, """select external_id, pictured from filing join product
+                                     on id = product_id where experiment_id = ?""", number))
+    assert sum(stored[row["id"]] for row in rows) == 25
+
+
+@pytest.mark.parametrize("number, script", ((1, "images"), (2, "both"), (3, "both")))
+def test_a_products_answer_is_what_the_model_says(pictured, number, script):
+    """The answer for a product that has the words and the picture of a training product is, but for
+    rounding, that product's by the refitted model: nothing else of it is looked at."""
+    run(pictured, "--apply", number, "--target", "60", script=f"categorize_{script}")
+    conn = db.open_database(str(pictured / "crawl.db"))
+    twins = conn.execute("""select new.id, old.id, top from product new join product old
+                            on new.external_id = 'new-' || old.external_id and new.image = old.image
+                            join filing on new.id = product_id and experiment_id = ?""",
+                         (number,)).fetchall()
+    conn.execute("update product set category_id = null where id in (%s)"
+                 % ",".join(str(row[1]) for row in twins))
+    assert len(twins) == 25
+    try:
+        run(pictured, "--apply", number, "--target", "60", script=f"categorize_{script}")
+        tops = dict(conn.execute("select product_id, top from filing where experiment_id = ?",
+                                 (number,)).fetchall())
+        for new, old, top in twins:
+            assert tops[new] == tops[old] == top
+    finally:
+        conn.execute("""update product set category_id = (select category_id from product_category
+                        where product_id = id) where category_id is null and source <> 'new'""")
+        conn.close()
+
+
+# ---- mistakes -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments, words_", (
+    (("--apply", "9"), "there is no experiment 9"), (("--apply", "x"), "--apply"),
+    (("--apply", "1", "--target", "98 %"), "--target"), (("--apply", "1", "--target", "100"),
+                                                         "from 50 to 99.99"),
+    (("--apply", "1", "--confidence", "nan"), "from 50"), (("--apply", "1", "--format", "xml"), "csv"),
+    (("--apply", "1", "--db-path", "none.db"), "there is no none.db")))
+def test_a_mistake_is_one_sentence(trained, arguments, words_):
+    done = run(trained, *arguments, status=2)
+    assert words_ in done.stderr and done.stderr.count("\n") == 1 and done.stdout == ""
+
+
+def test_a_model_of_another_kind_or_a_strangers_is_one_sentence(shop):
+    done = run(shop.folder, "--apply", "1", script="categorize_images", status=2)
+    assert "categorize_words.py" in done.stderr and done.stderr.count("\n") == 1
+    model = shop.folder / "models/experiment-1"
+    for name, data in (("weights.npz", b"PK\3\4"), ("model.json", b'{"format": 7}'),
+                       ("model.json", None)):
+        (model / name).unlink() if data is None else (model / name).write_bytes(data)
+        done = run(shop.folder, "--apply", "1", status=2)
+        assert "train again" in done.stderr and done.stderr.count("\n") == 1
+    assert query(shop.folder, "select count(*) from filing") == [(0,)]
+
+
+def test_without_a_product_to_file_it_says_so(trained):
+    done = run(trained, "--apply", "1")
+    assert "there is no product without a category" in done.stderr and done.stdout == ""
+
+
+def test_hostile_names_are_cells_and_json(shop):
+    evil = ["=cmd|'/c calc'!A0 Tote", "+1 Tote", "@x Tote", "-2 Tote", 'a "Tote",\r\n,', "\x1b[31mTote"]
+    for number, name in enumerate(evil, 100_000):
+        query(shop.folder, """insert into product(id, source, external_id, group_key, name,
+              description) values (?, 'feed', ?, ?, ?, 'warm plain')""", number, name, name, name)
+    rows = filed(run(shop.folder, "--apply", "1"))
+    assert len(rows) == 706
+    for row, name in zip(rows[-6:], evil):
+        assert row["name"][0] not in "=+-@" and row["id"][0] not in "=+-@"
+        assert row["name"].isprintable()
+    lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["name"] for line in lines[-6:]] == evil
+
+
+# ---- models, and the vocabulary of one ----------------------------------------------------------
+
+def test_models_are_listed_with_what_is_certified(shop):
+    told = run(shop.folder, "--models", script="analyze").stdout
+    assert "#1: Text classification of: \n" in told and "7 categories, 3 folds" in told
+    assert "no threshold yet: categorize_words.py --apply 2" in told
+    run(shop.folder, "--apply", "1")
+    run(shop.folder, "--apply", "1", "--target", "99.99")
+    told = run(shop.folder, "--models", script="analyze").stdout
+    assert "98% with 95% confidence: leaf from score 0." in told
+    assert "99.99% with 95% confidence: no leaf, no parent" in told
+    found = json.loads(run(shop.folder, "--models", "--json", script="analyze").stdout)
+    assert found[0]["promises"]["98"]["leaf"] > 0 and found[1]["promises"] == {}
+    (shop.folder / "models/experiment-2/model.json").write_text("{")
+    assert "is damaged" in run(shop.folder, "--models", script="analyze").stdout
+
+
+def test_unknown_words_are_counted_as_they_stand():
+    described = {"vocabulary": ["jean", "blue", "name:jean", "blue jean"]}
+    lexicon = words.make_lexicon(described, {})
+    bag, count, unknown = words.bag_of(lexicon, [
+        ("Jean", "a blue jean, a blue sky"), ("", ""), ("Jean", ""), ("sky", "sky")], 4)
+    assert bag.toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+    assert count.tolist() == [7, 0, 1, 2] and unknown.tolist() == [3, 0, 0, 2]
+    assert words.bag_of(lexicon, [], 4)[0].shape == (0, 4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_filing_does_not_grow_with_the_products(trained, tmp_path):
+    peaks = []
+    for count in (50_000, 150_000):
+        folder = tmp_path / str(count)
+        shutil.copytree(trained, folder)
+        write(folder, "new.tsv", feed_rows(count, 5000))
+        run(folder, "--feed", "new.tsv", "--unlabelled", script="crawl")
+        # The child says it of itself: what wait4 tells holds what this process had, too.
+        done = subprocess.run(
+            [sys.executable, "-c", "import categorize_words, re, sys\n"
+             "assert categorize_words.main(['--apply', '1']) == 0\n"
+             "print(re.search('VmHWM: *([0-9]+)', open('/proc/self/status').read().replace('\\t', "
+             "' '))[1], file=sys.stderr)"], cwd=folder, env=environment(PYTHONPATH=str(REPO)),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        peaks.append(int(done.stderr.splitlines()[-1]))
+    assert peaks[1] < peaks[0] + 20_000   # kB
