@@ -157,6 +157,8 @@ def read_decision(row, decision, known, leaves):
     if category not in leaves:
         raise ValueError(f"'label wrong' needs a leaf category's id as suggestion, not "
                          f"{category!r}")
+    if category == known[number]:
+        raise ValueError(f"'label wrong' with the label that the product has, {category!r}")
     return number, (decision, category)
 
 
