@@ -283,7 +283,8 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
         labels=named((row["label"] for row in raw), paths),
         predictions=named((row["predicted"] for row in raw), paths),
         parents=named((row["parent"] for row in errors), paths),
-        leaves=leaf_names(conn, paths), marks=db.DECISIONS, words=model is not None)
+        leaves=leaf_names(conn, paths), marks=db.DECISIONS, words=model is not None,
+        certified=math.isfinite(certified))
 
 
 def review_page(conn, number, images_path, db_path, top=500, surest=False):

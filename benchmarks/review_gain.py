@@ -3,8 +3,9 @@
 In: a crawl.db with labelled products. Labels of half of them are hidden, as in put_to_work.py; a
 classifier of text is trained on the rest and applied; then so many of the products that it did not
 file at a leaf get their hidden label, as if a person had chosen it on the review page, and all is
-done again. Out, on stdout: for each order of review and number of reviewed products what is filed of
-the others, and how much of that is right; means over --halves, and the range.
+done again. Out, on stdout: for each order of review and number of reviewed products how much of all
+that were hidden the machine files, and how much of that is right; means over --halves, and the
+range.
 
     python benchmarks/review_gain.py --halves 5
     python benchmarks/review_gain.py --orders unsure,sure,chance --reviewed 0,200,1000
@@ -72,7 +73,9 @@ def main(argv=None):
         for count, some in found.items():
             cells = []
             for level in ("leaf", "parent", "person"):
-                taken = [100 * own[level][0] / sum(n for n, _ in own.values()) for own in some]
+                # Of all that were hidden: those reviewed are no longer among what is filed.
+                taken = [100 * own[level][0] / (count + sum(n for n, _ in own.values()))
+                         for own in some]
                 cells.append(f"{statistics.mean(taken):.1f} % ({min(taken):.1f} to {max(taken):.1f})")
                 right = [100 * own[level][1] / own[level][0] for own in some if own[level][0]]
                 if level != "person":
