@@ -812,9 +812,7 @@ def six(shop):
     (("--experiment", 7), "there is no experiment 7 (there are: 1, 2, 3, 4)"),
     (("--experiment", 0), "there is no experiment 0 (there are: 1, 2, 3, 4)"),
     (("--experiment", -2 ** 63), "there is no experiment -9223372036854775808 (there are: 1, 2, 3"),
-    (("--experiment", 5), "experiment 5 has no predictions; run its script again"),
-    (("--dump-errors-for-experiment", 1, "--json"),
-     "--dump-errors-for-experiment prints a page: leave out --json")])
+    (("--experiment", 5), "experiment 5 has no predictions; run its script again")])
 def test_what_has_no_answer_is_refused_in_one_sentence(six, tmp_path, capsys, flags, sentence):
     for form in ((), ("--json",)):
         with pytest.raises(UserError) as error:

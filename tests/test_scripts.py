@@ -522,13 +522,15 @@ import numpy as np
 import db, experiments, training
 conn = db.open_database("crawl.db")
 rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
-weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32)}
+weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32),
+           "bottleneck_mean": np.zeros(3000, np.float32)}
+leaves = ["a", *map(str, range(49))]
 kept = [(*row, 1) for row in rows[:50]]
 outcome = experiments.Outcome(rows, kept, training.Trained(weights, 1, 1.0), None, {}, [])
-products = experiments.Products(None, None, None, None, ["a"], ["a"])
+products = experiments.Products(None, None, None, None, leaves, leaves)
 args = argparse.Namespace(db_path="crawl.db", seed=0, started=time.monotonic())
 while True:
-    experiments.record(conn, args, "Text", [], products, outcome, {})
+    experiments.record(conn, args, "Image", [], products, outcome, {})
 """
 
 

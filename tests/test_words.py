@@ -335,7 +335,7 @@ def test_explain_without_a_usable_model_is_one_sentence(odd, tmp_path, spoil):
         (folder / "model.json").write_text("{" if spoil == "json" else json.dumps({"a": 1}))
     done = run_script("categorize_words", "--explain", 1, "--experiment", 1, cwd=tmp_path / "own")
     assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
-    assert "there is no model of words in" in done.stderr
+    assert "train again" in done.stderr and str(folder) in done.stderr
 
 
 @pytest.mark.parametrize("flags", [
