@@ -123,8 +123,8 @@ def read_decisions(conn, path):
     if lapsed:
         log(f"{lapsed} decisions are about another label than the product has by now: left out")
     elif not found:
-        log(f"no line of {path} has a decision: write label wrong, classifier wrong or unclear into "
-            "that column")
+        log(f"no line of {path} has a decision: write label wrong, classifier wrong or unclear "
+            "into that column")
     return [(number, *taken) for number, taken in found.items()]
 
 
@@ -221,8 +221,8 @@ def parse(argv):
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="write the page there, instead of printing it")
     parser.add_argument("--surest-first", action="store_true",
-                        help="of --review: the surest first, instead of the least sure, which teach "
-                        "the most")
+                        help="of --review: the surest first, instead of the least sure, which "
+                        "teach the most")
     parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
                         help="of certificates, intervals and tests (default: 95)")
     parser.add_argument("--top", type=positive, metavar="K",

@@ -79,7 +79,7 @@ def picture_inputs(conn, products, args):
 # ---- products without a category ----------------------------------------------------------------
 
 def picture_rows(args, described):
-    """A function: rows of db.unfiled -> (bottlenecks [m, size], a row of them for each, -1 without
+    """A function: rows of db.to_answer -> (bottlenecks [m, size], a row of them for each, -1 without
     a picture), by the network that a saved model was trained on. Raises UserError where the weights
     are not to be had."""
     own = described["settings"].get("arguments")

@@ -140,7 +140,8 @@ def load_feed(conn, path, args, counts, stop, base=None):
             listed = [tree.id_of(row.category)] if row.category and not args.unlabelled else []
             levels = max(levels, len(row.category))
             signs.update(sign for sign in ">/|" if sign in "".join(row.category))
-            product = {"external_id": row.external_id, "name": row.name, "image": feed_files.at_shop(row.image, base),
+            product = {"external_id": row.external_id, "name": row.name,
+                       "image": feed_files.at_shop(row.image, base),
                        "description": row.description, "listed": listed, "found": None,
                        "group": f"{source} {row.group}" if row.group else None}
             counts[db.store_product(conn, source, product)[1]] += 1
@@ -162,8 +163,8 @@ def load_feed(conn, path, args, counts, stop, base=None):
         log(f"{name}: {len(skipped) - 10} more lines left out: " + "; ".join(
             f"{number} {reason}" for reason, number in reasons.most_common()))
     if flat:
-        log(f"{name}: no category has a level below another, but many have {flat!r} in them: levels "
-            "are parted by ' > '")
+        log(f"{name}: no category has a level below another, but many have {flat!r} in them: "
+            "levels are parted by ' > '")
 
 
 # ---- the command ------------------------------------------------------------------------------

@@ -97,7 +97,8 @@ def plan(conn, args):
 
 def feed_plan(path, columns):
     """Lines about what loading a feed would do."""
-    skipped, categories, groups, counts = [], set(), set(), dict.fromkeys("all none image".split(), 0)
+    skipped, categories, groups = [], set(), set()
+    counts = dict.fromkeys(("all", "none", "image"), 0)
     for row in progress("feed", None, "products", feeds.read_feed(path, skipped, columns)):
         counts["all"] += 1
         counts["none"] += not row.category

@@ -1057,8 +1057,8 @@ def filed(conn, number):
 
 
 def left_to_person(conn, number, top, surest=True):
-    """Rows of what an experiment has left to a person, and then of what it filed at the parent, which
-    lacks a leaf: id, external_id, name, description, image, picture, level, leaf_id, score,
+    """Rows of what an experiment has left to a person, and then of what it filed at the parent,
+    which lacks a leaf: id, external_id, name, description, image, picture, level, leaf_id, score,
     parent_id, top; those with the highest scores first, or the lowest."""
     return conn.execute(f"""
         select product.id, external_id, name, description, image, picture.path as picture, level,

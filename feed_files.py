@@ -58,8 +58,8 @@ def fetch_feed(requests, url, path):
 
 
 def feed_file(args, stack, requests):
-    """(path of the feed as a file, the URL it came from or None). What a URL gives is fetched into a
-    folder that is there until the ExitStack `stack` is closed."""
+    """(path of the feed as a file, the URL it came from or None). What a URL gives is fetched into
+    a folder that is there until the ExitStack `stack` is closed."""
     if not args.feed.lower().startswith(("http://", "https://")):
         if not os.path.isfile(args.feed):
             raise UserError(f"--feed takes a file or an http(s) URL, and {args.feed} is none")
@@ -71,7 +71,8 @@ def feed_file(args, stack, requests):
         raise
     except (ValueError, web.Unfinished) as problem:
         kind = Undone if isinstance(problem, web.Unfinished) else UserError
-        raise kind(f"the URL of --feed gives no feed ({problem}): check it, or load a file") from None
+        raise kind(f"the URL of --feed gives no feed ({problem}): check it, or load a "
+                   "file") from None
     return path, args.feed
 
 

@@ -272,8 +272,8 @@ class CategoryTree:
         self.taken = set(names)
 
     def id_of(self, path):
-        """The id of a path in the shop's words, () for none; gives ids to its parents too. Blanks and
-        ways to write an accent make no difference."""
+        """The id of a path in the shop's words, () for none; gives ids to its parents too. Blanks
+        and ways to write an accent make no difference."""
         path = tuple(unicodedata.normalize("NFC", " ".join(word.split())) for word in path)
         if path not in self.ids:
             above = self.id_of(path[:-1]) + "." if len(path) > 1 else ""

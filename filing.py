@@ -1,4 +1,4 @@
-"""File the products that nobody has filed, as far as a promise holds, and leave the rest to a person.
+"""File the products that nobody has filed, as far as a promise holds; leave the rest to a person.
 
 In: products of crawl.db without a category, an experiment's model, and its predictions of products
 the model had never seen, which a promise rests on. Out: rows of the table filing, CSV or JSON Lines
@@ -34,7 +34,7 @@ TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "sc
              "categories": .2}
 
 
-# ---- arguments ------------------------------------------------------------------------------------
+# ---- arguments ----------------------------------------------------------------------------------
 
 def add_arguments(parser):
     own = parser.add_argument_group("filing what has no category")
@@ -62,7 +62,7 @@ def percent_argument(text):
     return value / 100
 
 
-# ---- the model ------------------------------------------------------------------------------------
+# ---- the model ----------------------------------------------------------------------------------
 
 def load(conn, args, kind):
     """(its folder, weights, description) of the experiment --apply. Raises UserError where it is of
@@ -102,7 +102,7 @@ def answer(conn, args, described, score):
                         words, unknown, pictured))))])
 
 
-# ---- does the promise hold here? ------------------------------------------------------------------
+# ---- does the promise hold here? ----------------------------------------------------------------
 
 def reference(conn, number, described):
     """db.features of the products that the experiment's promise rests on, with the unknown words
@@ -128,7 +128,8 @@ def differences(old, new, kind):
 
     def share(what, name):
         own, before = new[what], old[what]
-        check(what, own > before and metrics.mean_shift(own, own * (1 - own), n, before, before * (1 - before), m),
+        check(what, own > before and metrics.mean_shift(
+            own, own * (1 - own), n, before, before * (1 - before), m),
               f"{100 * own:.0f} % of them have {name} ({100 * before:.0f} % there)")
 
     if "Text" in kind:
@@ -181,14 +182,14 @@ def promise_text(promise):
         return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
                 + ("train with --folds 10, which certifies on all products, or " if few else "")
                 + "try a lower --target")
-    levels = ", ".join(f"at the {level} "
-                       + ("nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
+    levels = ", ".join(f"at the {level} " + (
+        "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
                        for level in ("leaf", "parent"))
-    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at least "
-            f"{target} are right; {levels}. It rests on {rests}, and holds for products like those")
+    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
+            f"least {target} are right; {levels}. It rests on {rests}, and holds for products like those")
 
 
-# ---- what was filed -------------------------------------------------------------------------------
+# ---- what was filed -----------------------------------------------------------------------------
 
 def write(conn, args, described):
     """Print all that the experiment has filed. Returns {level: products}."""
@@ -218,8 +219,8 @@ def write(conn, args, described):
 
 def apply(args, kind, scorer):
     """What --apply does: answer, check, file, print. scorer(conn, args, weights, description) gives
-    a function: rows of db.unfiled -> (logits [n, leaves], whether there is anything to go by, words,
-    unknown words, whether there is a picture, [n] each). Returns the exit status."""
+    a function: rows of db.to_answer -> (logits [n, leaves], whether there is anything to go by,
+    words, unknown words, whether there is a picture, [n] each). Returns the exit status."""
     conn = db.open_database(args.db_path)
     folder, weights, described = load(conn, args, kind)
     leaves = described["categories"]

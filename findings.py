@@ -58,7 +58,8 @@ def block(conn, experiment):
 # ---- one experiment in full -------------------------------------------------------------------
 
 def read_rows(conn, number, certifying=False, words=True, leaves=()):
-    """(category ids, structured array ROW [n] whose categories are places in them) of db.details."""
+    """(category ids, structured array ROW [n] whose categories are places in them) of
+    db.details."""
     names, rows = db.details(conn, number, certifying, words, leaves)
     return names, table(rows, ROW, number)
 

@@ -226,7 +226,7 @@ def aurc(score, right):
     return float(np.mean(np.cumsum(np.repeat(wrong / size, size)) / np.arange(1, len(score) + 1)))
 
 
-# ---- are new products like the old? ---------------------------------------------------------------
+# ---- are new products like the old? -------------------------------------------------------------
 
 def mean_shift(mean, variance, n, other_mean, other_variance, other_n, delta=1e-4):
     """How far two means are apart at the least, with confidence 1 - delta (normal approximation);

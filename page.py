@@ -258,7 +258,7 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     found = findings.describe(conn, number, confidence)
     names, rows = findings.read_rows(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
-    paths, parents, model = db.readable_paths(conn, lambda name: shown(name, 200)), db.parents(conn), text_model(db_path, number)
+    paths, parents, model = shown_paths(conn), db.parents(conn), text_model(db_path, number)
     decisions = db.overrides(conn)
     pairs = [{**pair, "categories": [paths.get(own, shown(own, 200)) for own in pair["categories"]]}
              for pair in found["confusions"][:10]]
@@ -292,16 +292,16 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
     filed at the parent and that lack a leaf, each with the three
     categories that the model thinks likeliest to choose from."""
     row = db.experiment(conn, number)
-    paths, model = db.readable_paths(conn, lambda name: shown(name, 200)), text_model(db_path, number)
+    paths, model = shown_paths(conn), text_model(db_path, number)
     decisions, products = db.overrides(conn), []
     for own in map(dict, db.left_to_person(conn, number, top, surest)):
         three = json.loads(own["top"] or "[]")[:3]
         own.update(predicted=own["leaf_id"], parent=own["parent_id"],
                    label=three[1][0] if len(three) > 1 else None)
-        found = product(own, loud_terms(model, own) if model else set(),
-                        ["nothing to go by"] * (not three)
-                        + ["filed at the parent"] * (own["level"] == "parent"), decisions.get(own["id"]), paths,
-                        images_path)
+        badges = ["nothing to go by"] * (not three) \
+            + ["filed at the parent"] * (own["level"] == "parent")
+        found = product(own, loud_terms(model, own) if model else set(), badges,
+                        decisions.get(own["id"]), paths, images_path)
         products.append({**found, "raw_parent": own["parent"], "suggestions": [
             (name, paths.get(name, shown(name, 200)), score) for name, score in three]})
     tell_missing(products, images_path)
@@ -314,6 +314,10 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
         predictions=named((own["suggestion"] for own in products), paths),
         parents=named((own["raw_parent"] for own in products), paths), words=model is not None,
         surest=surest, leaves=leaf_names(conn, paths), marks=("label wrong", "unclear"))
+
+
+def shown_paths(conn):
+    return db.readable_paths(conn, lambda name: shown(name, 200))
 
 
 def leaf_names(conn, paths):

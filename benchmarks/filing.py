@@ -1,8 +1,8 @@
 """How long --apply takes to file a million products, and how much memory.
 
-In: a crawl.db with an experiment of categorize_words.py. Out, on stdout: seconds, of
-the clock and of a core, products a second and peak memory for growing numbers of products without a category, which
-are the catalogue's own texts over and over in a copy of the file.
+In: a crawl.db with an experiment of categorize_words.py. Out, on stdout: seconds, of the clock and
+of a core, products a second and peak memory for growing numbers of products without a category,
+which are the catalogue's own texts over and over in a copy of the file.
 
     python benchmarks/filing.py --experiment 1
     python benchmarks/filing.py --experiment 1 --products 10000,100000,1000000
