@@ -619,6 +619,11 @@ def first_sight(conn, external_id):
     return conn.execute("insert or ignore into seen values (?)", (external_id,)).rowcount == 1
 
 
+def product_ids(conn, source):
+    """Ids of a shop's products."""
+    return [row[0] for row in plain(conn, "select id from product where source = ?", (source,))]
+
+
 def store_pictures(conn, rows):
     """Insert or replace rows (product_id, path, sha256, status, reason) in one transaction."""
     with transaction(conn):
@@ -769,7 +774,8 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
 
     predicted and validation are rows (product_id, category_id, score, label_id, label_score,
     parent_id, parent_score, top, fold), validation's with `certifying` behind them;
-    write_model(folder) fills models/experiment-N beside crawl.db. The folder is moved in just
+    write_model(folder) fills models/experiment-N beside crawl.db and returns what settings keep of
+    it as `model`, by which it is known again, or None. The folder is moved in just
     before the commit, so a kill in between leaves at most a folder without a row, and the next
     experiment, which gets the same number, takes its place. Returns the number.
     """
@@ -779,6 +785,9 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
         try:
             os.makedirs(models_path, exist_ok=True)
             shutil.rmtree(beside, ignore_errors=True)
+            os.mkdir(beside)
+            digest = write_model(beside)
+            settings = {**settings, "model": digest} if digest else settings
             number = conn.execute("""insert into experiment(name, date, settings)
                                      values (?, datetime(), ?)""",
                                   (storable(name),
@@ -789,8 +798,6 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
                                  values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", predicted)
             conn.executemany(f"""insert into validation_prediction({columns}, certifying)
                                  values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", validation)
-            os.mkdir(beside)
-            write_model(beside)
             folder = os.path.join(models_path, f"experiment-{number}")
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(beside, folder)
@@ -1026,9 +1033,10 @@ def count_unfiled(conn, number, leaves):
 
 def store_answers(conn, number, rows):
     """Store what a model says of products, rows (product_id, leaf_id, leaf_score, parent_id,
-    parent_score, top, words, unknown, pictured), in one transaction."""
+    parent_score, top, words, unknown, pictured), in one transaction. What another process has
+    answered meanwhile stays."""
     with transaction(conn):
-        conn.executemany(f"""insert into filing(experiment_id, product_id, leaf_id, leaf_score,
+        conn.executemany(f"""insert or ignore into filing(experiment_id, product_id, leaf_id, leaf_score,
                              parent_id, parent_score, top, words, unknown, pictured)
                              values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
 
@@ -1045,6 +1053,24 @@ def file_products(conn, number, source, leaf, parent):
         where experiment_id = :number and product_id in (
             select id from product where source = :source and {UNFILED})""",
                  {"leaf": leaf, "parent": parent, "number": number, "source": source})
+
+
+def accepted(conn, number, source, leaf, parent):
+    """({leaf: products}, {parent: products}) of a source's that these thresholds let pass."""
+    own = f"""from filing join product on product.id = product_id where experiment_id = ?
+              and source = ? and {UNFILED}"""
+    return (dict(plain(conn, f"""select leaf_id, count(*) {own} and leaf_id is not null
+                                 and leaf_score >= ? group by leaf_id""", (number, source, leaf))),
+            dict(plain(conn, f"""select parent_id, count(*) {own} and leaf_id is not null
+                                 and leaf_score < ? and parent_score >= ? group by parent_id""",
+                       (number, source, leaf, parent))))
+
+
+def unfile(conn, number):
+    """Take back what was filed of products that somebody has filed since."""
+    conn.execute(f"""update filing set level = null, category_id = null, score = null
+                     where experiment_id = ? and level is not null and product_id not in (
+                         select id from product where {UNFILED})""", (number,))
 
 
 def filed(conn, number):
@@ -1084,38 +1110,38 @@ def unfiled_sources(conn):
                                                where {UNFILED} order by source""")]
 
 
-def features(conn, number, source=None, table="predicted_category"):
-    """What products look like to an experiment: those of a source that it has answers for, without
-    one those that it was measured on (in `table`) and its answers for products of leaves that are
-    not in the table wanted_leaf.
+def features(conn, number, source, table=None):
+    """What a shop's products (all shops' where source is None) look like to an experiment: those
+    without a category, or with a table of predictions those in it and the model's answers for
+    products of leaves that are not in the table wanted_leaf.
 
-    A dict of products; groups; `no description` and `no picture`, shares; `unknown`, mean and
-    variance of the share of unknown words (None for a reference); categories, {leaf: products}; and
-    scores, an iterator.
+    A dict of products; groups; `no description` and `no picture`, shares; `unknown`, (products with
+    words, mean and variance of the share of words that are unknown), of answers alone; categories,
+    {leaf: products}; and scores, an iterator.
     """
     own = """select product_id, leaf_id, leaf_score, words, unknown from filing join product
              on id = product_id where experiment_id = :number and """
-    if source is None:
+    if table:
         own = f"""select product_id, category_id as leaf_id, score as leaf_score, 0 as words,
                   0 as unknown from {table} where experiment_id = :number
                   union all {own} {STRANGE}"""
     else:
-        own += f"source = :source and {UNFILED}"
+        own += UNFILED
 
     def select(columns, end=""):
         return plain(conn, f"""
             select {columns} from ({own}) as own left join product on product.id = own.product_id
-            left join picture on picture.product_id = own.product_id and status <> 'failed' {end}
-            """, {"number": number, "source": source})
+            left join picture on picture.product_id = own.product_id and status <> 'failed'
+            where :source is null or product.source = :source {end}""", {"number": number, "source": source})
 
     share = "case when words > 0 then 1.0 * unknown / words end"
-    count, groups, bare, blind, mean, square = select(
+    count, groups, bare, blind, said, mean, square = select(
         f"""count(*), count(distinct coalesce(group_key, product.id)),
-            avg(coalesce(description, '') = ''), avg(picture.product_id is null), avg({share}),
-            avg(({share}) * ({share}))""").fetchone()
+            avg(coalesce(description, '') = ''), avg(picture.product_id is null), count({share}),
+            coalesce(avg({share}), 0), coalesce(avg(({share}) * ({share})), 0)""").fetchone()
     return {"products": count, "groups": groups, "no description": bare or 0.0,
             "no picture": blind or 0.0,
-            "unknown": None if mean is None else (mean, max(0.0, square - mean ** 2)),
+            "unknown": (said, mean, max(0.0, square - mean ** 2)),
             "categories": dict(select("leaf_id, count(*)", "group by leaf_id")),
             "scores": (row[0] for row in select("coalesce(leaf_score, 0)"))}
 

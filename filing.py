@@ -13,6 +13,7 @@ import csv
 import json
 import math
 import os
+import re
 import sys
 
 import numpy as np
@@ -30,6 +31,7 @@ COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "
 # How far new products may be from those that the promise rests on, at the least that chance leaves:
 # shares and means, and distances of distributions, each from 0 to 1. (The model filing has learned
 # from all of them, and is a little surer than those that were measured.)
+ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
 TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "scores": .05,
              "categories": .2}
 
@@ -67,13 +69,16 @@ def percent_argument(text):
 def load(conn, args, kind):
     """(its folder, weights, description) of the experiment --apply. Raises UserError where it is of
     another kind."""
-    db.experiment(conn, args.apply)
+    settings = db.settings(db.experiment(conn, args.apply))
     folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.apply}")
     weights, described = model_files.load_model(folder)
     if described["kind"] != kind:
         script = {"Text": "words", "Image": "images", "Image+Text": "both"}[described["kind"]]
         raise UserError(f"the model of experiment {args.apply} is for categorize_{script}.py: run "
                         "that with --apply")
+    if settings.get("model") not in (None, model_files.digest(folder)):
+        raise UserError(f"the model in {folder} is not the one that experiment {args.apply} wrote, "
+                        "and nothing is promised of another: train again")
     return folder, weights, described
 
 
@@ -104,15 +109,25 @@ def answer(conn, args, described, score):
 
 # ---- does the promise hold here? ----------------------------------------------------------------
 
-def reference(conn, number, described):
-    """db.features of the products that the experiment's promise rests on, with the unknown words
-    that they had while the model had not seen them."""
+def reference(conn, number, described, source):
+    """db.features of the products that the experiment's promise rests on: a shop's own where it has
+    ENOUGH, else all; with the unknown words that they had while the model had not seen them."""
     table = "predicted_category" if described["settings"].get("folds") else "validation_prediction"
-    found = db.features(conn, number, table=table)
+    found = db.features(conn, number, source, table)
+    if found["groups"] < ENOUGH and source is not None:
+        return reference(conn, number, described, None)
     found["scores"] = np.fromiter(found["scores"], float)
     measured = described["settings"].get("unknown words")
-    if isinstance(measured, list) and len(measured) == 2:
-        found["unknown"] = tuple(map(float, measured))
+    if isinstance(measured, list) and len(measured) == 2 and all(
+            type(one) in (int, float) and 0 <= one <= 1 for one in measured):
+        strange, mean, variance = found["unknown"]
+        known = max(0, found["products"] - strange)
+        both = np.average([[measured[0], measured[1] + measured[0] ** 2],
+                           [mean, variance + mean ** 2]], axis=0, weights=[known, strange + 1e-9])
+        found["unknown"] = (known + strange, float(both[0]), float(both[1] - both[0] ** 2))
+    else:
+        found["unknown"] = None
+    found["source"] = source
     return found
 
 
@@ -133,10 +148,11 @@ def differences(old, new, kind):
               f"{100 * own:.0f} % of them have {name} ({100 * before:.0f} % there)")
 
     if "Text" in kind:
-        if old["unknown"] and new["unknown"] and new["unknown"] > old["unknown"]:
-            check("unknown words", metrics.mean_shift(*new["unknown"], n, *old["unknown"], m),
-                  f"the model knows {100 - 100 * new['unknown'][0]:.0f} % of their words "
-                  f"({100 - 100 * old['unknown'][0]:.0f} % there)")
+        if old["unknown"] and new["unknown"][1] > old["unknown"][1]:
+            (_, *own), (_, *before) = new["unknown"], old["unknown"]
+            check("unknown words", metrics.mean_shift(*own, n, *before, m),
+                  f"the model knows {100 - 100 * own[0]:.0f} % of their words "
+                  f"({100 - 100 * before[0]:.0f} % there)")
         share("no description", "no description")
     if "Image" in kind:
         share("no picture", "no picture")
@@ -149,25 +165,53 @@ def differences(old, new, kind):
     return lines
 
 
+def thresholds(promise):
+    """{level: what a score has to reach there, inf where nothing is promised}."""
+    return {level: math.inf if promise[level] is None else promise[level]
+            for level in ("leaf", "parent")}
+
+
+def mixed(conn, args, source, names, rows, above, promise):
+    """(thresholds, lines): those of the promise, inf where labelled rows in such a mix of accepted
+    categories as the source's new products are were right less often than is promised, which the
+    lines say."""
+    own, lines = thresholds(promise), []
+    for place, level in enumerate(own):
+        right = findings.expected(names, rows, above, db.accepted(
+            conn, args.apply, source, *own.values()), *own.values())[place]
+        if right is not None and right < promise["target"]:
+            lines.append(f"of labelled ones in such a mix of categories {100 * right:.1f} % were "
+                         f"right at the {level}")
+            own[level] = math.inf
+    return own, lines
+
+
 def decide(conn, args, described, promise):
-    """File what has been answered, shop by shop. Returns whether anything is promised of all."""
-    leaf, parent = (math.inf if promise[name] is None else promise[name]
-                    for name in ("leaf", "parent"))
-    old, held = reference(conn, args.apply, described), True
+    """File what has been answered, shop by shop. Returns whether what is promised holds of all."""
+    folds, held = described["settings"].get("folds"), True
+    names, rows = findings.read_rows(conn, args.apply, not folds, False, described["categories"])
+    above = findings.parent_codes(names, db.parents(conn))
     with db.transaction(conn):
+        db.unfile(conn, args.apply)
         for source in db.unfiled_sources(conn):
+            old = reference(conn, args.apply, described, source)
             new = db.features(conn, args.apply, source)
-            lines = differences(old, new, described["kind"])
-            own = (leaf, parent)
+            some = rows if old["source"] is None else rows[
+                np.isin(rows["product"], db.product_ids(conn, source))]
+            own, lines = mixed(conn, args, source, names, some, above, promise)
+            if different := differences(old, new, described["kind"]):
+                own, lines = dict.fromkeys(own, math.inf), different
             if lines:
                 held = False
+                where = " or the ".join(level for level in own if math.isinf(own[level]))
                 log(f"{100 * promise['target']:g} % is not promised of the {new['products']} "
                     f"products of {source}, which differ from those that the promise rests on: "
-                    f"{'; '.join(lines)}. "
-                    + ("They are filed anyway" if args.file_anyway else
-                       "None of them is filed (--file-anyway does)"))
-                own = own if args.file_anyway else (math.inf, math.inf)
-            db.file_products(conn, args.apply, source, *own)
+                    f"{'; '.join(lines)}. " + (
+                        "They are filed anyway" if args.file_anyway else
+                        f"None of them is filed at the {where} (--file-anyway does)"))
+            if args.file_anyway:
+                own = thresholds(promise)
+            db.file_products(conn, args.apply, source, own["leaf"], own["parent"])
     return held
 
 
@@ -178,18 +222,25 @@ def promise_text(promise):
     rests += f"; {promise['strange']} of them of other categories than the model's)" \
         if promise["strange"] else ")"
     if promise["leaf"] is None and promise["parent"] is None:
-        few = promise["products"] < 2 * promise["fewest"]
         return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
-                + ("train with --folds 10, which certifies on all products, or " if few else "")
+                + ("" if promise["rests_on"] == findings.OUT_OF_FOLD else
+                   "train with --folds 10, which certifies on all products, or ")
                 + "try a lower --target")
     levels = ", ".join(f"at the {level} " + (
         "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
                        for level in ("leaf", "parent"))
     return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
-            f"least {target} are right; {levels}. It rests on {rests}, and holds for products like those")
+            f"least {target} are right; {levels}"
+            + " (a lower --target may give some)" * (promise["leaf"] is None)
+            + f". It rests on {rests}, and holds for products like those")
 
 
 # ---- what was filed -----------------------------------------------------------------------------
+
+def id_cell(text):
+    """An id as the shop gave it, unless a spreadsheet might run it."""
+    return text if re.fullmatch(r"[+-]?[\w.-]+", text or "") else safe_cell(text)
+
 
 def write(conn, args, described):
     """Print all that the experiment has filed. Returns {level: products}."""
@@ -203,8 +254,8 @@ def write(conn, args, described):
         path = paths.get(row["category_id"], row["category_id"])
         if args.format == "csv":
             names = [name for name, _ in top[:3]]
-            out.writerow([safe_cell(value) for value in (
-                row["external_id"], row["name"], row["category_id"], path, row["level"])]
+            out.writerow([id_cell(row["external_id"])] + [safe_cell(value) for value in (
+                row["name"], row["category_id"], path, row["level"])]
                 + [f"{row['score']:.6f}"] + [safe_cell(name) for name in names]
                 + [""] * (3 - len(names)) + [safe_cell(row["source"]), row["product_id"]])
         else:

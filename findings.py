@@ -15,6 +15,8 @@ import db
 import metrics
 from console import UserError
 
+SHRINK = 10
+OUT_OF_FOLD = "out-of-fold predictions"
 TARGETS = (95, 98)   # % accuracy
 ROW = np.dtype([("product", "i8"), ("group", "i8"), ("label", "i4"), ("predicted", "i4"),
                 ("score", "f8"), ("label_score", "f8"), ("parent", "i4"), ("parent_score", "f8"),
@@ -177,9 +179,33 @@ def promise(conn, number, leaves, target, confidence):
     leaf, parent = (None if math.isinf(one) else one for one in thresholds)
     known = np.array([name in set(leaves) for name in names] + [False])
     return {"target": target, "confidence": confidence, "leaf": leaf, "parent": parent,
-            "rests_on": "out-of-fold predictions" if folds else "validation kept for certifying",
+            "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
             "products": len(own), "strange": int((~known[own["label"]]).sum()),
             "fewest": metrics.fewest(target, (1 - confidence) / 2)}
+
+
+def expected(names, rows, above, accepted, leaf, parent):
+    """(share right of what passes the leaf's threshold, of what passes the parent's of the rest),
+    None of nothing, where so many are accepted as each category: accepted is ({leaf: products},
+    {parent: products}). Each category is as right as rows show it, drawn to the mean of all by as
+    much as SHRINK products."""
+    place = {name: code for code, name in enumerate(names)}
+    right, _, parent_right = outcomes(rows, above)
+    taken = rows["score"] >= leaf
+    rest = ~taken & (rows["parent_score"] >= parent)
+    found = []
+    for some, hits, by, counts in ((taken, right, rows["predicted"], accepted[0]),
+                                   (rest, parent_right, rows["parent"], accepted[1])):
+        number = sum(counts.values())
+        if not number or not some.any():
+            found.append(None)
+            continue
+        seen = np.bincount(by[some], minlength=len(names))
+        good = np.bincount(by[some & hits], minlength=len(names))
+        share = (good + SHRINK * hits[some].mean()) / (seen + SHRINK)
+        found.append(float(sum(count * (share[place[name]] if name in place else hits[some].mean())
+                               for name, count in counts.items()) / number))
+    return tuple(found)
 
 
 def calibration(rows, right, settings):

@@ -7,8 +7,10 @@ model.json all else, thresholds.json what is promised of it. They are listed and
     python analyze.py --models
     python categorize_words.py --apply 1
 """
+import hashlib
 import json
 import os
+import tempfile
 import zipfile
 import zlib
 
@@ -26,6 +28,17 @@ def save_model(folder, weights, described):
     with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
               errors="replace") as file:
         json.dump({"format": 1, **described}, file, ensure_ascii=False)
+    return digest(folder)
+
+
+def digest(folder):
+    """What a model is known by: the SHA-256 of its two files."""
+    own = hashlib.sha256()
+    for name in ("weights.npz", "model.json"):
+        with open(os.path.join(folder, name), "rb") as file:
+            while piece := file.read(1 << 20):
+                own.update(piece)
+    return own.hexdigest()
 
 
 def load_model(folder):
@@ -61,9 +74,11 @@ def keep_promise(folder, promise):
     kept = {**promises(folder), f"{100 * promise['target']:g}": promise}
     path = os.path.join(folder, "thresholds.json")
     try:
-        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+        # A new file of a name that nobody can know, and have made a link elsewhere of.
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
             json.dump(kept, file, indent=1)
-        os.replace(f"{path}.tmp", path)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
     except OSError as error:
         log(f"warning: {path} can't be written ({error.strerror})")
 
@@ -74,9 +89,11 @@ def promises(folder):
     try:
         with open_regular(os.path.join(folder, "thresholds.json"), MOST_JSON) as file:
             found = json.loads(file.read().decode("utf-8"))
-        return {str(target): own for target, own in found.items() if isinstance(own, dict)
-                and positive(own["target"]) and positive(own["confidence"])
-                and all(own[name] is None or positive(own[name]) for name in ("leaf", "parent"))
+        return {target: own for target, own in found.items() if isinstance(own, dict)
+                and positive(own["target"]) and target == f"{100 * own['target']:g}"
+                and positive(own["confidence"])
+                and all(own[name] is None or own[name] == 0 or positive(own[name])
+                        for name in ("leaf", "parent"))
                 and isinstance(own["rests_on"], str) and positive(own["products"])}
     except (OSError, ValueError, KeyError, AttributeError, RecursionError):
         return {}
@@ -144,7 +161,8 @@ def check_description(described):
 
 
 def positive(value):
-    return type(value) in (int, float) and 0 < value < float("inf")
+    """Whether it is a number above 0 that a float can hold."""
+    return type(value) in (int, float) and 0 < value < 1e300
 
 
 def check_weights(weights, described):

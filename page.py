@@ -313,7 +313,7 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
         name=shown(row["name"], 300), date=shown(row["date"], 40), counts=counts, left=left,
         predictions=named((own["suggestion"] for own in products), paths),
         parents=named((own["raw_parent"] for own in products), paths), words=model is not None,
-        surest=surest, leaves=leaf_names(conn, paths), marks=("label wrong", "unclear"))
+        surest=surest, known=len(db.settings(row).get("categories") or ()), leaves=leaf_names(conn, paths), marks=("label wrong", "unclear"))
 
 
 def shown_paths(conn):

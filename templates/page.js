@@ -162,10 +162,11 @@
 
   // A category that was typed: one of the list, or nothing.
   function typed(one) {
-    const known = [...find("leaves").options].some((option) => option.value === one.where.value);
-    one.where.setCustomValidity(known || !one.where.value ? "" : "no category of the list");
-    if (!one.where.reportValidity()) return;
-    mark(one, one.where.value ? "label wrong" : "", one.where.value);
+    const said = one.where.value.trim().toLowerCase();
+    const known = [...find("leaves").options].find((option) =>
+      [option.value, option.textContent].some((text) => text.toLowerCase() === said));
+    one.where.setCustomValidity(known || !said ? "" : "no category of the list");
+    if (one.where.reportValidity()) mark(one, said ? "label wrong" : "", known ? known.value : "");
   }
 
   function choose(one, value) {
@@ -223,7 +224,8 @@
     else if (event.key === "k") move(-1);
     else if (event.key === "/") find("search").focus();
     else if (/^[0-4]$/.test(event.key) && current) {
-      const values = current.buttons.length ? current.buttons.map((own) => own.value) :
+      const offered = current.buttons.map((own) => own.value).filter((own) => own !== "unclear");
+      const values = current.buttons.length ? [offered[0], offered[1], offered[2], "unclear"] :
         [...current.decision.options].slice(1).map((own) => own.value);
       const value = event.key === "0" ? "" : values[event.key - 1];
       if (value === undefined) return;

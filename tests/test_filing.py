@@ -213,6 +213,49 @@ def test_a_product_whose_text_changed_is_answered_anew(shop):
 
 # ---- what is promised ---------------------------------------------------------------------------
 
+def test_what_is_expected_of_a_mix_of_categories_is_each_ones_share(shop):
+    """Of 1,000 rows from score .5 on half are of leaf a, .99 of them right, half of b, .91."""
+    names = ["a", "b", "top", "other"]
+    rows = np.zeros(1200, findings.ROW)
+    rows["predicted"] = np.arange(1200) % 2
+    rows["label"] = rows["predicted"]
+    rows["score"], rows["parent"], rows["parent_score"] = .9, 2, .9
+    rows["label"][0:1000:100] = 3   # of a: 10 of 500
+    rows["label"][1:1000:20] = 0    # of b: 50 of 500, but of the right parent
+    rows["score"][1000:], rows["label"][1000:1100] = .1, 3
+    above = findings.parent_codes(names, {"a": "top", "b": "top", "top": "top", "other": "other"})
+
+    def expected(a, b, top=0):
+        return findings.expected(names, rows, above, ({"a": a, "b": b}, {"top": top}), .5, .5)
+
+    assert expected(500, 500)[0] == pytest.approx(.94, abs=1e-3)
+    assert expected(1000, 0)[0] == pytest.approx(.98, abs=2e-3)
+    assert expected(0, 10)[0] == pytest.approx(.90, abs=2e-3)
+    assert expected(0, 0) == (None, None)
+    assert expected(0, 0, 5)[1] == pytest.approx(.5, abs=.01)   # of the 200 below, half
+
+
+def test_a_shop_with_enough_labelled_products_is_compared_with_its_own(shop):
+    """Two shops of other words and categories, both learned: neither differs from itself."""
+    rng = random.Random(5)
+    own = [(f"z-{n}", f"{rng.choice(('azul', 'rojo'))} {leaf} {rng.choice(('nuevo', 'fino'))}",
+            f"modelo {n}", f"Ropa > {leaf}", "", "") for n in range(1400) for leaf in (("Zapato", "Bolso", "Falda")[n % 3],)]
+    write(shop.folder, "z.tsv", own[:1000])
+    write(shop.folder, "z-new.tsv", own[1000:])
+    run(shop.folder, "--feed", "z.tsv", "--source", "z", script="crawl")
+    run(shop.folder, "--feed", "z-new.tsv", "--source", "z", "--unlabelled", script="crawl")
+    run(shop.folder, "--min-products", "200", "--folds", "3")
+    done = run(shop.folder, "--apply", "3")
+    assert "is not promised" not in done.stderr
+    assert sum(row["level"] == "leaf" for row in filed(done) if row["source"] == "z") > 300
+
+
+def test_a_catalogue_of_which_the_model_knows_a_part_does_not_differ_from_itself(shop):
+    run(shop.folder, "--categories", "bootcut,skinny", "--folds", "3")
+    done = run(shop.folder, "--apply", "3", "--target", "60")
+    assert "is not promised" not in done.stderr
+
+
 def test_without_folds_the_promise_rests_on_what_was_kept_for_it(shop):
     done = run(shop.folder, "--apply", "2")
     assert "validation kept for certifying" in done.stderr
@@ -248,7 +291,7 @@ def test_where_nothing_can_be_promised_nothing_is_filed(shop):
     assert "nothing can be promised at 99.99 %" in done.stderr and "--target" in done.stderr
     assert {row["level"] for row in filed(done)} == {"person"}
     few = run(shop.folder, "--apply", "2", "--target", "99.5")
-    assert "train with --folds 10" in few.stderr
+    assert "train with --folds 10" in few.stderr and "--folds" not in done.stderr
 
 
 # ---- are the new products like the old? ---------------------------------------------------------
@@ -382,6 +425,36 @@ def test_a_model_of_another_kind_or_a_strangers_is_one_sentence(shop):
         done = run(shop.folder, "--apply", "1", status=2)
         assert "train again" in done.stderr and done.stderr.count("\n") == 1
     assert query(shop.folder, "select count(*) from filing") == [(0,)]
+
+
+def test_a_model_that_another_experiment_wrote_or_somebody_edited_promises_nothing(shop):
+    models = shop.folder / "models"
+    shutil.copytree(models / "experiment-2", models / "kept")
+    whole = (models / "experiment-1/model.json").read_text()
+    (models / "experiment-1/model.json").write_text(whole.replace("jeans.bootcut", "x", 1).replace(
+        "jeans.skinny", "jeans.bootcut", 1).replace('"x"', '"jeans.skinny"', 1))
+    assert "is not the one that experiment 1 wrote" in run(shop.folder, "--apply", "1", status=2).stderr
+    shutil.rmtree(models / "experiment-1")
+    (models / "kept").rename(models / "experiment-1")
+    assert "is not the one that experiment 1 wrote" in run(shop.folder, "--apply", "1", status=2).stderr
+
+
+def test_a_link_in_a_models_folder_leads_to_no_file_of_yours(shop):
+    mine = shop.folder / "mine.txt"
+    mine.write_text("keep me")
+    for name in ("thresholds.json", "thresholds.json.tmp"):
+        (shop.folder / "models/experiment-1" / name).symlink_to(mine)
+    run(shop.folder, "--apply", "1")
+    assert mine.read_text() == "keep me"
+    assert "98% with" in run(shop.folder, "--models", script="analyze").stdout
+
+
+def test_two_at_once_file_the_same(shop):
+    processes = [subprocess.Popen([sys.executable, REPO / "categorize_words.py", "--apply", "1"],
+                                  cwd=shop.folder, env=environment(), stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL) for _ in range(2)]
+    told = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0] and told[0] == told[1]
 
 
 def test_without_a_product_to_file_it_says_so(trained):

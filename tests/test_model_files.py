@@ -194,7 +194,9 @@ def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path,
 
 
 @pytest.mark.parametrize("text", ("", "[]", "{", '{"98": 1}', '{"98": {"leaf": "x"}}',
-                                  '{"98": {"target": 0.98}}'))
+                                  '{"98": {"target": 0.98}}', '{"x": {"target": 0.98, "confidence": 0.95, "leaf": null, '
+    '"parent": null, "rests_on": "", "products": 1}}', '{"98": {"target": 0.98, "confidence": 0.95, '
+    '"leaf": 1' + "0" * 400 + ', "parent": null, "rests_on": "", "products": 1}}'))
 def test_thresholds_that_nobody_can_read_are_none(tmp_path, text):
     assert model_files.promises(tmp_path) == {}
     (tmp_path / "thresholds.json").write_text(text)
