@@ -263,7 +263,7 @@ def main(argv=None):
         extra.update(fused_settings(outcome))
     experiments.record(conn, args, "Image+Text", wanted, products, outcome, {
         **extra, **categorize_words.described(terms, text.inputs.columns, args),
-        **categorize_words.measured_unknown(unknown)})
+        **categorize_words.measured_unknown(conn, products, unknown)})
     print(*lines, sep="\n", end="\n" if lines else "")
     return 0
 

@@ -187,20 +187,26 @@ def scorer(conn, args, weights, described):
 
 
 def unknown_shares(terms, rows, columns):
-    """The share of the words of each of these products that are not in the vocabulary, the terms
-    `columns`; products without words are left out."""
+    """(rows, float [rows]): the share of the words of each of these products that are not in the
+    vocabulary, the terms `columns`; products without words are left out."""
     known = np.zeros(len(terms.corpus.vocabulary), bool)
     known[terms.codes[columns][terms.kinds[columns] == words.WORD]] = True
     total = np.append(0, np.cumsum(~known[terms.corpus.words]))
     first, last = terms.corpus.ends[rows], terms.corpus.ends[rows + 1]
     some = last > first
-    return (total[last] - total[first])[some] / (last - first)[some]
+    return rows[some], (total[last] - total[first])[some] / (last - first)[some]
 
 
-def measured_unknown(shares):
-    """What the experiment keeps of unknown_shares of its splits: mean and variance."""
-    shares = np.concatenate(shares)
-    return {"unknown words": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
+def measured_unknown(conn, products, measured):
+    """What the experiment keeps of unknown_shares of its splits, which filing.py compares new
+    products with: mean and variance for each shop, and for all under ''."""
+    rows, shares = map(np.concatenate, zip(*measured))
+    found = {"": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
+    for source in db.sources(conn):
+        own = shares[np.isin(products.ids[rows], db.product_ids(conn, source))]
+        if len(own):
+            found[source] = [float(own.mean()), float(own.var())]
+    return {"unknown words": found}
 
 
 # ---- the script ---------------------------------------------------------------------------------
@@ -307,7 +313,7 @@ def main(argv=None):
         log(line)
     experiments.record(conn, args, "Text", wanted, products, outcome,
                        {**described(terms, outcome.model.inputs.columns, args),
-                        **measured_unknown(unknown)})
+                        **measured_unknown(conn, products, unknown)})
     return 0
 
 

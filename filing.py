@@ -118,6 +118,7 @@ def reference(conn, number, described, source):
         return reference(conn, number, described, None)
     found["scores"] = np.fromiter(found["scores"], float)
     measured = described["settings"].get("unknown words")
+    measured = measured.get(source or "") if isinstance(measured, dict) else None
     if isinstance(measured, list) and len(measured) == 2 and all(
             type(one) in (int, float) and 0 <= one <= 1 for one in measured):
         strange, mean, variance = found["unknown"]
