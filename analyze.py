@@ -221,8 +221,7 @@ def parse(argv):
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="write the page there, instead of printing it")
     parser.add_argument("--surest-first", action="store_true",
-                        help="of --review: the surest first, instead of the least sure, which "
-                        "teach the most")
+                        help="of --review: the surest first, instead of the least sure")
     parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
                         help="of certificates, intervals and tests (default: 95)")
     parser.add_argument("--top", type=positive, metavar="K",
