@@ -344,7 +344,8 @@ def render(template, data, products, **values):
     own = {name: open(os.path.join(folder, f"page.{name}"), encoding="utf-8").read()
            for name in ("css", "js")}
     # JSON in a page: what could end the script element is written as escapes.
-    data = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data))
+    data = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}",
+                  json.dumps({**data, "rows": len(products)}))
     badges = sorted({badge for row in products for badge in row["badges"]})
     return environment.get_template(template).render(
         products=products, style=markup(own["css"]), script=markup(own["js"]), data=markup(data),

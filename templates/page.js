@@ -3,13 +3,51 @@
   const find = (name) => document.getElementById(name);
   const data = JSON.parse(find("data").textContent);
   const list = find("products");
-  const rows = [...list.children].map((row) => ({
-    row, label: row.dataset.label, predicted: row.dataset.predicted, parent: row.dataset.parent,
-    badges: row.dataset.badges.split("|"), score: Number(row.dataset.score),
-    name: row.querySelector("h3").textContent.trim().toLowerCase(), text: null,
-    decision: row.querySelector(".decision"), where: row.querySelector(".where"),
-    buttons: [...row.querySelectorAll("button.choice")]}));
+  const rows = [];
   document.documentElement.classList.add("js");
+
+  function take(row) {
+    rows.push({
+      row, label: row.dataset.label, predicted: row.dataset.predicted, parent: row.dataset.parent,
+      badges: row.dataset.badges.split("|"), score: Number(row.dataset.score),
+      name: row.querySelector("h3").textContent.trim().toLowerCase(), text: null,
+      decision: row.querySelector(".decision"), where: row.querySelector(".where"),
+      buttons: [...row.querySelectorAll("button.choice")]});
+  }
+
+  // ---- what a long page has as text at first
+  let later = [];
+
+  function takeMore() {
+    const before = rows.length, piece = document.createElement("template");
+    piece.innerHTML = later.shift();
+    const fresh = [...piece.content.children];
+    list.append(piece.content);
+    fresh.forEach(take);
+    rows.slice(before).forEach(showMark);
+    hideOthers(rows.slice(before));
+    tellCount();
+    tellMarks();
+  }
+
+  function takeAll() {
+    while (later.length) takeMore();
+  }
+
+  function takeWhenIdle() {
+    if (!later.length) return;
+    takeMore();
+    (window.requestIdleCallback || setTimeout)(takeWhenIdle);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const rest = find("rest");
+    if (!rest) return;
+    later = rest.textContent.split("<!--more-->");
+    rest.remove();
+    if (find("order").selectedIndex) order();
+    takeWhenIdle();
+  });
 
   // ---- the slider over thresholds: what would be filed, and what errors with it
   const slider = find("threshold");
@@ -32,12 +70,19 @@
   // ---- filters and order
   const filters = ["label", "predicted", "parent", "badge", "mark"].filter(find);
 
+  let wanted = [], words = [], through = false, found = 0;
+
   function filter() {
-    const wanted = filters.map((name) => [name, find(name).value]).filter(([, value]) => value);
-    const words = find("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const through = slider && find("through").checked;
-    let count = 0;
-    for (const one of rows) {
+    wanted = filters.map((name) => [name, find(name).value]).filter(([, value]) => value);
+    words = find("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    through = slider && find("through").checked;
+    found = 0;
+    hideOthers(rows);
+    tellCount();
+  }
+
+  function hideOthers(some) {
+    for (const one of some) {
       if (words.length && one.text === null) {
         one.text = [...one.row.querySelectorAll("h3, p, dd, .badge, .choice"), {textContent:
           `${one.label ?? ""} ${one.predicted}`}].map((own) => own.textContent).join(" ").toLowerCase();
@@ -47,15 +92,21 @@
           name === "mark" ? (one.decision.value || "none") === value : one[name] === value) &&
         (!through || one.score >= limit) && words.every((word) => one.text.includes(word));
       if (one.row.hidden === fits) one.row.hidden = !fits;
-      count += fits;
+      found += fits;
     }
-    const here = data.all > rows.length ? ` on this page (of ${data.all.toLocaleString()} in all)` : "";
-    find("count").textContent = count === rows.length ? `all ${many(count, data.word)}${here}` :
-      count ? `${count} of ${many(rows.length, data.word)}${here}` :
-      `none of the ${many(rows.length, data.word)}${here}: loosen the filters`;
+  }
+
+  function tellCount() {
+    const free = !wanted.length && !words.length && !through;
+    const count = free ? data.rows : found;   // of a long page the rest comes a little later
+    const here = data.all > data.rows ? ` on this page (of ${data.all.toLocaleString()} in all)` : "";
+    find("count").textContent = count === data.rows ? `all ${many(count, data.word)}${here}` :
+      count ? `${count} of ${many(data.rows, data.word)}${here}` :
+      `none of the ${many(data.rows, data.word)}${here}: loosen the filters`;
   }
 
   function order() {
+    takeAll();
     const by = find("order").value;
     const text = (a, b) => a < b ? -1 : a > b ? 1 : 0;
     rows.sort((a, b) => by === "score" ? b.score - a.score : by === "unsure" ? a.score - b.score :
@@ -94,16 +145,18 @@
     }
   }
 
-  function showMarks() {
-    for (const one of rows) {
-      const own = marks[one.row.dataset.product];
-      // What somebody else has decided since, and is in the page, goes before.
-      if (own && typeof own === "object" && own.before === before(one)) {
-        show(one, String(own.decision ?? ""), String(own.category ?? ""));
-      } else {
-        show(one, before(one), one.row.dataset.category);
-      }
+  function showMark(one) {
+    const own = marks[one.row.dataset.product];
+    // What somebody else has decided since, and is in the page, goes before.
+    if (own && typeof own === "object" && own.before === before(one)) {
+      show(one, String(own.decision ?? ""), String(own.category ?? ""));
+    } else {
+      show(one, before(one), one.row.dataset.category);
     }
+  }
+
+  function showMarks() {
+    rows.forEach(showMark);
     tellMarks();
   }
 
@@ -185,6 +238,7 @@
   function move(by) {
     // From where one was, also when a filter has hidden that.
     let place = rows.indexOf(current) + by;
+    if (place >= rows.length) takeAll();
     while (rows[place] && rows[place].row.hidden) place += by;
     if (rows[place]) current = rows[place];
     look();
@@ -282,8 +336,11 @@
     find("through").addEventListener("change", filter);
     slide();
   }
+  addEventListener("beforeprint", takeAll);
+  [...list.querySelectorAll(".product")].forEach(take);
   readMarks();
   showMarks();
   filter();
   clearHead();
+  performance.mark("ready");   // for benchmarks/error_page.py
 })();

@@ -564,6 +564,33 @@ def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_
                             ).fetchall() == [(own,) for own in odd]
 
 
+def test_chromium_a_long_page_has_all_of_its_products_in_the_end(many, visit, tmp_path):
+    conn = sqlite3.connect(many / "crawl.db")
+    with conn:
+        for number in range(1000, 1300):
+            text = "</noscript><!--more--><b>late" if number % 7 == 0 else f"late{number}"
+            add_product(conn, number, LEAVES[0], f"Name {number}", text)
+            add_prediction(conn, 1, number, LEAVES[1], number / 20_000, label_id=LEAVES[0])
+    conn.close()
+    tab = visit(many, path=tmp_path / "long.html")
+    assert tab.inner_text("#count") == "all 363 errors"   # though some of them are still to come
+    tab.fill("#search", "late1299")
+    said(tab, "1 of 363 errors")
+    assert seen(tab) == [1299]
+    tab.click("#clear")
+    assert seen(tab) == errors_where(many)
+    tab.select_option("[data-product='1003'] select", "unclear")
+    tab.reload()
+    until(tab, "document.querySelectorAll('.product').length === 363")
+    assert tab.input_value("[data-product='1003'] select") == "unclear"
+    tab.select_option("#order", "name")
+    names = tab.eval_on_selector_all(".product h3", "all => all.map(one => one.textContent.trim())")
+    assert names == sorted(names, key=str.lower)
+    bare = visit(many, path=tmp_path / "long.html", java_script_enabled=False)
+    assert bare.locator(".product").count() == 363 and bare.locator(".product b").count() == 0
+    assert bare.is_visible("[data-product='1298']")
+
+
 def test_chromium_without_javascript_all_is_there_to_read(many, visit):
     tab = visit(many, java_script_enabled=False)
     text = tab.text_content("main")   # inner_text leaves out what is below the window
