@@ -248,9 +248,10 @@ class Web:
 
     def ask(self, url, params, redirects, most, seconds, sink):
         """One try. Raises Again, or ValueError where no other try will do better."""
+        counted = 0
         try:
             for hop in range(redirects + 1):
-                host = host_of(url)
+                host, counted = host_of(url), 0
                 if host in self.private:
                     raise PrivateAddress(PRIVATE)
                 self.wait(host)
@@ -259,6 +260,7 @@ class Web:
                     sink.truncate()
                 with self.lock:
                     self.counts["requests"] += 1
+                counted = 1
                 with self.slots, self.session.get(url, params=params, timeout=TIMEOUT, stream=True,
                                                   allow_redirects=False) as response:
                     target = self.session.get_redirect_target(response)
@@ -271,7 +273,7 @@ class Web:
             raise ValueError("too many redirects")
         except PrivateAddress:
             with self.lock:
-                self.counts["requests"] -= host not in self.private   # none was sent
+                self.counts["requests"] -= counted   # none was sent
                 self.private.add(host)
             raise
         except requests.exceptions.SSLError as error:

@@ -507,8 +507,11 @@ def check_whole(folder, expected=None):
         found = conn.execute("select count(*) from predicted_category where experiment_id = ?",
                              (row["id"],)).fetchone()[0]
         assert found == (expected or sum(json.loads(row["settings"])["test"]))
-        weights, described = model_files.load_model(folder / "models" / f"experiment-{row['id']}")
-        assert "kernel" in weights and described["settings"] == json.loads(row["settings"])
+        model = folder / "models" / f"experiment-{row['id']}"
+        weights, described = model_files.load_model(model)
+        settings = json.loads(row["settings"])
+        assert settings.pop("model") == model_files.digest(model)   # by which it is known again
+        assert "kernel" in weights and described["settings"] == settings
     for table in ("predicted_category", "validation_prediction"):
         assert conn.execute(f"""select count(*) from {table} where experiment_id not in
                                 (select id from experiment)""").fetchone()[0] == 0
