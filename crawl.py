@@ -91,9 +91,9 @@ def crawl_api(conn, shop, tree, most, counts):
     not be finished."""
     with db.transaction(conn):
         db.store_categories(conn, tree)
-        before = db.set_host(conn, tree[0][0], shop.host)
+        before = db.set_host(conn, tree[0][0], shop.name)
     if before:
-        log(f"warning: what is in this file came from {before}, and {shop.host} is taken for the "
+        log(f"warning: what is in this file came from {before}, and {shop.name} is taken for the "
             "same shop: crawl another one into another --db-path")
     failed, ended = [], set()
     known = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too

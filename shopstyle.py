@@ -34,6 +34,7 @@ class Shop:
             raise UserError(f"--api-url must be an http(s) URL without a password, such as "
                             f"{API_URL}")
         self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc
+        self.name = parts.hostname   # without the port: the sample shop has another each time
         self.web, self.accepted = requests, False
 
     def get(self, path, **params):
