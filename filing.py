@@ -273,6 +273,9 @@ def apply(args, kind, scorer):
     """What --apply does: answer, check, file, print. scorer(conn, args, weights, description) gives
     a function: rows of db.to_answer -> (logits [n, leaves], whether there is anything to go by,
     words, unknown words, whether there is a picture, [n] each). Returns the exit status."""
+    if args.folds or args.categories:
+        raise UserError("--apply trains nothing, and files what its experiment learned: leave "
+                        "--folds and --categories out")
     conn = db.open_database(args.db_path)
     folder, weights, described = load(conn, args, kind)
     leaves = described["categories"]

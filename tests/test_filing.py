@@ -409,6 +409,7 @@ def test_a_products_answer_is_what_the_model_says(pictured, number, script):
     (("--apply", "1", "--target", "98 %"), "--target"), (("--apply", "1", "--target", "100"),
                                                          "from 50 to 99.99"),
     (("--apply", "1", "--confidence", "nan"), "from 50"), (("--apply", "1", "--format", "xml"), "csv"),
+    (("--apply", "1", "--folds", "3"), "trains nothing"),
     (("--apply", "1", "--db-path", "none.db"), "there is no none.db")))
 def test_a_mistake_is_one_sentence(trained, arguments, words_):
     done = run(trained, *arguments, status=2)
