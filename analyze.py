@@ -323,7 +323,9 @@ def main(argv=None):
             result = findings.describe(conn, args.experiment, args.confidence)
             show = report.experiment_text
         elif args.models:
-            result = model_files.listing(db.models_folder(args.db_path), db.all_experiments(conn))
+            rows = db.all_experiments(conn)
+            result = model_files.listing(db.models_folder(args.db_path), rows, {
+                row["id"]: db.settings(row).get("model") for row in rows})
             show = report.models_text
         elif args.compare is not None:
             result = findings.compare(conn, args.compare, args.confidence,

@@ -542,6 +542,17 @@ def count_pictures_to_fetch(conn, source, after=-2 ** 63):
     return conn.execute(f"select count(*) {TO_FETCH}", (source, after)).fetchone()[0]
 
 
+def count_unfinished(conn, source):
+    """How many products have a link to a picture that could be had in this run, and was not."""
+    remember_seen(conn)
+    return conn.execute(f"""select count(*) from product left join picture on product_id = id
+                            where source = ? and image <> ''
+                            and coalesce(status, 'unchecked') = 'unchecked'
+                            and ({OF_THE_WEB.format("product")} or path is not null
+                                 or external_id in (select id from seen))""",
+                        (source,)).fetchone()[0]
+
+
 def kept_pictures(conn, source):
     """Yield (product_id, path, sha256) of the pictures of a source that are kept as files, of all
     sources for None, by id."""

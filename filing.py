@@ -78,7 +78,7 @@ def load(conn, args, kind):
                         "that with --apply")
     if settings.get("model") not in (None, model_files.digest(folder)):
         raise UserError(f"the model in {folder} is not the one that experiment {args.apply} wrote, "
-                        "and nothing is promised of another: train again")
+                        "and nothing is promised of another: put its own back, or train again")
     return folder, weights, described
 
 
@@ -226,6 +226,8 @@ def promise_text(promise):
         return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
                 + ("" if promise["rests_on"] == findings.OUT_OF_FOLD else
                    "train with --folds 10, which certifies on all products, or ")
+                + ("train with a lower --min-products, which leaves fewer categories out, or "
+                   if 20 * promise["strange"] > promise["products"] else "")
                 + "try a lower --target")
     levels = ", ".join(f"at the {level} " + (
         "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")

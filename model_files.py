@@ -99,8 +99,9 @@ def promises(folder):
         return {}
 
 
-def listing(models_path, rows):
-    """What analyze.py --models tells of experiments, rows of the table, that have a folder here: a
+def listing(models_path, rows, digests):
+    """What analyze.py --models tells of experiments, rows of the table, that have a folder here, and
+    by their numbers the digests that they wrote down or None: a
     dict each, of experiment, name, date, kind, categories, folds, bytes and promises, or of a
     `problem` in the model's place."""
     found = []
@@ -111,6 +112,8 @@ def listing(models_path, rows):
             continue
         try:
             _, described = load_model(folder)
+            if digests[row["id"]] not in (None, digest(folder)):
+                raise UserError(f"{folder} was changed, or this is another experiment's model")
         except UserError as error:
             own["problem"] = str(error)
         else:

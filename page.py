@@ -345,7 +345,7 @@ def render(template, data, products, **values):
            for name in ("css", "js")}
     # JSON in a page: what could end the script element is written as escapes.
     data = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}",
-                  json.dumps({**data, "rows": len(products)}))
+                  json.dumps({**data, "rows": len(products), "made": made_of(products)}))
     badges = sorted({badge for row in products for badge in row["badges"]})
     return environment.get_template(template).render(
         products=products, style=markup(own["css"]), script=markup(own["js"]), data=markup(data),
@@ -353,6 +353,12 @@ def render(template, data, products, **values):
         policy="; ".join(["default-src 'none'", "img-src data:", "base-uri 'none'",
                           "form-action 'none'", f"style-src '{fingerprint(own['css'])}'",
                           f"script-src '{fingerprint(own['js'])}'"]), **values)
+
+
+def made_of(products):
+    """What tells a page from the one before: which products it has, and what is decided of them."""
+    own = json.dumps([[row["id"], row["decision"], row["category"]] for row in products])
+    return hashlib.sha256(own.encode()).hexdigest()[:16]
 
 
 def tell_missing(products, images_path):

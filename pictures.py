@@ -282,8 +282,7 @@ def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
     if placeholders:
         log(f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
             "have, a placeholder: it is not used")
-    counts["unfinished"] = sum(number for status, _, number in db.picture_counts(conn, source)
-                               if status in (None, db.PICTURE_UNCHECKED))
+    counts["unfinished"] = db.count_unfinished(conn, source)
     return counts
 
 

@@ -145,14 +145,18 @@
     }
   }
 
+  // A mark counts as long as the page says of the product what it said then: somebody else's newer
+  // decision goes before. One that was saved counts in that page alone, and is in the next.
+  function live(one) {
+    const own = marks[one.row.dataset.product];
+    return own && typeof own === "object" && own.before === before(one) &&
+      own.was === one.row.dataset.category && (!own.written || own.made === data.made);
+  }
+
   function showMark(one) {
     const own = marks[one.row.dataset.product];
-    // What somebody else has decided since, and is in the page, goes before.
-    if (own && typeof own === "object" && own.before === before(one)) {
-      show(one, String(own.decision ?? ""), String(own.category ?? ""));
-    } else {
-      show(one, before(one), one.row.dataset.category);
-    }
+    if (live(one)) show(one, String(own.decision ?? ""), String(own.category ?? ""));
+    else show(one, before(one), one.row.dataset.category);
   }
 
   function showMarks() {
@@ -170,7 +174,7 @@
     for (const one of rows) {
       const own = marks[one.row.dataset.product];
       count += one.decision.value !== "";
-      unsaved += Boolean(own && own.before === before(one) && changed(own) && !own.written);
+      unsaved += Boolean(live(one) && changed(own) && !own.written);
     }
     find("marked").textContent = `${count} decided` + (unsaved ? `, ${unsaved} not saved` : "");
   }
@@ -179,8 +183,8 @@
     const {product, label, external} = one.row.dataset;
     readMarks();   // another tab may have added some
     marks[product] = {
-      ...(marks[product]?.before === before(one) ? {saved: marks[product].saved} : {}), decision,
-      category, before: before(one), was: one.row.dataset.category, label: label ?? "", external,
+      ...(live(one) ? {saved: marks[product].saved} : {}), decision, category,
+      made: data.made, before: before(one), was: one.row.dataset.category, label: label ?? "", external,
       name: one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")};
     keepMarks();
     show(one, decision, category);
@@ -195,8 +199,10 @@
   function save() {
     readMarks();
     const lines = [["product_id", "decision", "suggestion", "label", "external_id", "name"]];
-    for (const [product, own] of Object.entries(marks)) {
-      if (!changed(own)) continue;   // what the page came with is no decision of this person
+    takeAll();
+    for (const one of rows) {
+      const product = one.row.dataset.product, own = marks[product];
+      if (!live(one) || !changed(own)) continue;   // what the page came with is nobody's here
       lines.push([product, own.decision || "undecided",
         own.decision === "label wrong" ? own.category : "", own.label, own.external, own.name]);
       own.saved = own.decision;
@@ -218,7 +224,8 @@
     const said = one.where.value.trim().toLowerCase();
     const known = [...find("leaves").options].find((option) =>
       [option.value, option.textContent].some((text) => text.toLowerCase() === said));
-    one.where.setCustomValidity(known || !said ? "" : "no category of the list");
+    one.where.setCustomValidity(!known && said ? "no category of the list" :
+      known && known.value === one.label ? "that is the label it has" : "");
     if (one.where.reportValidity()) mark(one, said ? "label wrong" : "", known ? known.value : "");
   }
 

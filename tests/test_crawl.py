@@ -796,6 +796,8 @@ def test_pictures_beside_two_feeds_are_two_whatever_their_names(tmp_path):
     assert {own: path and files[path] for own, path in select(
         tmp_path, "select external_id, path from product left join picture on product_id = id")} == {
         "1": picture(1), "2": picture(2), "3": None}   # 3 is of the other feed
+    done = load(tmp_path, tmp_path / "b" / "f.tsv", "--retry-failed")   # which only that can give
+    assert done.returncode == 0 and "0 none yet" in done.stdout
 
 
 def test_a_folder_of_pictures_that_is_no_folder_is_one_sentence(small_feed, tmp_path):

@@ -438,6 +438,7 @@ def test_a_model_that_another_experiment_wrote_or_somebody_edited_promises_nothi
     shutil.rmtree(models / "experiment-1")
     (models / "kept").rename(models / "experiment-1")
     assert "is not the one that experiment 1 wrote" in run(shop.folder, "--apply", "1", status=2).stderr
+    assert "this is another experiment's model" in run(shop.folder, "--models", script="analyze").stdout
 
 
 def test_a_link_in_a_models_folder_leads_to_no_file_of_yours(shop):
@@ -488,6 +489,13 @@ def test_models_are_listed_with_what_is_certified(shop):
     told = run(shop.folder, "--models", script="analyze").stdout
     assert "98% with 95% confidence: leaf from score 0." in told
     assert "99.99% with 95% confidence: no leaf, no parent" in told
+    thresholds = shop.folder / "models/experiment-1/thresholds.json"
+    kept = json.loads(thresholds.read_text())
+    before = thresholds.read_text()
+    kept["98"]["leaf"] = 0.0   # which lets all pass, and is not nothing
+    thresholds.write_text(json.dumps(kept))
+    assert "leaf from score 0.0000 on" in run(shop.folder, "--models", script="analyze").stdout
+    thresholds.write_text(before)
     found = json.loads(run(shop.folder, "--models", "--json", script="analyze").stdout)
     assert found[0]["promises"]["98"]["leaf"] > 0 and found[1]["promises"] == {}
     (shop.folder / "models/experiment-2/model.json").write_text("{")

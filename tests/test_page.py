@@ -485,6 +485,30 @@ def test_chromium_what_others_decided_is_shown_kept_and_not_written_back(many, v
     assert tab.input_value(f"[data-product='{order[3]}'] select") == "unclear"
 
 
+def test_chromium_what_was_saved_and_taken_is_not_written_again(many, visit, tmp_path):
+    path, order = tmp_path / "page.html", errors_where(many)
+    tab = visit(many, path=path)
+    for number, decision in ((order[0], "label wrong"), (order[1], "unclear")):
+        tab.select_option(f"[data-product='{number}'] select", decision)
+    take_back(tab, tmp_path, many)
+    taken = decisions(many)
+    path.unlink()
+    again = visit(many, path=path, context=tab.context)   # the same browser, a page made anew
+    assert again.inner_text("#marked") == "2 decided"
+    take_back(again, tmp_path, many)
+    assert (tmp_path / "decisions.csv").read_text().count("\n") == 1 and decisions(many) == taken
+    again.select_option(f"[data-product='{order[1]}'] select", "")
+    take_back(again, tmp_path, many)   # and then somebody else decides on it
+    change(many, """insert into label_override select id, 'classifier wrong', null, category_id, 'now'
+           from product where id = ?""", order[1])
+    path.unlink()
+    last = visit(many, path=path, context=tab.context)
+    assert last.input_value(f"[data-product='{order[1]}'] select") == "classifier wrong"
+    take_back(last, tmp_path, many)
+    assert (tmp_path / "decisions.csv").read_text().count("\n") == 1
+    assert decisions(many)[order[1]] == ("classifier wrong", None)
+
+
 def test_chromium_another_category_can_be_named(many, visit, tmp_path):
     tab, order = visit(many, path=tmp_path / "page.html"), errors_where(many)
     own = tab.locator(f"[data-product='{order[0]}']")
@@ -681,6 +705,13 @@ def test_chromium_the_rest_is_filed_by_keyboard_and_mouse(left, visit, tmp_path)
     again.select_option("#badge", "filed at the parent")
     assert seen(again) == [259, 257, 256, 254, 253, 251]
     assert seen(visit(left, "--review", 1, "--surest-first", "--top", 3)) == [250, 248, 247]
+
+
+@pytest.mark.parametrize("width", (320, 375))
+def test_chromium_on_a_phone_no_product_is_cut_off(left, visit, width):
+    tab = visit(left, "--review", 1, viewport={"width": width, "height": 700})
+    assert tab.eval_on_selector_all(".product", "all => all.filter(one => one.scrollWidth > "
+                                    "one.clientWidth).length") == 0
 
 
 @pytest.mark.parametrize("scheme", ("light", "dark"))
