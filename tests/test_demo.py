@@ -49,8 +49,8 @@ def test_the_demo_runs_teaches_and_is_reused(tmp_path):
         assert "$ python crawl.py" in done.stdout and "$ python analyze.py" in done.stdout
         assert "RANDOM weights" in done.stdout
         assert str(folder / "errors.html") in done.stdout
-    assert re.search("pictures: 7.. fetched", first.stdout)
-    assert "pictures: 0 fetched" in second.stdout
+    assert re.search("this run: 7.. fetched, 0 unusable", first.stdout)
+    assert "this run: 0 fetched, 0 unusable" in second.stdout
     assert "bottlenecks:" in first.stderr and "bottlenecks:" not in second.stderr
     assert "<table>" in (folder / "errors.html").read_text(encoding="utf-8")
     with sqlite3.connect(folder / "crawl.db") as conn:

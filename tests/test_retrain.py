@@ -504,7 +504,8 @@ def caches(folder):
             keys = described.with_suffix(".keys").read_bytes()
             rows = np.fromfile(described.with_suffix(".f32"), np.float32)
             rows = rows[:len(rows) // text["size"] * text["size"]].reshape(-1, text["size"])
-            stored = {keys[i:i + 32]: row for i, row in zip(range(0, len(keys) - 31, 32), rows)}
+            records = range(0, len(keys) - 35, 36)      # a key and the checksum of its row
+            stored = {keys[i:i + 32]: row for i, row in zip(records, rows)}
         found["random_crop" not in text].append(stored)
     return found
 
