@@ -25,12 +25,14 @@ import sys
 
 import numpy as np
 
+import comparisons
 import db
 import findings
 import metrics
 import model_files
 import page
 import report
+import show
 from console import Parser, UserError, log, run, safe_cell
 
 
@@ -132,7 +134,7 @@ def same_label(written, label):
     """Whether a cell of the column `label` is the label that the product has, as a page or
     --label-suspects writes it."""
     label = label or ""
-    return written in (label, page.shown(label, 200), safe_cell(label).strip())
+    return written in (label, show.shown(label, 200), safe_cell(label).strip())
 
 
 def read_decision(row, decision, known, leaves):
@@ -328,7 +330,7 @@ def main(argv=None):
                 row["id"]: db.settings(row).get("model") for row in rows})
             show = report.models_text
         elif args.compare is not None:
-            result = findings.compare(conn, args.compare, args.confidence,
+            result = comparisons.compare(conn, args.compare, args.confidence,
                                       args.top or (None if args.json else 20))
             show = report.comparison_text
         else:

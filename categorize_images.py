@@ -79,9 +79,9 @@ def picture_inputs(conn, products, args):
 # ---- products without a category ----------------------------------------------------------------
 
 def picture_rows(args, described):
-    """A function: rows of db.to_answer -> (bottlenecks [m, size], a row of them for each, -1 without
-    a picture), by the network that a saved model was trained on. Raises UserError where the weights
-    are not to be had."""
+    """A function: rows of db.to_answer -> (bottlenecks [m, size], a row of them for each, -1
+    without a picture), by the network that a saved model was trained on. Raises UserError where
+    the weights are not to be had."""
     own = described["settings"].get("arguments")
     own = own if isinstance(own, dict) else {}
     for name, choices in (("layer", inception.LAYERS), ("precision", inception.PRECISIONS),

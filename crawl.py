@@ -178,28 +178,7 @@ def parse(argv):
                         help="the SQLite file to fill (default: crawl.db)")
     parser.add_argument("--images-path", default="images", metavar="DIR",
                         help="folder for the pictures (default: images)")
-    feed = parser.add_argument_group("from a catalogue file")
-    feed.add_argument("--feed", metavar="FILE_OR_URL",
-                      help="load this file (a pipe is none) instead of an API: a feed of Google "
-                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see README)")
-    feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
-                      help="which column holds id, title, description, product_type (the "
-                      "category), image_link or item_group_id, where its name does not say so")
-    feed.add_argument("--source", metavar="NAME",
-                      help="name of the feed's shop; products of one name replace each other by "
-                      "id, so give a second shop its own (default: feed)")
-    feed.add_argument("--unlabelled", action="store_true",
-                      help="load the products without the feed's categories, for --apply to file")
-    api = parser.add_argument_group("from an API")
-    api.add_argument("--api-url", metavar="URL",
-                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
-                     help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
-                     f"environment, else {shopstyle.API_URL})")
-    api.add_argument("--root", default="women", metavar="ID",
-                     help="category whose leaves are crawled (default: women)")
-    api.add_argument("--max-per-category", type=int, default=1000, metavar="N",
-                     help="products to file in a leaf before going on to the next; never "
-                     "limits a feed (default: 1000)")
+    add_source_arguments(parser)
     images = parser.add_argument_group("pictures")
     images.add_argument("--image-rate", type=rate_argument, default=8.0, metavar="N",
                         help="pictures a second from one host at the most, 0 for no limit "
@@ -233,6 +212,32 @@ def parse(argv):
     args.source = "feed" if args.source is None else args.source
     args.column = column_arguments(parser, args.column)
     return args
+
+
+def add_source_arguments(parser):
+    """The flags of where products come from, a catalogue file or an API."""
+    feed = parser.add_argument_group("from a catalogue file")
+    feed.add_argument("--feed", metavar="FILE_OR_URL",
+                      help="load this file (a pipe is none) instead of an API: a feed of Google "
+                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see README)")
+    feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
+                      help="which column holds id, title, description, product_type (the "
+                      "category), image_link or item_group_id, where its name does not say so")
+    feed.add_argument("--source", metavar="NAME",
+                      help="name of the feed's shop; products of one name replace each other by "
+                      "id, so give a second shop its own (default: feed)")
+    feed.add_argument("--unlabelled", action="store_true",
+                      help="load the products without the feed's categories, for --apply to file")
+    api = parser.add_argument_group("from an API")
+    api.add_argument("--api-url", metavar="URL",
+                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
+                     help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
+                     f"environment, else {shopstyle.API_URL})")
+    api.add_argument("--root", default="women", metavar="ID",
+                     help="category whose leaves are crawled (default: women)")
+    api.add_argument("--max-per-category", type=int, default=1000, metavar="N",
+                     help="products to file in a leaf before going on to the next; never "
+                     "limits a feed (default: 1000)")
 
 
 def rate_argument(text):

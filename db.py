@@ -1047,8 +1047,8 @@ def store_answers(conn, number, rows):
     parent_score, top, words, unknown, pictured), in one transaction. What another process has
     answered meanwhile stays."""
     with transaction(conn):
-        conn.executemany(f"""insert or ignore into filing(experiment_id, product_id, leaf_id, leaf_score,
-                             parent_id, parent_score, top, words, unknown, pictured)
+        conn.executemany(f"""insert or ignore into filing(experiment_id, product_id, leaf_id,
+                             leaf_score, parent_id, parent_score, top, words, unknown, pictured)
                              values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
 
 
@@ -1143,7 +1143,8 @@ def features(conn, number, source, table=None):
         return plain(conn, f"""
             select {columns} from ({own}) as own left join product on product.id = own.product_id
             left join picture on picture.product_id = own.product_id and status <> 'failed'
-            where :source is null or product.source = :source {end}""", {"number": number, "source": source})
+            where :source is null or product.source = :source {end}""",
+                     {"number": number, "source": source})
 
     share = "case when words > 0 then 1.0 * unknown / words end"
     count, groups, bare, blind, said, mean, square = select(

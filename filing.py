@@ -16,24 +16,15 @@ import os
 import re
 import sys
 
-import numpy as np
-
 import db
 import experiments
-import findings
-import metrics
 import model_files
+import promises
 from console import UserError, log, progress, safe_cell
 
 CHUNK = 5_000    # products answered at a time, in one transaction
 COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
            "suggestion_3", "source", "product_id")
-# How far new products may be from those that the promise rests on, at the least that chance leaves:
-# shares and means, and distances of distributions, each from 0 to 1. (The model filing has learned
-# from all of them, and is a little surer than those that were measured.)
-ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
-TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "scores": .05,
-             "categories": .2}
 
 
 # ---- arguments ----------------------------------------------------------------------------------
@@ -107,138 +98,29 @@ def answer(conn, args, described, score):
                         words, unknown, pictured))))])
 
 
-# ---- does the promise hold here? ----------------------------------------------------------------
-
-def reference(conn, number, described, source):
-    """db.features of the products that the experiment's promise rests on: a shop's own where it has
-    ENOUGH, else all; with the unknown words that they had while the model had not seen them."""
-    table = "predicted_category" if described["settings"].get("folds") else "validation_prediction"
-    found = db.features(conn, number, source, table)
-    if found["groups"] < ENOUGH and source is not None:
-        return reference(conn, number, described, None)
-    found["scores"] = np.fromiter(found["scores"], float)
-    measured = described["settings"].get("unknown words")
-    measured = measured.get(source or "") if isinstance(measured, dict) else None
-    if isinstance(measured, list) and len(measured) == 2 and all(
-            type(one) in (int, float) and 0 <= one <= 1 for one in measured):
-        strange, mean, variance = found["unknown"]
-        known = max(0, found["products"] - strange)
-        both = np.average([[measured[0], measured[1] + measured[0] ** 2],
-                           [mean, variance + mean ** 2]], axis=0, weights=[known, strange + 1e-9])
-        found["unknown"] = (known + strange, float(both[0]), float(both[1] - both[0] ** 2))
-    else:
-        found["unknown"] = None
-    found["source"] = source
-    return found
-
-
-def differences(old, new, kind):
-    """Lines about how `new` products differ from `old` ones, both db.features, by more than is
-    TOLERATED: what a model of this kind does not look at does not count, nor that more is known."""
-    n, m = new["groups"], old["groups"]
-    lines = []
-
-    def check(what, shift, line):
-        if shift > TOLERATED[what]:
-            lines.append(line)
-
-    def share(what, name):
-        own, before = new[what], old[what]
-        check(what, own > before and metrics.mean_shift(
-            own, own * (1 - own), n, before, before * (1 - before), m),
-              f"{100 * own:.0f} % of them have {name} ({100 * before:.0f} % there)")
-
-    if "Text" in kind:
-        if old["unknown"] and new["unknown"][1] > old["unknown"][1]:
-            (_, *own), (_, *before) = new["unknown"], old["unknown"]
-            check("unknown words", metrics.mean_shift(*own, n, *before, m),
-                  f"the model knows {100 - 100 * own[0]:.0f} % of their words "
-                  f"({100 - 100 * before[0]:.0f} % there)")
-        share("no description", "no description")
-    if "Image" in kind:
-        share("no picture", "no picture")
-    scores = np.fromiter(new["scores"], float)
-    check("scores", metrics.score_shift(scores, n, old["scores"], m),
-          f"their scores are others (on the average {scores.sum() / max(1, len(scores)):.2f}, "
-          f"there {old['scores'].mean():.2f})")
-    check("categories", metrics.count_shift(new["categories"], n, old["categories"], m),
-          "they are of other categories")
-    return lines
-
-
-def thresholds(promise):
-    """{level: what a score has to reach there, inf where nothing is promised}."""
-    return {level: math.inf if promise[level] is None else promise[level]
-            for level in ("leaf", "parent")}
-
-
-def mixed(conn, args, source, names, rows, above, promise):
-    """(thresholds, lines): those of the promise, inf where labelled rows in such a mix of accepted
-    categories as the source's new products are were right less often than is promised, which the
-    lines say."""
-    own, lines = thresholds(promise), []
-    for place, level in enumerate(own):
-        right = findings.expected(names, rows, above, db.accepted(
-            conn, args.apply, source, *own.values()), *own.values())[place]
-        if right is not None and right < promise["target"]:
-            lines.append(f"of labelled ones in such a mix of categories {100 * right:.1f} % were "
-                         f"right at the {level}")
-            own[level] = math.inf
-    return own, lines
-
+# ---- what is filed ------------------------------------------------------------------------------
 
 def decide(conn, args, described, promise):
     """File what has been answered, shop by shop. Returns whether what is promised holds of all."""
-    folds, held = described["settings"].get("folds"), True
-    names, rows = findings.read_rows(conn, args.apply, not folds, False, described["categories"])
-    above = findings.parent_codes(names, db.parents(conn))
+    labelled, held = promises.labelled_rows(conn, args.apply, described), True
     with db.transaction(conn):
         db.unfile(conn, args.apply)
         for source in db.unfiled_sources(conn):
-            old = reference(conn, args.apply, described, source)
-            new = db.features(conn, args.apply, source)
-            some = rows if old["source"] is None else rows[
-                np.isin(rows["product"], db.product_ids(conn, source))]
-            own, lines = mixed(conn, args, source, names, some, above, promise)
-            if different := differences(old, new, described["kind"]):
-                own, lines = dict.fromkeys(own, math.inf), different
+            own, lines, products = promises.for_source(conn, args.apply, described, source,
+                                                       labelled, promise)
             if lines:
                 held = False
                 where = " or the ".join(level for level in own if math.isinf(own[level]))
-                log(f"{100 * promise['target']:g} % is not promised of the {new['products']} "
-                    f"products of {source}, which differ from those that the promise rests on: "
+                log(f"{100 * promise['target']:g} % is not promised of the {products} products of "
+                    f"{source}, which differ from those that the promise rests on: "
                     f"{'; '.join(lines)}. " + (
                         "They are filed anyway" if args.file_anyway else
                         f"None of them is filed at the {where} (--file-anyway does)"))
             if args.file_anyway:
-                own = thresholds(promise)
+                own = promises.thresholds(promise)
             db.file_products(conn, args.apply, source, own["leaf"], own["parent"])
     return held
 
-
-def promise_text(promise):
-    """What is promised, in words."""
-    target = f"{100 * promise['target']:g} %"
-    rests = f"{promise['products']} independent products ({promise['rests_on']}"
-    rests += f"; {promise['strange']} of them of other categories than the model's)" \
-        if promise["strange"] else ")"
-    if promise["leaf"] is None and promise["parent"] is None:
-        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
-                + ("" if promise["rests_on"] == findings.OUT_OF_FOLD else
-                   "train with --folds 10, which certifies on all products, or ")
-                + ("train with a lower --min-products, which leaves fewer categories out, or "
-                   if 20 * promise["strange"] > promise["products"] else "")
-                + "try a lower --target")
-    levels = ", ".join(f"at the {level} " + (
-        "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
-                       for level in ("leaf", "parent"))
-    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
-            f"least {target} are right; {levels}"
-            + " (a lower --target may give some)" * (promise["leaf"] is None)
-            + f". It rests on {rests}, and holds for products like those")
-
-
-# ---- what was filed -----------------------------------------------------------------------------
 
 def id_cell(text):
     """An id as the shop gave it, unless a spreadsheet might run it."""
@@ -290,9 +172,9 @@ def apply(args, kind, scorer):
         return 0
     if waiting:
         answer(conn, args, described, scorer(conn, args, weights, described))
-    promise = findings.promise(conn, args.apply, leaves, args.target, args.confidence)
+    promise = promises.promise(conn, args.apply, leaves, args.target, args.confidence)
     model_files.keep_promise(folder, promise)
-    log(promise_text(promise))
+    log(promises.promise_text(promise))
     held = decide(conn, args, described, promise)
     counts = write(conn, args, described)
     log(", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"

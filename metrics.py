@@ -239,8 +239,8 @@ def mean_shift(mean, variance, n, other_mean, other_variance, other_n, delta=1e-
 def score_shift(scores, n, other, other_n, delta=1e-4):
     """How far two distributions of scores from 0 to 1 are apart at the least, with confidence
     1 - delta: the area between their distribution functions (Wasserstein's distance: how far scores
-    moved, on the average), less what chance makes of n and other_n independent ones at the most
-    (the tail of Kolmogorov and Smirnov's distance, 2 exp(-2 d^2 n m / (n + m)), which bounds it)."""
+    moved, on the average), less what chance makes of n and other_n independent ones at the most (by
+    the tail of Kolmogorov and Smirnov's distance, 2 exp(-2 d^2 n m / (n + m)), which bounds it)."""
     scores, other = np.sort(scores), np.sort(other)
     if not len(scores) or not len(other):
         return 0.0

@@ -22,8 +22,8 @@ MOST_JSON, MOST_WEIGHTS = 100_000_000, 2_000_000_000   # bytes
 
 
 def save_model(folder, weights, described):
-    """Write weights.npz and model.json, from which training.logits and a softmax give scores again; for
-    the two networks of categorize_both.py see there."""
+    """Write weights.npz and model.json, from which training.logits and a softmax give scores again;
+    for the two networks of categorize_both.py see there."""
     np.savez(os.path.join(folder, "weights.npz"), **weights)
     with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
               errors="replace") as file:
@@ -69,7 +69,7 @@ def load_model(folder):
 
 
 def keep_promise(folder, promise):
-    """Put what findings.promise found beside the model, whole or not at all; a folder that can't be
+    """Put what promises.promise found beside the model, whole or not at all; a folder that can't be
     written is no reason to stop."""
     kept = {**promises(folder), f"{100 * promise['target']:g}": promise}
     path = os.path.join(folder, "thresholds.json")
@@ -84,7 +84,7 @@ def keep_promise(folder, promise):
 
 
 def promises(folder):
-    """{target in percent, as text: what findings.promise found} kept beside a model; {} where there
+    """{target in percent, as text: what promises.promise found} kept beside a model; {} where there
     is none, or nothing that can be read."""
     try:
         with open_regular(os.path.join(folder, "thresholds.json"), MOST_JSON) as file:
@@ -100,10 +100,9 @@ def promises(folder):
 
 
 def listing(models_path, rows, digests):
-    """What analyze.py --models tells of experiments, rows of the table, that have a folder here, and
-    by their numbers the digests that they wrote down or None: a
-    dict each, of experiment, name, date, kind, categories, folds, bytes and promises, or of a
-    `problem` in the model's place."""
+    """What analyze.py --models tells of experiments, rows of the table, that have a folder here:
+    a dict each, of experiment, name, date, kind, categories, folds, bytes and promises, or of a
+    `problem` in the model's place. digests are what they wrote down, by their numbers, or None."""
     found = []
     for row in rows:
         folder = os.path.join(models_path, f"experiment-{row['id']}")

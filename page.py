@@ -1,194 +1,31 @@
-"""The page of errors: one HTML file that needs no network and no other file.
+"""The pages of errors and of what is left to a person: each one HTML file that needs no network.
 
 In: an experiment of crawl.db, its model, and the pictures' folder. Out: HTML with all that was
-measured, a slider over thresholds, and the wrong predictions with the highest scores, for a person
-to judge; what is marked there goes back by `analyze.py --overrides`.
+measured, a slider over thresholds and the wrong predictions with the highest scores, for a person
+to judge; or the products that nobody has filed, to choose categories for. What is decided there
+goes back by `analyze.py --overrides`.
 
-    python analyze.py --dump-errors-for-experiment 1 -o errors.html
-    python analyze.py --dump-errors-for-experiment 1 --top 50 > errors.html
+    python analyze.py --dump-errors-for-experiment 1 --top 50 -o errors.html
+    python analyze.py --review 1 -o review.html
 """
 import base64
 import hashlib
-import html
-import io
 import json
 import math
 import os
 import re
-import unicodedata
-import warnings
 
 import numpy as np
 
 import db
 import findings
-import model_files
-import words
+import show
 from console import log
 
-THUMBNAIL = (160, 205)   # pixels at the most
-MOST_PIXELS = 50_000_000
-STEPS = 2000             # of the slider, at the most
-LONGEST = 3000           # characters of a description that are shown
-MARKED = 8               # words of a product, at the most
-BREAK = re.compile(r"<(?:/?(?:p|div|ul|ol|li|h[1-6]|tr|table|dl|dt|dd)|br ?/?)(?:\s[^<>]*)?>", re.I)
-FORMING = re.compile(r"</?(?:b|i|u|a|em|strong|span|font|small|sup|sub|td|th|tbody|thead|center)"
-                     r"(?:\s[^<>]*)?>", re.I)
+STEPS = 2000   # of the slider, at the most
 
 
-# ---- pictures and text --------------------------------------------------------------------------
-
-def thumbnail(path):
-    """A picture's data URI, small; None where there is no file that can be read, or a huge one."""
-    from PIL import Image, ImageOps
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads all the same
-            with Image.open(path) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    return None
-                picture.draft("RGB", THUMBNAIL)
-                small = ImageOps.exif_transpose(picture)
-                small.thumbnail(THUMBNAIL)
-                if small.mode.startswith("I;16"):   # or all above 255 would be white
-                    small = small.point(lambda value: value / 256).convert("L")
-                if small.has_transparency_data:
-                    paper = Image.new("RGBA", small.size, "white")
-                    small = Image.alpha_composite(paper, small.convert("RGBA"))
-                data = io.BytesIO()
-                small.convert("RGB").save(data, "JPEG", quality=75)
-                return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
-        return None
-
-
-def picture_of(row, images_path):
-    """{file, picture, link} of a product: its file under images_path, that as a data URI, and else
-    a link to the shop's; each may be None."""
-    folder, file = os.path.realpath(images_path), None
-    if row["picture"]:
-        path = os.path.join(images_path, row["picture"])
-        if "\0" not in path and os.path.commonpath([folder, os.path.realpath(path)]) == folder:
-            file = path
-    picture = file and thumbnail(file)
-    return {"file": file, "picture": picture,
-            "link": None if picture else web_address(row["image"])}
-
-
-def web_address(link):
-    """The link where a browser may follow it to a shop, else None."""
-    return link if (link or "").lower().startswith(("http://", "https://")) else None
-
-
-def shown(text, most=LONGEST):
-    """Text as the page shows it: cut where it is very long, control characters as their pictures,
-    and marks that turn the direction of writing left out."""
-    text = text or ""
-    more = f" ... ({len(text) - most:,} characters more)" if len(text) > most else ""
-    kept = []
-    for letter in text[:most]:
-        if letter in "\n\t":
-            kept.append(letter)
-        elif letter < " ":
-            kept.append(chr(0x2400 + ord(letter)))
-        elif unicodedata.category(letter) not in ("Cc", "Cs") and letter not in \
-                "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
-            kept.append(letter)
-    return "".join(kept) + more
-
-
-def readable(text):
-    """A description for reading: entities read once, what only forms text left out. Anything else
-    that looks like markup is shown as it stands."""
-    if not text or not ("<" in text or "&" in text):
-        return text
-    text = BREAK.sub("\n", html.unescape(text))
-    return re.sub(r"\s*\n\s*", "\n", re.sub(r"[ \t]+", " ", FORMING.sub(" ", text))).strip()
-
-
-# ---- the words that spoke for a prediction ------------------------------------------------------
-
-def text_model(db_path, number):
-    """(weights, description) of the experiment's model of words; None where it has none."""
-    folder = os.path.join(db.models_folder(db_path), f"experiment-{number}")
-    try:
-        weights, described = model_files.load_model(folder)
-        if "fusion" in weights:   # of two networks the one of words
-            weights = {name[5:]: value for name, value in weights.items()
-                       if name.startswith("text_")}
-        described["vocabulary"], weights["hidden_kernel"]
-    except Exception:   # deleted or damaged: the page is worth having without
-        return None
-    described["lexicon"] = words.make_lexicon(described, weights)
-    described["leaves"] = {leaf: place for place, leaf in enumerate(described["categories"])}
-    return weights, described
-
-
-def loud_terms(model, row):
-    """The terms of a product that spoke loudest for the predicted category and against the label:
-    words as (word,) and pairs of words in a row as (word, word), MARKED of them at the most. Empty
-    where the model can't tell."""
-    weights, described = model
-    pair = [described["leaves"].get(row[name]) for name in ("predicted", "label")]
-    if None in pair:
-        return set()
-    columns, values = words.one_text(described, weights, row["name"] or "", row["description"] or "",
-                                     described["lexicon"])
-    said, _ = words.contributions(weights, columns, values, *pair)
-    found = {}   # in logits; what a word says in a name, it says beside what it says anywhere
-    for column, one in zip(columns.tolist(), said.tolist()):
-        own = tuple(described["vocabulary"][column].removeprefix("name:").split(" "))
-        found[own] = found.get(own, 0.0) + one
-    least = max(found.values(), default=0) / 5   # or every "and" that spoke a little were marked
-    loudest = sorted(found, key=found.get, reverse=True)[:MARKED]
-    return {own for own in loudest if found[own] > max(0, least)}
-
-
-def marked(text, loud):
-    """The text in pieces (piece, whether it is marked): where the terms `loud` stand."""
-    if not loud:
-        return [(text, False)] if text else []
-    pieces = re.split(r"(\s+)", text)
-    places, own = [], []   # the piece of each word, and the words
-    for place, piece in enumerate(pieces):
-        for word in words.tokens(piece):
-            places.append(place)
-            own.append(word)
-    marks = {place for place, word in zip(places, own) if (word,) in loud}
-    for first, last, term in zip(places, places[1:], zip(own, own[1:])):
-        if term in loud:
-            marks.update(range(first, last + 1))   # with the blank between them
-    found = []
-    for place, piece in enumerate(pieces):
-        if found and found[-1][1] == (place in marks):
-            found[-1] = (found[-1][0] + piece, found[-1][1])
-        elif piece:
-            found.append((piece, place in marks))
-    return found
-
-
-# ---- what the page shows ------------------------------------------------------------------------
-
-def product(row, loud, badges, decision, paths, images_path):
-    """What both pages show of a product, a dict of a row with id, external_id, name, description,
-    image, picture, predicted, parent and score, and what the script reads of it; loud are the terms
-    to mark, decision a person's row or None."""
-    holds = decision is not None and decision["holds"]
-    own = picture_of(row, images_path)
-    there = own["picture"] or own["link"]
-    put = (decision["category_id"] or "") if holds else ""
-    return {**own, "id": row["id"], "external_id": shown(row["external_id"], 100),
-            "name": marked(shown(row["name"], 500), loud),
-            "description": marked(shown(readable(row["description"])), loud),
-            "badges": badges + ["no picture"] * (not there),
-            # What goes back by --overrides is the id itself.
-            "suggestion": row["predicted"] or "", "predicted": shown(row["predicted"], 200),
-            "predicted_path": paths.get(row["predicted"], shown(row["predicted"], 200)),
-            "score": row["score"] or 0.0, "parent": shown(row["parent"], 200),
-            "decision": decision["decision"] if holds else "", "category": put,
-            "decided": f"decided before: {decision['decision']}"
-            + f", it belongs in {paths.get(put, shown(put, 200))}" * bool(put) if holds else ""}
-
+# ---- what the pages show ------------------------------------------------------------------------
 
 def error(row, paths, parents, model, suspects, decisions, images_path):
     """What the page shows of one wrong prediction, a dict of db.surest_errors."""
@@ -196,17 +33,17 @@ def error(row, paths, parents, model, suspects, decisions, images_path):
     badges = [name for name, holds in (
         ("same parent", above["label"] == above["predicted"]),
         ("listed there too", row["listed"]), ("suspected label", row["id"] in suspects)) if holds]
-    loud = loud_terms(model, row) if model else set()
-    label = shown(row["label"], 200)
-    own = product({**row, "parent": above["label"]}, loud, badges, decisions.get(row["id"]), paths,
-                  images_path)
+    loud = show.loud_terms(model, row) if model else set()
+    label = show.shown(row["label"], 200)
+    own = show.product({**row, "parent": above["label"]}, loud, badges, decisions.get(row["id"]),
+                       paths, images_path)
     return {**own, "label": label, "label_path": paths.get(row["label"], label),
             "label_score": row["label_score"]}
 
 
 def named(some, paths):
     """[(category id as the page has it, its path)] of category ids, by path, for a filter."""
-    return sorted({(shown(own, 200), paths.get(own, shown(own, 200))) for own in some},
+    return sorted({(show.shown(own, 200), paths.get(own, show.shown(own, 200))) for own in some},
                   key=lambda pair: pair[::-1])
 
 
@@ -242,9 +79,9 @@ def reliability(score, right, bins=15):
 
 
 def curve(some, n):
-    """(the risk-coverage curve as points of an SVG polyline, its floor): coverage from left to right,
-    accuracy from `floor` % (50, or 0 where it falls below that) at the bottom to 100 % at the top,
-    in units of 1/1000."""
+    """(the risk-coverage curve as points of an SVG polyline, its floor): coverage from left to
+    right, accuracy from `floor` % (50, or 0 where it falls below that) at the bottom to 100 % at
+    the top, in units of 1/1000."""
     every = max(1, len(some) // 300)
     points = [*some[::every], some[-1]] if some else []
     floor = 50 if all(right >= accepted / 2 for _, accepted, right in points) else 0
@@ -258,9 +95,10 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     found = findings.describe(conn, number, confidence)
     names, rows = findings.read_rows(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
-    paths, parents, model = shown_paths(conn), db.parents(conn), text_model(db_path, number)
+    paths, parents, model = shown_paths(conn), db.parents(conn), show.text_model(db_path, number)
     decisions = db.overrides(conn)
-    pairs = [{**pair, "categories": [paths.get(own, shown(own, 200)) for own in pair["categories"]]}
+    pairs = [{**pair, "categories": [paths.get(own, show.shown(own, 200))
+                                     for own in pair["categories"]]}
              for pair in found["confusions"][:10]]
     raw = [dict(row) for row in db.surest_errors(conn, number, top)]
     errors = [error(row, paths, parents, model, suspects, decisions, images_path) for row in raw]
@@ -270,15 +108,15 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     wrong = int((~right).sum())
     certified, = (own["threshold"] for own in found["coverage"]
                   if (own["level"], own["target"]) == ("leaf", 98))
-    data = {"key": page_key("errors", number, found["date"], db_path), "word": "error", "all": wrong,
-            "n": len(rows), "steps": slider,
+    data = {"key": page_key("errors", number, found["date"], db_path), "word": "error",
+            "all": wrong, "n": len(rows), "steps": slider,
             "start": certified if math.isfinite(certified) else None}
     return render(
-        "errors.html", data, errors, found=found, number=number, name=shown(found["name"], 300),
-        date=shown(found["date"], 40), confusions=pairs, wrong=wrong, curve=points, floor=floor,
-        reliability=reliability(rows["score"], right), count=len(
-            found["settings"].get("categories") or np.unique(rows["label"])),
-        settings=[(shown(str(key), 100), shown(setting(key, value), 300))
+        "errors.html", data, errors, found=found, number=number,
+        name=show.shown(found["name"], 300), date=show.shown(found["date"], 40), confusions=pairs,
+        wrong=wrong, curve=points, floor=floor, reliability=reliability(rows["score"], right),
+        count=len(found["settings"].get("categories") or np.unique(rows["label"])),
+        settings=[(show.shown(str(key), 100), show.shown(setting(key, value), 300))
                   for key, value in found["settings"].items() if key != "calibration"],
         labels=named((row["label"] for row in raw), paths),
         predictions=named((row["predicted"] for row in raw), paths),
@@ -288,11 +126,10 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
 
 
 def review_page(conn, number, images_path, db_path, top=500, surest=False):
-    """HTML of the products that an experiment's --apply has left to a person, and of those that it
-    filed at the parent and that lack a leaf, each with the three
-    categories that the model thinks likeliest to choose from."""
+    """HTML of the products that an experiment's --apply has left to a person or filed at the parent
+    only, each with the three categories that the model thinks likeliest to choose from."""
     row = db.experiment(conn, number)
-    paths, model = shown_paths(conn), text_model(db_path, number)
+    paths, model = shown_paths(conn), show.text_model(db_path, number)
     decisions, products = db.overrides(conn), []
     for own in map(dict, db.left_to_person(conn, number, top, surest)):
         three = json.loads(own["top"] or "[]")[:3]
@@ -300,24 +137,25 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
                    label=three[1][0] if len(three) > 1 else None)
         badges = ["nothing to go by"] * (not three) \
             + ["filed at the parent"] * (own["level"] == "parent")
-        found = product(own, loud_terms(model, own) if model else set(), badges,
-                        decisions.get(own["id"]), paths, images_path)
+        found = show.product(own, show.loud_terms(model, own) if model else set(), badges,
+                             decisions.get(own["id"]), paths, images_path)
         products.append({**found, "raw_parent": own["parent"], "suggestions": [
-            (name, paths.get(name, shown(name, 200)), score) for name, score in three]})
+            (name, paths.get(name, show.shown(name, 200)), score) for name, score in three]})
     tell_missing(products, images_path)
     counts = db.count_levels(conn, number)
     left = counts.get("person", 0) + counts.get("parent", 0)
     return render(
         "review.html", {"key": page_key("review", number, row["date"], db_path), "word": "product",
                         "all": left, "start": None, "n": 0, "steps": []}, products, number=number,
-        name=shown(row["name"], 300), date=shown(row["date"], 40), counts=counts, left=left,
-        predictions=named((own["suggestion"] for own in products), paths),
+        name=show.shown(row["name"], 300), date=show.shown(row["date"], 40), counts=counts,
+        left=left, predictions=named((own["suggestion"] for own in products), paths),
         parents=named((own["raw_parent"] for own in products), paths), words=model is not None,
-        surest=surest, known=len(db.settings(row).get("categories") or ()), leaves=leaf_names(conn, paths), marks=("label wrong", "unclear"))
+        surest=surest, known=len(db.settings(row).get("categories") or ()),
+        leaves=leaf_names(conn, paths), marks=("label wrong", "unclear"))
 
 
 def shown_paths(conn):
-    return db.readable_paths(conn, lambda name: shown(name, 200))
+    return db.readable_paths(conn, lambda name: show.shown(name, 200))
 
 
 def leaf_names(conn, paths):

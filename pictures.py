@@ -106,7 +106,8 @@ def holds(path, data):
         return False
     except OSError as error:
         raise UserError(f"{path} stands where a picture belongs, and can't be read "
-                        f"({error.strerror}): move it away, and run the same command again") from None
+                        f"({error.strerror}): move it away, and run the same command again"
+                        ) from None
 
 
 def sweep(images_path, mark):

@@ -253,7 +253,8 @@ def models_text(found, top=None):
         script = {"Text": "words", "Image": "images", "Image+Text": "both"}[model["kind"]]
         for target, promise in sorted(model["promises"].items()):
             said = ", ".join(f"{level} from score {promise[level]:.4f} on"
-                             if promise[level] is not None else f"no {level}" for level in ("leaf", "parent"))
+                             if promise[level] is not None else f"no {level}"
+                             for level in ("leaf", "parent"))
             lines.append(f"  {target}% with {100 * promise['confidence']:g}% confidence: {said} "
                          f"({promise['products']} products: {printable(promise['rests_on'])})")
         if not model["promises"]:

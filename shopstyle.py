@@ -150,7 +150,8 @@ def child_nodes(answer, root, key):
              for node in nodes
              if isinstance(node, dict) and isinstance(node.get("id"), str)
              and isinstance(node.get("parentId") or root, str)
-             and node["id"].isprintable() and node["id"].strip() and not set(node["id"]) & set("/,")]
+             and node["id"].isprintable() and node["id"].strip()
+             and not set(node["id"]) & set("/,")]
     if len(found) < len(nodes):
         log(f"{len(nodes) - len(found)} categories without a usable id (a text without / and ,): "
             "left out")

@@ -1,9 +1,10 @@
 """How large the page of errors is, and how long a browser takes over it.
 
 In: a crawl.db with an experiment. Out, on stdout: for each number of errors the size of the page,
-and milliseconds in headless Chromium until it shows something (`paint`; of a page with one word it is
-printed too), until its controls work (`ready`) and until all of it is there (`whole`), then to filter by a badge, to search, to sort and
-to move the slider, each to the next frame, median of --rounds.
+and milliseconds in headless Chromium until it shows something (`paint`; of a page with one word it
+is printed too), until its controls work (`ready`) and until all of it is there (`whole`), then to
+filter by a badge, to search, to sort and to move the slider, each to the next frame, median of
+--rounds.
 
     python benchmarks/error_page.py --experiment 1
     python benchmarks/error_page.py --experiment 1 --top 500,5000 --rounds 9

@@ -2,12 +2,17 @@
 
 In: a crawl.db with labelled products (its experiments are not used). For each half, drawn by group,
 a copy is made, a classifier trained on the labelled half with --folds 10, and applied to the other
-at each target. Out, on stdout: for each half and target the shares filed at leaf, at parent and left
-to a person, with how much of it is right by the hidden labels; then in how many halves the promise
-held. What follows -- goes to the classifier.
+at each target. Out, on stdout: for each half and target the shares filed at leaf, at parent and
+left to a person, with how much of it is right by the hidden labels, and whether the products were
+said to differ; then in how many halves the promise held. What follows -- goes to the classifier.
+
+--hard keeps of the hidden products only those of the leaves that the model errs in most, until they
+hold that share of the labelled ones, and of the others 39 %. --known-only files by thresholds
+that are certified as if all products to come were of leaves that the model knows.
 
     python benchmarks/put_to_work.py --kind words --halves 20
     python benchmarks/put_to_work.py --kind both --halves 5 -- --weights FILE --layer mixed8
+    python benchmarks/put_to_work.py --halves 1 --hard 16 --targets 90,95,98
 """
 import argparse
 import random
@@ -19,6 +24,12 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import db
+import promises
+
+KEPT = .39   # of the hidden products of leaves that are not hard
 
 
 def halve(source, target, seed):
@@ -44,6 +55,36 @@ def halve(source, target, seed):
                         where id in (select product_id from hidden)""")
         conn.execute("""update category set product_count = (
                         select count(*) from product where category_id = category.id)""")
+    conn.close()
+
+
+def keep_hard(path, number, percent, seed):
+    """Leave of the hidden products all of the leaves in which an experiment errs most, as many as
+    hold `percent` of its products, and KEPT of the others."""
+    rng, hard, some = random.Random(seed), set(), 0
+    conn = sqlite3.connect(path)
+    with conn:
+        leaves = conn.execute("""
+            select label_id, count(*) from predicted_category where experiment_id = ?
+            group by label_id order by avg(label_id = category_id)""", (number,)).fetchall()
+        for leaf, count in leaves:
+            if some < percent / 100 * sum(count for _, count in leaves):
+                hard.add(leaf)
+                some += count
+        conn.executemany("delete from product where id = ?", [
+            (product,) for product, leaf in conn.execute(
+                "select product_id, category_id from hidden order by product_id").fetchall()
+            if leaf not in hard and rng.random() >= KEPT])
+    conn.close()
+
+
+def file_as_if_known(path, number, target):
+    """File again by what is promised where no product is of a leaf that the model does not know."""
+    conn = db.open_database(str(path))
+    thresholds = promises.thresholds(promises.promise(conn, number, (), target, .95))
+    with db.transaction(conn):
+        for source in db.unfiled_sources(conn):
+            db.file_products(conn, number, source, thresholds["leaf"], thresholds["parent"])
     conn.close()
 
 
@@ -85,10 +126,13 @@ def main(argv=None):
     parser.add_argument("--halves", type=int, default=20, metavar="N")
     parser.add_argument("--min-products", type=int, default=25, metavar="N")
     parser.add_argument("--targets", default="95,98", metavar="N,N")
+    parser.add_argument("--hard", type=float, metavar="PERCENT")
+    parser.add_argument("--known-only", action="store_true")
     parser.add_argument("more", nargs="*", help="arguments of the classifier, behind --")
     args = parser.parse_args(argv)
     targets, kept, drifted = args.targets.split(","), {}, 0
-    print("| half | target | leaf | right | parent | right | person |\n|---|---|---|---|---|---|---|")
+    print("| half | target | leaf | right | parent | right | person | said to differ |\n"
+          "|---|---|---|---|---|---|---|---|")
     for half in range(1, args.halves + 1):
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "crawl.db"
@@ -97,12 +141,18 @@ def main(argv=None):
                 *args.more)
             with sqlite3.connect(copy) as conn:
                 number, = conn.execute("select max(id) from experiment").fetchone()
+            if args.hard:
+                keep_hard(copy, number, args.hard, half)
             for target in targets:
                 done = run(args.kind, "--db-path", copy, "--apply", number, "--target", target,
                            "--file-anyway", *args.more)
-                drifted += "is not promised" in done.stderr
+                differs = "is not promised" in done.stderr
+                drifted += differs
+                if args.known_only:
+                    file_as_if_known(copy, number, float(target) / 100)
                 found = judge(copy)
-                print(f"| {half} | {target} | {shares(found)} |", flush=True)
+                print(f"| {half} | {target} | {shares(found)} | {'yes' if differs else ''} |",
+                      flush=True)
                 kept.setdefault(target, []).append(found)
     print()
     for target, some in kept.items():

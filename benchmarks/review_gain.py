@@ -1,4 +1,4 @@
-"""What a person's review of products without a category brings: the loop of README's "Put it to work".
+"""What a person's review of products without a category brings: the loop of "Put it to work".
 
 In: a crawl.db with labelled products. Labels of half of them are hidden, as in put_to_work.py; a
 classifier of text is trained on the rest and applied; then so many of the products that it did not

@@ -6,7 +6,6 @@
 import csv
 import io
 import json
-import os
 import random
 import shutil
 import signal
@@ -25,6 +24,7 @@ import db
 import filing
 import findings
 import metrics
+import promises
 import words
 
 KINDS = {"Jeans": ("Bootcut", "Skinny", "Straight"), "Bags": ("Clutch", "Tote"),
@@ -226,7 +226,7 @@ def test_what_is_expected_of_a_mix_of_categories_is_each_ones_share(shop):
     above = findings.parent_codes(names, {"a": "top", "b": "top", "top": "top", "other": "other"})
 
     def expected(a, b, top=0):
-        return findings.expected(names, rows, above, ({"a": a, "b": b}, {"top": top}), .5, .5)
+        return promises.expected(names, rows, above, ({"a": a, "b": b}, {"top": top}), .5, .5)
 
     assert expected(500, 500)[0] == pytest.approx(.94, abs=1e-3)
     assert expected(1000, 0)[0] == pytest.approx(.98, abs=2e-3)
@@ -267,7 +267,7 @@ def test_without_folds_the_promise_rests_on_what_was_kept_for_it(shop):
     assert 0 < strange[0] < 20   # as large a share of them as of the others
     leaves = [row[0] for row in conn.execute("""select distinct label_id from predicted_category
                                                 where experiment_id = 2""")]
-    promise = findings.promise(conn, 2, leaves, .95, .95)
+    promise = promises.promise(conn, 2, leaves, .95, .95)
     assert promise["products"] == kept[0] + strange[0] and promise["strange"] == strange[0]
 
 
@@ -277,13 +277,13 @@ def test_products_of_unknown_categories_count_against_the_promise(shop):
     conn = db.open_database(str(shop.folder / "crawl.db"))
     leaves = [row[0] for row in conn.execute("select distinct label_id from predicted_category")]
     assert "rare.oddity" not in leaves and len(leaves) == 7
-    honest = findings.promise(conn, 1, leaves, .95, .95)
+    honest = promises.promise(conn, 1, leaves, .95, .95)
     assert honest["strange"] == 120 and honest["leaf"] is not None
     conn.execute("update filing set leaf_score = .9999 where product_id in (select id from product "
                  "where category_id = 'rare.oddity')")   # as if the model took all of them for sure
-    assert findings.promise(conn, 1, leaves, .97, .95)["leaf"] is None
+    assert promises.promise(conn, 1, leaves, .97, .95)["leaf"] is None
     conn.execute("delete from filing")
-    assert findings.promise(conn, 1, leaves, .97, .95)["leaf"] is not None
+    assert promises.promise(conn, 1, leaves, .97, .95)["leaf"] is not None
 
 
 def test_where_nothing_can_be_promised_nothing_is_filed(shop):

@@ -1,0 +1,196 @@
+"""What may be filed of products to come, and whether that holds of these.
+
+In: an experiment's predictions of products that its model had never seen, and its answers for new
+ones. Out: thresholds that are certified for a target, and for each shop's new products the same or
+less, with the reasons in words. Numpy only; filing.py files by them, and they are listed by
+
+    python categorize_words.py --apply 1 --target 95
+    python analyze.py --models
+"""
+import math
+
+import numpy as np
+
+import db
+import findings
+import metrics
+
+OUT_OF_FOLD = "out-of-fold predictions"
+SHRINK = 10    # products, by which a category's share is drawn to the mean of all
+ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
+# How far new products may be from those that the promise rests on, at the least that chance leaves:
+# shares and means, and distances of distributions, each from 0 to 1. (The model that files has
+# learned from all of them, and is a little surer than those that were measured.)
+TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "scores": .05,
+             "categories": .2}
+
+
+# ---- what is promised ---------------------------------------------------------------------------
+
+def promise(conn, number, leaves, target, confidence):
+    """What an experiment's model, of these leaves, may file of products to come: a dict of target,
+    confidence, leaf and parent (thresholds, None where nothing can be promised), what it rests_on,
+    how many independent products that were, how many of them `strange`, and the `fewest` right ones
+    that the target takes.
+
+    Products to come may belong to leaves that the model does not know, as some of the catalogue do:
+    its answers for those count, as errors.
+    """
+    folds = db.settings(db.experiment(conn, number)).get("folds")
+    names, rows = findings.read_rows(conn, number, not folds, False, leaves)
+    own, thresholds = rows[metrics.one_of_each(rows["group"])], (math.inf, math.inf)
+    if len(own) and (own["parent"] >= 0).all():
+        thresholds = findings.certify_pair(own, findings.parent_codes(names, db.parents(conn)),
+                                           target, confidence)
+    leaf, parent = (None if math.isinf(one) else one for one in thresholds)
+    known = np.array([name in set(leaves) for name in names] + [False])
+    return {"target": target, "confidence": confidence, "leaf": leaf, "parent": parent,
+            "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
+            "products": len(own), "strange": int((~known[own["label"]]).sum()),
+            "fewest": metrics.fewest(target, (1 - confidence) / 2)}
+
+
+def promise_text(promise):
+    """What is promised, in words."""
+    target = f"{100 * promise['target']:g} %"
+    rests = f"{promise['products']} independent products ({promise['rests_on']}"
+    rests += f"; {promise['strange']} of them of other categories than the model's)" \
+        if promise["strange"] else ")"
+    if promise["leaf"] is None and promise["parent"] is None:
+        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
+                + ("" if promise["rests_on"] == OUT_OF_FOLD else
+                   "train with --folds 10, which certifies on all products, or ")
+                + ("train with a lower --min-products, which leaves fewer categories out, or "
+                   if 20 * promise["strange"] > promise["products"] else "")
+                + "try a lower --target")
+    levels = ", ".join(f"at the {level} " + (
+        "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
+                       for level in ("leaf", "parent"))
+    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
+            f"least {target} are right; {levels}"
+            + " (a lower --target may give some)" * (promise["leaf"] is None)
+            + f". It rests on {rests}, and holds for products like those")
+
+
+# ---- does it hold here? -------------------------------------------------------------------------
+
+def expected(names, rows, above, accepted, leaf, parent):
+    """(share right of what passes the leaf's threshold, of what passes the parent's of the rest),
+    None of nothing, where so many are accepted as each category: accepted is ({leaf: products},
+    {parent: products}). Each category is as right as rows show it, drawn to the mean of all by as
+    much as SHRINK products."""
+    place = {name: code for code, name in enumerate(names)}
+    right, _, parent_right = findings.outcomes(rows, above)
+    taken = rows["score"] >= leaf
+    rest = ~taken & (rows["parent_score"] >= parent)
+    found = []
+    for some, hits, by, counts in ((taken, right, rows["predicted"], accepted[0]),
+                                   (rest, parent_right, rows["parent"], accepted[1])):
+        number = sum(counts.values())
+        if not number or not some.any():
+            found.append(None)
+            continue
+        seen = np.bincount(by[some], minlength=len(names))
+        good = np.bincount(by[some & hits], minlength=len(names))
+        share = (good + SHRINK * hits[some].mean()) / (seen + SHRINK)
+        found.append(float(sum(count * (share[place[name]] if name in place else hits[some].mean())
+                               for name, count in counts.items()) / number))
+    return tuple(found)
+
+
+def reference(conn, number, described, source):
+    """db.features of the products that the experiment's promise rests on: a shop's own where it has
+    ENOUGH, else all; with the unknown words that they had while the model had not seen them."""
+    table = "predicted_category" if described["settings"].get("folds") else "validation_prediction"
+    found = db.features(conn, number, source, table)
+    if found["groups"] < ENOUGH and source is not None:
+        return reference(conn, number, described, None)
+    found["scores"] = np.fromiter(found["scores"], float)
+    measured = described["settings"].get("unknown words")
+    measured = measured.get(source or "") if isinstance(measured, dict) else None
+    if isinstance(measured, list) and len(measured) == 2 and all(
+            type(one) in (int, float) and 0 <= one <= 1 for one in measured):
+        strange, mean, variance = found["unknown"]
+        known = max(0, found["products"] - strange)
+        both = np.average([[measured[0], measured[1] + measured[0] ** 2],
+                           [mean, variance + mean ** 2]], axis=0, weights=[known, strange + 1e-9])
+        found["unknown"] = (known + strange, float(both[0]), float(both[1] - both[0] ** 2))
+    else:
+        found["unknown"] = None
+    found["source"] = source
+    return found
+
+
+def differences(old, new, kind):
+    """Lines about how `new` products differ from `old` ones, both db.features, by more than is
+    TOLERATED: what a model of this kind does not look at does not count, nor that more is known."""
+    n, m = new["groups"], old["groups"]
+    lines = []
+
+    def check(what, shift, line):
+        if shift > TOLERATED[what]:
+            lines.append(line)
+
+    def share(what, name):
+        own, before = new[what], old[what]
+        check(what, own > before and metrics.mean_shift(
+            own, own * (1 - own), n, before, before * (1 - before), m),
+              f"{100 * own:.0f} % of them have {name} ({100 * before:.0f} % there)")
+
+    if "Text" in kind:
+        if old["unknown"] and new["unknown"][1] > old["unknown"][1]:
+            (_, *own), (_, *before) = new["unknown"], old["unknown"]
+            check("unknown words", metrics.mean_shift(*own, n, *before, m),
+                  f"the model knows {100 - 100 * own[0]:.0f} % of their words "
+                  f"({100 - 100 * before[0]:.0f} % there)")
+        share("no description", "no description")
+    if "Image" in kind:
+        share("no picture", "no picture")
+    scores = np.fromiter(new["scores"], float)
+    check("scores", metrics.score_shift(scores, n, old["scores"], m),
+          f"their scores are others (on the average {scores.sum() / max(1, len(scores)):.2f}, "
+          f"there {old['scores'].mean():.2f})")
+    check("categories", metrics.count_shift(new["categories"], n, old["categories"], m),
+          "they are of other categories")
+    return lines
+
+
+def thresholds(promise):
+    """{level: what a score has to reach there, inf where nothing is promised}."""
+    return {level: math.inf if promise[level] is None else promise[level]
+            for level in ("leaf", "parent")}
+
+
+def mixed(conn, number, source, labelled, promise):
+    """(thresholds, lines): those of the promise, inf where labelled rows in such a mix of accepted
+    categories as the source's new products are were right less often than is promised, which the
+    lines say. labelled is (names, rows, parent codes) of findings."""
+    own, lines = thresholds(promise), []
+    for place, level in enumerate(own):
+        right = expected(*labelled, db.accepted(conn, number, source, *own.values()),
+                         *own.values())[place]
+        if right is not None and right < promise["target"]:
+            lines.append(f"of labelled ones in such a mix of categories {100 * right:.1f} % were "
+                         f"right at the {level}")
+            own[level] = math.inf
+    return own, lines
+
+
+def labelled_rows(conn, number, described):
+    """(names, rows, parent codes) of findings of the products that the promise rests on."""
+    names, rows = findings.read_rows(conn, number, not described["settings"].get("folds"), False,
+                                     described["categories"])
+    return names, rows, findings.parent_codes(names, db.parents(conn))
+
+
+def for_source(conn, number, described, source, labelled, promise):
+    """(thresholds, lines, products): what the promise comes to for a shop's new products, and why
+    it is less where it is."""
+    old, new = reference(conn, number, described, source), db.features(conn, number, source)
+    if old["source"] is not None:
+        names, rows, above = labelled
+        labelled = names, rows[np.isin(rows["product"], db.product_ids(conn, source))], above
+    own, lines = mixed(conn, number, source, labelled, promise)
+    if different := differences(old, new, described["kind"]):
+        own, lines = dict.fromkeys(own, math.inf), different
+    return own, lines, new["products"]
