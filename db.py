@@ -1066,15 +1066,15 @@ def file_products(conn, number, source, leaf, parent):
                  {"leaf": leaf, "parent": parent, "number": number, "source": source})
 
 
-def accepted(conn, number, source, leaf, parent):
-    """({leaf: products}, {parent: products}) of a source's that these thresholds let pass."""
-    own = f"""from filing join product on product.id = product_id where experiment_id = ?
-              and source = ? and {UNFILED}"""
-    return (dict(plain(conn, f"""select leaf_id, count(*) {own} and leaf_id is not null
-                                 and leaf_score >= ? group by leaf_id""", (number, source, leaf))),
-            dict(plain(conn, f"""select parent_id, count(*) {own} and leaf_id is not null
-                                 and leaf_score < ? and parent_score >= ? group by parent_id""",
-                       (number, source, leaf, parent))))
+def answer_counts(conn, number, source, edges):
+    """{(leaf, how many of these edges its score reaches): products} of what an experiment says of a
+    source's products without a category."""
+    step = " + ".join(["(leaf_score >= ?)"] * len(edges))
+    return {(leaf, step): count for leaf, step, count in plain(conn, f"""
+        select leaf_id, {step} as step, count(*) from filing
+        join product on product.id = product_id
+        where experiment_id = ? and source = ? and leaf_id is not null and {UNFILED}
+        group by leaf_id, step""", (*edges, number, source))}
 
 
 def unfile(conn, number):

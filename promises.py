@@ -16,7 +16,8 @@ import findings
 import metrics
 
 OUT_OF_FOLD = "out-of-fold predictions"
-SHRINK = 10    # products, by which a category's share is drawn to the mean of all
+STEPS = (.1, .2, .4, .6, .8)   # quantiles of labelled products' scores, to count new ones between
+SHRINK = 500   # groups, by which an estimated mix of categories is drawn to the labelled one
 ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
 # How far new products may be from those that the promise rests on, at the least that chance leaves:
 # shares and means, and distances of distributions, each from 0 to 1. (The model that files has
@@ -74,28 +75,30 @@ def promise_text(promise):
 
 # ---- does it hold here? -------------------------------------------------------------------------
 
-def expected(names, rows, above, accepted, leaf, parent):
+def expected(names, rows, above, counts, leaf, parent):
     """(share right of what passes the leaf's threshold, of what passes the parent's of the rest),
-    None of nothing, where so many are accepted as each category: accepted is ({leaf: products},
-    {parent: products}). Each category is as right as rows show it, drawn to the mean of all by as
-    much as SHRINK products."""
+    None of nothing, where products are of such categories as explain the answers of the model: of
+    each leaf and step of STEPS, counts {(leaf, step): groups}. names, rows and above are of
+    labelled products, as labelled_rows has them."""
     place = {name: code for code, name in enumerate(names)}
+    several = len(STEPS) + 1
+    leaves = np.where(rows["predicted"] < 0, len(names), rows["predicted"])   # the last is none
+    answers = leaves * several + np.digitize(rows["score"], edges(rows))
+    new = np.zeros(several * (len(names) + 1))
+    for (name, step), count in counts.items():
+        if name in place:
+            new[place[name] * several + step] = count
+    weights = metrics.shifted_weights(answers, rows["label"], new, SHRINK)
     right, _, parent_right = findings.outcomes(rows, above)
     taken = rows["score"] >= leaf
     rest = ~taken & (rows["parent_score"] >= parent)
-    found = []
-    for some, hits, by, counts in ((taken, right, rows["predicted"], accepted[0]),
-                                   (rest, parent_right, rows["parent"], accepted[1])):
-        number = sum(counts.values())
-        if not number or not some.any():
-            found.append(None)
-            continue
-        seen = np.bincount(by[some], minlength=len(names))
-        good = np.bincount(by[some & hits], minlength=len(names))
-        share = (good + SHRINK * hits[some].mean()) / (seen + SHRINK)
-        found.append(float(sum(count * (share[place[name]] if name in place else hits[some].mean())
-                               for name, count in counts.items()) / number))
-    return tuple(found)
+    return tuple(float(np.average(hits[some], weights=weights[some])) if some.any() else None
+                 for some, hits in ((taken, right), (rest, parent_right)))
+
+
+def edges(rows):
+    """The scores of STEPS."""
+    return np.quantile(rows["score"], STEPS) if len(rows) else np.zeros(len(STEPS))
 
 
 def reference(conn, number, described, source):
@@ -161,14 +164,12 @@ def thresholds(promise):
             for level in ("leaf", "parent")}
 
 
-def mixed(conn, number, source, labelled, promise):
-    """(thresholds, lines): those of the promise, inf where labelled rows in such a mix of accepted
-    categories as the source's new products are were right less often than is promised, which the
-    lines say. labelled is (names, rows, parent codes) of findings."""
+def mixed(counts, labelled, promise):
+    """(thresholds, lines): those of the promise, inf where labelled rows of such a mix of
+    categories as explains the new products' answers, `counts` of expected, were right less often
+    than is promised, which the lines say. labelled is as labelled_rows has it."""
     own, lines = thresholds(promise), []
-    for place, level in enumerate(own):
-        right = expected(*labelled, db.accepted(conn, number, source, *own.values()),
-                         *own.values())[place]
+    for level, right in zip(("leaf", "parent"), expected(*labelled, counts, **own)):
         if right is not None and right < promise["target"]:
             lines.append(f"of labelled ones in such a mix of categories {100 * right:.1f} % were "
                          f"right at the {level}")
@@ -187,10 +188,13 @@ def for_source(conn, number, described, source, labelled, promise):
     """(thresholds, lines, products): what the promise comes to for a shop's new products, and why
     it is less where it is."""
     old, new = reference(conn, number, described, source), db.features(conn, number, source)
+    names, rows, above = labelled
     if old["source"] is not None:
-        names, rows, above = labelled
-        labelled = names, rows[np.isin(rows["product"], db.product_ids(conn, source))], above
-    own, lines = mixed(conn, number, source, labelled, promise)
+        rows = rows[np.isin(rows["product"], db.product_ids(conn, source))]
+    groups = new["groups"] / max(1, new["products"])   # colours of a style are no more evidence
+    counts = {answer: groups * count for answer, count in db.answer_counts(
+        conn, number, source, edges(rows).tolist()).items()}
+    own, lines = mixed(counts, (names, rows, above), promise)
     if different := differences(old, new, described["kind"]):
         own, lines = dict.fromkeys(own, math.inf), different
     return own, lines, new["products"]

@@ -3,6 +3,7 @@
     pytest tests/test_filing.py
     pytest tests/test_filing.py -k differ
 """
+import collections
 import csv
 import io
 import json
@@ -213,26 +214,59 @@ def test_a_product_whose_text_changed_is_answered_anew(shop):
 
 # ---- what is promised ---------------------------------------------------------------------------
 
-def test_what_is_expected_of_a_mix_of_categories_is_each_ones_share(shop):
-    """Of 1,000 rows from score .5 on half are of leaf a, .99 of them right, half of b, .91."""
-    names = ["a", "b", "top", "other"]
-    rows = np.zeros(1200, findings.ROW)
-    rows["predicted"] = np.arange(1200) % 2
-    rows["label"] = rows["predicted"]
-    rows["score"], rows["parent"], rows["parent_score"] = .9, 2, .9
-    rows["label"][0:1000:100] = 3   # of a: 10 of 500
-    rows["label"][1:1000:20] = 0    # of b: 50 of 500, but of the right parent
-    rows["score"][1000:], rows["label"][1000:1100] = .1, 3
-    above = findings.parent_codes(names, {"a": "top", "b": "top", "top": "top", "other": "other"})
+def mixture(rng, count, easy):
+    """findings.ROW [count] of a classifier that tells three leaves from each other: of products of
+    the easy one, `easy` of all, 99 of 100 rightly, of the two hard ones 85, which it takes for each
+    other or for the easy one. It is less sure of what it takes for a hard one."""
+    rows = np.zeros(count, findings.ROW)
+    rows["label"] = np.where(rng.random(count) < easy, 0, rng.integers(1, 3, count))
+    wrong = rng.random(count) >= np.where(rows["label"] == 0, .99, .85)
+    rows["predicted"] = np.where(wrong, (rows["label"] + rng.integers(1, 3, count)) % 3,
+                                 rows["label"])
+    rows["score"] = np.where(rows["predicted"] == 0, .9, .7) + .1 * rng.random(count)
+    rows["parent"], rows["parent_score"], rows["product"] = 3, .9, np.arange(count)
+    return rows
 
-    def expected(a, b, top=0):
-        return promises.expected(names, rows, above, ({"a": a, "b": b}, {"top": top}), .5, .5)
 
-    assert expected(500, 500)[0] == pytest.approx(.94, abs=1e-3)
-    assert expected(1000, 0)[0] == pytest.approx(.98, abs=2e-3)
-    assert expected(0, 10)[0] == pytest.approx(.90, abs=2e-3)
-    assert expected(0, 0) == (None, None)
-    assert expected(0, 0, 5)[1] == pytest.approx(.5, abs=.01)   # of the 200 below, half
+@pytest.mark.parametrize("easy, products", ((.8, 60_000), (.5, 60_000), (.2, 60_000), (.2, 20),
+                                            (0, 0)))
+def test_what_is_expected_of_new_products_is_what_is_true_of_them(easy, products):
+    """4 of 5 labelled products are easy, of the new ones others; few of them prove little."""
+    names, rng = ["a", "b", "c", "top", "other"], np.random.default_rng(7)
+    labelled, new = mixture(rng, 6000, .8), mixture(rng, products, easy)
+    above = findings.parent_codes(names, {**dict.fromkeys("ab", "top"), "c": "other"})
+    counts = collections.Counter(zip([names[code] for code in new["predicted"]], np.digitize(
+        new["score"], promises.edges(labelled)).tolist()))
+    usual = (labelled["label"] == labelled["predicted"]).mean()
+    leaf, nothing = promises.expected(names, labelled, above, counts, 0, 2)
+    true = (new["label"] == new["predicted"]).mean() if products > 100 else usual
+    assert leaf == pytest.approx(true, abs=.012) and nothing is None
+    assert promises.expected(names, labelled, above, counts, 2, 0)[1] == pytest.approx(
+        (new["label"] != 2).mean() if products > 100 else .9, abs=.03)
+
+
+def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
+    """Every second mini is called a skirt, and filed there: few enough where 3 in 100 are minis,
+    too many where 12 are, though that changes the answers little."""
+    rng = random.Random(3)
+
+    def rows(first, count, minis):
+        for number in range(first, first + count):
+            leaf = "Mini" if rng.random() < minis else rng.choice(("Skirt", "Boot", "Tote"))
+            said = "Skirt" if leaf == "Mini" and rng.random() < .5 else leaf
+            yield (f"sku-{number}", f"{rng.choice(FILLING)} {said} {rng.choice(FILLING)}",
+                   " ".join(rng.sample(FILLING, 4)), f"Women > {leaf}", "", "")
+
+    write(tmp_path, "old.tsv", rows(0, 3000, .03))
+    run(tmp_path, "--feed", "old.tsv", script="crawl")
+    run(tmp_path, "--min-products", "50", "--folds", "3")
+    for source, first, minis in (("like", 5000, .03), ("more", 7000, .12)):
+        write(tmp_path, "new.tsv", rows(first, 1500, minis))
+        run(tmp_path, "--feed", "new.tsv", "--unlabelled", "--source", source, script="crawl")
+    told = run(tmp_path, "--apply", "1", "--target", "96", status=1).stderr
+    assert told.count("is not promised") == 1
+    assert "is not promised of the 1500 products of more" in told
+    assert "in such a mix of categories 9" in told and "of other categories" not in told
 
 
 def test_a_shop_with_enough_labelled_products_is_compared_with_its_own(shop):
