@@ -268,6 +268,27 @@ def count_shift(counts, n, other, other_n, delta=1e-4):
     return max(0.0, float(np.abs(own - old).sum() / 2 - mean - chance))
 
 
+def shifted_weights(answers, labels, new, shrink, rounds=100):
+    """float [n]: how much each labelled product counts for where products of its label are rarer or
+    more frequent than among the labelled ones, by the answers that a classifier gave.
+
+    answers and labels are int [n] of labelled products, new is how many products to come got each
+    answer, float [k]. The shares of labels that make those likeliest, by expectation maximization
+    (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002; with the answer in the place of
+    probabilities, as Lipton, Wang and Smola, ICML 2018), after a Dirichlet prior as strong as
+    `shrink` products of the labelled mix. Products of a label are taken to be answered as before.
+    """
+    _, labels, count = np.unique(labels, return_inverse=True, return_counts=True)
+    usual = count / max(1, len(labels))
+    shares = usual
+    for _ in range(rounds):
+        weights = (shares / usual)[labels]
+        alike = np.bincount(answers, weights, len(new))[answers]   # labelled ones so answered
+        told = np.bincount(labels, weights * new[answers] / alike, len(count))
+        shares = (told + shrink * usual) / (told.sum() + shrink)
+    return (shares / usual)[labels]
+
+
 # ---- calibration --------------------------------------------------------------------------------
 
 def log_softmax(logits):
@@ -316,27 +337,6 @@ def fit_temperature(logits, labels):
         middle = (low * high) ** .5
         low, high = (low, middle) if slope(middle) > 0 else (middle, high)
     return 1 / (low * high) ** .5
-
-
-def shifted_weights(answers, labels, new, shrink, rounds=100):
-    """float [n]: how much each labelled product counts for where products of its label are rarer or
-    more frequent than among the labelled ones, by the answers that a classifier gave.
-
-    answers and labels are int [n] of labelled products, new is how many products to come got each
-    answer, float [k]. The shares of labels that make those likeliest, by expectation maximization
-    (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002; with the answer in the place of
-    probabilities, as Lipton, Wang and Smola, ICML 2018), after a Dirichlet prior as strong as
-    `shrink` products of the labelled mix. Products of a label are taken to be answered as before.
-    """
-    _, labels, count = np.unique(labels, return_inverse=True, return_counts=True)
-    usual = count / max(1, len(labels))
-    shares = usual
-    for _ in range(rounds):
-        weights = (shares / usual)[labels]
-        alike = np.bincount(answers, weights, len(new))[answers]   # labelled ones so answered
-        told = np.bincount(labels, weights * new[answers] / alike, len(count))
-        shares = (told + shrink * usual) / (told.sum() + shrink)
-    return (shares / usual)[labels]
 
 
 # ---- labels that are probably wrong -------------------------------------------------------------

@@ -224,9 +224,14 @@
     const said = one.where.value.trim().toLowerCase();
     const known = [...find("leaves").options].find((option) =>
       [option.value, option.textContent].some((text) => text.toLowerCase() === said));
-    one.where.setCustomValidity(!known && said ? "no category of the list" :
-      known && known.value === one.label ? "that is the label it has" : "");
-    if (one.where.reportValidity()) mark(one, said ? "label wrong" : "", known ? known.value : "");
+    const fault = !known && said ? "is no category of the list" :
+      known && known.value === one.label ? "is the label it has" : "";
+    one.where.setAttribute("aria-invalid", fault !== "");
+    // Beside it, for the browser's own bubble takes the focus, and the click on another button with it.
+    const field = one.where.parentElement;
+    if (!field.nextElementSibling?.matches("output")) field.after(document.createElement("output"));
+    field.nextElementSibling.textContent = fault && `this ${fault}`;
+    if (!fault) mark(one, said ? "label wrong" : "", known ? known.value : "");
   }
 
   function choose(one, value) {
