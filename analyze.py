@@ -217,7 +217,7 @@ def parse(argv):
                       "experiment N")
     what.add_argument("--review", type=int, metavar="N",
                       help="print an HTML page of the products that --apply N has left to a "
-                      "person, to choose their categories on")
+                      "person or filed at the parent only, to choose their leaves on")
     what.add_argument("--models", action="store_true",
                       help="list the saved models, and the thresholds certified for them")
     parser.add_argument("-o", "--output", metavar="FILE",

@@ -137,7 +137,8 @@ def load_feed(conn, path, args, counts, stop, base=None):
             if not db.first_sight(conn, row.external_id):
                 skipped.append((row.line, f"its id stood in an earlier line ({row.external_id})"))
                 continue
-            listed = [tree.id_of(row.category)] if row.category and not args.unlabelled else []
+            listed = None if args.unlabelled else \
+                [tree.id_of(row.category)] if row.category else []
             levels = max(levels, len(row.category))
             signs.update(sign for sign in ">/|" if sign in "".join(row.category))
             product = {"external_id": row.external_id, "name": row.name,
@@ -151,6 +152,8 @@ def load_feed(conn, path, args, counts, stop, base=None):
         db.store_categories(conn, tree.rows())
         db.refile(conn, "source = ?", source)
         db.count_products(conn)
+        if args.unlabelled and (kept := db.count_seen_with_category(conn, source)):
+            log(f"{kept} of these products have a category in {args.db_path} already, and keep it")
     counts["skipped"] = len(skipped)
     sign, often = signs.most_common(1)[0] if signs else ("", 0)
     flat = sign if levels == 1 and often > (counts["new"] + counts["changed"]
@@ -227,7 +230,8 @@ def add_source_arguments(parser):
                       help="name of the feed's shop; products of one name replace each other by "
                       "id, so give a second shop its own (default: feed)")
     feed.add_argument("--unlabelled", action="store_true",
-                      help="load the products without the feed's categories, for --apply to file")
+                      help="load the products without the feed's categories, for --apply to "
+                      "file; those that have one already keep it")
     api = parser.add_argument_group("from an API")
     api.add_argument("--api-url", metavar="URL",
                      default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
@@ -324,7 +328,7 @@ def dry_run(args, stop):
         if args.feed is not None:
             path, base = feed_files.feed_file(args, stack, web.Web(0, stop, tries=args.tries))
             with feed_files.called(path, base), ended_at_once(stop, web.Stopped):
-                print(*crawl_status.feed_plan(path, args.column), sep="\n")
+                print(*crawl_status.feed_plan(path, args.column, args.unlabelled), sep="\n")
         elif os.path.exists(args.db_path):
             print(*crawl_status.plan(db.open_readonly(args.db_path), args), sep="\n")
         else:

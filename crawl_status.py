@@ -95,15 +95,16 @@ def plan(conn, args):
     return [*lines, f"and {waiting} pictures of products that are there{rate}"]
 
 
-def feed_plan(path, columns):
-    """Lines about what loading a feed would do."""
+def feed_plan(path, columns, unlabelled):
+    """Lines about what loading a feed would do, without its categories where unlabelled."""
     skipped, categories, groups = [], set(), set()
     counts = dict.fromkeys(("all", "none", "image"), 0)
     for row in progress("feed", None, "products", feeds.read_feed(path, skipped, columns)):
         counts["all"] += 1
-        counts["none"] += not row.category
+        category = () if unlabelled else row.category
+        counts["none"] += not category
         counts["image"] += bool(row.image)
-        categories.add(row.category)
+        categories.add(category)
         groups.add(row.group)
     return [f"would load {counts['all']} products in {len(categories - {()})} categories "
             f"({counts['none']} without one), {counts['image']} with a link to a picture, "

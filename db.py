@@ -412,7 +412,7 @@ def filed_from_own_pages(conn, leaf):
 
 def store_product(conn, source, product):
     """Insert or update one product, a dict with external_id, name, description, image, listed (its
-    category ids in the shop's order), found (the leaf whose page it stood on, or None) and
+    category ids in the shop's order, or None: they stay as they are), found (the leaf whose page it stood on, or None) and
     group (or None). Returns (id, 'new' | 'changed' | 'unchanged', whether it had not
     stood on `found`'s pages before).
 
@@ -439,7 +439,8 @@ def store_product(conn, source, product):
         if old["image"] != fields[2]:
             conn.execute("delete from picture where product_id = ?", (number,))
             conn.execute("update product set image_crawled = 0 where id = ?", (number,))
-    fresh = store_listing(conn, number, product["listed"], product["found"])
+    fresh = product["listed"] is not None and store_listing(conn, number, product["listed"],
+                                                            product["found"])
     refile(conn, "id = ?", number)
     filed = conn.execute("select category_id from product where id = ?", (number,)).fetchone()[0]
     if outcome == "unchanged" and old["category_id"] != filed:
@@ -628,6 +629,13 @@ def first_sight(conn, external_id):
     """Whether this is the first time that this connection is asked about this id."""
     remember_seen(conn)
     return conn.execute("insert or ignore into seen values (?)", (external_id,)).rowcount == 1
+
+
+def count_seen_with_category(conn, source):
+    """How many products of a source that this connection has seen have a category."""
+    return conn.execute("""select count(*) from product where source = ? and external_id in
+                           (select id from seen) and category_id is not null""",
+                        (source,)).fetchone()[0]
 
 
 def product_ids(conn, source):
@@ -1054,16 +1062,21 @@ def store_answers(conn, number, rows):
 
 def file_products(conn, number, source, leaf, parent):
     """File a source's products by their answers: at the leaf from score `leaf` on, of the rest at
-    the parent from `parent` on, the others not at all."""
+    the parent from `parent` on, the others not at all. Returns how many had been filed at another
+    level before."""
     level = """case when leaf_id is null then 'person' when leaf_score >= :leaf then 'leaf'
                when parent_score >= :parent then 'parent' else 'person' end"""
+    own = f"""where experiment_id = :number and product_id in (
+                  select id from product where source = :source and {UNFILED})"""
+    values = {"leaf": leaf, "parent": parent, "number": number, "source": source}
+    moved, = conn.execute(f"""select count(*) from filing {own} and level <> 'person'
+                              and level <> {level}""", values).fetchone()
     conn.execute(f"""
         update filing set level = {level},
             category_id = case {level} when 'leaf' then leaf_id when 'parent' then parent_id end,
-            score = case {level} when 'parent' then parent_score else leaf_score end
-        where experiment_id = :number and product_id in (
-            select id from product where source = :source and {UNFILED})""",
-                 {"leaf": leaf, "parent": parent, "number": number, "source": source})
+            score = case {level} when 'parent' then parent_score else leaf_score end {own}""",
+                 values)
+    return moved
 
 
 def answer_counts(conn, number, source, edges):

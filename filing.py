@@ -102,7 +102,7 @@ def answer(conn, args, described, score):
 
 def decide(conn, args, described, promise):
     """File what has been answered, shop by shop. Returns whether what is promised holds of all."""
-    labelled, held = promises.labelled_rows(conn, args.apply, described), True
+    labelled, held, moved = promises.labelled_rows(conn, args.apply, described), True, 0
     with db.transaction(conn):
         db.unfile(conn, args.apply)
         for source in db.unfiled_sources(conn):
@@ -118,7 +118,9 @@ def decide(conn, args, described, promise):
                         f"None of them is filed at the {where} (--file-anyway does)"))
             if args.file_anyway:
                 own = promises.thresholds(promise)
-            db.file_products(conn, args.apply, source, own["leaf"], own["parent"])
+            moved += db.file_products(conn, args.apply, source, own["leaf"], own["parent"])
+    if moved:
+        log(f"{moved} products that were filed before are filed otherwise now, or not at all")
     return held
 
 
@@ -180,6 +182,7 @@ def apply(args, kind, scorer):
     log(", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"
                   for level, words in (("leaf", "filed at the leaf"), ("parent", "at the parent"),
                                        ("person", "left to a person"))))
-    if counts["person"]:
-        log(f"look at those: python analyze.py --review {args.apply} > review.html")
+    if counts["person"] + counts["parent"]:
+        log("choose a leaf for what has none: python analyze.py --review "
+            f"{args.apply} > review.html")
     return 0 if held else 1

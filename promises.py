@@ -70,7 +70,7 @@ def promise_text(promise):
     return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
             f"least {target} are right; {levels}"
             + " (a lower --target may give some)" * (promise["leaf"] is None)
-            + f". It rests on {rests}, and holds for products like those")
+            + f". It rests on {rests}, and holds for products like those, of their categories")
 
 
 # ---- does it hold here? -------------------------------------------------------------------------

@@ -208,6 +208,8 @@
       own.saved = own.decision;
       own.written = true;
     }
+    const faults = list.querySelectorAll("[aria-invalid=true]").length;
+    find("kept").textContent = faults ? `${many(faults, "field")} not understood, and not in the file` : "";
     keepMarks();
     tellMarks();
     const blob = new Blob([lines.map((line) => line.map((one) => cell(String(one))).join(",")).join("\n") + "\n"],
@@ -222,8 +224,11 @@
   // A category that was typed: one of the list, or nothing.
   function typed(one) {
     const said = one.where.value.trim().toLowerCase();
-    const known = [...find("leaves").options].find((option) =>
-      [option.value, option.textContent].some((text) => text.toLowerCase() === said));
+    const options = [...find("leaves").options].map((option) =>
+      ({value: option.value, texts: [option.value, option.textContent].map((text) => text.toLowerCase())}));
+    const ends = options.filter(({texts}) => texts[1].endsWith(` > ${said}`));
+    const known = options.find(({texts}) => texts.includes(said)) ??
+      (ends.length === 1 ? ends[0] : undefined);   // a name is enough where one leaf has it
     const fault = !known && said ? "is no category of the list" :
       known && known.value === one.label ? "is the label it has" : "";
     one.where.setAttribute("aria-invalid", fault !== "");

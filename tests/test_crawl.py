@@ -690,9 +690,28 @@ def test_columns_may_be_named_and_a_dry_run_says_what_would_be_loaded(tmp_path):
     assert done.stdout.splitlines() == [
         "would load 2 products in 1 categories (1 without one), 0 with a link to a picture, "
         "0 item groups", "and leave out line 4: no id"]
+    done = load(tmp_path, "f.csv", *flags, "--unlabelled", "--dry-run")
+    assert "2 products in 0 categories (2 without one)" in done.stdout
     assert os.listdir(tmp_path) == ["f.csv"]
     assert "products: 2 in 1 leaves (0 at an inner category, 1 without one)" in load(
         tmp_path, "f.csv", *flags).stdout
+
+
+def test_a_feed_without_its_categories_takes_none_away(tmp_path):
+    """As a shop's whole export has old and new products in it."""
+    (tmp_path / "f.csv").write_text("id,title,product_type\n1,Jean,Women > Jeans\n2,Tote,\n")
+    load(tmp_path, "f.csv")
+    (tmp_path / "f.csv").write_text("id,title,product_type\n1,New Jean,Bags\n2,Tote,Bags\n"
+                                    "3,Gown,Women > Gowns\n")
+    done = load(tmp_path, "f.csv", "--unlabelled")
+    assert "3 in 1 leaves (0 at an inner category, 2 without one); this run: 1 new, 1 changed" \
+        in done.stdout
+    assert "1 of these products have a category in crawl.db already, and keep it" in done.stderr
+    assert select(tmp_path, "select name, category_id from product order by id") == [
+        ("New Jean", "women.jeans"), ("Tote", None), ("Gown", None)]
+    load(tmp_path, "f.csv")
+    assert select(tmp_path, "select category_id from product order by id") == [
+        ("bags",), ("bags",), ("women.gowns",)]
 
 
 def test_a_signal_while_a_feed_loads_leaves_the_file_as_it_was(small_feed, tmp_path):

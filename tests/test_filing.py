@@ -349,6 +349,21 @@ def test_products_that_differ_are_told_and_not_filed(shop):
     assert {row["level"] for row in anyway if row["source"] == "other"} != {"person"}
 
 
+def test_what_is_no_longer_promised_of_a_shop_is_taken_back_and_told(shop):
+    before = filed(run(shop.folder, "--apply", "1"))
+    at = sum(row["level"] != "person" for row in before)
+    assert at > 600
+    odd = [(f"x-{n}", "Zapato Bota Bolso", "", "", "", "") for n in range(1500)]
+    write(shop.folder, "odd.tsv", odd)
+    run(shop.folder, "--feed", "odd.tsv", script="crawl")   # of the same shop
+    done = run(shop.folder, "--apply", "1", status=1)
+    assert f"{at} products that were filed before are filed otherwise now, or not at all" \
+        in done.stderr
+    assert {row["level"] for row in filed(done)} == {"person"}
+    again = run(shop.folder, "--apply", "1", status=1)
+    assert "filed before" not in again.stderr
+
+
 @pytest.mark.parametrize("n, m", ((50, 3000), (3000, 3000), (200_000, 5000)))
 def test_samples_of_one_distribution_are_not_said_to_differ(n, m):
     rng = np.random.default_rng(n)
