@@ -115,18 +115,21 @@
   }
 
   // ---- verdicts, which stay in this browser: {product: {decision, category, before (what the
-  // page came with), saved (the decision last written into a file), label, name, external}}
-  let marks = {};
+  // page came with), saved (the decision last written into a file), label, name, external}}. Each is
+  // kept by itself, so that none is written over by a page that could not read the others.
+  const marks = {}, prefix = `${data.key} `;
 
   function readMarks() {
-    try {
-      const kept = JSON.parse(localStorage.getItem(data.key));
-      if (kept && typeof kept === "object" && !Array.isArray(kept)) marks = kept;
-    } catch { /* private windows, or somebody else's */ }
+    let all = [];
+    try { all = Object.entries(localStorage); } catch { /* private windows */ }
+    for (const [key, value] of all) {
+      if (!key.startsWith(prefix)) continue;
+      try { marks[key.slice(prefix.length)] = JSON.parse(value); } catch { /* somebody else's */ }
+    }
   }
 
-  function keepMarks() {
-    try { localStorage.setItem(data.key, JSON.stringify(marks)); } catch {
+  function keepMark(product) {
+    try { localStorage.setItem(prefix + product, JSON.stringify(marks[product])); } catch {
       find("kept").textContent = "This browser keeps no verdicts: save them before you leave.";
     }
   }
@@ -181,12 +184,11 @@
 
   function mark(one, decision, category) {
     const {product, label, external} = one.row.dataset;
-    readMarks();   // another tab may have added some
     marks[product] = {
       ...(live(one) ? {saved: marks[product].saved} : {}), decision, category,
       made: data.made, before: before(one), was: one.row.dataset.category, label: label ?? "", external,
       name: one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")};
-    keepMarks();
+    keepMark(product);
     show(one, decision, category);
     tellMarks();
   }
@@ -198,6 +200,8 @@
 
   function save() {
     readMarks();
+    const faults = list.querySelectorAll("[aria-invalid=true]").length;
+    find("kept").textContent = faults ? `${many(faults, "field")} not understood, and not in the file` : "";
     const lines = [["product_id", "decision", "suggestion", "label", "external_id", "name"]];
     takeAll();
     for (const one of rows) {
@@ -207,10 +211,8 @@
         own.decision === "label wrong" ? own.category : "", own.label, own.external, own.name]);
       own.saved = own.decision;
       own.written = true;
+      keepMark(product);
     }
-    const faults = list.querySelectorAll("[aria-invalid=true]").length;
-    find("kept").textContent = faults ? `${many(faults, "field")} not understood, and not in the file` : "";
-    keepMarks();
     tellMarks();
     const blob = new Blob([lines.map((line) => line.map((one) => cell(String(one))).join(",")).join("\n") + "\n"],
       {type: "text/csv"});
@@ -334,7 +336,7 @@
     filter();
   });
   addEventListener("storage", (event) => {
-    if (event.key === data.key) {
+    if (event.key?.startsWith(prefix)) {
       readMarks();
       showMarks();
     }
