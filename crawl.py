@@ -132,7 +132,9 @@ def load_feed(conn, path, args, counts, stop, base=None):
     source = args.source
     skipped, levels, signs = [], 0, collections.Counter()
     with db.transaction(conn), ended_at_once(stop, web.Stopped):
-        tree = feeds.CategoryTree(db.categories(conn))
+        before = db.categories(conn)
+        tree, known = feeds.CategoryTree(before), {row["id"] for row in before}
+        db.remember_labelled(conn, source)
         for row in progress("feed", None, "products", feeds.read_feed(path, skipped, args.column)):
             if not db.first_sight(conn, row.external_id):
                 skipped.append((row.line, f"its id stood in an earlier line ({row.external_id})"))
@@ -145,7 +147,10 @@ def load_feed(conn, path, args, counts, stop, base=None):
                        "image": feed_files.at_shop(row.image, base),
                        "description": row.description, "listed": listed, "found": None,
                        "group": f"{source} {row.group}" if row.group else None}
-            counts[db.store_product(conn, source, product)[1]] += 1
+            _, outcome, _ = db.store_product(conn, source, product)
+            # A category that is new itself is filed in at the end only.
+            counts["changed" if outcome == "unchanged" and not known.issuperset(listed or ())
+                   else outcome] += 1
         if not counts["new"] + counts["changed"] + counts["unchanged"]:
             reason = f"; line {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
             raise UserError(f"the feed holds no product{reason}")
@@ -154,6 +159,9 @@ def load_feed(conn, path, args, counts, stop, base=None):
         db.count_products(conn)
         if args.unlabelled and (kept := db.count_seen_with_category(conn, source)):
             log(f"{kept} of these products have a category in {args.db_path} already, and keep it")
+        if lost := db.count_labels_lost(conn):
+            log(f"{lost} products of {source} had a category and have none now: the feed has none "
+                "for them (--unlabelled keeps what is there)")
     counts["skipped"] = len(skipped)
     sign, often = signs.most_common(1)[0] if signs else ("", 0)
     flat = sign if levels == 1 and often > (counts["new"] + counts["changed"]

@@ -631,6 +631,20 @@ def first_sight(conn, external_id):
     return conn.execute("insert or ignore into seen values (?)", (external_id,)).rowcount == 1
 
 
+def remember_labelled(conn, source):
+    """Note, for count_labels_lost, which products of a source have a category."""
+    conn.execute("create temp table if not exists labelled(id integer primary key)")
+    conn.execute("delete from labelled")
+    conn.execute("""insert into labelled select id from product
+                    where source = ? and category_id is not null""", (source,))
+
+
+def count_labels_lost(conn):
+    """How many products had a category at remember_labelled, and have none."""
+    return conn.execute("""select count(*) from labelled join product using (id)
+                           where category_id is null""").fetchone()[0]
+
+
 def count_seen_with_category(conn, source):
     """How many products of a source that this connection has seen have a category."""
     return conn.execute("""select count(*) from product where source = ? and external_id in

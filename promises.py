@@ -171,7 +171,7 @@ def mixed(counts, labelled, promise):
     own, lines = thresholds(promise), []
     for level, right in zip(("leaf", "parent"), expected(*labelled, counts, **own)):
         if right is not None and right < promise["target"]:
-            lines.append(f"of labelled ones in such a mix of categories {100 * right:.1f} % were "
+            lines.append(f"of labelled ones in such a mix of categories {100 * right:.2f} % were "
                          f"right at the {level}")
             own[level] = math.inf
     return own, lines

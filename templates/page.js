@@ -190,6 +190,7 @@
       name: one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")};
     keepMark(product);
     show(one, decision, category);
+    tell(one, "");
     tellMarks();
   }
 
@@ -200,8 +201,6 @@
 
   function save() {
     readMarks();
-    const faults = list.querySelectorAll("[aria-invalid=true]").length;
-    find("kept").textContent = faults ? `${many(faults, "field")} not understood, and not in the file` : "";
     const lines = [["product_id", "decision", "suggestion", "label", "external_id", "name"]];
     takeAll();
     for (const one of rows) {
@@ -223,9 +222,16 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
+  // Say something of one product, beside its field, until it is decided.
+  function tell(one, said) {
+    const field = one.where.parentElement;
+    if (!field.nextElementSibling?.matches("output")) field.after(document.createElement("output"));
+    field.nextElementSibling.textContent = said;
+  }
+
   // A category that was typed: one of the list, or nothing.
   function typed(one) {
-    const said = one.where.value.trim().toLowerCase();
+    const said = one.where.value.trim().toLowerCase().replaceAll(/\s+/g, " ");
     const options = [...find("leaves").options].map((option) =>
       ({value: option.value, texts: [option.value, option.textContent].map((text) => text.toLowerCase())}));
     const ends = options.filter(({texts}) => texts[1].endsWith(` > ${said}`));
@@ -233,12 +239,13 @@
       (ends.length === 1 ? ends[0] : undefined);   // a name is enough where one leaf has it
     const fault = !known && said ? "is no category of the list" :
       known && known.value === one.label ? "is the label it has" : "";
-    one.where.setAttribute("aria-invalid", fault !== "");
-    // Beside it, for the browser's own bubble takes the focus, and the click on another button with it.
-    const field = one.where.parentElement;
-    if (!field.nextElementSibling?.matches("output")) field.after(document.createElement("output"));
-    field.nextElementSibling.textContent = fault && `this ${fault}`;
-    if (!fault) mark(one, said ? "label wrong" : "", known ? known.value : "");
+    // The field goes back to what is decided, so that nothing is shown that is not saved. (The
+    // browser's own bubble would take the focus, and the click on another button with it.)
+    if (fault) {
+      const text = one.where.value.slice(0, 60);
+      showMark(one);
+      tell(one, `\u201c${text}\u201d ${fault}: nothing is changed`);
+    } else mark(one, said ? "label wrong" : "", known ? known.value : "");
   }
 
   function choose(one, value) {
