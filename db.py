@@ -412,9 +412,9 @@ def filed_from_own_pages(conn, leaf):
 
 def store_product(conn, source, product):
     """Insert or update one product, a dict with external_id, name, description, image, listed (its
-    category ids in the shop's order, or None: they stay as they are), found (the leaf whose page it stood on, or None) and
-    group (or None). Returns (id, 'new' | 'changed' | 'unchanged', whether it had not
-    stood on `found`'s pages before).
+    category ids in the shop's order, or None: they stay as they are), found (the leaf whose page it
+    stood on, or None) and group (or None). Returns (id, 'new' | 'changed' | 'unchanged', whether it
+    had not stood on `found`'s pages before).
 
     The shop's number becomes the id where it is free and SQLite can hold it. group_key is written
     once: a product never changes sides of the split because a word of its text changed.
