@@ -8,7 +8,6 @@ Stop it whenever you like: the same command goes on where it was, page by page.
     SHOPSTYLE_API_KEY=... python crawl.py --root women
 """
 import argparse
-import collections
 import contextlib
 import hashlib
 import os
@@ -18,6 +17,7 @@ import time
 import crawl_status
 import db
 import feed_files
+import feed_load
 import feeds
 import pictures
 import shopstyle
@@ -122,60 +122,6 @@ def crawl_api(conn, shop, tree, most, counts):
     with db.transaction(conn):
         db.count_products(conn)
     return failed
-
-
-# ---- feeds ------------------------------------------------------------------------------------
-
-def load_feed(conn, path, args, counts, stop, base=None):
-    """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
-    outcome. base is the URL it came from. Raises UserError, and web.Stopped where stop is set."""
-    source = args.source
-    skipped, levels, signs = [], 0, collections.Counter()
-    with db.transaction(conn), ended_at_once(stop, web.Stopped):
-        before = db.categories(conn)
-        tree, known = feeds.CategoryTree(before), {row["id"] for row in before}
-        db.remember_labelled(conn, source)
-        for row in progress("feed", None, "products", feeds.read_feed(path, skipped, args.column)):
-            if not db.first_sight(conn, row.external_id):
-                skipped.append((row.line, f"its id stood in an earlier line ({row.external_id})"))
-                continue
-            listed = None if args.unlabelled else \
-                [tree.id_of(row.category)] if row.category else []
-            levels = max(levels, len(row.category))
-            signs.update(sign for sign in ">/|" if sign in "".join(row.category))
-            product = {"external_id": row.external_id, "name": row.name,
-                       "image": feed_files.at_shop(row.image, base),
-                       "description": row.description, "listed": listed, "found": None,
-                       "group": f"{source} {row.group}" if row.group else None}
-            _, outcome, _ = db.store_product(conn, source, product)
-            # A category that is new itself is filed in at the end only.
-            counts["changed" if outcome == "unchanged" and not known.issuperset(listed or ())
-                   else outcome] += 1
-        if not counts["new"] + counts["changed"] + counts["unchanged"]:
-            reason = f"; line {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-            raise UserError(f"the feed holds no product{reason}")
-        db.store_categories(conn, tree.rows())
-        db.refile(conn, "source = ?", source)
-        db.count_products(conn)
-        if args.unlabelled and (kept := db.count_seen_with_category(conn, source)):
-            log(f"{kept} of these products have a category in {args.db_path} already, and keep it")
-        if lost := db.count_labels_lost(conn):
-            log(f"{lost} products of {source} had a category and have none now: the feed has none "
-                "for them (--unlabelled keeps what is there)")
-    counts["skipped"] = len(skipped)
-    sign, often = signs.most_common(1)[0] if signs else ("", 0)
-    flat = sign if levels == 1 and often > (counts["new"] + counts["changed"]
-                                            + counts["unchanged"]) / 2 else ""
-    name = "the feed" if base else path
-    for line, reason in skipped[:10]:
-        log(f"{name}, line {line}: {reason}; left out")
-    if len(skipped) > 10:   # of each reason how many, without the ids in it
-        reasons = collections.Counter(reason.split(" (")[0] for _, reason in skipped[10:])
-        log(f"{name}: {len(skipped) - 10} more lines left out: " + "; ".join(
-            f"{number} {reason}" for reason, number in reasons.most_common()))
-    if flat:
-        log(f"{name}: no category has a level below another, but many have {flat!r} in them: "
-            "levels are parted by ' > '")
 
 
 # ---- the command ------------------------------------------------------------------------------
@@ -307,7 +253,7 @@ def crawl(args, stop):
         try:
             if args.feed is not None:
                 with feed_files.called(path, base):
-                    load_feed(conn, path, args, counts, stop, base)
+                    feed_load.load_feed(conn, path, args, counts, stop, base)
             else:
                 failed = crawl_api(conn, shop, tree, args.max_per_category, counts)
         except web.Stopped:

@@ -632,24 +632,20 @@ def first_sight(conn, external_id):
 
 
 def remember_labelled(conn, source):
-    """Note, for count_labels_lost, which products of a source have a category."""
+    """Note, for count_labels_kept, which products of a source have a category."""
     conn.execute("create temp table if not exists labelled(id integer primary key)")
     conn.execute("delete from labelled")
     conn.execute("""insert into labelled select id from product
                     where source = ? and category_id is not null""", (source,))
 
 
-def count_labels_lost(conn):
-    """How many products had a category at remember_labelled, and have none."""
-    return conn.execute("""select count(*) from labelled join product using (id)
-                           where category_id is null""").fetchone()[0]
-
-
-def count_seen_with_category(conn, source):
-    """How many products of a source that this connection has seen have a category."""
-    return conn.execute("""select count(*) from product where source = ? and external_id in
-                           (select id from seen) and category_id is not null""",
-                        (source,)).fetchone()[0]
+def count_labels_kept(conn):
+    """Of the products that had a category at remember_labelled: (how many of those that this
+    connection has seen have one, how many of all have none)."""
+    return tuple(conn.execute("""
+        select coalesce(sum(category_id is not null and external_id in (select id from seen)), 0),
+               coalesce(sum(category_id is null), 0)
+        from labelled join product using (id)""").fetchone())
 
 
 def product_ids(conn, source):
