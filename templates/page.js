@@ -231,9 +231,10 @@
 
   // A category that was typed: one of the list, or nothing.
   function typed(one) {
-    const said = one.where.value.trim().toLowerCase().replaceAll(/\s+/g, " ");
+    const plain = (text) => text.trim().toLowerCase().replaceAll(/\s+/g, " ");
+    const said = plain(one.where.value);
     const options = [...find("leaves").options].map((option) =>
-      ({value: option.value, texts: [option.value, option.textContent].map((text) => text.toLowerCase())}));
+      ({value: option.value, texts: [option.value, option.textContent].map(plain)}));
     const ends = options.filter(({texts}) => texts[1].endsWith(` > ${said}`));
     const known = options.find(({texts}) => texts.includes(said)) ??
       (ends.length === 1 ? ends[0] : undefined);   // a name is enough where one leaf has it

@@ -608,6 +608,12 @@ def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_
         tab.select_option("#predicted", show.shown(own, 200))
         assert seen(tab) == [number]
         tab.locator(f"[data-product='{number}'] select").select_option("label wrong")
+    tab.select_option("#predicted", "")
+    own = tab.locator("[data-product='101']")   # and one of them typed for another product
+    own.locator(".where").fill(odd[0])
+    own.locator(".where").press("Tab")
+    assert own.locator("output").inner_text() == ""
+    odd[1] = odd[0]
     take_back(tab, tmp_path, folder)
     with sqlite3.connect(folder / "crawl.db") as conn:
         assert conn.execute("select category_id from label_override order by product_id"
