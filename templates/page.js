@@ -115,7 +115,7 @@
   }
 
   // ---- verdicts, which stay in this browser: {product: {decision, category, before (what the
-  // page came with), saved (the decision last written into a file), label, name, external}}. Each is
+  // page came with), saved (what was last written into a file), label, name, external}}. Each is
   // kept by itself, so that none is written over by a page that could not read the others.
   const marks = {}, prefix = `${data.key} `;
 
@@ -167,9 +167,13 @@
     tellMarks();
   }
 
+  function written(own) {
+    return `${own.decision}\n${own.category}`;
+  }
+
   function changed(own) {
     return own && (own.decision !== own.before || own.category !== own.was ||
-      (own.saved !== undefined && own.saved !== own.decision));
+      (own.saved !== undefined && own.saved !== written(own)));
   }
 
   function tellMarks() {
@@ -208,7 +212,7 @@
       if (!live(one) || !changed(own)) continue;   // what the page came with is nobody's here
       lines.push([product, own.decision || "undecided",
         own.decision === "label wrong" ? own.category : "", own.label, own.external, own.name]);
-      own.saved = own.decision;
+      own.saved = written(own);
       own.written = true;
       keepMark(product);
     }

@@ -550,6 +550,25 @@ def test_chromium_another_category_can_be_named(many, visit, tmp_path):
     assert decisions(many) == {order[0]: ("label wrong", other)}
 
 
+def test_chromium_a_category_that_is_put_back_after_a_save_is_saved_too(many, visit, tmp_path):
+    number = errors_where(many)[0]
+    with sqlite3.connect(many / "crawl.db") as conn:
+        label, = conn.execute("select category_id from product where id = ?",
+                              (number,)).fetchone()
+    conn.close()
+    first, second = [leaf for leaf in LEAVES if leaf != label][:2]
+    change(many, """insert into label_override select id, 'label wrong', ?, category_id, 'now'
+                    from product where id = ?""", first, number)
+    tab = visit(many, path=tmp_path / "page.html")
+    own = tab.locator(f"[data-product='{number}'] .where")
+    for leaf in (second, first):
+        own.fill(leaf)
+        own.press("Tab")
+        assert "1 not saved" in tab.inner_text("#marked")
+        take_back(tab, tmp_path, many)
+        assert decisions(many)[number] == ("label wrong", leaf)
+
+
 def test_chromium_two_tabs_lose_no_verdict(many, visit, tmp_path):
     path, order = tmp_path / "page.html", errors_where(many)
     first = visit(many, path=path)
