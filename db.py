@@ -1070,15 +1070,16 @@ def store_answers(conn, number, rows):
                              values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
 
 
-def file_products(conn, number, source, leaf, parent):
-    """File a source's products by their answers: at the leaf from score `leaf` on, of the rest at
-    the parent from `parent` on, the others not at all. Returns how many had been filed at another
+def file_products(conn, number, source, leaf, below, parent):
+    """File a source's products by their answers: at the leaf from score `leaf` on; if the leaf's
+    score is under `below`, at the parent from `parent` on; the others not at all. Returns how many had been filed at another
     level before."""
     level = """case when leaf_id is null then 'person' when leaf_score >= :leaf then 'leaf'
-               when parent_score >= :parent then 'parent' else 'person' end"""
+               when leaf_score < :below and parent_score >= :parent then 'parent'
+               else 'person' end"""
     own = f"""where experiment_id = :number and product_id in (
                   select id from product where source = :source and {UNFILED})"""
-    values = {"leaf": leaf, "parent": parent, "number": number, "source": source}
+    values = {"leaf": leaf, "below": below, "parent": parent, "number": number, "source": source}
     moved, = conn.execute(f"""select count(*) from filing {own} and level <> 'person'
                               and level <> {level}""", values).fetchone()
     conn.execute(f"""

@@ -110,7 +110,8 @@ def decide(conn, args, described, promise):
                                                        labelled, promise)
             if lines:
                 held = False
-                where = " or the ".join(level for level in own if math.isinf(own[level]))
+                where = " or the ".join(level for level in ("leaf", "parent")
+                                        if math.isinf(own[level]))
                 log(f"{100 * promise['target']:g} % is not promised of the {products} products of "
                     f"{source}, which differ from those that the promise rests on: "
                     f"{'; '.join(lines)}. " + (
@@ -118,7 +119,7 @@ def decide(conn, args, described, promise):
                         f"None of them is filed at the {where} (--file-anyway does)"))
             if args.file_anyway:
                 own = promises.thresholds(promise)
-            moved += db.file_products(conn, args.apply, source, own["leaf"], own["parent"])
+            moved += db.file_products(conn, args.apply, source, **own)
     if moved:
         log(f"{moved} products that were filed before are filed otherwise now, or not at all")
     return held

@@ -141,20 +141,23 @@ def fallback(rows, held, folds, above, confidence):
     for percent in TARGETS:
         thresholds, overall = certify_apart(
             rows, held, folds, lambda some: certify_pair(some, above, percent / 100, confidence))
-        leaf = rows["score"] >= thresholds[:, 0]
-        parent = ~leaf & (rows["parent_score"] >= thresholds[:, 1])
+        leaf_from, below, parent_from, alone = thresholds.T
+        leaf = rows["score"] >= leaf_from
+        if math.isinf(overall.leaf):   # nor is it in a fold where it might be
+            parent_from = alone
+        parent = ~leaf & (rows["score"] < below) & (rows["parent_score"] >= parent_from)
         right, _, parent_right = outcomes(rows, above)
         found.append({"target": percent, **{
             name: {"threshold": threshold, "taken": share(taken.sum(), len(rows), confidence),
                    "accuracy": share((taken & hits).sum(), taken.sum(), confidence)}
             for name, threshold, taken, hits in (
-                ("leaf", overall[0], leaf, right), ("parent", overall[1], parent, parent_right),
+                ("leaf", overall.leaf, leaf, right), ("parent", overall.parent, parent, parent_right),
                 ("person", None, ~leaf & ~parent, right))}})
     return found
 
 
 def certify_pair(some, above, target, confidence):
-    """(leaf threshold, parent threshold) of independent rows, as metrics.certify_fallback."""
+    """The metrics.Thresholds of independent rows, by metrics.certify_fallback."""
     right, _, parent_right = outcomes(some, above)
     return metrics.certify_fallback(some["score"], right, some["parent_score"], parent_right,
                                     target, 1 - confidence)

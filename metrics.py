@@ -6,6 +6,7 @@ predicted category, `right` a bool array [n], and `groups` an int array [n]: pro
 """
 import math
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -130,10 +131,10 @@ def one_of_each(groups, seed=0):
 def candidates(target):
     """(thresholds from the strictest to 0, bool array: at which of them testing starts).
 
-    Fixed before any score is seen, or the bound would not hold: steps of 1/8 in log-odds from 8
+    Fixed before any score is seen, or the bound would not hold: steps of 1/64 in log-odds from 8
     above to 8 below the target's, where a calibrated score has its threshold not far from 0.
     """
-    odds = np.arange(8, -8.01, -.125)
+    odds = np.arange(8, -8.01, -1 / 64)
     thresholds = 1 / (1 + np.exp(-(math.log(target / (1 - target)) + odds)))
     return np.append(thresholds, 0.0), np.append(np.isin(odds, (8, 4, 2, 1, 0, -1, -3)), False)
 
@@ -146,7 +147,25 @@ def counts_above(score, right, thresholds):
     return len(order) - below, wrong[-1] - wrong[below]
 
 
-def certified(taken, wrong, starts, target, delta):
+def batch_tail(wrong, taken, target):
+    """The probability that so few of `taken` labelled products are wrong if, of a batch of new ones
+    half as large, more than 1 - target are: P(X <= wrong) of a hypergeometric X, how many of all
+    the wrong ones are labelled if every product is equally likely to be new (exact prediction as by
+    Thatcher, J. Royal Statistical Society B 26, 1964)."""
+    batch = taken // 2
+    too_many = math.floor((1 - target) * batch + 1e-9) + 1
+    if too_many > batch:   # a batch that cannot be too wrong; it is too small to say so
+        return 1.0
+    errors, total = wrong + too_many, taken + batch
+    choose = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+              for n, k in ((taken, wrong), (batch, too_many), (total, errors))]
+    last = math.exp(choose[0] + choose[1] - choose[2])   # P(X = wrong)
+    i = np.arange(wrong, 0, -1)   # P(X = i - 1) / P(X = i)
+    ratios = i * (batch - errors + i) / ((taken - i + 1) * (errors - i + 1))
+    return min(1.0, last * (1 + float(np.cumprod(ratios).sum())))
+
+
+def certified(taken, wrong, starts, target, delta, batch_delta):
     """The last candidate that is certified, given how many products each takes and how many of
     those are wrong, or None. See `certify`."""
     found, level = None, 0.0
@@ -155,18 +174,19 @@ def certified(taken, wrong, starts, target, delta):
         level += shares[j]
         # Beyond the mean the tail is more than a half, which no level is.
         hopeful = level and wrong[j] < taken[j] * (1 - target)
-        if hopeful and binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) <= level:
+        if hopeful and binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) <= level \
+                and batch_tail(int(wrong[j]), int(taken[j]), target) <= batch_delta:
             found = j
         else:
             level = 0.0
     return found
 
 
-def certify(score, right, target, delta):
+def certify(score, right, target, delta, batch_delta=None):
     """The lowest threshold at which, with confidence 1 - delta, at least `target` of all products
-    with such a score are right; inf where none can be promised.
+    with such a score are right; inf if none can be promised.
 
-    The products must be independent and must not have served to fit the scores. Where they are
+    The products must be independent and must not have served to fit the scores. If they are
     `one_of_each` group, the promise is for one product of each group too: should the large groups
     be the worse ones, more than that may be wrong of all their products.
     Each candidate is a null hypothesis 'more than 1 - target are wrong', whose exact p-value is a
@@ -174,24 +194,60 @@ def certify(score, right, target, delta):
     with delta / 7 each, and a hypothesis that is refuted hands its share on to the next (the
     fallback procedure of Wiens and Dmitrienko, J. Biopharm. Stat. 15, 2005, which holds whatever
     the tests' dependence; fixed-sequence testing as in Angelopoulos et al., Learn then Test, 2021).
+
+    What a person sees is a batch, in which chance has a part too. So a candidate must also hold for
+    a batch half as large as the products that certify it, with confidence 1 - batch_delta (delta,
+    if none is given): `batch_tail`. That only adds to what is asked.
     """
     thresholds, starts = candidates(target)
-    found = certified(*counts_above(score, right, thresholds), starts, target, delta)
+    found = certified(*counts_above(score, right, thresholds), starts, target, delta,
+                      batch_delta or delta)
     return math.inf if found is None else float(thresholds[found])
 
 
-def certify_fallback(score, right, parent_score, parent_right, target, delta):
-    """(leaf threshold, parent threshold), inf where none can be promised: with confidence
-    1 - delta, of what the leaf takes and of what the parent takes of the rest at least `target`
-    each are right.
+class Thresholds(NamedTuple):
+    """What a score has to reach, inf if nothing can be promised there."""
+    leaf: float     # the leaf's score, to file a product at its leaf
+    below: float    # the parent's promise is about products whose leaf's score is below this
+    parent: float   # the parent's score, to file one of those at its parent
+    alone: float    # the parent's score, to file any product at its parent, if no leaf is filed
 
-    Each gets half of delta. Which products the leaf rejects depends on the same sample, so the
-    parent's half is shared among all leaf thresholds there might have been (Bonferroni).
+
+def certify_fallback(score, right, parent_score, parent_right, target, delta):
+    """The Thresholds with which, with confidence 1 - delta, at least `target` are right of what is
+    filed at leaves, and of what is filed at parents.
+
+    Leaf and parent get half of delta each. The leaf's threshold depends on the same products, but
+    its tests go from the highest score down: a run of tests that ends at a candidate has seen no
+    product below it, so those are still a fair sample of what scores less (a stopping time). The
+    parent is certified on them. The few products between the last candidate that was certified and
+    the one at which the run ended are not fair, and are filed at neither. There are as many runs
+    as starts, and `alone` is a promise of its own, so the parent's half is shared among them
+    (Bonferroni).
     """
-    leaf = certify(score, right, target, delta / 2)
-    rest = score < leaf
-    possible = len(candidates(target)[0]) + 1
-    return leaf, certify(parent_score[rest], parent_right[rest], target, delta / 2 / possible)
+    thresholds, starts = candidates(target)
+    found = certified(*counts_above(score, right, thresholds), starts, target, delta / 2, delta / 2)
+    share = delta / 2 / (starts.sum() + 1)
+    alone = certify(parent_score, parent_right, target, share, delta / 2)
+    if found is None:
+        return Thresholds(math.inf, math.inf, alone, alone)
+    below = float(np.append(thresholds, 0)[found + 1])
+    rest = score < below
+    parent = certify(parent_score[rest], parent_right[rest], target, share, delta / 2)
+    return Thresholds(float(thresholds[found]), below, parent, alone)
+
+
+def nearest(score, right, target):
+    """(threshold, products taken, wrong ones) of the candidate that comes nearest to a certificate:
+    the one at which so few errors would be least likely if more than 1 - target were wrong. (inf,
+    0, 0) without products."""
+    thresholds, _ = candidates(target)
+    taken, wrong = counts_above(score, right, thresholds)
+    tails = [binomial_cdf(int(k), int(n), 1 - target) if n else 1.0
+             for k, n in zip(wrong, taken)]
+    best = int(np.argmin(tails))
+    return (float(thresholds[best]), int(taken[best]), int(wrong[best])) if taken[best] else (
+        math.inf, 0, 0)
 
 
 def products_needed(score, right, target, delta, most=1_000_000):
@@ -201,7 +257,7 @@ def products_needed(score, right, target, delta, most=1_000_000):
     taken, wrong = counts_above(score, right, thresholds)
     times = 1.0
     while len(score) and times * len(score) <= most:
-        if certified(np.floor(taken * times), np.ceil(wrong * times), starts, target,
+        if certified(np.floor(taken * times), np.ceil(wrong * times), starts, target, delta,
                      delta) is not None:
             return math.ceil(times * len(score))
         times *= 1.1
@@ -224,69 +280,6 @@ def aurc(score, right):
     wrong = np.bincount(member, weights=~np.asarray(right, bool))
     # Within a tie each product brings the tie's mean of errors.
     return float(np.mean(np.cumsum(np.repeat(wrong / size, size)) / np.arange(1, len(score) + 1)))
-
-
-# ---- are new products like the old? -------------------------------------------------------------
-
-def mean_shift(mean, variance, n, other_mean, other_variance, other_n, delta=1e-4):
-    """How far two means are apart at the least, with confidence 1 - delta (normal approximation);
-    0 where chance may have done it."""
-    deviation = math.sqrt(variance / max(1, n) + other_variance / max(1, other_n))
-    # The quantile of a normal tail is not above this (Chernoff's bound).
-    return max(0.0, abs(mean - other_mean) - math.sqrt(2 * math.log(2 / delta)) * deviation)
-
-
-def score_shift(scores, n, other, other_n, delta=1e-4):
-    """How far two distributions of scores from 0 to 1 are apart at the least, with confidence
-    1 - delta: the area between their distribution functions (Wasserstein's distance: how far scores
-    moved, on the average), less what chance makes of n and other_n independent ones at the most (by
-    the tail of Kolmogorov and Smirnov's distance, 2 exp(-2 d^2 n m / (n + m)), which bounds it)."""
-    scores, other = np.sort(scores), np.sort(other)
-    if not len(scores) or not len(other):
-        return 0.0
-    at = np.sort(np.concatenate([scores, other]))
-    between = np.abs(np.searchsorted(scores, at[:-1], "right") / len(scores)
-                     - np.searchsorted(other, at[:-1], "right") / len(other))
-    return max(0.0, float(between @ np.diff(at))
-               - math.sqrt(math.log(2 / delta) / 2 * (1 / n + 1 / other_n)))
-
-
-def count_shift(counts, n, other, other_n, delta=1e-4):
-    """How far two distributions over categories are apart at the least, with confidence
-    1 - delta: the total variation distance of {category: products}, less its mean under no
-    difference and what chance adds to that (McDiarmid's inequality), of n and other_n independent
-    ones."""
-    names = sorted({*counts, *other}, key=str)
-    if not counts or not other:
-        return 0.0
-    own, old = (np.array([some.get(name, 0) for name in names], float) for some in (counts, other))
-    own, old = own / own.sum(), old / old.sum()
-    pooled = (n * own + other_n * old) / (n + other_n)
-    # The mean of |x| of a normal x is sqrt(2 / pi) deviations.
-    mean = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n) * 2 / math.pi).sum() / 2
-    chance = math.sqrt(math.log(1 / delta) / 2 * (1 / n + 1 / other_n))
-    return max(0.0, float(np.abs(own - old).sum() / 2 - mean - chance))
-
-
-def shifted_weights(answers, labels, new, shrink, rounds=100):
-    """float [n]: how much each labelled product counts for where products of its label are rarer or
-    more frequent than among the labelled ones, by the answers that a classifier gave.
-
-    answers and labels are int [n] of labelled products, new is how many products to come got each
-    answer, float [k]. The shares of labels that make those likeliest, by expectation maximization
-    (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002; with the answer in the place of
-    probabilities, as Lipton, Wang and Smola, ICML 2018), after a Dirichlet prior as strong as
-    `shrink` products of the labelled mix. Products of a label are taken to be answered as before.
-    """
-    _, labels, count = np.unique(labels, return_inverse=True, return_counts=True)
-    usual = count / max(1, len(labels))
-    shares = usual
-    for _ in range(rounds):
-        weights = (shares / usual)[labels]
-        alike = np.bincount(answers, weights, len(new))[answers]   # labelled ones so answered
-        told = np.bincount(labels, weights * new[answers] / alike, len(count))
-        shares = (told + shrink * usual) / (told.sum() + shrink)
-    return (shares / usual)[labels]
 
 
 # ---- calibration --------------------------------------------------------------------------------

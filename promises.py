@@ -14,10 +14,11 @@ import numpy as np
 import db
 import findings
 import metrics
+import shifts
 
 OUT_OF_FOLD = "out-of-fold predictions"
 STEPS = (.1, .2, .4, .6, .8)   # quantiles of labelled products' scores, to count new ones between
-SHRINK = 500   # groups, by which an estimated mix of categories is drawn to the labelled one
+SURE = 3       # standard deviations by which labelled products must be right less often to refuse
 ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
 # How far new products may be from those that the promise rests on, at the least that chance leaves:
 # shares and means, and distances of distributions, each from 0 to 1. (The model that files has
@@ -30,7 +31,7 @@ TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "sc
 
 def promise(conn, number, leaves, target, confidence):
     """What an experiment's model, of these leaves, may file of products to come: a dict of target,
-    confidence, leaf and parent (thresholds, None where nothing can be promised), what it rests_on,
+    confidence, leaf, below, parent and alone (metrics.Thresholds, None for inf), what it rests_on,
     how many independent products that were, how many of them `strange`, and the `fewest` right ones
     that the target takes.
 
@@ -39,13 +40,13 @@ def promise(conn, number, leaves, target, confidence):
     """
     folds = db.settings(db.experiment(conn, number)).get("folds")
     names, rows = findings.read_rows(conn, number, not folds, False, leaves)
-    own, thresholds = rows[metrics.one_of_each(rows["group"])], (math.inf, math.inf)
+    own, found = rows[metrics.one_of_each(rows["group"])], metrics.Thresholds(*[math.inf] * 4)
     if len(own) and (own["parent"] >= 0).all():
-        thresholds = findings.certify_pair(own, findings.parent_codes(names, db.parents(conn)),
-                                           target, confidence)
-    leaf, parent = (None if math.isinf(one) else one for one in thresholds)
+        found = findings.certify_pair(own, findings.parent_codes(names, db.parents(conn)),
+                                      target, confidence)
     known = np.array([name in set(leaves) for name in names] + [False])
-    return {"target": target, "confidence": confidence, "leaf": leaf, "parent": parent,
+    return {"target": target, "confidence": confidence,
+            **{level: None if math.isinf(one) else one for level, one in found._asdict().items()},
             "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
             "products": len(own), "strange": int((~known[own["label"]]).sum()),
             "fewest": metrics.fewest(target, (1 - confidence) / 2)}
@@ -75,25 +76,44 @@ def promise_text(promise):
 
 # ---- does it hold here? -------------------------------------------------------------------------
 
-def expected(names, rows, above, counts, leaf, parent):
-    """(share right of what passes the leaf's threshold, of what passes the parent's of the rest),
-    None of nothing, where products are of such categories as explain the answers of the model: of
-    each leaf and step of STEPS, counts {(leaf, step): groups}. names, rows and above are of
-    labelled products, as labelled_rows has them."""
+def answer_codes(leaves, steps, names):
+    """int [n]: a number for each answer, which is a leaf, a place in names (another number stands
+    for none), and how many of the STEPS its score reaches."""
+    leaves = np.asarray(leaves)
+    known = (leaves >= 0) & (leaves < len(names))
+    return np.where(known, leaves, len(names)) * (len(STEPS) + 1) + steps
+
+
+def refused(labelled, counts, thresholds, target):
+    """{level: what speaks against it, in words} for the thresholds, as `thresholds` has them, that
+    let pass too many wrong products if the new ones are of such categories as explain their
+    answers: of each leaf and step of STEPS, counts {(leaf, step): groups}.
+
+    labelled is as labelled_rows has it. A level is refused if fewer than `target` are estimated to
+    be right there and if chance makes so large a difference hardly ever.
+    """
+    names, rows, above = labelled
+    rows = rows[metrics.one_of_each(rows["group"])]
     place = {name: code for code, name in enumerate(names)}
-    several = len(STEPS) + 1
-    leaves = np.where(rows["predicted"] < 0, len(names), rows["predicted"])   # the last is none
-    answers = leaves * several + np.digitize(rows["score"], edges(rows))
-    new = np.zeros(several * (len(names) + 1))
-    for (name, step), count in counts.items():
-        if name in place:
-            new[place[name] * several + step] = count
-    weights = metrics.shifted_weights(answers, rows["label"], new, SHRINK)
+    new = np.zeros((len(names) + 1) * (len(STEPS) + 1))
+    for (leaf, step), count in counts.items():
+        new[answer_codes(place.get(leaf, -1), step, names)] += count
     right, _, parent_right = findings.outcomes(rows, above)
-    taken = rows["score"] >= leaf
-    rest = ~taken & (rows["parent_score"] >= parent)
-    return tuple(float(np.average(hits[some], weights=weights[some])) if some.any() else None
-                 for some, hits in ((taken, right), (rest, parent_right)))
+    passed = np.column_stack([rows["score"] >= thresholds["leaf"],
+                              (rows["score"] < thresholds["below"])
+                              & (rows["parent_score"] >= thresholds["parent"])])
+    against = {}
+    if not len(rows) or not round(new.sum()):
+        return against
+    answers = answer_codes(rows["predicted"], np.digitize(rows["score"], edges(rows)), names)
+    for level, found in zip(("leaf", "parent"), shifts.right_in_mix(
+            answers, rows["label"], passed, np.column_stack([right, parent_right]), new)):
+        if found and found.estimated < min(target, found.usual - SURE * found.chance):
+            against[level] = (
+                f"{100 * found.estimated:.1f} % of labelled ones in such a mix of categories are "
+                f"right at the {level} ({100 * found.usual:.1f} % in the usual one, and chance moves "
+                f"that by {100 * SURE * found.chance:.1f} points at most)")
+    return against
 
 
 def edges(rows):
@@ -136,44 +156,52 @@ def differences(old, new, kind):
 
     def share(what, name):
         own, before = new[what], old[what]
-        check(what, own > before and metrics.mean_shift(
+        check(what, own > before and shifts.mean_shift(
             own, own * (1 - own), n, before, before * (1 - before), m),
               f"{100 * own:.0f} % of them have {name} ({100 * before:.0f} % there)")
 
     if "Text" in kind:
         if old["unknown"] and new["unknown"][1] > old["unknown"][1]:
             (_, *own), (_, *before) = new["unknown"], old["unknown"]
-            check("unknown words", metrics.mean_shift(*own, n, *before, m),
+            check("unknown words", shifts.mean_shift(*own, n, *before, m),
                   f"the model knows {100 - 100 * own[0]:.0f} % of their words "
                   f"({100 - 100 * before[0]:.0f} % there)")
         share("no description", "no description")
     if "Image" in kind:
         share("no picture", "no picture")
     scores = np.fromiter(new["scores"], float)
-    check("scores", metrics.score_shift(scores, n, old["scores"], m),
+    check("scores", shifts.score_shift(scores, n, old["scores"], m),
           f"their scores are others (on the average {scores.sum() / max(1, len(scores)):.2f}, "
           f"there {old['scores'].mean():.2f})")
-    check("categories", metrics.count_shift(new["categories"], n, old["categories"], m),
+    check("categories", shifts.count_shift(new["categories"], n, old["categories"], m),
           "they are of other categories")
     return lines
 
 
 def thresholds(promise):
-    """{level: what a score has to reach there, inf where nothing is promised}."""
+    """{leaf, below, parent}: what scores have to be, as in metrics.Thresholds."""
     return {level: math.inf if promise[level] is None else promise[level]
-            for level in ("leaf", "parent")}
+            for level in ("leaf", "below", "parent")}
+
+
+def parent_alone(promise):
+    """The thresholds if nothing may be filed at leaves."""
+    return {"leaf": math.inf, "below": math.inf,
+            "parent": math.inf if promise["alone"] is None else promise["alone"]}
 
 
 def mixed(counts, labelled, promise):
-    """(thresholds, lines): those of the promise, inf where labelled rows of such a mix of
-    categories as explains the new products' answers, `counts` of expected, were right less often
-    than is promised, which the lines say. labelled is as labelled_rows has it."""
+    """(thresholds, lines): those of the promise, without the levels that `refused` speaks against,
+    and the reasons. If the leaf is refused, the parent's promise for all products is left."""
     own, lines = thresholds(promise), []
-    for level, right in zip(("leaf", "parent"), expected(*labelled, counts, **own)):
-        if right is not None and right < promise["target"]:
-            lines.append(f"of labelled ones in such a mix of categories {100 * right:.2f} % were "
-                         f"right at the {level}")
-            own[level] = math.inf
+    against = refused(labelled, counts, own, promise["target"])
+    if "leaf" in against:
+        lines.append(against["leaf"])
+        own = parent_alone(promise)
+        against = refused(labelled, counts, own, promise["target"])
+    if "parent" in against:
+        lines.append(against["parent"])
+        own["parent"] = math.inf
     return own, lines
 
 
