@@ -171,7 +171,7 @@ def differences(old, new, kind):
         share("no picture", "no picture")
     scores = np.fromiter(new["scores"], float)
     check("scores", shifts.score_shift(scores, n, old["scores"], m),
-          f"their scores are others (on the average {scores.sum() / max(1, len(scores)):.2f}, "
+          f"their scores are lower (on the average {scores.sum() / max(1, len(scores)):.2f}, "
           f"there {old['scores'].mean():.2f})")
     check("categories", shifts.count_shift(new["categories"], n, old["categories"], m),
           "they are of other categories")

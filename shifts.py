@@ -27,18 +27,22 @@ def mean_shift(mean, variance, n, other_mean, other_variance, other_n, delta=1e-
 
 
 def score_shift(scores, n, other, other_n, delta=1e-4):
-    """How far two distributions of scores from 0 to 1 are apart at the least, with confidence
-    1 - delta: the area between their distribution functions (Wasserstein's distance: how far scores
-    moved, on the average), less what chance makes of n and other_n independent ones at the most (by
-    the tail of Kolmogorov and Smirnov's distance, 2 exp(-2 d^2 n m / (n + m)), which bounds it)."""
+    """How much lower scores from 0 to 1 are than other ones at the least, with confidence
+    1 - delta: the area by which their distribution function lies above the other's (how far scores
+    fell, on the average), less what chance makes of n and other_n independent ones at the most (by
+    the tail of Kolmogorov and Smirnov's distance, exp(-2 d^2 n m / (n + m)), which bounds it).
+
+    Higher scores do not count: a model that learned from all products is surer than those of the
+    folds, which learned from a part, and so it is of products like some it has seen.
+    """
     scores, other = np.sort(scores), np.sort(other)
     if not len(scores) or not len(other):
         return 0.0
     at = np.sort(np.concatenate([scores, other]))
-    between = np.abs(np.searchsorted(scores, at[:-1], "right") / len(scores)
-                     - np.searchsorted(other, at[:-1], "right") / len(other))
+    between = np.maximum(0, np.searchsorted(scores, at[:-1], "right") / len(scores)
+                         - np.searchsorted(other, at[:-1], "right") / len(other))
     return max(0.0, float(between @ np.diff(at))
-               - math.sqrt(math.log(2 / delta) / 2 * (1 / n + 1 / other_n)))
+               - math.sqrt(math.log(1 / delta) / 2 * (1 / n + 1 / other_n)))
 
 
 def count_shift(counts, n, other, other_n, delta=1e-4):
