@@ -72,7 +72,7 @@ def test_few_new_products_prove_little():
     rng = np.random.default_rng(8)
     labelled = three_leaves(rng, 6000, .8)
     few, many = (judged(labelled, three_leaves(rng, count, .5), 3) for count in (20, 2000))
-    assert abs(few.estimated - few.usual) < 3 * few.chance
+    assert abs(few.estimated - few.usual) < (many.usual - many.estimated) / 3
     assert many.usual - many.estimated > 3 * many.chance
 
 
@@ -93,7 +93,7 @@ def test_a_long_tail_of_rare_labels_does_not_differ_from_itself():
         rng = np.random.default_rng(seed)
         found = judged(long_tail(rng, sizes, 20_000), long_tail(rng, sizes, 10_000), 400)
         assert abs(found.estimated - found.usual) < 3.5 * found.chance
-        assert found.estimated == pytest.approx(found.usual, abs=.005)
+        assert found.estimated == pytest.approx(found.usual, abs=.015)
 
 
 def test_rare_labels_are_one():
