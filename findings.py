@@ -215,7 +215,7 @@ def shared_content(conn, number, settings, rows, right, confidence):
     on, and the accuracy of those and of the others; None where the training set isn't known."""
     if not settings.get("categories"):
         return None
-    contents = np.fromiter(db.contents(conn, settings["categories"]),
+    contents = np.fromiter(db.contents(conn, number, settings["categories"]),
                            [("product", "i8"), ("group", "i8"), ("text", "i8"),
                             ("picture", "i8")])
     if not len(contents):
