@@ -1021,6 +1021,14 @@ def tuned_products(conn, number):
                                              where experiment_id = ?""", (number,))]
 
 
+def near_trained(conn, number):
+    """Ids of the predicted products whose model had learned from a near-duplicate; None where
+    nobody has looked."""
+    rows = plain(conn, """select product_id, twin from predicted_category
+                          where experiment_id = ?""", (number,)).fetchall()
+    return None if any(twin is None for _, twin in rows) else [own for own, twin in rows if twin]
+
+
 def contents(conn, number, leaves):
     """Tuples (product_id, group, text, picture) of all products filed in these leaves: products of
     one number share the group or cluster, by which experiment `number` was split, the words or the

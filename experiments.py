@@ -22,6 +22,7 @@ import db
 import metrics
 import model_files
 import near_duplicates
+import report
 import retrain
 import training
 from console import UserError, VERSION, log
@@ -265,7 +266,7 @@ def choose_products(conn, args):
     rows, near = db.labelled_products(conn, leaves), None
     if rows and args.split_by == "cluster":   # of all products, whatever the categories
         near = near_duplicates.find_clusters(db.catalogue(conn))
-        for line in near_duplicates.report_text(near.report):
+        for line in report.near_duplicates_text(near.report):
             log(line)
     products = make_products(rows, leaves, db.parents(conn), near)
     check_room(args.db_path, len(products.ids))

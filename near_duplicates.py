@@ -126,13 +126,14 @@ def shared(texts, least):
                 own, whose = own[here], whose[here]
             found.append(own)
             owners.append(whose.astype(np.int32))
-        found, owners = np.concatenate(found or [[]]), np.concatenate(owners or [[]])
+        if not sum(map(len, found)):
+            continue
+        found, owners = np.concatenate(found), np.concatenate(owners)
         order = np.argsort(found)
         found, owners = found[order], owners[order]
         same = found[1:] == found[:-1]
         several = np.append(same, False) | np.append(False, same)
-        codes = np.cumsum(np.append(True, ~same))[several] if len(found) else owners
-        yield codes, owners[several]
+        yield np.cumsum(np.append(True, ~same))[several], owners[several]
 
 
 # ---- clusters for the split ---------------------------------------------------------------------
@@ -210,24 +211,11 @@ def find_clusters(products):
         "largest": int(max(size, default=1)), "chains": [int(one) for one in np.sort(chains)[::-1]]})
 
 
-def report_text(report):
-    """What find_clusters found, in words: a list of sentences."""
-    lines = [f"{report['near-duplicates']:,} of {report['products']:,} products are "
-             f"near-duplicates of others: {report['styles']:,} styles"]
-    if report["chains"]:
-        lines.append(
-            f"{len(report['chains'])} chains of near-duplicates, the largest of "
-            f"{report['chains'][0]:,} groups, are too long for a style: their texts run into each "
-            "other word by word. Only what longer texts link stays together there, so the test may "
-            "flatter a little where such products are many")
-    return lines
-
-
 # ---- whether a product has a near-duplicate -----------------------------------------------------
 
 def among(texts, sides):
     """Whether each text has a near-duplicate at the FINEST on each side: a list of bool [n] for
-    `sides`, a list of bool [n]. A text on a side counts as its own, so ask for the others."""
+    `sides`, a list of bool [n]. Of a text on the side itself this says nothing: ask for the others."""
     found = [np.zeros(len(texts.named), bool) for _ in sides]
     for codes, owners in shared(texts, FINEST):
         for side, own in zip(sides, found):

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import put_to_work
 
-LEAVES, PARENTS, CLEAR, TARGET = 20, 5, .8, 95
+LEAVES, PARENTS, TARGET = 20, 5, 95
+CLEAR, MISLEADING = .92, .01   # shares of styles whose names say their leaf, or perhaps another
 COLOURS = ("black white blue navy red green grey brown pink yellow purple orange beige olive teal "
            "cream").split()
 
@@ -29,15 +30,15 @@ COLOURS = ("black white blue navy red green grey brown pink yellow purple orange
 def draw(styles, colours, seed):
     """[(style, colour, name, path)] of a shop."""
     rng = random.Random(seed)
-    own = [[f"kind{leaf}x{i}" for i in range(8)] for leaf in range(LEAVES)]
-    above = [[f"family{parent}x{i}" for i in range(30)] for parent in range(PARENTS)]
-    filling, rows = [f"word{i}" for i in range(4000)], []
+    own = [[f"kind{leaf}x{i}" for i in range(4)] for leaf in range(LEAVES)]
+    above = [[f"family{parent}x{i}" for i in range(8)] for parent in range(PARENTS)]
+    filling, rows = [f"word{i}" for i in range(1500)], []
     for style in range(styles):
-        leaf = rng.randrange(LEAVES)
-        parent, clear = leaf % PARENTS, rng.random()
-        said = leaf if clear < CLEAR + .1 else rng.randrange(parent, LEAVES, PARENTS)
-        words = rng.sample(above[parent], 2) + rng.sample(filling, rng.randint(1, 5))
-        words.append(rng.choice(own[said] if clear < CLEAR or said != leaf else above[parent]))
+        leaf, chance = rng.randrange(LEAVES), rng.random()
+        parent = leaf % PARENTS
+        said = leaf if chance < CLEAR else rng.randrange(parent, LEAVES, PARENTS)
+        words = [rng.choice(above[parent]), *rng.sample(filling, rng.randint(2, 6))]
+        words.append(rng.choice(own[said] if chance < CLEAR + MISLEADING else above[parent]))
         rng.shuffle(words)
         for colour in rng.sample(COLOURS, colours):
             rows.append((style, colour, " ".join([*words, colour]),
@@ -48,7 +49,7 @@ def draw(styles, colours, seed):
 def write(folder, rows, new, seed):
     """labelled.tsv and new.tsv in the folder. Returns {external id of a new row: its leaf's id}."""
     rng, truth = random.Random(f"hide {seed}"), {}
-    hidden = {style for style, *_ in rows if rng.random() < 1 / 3}
+    hidden = {style for style in dict.fromkeys(row[0] for row in rows) if rng.random() < 1 / 3}
     head = "id\ttitle\tproduct_type\n"
     with open(folder / "labelled.tsv", "w") as labelled, open(folder / "new.tsv", "w") as waiting:
         labelled.write(head)
@@ -83,7 +84,7 @@ def judge(path, truth):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--colours", default="1,2,3,5", metavar="N,N")
-    parser.add_argument("--styles", type=int, default=2400, metavar="N")
+    parser.add_argument("--styles", type=int, default=1200, metavar="N")
     parser.add_argument("--runs", type=int, default=20, metavar="N")
     parser.add_argument("--new", choices=("styles", "colours"), default="styles")
     parser.add_argument("--target", type=int, default=TARGET, metavar="PERCENT")
