@@ -22,7 +22,7 @@ from pathlib import Path
 import put_to_work
 
 LEAVES, PARENTS, TARGET = 20, 5, 95
-CLEAR, MISLEADING = .92, .01   # shares of styles whose names say their leaf, or perhaps another
+CLEAR, MISLEADING = .89, .005   # shares of styles whose names say their leaf, or perhaps another
 COLOURS = ("black white blue navy red green grey brown pink yellow purple orange beige olive teal "
            "cream").split()
 
@@ -32,7 +32,7 @@ def draw(styles, colours, seed):
     rng = random.Random(seed)
     own = [[f"kind{leaf}x{i}" for i in range(4)] for leaf in range(LEAVES)]
     above = [[f"family{parent}x{i}" for i in range(8)] for parent in range(PARENTS)]
-    filling, rows = [f"word{i}" for i in range(1500)], []
+    filling, rows = [f"word{i}" for i in range(500)], []
     for style in range(styles):
         leaf, chance = rng.randrange(LEAVES), rng.random()
         parent = leaf % PARENTS

@@ -4,7 +4,6 @@
 """
 import itertools
 import json
-import os
 import random
 import sqlite3
 import subprocess
@@ -17,6 +16,7 @@ from hypothesis import given, strategies as st
 
 import db
 import experiments
+import findings
 import near_duplicates
 import report
 import retrain
@@ -253,7 +253,7 @@ def shop(tmp_path_factory):
     for script, *more in (("crawl", "--feed", "products.tsv"),
                           *(("categorize_words", "--min-products", "5", "--split-by", by, *folds)
                             for by in ("cluster", "group") for folds in ((), ("--folds", "4"))),
-                          *(("categorize_words", "--apply", number) for number in "24")):
+                          ("categorize_words", "--apply", "2")):
         done = run_script(script, *more, cwd=folder)
         assert done.returncode in (0, 1), done.stderr
         if more[-1] == "cluster":
@@ -342,36 +342,40 @@ def test_each_prediction_says_whether_its_model_had_a_near_duplicate_in_training
 
 
 def test_each_answer_says_whether_the_saved_model_learned_from_a_near_duplicate(shop):
-    for number in (2, 4):
-        assert sorted(query(shop, """select cast(external_id as integer) < 12, twin, count(*)
-            from filing join product on id = product_id where experiment_id = ? group by 1, 2""",
-                            number)) == [(0, 0, 12), (1, 1, 12)]
+    assert query(shop, """select cast(external_id as integer) < 12, twin, count(*) from filing
+                          join product on id = product_id group by 1, 2""") \
+        == [(0, 0, 12), (1, 1, 12)]
+
+
+def shown(path, number):
+    """What analyze.py --experiment prints."""
+    conn = db.open_readonly(path)
+    lines = "\n".join(report.experiment_text(findings.describe(conn, number, .95), 20))
+    conn.close()
+    return lines
 
 
 def test_an_experiment_shows_how_it_was_split(shop):
-    cluster, group = (run_script("analyze", "--experiment", number, cwd=shop).stdout
-                      for number in "24")
+    cluster, group = (shown(shop / "crawl.db", number) for number in (2, 4))
     assert "by clusters of near-duplicates" in cluster
     assert "  312 of 324 products are near-duplicates of others: 150 styles\n" in cluster
     assert "all but a word or two: 0 (0.00%)" in cluster
     assert "by group: near-duplicates" in group and "all but a word or two: 1" in group
-    found = json.loads(run_script("analyze", "--experiment", "4", "--json", cwd=shop).stdout)
-    assert found["shared_with_training"]["near-duplicate"]["shared"]["hits"] > 100
+    assert "near-duplicates: {" not in cluster
 
 
 def test_an_experiment_of_before_is_shown_as_split_by_group(shop, tmp_path):
-    with sqlite3.connect(shop / "crawl.db") as source, sqlite3.connect(tmp_path / "crawl.db") as own:
+    path = tmp_path / "crawl.db"
+    with sqlite3.connect(shop / "crawl.db") as source, sqlite3.connect(path) as own:
         source.backup(own)
         own.execute("update predicted_category set twin = null")
         own.execute("""update experiment set settings = json_remove(settings, '$."split by"',
                        '$."near-duplicates"')""")
-    done = run_script("analyze", "--experiment", "2", cwd=tmp_path)
-    assert "Split\n  by group" in done.stdout and "all but a word" not in done.stdout
-    with sqlite3.connect(tmp_path / "crawl.db") as own:
+    assert "Split\n  by group" in shown(path, 2) and "all but a word" not in shown(path, 2)
+    with sqlite3.connect(path) as own:
         own.execute("""update experiment set settings = json_set(settings, '$."split by"',
                        'cluster', '$."near-duplicates"', json('{"chains": 3}'))""")
-    done = run_script("analyze", "--experiment", "2", cwd=tmp_path)
-    assert done.returncode == 0 and "how many there were is not on record" in done.stdout
+    assert "how many there were is not on record" in shown(path, 2)
 
 
 def test_without_folds_a_cluster_is_kept_for_certifying_as_a_whole(shop):
