@@ -273,19 +273,6 @@ def choose_products(conn, args):
     return wanted, products
 
 
-def twins(conn, products, outcome):
-    """Two columns of 0 and 1, of the predictions and of the validation of an Outcome: whether a
-    near-duplicate was among the products that the model of the row was trained on."""
-    own = set(products.ids.tolist())
-    texts = near_duplicates.read_texts(row[2:] for row in db.catalogue(conn) if row[0] in own)
-    sides = np.zeros((len(outcome.parts), len(products.ids)), bool)
-    for side, part in zip(sides, outcome.parts):
-        side[part.training] = True
-    found = near_duplicates.among(texts, list(sides))
-    return [[int(found[row[8]][np.searchsorted(products.ids, row[0])]) for row in rows]
-            for rows in (outcome.predicted, outcome.validation)]
-
-
 def check_room(db_path, count):
     """Raise UserError, before the training, where the disk has no room for its predictions (some
     kilobyte a product, journal included) and its model (25 MB where words are many)."""
@@ -309,7 +296,10 @@ def record(conn, args, kind, wanted, products, outcome, extra):
     number = db.save_experiment(
         conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
         lambda folder: model_files.save_model(folder, outcome.model.weights, described),
-        twins(conn, products, outcome), zip(near.ids, near.keys) if near else ())
+        near_duplicates.twin_columns(db.catalogue(conn), products.ids,
+                                     [part.training for part in outcome.parts],
+                                     (outcome.predicted, outcome.validation)),
+        zip(near.ids, near.keys) if near else ())
     print(f"#{number}: {name}", *outcome.summary, sep="\n")
 
 

@@ -165,8 +165,8 @@ def bounded(groups, texts, least=STYLE, most=MOST_GROUPS):
     many groups each of the chains had.
 
     A component of more than `most` groups is a chain. Its members are linked again by longer texts
-    alone, one word more at a time: so a style with a long text stays whole, although a short text
-    links it with half of a shop. What no length parts are groups of one text: each stays alone.
+    alone, by a word or a fifth more at a time: so a style with a long text stays whole, although a
+    short text links it with half of a shop. What no length parts stays alone, each group.
     """
     found = components(groups, texts, least)
     size = np.bincount(found)
@@ -175,7 +175,8 @@ def bounded(groups, texts, least=STYLE, most=MOST_GROUPS):
         rows = np.flatnonzero(large[groups])
         names, own = np.unique(groups[rows], return_inverse=True)
         some = taken(texts, rows)
-        least = (least[0] + 1, max(least[0] + 1, least[1]))
+        longer = max(least[0] + 1, least[0] * 6 // 5)
+        least = (longer, max(longer, least[1]))
         if least[0] >= np.diff(some.ends).max():
             found[names] = found.max() + 1 + np.arange(len(names))
             break
@@ -215,7 +216,7 @@ def find_clusters(products):
 
 def among(texts, sides):
     """Whether each text has a near-duplicate at the FINEST on each side: a list of bool [n] for
-    `sides`, a list of bool [n]. Of a text on the side itself this says nothing: ask for the others."""
+    `sides`, a list of bool [n]. It says nothing of a text that is on the side itself."""
     found = [np.zeros(len(texts.named), bool) for _ in sides]
     for codes, owners in shared(texts, FINEST):
         for side, own in zip(sides, found):
@@ -223,6 +224,19 @@ def among(texts, sides):
             known[codes[side[owners]]] = True
             own[owners[known[codes]]] = True
     return found
+
+
+def twin_columns(catalogue, ids, trained, tables):
+    """For each of the `tables`, lists of rows whose first cell is a product and whose ninth a fold,
+    a list of 0 and 1: whether a near-duplicate of the product is among those that the fold's model
+    was `trained` on, places in ids, int [n], ascending. catalogue is rows as in find_clusters."""
+    own = set(ids.tolist())
+    texts = read_texts(row[2:] for row in catalogue if row[0] in own)
+    sides = np.zeros((len(trained), len(ids)), bool)
+    for side, rows in zip(sides, trained):
+        side[rows] = True
+    found = among(texts, list(sides))
+    return [[int(found[row[8]][np.searchsorted(ids, row[0])]) for row in rows] for rows in tables]
 
 
 def product_signatures(products, known):

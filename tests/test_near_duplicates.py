@@ -194,6 +194,12 @@ def test_what_no_length_parts_is_parted_at_last():
     assert found.ids == [] and found.report["chains"] == [150]
 
 
+def test_a_chain_of_long_texts_is_parted_too():
+    names = chain(150, words=300)
+    found = near_duplicates.find_clusters((i, name, "", name) for i, name in enumerate(names))
+    assert found.ids == [] and found.report["chains"] == [150]
+
+
 def test_random_words_hardly_link():
     rng = random.Random(1)
     names = [" ".join(f"w{rng.randrange(3000)}" for _ in range(rng.randrange(4, 9)))
@@ -228,6 +234,23 @@ def test_a_new_product_is_near_what_shares_its_words_or_its_group(monkeypatch):
     assert near(new).tolist() == [True, False, True, False, False, True]
     assert not near_duplicates.seek([])(new).any()
     assert near([]).tolist() == []
+
+
+def test_a_model_learns_from_what_is_in_its_leaves_by_a_persons_word_too(tmp_path):
+    conn = db.open_database(tmp_path / "crawl.db", create=True)
+    conn.executemany("""insert into product(id, source, external_id, group_key, name, category_id)
+                        values (?, 's', ?, ?, ?, ?)""",
+                     [(i, i, f"g{i}", f"name {i}", leaf) for i, leaf in enumerate(
+                         ["tote", "tote", "boot", "boot", None, "tote"])])
+    conn.executemany("insert into label_override values (?, ?, ?, ?, '')", [
+        (1, "label wrong", "boot", "tote"), (2, "label wrong", "tote", "boot"),
+        (4, "label wrong", "tote", None), (5, "label wrong", "boot", "sandal")])   # lapsed
+    conn.executemany("insert into picture(product_id, status) values (?, ?)", [
+        (0, "ok"), (2, "unchecked"), (4, "failed")])
+    assert [row[0] for row in db.learned_texts(conn, ["tote"])] == ["g0", "g2", "g4", "g5"]
+    assert [row[0] for row in db.learned_texts(conn, ["tote"], True)] == ["g0", "g2"]
+    assert list(db.catalogue(conn))[4] == (4, "g4", "name 4", None)
+    conn.close()
 
 
 # ---- the split, and what is stored --------------------------------------------------------------
