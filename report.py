@@ -172,7 +172,7 @@ def calibration_text(found):
 def near_duplicates_text(found):
     """Lines about the clusters of near_duplicates.find_clusters, by its report."""
     yield f"{found['near-duplicates']:,} of {found['products']:,} products are near-duplicates " \
-          f"of others: {found['styles']:,} styles"
+          f"of others: {found['styles']:,} {'style' if found['styles'] == 1 else 'styles'}"
     chains = found["chains"]
     if chains:
         one = len(chains) == 1

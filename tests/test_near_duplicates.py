@@ -175,7 +175,7 @@ def test_a_chain_is_parted_into_its_groups_and_reported():
     assert found.report == {"products": most + 4, "near-duplicates": 3, "styles": 1, "largest": 3,
                             "chains": [most + 1]}
     first, second = report.near_duplicates_text(found.report)
-    assert first == f"3 of {most + 4} products are near-duplicates of others: 1 styles"
+    assert first == f"3 of {most + 4} products are near-duplicates of others: 1 style"
     assert f"1 chain of near-duplicates, of {most + 1} groups" in second
 
 
