@@ -11,6 +11,7 @@ import difflib
 import fcntl
 import hashlib
 import html
+import itertools
 import json
 import os
 import re
@@ -171,6 +172,22 @@ def filing_table(conn):
     conn.execute("create index if not exists filing_by_product on filing(product_id)")
 
 
+def near_duplicate_table(conn):
+    """The clusters that an experiment's split kept together: cluster is the smallest group_key of
+    them. Only products in clusters of two groups or more have a row."""
+    conn.execute("""create table if not exists near_duplicate(
+                    experiment_id integer not null references experiment(id) on delete cascade,
+                    product_id integer not null, cluster text not null,
+                    primary key (experiment_id, product_id)) without rowid""")
+
+
+def add_twin(conn):
+    """twin: 1 where a near-duplicate of the product was among those that the model learned from, 0
+    where none was, null where nobody has looked."""
+    for table in ("predicted_category", "validation_prediction", "filing"):
+        add_column(conn, table, "twin integer")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -190,6 +207,8 @@ MIGRATIONS = (
     ("add crawl totals", add_crawl_totals),
     ("filing table", filing_table),
     ("add category.host", add_category_host),
+    ("near_duplicate table", near_duplicate_table),
+    ("add twin", add_twin),
 )
 
 
@@ -743,6 +762,26 @@ def texts(conn, leaves):
                                            {TAKES_PART}"""))
 
 
+def catalogue(conn):
+    """Yield (id, group key, name, description) of all products, by id."""
+    yield from plain(conn, """select id, coalesce(group_key, 'product ' || id), name, description
+                              from product order by id""")
+
+
+def learned_texts(conn, leaves, pictured=False):
+    """Yield (group key, name, description) of the products that a model of these leaves learns
+    from; `pictured`: of those that may have a picture."""
+    want_leaves(conn, leaves)
+    yield from plain(conn, f"""
+        select group_key, name, description from product left join label_override
+        on product_id = product.id and label_override.decision = 'label wrong'
+        and label_id is product.category_id
+        where coalesce(label_override.category_id, product.category_id) in (
+            select id from wanted_leaf) {"and exists (select 1 from picture where "
+            "picture.product_id = product.id and status <> 'failed')" if pictured else ""}
+        order by product.id""")
+
+
 def product_text(conn, number):
     """(name, description, category id) of a product. Raises UserError where there is none."""
     row = None
@@ -798,11 +837,13 @@ def models_folder(db_path):
     return os.path.join(folder, "models" if stem == "crawl" else f"models-{stem}")
 
 
-def save_experiment(conn, db_path, name, settings, predicted, validation, write_model):
+def save_experiment(conn, db_path, name, settings, predicted, validation, write_model, twins=None,
+                    clusters=()):
     """Write an experiment, its predictions and its model folder together or not at all.
 
     predicted and validation are rows (product_id, category_id, score, label_id, label_score,
-    parent_id, parent_score, top, fold), validation's with `certifying` behind them;
+    parent_id, parent_score, top, fold), validation's with `certifying` behind them; `twins` are
+    their two columns twin, clusters rows (product_id, cluster) of near_duplicate;
     write_model(folder) fills models/experiment-N beside crawl.db and returns what settings keep of
     it as `model`, by which it is known again, or None. The folder is moved in just
     before the commit, so a kill in between leaves at most a folder without a row, and the next
@@ -823,10 +864,14 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
                                    storable(json.dumps(settings, ensure_ascii=False)))).lastrowid
             columns = """experiment_id, product_id, category_id, score, label_id, label_score,
                          parent_id, parent_score, top, fold"""
-            conn.executemany(f"""insert into predicted_category({columns})
-                                 values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", predicted)
-            conn.executemany(f"""insert into validation_prediction({columns}, certifying)
-                                 values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", validation)
+            of_predicted, of_validation = twins or (itertools.repeat(None), itertools.repeat(None))
+            conn.executemany(f"""insert into predicted_category({columns}, twin)
+                                 values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                             ((*row, twin) for row, twin in zip(predicted, of_predicted)))
+            conn.executemany(f"""insert into validation_prediction({columns}, certifying, twin)
+                                 values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                             ((*row, twin) for row, twin in zip(validation, of_validation)))
+            conn.executemany(f"insert into near_duplicate values ({number}, ?, ?)", clusters)
             folder = os.path.join(models_path, f"experiment-{number}")
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(beside, folder)
@@ -924,7 +969,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     """(names, rows) of an experiment's predictions by product, or of the validation products kept
     for certifying. names are category ids; a row is a tuple of numbers:
 
-    product_id, group (products of one group share it), label, predicted leaf, score, label_score,
+    product_id, group (products of one group, or cluster of near-duplicates, share it), label, predicted leaf, score, label_score,
     parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
     (the label after a person's review). Categories are places in names; -1 is what is not there.
     Counting words takes its time: without `words` there are 0. With `leaves`, those of the model,
@@ -947,7 +992,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     rows = plain(conn, f"""
         select prediction.product_id,
                dense_rank() over (
-                   order by coalesce(group_key, 'product ' || prediction.product_id)),
+                   order by coalesce(cluster, group_key, 'product ' || prediction.product_id)),
                {code(label)}, {code("prediction.category_id")}, coalesce(score, 0),
                coalesce(label_score, -1),
                {code("parent_id")}, coalesce(parent_score, -1), coalesce(fold, -1),
@@ -955,6 +1000,8 @@ def details(conn, number, certifying=False, words=True, leaves=()):
                exists(select 1 from picture where picture.product_id = prediction.product_id
                       and status <> '{PICTURE_FAILED}'), {code(put)}
         from ({table}) as prediction left join product on product.id = prediction.product_id
+        left join near_duplicate on near_duplicate.experiment_id = :number
+                  and near_duplicate.product_id = prediction.product_id
         left join label_override as put on put.product_id = prediction.product_id
                   and put.label_id is product.category_id
         order by prediction.product_id""", {"number": number})
@@ -974,22 +1021,33 @@ def tuned_products(conn, number):
                                              where experiment_id = ?""", (number,))]
 
 
-def contents(conn, leaves):
+def near_trained(conn, number):
+    """Ids of the predicted products whose model had learned from a near-duplicate; None where
+    nobody has looked."""
+    rows = plain(conn, """select product_id, twin from predicted_category
+                          where experiment_id = ?""", (number,)).fetchall()
+    return None if any(twin is None for _, twin in rows) else [own for own, twin in rows if twin]
+
+
+def contents(conn, number, leaves):
     """Tuples (product_id, group, text, picture) of all products filed in these leaves: products of
-    one number share the group, the words or the picture file; -1 stands for none."""
+    one number share the group or cluster, by which experiment `number` was split, the words or the
+    picture file; -1 stands for none."""
     want_leaves(conn, leaves)
     conn.create_function("text_key", 2, lambda *text: text_key(normalised(*text) or "") if
                          normalised(*text) else None, deterministic=True)
     return plain(conn, """
-        with own as (select product.id, group_key, text_key(name, description) as text,
-                     sha256 as picture
-                     from product left join picture on product_id = product.id
+        with own as (select product.id, coalesce(cluster, group_key) as group_key,
+                     text_key(name, description) as text, sha256 as picture
+                     from product left join picture on picture.product_id = product.id
+                     left join near_duplicate on near_duplicate.product_id = product.id
+                     and experiment_id = ?
                      where category_id in (select id from wanted_leaf))
         select id, case when group_key is null then -1
                else dense_rank() over (order by group_key) end,
                case when text is null then -1 else dense_rank() over (order by text) end,
                case when picture is null then -1 else dense_rank() over (order by picture) end
-        from own order by id""")
+        from own order by id""", (number,))
 
 
 def product_texts(conn, ids):
@@ -1032,17 +1090,22 @@ def want_strange(conn, leaves):
 def to_answer(conn, number, leaves, size):
     """Yield lists of up to `size` products that experiment `number` has no answer for yet and that
     nobody has filed, or that are filed in a leaf that is not one of its own `leaves`: rows of id,
-    category_id, group_key, name, description, and path and sha256 of their picture or null."""
+    category_id, group_key, cluster (of the experiment's, else the group_key), name, description,
+    and path and sha256 of their picture or null."""
     want_strange(conn, leaves)
     for where in (UNFILED, STRANGE):   # with an `or` SQLite would sort them all for each list
         after = -2 ** 63
         while rows := conn.execute(f"""
                 select product.id, category_id, group_key, coalesce(name, '') as name,
-                       coalesce(description, '') as description, path, sha256
+                       coalesce(description, '') as description, path, sha256,
+                       coalesce(cluster, group_key) as cluster
                 from product left join picture on picture.product_id = product.id and status <> ?
+                left join near_duplicate on near_duplicate.product_id = product.id
+                     and near_duplicate.experiment_id = ?
                 where {where} and product.id > ? and not exists (
                     select 1 from filing where experiment_id = ? and product_id = product.id)
-                order by product.id limit ?""", (PICTURE_FAILED, after, number, size)).fetchall():
+                order by product.id limit ?""",
+                                  (PICTURE_FAILED, number, after, number, size)).fetchall():
             yield rows
             after = rows[-1]["id"]
 
@@ -1062,12 +1125,12 @@ def count_unfiled(conn, number, leaves):
 
 def store_answers(conn, number, rows):
     """Store what a model says of products, rows (product_id, leaf_id, leaf_score, parent_id,
-    parent_score, top, words, unknown, pictured), in one transaction. What another process has
+    parent_score, top, words, unknown, pictured, twin), in one transaction. What another process has
     answered meanwhile stays."""
     with transaction(conn):
         conn.executemany(f"""insert or ignore into filing(experiment_id, product_id, leaf_id,
-                             leaf_score, parent_id, parent_score, top, words, unknown, pictured)
-                             values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
+                             leaf_score, parent_id, parent_score, top, words, unknown, pictured,
+                             twin) values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
 
 
 def file_products(conn, number, source, leaf, below, parent):

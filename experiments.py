@@ -21,9 +21,11 @@ import numpy as np
 import db
 import metrics
 import model_files
+import near_duplicates
+import report
 import retrain
 import training
-from console import UserError, VERSION
+from console import UserError, VERSION, log
 
 
 CERTIFYING = .15   # place in the split from which on validation (.1 to .2) is kept for thresholds
@@ -37,6 +39,7 @@ class Products(NamedTuple):
     u: Any          # float [n], place in the split
     leaves: list    # category ids
     parents: list   # of the leaves, category ids
+    near: Any = None   # near_duplicates.Clusters; None: split by group
 
 
 class Part(NamedTuple):
@@ -66,19 +69,22 @@ class Outcome(NamedTuple):
     models: list        # of the splits, as `slim` leaves them
     settings: dict
     summary: list       # lines to print
+    parts: list = ()    # the splits
 
 
-def make_products(rows, leaves, parents):
-    """Products from rows (id, category id, group key, category id to train on) and
-    {leaf: parent}. Raises UserError without any."""
+def make_products(rows, leaves, parents, near=None):
+    """Products from rows (id, category id, group key, category id to train on), {leaf: parent} and
+    their Clusters, whose keys take the place of group keys. Raises UserError without any."""
     if not rows:
         raise UserError("no products are filed in these categories; crawl them first")
     number = {leaf: index for index, leaf in enumerate(leaves)}
+    cluster = dict(zip(near.ids, near.keys)) if near else {}
     return Products(np.array([row[0] for row in rows], np.int64),
                     np.array([number.get(row[1], -1) for row in rows], np.int32),
                     np.array([number.get(row[3], -1) for row in rows], np.int32),
-                    np.array([retrain.split_position(row[2]) for row in rows]),
-                    list(leaves), [parents.get(leaf, leaf) for leaf in leaves])
+                    np.array([retrain.split_position(cluster.get(row[0], row[2]))
+                              for row in rows]),
+                    list(leaves), [parents.get(leaf, leaf) for leaf in leaves], near)
 
 
 def take_products(products, chosen):
@@ -106,7 +112,7 @@ def checked_splits(products, folds):
 
 
 def certifies(group_key):
-    """Whether products of this group are kept for certifying, without folds."""
+    """Whether products of this group or cluster are kept for certifying, without folds."""
     return CERTIFYING <= retrain.split_position(group_key) < .2
 
 
@@ -173,7 +179,8 @@ def experiment(products, parts, fit, look=None):
         everything = np.flatnonzero(products.taught >= 0)
         model = scores = rows = None
         model = fit(everything, everything[:0], "all products", models)
-    return Outcome(predicted, validated, model, models, settings, summary(predicted, products))
+    return Outcome(predicted, validated, model, models, settings, summary(predicted, products),
+                   parts)
 
 
 def slim(model):
@@ -256,7 +263,12 @@ def choose_products(conn, args):
     where nothing is filed, and where the disk is full."""
     wanted = [name.strip() for name in args.categories.split(",") if name.strip()]
     leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
-    products = make_products(db.labelled_products(conn, leaves), leaves, db.parents(conn))
+    rows, near = db.labelled_products(conn, leaves), None
+    if rows and args.split_by == "cluster":   # of all products, whatever the categories
+        near = near_duplicates.find_clusters(db.catalogue(conn))
+        for line in report.near_duplicates_text(near.report):
+            log(line)
+    products = make_products(rows, leaves, db.parents(conn), near)
     check_room(args.db_path, len(products.ids))
     return wanted, products
 
@@ -275,13 +287,19 @@ def record(conn, args, kind, wanted, products, outcome, extra):
     """Write the experiment and print its number, name and figures. `extra` is what its kind of
     model needs besides its weights: the vocabulary, the bottleneck's fingerprint."""
     name = db.experiment_name(kind, wanted)
-    settings = {**outcome.settings, **run_settings(args),
+    near = products.near
+    settings = {**outcome.settings, **run_settings(args), "split by": args.split_by,
+                **({"near-duplicates": near.report} if near else {}),
                 **{key: value for key, value in extra.items() if key != "vocabulary"}}
     described = {"kind": kind, "categories": products.leaves, "parents": products.parents,
                  "temperature": outcome.model.temperature, **extra, "settings": settings}
     number = db.save_experiment(
         conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
-        lambda folder: model_files.save_model(folder, outcome.model.weights, described))
+        lambda folder: model_files.save_model(folder, outcome.model.weights, described),
+        near_duplicates.twin_columns(db.catalogue(conn), products.ids,
+                                     [part.training for part in outcome.parts],
+                                     (outcome.predicted, outcome.validation)),
+        zip(near.ids, near.keys) if near else ())
     print(f"#{number}: {name}", *outcome.summary, sep="\n")
 
 
@@ -314,6 +332,10 @@ def add_experiment_arguments(parser):
     parser.add_argument("--folds", type=folds_argument, metavar="K",
                         help="predict every product once, by K models that never saw it, instead "
                         "of a tenth of them by one; the model saved is then trained on all")
+    parser.add_argument("--split-by", choices=("cluster", "group"), default="cluster",
+                        help="what the split keeps on one side: clusters of near-duplicates, whose "
+                        "texts differ by a word or two, or only groups, which share their text or "
+                        "the feed's item_group_id (default: cluster)")
     parser.add_argument("--seed", type=retrain.seed_argument, default=0, metavar="N",
                         help="of everything random; the split does not depend on it (default: 0)")
 

@@ -19,6 +19,7 @@ import sys
 import db
 import experiments
 import model_files
+import near_duplicates
 import promises
 from console import UserError, log, progress, safe_cell
 
@@ -79,14 +80,16 @@ def answer(conn, args, described, score):
     of the latter as there are of the others that a promise rests on."""
     folds, leaves = described["settings"].get("folds"), described["categories"]
     _, waiting, _ = db.count_unfiled(conn, args.apply, leaves)
+    near = near_duplicates.seek(db.learned_texts(conn, leaves, described["kind"] == "Image"))
     with progress("answers", waiting, "products") as bar:
         for rows in db.to_answer(conn, args.apply, leaves, CHUNK):
             bar.update(len(rows))
             rows = [row for row in rows if row["category_id"] is None or folds
-                    or experiments.certifies(row["group_key"])]
+                    or experiments.certifies(row["cluster"])]
             if not rows:
                 continue
             scores, known, words, unknown, pictured = score(rows)
+            twins = near([(row["group_key"], row["name"], row["description"]) for row in rows])
             found = experiments.answers(scores, described["temperature"], described["parents"])
             columns = ([leaves[j] for j in found.best[:, 0].tolist()], found.score[:, 0].tolist(),
                        [found.names[j] for j in found.parent.tolist()], found.parent_score.tolist(),
@@ -95,7 +98,7 @@ def answer(conn, args, described, score):
             db.store_answers(conn, args.apply, [
                 (row["id"], *(own if one else nothing), *more) for row, one, own, more in zip(
                     rows, known, zip(*columns), zip(*(map(int, some) for some in (
-                        words, unknown, pictured))))])
+                        words, unknown, pictured, twins))))])
 
 
 # ---- what is filed ------------------------------------------------------------------------------

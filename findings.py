@@ -215,10 +215,11 @@ def confusions(names, rows, right, above):
 
 def shared_content(conn, number, settings, rows, right, confidence):
     """How many test products have the words or the picture file of one that the model was trained
-    on, and the accuracy of those and of the others; None where the training set isn't known."""
+    on, or are a near-duplicate of one (None where that isn't known), and the accuracy of those and
+    of the others; None where the training set isn't known."""
     if not settings.get("categories"):
         return None
-    contents = np.fromiter(db.contents(conn, settings["categories"]),
+    contents = np.fromiter(db.contents(conn, number, settings["categories"]),
                            [("product", "i8"), ("group", "i8"), ("text", "i8"),
                             ("picture", "i8")])
     if not len(contents):
@@ -229,7 +230,9 @@ def shared_content(conn, number, settings, rows, right, confidence):
     apart = np.isin(contents["product"], np.append(rows["product"], np.array(
         db.tuned_products(conn, number), np.int64)))
     apart |= np.isin(contents["group"], contents["group"][apart])   # groups are never parted
-    found = {}
+    near = db.near_trained(conn, number)
+    found = {"near-duplicate": None if near is None else shared_share(
+        np.isin(rows["product"], near), right, confidence)}
     for kind in ("text", "picture"):
         own = np.where(here, contents[kind][place], -1)
         shared = np.zeros(len(rows), bool)
@@ -241,11 +244,15 @@ def shared_content(conn, number, settings, rows, right, confidence):
                 known = contents[kind][~apart]
             mine = rows["fold"] == fold
             shared[mine] = (own[mine] >= 0) & np.isin(own[mine], known)
-        found[kind] = {"shared": share(shared.sum(), len(rows), confidence),
-                       "accuracy_of_these": share(right[shared].sum(), shared.sum(), confidence),
-                       "accuracy_of_the_others": share(right[~shared].sum(), (~shared).sum(),
-                                                       confidence)}
+        found[kind] = shared_share(shared, right, confidence)
     return found
+
+
+def shared_share(shared, right, confidence):
+    """How many products share something, and the accuracy of those and of the others."""
+    return {"shared": share(shared.sum(), len(shared), confidence),
+            "accuracy_of_these": share(right[shared].sum(), shared.sum(), confidence),
+            "accuracy_of_the_others": share(right[~shared].sum(), (~shared).sum(), confidence)}
 
 
 def describe(conn, number, confidence):

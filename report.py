@@ -65,6 +65,8 @@ def experiment_text(found, top):
              for row in found["by_picture"]]
     yield from table(rows, left=())
     yield ""
+    yield from split_text(found["settings"])
+    yield ""
     yield from shared_text(found["shared_with_training"])
     yield ""
     yield f"Categories most often confused ({len(found['confusions'])} pairs)"
@@ -83,7 +85,7 @@ def experiment_text(found, top):
     for key, value in found["settings"].items():
         if key == "categories":
             value = len(value)
-        if key != "calibration":
+        if key not in ("calibration", "near-duplicates"):
             yield printable(f"  {key}: {value}")
 
 
@@ -167,13 +169,45 @@ def calibration_text(found):
     yield f"  AURC {number(found['aurc'])}"
 
 
+def near_duplicates_text(found):
+    """Lines about the clusters of near_duplicates.find_clusters, by its report."""
+    yield f"{found['near-duplicates']:,} of {found['products']:,} products are near-duplicates " \
+          f"of others: {found['styles']:,} {'style' if found['styles'] == 1 else 'styles'}"
+    chains = found["chains"]
+    if chains:
+        one = len(chains) == 1
+        yield f"{len(chains)} {'chain' if one else 'chains'} of near-duplicates, " \
+              f"{'of' if one else 'the largest of'} {chains[0]:,} groups, " \
+              f"{'is' if one else 'are'} too long for a style: texts there run into each other " \
+              "word by word. Only what longer texts link was kept together, so test products " \
+              "there may have a near-duplicate in training"
+
+
+def split_text(settings):
+    """What the split kept on one side. The settings are anybody's to write."""
+    yield "Split"
+    found = settings.get("near-duplicates")
+    if settings.get("split by") == "cluster" and isinstance(found, dict):
+        yield "  by clusters of near-duplicates, texts that differ by a word or two"
+        try:
+            yield from (f"  {line}" for line in near_duplicates_text(found))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            yield "  (how many there were is not on record)"
+    else:
+        yield "  by group: near-duplicates, texts that differ by a word or two, may be in both " \
+              "training and test"
+
+
 def shared_text(shared):
     yield "Test products that share with training products"
     if shared is None:
         yield "  unknown: its training products are not on record, or gone"
         return
-    for kind, name in (("text", "their words"), ("picture", "their picture file")):
+    for kind, name in (("text", "their words"), ("picture", "their picture file"),
+                       ("near-duplicate", "all but a word or two")):
         own = shared[kind]
+        if own is None:
+            continue
         yield f"  {name}: {own['shared']['hits']:,} ({percent(own['shared']['share'])}), " \
               f"accuracy {with_interval(own['accuracy_of_these'])}; of the others " \
               f"{with_interval(own['accuracy_of_the_others'])}"

@@ -178,9 +178,10 @@ def test_every_prediction_holds_what_the_design_promises(conn, number):
 
 
 @pytest.mark.parametrize("number", [WORDS, IMAGES, BOTH, FOLDS])
-def test_the_sides_of_the_split_are_those_of_the_group_key(conn, number):
-    u = {row[0]: retrain.split_position(row[1])
-         for row in conn.execute("select id, group_key from product")}
+def test_the_sides_of_the_split_are_those_of_the_cluster_else_the_group_key(conn, number):
+    u = {row[0]: retrain.split_position(row[1]) for row in conn.execute(
+        """select id, coalesce(cluster, group_key) from product left join near_duplicate
+           on product_id = id and experiment_id = ?""", (number,))}
     test, validation = (predictions(conn, number, table)
                         for table in ("predicted_category", "validation_prediction"))
     if number == FOLDS:
@@ -195,6 +196,17 @@ def test_the_sides_of_the_split_are_those_of_the_group_key(conn, number):
     assert {row["product_id"] for row in validation} == {i for i in seen if .1 <= u[i] < .2}
     kept = predictions(conn, number, "validation_prediction", "certifying")
     assert {row["product_id"] for row in kept} == {i for i in seen if .15 <= u[i] < .2}
+
+
+def test_all_three_are_split_alike_and_say_of_each_prediction_whether_it_had_a_near_duplicate(conn):
+    clusters = [conn.execute("""select product_id, cluster from near_duplicate
+                                where experiment_id = ?""", (number,)).fetchall()
+                for number in (WORDS, IMAGES, BOTH)]
+    assert clusters[0] == clusters[1] == clusters[2]
+    for number in (WORDS, IMAGES, BOTH, FOLDS):
+        for table in ("predicted_category", "validation_prediction"):
+            assert {row[0] for row in conn.execute(
+                f"select twin from {table} where experiment_id = ?", (number,))} <= {0, 1}
 
 
 def test_settings_say_what_made_the_experiment(conn):
