@@ -31,46 +31,89 @@ TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "sc
 def promise(conn, number, leaves, target, confidence):
     """What an experiment's model, of these leaves, may file of products to come: a dict of target,
     confidence, leaf and parent (thresholds, None where nothing can be promised), what it rests_on,
-    how many independent products that were, how many of them `strange`, and the `fewest` right ones
-    that the target takes.
+    how many independent products that were, how many of them `strange` and how many `refiled`,
+    which of these two `stopped` it (names, if nothing is promised at the leaf), the `min_products`
+    of the training, and the `fewest` right ones that the target takes.
 
-    Products to come may belong to leaves that the model does not know, as some of the catalogue do:
-    its answers for those count, as errors.
+    A row is right if it says what the product's label is today. Products to come may belong to
+    leaves that the model does not know, as some of the catalogue do: its answers for those are
+    `strange` and count as errors, and so do rows of products that the shop has refiled elsewhere.
     """
-    folds = db.settings(db.experiment(conn, number)).get("folds")
+    settings = db.settings(db.experiment(conn, number))
+    folds, arguments = settings.get("folds"), settings.get("arguments")
     names, rows = findings.read_rows(conn, number, not folds, False, leaves)
-    own, thresholds = rows[metrics.one_of_each(rows["group"])], (math.inf, math.inf)
-    if len(own) and (own["parent"] >= 0).all():
-        thresholds = findings.certify_pair(own, findings.parent_codes(names, db.parents(conn)),
-                                           target, confidence)
-    leaf, parent = (None if math.isinf(one) else one for one in thresholds)
-    known = np.array([name in set(leaves) for name in names] + [False])
+    own, above = rows[metrics.one_of_each(rows["group"])], findings.parent_codes(
+        names, db.parents(conn))
+    leaf, parent = certified(own, above, target, confidence)
+    doubtful = {"strange": own["fold"] < 0 if leaves else np.zeros(len(own), bool),
+                "refiled": (own["label"] != own["learned"]) & (own["fold"] >= 0)}
     return {"target": target, "confidence": confidence, "leaf": leaf, "parent": parent,
             "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
-            "products": len(own), "strange": int((~known[own["label"]]).sum()),
+            "products": len(own), **{name: int(some.sum()) for name, some in doubtful.items()},
+            "stopped": [] if leaf is not None else stopped(own, above, target, confidence,
+                                                           doubtful),
+            "min_products": arguments.get("min_products") if isinstance(arguments, dict)
+            and not arguments.get("categories") else None,
             "fewest": metrics.fewest(target, (1 - confidence) / 2)}
+
+
+def certified(own, above, target, confidence):
+    """(leaf, parent): the thresholds of findings.certify_pair, None if there is none."""
+    if not len(own) or (own["parent"] < 0).any():
+        return None, None
+    return tuple(None if math.isinf(one) else one
+                 for one in findings.certify_pair(own, above, target, confidence))
+
+
+def stopped(own, above, target, confidence, doubtful):
+    """Which of the doubtful rows, {name: bool [n]}, stopped a promise at the leaf: the first one
+    without which there would be one, or all if it takes all of them. [] if other rows did."""
+    some = [name for name, rows in doubtful.items() if rows.any()]
+    for names in (*([name] for name in some), *([some] if len(some) > 1 else ())):
+        kept = own[~np.any([doubtful[name] for name in names], axis=0)]
+        if certified(kept, above, target, confidence)[0] is not None:
+            return names
+    return []
 
 
 def promise_text(promise):
     """What is promised, in words."""
     target = f"{100 * promise['target']:g} %"
-    rests = f"{promise['products']} independent products ({promise['rests_on']}"
-    rests += f"; {promise['strange']} of them of other categories than the model's)" \
-        if promise["strange"] else ")"
+    details = [promise["rests_on"]]
+    if promise["strange"]:
+        details.append(f"{promise['strange']} of them of other categories than the model's")
+    if promise["refiled"]:
+        details.append(f"{promise['refiled']} of them refiled by the shop since")
+    rests = f"{promise['products']} independent products ({'; '.join(details)})"
+    why = stopped_text(promise)
     if promise["leaf"] is None and promise["parent"] is None:
-        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
+        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: {why}"
                 + ("" if promise["rests_on"] == OUT_OF_FOLD else
                    "train with --folds 10, which certifies on all products, or ")
-                + ("train with a lower --min-products, which leaves fewer categories out, or "
-                   if 20 * promise["strange"] > promise["products"] else "")
                 + "try a lower --target")
     levels = ", ".join(f"at the {level} " + (
         "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
                        for level in ("leaf", "parent"))
     return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
             f"least {target} are right; {levels}"
-            + " (a lower --target may give some)" * (promise["leaf"] is None)
+            + (f" ({why}try a lower --target)" if promise["leaf"] is None else "")
             + f". It rests on {rests}, and holds for products like those, of their categories")
+
+
+def stopped_text(promise):
+    """What stopped the promise at the leaf and what to do about it, the beginning of a sentence
+    that ends in other advice; empty if it was nothing of the kind."""
+    why = []
+    if "strange" in promise["stopped"]:
+        low = promise["min_products"]
+        why.append(f"the {promise['strange']} products of categories that the model does not know "
+                   "count as errors (train with "
+                   + ("more --categories" if low is None else f"--min-products below {low}")
+                   + ", which leaves fewer of them out)")
+    if "refiled" in promise["stopped"]:
+        why.append(f"the {promise['refiled']} products that the shop has refiled since count as "
+                   "errors (train again)")
+    return f"{' and '.join(why)}; without them it would be promised; or " if why else ""
 
 
 # ---- does it hold here? -------------------------------------------------------------------------
