@@ -1015,7 +1015,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     label = learned = "coalesce(prediction.label_id, product.category_id)"
     score, parent_score, where = "score", "parent_score", "true"
     if leaves:
-        want_strange(conn, leaves)
+        want_strange(conn, number, leaves)
         want_places(conn)
         filed = "0" if trusts_filed(conn, number) else FILED_HERE
         label = f"coalesce(case when {filed} then null else product.category_id end, {learned})"
@@ -1141,15 +1141,21 @@ UNFILED = """product.category_id is null and not exists (
 
 
 # Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
-# (and not by this suite).
+# (and not by this suite), unless the experiment was measured on it.
 STRANGE = f"""+product.category_id in (select id from category where leaf = 1)
              and product.category_id not in (select id from wanted_leaf)
-             and product.source in (select source from taught_source) and not {FILED_HERE}"""
+             and product.source in (select source from taught_source)
+             and product.id not in (select id from measured) and not {FILED_HERE}"""
 
 
-def want_strange(conn, leaves):
-    """Fill the temporary tables that STRANGE looks into."""
+def want_strange(conn, number, leaves):
+    """Fill the temporary tables that STRANGE looks into, for experiment `number` and its leaves."""
     want_leaves(conn, leaves)
+    conn.execute("create temp table if not exists measured(id integer primary key)")
+    conn.execute("delete from measured")
+    conn.execute(f"""insert or ignore into measured select id from ({measured_products(conn, number)})
+                     join product on id = product_id
+                     where category_id not in (select id from wanted_leaf)""", {"number": number})
     conn.execute("create temp table if not exists taught_source(source text)")
     conn.execute("delete from taught_source")
     conn.execute("""insert into taught_source select distinct source from product
@@ -1160,7 +1166,7 @@ def to_answer(conn, number, leaves, size):
     """Yield lists of up to `size` products that experiment `number` has no answer for yet and that
     nobody has filed, or that are filed in a leaf that is not one of its own `leaves`: rows of id,
     category_id, group_key, name, description, and path and sha256 of their picture or null."""
-    want_strange(conn, leaves)
+    want_strange(conn, number, leaves)
     for where in (UNFILED, STRANGE):   # with an `or` SQLite would sort them all for each list
         after = -2 ** 63
         while rows := conn.execute(f"""
@@ -1177,7 +1183,7 @@ def to_answer(conn, number, leaves, size):
 def count_unfiled(conn, number, leaves):
     """(products that nobody has filed, products without an answer yet as in `to_answer`, products
     without a category that a person has filed)."""
-    want_strange(conn, leaves)
+    want_strange(conn, number, leaves)
     return tuple(conn.execute(f"""
         select (select count(*) from product where {UNFILED}),
                (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
@@ -1190,7 +1196,7 @@ def count_unfiled(conn, number, leaves):
 def count_strange(conn, number, leaves, pictured=False):
     """(products filed in leaves that are not the model's `leaves`, those of them that experiment
     `number` has answered), only products with a usable picture if `pictured`."""
-    want_strange(conn, leaves)
+    want_strange(conn, number, leaves)
     seen = "exists (select 1 from picture where product_id = product.id and status <> ?)"
     return tuple(conn.execute(f"""
         select count(*), coalesce(sum(exists (select 1 from filing where experiment_id = ?

@@ -42,38 +42,44 @@ def promise(conn, number, leaves, target, confidence):
     settings = db.settings(db.experiment(conn, number))
     folds, arguments = settings.get("folds"), settings.get("arguments")
     names, rows = findings.read_rows(conn, number, not folds, False, leaves)
-    own, above = rows[metrics.one_of_each(rows["group"])], findings.parent_codes(
-        names, db.parents(conn))
-    leaf, parent = certified(own, above, target, confidence)
-    doubtful = {"strange": own["fold"] < 0 if leaves else np.zeros(len(own), bool),
-                "refiled": (own["label"] != own["learned"]) & (own["fold"] >= 0)}
+    above = findings.parent_codes(names, db.parents(conn))
+    leaf, parent = certified(rows, above, target, confidence)
+    own = rows[metrics.one_of_each(rows["group"])]
+    counts = {"strange": int((own["fold"] < 0).sum()) if leaves else 0,
+              "refiled": int(((own["label"] != own["learned"]) & (own["fold"] >= 0)).sum())}
+    why = []
+    if leaf is None and any(counts.values()):
+        _, learned = findings.read_rows(conn, number, not folds, False)
+        why = stopped(rows, learned, counts, lambda some: certified(some, above, target,
+                                                                    confidence)[0] is not None)
     return {"target": target, "confidence": confidence, "leaf": leaf, "parent": parent,
             "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
-            "products": len(own), **{name: int(some.sum()) for name, some in doubtful.items()},
-            "stopped": [] if leaf is not None else stopped(own, above, target, confidence,
-                                                           doubtful),
+            "products": len(own), **counts, "stopped": why,
             "min_products": arguments.get("min_products") if isinstance(arguments, dict)
             and not arguments.get("categories") else None,
             "fewest": metrics.fewest(target, (1 - confidence) / 2)}
 
 
-def certified(own, above, target, confidence):
-    """(leaf, parent): the thresholds of findings.certify_pair, None if there is none."""
+def certified(rows, above, target, confidence):
+    """(leaf, parent): the thresholds of findings.certify_pair for one row of each group, None if
+    there is none."""
+    own = rows[metrics.one_of_each(rows["group"])]
     if not len(own) or (own["parent"] < 0).any():
         return None, None
     return tuple(None if math.isinf(one) else one
                  for one in findings.certify_pair(own, above, target, confidence))
 
 
-def stopped(own, above, target, confidence, doubtful):
-    """Which of the doubtful rows, {name: bool [n]}, stopped a promise at the leaf: the first one
-    without which there would be one, or all if it takes all of them. [] if other rows did."""
-    some = [name for name, rows in doubtful.items() if rows.any()]
-    for names in (*([name] for name in some), *([some] if len(some) > 1 else ())):
-        kept = own[~np.any([doubtful[name] for name in names], axis=0)]
-        if certified(kept, above, target, confidence)[0] is not None:
-            return names
-    return []
+def stopped(rows, learned, counts, enough):
+    """What stopped a promise at the leaf: `strange`, if enough(the rows without them), or
+    `refiled`, if enough(the rows with the labels that were learned), or both; [] if neither did.
+    `learned` are the rows as they were learned, without strange ones."""
+    strange = rows[rows["fold"] < 0]
+    if counts["strange"] and enough(rows[rows["fold"] >= 0]):
+        return ["strange"]
+    if counts["refiled"] and enough(np.append(learned, strange)):
+        return ["refiled"]
+    return ["strange", "refiled"] if all(counts.values()) and enough(learned) else []
 
 
 def promise_text(promise):
@@ -85,35 +91,38 @@ def promise_text(promise):
     if promise["refiled"]:
         details.append(f"{promise['refiled']} of them refiled by the shop since")
     rests = f"{promise['products']} independent products ({'; '.join(details)})"
-    why = stopped_text(promise)
     if promise["leaf"] is None and promise["parent"] is None:
-        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: {why}"
+        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
                 + ("" if promise["rests_on"] == OUT_OF_FOLD else
                    "train with --folds 10, which certifies on all products, or ")
-                + "try a lower --target")
+                + "try a lower --target" + stopped_text(promise))
     levels = ", ".join(f"at the {level} " + (
         "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
                        for level in ("leaf", "parent"))
     return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
             f"least {target} are right; {levels}"
-            + (f" ({why}try a lower --target)" if promise["leaf"] is None else "")
-            + f". It rests on {rests}, and holds for products like those, of their categories")
+            + " (a lower --target may give some)" * (promise["leaf"] is None)
+            + f". It rests on {rests}, and holds for products like those, of their categories"
+            + stopped_text(promise))
 
 
 def stopped_text(promise):
-    """What stopped the promise at the leaf and what to do about it, the beginning of a sentence
-    that ends in other advice; empty if it was nothing of the kind."""
-    why = []
+    """A sentence that says what stopped the promise at the leaf, and what to do about it, to stand
+    behind another; empty if it was nothing of the kind."""
+    what, advice = [], []
     if "strange" in promise["stopped"]:
         low = promise["min_products"]
-        why.append(f"the {promise['strange']} products of categories that the model does not know "
-                   "count as errors (train with "
-                   + ("more --categories" if low is None else f"--min-products below {low}")
-                   + ", which leaves fewer of them out)")
+        what.append(f"the {promise['strange']} products of categories that the model does not know")
+        advice.append("train with " + ("more --categories" if low is None else
+                                       f"--min-products below {low}")
+                      + ", which leaves fewer of them out")
     if "refiled" in promise["stopped"]:
-        why.append(f"the {promise['refiled']} products that the shop has refiled since count as "
-                   "errors (train again)")
-    return f"{' and '.join(why)}; without them it would be promised; or " if why else ""
+        what.append(f"the {promise['refiled']} products that the shop has refiled since")
+        advice.append("train again, on the categories they have now")
+    if not what:
+        return ""
+    return (f". At the leaf it would be promised without {' and '.join(what)}, which count as "
+            f"errors: {', and '.join(advice)}")
 
 
 # ---- does it hold here? -------------------------------------------------------------------------
