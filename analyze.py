@@ -29,7 +29,6 @@ import comparisons
 import db
 import findings
 import metrics
-import model_files
 import page
 import report
 import show
@@ -327,11 +326,7 @@ def main(argv=None):
             result["today"] = today.describe(conn, args.experiment, result)
             show = report.experiment_text
         elif args.models:
-            rows = db.all_experiments(conn)
-            result = model_files.listing(db.models_folder(args.db_path), rows, {
-                row["id"]: db.settings(row).get("model") for row in rows})
-            for model in result:
-                model["today"] = db.changes(conn, model["experiment"])
+            result = today.models(conn, args.db_path)
             show = report.models_text
         elif args.compare is not None:
             result = comparisons.compare(conn, args.compare, args.confidence,

@@ -997,14 +997,13 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     product_id, group (products of one group share it), label, predicted leaf, score, label_score,
     parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
     (the label after a person's review), learned (the label that the experiment learned).
-    Categories are places in names; -1 is what is not there. Counting words takes its time: without
-    `words` there are 0.
+    Categories are places in names, -1 if not there. Without `words` these are not counted, but 0.
 
-    With `leaves`, those of the model, the rows are what a promise of today rests on. They are
-    joined by the model's answers for products that are filed in other leaves (fold -1). The label
-    is the one that the product has now; if it has none, or is gone, the one that was learned.
-    Scores of categories that nothing may be filed at any more are -1. Products whose label is the
-    suite's own filing are left out, unless the experiment was trained with --trust-filed.
+    With `leaves`, the model's, the rows are what a promise of today rests on: also its answers for
+    products filed in other leaves (fold -1). The label is the one that the product has now, and the
+    learned one if it has none or is gone.
+    Scores of categories that nothing may be filed at now are -1. Products whose label is the
+    suite's own filing are left out, unless --trust-filed was given.
     """
     names = code_categories(conn, number)
     conn.create_function("words", 2, lambda *text: len(normalised(*text).split()),
@@ -1153,8 +1152,9 @@ def want_strange(conn, number, leaves):
     want_leaves(conn, leaves)
     conn.execute("create temp table if not exists measured(id integer primary key)")
     conn.execute("delete from measured")
-    conn.execute(f"""insert or ignore into measured select id from ({measured_products(conn, number)})
-                     join product on id = product_id
+    own = measured_products(conn, number)
+    conn.execute(f"""insert or ignore into measured
+                     select id from ({own}) join product on id = product_id
                      where category_id not in (select id from wanted_leaf)""", {"number": number})
     conn.execute("create temp table if not exists taught_source(source text)")
     conn.execute("delete from taught_source")

@@ -95,8 +95,8 @@ def today_text(found):
     for line in today.changes_lines(found["experiment"], now):
         yield f"  {line[0].upper()}{line[1:]}."
     if now["refiled"]:
-        yield "  (All that follows is as of the training. --apply counts products by the category " \
-              "they have now.)"
+        yield "  (All that follows is as of the training. --apply counts products by the " \
+              "category they have now.)"
     if now["all"] is not None:
         yield ""
         yield from all_text(found)
@@ -125,8 +125,8 @@ def all_text(found):
         script = today.SCRIPTS.get(whole["kind"], "words")
         yield "  What can be promised of all that comes is known once the model has answered the " \
               "others too: load products"
-        yield f"  without a category, and run categorize_{script}.py --apply {found['experiment']}." \
-              " What follows is about the categories it knows"
+        yield f"  without a category, and run categorize_{script}.py --apply " \
+              f"{found['experiment']}. What follows is about the categories it knows"
     if whole["min_products"] is not None:
         yield f"  (it was trained with --min-products {whole['min_products']}; a lower one takes " \
               "more leaves in)"

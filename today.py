@@ -10,6 +10,7 @@ In: crawl.db. Out: dicts of counts and shares, and sentences about them. They ar
 import db
 import findings
 import metrics
+import model_files
 import promises
 
 SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}
@@ -44,6 +45,14 @@ def describe(conn, number, found):
     dict for JSON: the keys of db.changes, and `all` as of_all has it. found is findings.describe's.
     """
     return {**db.changes(conn, number), "all": of_all(conn, number, found)}
+
+
+def models(conn, db_path):
+    """model_files.listing of all experiments, with the db.changes of each under `today`."""
+    rows = db.all_experiments(conn)
+    found = model_files.listing(db.models_folder(db_path), rows, {
+        row["id"]: db.settings(row).get("model") for row in rows})
+    return [{**model, "today": db.changes(conn, model["experiment"])} for model in found]
 
 
 def of_all(conn, number, found):

@@ -346,15 +346,16 @@ def test_a_promise_is_kept_after_the_shop_has_changed_its_labels(
 
 @pytest.mark.parametrize("trust", (False, True))
 def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_path, trust):
-    """4,000 of 6,000 labels are an earlier model's answers, one in ten of them wrong; the next model
-    agrees with them, and is very sure of it."""
+    """4,000 of 6,000 labels are an earlier model's answers, one in ten of them wrong; the next
+    model agrees with them."""
     rng, broken, certified = np.random.default_rng(8), 0, 0
     for _ in range(SHOPS):
         label, predicted, score = drawn(6000, rng)
         label[:4000] = predicted[:4000]      # what the shop's feed has is what was filed
         score[:4000] = rng.beta(3, .4, 4000)
         conn = store_shop(str(tmp_path / "crawl.db"), label, predicted, score)
-        conn.execute("insert into filed_before select id, category_id from product where id <= 4000")
+        conn.execute("""insert into filed_before
+                        select id, category_id from product where id <= 4000""")
         rows = db.labelled_products(conn, LEAVES, trust)
         assert sum(row["filed"] for row in rows) == (0 if trust else 4000)
         # What training predicts: a label that is only taught is in no prediction.

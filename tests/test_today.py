@@ -285,7 +285,7 @@ def test_a_load_says_how_many_products_have_another_group(tmp_path):
     assert "item group" not in load("style-1").stderr + load("").stderr
 
 
-# ---- categories that the model does not know ------------------------------------------------------
+# ---- categories that the model does not know ----------------------------------------------------
 
 def test_training_says_what_it_leaves_out_and_what_that_means(capsys):
     experiments.tell_left_out({"a": 1000, "b": 1200, "c": 40, "d": 9}, ["a", "b"], 1000)
