@@ -29,10 +29,10 @@ import comparisons
 import db
 import findings
 import metrics
-import model_files
 import page
 import report
 import show
+import today
 from console import Parser, UserError, log, run, safe_cell
 
 
@@ -323,11 +323,10 @@ def main(argv=None):
                 return 0
         elif args.experiment is not None:
             result = findings.describe(conn, args.experiment, args.confidence)
+            result["today"] = today.describe(conn, args.experiment, result)
             show = report.experiment_text
         elif args.models:
-            rows = db.all_experiments(conn)
-            result = model_files.listing(db.models_folder(args.db_path), rows, {
-                row["id"]: db.settings(row).get("model") for row in rows})
+            result = today.models(conn, args.db_path)
             show = report.models_text
         elif args.compare is not None:
             result = comparisons.compare(conn, args.compare, args.confidence,

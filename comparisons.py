@@ -56,6 +56,7 @@ def compare(conn, numbers, confidence, top):
          "folds": own.get("folds"), "categories": len(own.get("categories") or ()) or None,
          "predictions": size,
          "accuracy": findings.share(hits.sum(), n, confidence),
+         "today": db.changes(conn, number),
          "right_alone": int((hits & (right.sum(axis=0) == 1)).sum()),
          **{f"coverage_{percent}": metrics.accepted(rows["score"], hits, percent) / n
             for percent in findings.TARGETS}}

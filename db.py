@@ -188,6 +188,28 @@ def add_twin(conn):
         add_column(conn, table, "twin integer")
 
 
+def filed_before_table(conn):
+    """Each leaf that --apply ever filed a product at: if the shop's next feed has the product
+    there, the label is this suite's own answer. What `filing` still holds is taken over."""
+    conn.execute("""create table if not exists filed_before(
+                    product_id integer not null references product(id) on delete cascade,
+                    category_id text not null, primary key (product_id, category_id))
+                    without rowid""")
+    conn.execute("""insert or ignore into filed_before(product_id, category_id)
+                    select product_id, category_id from filing
+                    where level = 'leaf' and category_id is not null""")
+
+
+def regrouped_table(conn):
+    """Products that a later load gave another item group. group_key is the one before; an
+    experiment's settings hold the last id that there was when it read its products."""
+    conn.execute("""create table if not exists regrouped(
+                    id integer primary key autoincrement,
+                    product_id integer not null references product(id) on delete cascade,
+                    group_key text, date text)""")
+    conn.execute("create index if not exists regrouped_by_product on regrouped(product_id)")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -209,6 +231,8 @@ MIGRATIONS = (
     ("add category.host", add_category_host),
     ("near_duplicate table", near_duplicate_table),
     ("add twin", add_twin),
+    ("filed_before table", filed_before_table),
+    ("regrouped table", regrouped_table),
 )
 
 
@@ -435,11 +459,12 @@ def store_product(conn, source, product):
     stood on, or None) and group (or None). Returns (id, 'new' | 'changed' | 'unchanged', whether it
     had not stood on `found`'s pages before).
 
-    The shop's number becomes the id where it is free and SQLite can hold it. group_key is written
-    once: a product never changes sides of the split because a word of its text changed.
+    The shop's number becomes the id if it is free and SQLite can hold it. A product never changes
+    sides of the split because a word of its text changed; only an item group of the shop's that is
+    new or another one replaces group_key, and the table regrouped keeps the one before.
     """
     fields = (product["name"], product["description"], product["image"])
-    old = conn.execute("""select id, name, description, image, category_id from product
+    old = conn.execute("""select id, name, description, image, category_id, group_key from product
                           where source = ? and external_id = ?""",
                        (source, product["external_id"])).fetchone()
     if old is None:
@@ -458,6 +483,12 @@ def store_product(conn, source, product):
         if old["image"] != fields[2]:
             conn.execute("delete from picture where product_id = ?", (number,))
             conn.execute("update product set image_crawled = 0 where id = ?", (number,))
+        if product["group"] and product["group"] != old["group_key"]:
+            outcome = "changed"
+            conn.execute("update product set group_key = ? where id = ?",
+                         (product["group"], number))
+            conn.execute("""insert into regrouped(product_id, group_key, date)
+                            values (?, ?, datetime())""", (number, old["group_key"]))
     fresh = product["listed"] is not None and store_listing(conn, number, product["listed"],
                                                             product["found"])
     refile(conn, "id = ?", number)
@@ -745,13 +776,23 @@ TAKES_PART = """from product left join label_override
                 order by product.id"""
 
 
-def labelled_products(conn, leaves):
-    """(id, category_id, group_key, taught) of all products filed in these leaves, or put into one
-    of them by a person, by id. category_id is the label as crawled, `taught` the one to learn."""
+def labelled_products(conn, leaves, trust_filed=False):
+    """(id, category_id, group_key, taught, filed) of all products filed in these leaves, or put
+    into one of them by a person, by id. category_id is the label as crawled, `taught` the one to
+    learn. Unless trust_filed, a label that --apply gave is only taught: category_id is null then,
+    and `filed` is 1."""
     want_leaves(conn, leaves)
-    return conn.execute(f"""select product.id, product.category_id, group_key,
-                            coalesce(label_override.category_id, product.category_id) as taught
-                            {TAKES_PART}""").fetchall()
+    filed = "0" if trust_filed else FILED_HERE
+    return conn.execute(f"""select product.id, case when {filed} then null
+                            else product.category_id end as category_id, group_key,
+                            coalesce(label_override.category_id, product.category_id) as taught,
+                            {filed} as filed {TAKES_PART}""").fetchall()
+
+
+def leaf_sizes(conn):
+    """{leaf: products filed there}, without empty leaves."""
+    return dict(plain(conn, """select category_id, count(*) from product where category_id in (
+                               select id from category where leaf = 1) group by category_id"""))
 
 
 def texts(conn, leaves):
@@ -802,6 +843,35 @@ def parents(conn):
         above = row["path"].split("/")[-2:-1] if row["path"] else [row["parent"]]
         ids[row["id"]] = above[0] if above and above[0] else row["id"]
     return ids
+
+
+def want_places(conn):
+    """Fill the temporary table place(id, leaf) with the categories that products may be filed at
+    today: the leaves that have a labelled product, and all categories above those."""
+    conn.execute("create temp table if not exists place(id text primary key, leaf integer)")
+    conn.execute("delete from place")
+    leaves = conn.execute("""
+        select id, path from category where leaf = 1 and (
+            exists (select 1 from product where category_id = category.id)
+            or id in (select label_override.category_id from label_override
+                      join product on product.id = product_id where decision = 'label wrong'
+                      and label_id is product.category_id))""").fetchall()
+    above, own = parents(conn), {row["id"] for row in leaves}
+    inner = {name for row in leaves for name in (above[row["id"]], *(row["path"] or "").split("/"))}
+    conn.executemany("insert into place values (?, ?)", [
+        *((name, 1) for name in own), *((name, 0) for name in inner - own if name)])
+
+
+# A category id, of a column, that products may be filed at today.
+LEAF_TODAY = "{0} in (select id from place where leaf = 1)"
+PLACE_TODAY = "{0} in (select id from place)"
+# The product's category is one that --apply filed it at, and no person has chosen it.
+FILED_HERE = """(product.category_id is not null and exists (
+                select 1 from filed_before where filed_before.product_id = product.id
+                and filed_before.category_id = product.category_id) and not exists (
+                select 1 from label_override where label_override.product_id = product.id
+                and (label_override.category_id = product.category_id
+                     or decision = 'classifier wrong' and label_id = product.category_id)))"""
 
 
 def readable_paths(conn, clean=str):
@@ -969,43 +1039,101 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     """(names, rows) of an experiment's predictions by product, or of the validation products kept
     for certifying. names are category ids; a row is a tuple of numbers:
 
-    product_id, group (products of one group, or cluster of near-duplicates, share it), label, predicted leaf, score, label_score,
-    parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
-    (the label after a person's review). Categories are places in names; -1 is what is not there.
-    Counting words takes its time: without `words` there are 0. With `leaves`, those of the model,
-    the rows are joined by its answers for products that are filed in other leaves.
+    product_id, group (products of one group, or cluster of near-duplicates, share it), label,
+    predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
+    text, picture (1: has one), reviewed (the label after a person's review), learned (the label
+    that the experiment learned), twin (1, 0, or -1 if nobody has looked). Categories are places in names, -1 if not there. Without `words` these are not counted, but 0.
+
+    With `leaves`, the model's, the rows are what a promise of today rests on: also its answers for
+    products filed in other leaves (fold -1). The label is the one that the product has now, and the
+    learned one if it has none or is gone.
+    Scores of categories that nothing may be filed at now are -1. Products whose label is the
+    suite's own filing are left out, unless --trust-filed was given.
     """
     names = code_categories(conn, number)
     conn.create_function("words", 2, lambda *text: len(normalised(*text).split()),
                          deterministic=True)
     own = "validation_prediction where certifying and" if certifying else "predicted_category where"
-    columns = "product_id, category_id, score, label_id, label_score, parent_id, parent_score, fold"
+    columns = """product_id, category_id, score, label_id, label_score, parent_id, parent_score, fold,
+                 twin"""
     table = f"select {columns} from {own} experiment_id = :number"
+    label = learned = "coalesce(prediction.label_id, product.category_id)"
+    score, parent_score, where = "score", "parent_score", "true"
     if leaves:
-        want_strange(conn, leaves)
+        want_strange(conn, number, leaves)
+        want_places(conn)
+        filed = "0" if trusts_filed(conn, number) else FILED_HERE
+        label = f"coalesce(case when {filed} then null else product.category_id end, {learned})"
+        score = f"case when {LEAF_TODAY.format('prediction.category_id')} then score else -1 end"
+        parent_score = f"case when {PLACE_TODAY.format('parent_id')} then parent_score else -1 end"
+        where = f"not ({filed} and {learned} is product.category_id)"
         table += f""" union all select product_id, leaf_id, leaf_score, null, null, parent_id,
-                      parent_score, null from filing join product on product.id = product_id
+                      parent_score, null, twin from filing join product
+                      on product.id = product_id
                       where experiment_id = :number and leaf_id is not null and {STRANGE}"""
     code = "coalesce((select number from code where code.id = {}), -1)".format
-    label = "coalesce(prediction.label_id, product.category_id)"
     put = f"case when decision = 'label wrong' then put.category_id else {label} end"
     rows = plain(conn, f"""
         select prediction.product_id,
                dense_rank() over (
                    order by coalesce(cluster, group_key, 'product ' || prediction.product_id)),
-               {code(label)}, {code("prediction.category_id")}, coalesce(score, 0),
+               {code(label)}, {code("prediction.category_id")}, coalesce({score}, 0),
                coalesce(label_score, -1),
-               {code("parent_id")}, coalesce(parent_score, -1), coalesce(fold, -1),
+               {code("parent_id")}, coalesce({parent_score}, -1), coalesce(fold, -1),
                {"words(name, description)" if words else "0"},
                exists(select 1 from picture where picture.product_id = prediction.product_id
-                      and status <> '{PICTURE_FAILED}'), {code(put)}
+                      and status <> '{PICTURE_FAILED}'), {code(put)}, {code(learned)},
+               coalesce(twin, -1)
         from ({table}) as prediction left join product on product.id = prediction.product_id
         left join near_duplicate on near_duplicate.experiment_id = :number
                   and near_duplicate.product_id = prediction.product_id
         left join label_override as put on put.product_id = prediction.product_id
                   and put.label_id is product.category_id
-        order by prediction.product_id""", {"number": number})
+        where {where} order by prediction.product_id""", {"number": number})
     return names, rows
+
+
+def trusts_filed(conn, number):
+    """Whether an experiment was trained with --trust-filed."""
+    arguments = settings(experiment(conn, number)).get("arguments")
+    return isinstance(arguments, dict) and bool(arguments.get("trust_filed"))
+
+
+def measured_products(conn, number):
+    """The SQL of the products that an experiment was measured on: rows of product_id and label_id,
+    each product once."""
+    own = "select product_id, label_id from {} where experiment_id = :number"
+    if settings(experiment(conn, number)).get("folds"):   # all of them are predicted once
+        return own.format("predicted_category")
+    return " union ".join(map(own.format, ("predicted_category", "validation_prediction")))
+
+
+def changes(conn, number):
+    """What has become of the products that an experiment was measured on, a dict: products;
+    refiled, those that the shop has in another category now, or in one that nothing may be filed at
+    any more; and regrouped, those that have another item group now than when it read them."""
+    want_places(conn)
+    own = measured_products(conn, number)
+    last = settings(experiment(conn, number)).get("regroupings")
+    products, refiled = plain(conn, f"""
+        select count(*), coalesce(sum(product.category_id is not null and label_id is not null
+            and (product.category_id <> label_id
+                 or not {LEAF_TODAY.format("product.category_id")}) and not {FILED_HERE}), 0)
+        from ({own}) left join product on product.id = product_id""",
+                             {"number": number}).fetchone()
+    regrouped, = plain(conn, f"""
+        select count(*) from (select product_id, min(id) as first from regrouped where id > :last
+                              group by product_id) as moved
+        join regrouped on regrouped.id = first join product on product.id = moved.product_id
+        where regrouped.group_key is not product.group_key
+        and moved.product_id in (select product_id from ({own}))""",
+                       {"number": number, "last": last if type(last) is int else 0}).fetchone()
+    return {"products": products, "refiled": refiled, "regrouped": regrouped}
+
+
+def last_regrouping(conn):
+    """The last id of the table regrouped, 0 if it is empty."""
+    return conn.execute("select coalesce(max(id), 0) from regrouped").fetchone()[0]
 
 
 def best_five(conn, number):
@@ -1072,15 +1200,23 @@ UNFILED = """product.category_id is null and not exists (
              and decision = 'label wrong' and label_id is null)"""
 
 
-# Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from.
-STRANGE = """+product.category_id in (select id from category where leaf = 1)
+# Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
+# (and not by this suite), unless the experiment was measured on it.
+STRANGE = f"""+product.category_id in (select id from category where leaf = 1)
              and product.category_id not in (select id from wanted_leaf)
-             and product.source in (select source from taught_source)"""
+             and product.source in (select source from taught_source)
+             and product.id not in (select id from measured) and not {FILED_HERE}"""
 
 
-def want_strange(conn, leaves):
-    """Fill the temporary tables that STRANGE looks into."""
+def want_strange(conn, number, leaves):
+    """Fill the temporary tables that STRANGE looks into, for experiment `number` and its leaves."""
     want_leaves(conn, leaves)
+    conn.execute("create temp table if not exists measured(id integer primary key)")
+    conn.execute("delete from measured")
+    own = measured_products(conn, number)
+    conn.execute(f"""insert or ignore into measured
+                     select id from ({own}) join product on id = product_id
+                     where category_id not in (select id from wanted_leaf)""", {"number": number})
     conn.execute("create temp table if not exists taught_source(source text)")
     conn.execute("delete from taught_source")
     conn.execute("""insert into taught_source select distinct source from product
@@ -1092,7 +1228,7 @@ def to_answer(conn, number, leaves, size):
     nobody has filed, or that are filed in a leaf that is not one of its own `leaves`: rows of id,
     category_id, group_key, cluster (of the experiment's, else the group_key), name, description,
     and path and sha256 of their picture or null."""
-    want_strange(conn, leaves)
+    want_strange(conn, number, leaves)
     for where in (UNFILED, STRANGE):   # with an `or` SQLite would sort them all for each list
         after = -2 ** 63
         while rows := conn.execute(f"""
@@ -1113,7 +1249,7 @@ def to_answer(conn, number, leaves, size):
 def count_unfiled(conn, number, leaves):
     """(products that nobody has filed, products without an answer yet as in `to_answer`, products
     without a category that a person has filed)."""
-    want_strange(conn, leaves)
+    want_strange(conn, number, leaves)
     return tuple(conn.execute(f"""
         select (select count(*) from product where {UNFILED}),
                (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
@@ -1121,6 +1257,18 @@ def count_unfiled(conn, number, leaves):
                (select count(*) from label_override join product on product.id = product_id
                 where decision = 'label wrong' and label_id is null
                 and product.category_id is null)""", (number,)).fetchone())
+
+
+def count_strange(conn, number, leaves, pictured=False):
+    """(products filed in leaves that are not the model's `leaves`, those of them that experiment
+    `number` has answered), only products with a usable picture if `pictured`."""
+    want_strange(conn, number, leaves)
+    seen = "exists (select 1 from picture where product_id = product.id and status <> ?)"
+    return tuple(conn.execute(f"""
+        select count(*), coalesce(sum(exists (select 1 from filing where experiment_id = ?
+                                              and product_id = product.id)), 0)
+        from product where {STRANGE} {f"and {seen}" if pictured else ""}""",
+                              (number, PICTURE_FAILED) if pictured else (number,)).fetchone())
 
 
 def store_answers(conn, number, rows):
@@ -1135,10 +1283,15 @@ def store_answers(conn, number, rows):
 
 def file_products(conn, number, source, leaf, below, parent):
     """File a source's products by their answers: at the leaf from score `leaf` on; if the leaf's
-    score is under `below`, at the parent from `parent` on; the others not at all. Returns how many had been filed at another
-    level before."""
-    level = """case when leaf_id is null then 'person' when leaf_score >= :leaf then 'leaf'
-               when leaf_score < :below and parent_score >= :parent then 'parent'
+    score is under `below`, at the parent from `parent` on; the others not at all, and nothing at a
+    category that is not there today. Remembers what is filed at a leaf. Returns how many had been
+    filed at another level before."""
+    want_places(conn)
+    there = LEAF_TODAY.format("leaf_id")
+    level = f"""case when leaf_id is null then 'person'
+               when leaf_score >= :leaf and {there} then 'leaf'
+               when (leaf_score < :below or not {there}) and parent_score >= :parent
+                    and {PLACE_TODAY.format("parent_id")} then 'parent'
                else 'person' end"""
     own = f"""where experiment_id = :number and product_id in (
                   select id from product where source = :source and {UNFILED})"""
@@ -1150,18 +1303,33 @@ def file_products(conn, number, source, leaf, below, parent):
             category_id = case {level} when 'leaf' then leaf_id when 'parent' then parent_id end,
             score = case {level} when 'parent' then parent_score else leaf_score end {own}""",
                  values)
+    conn.execute(f"""insert or ignore into filed_before(product_id, category_id)
+                     select product_id, category_id from filing {own} and level = 'leaf'""", values)
     return moved
 
 
+def answers_gone(conn, number):
+    """[(category, products)] of the leaves that experiment `number` names for products that nobody
+    has filed, and that nothing may be filed at today; most products first."""
+    want_places(conn)
+    return conn.execute(f"""select leaf_id, count(*) from filing join product
+                            on product.id = product_id where experiment_id = ?
+                            and leaf_id is not null and not {LEAF_TODAY.format("leaf_id")}
+                            and {UNFILED} group by leaf_id order by count(*) desc, leaf_id""",
+                        (number,)).fetchall()
+
+
 def answer_counts(conn, number, source, edges):
-    """{(leaf, how many of these edges its score reaches): products} of what an experiment says of a
-    source's products without a category."""
-    step = " + ".join(["(leaf_score >= ?)"] * len(edges))
-    return {(leaf, step): count for leaf, step, count in plain(conn, f"""
-        select leaf_id, {step} as step, count(*) from filing
+    """{(leaf, how many of these edges its score reaches, twin or -1): products} of what an
+    experiment says of a source's products without a category. A score for a leaf that nothing may
+    be filed at today reaches none, as in `details`."""
+    want_places(conn)
+    step = " + ".join([f"(leaf_score >= ? and {LEAF_TODAY.format('leaf_id')})"] * len(edges))
+    return {tuple(answer): count for *answer, count in plain(conn, f"""
+        select leaf_id, {step} as step, coalesce(twin, -1) as twin, count(*) from filing
         join product on product.id = product_id
         where experiment_id = ? and source = ? and leaf_id is not null and {UNFILED}
-        group by leaf_id, step""", (*edges, number, source))}
+        group by leaf_id, step, coalesce(twin, -1)""", (*edges, number, source))}
 
 
 def unfile(conn, number):
@@ -1213,15 +1381,16 @@ def features(conn, number, source, table=None):
     without a category, or with a table of predictions those in it and the model's answers for
     products of leaves that are not in the table wanted_leaf.
 
-    A dict of products; groups; `no description` and `no picture`, shares; `unknown`, (products with
-    words, mean and variance of the share of words that are unknown), of answers alone; categories,
-    {leaf: products}; and scores, an iterator.
+    A dict of products; groups, or clusters as far as known; `no description` and `no picture`,
+    shares; `unknown`, (products with words, mean and variance of the share of words that are
+    unknown), of answers alone; categories, {leaf: products}; and scores, an iterator of (score,
+    twin or -1).
     """
-    own = """select product_id, leaf_id, leaf_score, words, unknown from filing join product
+    own = """select product_id, leaf_id, leaf_score, words, unknown, twin from filing join product
              on id = product_id where experiment_id = :number and """
     if table:
         own = f"""select product_id, category_id as leaf_id, score as leaf_score, 0 as words,
-                  0 as unknown from {table} where experiment_id = :number
+                  0 as unknown, twin from {table} where experiment_id = :number
                   union all {own} {STRANGE}"""
     else:
         own += UNFILED
@@ -1230,19 +1399,21 @@ def features(conn, number, source, table=None):
         return plain(conn, f"""
             select {columns} from ({own}) as own left join product on product.id = own.product_id
             left join picture on picture.product_id = own.product_id and status <> 'failed'
+            left join near_duplicate on near_duplicate.product_id = own.product_id
+                      and near_duplicate.experiment_id = :number
             where :source is null or product.source = :source {end}""",
                      {"number": number, "source": source})
 
     share = "case when words > 0 then 1.0 * unknown / words end"
     count, groups, bare, blind, said, mean, square = select(
-        f"""count(*), count(distinct coalesce(group_key, product.id)),
+        f"""count(*), count(distinct coalesce(cluster, group_key, product.id)),
             avg(coalesce(description, '') = ''), avg(picture.product_id is null), count({share}),
             coalesce(avg({share}), 0), coalesce(avg(({share}) * ({share})), 0)""").fetchone()
     return {"products": count, "groups": groups, "no description": bare or 0.0,
             "no picture": blind or 0.0,
             "unknown": (said, mean, max(0.0, square - mean ** 2)),
             "categories": dict(select("leaf_id, count(*)", "group by leaf_id")),
-            "scores": (row[0] for row in select("coalesce(leaf_score, 0)"))}
+            "scores": select("coalesce(leaf_score, 0), coalesce(twin, -1)")}
 
 
 # ---- a person's decisions ---------------------------------------------------------------------

@@ -34,12 +34,15 @@ CERTIFYING = .15   # place in the split from which on validation (.1 to .2) is k
 class Products(NamedTuple):
     """The products of an experiment, n of them, and the leaves they are filed in."""
     ids: Any        # int64 [n]
-    labels: Any     # int32 [n], index into leaves; -1: filed elsewhere, here by a person's word
+    labels: Any     # int32 [n], index into leaves; -1: filed elsewhere, here by a person's word,
+                    # or filed here by --apply, so that the label is this suite's own answer
     taught: Any     # int32 [n], the same after a person's overrides, for training; -1: left out
     u: Any          # float [n], place in the split
     leaves: list    # category ids
     parents: list   # of the leaves, category ids
     near: Any = None   # near_duplicates.Clusters; None: split by group
+    filed: Any = None      # bool [n], the label is one that --apply gave; None: no label is
+    regroupings: int = 0   # db.last_regrouping when the products were read
 
 
 class Part(NamedTuple):
@@ -90,7 +93,8 @@ def make_products(rows, leaves, parents, near=None):
 def take_products(products, chosen):
     """The products that a bool array [n] picks."""
     return products._replace(ids=products.ids[chosen], labels=products.labels[chosen],
-                             taught=products.taught[chosen], u=products.u[chosen])
+                             taught=products.taught[chosen], u=products.u[chosen],
+                             filed=None if products.filed is None else products.filed[chosen])
 
 
 def checked_splits(products, folds):
@@ -166,12 +170,14 @@ def experiment(products, parts, fit, look=None):
             if not certifying:
                 pooled["test" if certifying is None else "validation"].append(
                     (scores, products.labels[some], model.temperature))
+    filed = np.zeros(len(products.ids), bool) if products.filed is None else products.filed
     settings = {"folds": folds, "products": len(products.ids), "categories": products.leaves,
                 "training": [len(part.training) for part in parts],
                 "validation": [len(part.tuning) for part in parts],
                 "certifying": [len(part.certifying) for part in parts],
                 "test": [len(part.test) for part in parts],
-                "overridden": int((products.taught != products.labels).sum()),
+                "overridden": int(((products.taught != products.labels) & ~filed).sum()),
+                "filed by --apply": int(filed.sum()), "regroupings": products.regroupings,
                 "steps": [model.steps for model in models],
                 "temperature": [model.temperature for model in models],
                 "calibration": {name: calibration(some) for name, some in pooled.items()}}
@@ -263,14 +269,41 @@ def choose_products(conn, args):
     where nothing is filed, and where the disk is full."""
     wanted = [name.strip() for name in args.categories.split(",") if name.strip()]
     leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
-    rows, near = db.labelled_products(conn, leaves), None
+    regroupings, near = db.last_regrouping(conn), None
+    rows = db.labelled_products(conn, leaves, getattr(args, "trust_filed", False))
     if rows and args.split_by == "cluster":   # of all products, whatever the categories
         near = near_duplicates.find_clusters(db.catalogue(conn))
         for line in report.near_duplicates_text(near.report):
             log(line)
-    products = make_products(rows, leaves, db.parents(conn), near)
+    products = make_products(rows, leaves, db.parents(conn), near)._replace(
+        filed=np.array([row["filed"] for row in rows], bool), regroupings=regroupings)
     check_room(args.db_path, len(products.ids))
+    tell_left_out(db.leaf_sizes(conn), leaves, None if wanted else args.min_products)
+    if products.filed.any():
+        log(f"{products.filed.sum()} of the {len(rows)} products have the category that --apply "
+            "filed them at: the model learns from them, but no figure and no promise rests on them "
+            "(--trust-filed takes these labels as the shop's own)")
     return wanted, products
+
+
+def tell_left_out(sizes, leaves, min_products):
+    """Say on stderr what it means that only `leaves` take part, of sizes, {leaf: products}.
+    min_products is None if the leaves were named one by one."""
+    known, total = sum(sizes.get(leaf, 0) for leaf in leaves), sum(sizes.values())
+    if known == total:
+        return
+    largest = max(size for leaf, size in sizes.items() if leaf not in leaves)
+    more = max(2, min(5, largest))
+    if min_products is None:
+        advice = "name more of them with --categories, or train without it"
+    elif largest >= more:
+        advice = f"--min-products {more} takes more leaves in"
+    else:
+        advice = "their leaves need more products before a model can learn them"
+    log(f"{len(leaves)} of {len(sizes)} leaves take part, with {known:,} of {total:,} labelled "
+        f"products. The model never answers the other {total - known:,} rightly, and --apply "
+        "counts such products as errors, because new products will be of such categories too; "
+        + advice)
 
 
 def check_room(db_path, count):
@@ -336,6 +369,10 @@ def add_experiment_arguments(parser):
                         help="what the split keeps on one side: clusters of near-duplicates, whose "
                         "texts differ by a word or two, or only groups, which share their text or "
                         "the feed's item_group_id (default: cluster)")
+    parser.add_argument("--trust-filed", action="store_true",
+                        help="take the categories that --apply gave, and that the shop's feed has "
+                        "now, as the shop's own labels; without it they are only learned, and no "
+                        "figure rests on them")
     parser.add_argument("--seed", type=retrain.seed_argument, default=0, metavar="N",
                         help="of everything random; the split does not depend on it (default: 0)")
 

@@ -23,6 +23,7 @@ def load_feed(conn, path, args, counts, stop, base=None):
         before = db.categories(conn)
         tree, known = feeds.CategoryTree(before), {row["id"] for row in before}
         db.remember_labelled(conn, args.source)
+        regrouped = db.last_regrouping(conn)
         for row in progress("feed", None, "products", feeds.read_feed(path, skipped, args.column)):
             if not db.first_sight(conn, row.external_id):
                 skipped.append((row.line, f"its id stood in an earlier line ({row.external_id})"))
@@ -47,6 +48,7 @@ def load_feed(conn, path, args, counts, stop, base=None):
         db.refile(conn, "source = ?", args.source)
         db.count_products(conn)
         kept, lost = db.count_labels_kept(conn)
+        regrouped = db.last_regrouping(conn) - regrouped
     counts["skipped"] = len(skipped)
     name = "the feed" if base else path
     tell_left_out(name, skipped)
@@ -55,6 +57,9 @@ def load_feed(conn, path, args, counts, stop, base=None):
     if lost:
         log(f"{lost} products of {args.source} had a category and have none now: the feed has none "
             "for them (--unlabelled keeps what is there)")
+    if regrouped:
+        log(f"{regrouped} products of {args.source} have another item group than before: the next "
+            "training keeps each group together, and the experiments so far were split otherwise")
     sign, often = signs.most_common(1)[0] if signs else ("", 0)
     if levels == 1 and often > total / 2:
         log(f"{name}: no category has a level below another, but many have {sign!r} in them: "

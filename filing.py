@@ -21,6 +21,7 @@ import experiments
 import model_files
 import near_duplicates
 import promises
+import today
 from console import UserError, log, progress, safe_cell
 
 CHUNK = 5_000    # products answered at a time, in one transaction
@@ -163,9 +164,9 @@ def apply(args, kind, scorer):
     """What --apply does: answer, check, file, print. scorer(conn, args, weights, description) gives
     a function: rows of db.to_answer -> (logits [n, leaves], whether there is anything to go by,
     words, unknown words, whether there is a picture, [n] each). Returns the exit status."""
-    if args.folds or args.categories:
+    if args.folds or args.categories or args.trust_filed:
         raise UserError("--apply trains nothing, and files what its experiment learned: leave "
-                        "--folds and --categories out")
+                        "--folds, --categories and --trust-filed out")
     conn = db.open_database(args.db_path)
     folder, weights, described = load(conn, args, kind)
     leaves = described["categories"]
@@ -181,6 +182,10 @@ def apply(args, kind, scorer):
     promise = promises.promise(conn, args.apply, leaves, args.target, args.confidence)
     model_files.keep_promise(folder, promise)
     log(promises.promise_text(promise))
+    for line in today.changes_lines(args.apply, db.changes(conn, args.apply)):
+        log(line)
+    if gone := today.gone_line(db.answers_gone(conn, args.apply)):
+        log(gone)
     held = decide(conn, args, described, promise)
     counts = write(conn, args, described)
     log(", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"

@@ -8,6 +8,7 @@ In: the dicts of findings.py and analyze.py. Out: lines. No figure is computed h
 import math
 
 import metrics
+import today
 
 
 # ---- text -------------------------------------------------------------------------------------
@@ -48,6 +49,7 @@ def experiment_text(found, top):
         review = found["after_review"]
         yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
               "labels corrected by a person (who saw only what looked wrong, so this flatters)"
+    yield from today_text(found)
     yield ""
     yield from promise_text(found)
     yield ""
@@ -87,6 +89,49 @@ def experiment_text(found, top):
             value = len(value)
         if key not in ("calibration", "near-duplicates"):
             yield printable(f"  {key}: {value}")
+
+
+def today_text(found):
+    """Lines about the catalogue as it is today."""
+    now = found["today"]
+    for line in today.changes_lines(found["experiment"], now):
+        yield f"  {line[0].upper()}{line[1:]}."
+    if now["refiled"]:
+        yield "  (All that follows is as of the training. --apply counts products by the " \
+              "category they have now.)"
+    if now["all"] is not None:
+        yield ""
+        yield from all_text(found)
+
+
+def all_text(found):
+    """Lines that hold the figures of the categories that the model knows beside those of all."""
+    whole = found["today"]["all"]
+    (leaves, of_leaves), (known, products) = whole["leaves"], whole["products"]
+    yield f"The model knows {leaves} of {of_leaves} leaves, with {known:,} of {products:,} " \
+          f"labelled products. It is always wrong about the other {products - known:,}"
+    rows = [("", "of the categories it knows", "of all that comes"),
+            ("Accuracy", percent(found["accuracy"]), percent(whole["accuracy"]))]
+    pairs = {own["target"]: own for own in found["fallback"] or ()}
+    for own in whole["coverage"] if whole["answered"] else ():
+        target = own["target"]
+        rows.append((f"{target}% Accuracy Coverage", percent(found[f"coverage_{target}"]),
+                     percent(own["observed"])))
+        for level in ("leaf", "parent"):
+            before = percent(pairs[target][level]["taken"]["share"]) if pairs else "-"
+            rows.append((f"{target}% certified, at the {level}", before, percent(own[level])))
+    yield from table(rows)
+    if whole["answered"]:
+        yield "  (--apply promises what stands on the right, by the labels of today)"
+    else:
+        script = today.SCRIPTS.get(whole["kind"], "words")
+        yield "  What can be promised of all that comes is known once the model has answered the " \
+              "others too: load products"
+        yield f"  without a category, and run categorize_{script}.py --apply " \
+              f"{found['experiment']}. What follows is about the categories it knows"
+    if whole["min_products"] is not None:
+        yield f"  (it was trained with --min-products {whole['min_products']}; a lower one takes " \
+              "more leaves in)"
 
 
 def promise_text(found):
@@ -222,6 +267,9 @@ def comparison_text(found, top):
         yield "  not the same task: " + ", ".join(
             f"#{own['experiment']} told {own['categories'] or 'unknown'} categories apart"
             for own in found["experiments"])
+    for own in found["experiments"]:
+        for line in today.changes_lines(own["experiment"], own["today"]):
+            yield f"  {line}"
     if found["label_differs"]:
         yield f"  {found['label_differs']:,} more have another label in one than in the other"
     yield from table([("", "accuracy", "95% coverage", "98% coverage", "right alone")] + [
@@ -284,13 +332,14 @@ def models_text(found, top=None):
         rests = f"{model['folds']} folds, then trained on all" if model["folds"] else "no folds"
         lines.append(f"  {model['date']} UTC, {model['categories']} categories, {rests}, "
                      f"{model['bytes'] / 1e6:.1f} MB")
-        script = {"Text": "words", "Image": "images", "Image+Text": "both"}[model["kind"]]
+        script = today.SCRIPTS[model["kind"]]
         for target, promise in sorted(model["promises"].items()):
             said = ", ".join(f"{level} from score {promise[level]:.4f} on"
                              if promise[level] is not None else f"no {level}"
                              for level in ("leaf", "parent"))
             lines.append(f"  {target}% with {100 * promise['confidence']:g}% confidence: {said} "
                          f"({promise['products']} products: {printable(promise['rests_on'])})")
+        lines += [f"  {line}" for line in today.changes_lines(model["experiment"], model["today"])]
         if not model["promises"]:
             lines.append("  no threshold yet: categorize_"
                          f"{script}.py --apply {model['experiment']} certifies them")

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.stats import binom, hypergeom
 
+import db
 import metrics
+import promises
 
 WORLDS, TARGET, DELTA = 2000, .98, .05
 # One world of twenty may break its promise, and by chance three standard errors more.
@@ -248,6 +250,159 @@ def test_at_most_one_world_of_twenty_breaks_the_promise_of_leaf_or_parent(
           f"{broken / WORLDS:.4f} broken, {leaf_broken / WORLDS:.4f} by the leaf")
     assert broken / WORLDS <= MOST_BROKEN
     assert by_parent / WORLDS >= least_certified
+
+
+# ---- labels changed -----------------------------------------------------------------------------
+
+LEAVES = [f"top{n // 3}.leaf{n}" for n in range(12)]
+SHOPS, KEEP = 30, .95
+# As MOST_BROKEN, for so many shops.
+MOST_BROKEN_SHOPS = DELTA + 3 * math.sqrt(DELTA * (1 - DELTA) / SHOPS)
+
+
+def drawn(n, rng):
+    """(true leaf, predicted leaf, score) of n products: right as often as the score says, else
+    mostly a leaf of the same parent."""
+    label, score = rng.integers(12, size=n), rng.beta(3, .4, n)
+    near = label // 3 * 3 + (label + rng.integers(1, 3, n)) % 3
+    other = np.where(rng.random(n) < .7, near, (label + rng.integers(1, 12, n)) % 12)
+    return label, np.where(rng.random(n) < score, label, other), score
+
+
+def renamed(rng):
+    """All leaves have another name."""
+    return lambda label: np.array([f"{LEAVES[one]}-new" for one in label])
+
+
+def some_renamed(rng):
+    """A part of the leaves has."""
+    which = rng.random(12) < rng.uniform(.1, .6)
+    return lambda label: np.array([LEAVES[one] + "-new" * int(which[one]) for one in label])
+
+
+def merged(rng):
+    """Up to five leaves have gone into others, of any parent."""
+    goes = np.arange(12)
+    goes[rng.choice(12, rng.integers(1, 6), replace=False)] = rng.integers(12)
+    return lambda label: np.array([LEAVES[goes[one]] for one in label])
+
+
+def parted(rng):
+    """A part of the products of some leaves is in a new leaf beside them."""
+    share = rng.uniform(0, .12, 12) * (rng.random(12) < .5)
+    return lambda label: np.array([LEAVES[one] + "-more" * int(rng.random() < share[one])
+                                   for one in label])
+
+
+def store_shop(path, label, predicted, score, folds=5, **settings):
+    """A copy in memory of the empty crawl.db at `path`, with an experiment (1) that has learned
+    `label` of products 1 to n."""
+    empty = db.open_database(path, create=True)
+    conn = db.connect(":memory:", "memory")
+    empty.backup(conn)
+    empty.close()
+    store_leaves(conn, LEAVES)
+    conn.executemany("""insert into product(id, source, external_id, group_key, name, category_id)
+                        values (?, 'shop', ?, ?, 'x', ?)""", [
+        (n, f"sku-{n}", f"group {n}", LEAVES[one]) for n, one in enumerate(label, 1)])
+    predictions = [
+        (n, LEAVES[guess], sure, LEAVES[one], sure, LEAVES[guess].split(".")[0], (1 + sure) / 2,
+         "[]", n % folds) for n, (one, guess, sure) in enumerate(
+             zip(label.tolist(), predicted.tolist(), score.tolist()), 1)]
+    db.save_experiment(conn, path, "Text classification of: ",
+                       {"categories": LEAVES, "folds": folds, **settings}, predictions, [],
+                       lambda folder: None)
+    return conn
+
+
+def store_leaves(conn, leaves):
+    leaves = sorted(set(leaves))
+    tops = {leaf.split(".")[0] for leaf in leaves}
+    db.store_categories(conn, [(top, None, 0, top, top) for top in sorted(tops)] + [
+        (leaf, leaf.split(".")[0], 1, f"{leaf.split('.')[0]}/{leaf}", leaf) for leaf in leaves])
+
+
+def filed_rightly(conn, promise, label, predicted, score):
+    """{level: (products filed there, how many of them rightly)} of new products, as
+    db.file_products files them; label are category ids."""
+    db.want_places(conn)
+    places = dict(conn.execute("select id, leaf from place").fetchall())
+    least, names = promises.thresholds(promise), np.array(LEAVES)[predicted]
+    above = np.array([name.split(".")[0] for name in names])
+    leaf = (score >= least["leaf"]) & np.array([places.get(name) == 1 for name in names])
+    parent = ~leaf & ((1 + score) / 2 >= least["parent"]) & np.isin(above, list(places))
+    right = np.array([name.split(".")[0] for name in label]) == above
+    return {"leaf": (leaf.sum(), (names == label)[leaf].sum()),
+            "parent": (parent.sum(), right[parent].sum())}
+
+
+def is_kept(filed, target=KEEP):
+    """Whether each level holds what is promised, but for what chance does to so many products."""
+    return all(binom.cdf(right, count, target) > .01 for count, right in
+               (filed["leaf"], filed["parent"]) if count)
+
+
+@pytest.mark.parametrize("family, least_certified, most_certified, breaks", [
+    (renamed, 0, 0, 1), (some_renamed, .5, 1, .5), (merged, .5, 1, .5), (parted, .1, 1, .2)])
+def test_a_promise_is_kept_after_the_shop_has_changed_its_labels(
+        tmp_path, family, least_certified, most_certified, breaks):
+    rng, certified, broken, naive = np.random.default_rng(6), 0, 0, 0
+    for _ in range(SHOPS):
+        today = family(rng)
+        label, predicted, score = drawn(2500, rng)
+        conn = store_shop(str(tmp_path / "crawl.db"), label, predicted, score)
+        new, guess, sure = drawn(3000, rng)
+        now, true = today(label), today(new)
+        store_leaves(conn, [*now, *true])
+        conn.executemany("update product set category_id = ? where id = ?",
+                         list(zip(now.tolist(), range(1, 2501))))
+        promise = promises.promise(conn, 1, LEAVES, KEEP, .95)
+        learned = promises.promise(conn, 1, (), KEEP, .95)
+        certified += promise["leaf"] is not None
+        broken += not is_kept(filed_rightly(conn, promise, true, guess, sure))
+        taken = sure >= promises.thresholds(learned)["leaf"]
+        right = np.array(LEAVES)[guess[taken]] == true[taken]
+        naive += not is_kept({"leaf": (taken.sum(), right.sum()), "parent": (0, 0)})
+        conn.close()
+    print(f"{family.__name__}: {certified / SHOPS:.3f} certified at the leaf, {broken / SHOPS:.3f} "
+          f"broken, {naive / SHOPS:.3f} by the labels that were learned")
+    assert broken / SHOPS <= MOST_BROKEN_SHOPS
+    assert least_certified <= certified / SHOPS <= most_certified
+    assert naive / SHOPS >= breaks     # what was promised before is broken in these shops
+
+
+@pytest.mark.parametrize("trust", (False, True))
+def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_path, trust):
+    """4,000 of 6,000 labels are an earlier model's answers, one in ten of them wrong; the next
+    model agrees with them."""
+    rng, broken, certified = np.random.default_rng(8), 0, 0
+    for _ in range(SHOPS):
+        label, predicted, score = drawn(6000, rng)
+        label[:4000] = predicted[:4000]      # what the shop's feed has is what was filed
+        score[:4000] = rng.beta(3, .4, 4000)
+        conn = store_shop(str(tmp_path / "crawl.db"), label, predicted, score)
+        conn.execute("""insert into filed_before
+                        select id, category_id from product where id <= 4000""")
+        rows = db.labelled_products(conn, LEAVES, trust)
+        assert sum(row["filed"] for row in rows) == (0 if trust else 4000)
+        # What training predicts: a label that is only taught is in no prediction.
+        taught = ",".join(str(row["id"]) for row in rows if row["category_id"] is None)
+        conn.execute(f"delete from predicted_category where product_id in ({taught})")
+        conn.execute("update experiment set settings = json_set(settings, '$.arguments', json(?))",
+                     ('{"trust_filed": true}' if trust else "{}",))
+        promise = promises.promise(conn, 1, LEAVES, KEEP, .95)
+        assert promise["products"] == (6000 if trust else 2000)
+        new, guess, sure = drawn(3000, rng)
+        certified += promise["leaf"] is not None
+        broken += not is_kept(filed_rightly(conn, promise, np.array(LEAVES)[new], guess, sure))
+        conn.close()
+    print(f"own filings{' trusted' * trust}: {certified / SHOPS:.3f} certified at the leaf, "
+          f"{broken / SHOPS:.3f} broken")
+    assert certified / SHOPS >= .5
+    if trust:
+        assert broken / SHOPS > .5     # these shops do tell the one from the other
+    else:
+        assert broken / SHOPS <= MOST_BROKEN_SHOPS
 
 
 # ---- what a promise costs -----------------------------------------------------------------------

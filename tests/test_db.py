@@ -438,7 +438,7 @@ def test_the_largest_number_leaves_room_for_ids_that_are_no_numbers(conn):
                         ).fetchone()[0] == 5
 
 
-def test_storing_again_is_unchanged_and_a_change_keeps_id_and_group(conn):
+def test_storing_again_is_unchanged_and_a_change_keeps_the_id(conn):
     first = product(image="a.jpg")
     assert db.store_product(conn, "a", first) == (1, "new", False)
     assert db.store_product(conn, "a", first) == (1, "unchanged", False)
@@ -447,11 +447,27 @@ def test_storing_again_is_unchanged_and_a_change_keeps_id_and_group(conn):
     assert db.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed", False)
     row = conn.execute("select name, group_key, image_crawled from product").fetchone()
     assert tuple(row) == ("Gown", key, 1)
-    other = product(name="Gown", image="b.jpg", group="g")
+    other = product(name="Gown", image="b.jpg")
     assert db.store_product(conn, "a", other) == (1, "changed", False)
     row = conn.execute("select group_key, image_crawled from product").fetchone()
     assert tuple(row) == (key, 0)
     assert rows_of(conn, "picture") == []
+
+
+def test_only_an_item_group_that_is_new_or_changed_moves_a_product(conn):
+    db.store_product(conn, "a", product())
+    first = conn.execute("select group_key from product").fetchone()[0]
+    for change, outcome, key, before in (
+            ({"name": "Gown"}, "changed", first, []), ({"group": "g"}, "changed", "g", [first]),
+            ({"name": "Robe", "group": "g"}, "changed", "g", [first]),
+            ({"name": "Robe", "group": "g"}, "unchanged", "g", [first]),
+            ({"name": "Robe"}, "unchanged", "g", [first]),
+            ({"name": "Robe", "group": "h"}, "changed", "h", [first, "g"])):
+        assert db.store_product(conn, "a", product(**change))[1] == outcome
+        assert conn.execute("select group_key from product").fetchone()[0] == key
+        assert [row[0] for row in conn.execute(
+            "select group_key from regrouped order by id")] == before
+    assert db.last_regrouping(conn) == 2
 
 
 def rows_of(conn, table):

@@ -212,6 +212,48 @@ def test_a_product_whose_text_changed_is_answered_anew(shop):
     assert filed(done)[0]["category"] in ("bags.tote", "bags")
 
 
+# ---- what is true today -------------------------------------------------------------------------
+
+def test_a_shop_that_renamed_all_its_leaves_has_nothing_filed_at_the_old_ones(shop):
+    run(shop.folder, "--apply", "1")
+    block = run(shop.folder, script="analyze").stdout
+    renamed = [(*row[:3], row[3].replace(" > ", " > New "), *row[4:]) for row in feed_rows(3000)]
+    write(shop.folder, "renamed.tsv", renamed)
+    run(shop.folder, "--feed", "renamed.tsv", script="crawl")
+    done = run(shop.folder, "--apply", "1")
+    assert {row["level"] for row in filed(done)} == {"parent", "person"}
+    said = "the shop has refiled 2,880 of the 2,880 products of experiment 1 since: train again"
+    assert said in done.stderr
+    assert "without the 2880 products that the shop has refiled since" in done.stderr
+    assert "700 products were answered with leaves that are not there any more" in done.stderr
+    assert said in run(shop.folder, "--models", script="analyze").stdout
+    told = run(shop.folder, "--experiment", "1", script="analyze").stdout
+    assert said[1:] in told and run(shop.folder, script="analyze").stdout == block
+
+
+def test_own_filings_that_come_back_are_learned_and_in_no_figure(shop):
+    rows = filed(run(shop.folder, "--apply", "1"))
+    at_leaf = [row for row in rows if row["level"] == "leaf"]
+    back = [(row["id"], row["name"], "", row["path"], "", "") for row in at_leaf]
+    wrong = (*back[0][:3], "Jeans > Skinny", "", "")
+    back[0] = wrong if at_leaf[0]["category"] != "jeans.skinny" else (
+        *back[0][:3], "Bags > Tote", "", "")
+    write(shop.folder, "back.tsv", back)   # texts have changed too, which deletes rows of filing
+    run(shop.folder, "--feed", "back.tsv", script="crawl")
+    for number, (flags, own) in enumerate((((), len(back) - 1), (("--trust-filed",), 0)), 3):
+        done = run(shop.folder, "--min-products", "200", *flags)
+        assert (f"{own} of the {2880 + len(back)} products have the category that --apply filed "
+                "them at" in done.stderr) == bool(own)
+        assert "7 of 8 leaves take part" in done.stderr and "--min-products 5" in done.stderr
+        kept = json.loads(query(shop.folder, "select settings from experiment where id = ?",
+                                number)[0][0])
+        assert (kept["filed by --apply"], kept["overridden"]) == (own, 0)
+        assert kept["training"][0] > .7 * (2880 + len(back))
+        found, = query(shop.folder, """select count(*) from predicted_category join filed_before
+                                       using (product_id) where experiment_id = ?""", number)[0]
+        assert found > 20 if flags else found <= 1   # the one that the shop has put elsewhere
+
+
 # ---- what is promised ---------------------------------------------------------------------------
 
 def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
@@ -403,6 +445,7 @@ def test_a_products_answer_is_what_the_model_says(pictured, number, script):
                                                          "from 50 to 99.99"),
     (("--apply", "1", "--confidence", "nan"), "from 50"), (("--apply", "1", "--format", "xml"), "csv"),
     (("--apply", "1", "--folds", "3"), "trains nothing"),
+    (("--apply", "1", "--trust-filed"), "trains nothing"),
     (("--apply", "1", "--db-path", "none.db"), "there is no none.db")))
 def test_a_mistake_is_one_sentence(trained, arguments, words_):
     done = run(trained, *arguments, status=2)
