@@ -117,9 +117,10 @@
   // ---- verdicts. `data.decided` is what the database had when the page was made: {product:
   // [decision, category, label, whether it holds]}. `marks` is what a person has decided here
   // since: {product: {decision, category or else proposed, before and was (what the page said
-  // until then), made (by which page), label, source, external, name}}. Each is kept in this
-  // browser by itself, until a newer page shows that the database has it. Saving changes nothing:
-  // nobody knows whether a file arrives.
+  // until then), made (by which page), at (when), label, source, external, name}}. This browser
+  // keeps each by itself; it counts until a newer page shows that the database has it, or has
+  // somebody's newer decision. Saving changes nothing: nobody knows whether a file arrives.
+  const MONTH = 30 * 24 * 3600 * 1000;   // in ms
   const marks = {}, unkept = new Set(), prefix = `${data.key} `;
   const leafIds = new Set([...find("leaves").options].map((own) => own.value));
 
@@ -146,9 +147,13 @@
     for (const name of ["decision", "category", "proposed", "before", "was", "made", "label",
       "source", "external", "name"]) own[name] = String(kept[name] ?? "");
     if (own.decision === "label wrong") own.decision = data.puts;   // older pages say so always
-    if (own.made !== data.made && arrived(product, own)) {
+    own.at = Number(kept.at) || 0;
+    const taken = own.made !== data.made && arrived(product, own);
+    if (!taken && own.before === stored(product)[0] && own.was === stored(product)[1]) {
+      marks[product] = own;
+    } else if (taken && Date.now() - own.at > MONTH) {   // not at once: an older page may be open
       try { localStorage.removeItem(prefix + product); } catch { /* it stays, and counts no more */ }
-    } else if (own.before === stored(product)[0] && own.was === stored(product)[1]) marks[product] = own;
+    }
   }
 
   function readMarks() {
@@ -197,26 +202,22 @@
     else show(one, ...stored(one.row.dataset.product));
   }
 
+  // "Changed here" is what a saved file holds.
   function tellMarks() {
     const here = new Set(rows.map((one) => one.row.dataset.product));
-    let waiting = 0, elsewhere = 0;
-    for (const [product, own] of Object.entries(marks)) {
-      const [decision, category] = stored(product);
-      if (own.decision === decision && (own.proposed || own.category) === category) continue;
-      waiting += 1;
-      elsewhere += !here.has(product) && !later.length;
-    }
-    const count = rows.filter((one) => one.decision.value !== "").length + elsewhere;
+    const changed = Object.keys(marks);
+    const elsewhere = later.length ? [] : changed.filter((product) => !here.has(product));
+    const count = rows.filter((one) => one.decision.value !== "").length;
     find("marked").textContent = `${count} decided` +
-      (waiting ? `, ${waiting} not in ${data.database} yet` : "") +
-      (elsewhere ? ` (${elsewhere} not on this page)` : "");
+      (changed.length ? `, ${changed.length} changed here` : "") +
+      (elsewhere.length ? ` (${elsewhere.length} of them not on this page)` : "");
   }
 
   function mark(one, decision, category, proposed = "") {
     const {product, label = "", source, external} = one.row.dataset;
     const [before, was] = stored(product);
-    marks[product] = {decision, category, proposed, before, was, made: data.made, label, source,
-      external, name: one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")};
+    marks[product] = {decision, category, proposed, before, was, made: data.made, at: Date.now(),
+      label, source, external, name: one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")};
     keepMark(product);
     showMark(one);
     tellMarks();
