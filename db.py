@@ -826,17 +826,28 @@ def models_folders(db_path):
 
 
 def namesakes(db_path):
-    """Paths of the other SQLite files of this folder whose names differ in the extension only."""
+    """Paths of our other databases in this folder whose names differ in the extension only."""
     path = os.path.abspath(db_path)
     found = []
     for entry in os.scandir(os.path.dirname(path)):
         same = os.path.splitext(entry.path)[0] == os.path.splitext(path)[0] and entry.is_file()
         with contextlib.suppress(OSError):
             if same and not os.path.samefile(entry.path, path):
-                with open(entry.path, "rb") as file:
-                    if file.read(15) == b"SQLite format 3":
-                        found.append(entry.path)
+                if has_experiments(entry.path):
+                    found.append(entry.path)
     return found
+
+
+def has_experiments(path):
+    """Whether a file is a database of ours, which may have models."""
+    with open(path, "rb") as file:
+        if file.read(15) != b"SQLite format 3":
+            return False
+    with contextlib.suppress(sqlite3.DatabaseError, UserError), \
+            contextlib.closing(connect(path, "ro")) as conn:
+        return conn.execute("select 1 from sqlite_master where name = 'experiment'"
+                            ).fetchone() is not None
+    return False
 
 
 def model_digest(folder):

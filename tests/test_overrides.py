@@ -381,6 +381,130 @@ def test_columns_that_are_not_needed_may_hold_anything(folder):
     assert decisions(folder) == TAKEN
 
 
+# ---- --overrides: whose decision it is ----------------------------------------------------------
+
+def fresh_crawl(folder):
+    """The same catalogue in another order: product n gets the id 81 - n, all else stays."""
+    change(folder, "update product set id = -id")
+    change(folder, "update product set id = 81 + id")
+
+
+FULL = ("product_id", "decision", "suggestion", "label", "source", "external_id", "name")
+
+
+def full(number, decision, suggestion="", **changed):
+    row = dict(zip(FULL, (str(number), decision, suggestion, leaf_of(number), "shop",
+                          f"sku-{number}", f"Name {number}")), **changed)
+    return tuple(row[key] for key in FULL)
+
+
+def test_after_a_fresh_crawl_in_another_order_decisions_find_their_products(folder):
+    data = table(header=FULL, rows=[full(1, "label wrong", "bags.clutches"), full(2, "unclear")])
+    suspects, _ = suspects_file(folder)
+    decide(suspects, {14: "classifier wrong"})
+    fresh_crawl(folder)
+    assert override(folder, data).returncode == 0
+    assert override(folder, suspects.read_bytes()).returncode == 0
+    named = query(folder, """select external_id, decision from label_override
+                             join product on id = product_id order by 1""")
+    assert named == [("sku-1", "label wrong"), ("sku-14", "classifier wrong"),
+                     ("sku-2", "unclear")]
+    both = table(header=FULL[1:], rows=[full(3, "unclear")[1:]])   # a file without product_id
+    assert override(folder, both).returncode == 0 and 78 in decisions(folder)
+
+
+@pytest.mark.parametrize("column", ("external_id", "source", "name", "label"))
+def test_an_older_file_is_checked_by_each_column_that_it_has(folder, column):
+    place = FULL.index(column)
+    header, rows = (*FULL[:3], column), [(*full(i, "unclear")[:3], full(i, "unclear")[place])
+                                         for i in (1, 2)]
+    data = table(header=header, rows=rows)
+    assert override(folder, data).returncode == 0 and set(decisions(folder)) == {1, 2}
+    change(folder, "delete from label_override")
+    fresh_crawl(folder)
+    change(folder, "update product set source = 'other', external_id = 'x' || external_id")
+    done = override(folder, data)
+    assert done.returncode == 2 and decisions(folder) == {} and "line 2: " in done.stderr
+
+
+def test_a_product_that_is_not_there_is_refused_whatever_its_number_is(folder):
+    rows = [full(1, "unclear", external_id="sku-99"), full(2, "unclear", source="elsewhere"),
+            full(3, "unclear")]
+    done = override(folder, table(header=FULL, rows=rows))
+    assert done.returncode == 1 and decisions(folder) == {3: ("unclear", None)}
+    assert "line 2: there is no product 'sku-99' of 'shop'" in done.stderr
+    assert "line 3: there is no product 'sku-2' of 'elsewhere'" in done.stderr
+
+
+def test_what_a_spreadsheet_made_of_ids_is_said(folder):
+    for number, own in ((1, "0042"), (2, "7831308271755"), (3, "42"), (4, "007")):
+        change(folder, "update product set external_id = ? where id = ?", own, number)
+    rows = [full(2, "unclear", external_id="7.83131E+12"),              # taken by all else it says
+            full(2, "unclear", external_id="7,83131E+12", name="Other"),
+            full(4, "unclear", external_id="7", name="", product_id=""),
+            full(1, "unclear", external_id="42", product_id="77")]      # or 3, but for its name
+    done = override(folder, table(";", header=FULL, rows=rows))
+    assert done.returncode == 1 and decisions(folder) == {2: ("unclear", None)}
+    assert "made 7.83131E+12 of the id 7831308271755" in done.stderr
+    assert "line 3: there is no product '7,83131E+12' of 'shop': a spreadsheet has rounded the ids" \
+        in done.stderr
+    assert "line 4: there is no product '7' of 'shop', but '007'" in done.stderr
+    assert "line 5: it may be about the product '42' of shop or about '0042'" in done.stderr
+    done = override(folder, table(header=FULL, rows=[full(3, "unclear", external_id="42",
+                                                          product_id="")]))
+    assert done.returncode == 0 and 3 in decisions(folder)
+
+
+# ---- what had no label, and categories that do not exist yet ------------------------------------
+
+def test_what_had_no_label_is_filed_by_hand_also_from_an_older_file(folder):
+    change(folder, "update product set category_id = null where id in (1, 2, 3)")
+    done = override(folder, table(rows=[("1", "label wrong", "bags.totes"),
+                                        ("2", "filed by hand", "bags.totes"),
+                                        ("4", "filed by hand", "bags.totes")]))
+    assert done.returncode == 1 and "for products without a label, and this one has" in done.stderr
+    assert decisions(folder) == dict.fromkeys((1, 2), ("filed by hand", "bags.totes"))
+    conn = db.open_database(str(folder / "crawl.db"))
+    assert {row["id"]: row["taught"] for row in db.labelled_products(conn, ["bags.totes"])}[1] \
+        == "bags.totes"
+    conn.close()
+
+
+def test_an_older_database_calls_them_filed_by_hand_too(folder):
+    change(folder, """insert into label_override values (1, 'label wrong', 'bags.totes', null, ''),
+                      (2, 'label wrong', 'bags.totes', 'jeans.skinny', '')""")
+    change(folder, "delete from schema_version where name = 'name decisions filed by hand'")
+    db.open_database(str(folder / "crawl.db")).close()
+    assert {number: own[0] for number, own in decisions(folder).items()} \
+        == {1: "filed by hand", 2: "label wrong"}
+
+
+def test_a_category_that_does_not_exist_is_proposed_and_used_once_it_does(folder):
+    change(folder, "update product set category_id = null where id in (1, 2)")
+    header = ("product_id", "decision", "suggestion", "proposed")
+    done = override(folder, table(header=header, rows=[
+        ("1", "filed by hand", "", "Bags  >  Belt bags"), ("2", "label wrong", "", "bags > TOTES"),
+        ("3", "label wrong", "", "'=Hats"), ("4", "label wrong", "", "bags"),
+        ("5", "label wrong", "nowhere", "Hats"), ("6", "label wrong", "", "Bags > ")]))
+    change(folder, "update category set name = 'Totes' where id = 'bags.totes'")
+    assert done.returncode == 1 and [part in done.stderr for part in (
+        "line 5: 'bags' is no new category, but has others below it", "line 6: ",
+        "line 7: 'Bags > ' is no name")] == [True] * 3
+    assert decisions(folder)[1] == ("filed by hand", "Bags > Belt bags")
+    assert decisions(folder)[3] == ("label wrong", "=Hats")
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("to be created") and "  =Hats (1 product)" in lines
+    assert "  Bags > Belt bags (1 product)" in lines
+    conn = db.open_database(str(folder / "crawl.db"))
+    assert 1 not in {row["id"] for row in db.labelled_products(conn, LEAVES)}
+    db.store_categories(conn, [("bags.b2", "bags", 1, "bags/bags.b2", "belt BAGS")])
+    conn.execute("update category set name = 'Bags' where id = 'bags'")
+    db.settle_proposals(conn)
+    assert {row["id"]: row["taught"] for row in db.labelled_products(conn, ["bags.b2"])} \
+        == {1: "bags.b2"}
+    conn.close()
+
+
 # ---- --overrides: files it refuses --------------------------------------------------------------
 
 GOOD = "product_id,decision,suggestion,name\n1,label wrong,bags.totes,\n"
