@@ -210,6 +210,21 @@ def regrouped_table(conn):
     conn.execute("create index if not exists regrouped_by_product on regrouped(product_id)")
 
 
+def name_filed_by_hand(conn):
+    """What had no label is not 'label wrong', as its decision was called before."""
+    conn.execute("""update label_override set decision = 'filed by hand'
+                    where decision = 'label wrong' and label_id is null""")
+
+
+def filing_source_table(conn):
+    """What the last --apply of an experiment took for each shop: the thresholds, null where nothing
+    may be filed, and the reasons why they are less than what is promised, a JSON list."""
+    conn.execute("""create table if not exists filing_source(
+                    experiment_id integer not null references experiment(id) on delete cascade,
+                    source text not null, target real, confidence real, leaf real, parent real,
+                    reasons text, primary key (experiment_id, source)) without rowid""")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -233,6 +248,8 @@ MIGRATIONS = (
     ("add twin", add_twin),
     ("filed_before table", filed_before_table),
     ("regrouped table", regrouped_table),
+    ("name decisions filed by hand", name_filed_by_hand),
+    ("filing_source table", filing_source_table),
 )
 
 
@@ -766,10 +783,12 @@ def want_leaves(conn, leaves):
     conn.executemany("insert into wanted_leaf values (?)", [(leaf,) for leaf in leaves])
 
 
+# A person's decisions that put a product into a category.
+PUTS = "decision in ('label wrong', 'filed by hand')"
 # A product takes part where it is filed in a wanted leaf, or where a person has put it into one. A
 # decision holds as long as the shop's label is the one that was looked at.
-TAKES_PART = """from product left join label_override
-                on product_id = product.id and label_override.decision = 'label wrong'
+TAKES_PART = f"""from product left join label_override
+                on product_id = product.id and {PUTS}
                 and label_id is product.category_id
                 where product.category_id in (select id from wanted_leaf)
                 or label_override.category_id in (select id from wanted_leaf)
@@ -815,7 +834,7 @@ def learned_texts(conn, leaves, pictured=False):
     want_leaves(conn, leaves)
     yield from plain(conn, f"""
         select group_key, name, description from product left join label_override
-        on product_id = product.id and label_override.decision = 'label wrong'
+        on product_id = product.id and {PUTS}
         and label_id is product.category_id
         where coalesce(label_override.category_id, product.category_id) in (
             select id from wanted_leaf) {"and exists (select 1 from picture where "
@@ -850,11 +869,11 @@ def want_places(conn):
     today: the leaves that have a labelled product, and all categories above those."""
     conn.execute("create temp table if not exists place(id text primary key, leaf integer)")
     conn.execute("delete from place")
-    leaves = conn.execute("""
+    leaves = conn.execute(f"""
         select id, path from category where leaf = 1 and (
             exists (select 1 from product where category_id = category.id)
             or id in (select label_override.category_id from label_override
-                      join product on product.id = product_id where decision = 'label wrong'
+                      join product on product.id = product_id where {PUTS}
                       and label_id is product.category_id))""").fetchall()
     above, own = parents(conn), {row["id"] for row in leaves}
     inner = {name for row in leaves for name in (above[row["id"]], *(row["path"] or "").split("/"))}
@@ -900,11 +919,86 @@ def experiment_name(kind, wanted):
 
 
 def models_folder(db_path):
-    """models/ beside crawl.db; beside another file of that folder models-NAME/, since experiments
-    of both are numbered from 1."""
+    """models/ beside crawl.db, models-shop/ beside shop.db. Experiments of each file are numbered
+    from 1, so of files whose names differ only in the extension one has that folder, and the others
+    have folders of their own from the first time that they are written (part_models)."""
+    shared, own = models_folders(db_path)
+    return own if os.path.isdir(own) else shared
+
+
+def models_folders(db_path):
+    """(the models folder that all files of this name have at first, this file's own)."""
     folder, name = os.path.split(os.path.abspath(db_path))
     stem = os.path.splitext(name)[0]
-    return os.path.join(folder, "models" if stem == "crawl" else f"models-{stem}")
+    return (os.path.join(folder, "models" if stem == "crawl" else f"models-{stem}"),
+            os.path.join(folder, f"models_{name}"))
+
+
+def namesakes(db_path):
+    """Paths of our other databases in this folder whose names differ in the extension only."""
+    path = os.path.abspath(db_path)
+    found = []
+    for entry in os.scandir(os.path.dirname(path)):
+        same = os.path.splitext(entry.path)[0] == os.path.splitext(path)[0] and entry.is_file()
+        with contextlib.suppress(OSError):
+            if same and not os.path.samefile(entry.path, path):
+                if has_experiments(entry.path):
+                    found.append(entry.path)
+    return found
+
+
+def has_experiments(path):
+    """Whether a file is a database of ours, which may have models."""
+    with open(path, "rb") as file:
+        if file.read(15) != b"SQLite format 3":
+            return False
+    with contextlib.suppress(sqlite3.DatabaseError, UserError), \
+            contextlib.closing(connect(path, "ro")) as conn:
+        return conn.execute("select 1 from sqlite_master where name = 'experiment'"
+                            ).fetchone() is not None
+    return False
+
+
+def model_digest(folder):
+    """What a model is known by: the SHA-256 of its two files."""
+    own = hashlib.sha256()
+    for name in ("weights.npz", "model.json"):
+        with open(os.path.join(folder, name), "rb") as file:
+            while piece := file.read(1 << 20):
+                own.update(piece)
+    return own.hexdigest()
+
+
+def own_models(db_path):
+    """Names of the folders beside a database that hold what its experiments wrote there."""
+    found, shared = [], models_folders(db_path)[0]
+    with contextlib.suppress(sqlite3.DatabaseError, UserError), \
+            contextlib.closing(connect(db_path, "ro")) as conn:
+        for row in all_experiments(conn):
+            name = f"experiment-{row['id']}"
+            with contextlib.suppress(OSError):
+                if settings(row).get("model") == model_digest(os.path.join(shared, name)):
+                    found.append(name)
+    return found
+
+
+def part_models(db_path):
+    """Before an experiment is written: of files whose names differ only in the extension the one
+    that ends with .db (or comes first) keeps the shared folder, and each other one that has models
+    there gets a folder of its own with copies of them, so that nobody replaces another's."""
+    files = sorted([os.path.abspath(db_path), *namesakes(db_path)],
+                   key=lambda path: (not path.endswith(".db"), path))
+    for path in files[1:]:
+        shared, own = models_folders(path)
+        if os.path.isdir(own):
+            continue
+        theirs = own_models(path)
+        if theirs or path == os.path.abspath(db_path):
+            shutil.rmtree(f"{own}.writing", ignore_errors=True)
+            os.mkdir(f"{own}.writing")
+            for name in theirs:
+                shutil.copytree(os.path.join(shared, name), os.path.join(f"{own}.writing", name))
+            os.rename(f"{own}.writing", own)
 
 
 def save_experiment(conn, db_path, name, settings, predicted, validation, write_model, twins=None,
@@ -917,8 +1011,10 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
     write_model(folder) fills models/experiment-N beside crawl.db and returns what settings keep of
     it as `model`, by which it is known again, or None. The folder is moved in just
     before the commit, so a kill in between leaves at most a folder without a row, and the next
-    experiment, which gets the same number, takes its place. Returns the number.
+    experiment, which gets the same number, takes its place. (It is not another file's: part_models.)
+    Returns the number.
     """
+    part_models(db_path)
     models_path = models_folder(db_path)
     beside = os.path.join(models_path, ".writing")   # one at a time: the write lock is ours
     with transaction(conn):
@@ -1072,7 +1168,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
                       on product.id = product_id
                       where experiment_id = :number and leaf_id is not null and {STRANGE}"""
     code = "coalesce((select number from code where code.id = {}), -1)".format
-    put = f"case when decision = 'label wrong' then put.category_id else {label} end"
+    put = f"case when {PUTS} then put.category_id else {label} end"
     rows = plain(conn, f"""
         select prediction.product_id,
                dense_rank() over (
@@ -1195,9 +1291,9 @@ def product_texts(conn, ids):
 # ---- products that nobody has filed ------------------------------------------------------------
 
 # Without a category of the shop's, and of a person's.
-UNFILED = """product.category_id is null and not exists (
+UNFILED = f"""product.category_id is null and not exists (
              select 1 from label_override where product_id = product.id
-             and decision = 'label wrong' and label_id is null)"""
+             and {PUTS} and label_id is null)"""
 
 
 # Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
@@ -1255,7 +1351,7 @@ def count_unfiled(conn, number, leaves):
                (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
                     select 1 from filing where experiment_id = ? and product_id = product.id)),
                (select count(*) from label_override join product on product.id = product_id
-                where decision = 'label wrong' and label_id is null
+                where {PUTS} and label_id is null
                 and product.category_id is null)""", (number,)).fetchone())
 
 
@@ -1350,16 +1446,33 @@ def filed(conn, number):
 
 def left_to_person(conn, number, top, surest=True):
     """Rows of what an experiment has left to a person, and then of what it filed at the parent,
-    which lacks a leaf: id, external_id, name, description, image, picture, level, leaf_id, score,
-    parent_id, top; those with the highest scores first, or the lowest."""
+    which lacks a leaf: id, source, external_id, name, description, image, picture, level, leaf_id,
+    score, parent_id, parent_score, top; those with the highest scores first, or the lowest."""
     return conn.execute(f"""
-        select product.id, external_id, name, description, image, picture.path as picture, level,
-               leaf_id, leaf_score as score, parent_id, top
+        select product.id, source, external_id, name, description, image, picture.path as picture,
+               level, leaf_id, leaf_score as score, parent_id, parent_score, top
         from filing join product on product.id = filing.product_id
         left join picture on picture.product_id = product.id and picture.status <> ?
         where experiment_id = ? and level in ('person', 'parent') and {UNFILED}
         order by level = 'parent', leaf_score {"desc" if surest else "asc"}, product.id limit ?""",
                         (PICTURE_FAILED, number, top)).fetchall()
+
+
+def keep_filing(conn, number, source, promise, thresholds, reasons):
+    """Note by which thresholds {level: score, inf for none} a shop's products were filed, and the
+    reasons (sentences) why that is less than the promise, a dict with target and confidence."""
+    leaf, parent = (None if thresholds[level] == float("inf") else thresholds[level]
+                    for level in ("leaf", "parent"))
+    conn.execute("insert or replace into filing_source values (?, ?, ?, ?, ?, ?, ?)",
+                 (number, source or "", promise["target"], promise["confidence"], leaf, parent,
+                  json.dumps(list(reasons))))
+
+
+def kept_filing(conn, number):
+    """{shop: row of target, confidence, leaf, parent and reasons} of an experiment's last --apply;
+    {} where an older version did it."""
+    return {row["source"]: row for row in conn.execute(
+        "select * from filing_source where experiment_id = ? order by source", (number,))}
 
 
 def count_levels(conn, number):
@@ -1418,7 +1531,8 @@ def features(conn, number, source, table=None):
 
 # ---- a person's decisions ---------------------------------------------------------------------
 
-DECISIONS = ("label wrong", "classifier wrong", "unclear")
+# `filed by hand` is for what had no label.
+DECISIONS = ("label wrong", "classifier wrong", "unclear", "filed by hand")
 
 
 def overrides(conn):
@@ -1429,9 +1543,57 @@ def overrides(conn):
            from label_override join product on product.id = product_id""")}
 
 
-def labels(conn):
-    """{id: category id or None} of all products."""
-    return dict(plain(conn, "select id, category_id from product"))
+def product_by_id(conn, number):
+    """A product's row of id, source, external_id, name and category_id; None where there is none.
+    """
+    return conn.execute("""select id, source, external_id, name, category_id from product
+                           where id = ?""", (number,)).fetchone()
+
+
+def products_called(conn, source, external_ids):
+    """The same rows of a shop's products with these external ids."""
+    rows = (conn.execute("""select id, source, external_id, name, category_id from product
+                            where source = ? and external_id = ?""", (source, own)).fetchone()
+            for own in external_ids)
+    return [row for row in rows if row]
+
+
+def leaf_names(conn):
+    """{what a person may call a leaf, in lower case: its id}: its id, its path in the shop's words,
+    and the last part of that where only one leaf has it. Blanks in a row count as one."""
+    paths, found, last = readable_paths(conn), {}, {}
+    for row in categories(conn):
+        if row["leaf"]:
+            path = folded(paths[row["id"]])
+            last.setdefault(path.split(" > ")[-1], []).append(row["id"])
+            found[path] = row["id"]
+    found = {**{name: ids[0] for name, ids in last.items() if len(ids) == 1}, **found}
+    return {**found, **{folded(row["id"]): row["id"] for row in categories(conn) if row["leaf"]}}
+
+
+def folded(text):
+    """A category's name as it is compared: in lower case, blanks in a row as one."""
+    return " ".join(text.split()).casefold()
+
+
+def missing_categories(conn):
+    """{category: products} of decisions that hold, of categories that are no leaf (yet)."""
+    return dict(plain(conn, f"""
+        select label_override.category_id, count(*) from label_override
+        join product on product.id = product_id and label_id is product.category_id
+        where {PUTS} and label_override.category_id not in (select id from category where leaf = 1)
+        group by label_override.category_id order by count(*) desc, label_override.category_id"""))
+
+
+def settle_proposals(conn):
+    """Have decisions of a category that did not exist name the leaf that is called so by now."""
+    missing = missing_categories(conn)
+    leaves = leaf_names(conn) if missing else {}
+    settled = [(leaves[folded(name)], name) for name in missing if folded(name) in leaves]
+    if settled:
+        with transaction(conn):
+            conn.executemany("update label_override set category_id = ? where category_id = ?",
+                             settled)
 
 
 def store_overrides(conn, rows):
@@ -1458,7 +1620,7 @@ def surest_errors(conn, number, count):
     """The wrong predictions with the highest scores: product, picture, label, prediction, their
     scores, and whether the shop lists the product in the predicted category too."""
     return conn.execute("""
-        select product.id, external_id, product.name, product.description, product.image,
+        select product.id, source, external_id, product.name, product.description, product.image,
                picture.path as picture, coalesce(label_id, product.category_id) as label,
                predicted_category.category_id as predicted, score, label_score,
                exists (select 1 from product_category where product_id = product.id

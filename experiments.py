@@ -267,6 +267,7 @@ def summary(predicted, products):
 def choose_products(conn, args):
     """(names asked for, Products) of an experiment. Raises UserError for names that are unknown
     where nothing is filed, and where the disk is full."""
+    db.settle_proposals(conn)
     wanted = [name.strip() for name in args.categories.split(",") if name.strip()]
     leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
     regroupings, near = db.last_regrouping(conn), None

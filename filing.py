@@ -123,6 +123,7 @@ def decide(conn, args, described, promise):
                         f"None of them is filed at the {where} (--file-anyway does)"))
             if args.file_anyway:
                 own = promises.thresholds(promise)
+            db.keep_filing(conn, args.apply, source, promise, own, lines)
             moved += db.file_products(conn, args.apply, source, **own)
     if moved:
         log(f"{moved} products that were filed before are filed otherwise now, or not at all")

@@ -7,7 +7,6 @@ model.json all else, thresholds.json what is promised of it. They are listed and
     python analyze.py --models
     python categorize_words.py --apply 1
 """
-import hashlib
 import json
 import os
 import tempfile
@@ -16,6 +15,7 @@ import zlib
 
 import numpy as np
 
+from db import model_digest as digest
 from console import UserError, log
 
 MOST_JSON, MOST_WEIGHTS = 100_000_000, 2_000_000_000   # bytes
@@ -29,16 +29,6 @@ def save_model(folder, weights, described):
               errors="replace") as file:
         json.dump({"format": 1, **described}, file, ensure_ascii=False)
     return digest(folder)
-
-
-def digest(folder):
-    """What a model is known by: the SHA-256 of its two files."""
-    own = hashlib.sha256()
-    for name in ("weights.npz", "model.json"):
-        with open(os.path.join(folder, name), "rb") as file:
-            while piece := file.read(1 << 20):
-                own.update(piece)
-    return own.hexdigest()
 
 
 def load_model(folder):

@@ -19,6 +19,7 @@ import numpy as np
 
 import db
 import findings
+import metrics
 import show
 from console import log
 
@@ -96,7 +97,7 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     names, rows = findings.read_rows(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
     paths, parents, model = shown_paths(conn), db.parents(conn), show.text_model(db_path, number)
-    decisions = db.overrides(conn)
+    decisions, shop = db.overrides(conn), show.shown(str(db_path), 200)
     pairs = [{**pair, "categories": [paths.get(own, show.shown(own, 200))
                                      for own in pair["categories"]]}
              for pair in found["confusions"][:10]]
@@ -105,11 +106,12 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     tell_missing(errors, images_path)
     slider = steps(rows["score"], right)
     points, floor = curve(slider, len(rows))
+    dots = [dot(rows["score"], right, target, floor) for target in findings.TARGETS]
     wrong = int((~right).sum())
     certified, = (own["threshold"] for own in found["coverage"]
                   if (own["level"], own["target"]) == ("leaf", 98))
     data = {"key": page_key("errors", number, found["date"], db_path), "word": "error",
-            "all": wrong, "n": len(rows), "steps": slider,
+            "puts": "label wrong", "database": shop, "decided": decided_of(decisions), "all": wrong, "n": len(rows), "steps": slider,
             "start": certified if math.isfinite(certified) else None}
     return render(
         "errors.html", data, errors, found=found, number=number,
@@ -121,8 +123,26 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
         labels=named((row["label"] for row in raw), paths),
         predictions=named((row["predicted"] for row in raw), paths),
         parents=named((row["parent"] for row in errors), paths),
-        leaves=leaf_names(conn, paths), marks=db.DECISIONS, words=model is not None,
+        leaves=leaf_names(conn, paths), marks=db.DECISIONS[:3], database=shop,
+        dots=list(filter(None, dots)), words=model is not None,
         certified=math.isfinite(certified))
+
+
+def dot(score, right, target, floor):
+    """(x, y) on `curve` of the largest coverage with `target` % accuracy; None if there is none."""
+    count = metrics.accepted(score, right, target)
+    if not count:
+        return None
+    hits = int(right[np.argsort(-score, kind="stable")[:count]].sum())
+    return (round(1000 * count / len(score)),
+            round(1e5 * (1 - hits / count) / (100 - floor)))
+
+
+def decided_of(decisions):
+    """{product id: (decision, category, the label it is about as a page shows it, whether it
+    holds)} of db.overrides, by which the script knows what the database has already."""
+    return {number: (row["decision"], row["category_id"] or "", show.shown(row["label_id"], 200),
+                     bool(row["holds"])) for number, row in decisions.items()}
 
 
 def review_page(conn, number, images_path, db_path, top=500, surest=False):
@@ -131,6 +151,7 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
     row = db.experiment(conn, number)
     paths, model = shown_paths(conn), show.text_model(db_path, number)
     decisions, products = db.overrides(conn), []
+    kept, shop = db.kept_filing(conn, number), show.shown(str(db_path), 200)
     for own in map(dict, db.left_to_person(conn, number, top, surest)):
         three = json.loads(own["top"] or "[]")[:3]
         own.update(predicted=own["leaf_id"], parent=own["parent_id"],
@@ -139,20 +160,76 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
             + ["filed at the parent"] * (own["level"] == "parent")
         found = show.product(own, show.loud_terms(model, own) if model else set(), badges,
                              decisions.get(own["id"]), paths, images_path)
-        products.append({**found, "raw_parent": own["parent"], "suggestions": [
+        products.append({**found, "raw_parent": own["parent"],
+                         "why": why(own, kept.get(own["source"] or "")), "suggestions": [
             (name, paths.get(name, show.shown(name, 200)), score) for name, score in three]})
     tell_missing(products, images_path)
     counts = db.count_levels(conn, number)
-    left = counts.get("person", 0) + counts.get("parent", 0)
+    data = {"key": page_key("review", number, row["date"], db_path), "word": "product",
+            "puts": "filed by hand", "database": shop, "decided": decided_of(decisions),
+            "all": counts.get("person", 0) + counts.get("parent", 0), "start": None, "n": 0,
+            "steps": []}
     return render(
-        "review.html", {"key": page_key("review", number, row["date"], db_path), "word": "product",
-                        "all": left, "start": None, "n": 0, "steps": []}, products, number=number,
-        name=show.shown(row["name"], 300), date=show.shown(row["date"], 40), counts=counts,
-        left=left, predictions=named((own["suggestion"] for own in products), paths),
+        "review.html", data, products, number=number, name=show.shown(row["name"], 300),
+        counts=counts, predictions=named((own["suggestion"] for own in products), paths),
         parents=named((own["raw_parent"] for own in products), paths), words=model is not None,
-        surest=surest, known=len(db.settings(row).get("categories") or ()),
-        leaves=leaf_names(conn, paths), marks=("label wrong", "unclear"))
+        surest=surest, known=len(db.settings(row).get("categories") or ()), database=shop,
+        shops=list(filter(None, map(shop_reason, kept.values()))),
+        leaves=leaf_names(conn, paths), marks=("filed by hand", "unclear"))
 
+
+# ---- why a product was not filed ----------------------------------------------------------------
+
+def shop_reason(filed):
+    """Why less of a shop was filed than is promised, a sentence; None if that is not so. `filed` is
+    a row of db.kept_filing."""
+    levels = [level for level in ("leaf", "parent") if filed[level] is None]
+    if not levels or not reasons_of(filed):
+        return None
+    return show.shown(
+        f"The products of {filed['source']} differ from those that the promise rests on, so none "
+        f"of them was filed at the {' or at the '.join(levels)}: "
+        f"{'; '.join(reasons_of(filed))}.", 1000)
+
+
+def reasons_of(filed):
+    found = json.loads(filed["reasons"] or "[]")
+    return [str(line) for line in found] if isinstance(found, list) else []
+
+
+def why(row, filed):
+    """Why a product, a row of db.left_to_person, lacks a leaf, a sentence; "" if that is not known:
+    an older version filed it. `filed` is its shop's row of db.kept_filing or None."""
+    if not json.loads(row["top"] or "[]"):
+        return "Not filed: there is no word that the model knows, and no picture."
+    if filed is None:
+        return ""
+    target, parts = f"{100 * filed['target']:g} %", []
+    for level, score in (("leaf", row["score"]), ("parent", row["parent_score"])):
+        if level == "parent" and row["level"] == "parent":
+            continue
+        its = "its score" if level == "leaf" else "its parent's score"
+        if filed[level] is None and reasons_of(filed):
+            parts.append(f"at the {level} nothing of its shop was filed (see above)")
+        elif filed[level] is None:
+            parts.append(f"nothing is promised at the {level} for {target}")
+        elif score < filed[level]:
+            low, high = apart(score, filed[level])
+            parts.append(f"{its} {low} is below the {high} that the {level} needs for {target}")
+    start = "Filed at the parent only: " if row["level"] == "parent" else "Not filed: "
+    return start + ", and ".join(parts) + "." if parts else ""
+
+
+def apart(low, high):
+    """Two scores, low below high, as texts of so few digits that they still differ."""
+    for digits in range(2, 17):
+        texts = f"{low:.{digits}f}", f"{high:.{digits}f}"
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+# ---- making a page ------------------------------------------------------------------------------
 
 def shown_paths(conn):
     return db.readable_paths(conn, lambda name: show.shown(name, 200))
@@ -183,7 +260,7 @@ def render(template, data, products, **values):
            for name in ("css", "js")}
     # JSON in a page: what could end the script element is written as escapes.
     data = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}",
-                  json.dumps({**data, "rows": len(products), "made": made_of(products)}))
+                  json.dumps({**data, "rows": len(products), "made": made_of(data, products)}))
     badges = sorted({badge for row in products for badge in row["badges"]})
     return environment.get_template(template).render(
         products=products, style=markup(own["css"]), script=markup(own["js"]), data=markup(data),
@@ -193,9 +270,9 @@ def render(template, data, products, **values):
                           f"script-src '{fingerprint(own['js'])}'"]), **values)
 
 
-def made_of(products):
-    """What tells a page from the one before: which products it has, and what is decided of them."""
-    own = json.dumps([[row["id"], row["decision"], row["category"]] for row in products])
+def made_of(data, products):
+    """What tells a page from the one before: which products it has, and what is decided."""
+    own = json.dumps([[row["id"] for row in products], data["decided"]])
     return hashlib.sha256(own.encode()).hexdigest()[:16]
 
 

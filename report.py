@@ -349,3 +349,8 @@ def models_text(found, top=None):
 def overrides_text(found, top=None):
     yield f"decisions: {found['read']:,} read, {found['changed']:,} new or changed; in all " \
           + ", ".join(f"{count:,} {name}" for name, count in found["in_all"].items())
+    if found["to_be_created"]:
+        yield "to be created, as no leaf is called so yet (training leaves these products out " \
+              "until then):"
+        for category, count in found["to_be_created"].items():
+            yield f"  {printable(category)} ({count:,} product{'s' if count != 1 else ''})"

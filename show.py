@@ -161,9 +161,9 @@ def marked(text, loud):
 # ---- all of it ----------------------------------------------------------------------------------
 
 def product(row, loud, badges, decision, paths, images_path):
-    """What both pages show of a product, a dict of a row with id, external_id, name, description,
-    image, picture, predicted, parent and score, and what the script reads of it; loud are the terms
-    to mark, decision a person's row or None."""
+    """What both pages show of a product, a dict of a row with id, source, external_id, name,
+    description, image, picture, predicted, parent and score, and what the script reads of it; loud
+    are the terms to mark, decision a person's row or None."""
     holds = decision is not None and decision["holds"]
     own = picture_of(row, images_path)
     there = own["picture"] or own["link"]
@@ -173,9 +173,9 @@ def product(row, loud, badges, decision, paths, images_path):
             "description": marked(shown(readable(row["description"])), loud),
             "badges": badges + ["no picture"] * (not there),
             # What goes back by --overrides is the id itself.
+            "raw_source": row["source"] or "", "raw_external": row["external_id"] or "",
             "suggestion": row["predicted"] or "", "predicted": shown(row["predicted"], 200),
             "predicted_path": paths.get(row["predicted"], shown(row["predicted"], 200)),
             "score": row["score"] or 0.0, "parent": shown(row["parent"], 200),
-            "decision": decision["decision"] if holds else "", "category": put,
             "decided": f"decided before: {decision['decision']}"
             + f", it belongs in {paths.get(put, shown(put, 200))}" * bool(put) if holds else ""}

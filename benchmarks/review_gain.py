@@ -31,7 +31,7 @@ def review(path, order, count):
     conn, rng = sqlite3.connect(path), random.Random(7)
     conn.create_function("chance", 1, lambda _: rng.random())
     with conn:
-        conn.execute(f"""insert into label_override select product_id, 'label wrong',
+        conn.execute(f"""insert into label_override select product_id, 'filed by hand',
                          hidden.category_id, null, datetime() from filing join hidden
                          using (product_id) where level <> 'leaf' and experiment_id = (
                              select max(experiment_id) from filing)

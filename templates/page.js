@@ -114,87 +114,112 @@
     list.append(...rows.map((one) => one.row));
   }
 
-  // ---- verdicts, which stay in this browser: {product: {decision, category, before (what the
-  // page came with), saved (what was last written into a file), label, name, external}}. Each is
-  // kept by itself, so that none is written over by a page that could not read the others.
-  const marks = {}, prefix = `${data.key} `;
+  // ---- verdicts. `data.decided` is what the database had when the page was made: {product:
+  // [decision, category, label, whether it holds]}. `marks` is what a person has decided here
+  // since: {product: {decision, category or else proposed, before and was (what the page said
+  // until then), made (by which page), at (when), label, source, external, name}}. This browser
+  // keeps each by itself; it counts until a newer page shows that the database has it, or has
+  // somebody's newer decision. Saving changes nothing: nobody knows whether a file arrives.
+  const MONTH = 30 * 24 * 3600 * 1000;   // in ms
+  const marks = {}, unkept = new Set(), prefix = `${data.key} `;
+  const leafIds = new Set([...find("leaves").options].map((own) => own.value));
+
+  function stored(product) {
+    const [decision, category, , holds] = data.decided[product] ?? [];
+    return holds ? [decision, category] : ["", ""];
+  }
+
+  // Whether the database has this verdict, on this label.
+  function arrived(product, own) {
+    const [decision, category, label] = data.decided[product] ?? ["", "", own.label];
+    return own.decision === decision && (own.proposed || own.category) === category &&
+      own.label === label;
+  }
+
+  // Take what this browser keeps of a product. Somebody's newer decision, which the page shows,
+  // goes before it.
+  function readMark(product, text) {
+    delete marks[product];
+    let kept = null;
+    try { kept = JSON.parse(text); } catch { /* somebody else's */ }
+    if (typeof kept?.decision !== "string") return;
+    const own = {};
+    for (const name of ["decision", "category", "proposed", "before", "was", "made", "label",
+      "source", "external", "name"]) own[name] = String(kept[name] ?? "");
+    if (own.decision === "label wrong") own.decision = data.puts;   // older pages say so always
+    own.at = Number(kept.at) || 0;
+    const taken = own.made !== data.made && arrived(product, own);
+    if (!taken && own.before === stored(product)[0] && own.was === stored(product)[1]) {
+      marks[product] = own;
+    } else if (taken && Date.now() - own.at > MONTH) {   // not at once: an older page may be open
+      try { localStorage.removeItem(prefix + product); } catch { /* it stays, and counts no more */ }
+    }
+  }
 
   function readMarks() {
     let all = [];
     try { all = Object.entries(localStorage); } catch { /* private windows */ }
     for (const [key, value] of all) {
-      if (!key.startsWith(prefix)) continue;
-      try { marks[key.slice(prefix.length)] = JSON.parse(value); } catch { /* somebody else's */ }
+      if (key.startsWith(prefix)) readMark(key.slice(prefix.length), value);
     }
   }
 
+  // Keep a verdict in this browser, and with it those that had no room before.
   function keepMark(product) {
-    try { localStorage.setItem(prefix + product, JSON.stringify(marks[product])); } catch {
-      find("kept").textContent = "This browser keeps no verdicts: save them before you leave.";
+    unkept.add(product);
+    for (const own of unkept) {
+      try {
+        localStorage.setItem(prefix + own, JSON.stringify(marks[own]));
+        unkept.delete(own);
+      } catch {   // nor may an older verdict come back in its place
+        try { localStorage.removeItem(prefix + own); } catch { /* nothing is kept at all */ }
+      }
     }
+    tellKept();
   }
 
-  function before(one) {
-    return one.row.dataset.decision;
+  function tellKept() {
+    find("kept").textContent = unkept.size ? `This browser has no room for ${many(unkept.size,
+      "decision")}: save before you leave or reload this page, or they are lost.` : "";
   }
 
   function show(one, decision, category) {
     one.decision.value = decision;
-    one.where.value = category;
-    one.where.parentElement.hidden = data.word === "error" && decision !== "label wrong";
-    for (const button of one.buttons) {
+    one.where.value = one.shown = category;
+    one.where.parentElement.hidden = data.word === "error" && decision !== data.puts;
+    one.buttons.forEach((button, place) => {
       button.setAttribute("aria-pressed", button.value === (decision === "unclear" ? decision :
         decision && category));
-    }
-  }
-
-  // A mark counts as long as the page says of the product what it said then: somebody else's newer
-  // decision goes before. One that was saved counts in that page alone, and is in the next.
-  function live(one) {
-    const own = marks[one.row.dataset.product];
-    return own && typeof own === "object" && own.before === before(one) &&
-      own.was === one.row.dataset.category && (!own.written || own.made === data.made);
+      button.classList.toggle("likely", !place && !decision && button.value !== "unclear");
+    });
+    tell(one, decision === data.puts && category && !leafIds.has(category) ?
+      "a new category, to be created" : "");
   }
 
   function showMark(one) {
     const own = marks[one.row.dataset.product];
-    if (live(one)) show(one, String(own.decision ?? ""), String(own.category ?? ""));
-    else show(one, before(one), one.row.dataset.category);
+    if (own) show(one, own.decision, own.proposed || own.category);
+    else show(one, ...stored(one.row.dataset.product));
   }
 
-  function showMarks() {
-    rows.forEach(showMark);
-    tellMarks();
-  }
-
-  function written(own) {
-    return `${own.decision}\n${own.category}`;
-  }
-
-  function changed(own) {
-    return own && (own.decision !== own.before || own.category !== own.was ||
-      (own.saved !== undefined && own.saved !== written(own)));
-  }
-
+  // "Changed here" is what a saved file holds.
   function tellMarks() {
-    let count = 0, unsaved = 0;
-    for (const one of rows) {
-      const own = marks[one.row.dataset.product];
-      count += one.decision.value !== "";
-      unsaved += Boolean(live(one) && changed(own) && !own.written);
-    }
-    find("marked").textContent = `${count} decided` + (unsaved ? `, ${unsaved} not saved` : "");
+    const here = new Set(rows.map((one) => one.row.dataset.product));
+    const changed = Object.keys(marks);
+    const elsewhere = later.length ? [] : changed.filter((product) => !here.has(product));
+    const count = rows.filter((one) => one.decision.value !== "").length;
+    find("marked").textContent = `${count} decided` +
+      (changed.length ? `, ${changed.length} changed here` : "") +
+      (elsewhere.length ? ` (${elsewhere.length} of them not on this page)` : "");
   }
 
-  function mark(one, decision, category) {
-    const {product, label, external} = one.row.dataset;
-    marks[product] = {
-      ...(live(one) ? {saved: marks[product].saved} : {}), decision, category,
-      made: data.made, before: before(one), was: one.row.dataset.category, label: label ?? "", external,
-      name: one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")};
+  function mark(one, decision, category, proposed = "") {
+    const {product, label = "", source, external} = one.row.dataset;
+    const [before, was] = stored(product);
+    marks[product] = {decision, category, proposed, before, was, made: data.made, at: Date.now(),
+      label, source, external, name: one.row.querySelector("h3").textContent.trim().replaceAll(/\s+/g, " ")};
     keepMark(product);
-    show(one, decision, category);
-    tell(one, "");
+    showMark(one);
     tellMarks();
   }
 
@@ -204,36 +229,38 @@
   }
 
   function save() {
-    readMarks();
-    const lines = [["product_id", "decision", "suggestion", "label", "external_id", "name"]];
-    takeAll();
-    for (const one of rows) {
-      const product = one.row.dataset.product, own = marks[product];
-      if (!live(one) || !changed(own)) continue;   // what the page came with is nobody's here
-      lines.push([product, own.decision || "undecided",
-        own.decision === "label wrong" ? own.category : "", own.label, own.external, own.name]);
-      own.saved = written(own);
-      own.written = true;
-      keepMark(product);
+    const lines = [["product_id", "decision", "suggestion", "proposed", "label", "source",
+      "external_id", "name"]];
+    for (const [product, own] of Object.entries(marks)) {
+      lines.push([product, own.decision || "undecided", own.category, own.proposed, own.label,
+        own.source, own.external, own.name]);
     }
-    tellMarks();
-    const blob = new Blob([lines.map((line) => line.map((one) => cell(String(one))).join(",")).join("\n") + "\n"],
-      {type: "text/csv"});
+    const text = lines.map((line) => line.map(cell).join(",")).join("\n") + "\n";
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
+    link.href = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
     link.download = "decisions.csv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    find("saved").textContent = lines.length > 1 ?
+      `decisions.csv holds ${many(lines.length - 1, "decision")}. They stay here too, until ` +
+      "analyze.py --overrides has taken them and the page is made again." :
+      "There is no decision to save that is new.";
   }
 
-  // Say something of one product, beside its field, until it is decided.
-  function tell(one, said) {
+  // Say something of one product, beside its field; `proposed` is a category that may be proposed.
+  function tell(one, said, proposed = "") {
     const field = one.where.parentElement;
-    if (!field.nextElementSibling?.matches("output")) field.after(document.createElement("output"));
-    field.nextElementSibling.textContent = said;
+    while (field.nextElementSibling?.matches("output, .propose")) field.nextElementSibling.remove();
+    if (proposed) {
+      const button = document.createElement("button");
+      Object.assign(button, {type: "button", className: "propose", value: proposed,
+        textContent: "propose it as a new category"});
+      field.after(button);
+    }
+    if (said) field.after(Object.assign(document.createElement("output"), {textContent: said}));
   }
 
-  // A category that was typed: one of the list, or nothing.
+  // A category that was typed: one of the list, or nothing; another one may be proposed.
   function typed(one) {
     const plain = (text) => text.trim().toLowerCase().replaceAll(/\s+/g, " ");
     const said = plain(one.where.value);
@@ -247,15 +274,18 @@
     // The field goes back to what is decided, so that nothing is shown that is not saved. (The
     // browser's own bubble would take the focus, and the click on another button with it.)
     if (fault) {
-      const text = one.where.value.slice(0, 60);
+      const text = one.where.value;
+      const parts = text.split(">").map((part) => part.trim().replaceAll(/\s+/g, " "));
+      const usable = !known && parts.every(Boolean) && text.length < 300;
       showMark(one);
-      tell(one, `\u201c${text}\u201d ${fault}: nothing is changed`);
-    } else mark(one, said ? "label wrong" : "", known ? known.value : "");
+      tell(one, `\u201c${text.slice(0, 60)}\u201d ${fault}: nothing is changed`,
+        usable ? parts.join(" > ") : "");
+    } else mark(one, said ? data.puts : "", known ? known.value : "");
   }
 
   function choose(one, value) {
-    if (one.buttons.length && value !== "unclear") mark(one, value && "label wrong", value);
-    else mark(one, value, value === "label wrong" ? one.row.dataset.suggestion : "");
+    if (one.buttons.length && value !== "unclear") mark(one, value && data.puts, value);
+    else mark(one, value, value === data.puts ? one.row.dataset.suggestion : "");
   }
 
   // ---- keyboard
@@ -308,6 +338,13 @@
     if (event.key === "j") move(1);
     else if (event.key === "k") move(-1);
     else if (event.key === "/") find("search").focus();
+    else if (event.key === "Enter" && event.target === current?.row && current.buttons.length) {
+      if (!inSight(current)) return look();
+      if (!current.decision.value && current.buttons[0].value !== "unclear") {
+        choose(current, current.buttons[0].value);
+      }
+      move(1);
+    }
     else if (/^[0-4]$/.test(event.key) && current) {
       const offered = current.buttons.map((own) => own.value).filter((own) => own !== "unclear");
       const values = current.buttons.length ? [offered[0], offered[1], offered[2], "unclear"] :
@@ -329,10 +366,11 @@
     else choose(one, event.target.value);
   });
   list.addEventListener("click", (event) => {
-    const button = event.target.closest("button.choice");
+    const button = event.target.closest("button");
     if (!button) return;
     const one = rows.find((own) => own.row.contains(button));
-    choose(one, button.getAttribute("aria-pressed") === "true" ? "" : button.value);
+    if (button.matches(".propose")) mark(one, data.puts, "", button.value);
+    else choose(one, button.getAttribute("aria-pressed") === "true" ? "" : button.value);
   });
   for (const name of filters) find(name).addEventListener("change", filter);
   let waiting = 0;
@@ -347,11 +385,20 @@
     if (slider) find("through").checked = false;
     filter();
   });
-  addEventListener("storage", (event) => {
-    if (event.key?.startsWith(prefix)) {
-      readMarks();
-      showMarks();
-    }
+  // Another tab has decided on a product: that one alone changes here, and nothing that is typed.
+  addEventListener("storage", ({key, newValue}) => {
+    if (!key?.startsWith(prefix)) return;
+    const product = key.slice(prefix.length);
+    if (newValue === null && unkept.has(product)) return;   // there was no room for what is here
+    unkept.delete(product);
+    readMark(product, newValue);
+    const one = rows.find((own) => own.row.dataset.product === product);
+    if (one && one.where.value === one.shown) showMark(one);   // else somebody is typing there
+    tellKept();
+    tellMarks();
+  });
+  addEventListener("beforeunload", (event) => {
+    if (unkept.size) event.preventDefault();   // the browser asks whether to leave
   });
   const clearHead = () => {   // nothing that has the focus hides behind the panel
     document.documentElement.style.scrollPaddingTop = `${panelHeight() + 8}px`;
@@ -370,7 +417,8 @@
   addEventListener("beforeprint", takeAll);
   [...list.querySelectorAll(".product")].forEach(take);
   readMarks();
-  showMarks();
+  rows.forEach(showMark);
+  tellMarks();
   filter();
   clearHead();
   performance.mark("ready");   // for benchmarks/error_page.py

@@ -368,6 +368,65 @@ def test_two_databases_in_one_folder_keep_their_own_models(tmp_path):
     assert (tmp_path / "models-second" / "experiment-1" / "model.json").exists()
 
 
+def save_model(path, text):
+    """An experiment of the database at `path` with a model of these bytes. Returns its number."""
+    def write_model(folder):
+        for name in ("weights.npz", "model.json"):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        return db.model_digest(folder)
+
+    with contextlib.closing(db.open_database(path, create=True)) as conn:
+        return db.save_experiment(conn, path, "n", {}, [], [], write_model)
+
+
+def model_of(path, number):
+    folder = os.path.join(db.models_folder(path), f"experiment-{number}")
+    with contextlib.closing(db.open_database(path)) as conn:
+        known = db.settings(db.experiment(conn, number))["model"]
+    return known == db.model_digest(folder)
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(("shop.db", "shop.sqlite", "shop"))))
+def test_databases_that_differ_in_the_extension_only_keep_their_own_models(tmp_path, names):
+    for turn in range(2):
+        for name in names:
+            save_model(tmp_path / name, f"{name} {turn}")
+    assert all(model_of(tmp_path / name, number) for name in names for number in (1, 2))
+    assert len({db.models_folder(tmp_path / name) for name in names}) == 3
+    assert db.models_folder(tmp_path / "shop.db") == str(tmp_path / "models-shop")
+
+
+@pytest.mark.parametrize("first, second", (("crawl.db", "crawl.sqlite"),
+                                           ("crawl.sqlite", "crawl.db"), ("shop.a", "shop.b")))
+def test_models_that_share_a_folder_from_before_are_found_there_and_not_replaced(tmp_path, first,
+                                                                                 second):
+    """Experiment 1 of the first and 2 of the second lie in one folder, as older versions did it."""
+    save_model(tmp_path / first, "of the first")
+    shared = db.models_folder(tmp_path / first)
+    save_model(tmp_path / "other.db", "of nobody")
+    save_model(tmp_path / "other.db", "of the second")
+    os.rename(tmp_path / "other.db", tmp_path / second)
+    for beside in tmp_path.glob("other.db-*"):
+        os.rename(beside, str(beside).replace("other.db", second))
+    os.rename(tmp_path / "models-other" / "experiment-2", os.path.join(shared, "experiment-2"))
+    assert model_of(tmp_path / first, 1) and model_of(tmp_path / second, 2)
+    assert save_model(tmp_path / first, "the first's second") == 2
+    assert save_model(tmp_path / second, "the second's third") == 3
+    assert model_of(tmp_path / first, 1) and model_of(tmp_path / first, 2)
+    assert model_of(tmp_path / second, 2) and model_of(tmp_path / second, 3)
+
+
+def test_a_link_and_another_programs_file_take_no_models_folder_away(tmp_path):
+    os.symlink("shop.db", tmp_path / "shop.sqlite")
+    (tmp_path / "shop.csv").write_text("a,b")
+    sqlite3.connect(tmp_path / "shop.a").execute("create table t(x)").connection.close()
+    save_model(tmp_path / "shop.db", "one")
+    save_model(tmp_path / "shop.sqlite", "two")
+    assert model_of(tmp_path / "shop.db", 1) and model_of(tmp_path / "shop.db", 2)
+    assert [path.name for path in tmp_path.glob("models*")] == ["models-shop"]
+
+
 # ---- leaves -------------------------------------------------------------------------------------
 
 @pytest.fixture
