@@ -6,6 +6,7 @@ machine may file by itself at 95 % and 98 % accuracy, for leaves and for their p
 asked for.
 
     python analyze.py
+    python analyze.py --experiments
     python analyze.py --experiment 2
     python analyze.py --compare 1 2
     python analyze.py --label-suspects 2 > suspects.csv
@@ -30,6 +31,7 @@ import db
 import findings
 import metrics
 import model_files
+import overview
 import page
 import report
 import show
@@ -199,6 +201,9 @@ def parse(argv):
     parser.add_argument("--images-path", default="images", metavar="DIR",
                         help="folder of the pictures for the page (default: images)")
     what = parser.add_mutually_exclusive_group()
+    what.add_argument("--experiments", action="store_true",
+                      help="print a table of all experiments: how each was made, its accuracy, and "
+                      "the coverage that is certified for its leaves")
     what.add_argument("--experiment", type=int, metavar="N",
                       help="print experiment N in full: certified coverage, what leaf, parent and "
                       "a person would file, calibration, categories, settings")
@@ -321,6 +326,9 @@ def main(argv=None):
             if not args.json:
                 print_csv(result)
                 return 0
+        elif args.experiments:
+            result = overview.listing(conn, args.db_path, args.confidence)
+            show = overview.text
         elif args.experiment is not None:
             result = findings.describe(conn, args.experiment, args.confidence)
             show = report.experiment_text

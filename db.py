@@ -900,6 +900,29 @@ def outcomes(conn, number):
               from predicted_category where experiment_id = ?)""", (number,))
 
 
+def graded(conn, number, certifying=False):
+    """Tuples (product_id, score, whether the leaf is right, fold or -1) of an experiment's
+    predictions, or of the validation products that were kept for certifying."""
+    table = "validation_prediction where certifying and" if certifying else \
+        "predicted_category where"
+    return plain(conn, f"""select product_id, coalesce(score, 0),
+                           coalesce(category_id = {LABEL}, 0), coalesce(fold, -1)
+                           from {table} experiment_id = ?""", (number,))
+
+
+def group_numbers(conn):
+    """Tuples (product id, number of its group) of all products, by id."""
+    return plain(conn, """select id, dense_rank() over (
+                              order by coalesce(group_key, 'product ' || id))
+                          from product order by id""")
+
+
+def count_labels(conn, number):
+    """How many categories the products were filed under that an experiment predicted."""
+    return conn.execute(f"""select count(distinct {LABEL}) from predicted_category
+                            where experiment_id = ?""", (number,)).fetchone()[0]
+
+
 def count_predictions(conn, number):
     return conn.execute("select count(*) from predicted_category where experiment_id = ?",
                         (number,)).fetchone()[0]
