@@ -16,6 +16,7 @@ import categorize_words
 import db
 import experiments
 import filing
+import inception
 import metrics
 import retrain
 import training
@@ -224,6 +225,7 @@ def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
         return filing.apply(args, "Image+Text", scorer)
+    inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)

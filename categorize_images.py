@@ -136,6 +136,7 @@ def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
         return filing.apply(args, "Image", scorer)
+    inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     # Before the long work, of those that may have a picture; without any it is told below.

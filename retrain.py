@@ -414,6 +414,7 @@ def save_network(network, trained, labels, args):
 def retrain(args):
     """Train on the pictures of args.image_dir, save the network, print its test accuracy."""
     check_outputs(args)
+    inception.check_weights(args.weights, args.layer)
     found = find_pictures(args.image_dir)
     names, labels, parts = parted(found, args)   # before the long work
     network, fingerprint = inception.build_network(args.weights or "imagenet", args.layer,
