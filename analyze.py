@@ -198,8 +198,9 @@ def parse(argv):
         "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file with the experiments (default: crawl.db)")
-    parser.add_argument("--images-path", default="images", metavar="DIR",
-                        help="folder of the pictures for the page (default: images)")
+    parser.add_argument("--images-path", metavar="DIR",
+                        help="folder of the pictures for the page (default: images/ beside the "
+                        "file of --db-path)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--experiments", action="store_true",
                       help="print a table of all experiments: how each was made, its accuracy, and "
@@ -243,6 +244,7 @@ def parse(argv):
         parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 
 

@@ -218,6 +218,7 @@ def parse(argv):
     retrain.check_arguments(args, one_split=True)
     if args.fusion == "concat":
         args.network = "original"
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 
 

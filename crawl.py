@@ -133,8 +133,9 @@ def parse(argv):
         "143 stopped (run it again)."))
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file to fill (default: crawl.db)")
-    parser.add_argument("--images-path", default="images", metavar="DIR",
-                        help="folder for the pictures (default: images)")
+    parser.add_argument("--images-path", metavar="DIR",
+                        help="folder for the pictures (default: images/ beside the "
+                        "file of --db-path)")
     add_source_arguments(parser)
     images = parser.add_argument_group("pictures")
     images.add_argument("--image-rate", type=rate_argument, default=8.0, metavar="N",
@@ -166,6 +167,7 @@ def parse(argv):
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error("--verify and --status look at all that is there: leave --feed and "
                      "--retry-failed out")
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
     args.column = column_arguments(parser, args.column)
     return args

@@ -798,6 +798,16 @@ def models_folder(db_path):
     return os.path.join(folder, "models" if stem == "crawl" else f"models-{stem}")
 
 
+def images_folder(db_path, asked=None):
+    """The folder of the pictures: the one asked for (--images-path), else images/ beside crawl.db.
+    An images/ in the current folder counts as long as there is none beside crawl.db, since all
+    pictures went there before."""
+    beside = os.path.join(os.path.dirname(db_path), "images")
+    if asked is not None:
+        return asked
+    return "images" if os.path.isdir("images") and not os.path.isdir(beside) else beside
+
+
 def save_experiment(conn, db_path, name, settings, predicted, validation, write_model):
     """Write an experiment, its predictions and its model folder together or not at all.
 

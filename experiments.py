@@ -303,8 +303,9 @@ def add_experiment_arguments(parser):
     parser.set_defaults(started=time.monotonic())
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file that crawl.py filled (default: crawl.db)")
-    parser.add_argument("--images-path", default="images", metavar="DIR",
-                        help="folder of the pictures (default: images)")
+    parser.add_argument("--images-path", metavar="DIR",
+                        help="folder of the pictures (default: images/ beside the "
+                        "file of --db-path)")
     parser.add_argument("--categories", default="", metavar="A,B",
                         help="leaf categories to tell apart, by id or by a leaf's own name where "
                         "only one has it (default: all with --min-products)")
