@@ -216,6 +216,7 @@ def parse(argv):
         parser.error("--embedding and --epochs are for --fusion decision")
     categorize_words.check_text_arguments(parser, args)
     retrain.check_arguments(args, one_split=True)
+    filing.check_arguments(parser, args)
     if args.fusion == "concat":
         args.network = "original"
     args.images_path = db.images_folder(args.db_path, args.images_path)

@@ -129,6 +129,7 @@ def parse(argv):
     filing.add_arguments(parser)
     args = parser.parse_args(argv)
     retrain.check_arguments(args, one_split=True)
+    filing.check_arguments(parser, args)
     args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 

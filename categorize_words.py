@@ -265,6 +265,7 @@ def parse(argv):
     if (args.explain is None) != (args.experiment is None):
         parser.error("--explain PRODUCT_ID and --experiment N go together")
     check_text_arguments(parser, args)
+    filing.check_arguments(parser, args)
     args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 

@@ -171,6 +171,11 @@ def filing_table(conn):
     conn.execute("create index if not exists filing_by_product on filing(product_id)")
 
 
+def add_filing_target(conn):
+    """target: the --target that the row's level was decided with; null in older rows."""
+    add_column(conn, "filing", "target real")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -190,6 +195,7 @@ MIGRATIONS = (
     ("add crawl totals", add_crawl_totals),
     ("filing table", filing_table),
     ("add category.host", add_category_host),
+    ("add filing.target", add_filing_target),
 )
 
 
@@ -1047,6 +1053,11 @@ UNFILED = """product.category_id is null and not exists (
              and decision = 'label wrong' and label_id is null)"""
 
 
+# Without a category of the shop's, but with a person's: what UNFILED leaves out.
+DECIDED = """product.category_id is null and label_override.decision = 'label wrong'
+             and label_override.label_id is null"""
+
+
 # Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from.
 STRANGE = """+product.category_id in (select id from category where leaf = 1)
              and product.category_id not in (select id from wanted_leaf)
@@ -1089,8 +1100,7 @@ def count_unfiled(conn, number, leaves):
                (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
                     select 1 from filing where experiment_id = ? and product_id = product.id)),
                (select count(*) from label_override join product on product.id = product_id
-                where decision = 'label wrong' and label_id is null
-                and product.category_id is null)""", (number,)).fetchone())
+                where {DECIDED})""", (number,)).fetchone())
 
 
 def store_answers(conn, number, rows):
@@ -1103,23 +1113,31 @@ def store_answers(conn, number, rows):
                              values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
 
 
-def file_products(conn, number, source, leaf, parent):
+# What a source's products are filed as by their answers: at the leaf from score :leaf on, of the
+# rest at the parent from :parent on, the others not at all.
+LEVEL = """case when leaf_id is null then 'person' when leaf_score >= :leaf then 'leaf'
+           when parent_score >= :parent then 'parent' else 'person' end"""
+OF_SOURCE = f"""where experiment_id = :number and product_id in (
+                    select id from product where source = :source and {UNFILED})"""
+
+
+def file_products(conn, number, source, leaf, parent, target=None):
     """File a source's products by their answers: at the leaf from score `leaf` on, of the rest at
-    the parent from `parent` on, the others not at all. Returns how many had been filed at another
-    level before."""
-    level = """case when leaf_id is null then 'person' when leaf_score >= :leaf then 'leaf'
-               when parent_score >= :parent then 'parent' else 'person' end"""
-    own = f"""where experiment_id = :number and product_id in (
-                  select id from product where source = :source and {UNFILED})"""
-    values = {"leaf": leaf, "parent": parent, "number": number, "source": source}
-    moved, = conn.execute(f"""select count(*) from filing {own} and level <> 'person'
-                              and level <> {level}""", values).fetchone()
+    the parent from `parent` on, the others not at all. target is the --target."""
     conn.execute(f"""
-        update filing set level = {level},
-            category_id = case {level} when 'leaf' then leaf_id when 'parent' then parent_id end,
-            score = case {level} when 'parent' then parent_score else leaf_score end {own}""",
-                 values)
-    return moved
+        update filing set level = {LEVEL}, target = :target,
+            category_id = case {LEVEL} when 'leaf' then leaf_id when 'parent' then parent_id end,
+            score = case {LEVEL} when 'parent' then parent_score else leaf_score end {OF_SOURCE}""",
+                 {"leaf": leaf, "parent": parent, "number": number, "source": source,
+                  "target": target})
+
+
+def filing_moves(conn, number, source, leaf, parent):
+    """What file_products would do, and from what: tuples (level now, or None; target that it was
+    decided for, or None; level then; products). It writes nothing."""
+    return plain(conn, f"""select level, target, {LEVEL} as next, count(*) from filing {OF_SOURCE}
+                           group by level, target, next""",
+                 {"leaf": leaf, "parent": parent, "number": number, "source": source}).fetchall()
 
 
 def answer_counts(conn, number, source, edges):
@@ -1135,18 +1153,25 @@ def answer_counts(conn, number, source, edges):
 
 def unfile(conn, number):
     """Take back what was filed of products that somebody has filed since."""
-    conn.execute(f"""update filing set level = null, category_id = null, score = null
-                     where experiment_id = ? and level is not null and product_id not in (
-                         select id from product where {UNFILED})""", (number,))
+    conn.execute(f"""update filing set level = null, category_id = null, score = null,
+                     target = null where experiment_id = ? and level is not null
+                     and product_id not in (select id from product where {UNFILED})""", (number,))
 
 
 def filed(conn, number):
-    """Yield rows of what an experiment filed, by product: product_id, external_id, source, name,
-    category_id, level, score, top."""
+    """Yield rows of what an experiment filed, and of what a person decided of products without a
+    category (level decided, without score and suggestions), by product: product_id, external_id,
+    source, name, category_id, level, score, top."""
     return conn.execute(f"""
-        select product_id, external_id, source, coalesce(name, '') as name, filing.category_id,
-               level, score, top from filing join product on product.id = product_id
-        where experiment_id = ? and {UNFILED} order by product_id""", (number,))
+        select filing.product_id, external_id, source, coalesce(name, '') as name,
+               filing.category_id, level, score, top
+        from filing join product on product.id = filing.product_id
+        where experiment_id = ? and level is not null and {UNFILED}
+        union all
+        select label_override.product_id, external_id, source, coalesce(name, ''),
+               label_override.category_id, 'decided', null, '[]'
+        from label_override join product on product.id = label_override.product_id
+        where {DECIDED} order by 1""", (number,))
 
 
 def left_to_person(conn, number, top, surest=True):

@@ -290,7 +290,7 @@ def run_settings(args):
     versions = {name: metadata.version(name)
                 for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
     asked_else = {"started", "explain", "experiment", "apply", "target", "confidence", "format",
-                  "file_anyway"}
+                  "file_anyway", "dry_run"}
     return {"arguments": {name: value for name, value in sorted(vars(args).items())
                           if name not in asked_else},
             "seed": args.seed, "version": VERSION,
