@@ -631,6 +631,16 @@ def picture_counts(conn, source=None):
                         (source, source)).fetchall()
 
 
+def count_usable_pictures(conn, source, seen):
+    """(products that have a picture, products whose picture is no good) of a source, or with `seen`
+    of those of its products that this connection has met."""
+    remember_seen(conn)
+    return tuple(conn.execute("""
+        select coalesce(sum(status = 'ok'), 0), coalesce(sum(status = 'failed'), 0)
+        from product join picture on product_id = id where source = ? and image <> ''
+        and (not ? or external_id in (select id from seen))""", (source, seen)).fetchone())
+
+
 def first_sight(conn, external_id):
     """Whether this is the first time that this connection is asked about this id."""
     remember_seen(conn)

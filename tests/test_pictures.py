@@ -133,7 +133,8 @@ def test_without_leave_no_picture_comes_from_a_private_address(serve, tmp_path):
     server = serve()
     done = run_script("crawl", "--api-url", server.api_url, cwd=tmp_path,
                       env={"SHOPSTYLE_API_KEY": KEY})
-    assert done.returncode == 0 and "0 none yet; this run: 0 fetched, 9 unusable" in done.stdout
+    assert done.returncode == 1 and "0 none yet; this run: 0 fetched, 9 unusable" in done.stdout
+    assert "none of the 9 pictures of this load can be used" in done.stderr
     assert "9 its host is at a private address (--allow-private)" in done.stdout
     assert not [path for path, *_ in server.seen if path.startswith("/pim/")]
     assert "9 fetched" in run(tmp_path, server).stdout   # with leave they are tried again

@@ -112,9 +112,15 @@ def test_a_split_that_cant_be_used_is_one_sentence_with_the_leaf_and_its_counts(
 def test_a_leaf_without_validation_or_test_products_is_a_warning(capsys):
     retrain.check_splits(parts_of((5, 1, 1), (5, 0, 1), (5, 1, 0)), ["all", "no-val", "no-test"])
     said = capsys.readouterr().err
-    assert "warning: no-val has 5 training, 0 validation and 1 test" in said
-    assert "warning: no-test has 5 training, 1 validation and 0 test" in said
-    assert "all has" not in said
+    assert said == ("warning: 2 categories have no validation or no test examples: no-val has 5 "
+                    "training, 0 validation and 1 test, no-test has 5 training, 1 validation and 0 "
+                    "test\n")
+    retrain.check_splits(parts_of((5, 1, 1), (5, 0, 1)), ["all", "no-val"])
+    assert capsys.readouterr().err == \
+        "warning: no-val has 5 training, 0 validation and 1 test examples\n"
+    retrain.check_splits(parts_of((5, 1, 1), *[(5, 0, 1)] * 30), [f"c{n}" for n in range(31)])
+    said, = capsys.readouterr().err.splitlines()
+    assert said.startswith("warning: 30 categories have") and said.endswith(" test and 25 more")
 
 
 def test_of_folds_one_without_a_training_product_is_enough_to_stop():
@@ -247,7 +253,7 @@ def test_a_file_that_may_not_be_read_is_named_and_left_out(tmp_path, capsys):
 
 
 def test_a_label_none_of_whose_files_can_be_read_is_left_out_with_a_warning(alone):
-    assert "warning: no picture of papers can be read: it is left out" in alone[1].stderr
+    assert "warning: no picture of papers can be read: left out" in alone[1].stderr
 
 
 def test_a_label_without_test_or_validation_pictures_is_warned_of_before_the_work(alone):
