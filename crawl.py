@@ -141,7 +141,7 @@ def crawl_api(conn, shop, tree, most, counts):
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0], epilog=(
         "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
-        "done, 1 something could not be fetched (run it again), 2 a mistake to mend first, 130 or "
+        "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a mistake to mend first, 130 or "
         "143 stopped (run it again)."))
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file to fill (default: crawl.db)")
@@ -290,8 +290,8 @@ def crawl(args, stop):
             "same command again")
         return 1
     if none_usable:
-        log(f"none of the {none_usable} pictures of this load can be used: see the reasons above, "
-            "mend the links or the files, and run the same command again")
+        log(f"none of the {none_usable} pictures of this load can be used, for the reasons above: "
+            "mend the files or the links (--retry-failed tries links into the web again)")
         return 1
     return 0
 

@@ -234,7 +234,8 @@ def test_by_itself_it_prints_the_accuracy_of_the_network_it_saved(alone):
 @pytest.mark.parametrize("name", ["broken.jpg", "notes.txt", "to-nowhere.png"])
 def test_a_file_that_is_no_picture_is_named_and_left_out(alone, name):
     said = alone[1].stderr
-    assert f"pictures/grün/{name} can't be read" in said and "Traceback" not in said
+    line, = [line for line in said.splitlines() if f"pictures/grün/{name}" in line]
+    assert "can't be read (" in line and "left out" in line and "Traceback" not in said
 
 
 @pytest.mark.parametrize("ignored", ["hidden", "nested", ".git", "loose"])
@@ -272,7 +273,7 @@ def test_it_leaves_no_scraps_behind(alone):
 def test_too_few_pictures_are_told_with_their_counts_before_tensorflow_is_imported(tmp_path):
     draw_labels(tmp_path / "p", SMALL)
     drawn(tmp_path / "p" / "few" / "0.png", (0, 0, 0), (0, .1))
-    done = run_script("retrain", "--image_dir", "p", "--weights", "missing.h5", cwd=tmp_path,
+    done = run_script("retrain", "--image_dir", "p", "--weights", "random", cwd=tmp_path,
                       env={"PYTHONPROFILEIMPORTTIME": "1"})
     imported = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
@@ -307,7 +308,7 @@ def test_a_folder_that_cant_be_learned_is_refused_before_the_work(tmp_path, monk
     draw_labels(tmp_path / "p", dict.fromkeys(labels, (90, 90, 90)))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"^[^\n]*{sentence}[^\n]*$"):
-        retrain.main(["--image_dir", "p", "--weights", "missing.h5"])
+        retrain.main(["--image_dir", "p", "--weights", "random"])
     assert os.listdir() == ["p"]
 
 
