@@ -6,6 +6,7 @@ machine may file by itself at 95 % and 98 % accuracy, for leaves and for their p
 asked for.
 
     python analyze.py
+    python analyze.py --experiments
     python analyze.py --experiment 2
     python analyze.py --compare 1 2
     python analyze.py --label-suspects 2 > suspects.csv
@@ -23,6 +24,7 @@ import comparisons
 import db
 import decisions
 import findings
+import overview
 import page
 import report
 import suspects
@@ -54,9 +56,13 @@ def parse(argv):
         "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file with the experiments (default: crawl.db)")
-    parser.add_argument("--images-path", default="images", metavar="DIR",
-                        help="folder of the pictures for the page (default: images)")
+    parser.add_argument("--images-path", metavar="DIR",
+                        help="folder of the pictures for the page (default: images/ beside the "
+                        "file of --db-path)")
     what = parser.add_mutually_exclusive_group()
+    what.add_argument("--experiments", action="store_true",
+                      help="print a table of all experiments: how each was made, its accuracy, and "
+                      "the coverage that is certified for its leaves")
     what.add_argument("--experiment", type=int, metavar="N",
                       help="print experiment N in full: certified coverage, what leaf, parent and "
                       "a person would file, calibration, categories, settings")
@@ -97,6 +103,7 @@ def parse(argv):
         parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 
 
@@ -169,6 +176,9 @@ def main(argv=None):
             if not args.json:
                 suspects.print_csv(result)
                 return 0
+        elif args.experiments:
+            result = overview.listing(conn, args.db_path, args.confidence)
+            show = overview.text
         elif args.experiment is not None:
             result = findings.describe(conn, args.experiment, args.confidence)
             result["today"] = today.describe(conn, args.experiment, result)

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import inception
-from console import UserError, log, progress
+from console import UserError, grouped, log, progress
 
 MOST_PIXELS = 50_000_000    # of a picture, as crawl.py has it
 MISSING = "the file is missing"
@@ -229,11 +229,11 @@ def compute(network, precision, cache, pictures):
     forward = inception.make_forward(network, precision)
     with progress("bottlenecks", len(todo), "pictures") as bar:
         bad = fill(cache, todo, forward, lambda key, path: read_picture(path), bar)
-    missing = [key for key, reason in bad.items() if reason == MISSING]
-    for key in [key for key in bad if bad[key] != MISSING] + missing[:3]:
-        log(f"{pictures[key]} can't be read ({bad[key]}); left out")
-    if missing[3:]:
-        log(f"{len(missing) - 3} more pictures are missing there")
+    with grouped(lambda count, names, reason: f"{names} can't be read ({reason}); left out"
+                 if count == 1 else
+                 f"{count} pictures can't be read ({reason}); left out: {names}") as tell:
+        for key, reason in bad.items():
+            tell(reason, pictures[key])
     if bad:
         log(f"{len(bad)} of {len(pictures)} pictures can't be read")
     return bad

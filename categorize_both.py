@@ -16,6 +16,7 @@ import categorize_words
 import db
 import experiments
 import filing
+import inception
 import metrics
 import retrain
 import training
@@ -215,8 +216,10 @@ def parse(argv):
         parser.error("--embedding and --epochs are for --fusion decision")
     categorize_words.check_text_arguments(parser, args)
     retrain.check_arguments(args, one_split=True)
+    filing.check_arguments(parser, args)
     if args.fusion == "concat":
         args.network = "original"
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 
 
@@ -224,6 +227,7 @@ def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
         return filing.apply(args, "Image+Text", scorer)
+    inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)

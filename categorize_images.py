@@ -129,6 +129,8 @@ def parse(argv):
     filing.add_arguments(parser)
     args = parser.parse_args(argv)
     retrain.check_arguments(args, one_split=True)
+    filing.check_arguments(parser, args)
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 
 
@@ -136,6 +138,7 @@ def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
         return filing.apply(args, "Image", scorer)
+    inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     # Before the long work, of those that may have a picture; without any it is told below.

@@ -137,7 +137,10 @@ def explain(args):
     first, second = np.argsort(-probability, kind="stable")[:2]
     said, rest = words.contributions(weights, columns, values, first, second)
     shown = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    print(f"product {args.explain}: {shown[:80]}\n  filed under {label}")
+    print(f"product {args.explain}: {shown[:80]}")
+    print(f"  filed under {label}" if label is not None else
+          "  it has no category in the shop's catalogue; the model would file it under "
+          f"{leaves[first]} (probability {probability[first]:.4f})")
     if not len(columns):
         print("  the model knows none of its words")
     for leaf in (first, second):
@@ -262,6 +265,8 @@ def parse(argv):
     if (args.explain is None) != (args.experiment is None):
         parser.error("--explain PRODUCT_ID and --experiment N go together")
     check_text_arguments(parser, args)
+    filing.check_arguments(parser, args)
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
 
 

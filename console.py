@@ -15,6 +15,7 @@ import threading
 from tqdm import tqdm
 
 VERSION = "1.0.0"
+FEW, MOST_REASONS = 5, 10    # names in a line of warnings, and such lines of one loop
 
 
 class UserError(Exception):
@@ -124,6 +125,35 @@ def log(sentence):
         tqdm.write(sentence, file=sys.stderr)
     else:
         print(sentence, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def grouped(sentence, write=None):
+    """A function tell(reason, name) for a loop that may warn of many things. When the block ends,
+    also by an error, each reason is one line, sentence(count, names, reason), to write (default:
+    log). names holds the first few; reasons beyond the first MOST_REASONS share a line."""
+    kinds = {}
+
+    def tell(reason, name):
+        if reason not in kinds and len(kinds) >= MOST_REASONS:
+            reason = "other reasons"
+        own = kinds.setdefault(reason, {"count": 0, "names": []})
+        own["count"] += 1
+        if len(own["names"]) < FEW and str(name) not in own["names"]:
+            own["names"].append(str(name))
+
+    try:
+        yield tell
+    finally:
+        for reason, own in kinds.items():
+            (write or log)(sentence(own["count"], first_few(**own), reason))
+
+
+def first_few(names, count=None):
+    """The first few names in words: "a, b and 28 more"; count is how many there are in all."""
+    shown = names[:FEW]
+    more = (len(names) if count is None else count) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 class Lines(tqdm):

@@ -22,21 +22,23 @@ import feeds
 import pictures
 import shopstyle
 import web
-from console import Parser, Undone, UserError, ended_at_once, log, progress, run, told_to_stop
+from console import (Parser, Undone, UserError, ended_at_once, grouped, log, progress, run,
+                     told_to_stop)
 
 GIVE_UP = 5    # leaves in a row that fail before the API is left alone
 
 
 # ---- the API ----------------------------------------------------------------------------------
 
-def crawl_leaf(conn, shop, leaf, most, counts):
+def crawl_leaf(conn, shop, leaf, most, counts, tell):
     """Fetch a leaf's pages from where it is on, one transaction a page, until `most` products of
     them are filed there or the shop has no more. leaf is a row of db.leaves_to_crawl.
 
     The shop has no more where a page is empty, where two in a row show nothing new, at the API's
     cap, and after a page that is short and reaches `total`: that may lie. A page that is empty
     before `total` is asked for again a second later; if it still is, the leaf is left for this run,
-    and the next one asks once more. Returns whether there is more to come in this run.
+    and the next one asks once more. tell(reason, name) is told what is left out. Returns whether
+    there is more to come in this run.
     """
     own, offset, stale, asked_again = leaf["id"], leaf["next_offset"], leaf["stale_pages"], False
     while True:
@@ -53,9 +55,8 @@ def crawl_leaf(conn, shop, leaf, most, counts):
                 product = shopstyle.read_product(item, own, shop.key)
                 if product is None:
                     counts["skipped"] += 1
-                    if counts["skipped"] <= 10:
-                        log(f"{own}, from row {offset - len(items)} on: a product without a usable "
-                            "id; left out" + "; more are not told" * (counts["skipped"] == 10))
+                    tell("a product without a usable id",
+                         f"{own} from row {offset - len(items)} on")
                     continue
                 touched.update(product["listed"])
                 _, outcome, new_here = db.store_product(conn, "shopstyle", product)
@@ -86,6 +87,16 @@ def read_tree(shop, root):
     return tree
 
 
+def left_out(count, names, reason):
+    return f"{names}: {reason}; left out" if count == 1 else \
+        f"{count} times {reason}; left out ({names})"
+
+
+def unfinished(count, names, reason):
+    return f"{names} is not finished: {reason}" if count == 1 else \
+        f"{count} categories are not finished: {reason} ({names})"
+
+
 def crawl_api(conn, shop, tree, most, counts):
     """Crawl all products, adding to counts by outcome. Returns the ids of the leaves that could
     not be finished."""
@@ -102,12 +113,13 @@ def crawl_api(conn, shop, tree, most, counts):
         return [leaf for leaf in db.leaves_to_crawl(conn, most)
                 if leaf["id"] in known and leaf["id"] not in ended]
 
-    with progress("categories", len(waiting()), "leaves") as bar:
+    with progress("categories", len(waiting()), "leaves") as bar, \
+            grouped(left_out) as tell, grouped(unfinished) as tell_unfinished:
         # A leaf that comes late may take products from one that had enough: then that goes on.
         while leaves := waiting():
             for leaf in leaves:
                 try:
-                    if not crawl_leaf(conn, shop, leaf, most, counts):
+                    if not crawl_leaf(conn, shop, leaf, most, counts, tell):
                         ended.add(leaf["id"])
                 except web.Stopped:
                     raise
@@ -115,7 +127,7 @@ def crawl_api(conn, shop, tree, most, counts):
                     log(f"going no further: {problem}")
                     return failed + [leaf["id"] for leaf in waiting()]
                 except web.Unfinished as problem:
-                    log(f"{leaf['id']} is not finished: {problem}")
+                    tell_unfinished(str(problem), leaf["id"])
                     failed.append(leaf["id"])
                     ended.add(leaf["id"])
                 bar.update()
@@ -129,12 +141,13 @@ def crawl_api(conn, shop, tree, most, counts):
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0], epilog=(
         "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
-        "done, 1 something could not be fetched (run it again), 2 a mistake to mend first, 130 or "
+        "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a mistake to mend first, 130 or "
         "143 stopped (run it again)."))
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file to fill (default: crawl.db)")
-    parser.add_argument("--images-path", default="images", metavar="DIR",
-                        help="folder for the pictures (default: images)")
+    parser.add_argument("--images-path", metavar="DIR",
+                        help="folder for the pictures (default: images/ beside the "
+                        "file of --db-path)")
     add_source_arguments(parser)
     images = parser.add_argument_group("pictures")
     images.add_argument("--image-rate", type=rate_argument, default=8.0, metavar="N",
@@ -166,6 +179,7 @@ def parse(argv):
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error("--verify and --status look at all that is there: leave --feed and "
                      "--retry-failed out")
+    args.images_path = db.images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
     args.column = column_arguments(parser, args.column)
     return args
@@ -267,11 +281,17 @@ def crawl(args, stop):
             mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
             fetched = pictures.fetch_pictures(conn, source, args.images_path, webs[1],
                                               None if base else path, mark)
+        have, bad = db.count_usable_pictures(conn, source, args.feed is not None)
+        none_usable = bad if not have and not stop.is_set() else 0
         print(*crawl_status.summary(conn, source, counts, fetched, args.max_per_category, webs,
                        time.monotonic() - began), sep="\n")
     if failed or fetched["unfinished"]:
         log(f"{len(failed)} categories and {fetched['unfinished']} pictures are not done: run the "
             "same command again")
+        return 1
+    if none_usable:
+        log(f"none of the {none_usable} pictures of this load can be used, for the reasons above: "
+            "mend the files or the links (--retry-failed tries links into the web again)")
         return 1
     return 0
 
@@ -282,7 +302,8 @@ def dry_run(args, stop):
         if args.feed is not None:
             path, base = feed_files.feed_file(args, stack, web.Web(0, stop, tries=args.tries))
             with feed_files.called(path, base), ended_at_once(stop, web.Stopped):
-                print(*crawl_status.feed_plan(path, args.column, args.unlabelled), sep="\n")
+                print(*crawl_status.feed_plan(path, args.column, args.unlabelled,
+                                              None if base else path), sep="\n")
         elif os.path.exists(args.db_path):
             print(*crawl_status.plan(db.open_readonly(args.db_path), args), sep="\n")
         else:

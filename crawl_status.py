@@ -5,10 +5,13 @@ In: crawl.db, and what a run counted. Out: lines to print; nothing is written.
     python crawl.py --status
     python crawl.py --feed products.tsv --dry-run
 """
+import os
+
 import db
+import feed_load
 import feeds
 import shopstyle
-from console import progress
+from console import grouped, progress
 
 
 def summary(conn, source, counts, fetched, most, webs, seconds):
@@ -95,19 +98,30 @@ def plan(conn, args):
     return [*lines, f"and {waiting} pictures of products that are there{rate}"]
 
 
-def feed_plan(path, columns, unlabelled):
-    """Lines about what loading a feed would do, without its categories where unlabelled."""
-    skipped, categories, groups = [], set(), set()
-    counts = dict.fromkeys(("all", "none", "image"), 0)
-    for row in progress("feed", None, "products", feeds.read_feed(path, skipped, columns)):
-        counts["all"] += 1
-        category = () if unlabelled else row.category
-        counts["none"] += not category
-        counts["image"] += bool(row.image)
-        categories.add(category)
-        groups.add(row.group)
+def feed_plan(path, columns, unlabelled, beside):
+    """Lines about what loading a feed would do, without its categories where unlabelled. Linked
+    files are looked for beside the file `beside`; None for a feed that came from a URL."""
+    skipped, categories, groups, lines = [], set(), set(), []
+    counts = dict.fromkeys(("all", "none", "image", "files"), 0)
+
+    def missing(count, names, reason):
+        return f"{count} linked {reason}: " + names
+
+    with grouped(missing, lines.append) as tell:
+        for row in progress("feed", None, "products", feeds.read_feed(path, skipped, columns)):
+            counts["all"] += 1
+            category = () if unlabelled else row.category
+            counts["none"] += not category
+            counts["image"] += bool(row.image)
+            categories.add(category)
+            groups.add(row.group)
+            if row.image and beside and not feeds.of_the_web(row.image):
+                counts["files"] += 1
+                file = feeds.picture_file(beside, row.image)
+                if file is None or not os.path.isfile(file):
+                    tell("files are not there, beside the feed", f"{row.image} (line {row.line})")
+    feed_load.tell_left_out(skipped, lambda line: lines.append(f"and leave out {line}"))
+    files = f" ({counts['files']} of them to files)" if counts["files"] else ""
     return [f"would load {counts['all']} products in {len(categories - {()})} categories "
-            f"({counts['none']} without one), {counts['image']} with a link to a picture, "
-            f"{len(groups - {''})} item groups",
-            *(f"and leave out line {line}: {reason}" for line, reason in skipped[:10]),
-            *([f"and {len(skipped) - 10} more lines"] if len(skipped) > 10 else [])]
+            f"({counts['none']} without one), {counts['image']} with a link to a picture{files}, "
+            f"{len(groups - {''})} item groups", *lines]

@@ -225,6 +225,11 @@ def filing_source_table(conn):
                     reasons text, primary key (experiment_id, source)) without rowid""")
 
 
+def add_filing_target(conn):
+    """target: the --target that the row's level was decided with; null in older rows."""
+    add_column(conn, "filing", "target real")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -250,6 +255,7 @@ MIGRATIONS = (
     ("regrouped table", regrouped_table),
     ("name decisions filed by hand", name_filed_by_hand),
     ("filing_source table", filing_source_table),
+    ("add filing.target", add_filing_target),
 )
 
 
@@ -692,6 +698,16 @@ def picture_counts(conn, source=None):
                         (source, source)).fetchall()
 
 
+def count_usable_pictures(conn, source, seen):
+    """(products that have a picture, products whose picture is no good) of a source, or with `seen`
+    of those of its products that this connection has met."""
+    remember_seen(conn)
+    return tuple(conn.execute("""
+        select coalesce(sum(status = 'ok'), 0), coalesce(sum(status = 'failed'), 0)
+        from product join picture on product_id = id where source = ? and image <> ''
+        and (not ? or external_id in (select id from seen))""", (source, seen)).fetchone())
+
+
 def first_sight(conn, external_id):
     """Whether this is the first time that this connection is asked about this id."""
     remember_seen(conn)
@@ -1001,6 +1017,16 @@ def part_models(db_path):
             os.rename(f"{own}.writing", own)
 
 
+def images_folder(db_path, asked=None):
+    """The folder of the pictures: the one asked for (--images-path), else images/ beside crawl.db.
+    An images/ in the current folder counts as long as there is none beside crawl.db, since all
+    pictures went there before."""
+    beside = os.path.join(os.path.dirname(db_path), "images")
+    if asked is not None:
+        return asked
+    return "images" if os.path.isdir("images") and not os.path.isdir(beside) else beside
+
+
 def save_experiment(conn, db_path, name, settings, predicted, validation, write_model, twins=None,
                     clusters=()):
     """Write an experiment, its predictions and its model folder together or not at all.
@@ -1109,6 +1135,29 @@ def outcomes(conn, number):
                else coalesce({above("predicted")} = {above("label")}, 0) end
         from (select score, category_id as predicted, {LABEL} as label
               from predicted_category where experiment_id = ?)""", (number,))
+
+
+def graded(conn, number, certifying=False):
+    """Tuples (product_id, score, whether the leaf is right, fold or -1) of an experiment's
+    predictions, or of the validation products that were kept for certifying."""
+    table = "validation_prediction where certifying and" if certifying else \
+        "predicted_category where"
+    return plain(conn, f"""select product_id, coalesce(score, 0),
+                           coalesce(category_id = {LABEL}, 0), coalesce(fold, -1)
+                           from {table} experiment_id = ?""", (number,))
+
+
+def group_numbers(conn):
+    """Tuples (product id, number of its group) of all products, by id."""
+    return plain(conn, """select id, dense_rank() over (
+                              order by coalesce(group_key, 'product ' || id))
+                          from product order by id""")
+
+
+def count_labels(conn, number):
+    """How many categories the products were filed under that an experiment predicted."""
+    return conn.execute(f"""select count(distinct {LABEL}) from predicted_category
+                            where experiment_id = ?""", (number,)).fetchone()[0]
 
 
 def count_predictions(conn, number):
@@ -1296,6 +1345,10 @@ UNFILED = f"""product.category_id is null and not exists (
              and {PUTS} and label_id is null)"""
 
 
+# Without a category of the shop's, but with a person's: what UNFILED leaves out.
+DECIDED = f"""product.category_id is null and {PUTS} and label_override.label_id is null"""
+
+
 # Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
 # (and not by this suite), unless the experiment was measured on it.
 STRANGE = f"""+product.category_id in (select id from category where leaf = 1)
@@ -1351,8 +1404,7 @@ def count_unfiled(conn, number, leaves):
                (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
                     select 1 from filing where experiment_id = ? and product_id = product.id)),
                (select count(*) from label_override join product on product.id = product_id
-                where {PUTS} and label_id is null
-                and product.category_id is null)""", (number,)).fetchone())
+                where {DECIDED})""", (number,)).fetchone())
 
 
 def count_strange(conn, number, leaves, pictured=False):
@@ -1377,31 +1429,42 @@ def store_answers(conn, number, rows):
                              twin) values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
 
 
-def file_products(conn, number, source, leaf, below, parent):
-    """File a source's products by their answers: at the leaf from score `leaf` on; if the leaf's
-    score is under `below`, at the parent from `parent` on; the others not at all, and nothing at a
-    category that is not there today. Remembers what is filed at a leaf. Returns how many had been
-    filed at another level before."""
+# What a source's products are filed as by their answers: at the leaf from score :leaf on; if the
+# leaf's score is under :below, or the leaf is not there today, at the parent from :parent on; the
+# others not at all, and nothing at a category that is not there today (want_places).
+LEVEL = f"""case when leaf_id is null then 'person'
+            when leaf_score >= :leaf and {LEAF_TODAY.format("leaf_id")} then 'leaf'
+            when (leaf_score < :below or not {LEAF_TODAY.format("leaf_id")})
+                 and parent_score >= :parent and {PLACE_TODAY.format("parent_id")} then 'parent'
+            else 'person' end"""
+OF_SOURCE = f"""where experiment_id = :number and product_id in (
+                    select id from product where source = :source and {UNFILED})"""
+
+
+def file_products(conn, number, source, leaf, below, parent, target=None):
+    """File a source's products by their answers and thresholds, as LEVEL has it, and remember what
+    is filed at a leaf. target is the --target."""
     want_places(conn)
-    there = LEAF_TODAY.format("leaf_id")
-    level = f"""case when leaf_id is null then 'person'
-               when leaf_score >= :leaf and {there} then 'leaf'
-               when (leaf_score < :below or not {there}) and parent_score >= :parent
-                    and {PLACE_TODAY.format("parent_id")} then 'parent'
-               else 'person' end"""
-    own = f"""where experiment_id = :number and product_id in (
-                  select id from product where source = :source and {UNFILED})"""
-    values = {"leaf": leaf, "below": below, "parent": parent, "number": number, "source": source}
-    moved, = conn.execute(f"""select count(*) from filing {own} and level <> 'person'
-                              and level <> {level}""", values).fetchone()
+    values = {"leaf": leaf, "below": below, "parent": parent, "number": number, "source": source,
+              "target": target}
     conn.execute(f"""
-        update filing set level = {level},
-            category_id = case {level} when 'leaf' then leaf_id when 'parent' then parent_id end,
-            score = case {level} when 'parent' then parent_score else leaf_score end {own}""",
+        update filing set level = {LEVEL}, target = :target,
+            category_id = case {LEVEL} when 'leaf' then leaf_id when 'parent' then parent_id end,
+            score = case {LEVEL} when 'parent' then parent_score else leaf_score end {OF_SOURCE}""",
                  values)
     conn.execute(f"""insert or ignore into filed_before(product_id, category_id)
-                     select product_id, category_id from filing {own} and level = 'leaf'""", values)
-    return moved
+                     select product_id, category_id from filing {OF_SOURCE} and level = 'leaf'""",
+                 values)
+
+
+def filing_moves(conn, number, source, leaf, below, parent):
+    """What file_products would do, and from what: tuples (level now, or None; target that it was
+    decided for, or None; level then; products). It writes nothing."""
+    want_places(conn)
+    return plain(conn, f"""select level, target, {LEVEL} as next, count(*) from filing {OF_SOURCE}
+                           group by level, target, next""",
+                 {"leaf": leaf, "below": below, "parent": parent, "number": number,
+                  "source": source}).fetchall()
 
 
 def answers_gone(conn, number):
@@ -1430,18 +1493,25 @@ def answer_counts(conn, number, source, edges):
 
 def unfile(conn, number):
     """Take back what was filed of products that somebody has filed since."""
-    conn.execute(f"""update filing set level = null, category_id = null, score = null
-                     where experiment_id = ? and level is not null and product_id not in (
-                         select id from product where {UNFILED})""", (number,))
+    conn.execute(f"""update filing set level = null, category_id = null, score = null,
+                     target = null where experiment_id = ? and level is not null
+                     and product_id not in (select id from product where {UNFILED})""", (number,))
 
 
 def filed(conn, number):
-    """Yield rows of what an experiment filed, by product: product_id, external_id, source, name,
-    category_id, level, score, top."""
+    """Yield rows of what an experiment filed, and of what a person decided of products without a
+    category (level decided, without score and suggestions), by product: product_id, external_id,
+    source, name, category_id, level, score, top."""
     return conn.execute(f"""
-        select product_id, external_id, source, coalesce(name, '') as name, filing.category_id,
-               level, score, top from filing join product on product.id = product_id
-        where experiment_id = ? and {UNFILED} order by product_id""", (number,))
+        select filing.product_id, external_id, source, coalesce(name, '') as name,
+               filing.category_id, level, score, top
+        from filing join product on product.id = filing.product_id
+        where experiment_id = ? and level is not null and {UNFILED}
+        union all
+        select label_override.product_id, external_id, source, coalesce(name, ''),
+               label_override.category_id, 'decided', null, '[]'
+        from label_override join product on product.id = label_override.product_id
+        where {DECIDED} order by 1""", (number,))
 
 
 def left_to_person(conn, number, top, surest=True):

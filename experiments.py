@@ -342,7 +342,7 @@ def run_settings(args):
     versions = {name: metadata.version(name)
                 for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
     asked_else = {"started", "explain", "experiment", "apply", "target", "confidence", "format",
-                  "file_anyway"}
+                  "file_anyway", "dry_run"}
     return {"arguments": {name: value for name, value in sorted(vars(args).items())
                           if name not in asked_else},
             "seed": args.seed, "version": VERSION,
@@ -355,8 +355,9 @@ def add_experiment_arguments(parser):
     parser.set_defaults(started=time.monotonic())
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file that crawl.py filled (default: crawl.db)")
-    parser.add_argument("--images-path", default="images", metavar="DIR",
-                        help="folder of the pictures (default: images)")
+    parser.add_argument("--images-path", metavar="DIR",
+                        help="folder of the pictures (default: images/ beside the "
+                        "file of --db-path)")
     parser.add_argument("--categories", default="", metavar="A,B",
                         help="leaf categories to tell apart, by id or by a leaf's own name where "
                         "only one has it (default: all with --min-products)")

@@ -12,7 +12,7 @@ import db
 import feed_files
 import feeds
 import web
-from console import UserError, ended_at_once, log, progress
+from console import UserError, ended_at_once, grouped, log, progress
 
 
 def load_feed(conn, path, args, counts, stop, base=None):
@@ -26,7 +26,8 @@ def load_feed(conn, path, args, counts, stop, base=None):
         regrouped = db.last_regrouping(conn)
         for row in progress("feed", None, "products", feeds.read_feed(path, skipped, args.column)):
             if not db.first_sight(conn, row.external_id):
-                skipped.append((row.line, f"its id stood in an earlier line ({row.external_id})"))
+                skipped.append((row.line, "its id stood in an earlier line (id "
+                                f"{row.external_id[:50]})"))
                 continue
             listed = None if args.unlabelled else \
                 [tree.id_of(row.category)] if row.category else []
@@ -51,7 +52,7 @@ def load_feed(conn, path, args, counts, stop, base=None):
         regrouped = db.last_regrouping(conn) - regrouped
     counts["skipped"] = len(skipped)
     name = "the feed" if base else path
-    tell_left_out(name, skipped)
+    tell_left_out(skipped, lambda line: log(f"{name}, {line}; left out"))
     if args.unlabelled and kept:
         log(f"{kept} of these products have a category in {args.db_path} already, and keep it")
     if lost:
@@ -66,11 +67,13 @@ def load_feed(conn, path, args, counts, stop, base=None):
             "levels are parted by ' > '")
 
 
-def tell_left_out(name, skipped):
-    """Name the first lines that were left out, [(line, reason)], and count the others by reason."""
-    for line, reason in skipped[:10]:
-        log(f"{name}, line {line}: {reason}; left out")
-    if len(skipped) > 10:   # without the ids in it
-        reasons = collections.Counter(reason.split(" (")[0] for _, reason in skipped[10:])
-        log(f"{name}: {len(skipped) - 10} more lines left out: " + "; ".join(
-            f"{number} {reason}" for reason, number in reasons.most_common()))
+def tell_left_out(skipped, write):
+    """Write a line for each reason of the lines that were left out, [(line, reason)], with the
+    first of them."""
+    def sentence(count, names, reason):
+        return f"line {names}: {reason}" if count == 1 else f"{count} lines ({names}): {reason}"
+
+    with grouped(sentence, write) as tell:
+        for line, reason in skipped:   # an id is in brackets behind the reason
+            kind, bracket, own = reason.partition(" (")
+            tell(kind, f"{line}{bracket}{own}")

@@ -292,8 +292,17 @@ class CategoryTree:
                 for path, own in self.ids.items()]
 
 
+def of_the_web(link):
+    """Whether a link to a picture leads into the web, and not to a file beside the feed."""
+    return link.strip().lower().startswith(("http://", "https://", "//"))
+
+
 def picture_file(feed_path, link):
-    """The file that a feed's relative image_link means; None where it leaves the feed's folder."""
+    """The file that a feed's relative image_link means; None if it leaves the feed's folder, or is
+    an address of another kind."""
+    link = link.strip()
+    if "://" in link:
+        return None
     folder = os.path.realpath(os.path.dirname(os.path.abspath(feed_path)))
     try:
         path = os.path.realpath(os.path.join(folder, link))

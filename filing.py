@@ -7,8 +7,11 @@ files with the models of its own kind:
 
     python categorize_words.py --apply 1 > filed.csv
     python categorize_both.py --apply 3 --target 95 --format jsonl
+    python categorize_words.py --apply 1 --target 95 --dry-run
 """
 import argparse
+import collections
+import contextlib
 import csv
 import json
 import math
@@ -26,7 +29,9 @@ from console import UserError, log, progress, safe_cell
 
 CHUNK = 5_000    # products answered at a time, in one transaction
 COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
-           "suggestion_3", "source", "product_id")
+           "suggestion_3", "source", "product_id", "suggestion_1_path", "suggestion_2_path",
+           "suggestion_3_path")   # new ones stand at the end
+SUGGESTIONS = 3
 
 
 # ---- arguments ----------------------------------------------------------------------------------
@@ -45,6 +50,15 @@ def add_arguments(parser):
     own.add_argument("--file-anyway", action="store_true",
                      help="file also the products of a shop that are so different that nothing is "
                      "promised of them")
+    own.add_argument("--dry-run", action="store_true",
+                     help="file nothing: print how many products would be filed, and what would "
+                     "change against what is filed now, for example with another --target")
+
+
+def check_arguments(parser, args):
+    """End with a sentence if a flag would be passed over that has to change what is done."""
+    if args.dry_run and args.apply is None:
+        parser.error("--dry-run is for --apply: training has none")
 
 
 def percent_argument(text):
@@ -105,10 +119,13 @@ def answer(conn, args, described, score):
 # ---- what is filed ------------------------------------------------------------------------------
 
 def decide(conn, args, described, promise):
-    """File what has been answered, shop by shop. Returns whether what is promised holds of all."""
-    labelled, held, moved = promises.labelled_rows(conn, args.apply, described), True, 0
-    with db.transaction(conn):
-        db.unfile(conn, args.apply)
+    """File what has been answered, shop by shop; in a dry run only count. Returns whether what is
+    promised holds of all, and the moves, see `settle`."""
+    labelled, held = promises.labelled_rows(conn, args.apply, described), True
+    moves = collections.Counter()
+    with contextlib.nullcontext() if args.dry_run else db.transaction(conn):
+        if not args.dry_run:
+            db.unfile(conn, args.apply)
         for source in db.unfiled_sources(conn):
             own, lines, products = promises.for_source(conn, args.apply, described, source,
                                                        labelled, promise)
@@ -123,11 +140,61 @@ def decide(conn, args, described, promise):
                         f"None of them is filed at the {where} (--file-anyway does)"))
             if args.file_anyway:
                 own = promises.thresholds(promise)
-            db.keep_filing(conn, args.apply, source, promise, own, lines)
-            moved += db.file_products(conn, args.apply, source, **own)
-    if moved:
-        log(f"{moved} products that were filed before are filed otherwise now, or not at all")
-    return held
+            moves += settle(conn, args, source, promise, own, lines)
+    return held, moves
+
+
+def settle(conn, args, source, promise, thresholds, reasons):
+    """File a shop's products by their answers and thresholds, and note the reasons why these are
+    less than the promise, unless it is a dry run. Returns the moves: a Counter of (level before or
+    None, the --target of that or None, level after), products each."""
+    moves = collections.Counter()
+    for before, target, after, products in db.filing_moves(conn, args.apply, source,
+                                                          **thresholds):
+        moves[before, target, after] += products
+    if not args.dry_run:
+        db.keep_filing(conn, args.apply, source, promise, thresholds, reasons)
+        db.file_products(conn, args.apply, source, **thresholds, target=args.target)
+    return moves
+
+
+def counts_text(counts, products):
+    """How many of the products each level has, in words."""
+    return ", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"
+                     for level, words in (("leaf", "filed at the leaf"),
+                                          ("parent", "at the parent"),
+                                          ("person", "left to a person")))
+
+
+def changes_text(moves):
+    """What the moves change against what was filed before, in words; None if nothing changes, or
+    if nothing had been decided before."""
+    filed, counts, targets = ("leaf", "parent"), collections.Counter(), set()
+    for (before, target, after), products in moves.items():
+        if before is not None:
+            targets.add("a target that was not kept" if target is None else
+                        f"{100 * target:g} %")
+        name = "as before" if before == after or {before, after} <= {None, "person"} else \
+            "newly filed" if before not in filed else \
+            "taken back" if after not in filed else "refiled at another level"
+        counts[name] += products
+    if not targets or set(counts) <= {"as before"}:
+        return None
+    return (f"changes against what was filed before, at {' and '.join(sorted(targets))}: "
+            + ", ".join(f"{counts[name]} {name}" for name in (
+                "newly filed", "refiled at another level", "taken back", "as before")))
+
+
+def print_dry_run(args, moves, products):
+    """Print what would be filed, and what would change."""
+    counts, decided = collections.Counter(), False
+    for (before, _, after), count in moves.items():
+        counts[after] += count
+        decided = decided or before is not None
+    print(f"nothing is filed: by experiment {args.apply}, at {100 * args.target:g} %, it would be "
+          + counts_text(counts, products))
+    print(changes_text(moves) or ("nothing would change against what is filed now" if decided else
+                                  "nothing was filed by this experiment before"))
 
 
 def id_cell(text):
@@ -135,9 +202,10 @@ def id_cell(text):
     return text if re.fullmatch(r"[+-]?[\w.-]+", text or "") else safe_cell(text)
 
 
-def write(conn, args, described):
-    """Print all that the experiment has filed. Returns {level: products}."""
-    paths, counts = db.readable_paths(conn), dict.fromkeys(("leaf", "parent", "person"), 0)
+def write(conn, args):
+    """Print all that the experiment has filed, and what a person decided. Returns a Counter
+    {level: products}."""
+    paths, counts = db.readable_paths(conn), collections.Counter()
     out = csv.writer(sys.stdout, lineterminator="\n")
     if args.format == "csv":
         out.writerow(COLUMNS)
@@ -146,15 +214,19 @@ def write(conn, args, described):
         top = json.loads(row["top"]) if row["level"] == "person" or args.format == "jsonl" else ()
         path = paths.get(row["category_id"], row["category_id"])
         if args.format == "csv":
-            names = [name for name, _ in top[:3]]
+            names = [name for name, _ in top[:SUGGESTIONS]]
+            names += [""] * (SUGGESTIONS - len(names))
             out.writerow([id_cell(row["external_id"])] + [safe_cell(value) for value in (
                 row["name"], row["category_id"], path, row["level"])]
-                + [f"{row['score']:.6f}"] + [safe_cell(name) for name in names]
-                + [""] * (3 - len(names)) + [safe_cell(row["source"]), row["product_id"]])
+                + ["" if row["score"] is None else f"{row['score']:.6f}"]
+                + [safe_cell(name) for name in names]
+                + [safe_cell(row["source"]), row["product_id"]]
+                + [safe_cell(paths.get(name, name)) for name in names])
         else:
             print(json.dumps({
                 "id": row["external_id"], "name": row["name"], "category": row["category_id"],
-                "path": path, "level": row["level"], "score": round(row["score"], 6),
+                "path": path, "level": row["level"],
+                "score": None if row["score"] is None else round(row["score"], 6),
                 "suggestions": [{"category": name, "path": paths.get(name, name), "score": score}
                                 for name, score in top], "source": row["source"],
                 "product_id": row["product_id"]}, ensure_ascii=False))
@@ -175,23 +247,30 @@ def apply(args, kind, scorer):
     if by_person:
         log(f"{by_person} products have a person's category already")
     if not products:
-        log("there is no product without a category: load some with crawl.py --feed, or "
-            "--unlabelled")
+        if by_person and not args.dry_run:
+            write(conn, args)
+        else:
+            log("there is no product without a category: load some with crawl.py --feed, or "
+                "--unlabelled")
         return 0
     if waiting:
         answer(conn, args, described, scorer(conn, args, weights, described))
     promise = promises.promise(conn, args.apply, leaves, args.target, args.confidence)
-    model_files.keep_promise(folder, promise)
+    if not args.dry_run:
+        model_files.keep_promise(folder, promise)
     log(promises.promise_text(promise))
     for line in today.changes_lines(args.apply, db.changes(conn, args.apply)):
         log(line)
     if gone := today.gone_line(db.answers_gone(conn, args.apply)):
         log(gone)
-    held = decide(conn, args, described, promise)
-    counts = write(conn, args, described)
-    log(", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"
-                  for level, words in (("leaf", "filed at the leaf"), ("parent", "at the parent"),
-                                       ("person", "left to a person"))))
+    held, moves = decide(conn, args, described, promise)
+    if args.dry_run:
+        print_dry_run(args, moves, products)
+        return 0
+    if changes := changes_text(moves):
+        log(changes)
+    counts = write(conn, args)
+    log(counts_text(counts, products))
     if counts["person"] + counts["parent"]:
         log("choose a leaf for what has none: python analyze.py --review "
             f"{args.apply} > review.html")

@@ -24,6 +24,8 @@ LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
 BATCH = 8                                           # pictures that a thread computes at a time
 PRECISIONS = ("float32", "bfloat16", "int8")
 PREPROCESSING = "pillow-bilinear-299-v1"            # what bottlenecks.read_picture does
+# Convolutions from the input up to each block, mixed10 included, which avg_pool is the average of.
+CONVOLUTIONS = dict(zip(LAYERS, (12, 19, 26, 30, 40, 50, 60, 70, 76, 85, 94, 94)))
 # What keras.applications downloads and checks for weights="imagenet", include_top=False.
 WEIGHTS_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 WEIGHTS_URL = ("https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
@@ -76,6 +78,37 @@ def file_sha256(path):
 
 # ---- the network and its weights ----------------------------------------------------------------
 
+def check_weights(weights, layer):
+    """Raise UserError, before anything is downloaded or computed, if --weights names no file, or a
+    file of weights that ends before the layer. None, "imagenet" and "random" reach every layer."""
+    if weights in (None, "imagenet", "random"):
+        return
+    if not os.path.isfile(weights):
+        raise UserError(f"there is no weights file {weights}; --weights takes imagenet, random or "
+                        "a file")
+    there = convolutions(weights)
+    reached = [name for name in LAYERS[:-1] if CONVOLUTIONS[name] <= there]
+    if reached and there < CONVOLUTIONS[layer]:
+        asked = "" if layer != "avg_pool" else " (the default, the end of the network)"
+        raise UserError(f"{weights} holds weights up to {reached[-1]} only, and not up to --layer "
+                        f"{layer}{asked}: train with --layer {reached[-1]}, or name a file that "
+                        "goes further")
+
+
+def convolutions(path):
+    """How many convolutions a Keras weights file holds, in the format of today or the one before
+    it; 0 if it can't be read."""
+    import h5py   # late, as Keras itself, which needs it
+
+    try:
+        with h5py.File(path) as file:
+            names = list(file["layers"]) if "layers" in file else [
+                name for name in file if len(file[name])]
+    except (OSError, RuntimeError, KeyError, TypeError):   # what h5py raises of other files
+        return 0
+    return sum(name.startswith("conv2d") for name in names)
+
+
 def build_network(weights="imagenet", layer="avg_pool", seed=0, precision="float32"):
     """Inception v3 up to a layer, averaged over the picture.
 
@@ -85,9 +118,7 @@ def build_network(weights="imagenet", layer="avg_pool", seed=0, precision="float
     Returns (a keras.Model in float32: [n, 299, 299, 3] in [-1, 1] -> [n, size], the fingerprint of
     bottlenecks computed with it in this precision).
     """
-    if weights not in ("imagenet", "random") and not os.path.isfile(weights):
-        raise UserError(f"there is no weights file {weights}; --weights takes imagenet, random or "
-                        "a file")
+    check_weights(weights, layer)
     keras = load_tensorflow().keras
     keras.utils.set_random_seed(seed)
     whole = keras.applications.InceptionV3(weights=None, include_top=False,

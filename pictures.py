@@ -7,7 +7,6 @@ killed, the next run goes on; what a file holds is the server's own bytes.
     python crawl.py --image-rate 2
     python crawl.py --verify
 """
-import collections
 import concurrent.futures
 import contextlib
 import glob
@@ -24,7 +23,7 @@ from PIL import Image
 import db
 import feeds
 import web
-from console import UserError, log, progress
+from console import UserError, grouped, log, progress
 
 CONNECTIONS = 8
 WORKERS = 2 * CONNECTIONS     # while one half fetches, the other checks and writes
@@ -149,12 +148,12 @@ def get_picture(row, images_path, requests, feed, mark):
     if adopted:
         return adopted
     link = row["image"].strip()
-    link = f"https:{link}" if link.startswith("//") else link
     try:
-        if link.lower().startswith(("http://", "https://")):
+        if feeds.of_the_web(link):
+            link = f"https:{link}" if link.startswith("//") else link
             data = requests.get(link, judge, redirects=3, most=MOST_BYTES)
         else:
-            path = feeds.picture_file(feed, link) if feed and "://" not in link else None
+            path = feeds.picture_file(feed, link) if feed else None
             if path is None:
                 raise ValueError("neither an http(s) URL nor a file in the feed's folder")
             data = read_picture_file(path)
@@ -246,32 +245,26 @@ def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
     sweep(images_path, mark)
     forget_missing(conn, source, images_path)
     db.share_pictures(conn, source)
-    todo, told = db.count_pictures_to_fetch(conn, source), collections.Counter()
+    todo = db.count_pictures_to_fetch(conn, source)
     rows, saved = [], time.monotonic()
     # What is in flight when somebody wants an end is finished and kept.
     wanted = itertools.takewhile(lambda row: not requests.stop.is_set(),
                                  rows_to_fetch(conn, source))
     jobs = in_parallel(lambda row: get_picture(row, images_path, requests, feed, mark), wanted,
                        2 * WORKERS)
-    def tell(row, reason):
-        """Of each reason ten times; the summary has the numbers."""
-        told[reason] += 1
-        if told[reason] <= 10:
-            log(f"picture of product {row['external_id']}: {reason}"
-                f"{'; more of these are not told' if told[reason] == 10 else ''}")
-
-    with progress("pictures", todo, "pictures") as bar, contextlib.closing(jobs):
+    with progress("pictures", todo, "pictures") as bar, contextlib.closing(jobs), \
+            grouped(unusable) as tell:
         for row, job in jobs:
             try:
                 outcome = job.result()
             except web.Stopped:
                 continue
             except web.Unfinished as problem:
-                tell(row, str(problem))
+                tell(str(problem), row["external_id"])
             else:
                 counts[outcome[2]] += 1
                 if outcome[2] == db.PICTURE_FAILED:
-                    tell(row, outcome[3])
+                    tell(outcome[3], row["external_id"])
                 rows.append((row["id"], *outcome))
             bar.update()
             if len(rows) >= 100 or rows and time.monotonic() - saved > .2:
@@ -285,6 +278,11 @@ def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
             "have, a placeholder: it is not used")
     counts["unfinished"] = db.count_unfinished(conn, source)
     return counts
+
+
+def unusable(count, names, reason):
+    return f"picture of product {names}: {reason}" if count == 1 else \
+        f"{count} pictures: {reason} (of products {names})"
 
 
 def verify(conn, images_path):
@@ -316,7 +314,9 @@ def verify(conn, images_path):
     if bad and missing == total:
         raise UserError(f"none of {total} pictures is in {images_path}: name their folder with "
                         "--images-path, or run crawl.py --retry-failed to fetch them again")
-    for number, path, reason in bad:
-        log(f"{path} of product {number}: {reason}")
+    with grouped(lambda count, names, reason: f"{names}: {reason}" if count == 1 else
+                 f"{count} pictures: {reason} ({names})") as tell:
+        for number, path, reason in bad:
+            tell(reason, f"{path} of product {number}")
     db.forget_pictures(conn, [number for number, _, _ in bad])
     return total - len(bad), len(bad)

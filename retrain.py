@@ -27,7 +27,7 @@ import bottlenecks
 import inception
 import metrics
 import training
-from console import Parser, UserError, log, run
+from console import Parser, UserError, first_few, grouped, log, run
 
 LABELS = "labels.json"   # in the .keras, which is a zip, beside what Keras keeps there
 
@@ -79,10 +79,12 @@ def check_splits(parts, names):
                         "two or more")
     if len(parts) == 1:
         train, validation, predicted = counts[0]
-        for name, *n in zip(names, train, validation, predicted):
-            if not (n[1] and n[2]):
-                log(f"warning: {name} has {n[0]} training, {n[1]} validation and {n[2]} test "
-                    "examples")
+        with grouped(lambda count, names, reason: f"warning: {names} examples" if count == 1 else
+                     f"warning: {count} categories have {reason}: {names}") as tell:
+            for name, *n in zip(names, train, validation, predicted):
+                if not (n[1] and n[2]):
+                    tell("no validation or no test examples", f"{name} has {n[0]} training, {n[1]} "
+                         f"validation and {n[2]} test")
 
 
 # ---- arguments --------------------------------------------------------------------------------
@@ -265,7 +267,7 @@ def find_pictures(folder):
     if not folder or not os.path.isdir(folder):
         raise UserError(f"--image_dir must name a folder with a folder of pictures for each label"
                         f"{f'; there is none at {folder}' if folder else ''}")
-    found, empty = [], []
+    found, empty, unread = [], [], []
     for label in sorted(os.listdir(folder)):
         if label.startswith(".") or not os.path.isdir(os.path.join(folder, label)):
             continue
@@ -279,13 +281,18 @@ def find_pictures(folder):
             try:
                 found.append((path, label, inception.file_sha256(path)))
             except OSError as error:
-                log(f"{path} can't be read ({error.strerror}); left out")
+                unread.append((error.strerror, path))
         if len(found) == before:
             empty.append(os.path.join(folder, label))
+    with grouped(lambda count, names, reason: f"{names} can't be read ({reason}); left out"
+                 if count == 1 else
+                 f"{count} files can't be read ({reason}); left out: {names}") as tell:
+        for reason, path in unread:
+            tell(reason, path)
     if not found:
         raise UserError(f"{folder} has no folders with pictures in them")
     if empty:
-        log(f"warning: there are no pictures in {', '.join(empty)}: left out")
+        log(f"warning: there are no pictures in {first_few(empty)}: left out")
     return found
 
 
@@ -414,6 +421,7 @@ def save_network(network, trained, labels, args):
 def retrain(args):
     """Train on the pictures of args.image_dir, save the network, print its test accuracy."""
     check_outputs(args)
+    inception.check_weights(args.weights, args.layer)
     found = find_pictures(args.image_dir)
     names, labels, parts = parted(found, args)   # before the long work
     network, fingerprint = inception.build_network(args.weights or "imagenet", args.layer,
@@ -429,8 +437,8 @@ def retrain(args):
         raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
     if len(readable) < len(found):
         log(f"{len(found) - len(readable)} of {len(found)} files are left out")
-        for label in sorted(set(names) - {label for _, label, _ in readable}):
-            log(f"warning: no picture of {label} can be read: it is left out")
+        if lost := sorted(set(names) - {label for _, label, _ in readable}):
+            log(f"warning: no picture of {first_few(lost)} can be read: left out")
         found = readable
         names, labels, parts = parted(found, args)
     tell_twins(found)

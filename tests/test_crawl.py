@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import hashlib
 import os
+import re
 import random
 import shutil
 import signal
@@ -192,7 +193,7 @@ def test_a_second_crawl_of_the_same_file_is_refused_and_one_of_another_is_not(he
 def test_max_per_category_stops_at_the_page_that_reaches_it(serve, tmp_path):
     server = serve(catalogue(per_leaf=180, leaves={"boot": "jeans", "slim": "jeans"}),
                    lambda path, query: (404, b"") if path.startswith("/pim/") else None)
-    run(tmp_path, server, "--max-per-category", "30")
+    run(tmp_path, server, "--max-per-category", "30", status=1)   # no picture is there
     pages = len(products_of(server, "boot"))
     found = "select count(*) from product_category c join product on id = product_id where " \
             "found = 1 and c.category_id = 'boot' and product.category_id = 'boot'"
@@ -203,12 +204,12 @@ def test_max_per_category_stops_at_the_page_that_reaches_it(serve, tmp_path):
 def test_a_larger_max_per_category_goes_on_where_it_was(serve, tmp_path):
     server = serve(catalogue(per_leaf=180, leaves={"boot": "jeans", "slim": "jeans"}),
                    lambda path, query: (404, b"") if path.startswith("/pim/") else None)
-    run(tmp_path / "whole", server, "--max-per-category", "150")
-    run(tmp_path / "twice", server, "--max-per-category", "30")
+    run(tmp_path / "whole", server, "--max-per-category", "150", status=1)   # no picture is there
+    run(tmp_path / "twice", server, "--max-per-category", "30", status=1)
     asked = len(products_of(server))
-    run(tmp_path / "twice", server, "--max-per-category", "30")
+    run(tmp_path / "twice", server, "--max-per-category", "30", status=1)
     assert len(products_of(server)) == asked
-    run(tmp_path / "twice", server, "--max-per-category", "150")
+    run(tmp_path / "twice", server, "--max-per-category", "150", status=1)
     assert "0" not in [offset for _, _, offset in products_of(server)[asked:]]
     assert state(tmp_path / "twice") == state(tmp_path / "whole")
 
@@ -416,7 +417,8 @@ def test_products_with_anything_in_them_are_kept_and_the_rest_counted(serve, tmp
         if path == "products":
             return 200, {"metadata": {}, "products": odd if query["offset"] == "0" else []}
 
-    done = run(tmp_path, serve(catalogue(leaves={"boot": "jeans"}), script))
+    done = run(tmp_path, serve(catalogue(leaves={"boot": "jeans"}), script), status=1)
+    assert "none of the 1 pictures of this load" in done.stderr
     assert "5 new, 0 changed, 0 seen before, 3 left out" in done.stdout
     assert select(tmp_path, "select distinct category_id from product") == [("boot",)]
     assert "\x1b" not in done.stdout + done.stderr
@@ -665,7 +667,8 @@ def test_a_signal_ends_the_reading_of_a_feed_where_no_product_comes(tmp_path):
 def test_a_key_that_is_refused_in_the_middle_leaves_a_crawl_db(serve, tmp_path):
     server = serve(script=lambda path, query: (403, b"") if path == "products" else None)
     told = run(tmp_path, server, status=1).stderr   # it was good for the tree
-    assert told.count("it refuses the key for this (403)") == 3
+    assert told.count("it refuses the key for this (403)") == 1
+    assert "3 categories are not finished: " in told
     assert run_script("crawl", "--status", cwd=tmp_path).stdout.startswith("leaves: 3; 0 read")
     other = serve(script=lambda path, query: (403, b""))
     assert "refuses the key in SHOPSTYLE_API_KEY" in run(tmp_path, other, status=2).stderr
@@ -678,7 +681,7 @@ def test_what_a_tree_leaves_out_is_told(serve, tmp_path):
                    if path == "categories" else (200, {"products": [{"name": "Jean"}]}))
     told = run(tmp_path, server).stderr
     assert "2 categories without a usable id" in told and "2 categories hang on none" in told
-    assert "jeans, from row 0 on: a product without a usable id; left out" in told
+    assert "a product without a usable id; left out" in told and "jeans from row 0 on" in told
 
 
 def test_columns_may_be_named_and_a_dry_run_says_what_would_be_loaded(tmp_path):
@@ -834,7 +837,40 @@ def test_a_folder_of_pictures_that_is_no_folder_is_one_sentence(small_feed, tmp_
 def test_a_pipe_in_a_pictures_place_is_no_picture(tmp_path):
     os.mkfifo(tmp_path / "p.jpg")
     feed = write_feed(tmp_path / "f.tsv", [("1", "Jean", "", "Jeans", "p.jpg", "")])
-    assert "this run: 0 fetched, 1 unusable" in load(tmp_path, feed).stdout
+    assert "this run: 0 fetched, 1 unusable" in load(tmp_path, feed, status=1).stdout
+
+
+def test_a_load_all_of_whose_pictures_fail_ends_with_1_and_one_line(small_feed, tmp_path):
+    """Whatever was loaded before; a load with one good picture is done."""
+    assert load(tmp_path, small_feed).returncode == 0
+    rows = [(f"new-{n}", "Jean", "", "Jeans", f"gone/{n}.jpg", "") for n in range(30)]
+    feed = write_feed(tmp_path / "shop/new.tsv", rows)
+    for _ in range(2):
+        told = load(tmp_path, feed, status=1).stderr
+        line, = [line for line in told.splitlines() if "no readable file" in line]
+        assert re.fullmatch(r"30 pictures: no readable file: No such file or directory \(of "
+                            r"products (new-\d+, ){4}new-\d+ and 25 more\)", line)
+        assert "none of the 30 pictures of this load can be used" in told
+    rows[3] = (*rows[3][:4], "pictures/0.png", "")
+    assert "none of the" not in load(tmp_path, write_feed(feed, rows)).stderr
+    assert "none of the" not in load(tmp_path, small_feed).stderr
+
+
+def test_a_dry_run_counts_and_names_the_linked_files_that_are_missing(tmp_path):
+    (tmp_path / "shop/pictures").mkdir(parents=True)
+    (tmp_path / "shop/pictures/0.jpg").write_bytes(picture(1))
+    links = ["pictures/0.jpg", "http://127.0.0.1/a.jpg", "//127.0.0.1/b.jpg", "", "../out.jpg",
+             "pictures"] + [f"pictures/no-{n}.jpg" for n in range(30)]
+    (tmp_path / "out.jpg").write_bytes(picture(2))
+    feed = write_feed(tmp_path / "shop/f.tsv", [
+        (str(n), "Jean", "", "Jeans", link, "") for n, link in enumerate(links)])
+    done = load(tmp_path, feed, "--dry-run")
+    assert "35 with a link to a picture (33 of them to files)" in done.stdout
+    assert done.stdout.splitlines()[1] == (
+        "32 linked files are not there, beside the feed: ../out.jpg (line 6), pictures (line 7), "
+        "pictures/no-0.jpg (line 8), pictures/no-1.jpg (line 9), pictures/no-2.jpg (line 10) and 27 "
+        "more")
+    assert not (tmp_path / "crawl.db").exists()
 
 
 def test_another_host_for_the_same_file_is_told(serve, tmp_path):
@@ -850,8 +886,10 @@ def test_of_lines_left_out_each_reason_is_counted_and_flat_categories_are_told(t
         f"w{n},Jean,Women/Jeans/Boot" for n in range(5)]
     (tmp_path / "f.csv").write_text("id,title,product_type\n" + "\n".join(lines) + "\n")
     told = load(tmp_path, tmp_path / "f.csv").stderr
-    assert "line 2: no title (id 0); left out" in told
-    assert "33 more lines left out: 30 no title; 3 more columns than the header names" in told
+    assert ("f.csv, 40 lines (2 (id 0), 3 (id 1), 4 (id 2), 5 (id 3), 6 (id 4) and 35 more): no "
+            "title; left out") in told
+    assert "f.csv, 3 lines (42, 43, 44): more columns than the header names; left out" in told
+    assert told.count("left out") == 2
     assert "no category has a level below another, but many have '/' in them" in told
 
 
@@ -861,7 +899,8 @@ def test_a_feed_line_whose_id_stood_before_is_left_out_and_told(tmp_path):
     for words in ("2 new, 0 changed, 0 seen before, 1 left out",
                   "0 new, 0 changed, 2 seen before, 1 left out"):
         done = load(tmp_path, feed)
-        assert words in done.stdout and "line 4: its id stood in an earlier line (1)" in done.stderr
+        assert words in done.stdout and \
+            "line 4 (id 1): its id stood in an earlier line; left out" in done.stderr
 
 
 def test_a_file_that_is_no_feed_leaves_no_empty_crawl_db(tmp_path):

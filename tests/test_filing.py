@@ -144,6 +144,7 @@ def test_run_twice_it_files_nothing_twice_and_another_target_files_anew(shop):
     assert "answers: 820 products" in first.stderr   # 120 of categories that it does not know
     again = run(shop.folder, "--apply", "1")
     assert again.stdout == first.stdout and "answers" not in again.stderr
+    assert "filed before" not in first.stderr + again.stderr
     other = filed(run(shop.folder, "--apply", "1", "--target", "90"))
     assert sum(row["level"] == "leaf" for row in other) > sum(
         row["level"] == "leaf" for row in filed(first))
@@ -154,6 +155,91 @@ def test_run_twice_it_files_nothing_twice_and_another_target_files_anew(shop):
         assert (own["id"], own["category"] or "", own["level"]) == (
             row["id"], row["category"], row["level"])
         assert len(own["suggestions"]) == 3 and own["suggestions"][0]["score"] > 0
+
+
+# id, name, category, path, level and score stand where they stood before there were others.
+OLD_COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
+               "suggestion_3", "source", "product_id")
+
+
+def test_suggestions_have_their_paths_in_columns_that_come_last(shop):
+    rows = filed(run(shop.folder, "--apply", "1"))
+    assert tuple(rows[0])[:11] == OLD_COLUMNS
+    for row in rows:
+        for turn in "123":
+            assert row[f"suggestion_{turn}_path"].lower().replace(" > ", ".") \
+                == row[f"suggestion_{turn}"]
+    assert any(" > " in row["suggestion_3_path"] for row in rows)
+
+
+def test_when_a_person_has_decided_on_all_they_are_still_in_the_file(shop):
+    """Also for an experiment that never answered them."""
+    query(shop.folder, """insert into label_override(product_id, decision, category_id)
+                          select id, 'label wrong', 'bags.tote' from product
+                          where category_id is null""")
+    for number in ("1", "2"):
+        done = run(shop.folder, "--apply", number)
+        assert [(row["id"], row["category"], row["path"], row["level"]) for row in filed(done)] == [
+            (name, "bags.tote", "Bags > Tote", "decided") for name in shop.hidden]
+        assert "700 products have a person's category already" in done.stderr
+
+
+def levels_of(folder):
+    return query(folder, "select product_id, level, category_id, score, target from filing "
+                         "where level is not null order by product_id")
+
+
+def test_a_dry_run_counts_what_would_be_filed_and_writes_no_decision(shop):
+    first = run(shop.folder, "--apply", "1", "--dry-run", "--target", "90")
+    assert "answers: 820 products" in first.stderr and "promised with 95 %" in first.stderr
+    would, change = first.stdout.splitlines()
+    assert change == "nothing was filed by this experiment before"
+    assert levels_of(shop.folder) == []
+    assert not (shop.folder / "models/experiment-1/thresholds.json").exists()
+    done = run(shop.folder, "--apply", "1", "--target", "90")
+    assert "answers" not in done.stderr            # they were kept
+    said = done.stderr.splitlines()[-2]
+    assert "filed at the leaf" in said
+    assert would == f"nothing is filed: by experiment 1, at 90 %, it would be {said}"
+    again = run(shop.folder, "--apply", "1", "--dry-run", "--target", "90")
+    assert again.stdout.splitlines()[1] == "nothing would change against what is filed now"
+
+
+def test_another_target_says_what_it_changes_in_the_words_of_the_dry_run(shop):
+    before = {row["id"]: row for row in filed(run(shop.folder, "--apply", "1", "--target", "90"))}
+    assert {row[4] for row in levels_of(shop.folder)} == {.9}
+    kept = levels_of(shop.folder)
+    dry = run(shop.folder, "--apply", "1", "--target", "99.5", "--dry-run")
+    assert levels_of(shop.folder) == kept
+    write(shop.folder, "more.tsv", feed_rows(40, 9000, seed=8))
+    run(shop.folder, "--feed", "more.tsv", "--unlabelled", script="crawl")
+    done = run(shop.folder, "--apply", "1", "--target", "99.5")
+    after = {row["id"]: row for row in filed(done)}
+    at = ("leaf", "parent")
+    pairs = [(before[name]["level"] if name in before else None, row["level"])
+             for name, row in after.items()]
+    new = sum(was not in at and now in at for was, now in pairs)
+    other = sum(was in at and now in at and was != now for was, now in pairs)
+    back = sum(was in at and now not in at for was, now in pairs)
+    assert back and len(pairs) == 740
+    line = (f"changes against what was filed before, at 90 %: {new} newly filed, {other} refiled "
+            f"at another level, {back} taken back, {740 - new - other - back} as before")
+    assert line in done.stderr.splitlines()
+    assert dry.stdout.splitlines()[1].startswith("changes against what was filed before, at 90 %: ")
+    assert {row[4] for row in levels_of(shop.folder)} == {.995}
+
+
+def test_what_was_filed_before_targets_were_kept_is_counted_too(shop):
+    run(shop.folder, "--apply", "1")
+    query(shop.folder, "update filing set target = null")
+    done = run(shop.folder, "--apply", "1", "--target", "99.99", "--dry-run")
+    assert "filed before, at a target that was not kept: 0 newly filed" in done.stdout
+
+
+def test_a_dry_run_of_a_training_is_an_error_and_trains_nothing(trained):
+    for script in ("categorize_words", "categorize_images", "categorize_both"):
+        done = run(trained, "--dry-run", "--min-products", "200", script=script, status=2)
+        assert "--dry-run is for --apply" in done.stderr
 
 
 def test_killed_and_run_again_it_goes_on_where_it_was(trained, tmp_path):
@@ -190,8 +276,19 @@ def test_what_the_shop_or_a_person_has_filed_meanwhile_is_filed_no_more(shop):
     run(shop.folder, "--feed", "later.tsv", script="crawl")
     done = run(shop.folder, "--apply", "1")
     assert "5 products have a person's category already" in done.stderr
-    assert [row["id"] for row in filed(done)] == [
-        name for name in own if name not in [*list(own)[:5], *(row[0] for row in labelled)]]
+    after = filed(done)
+    assert [row["id"] for row in after] == [
+        name for name in own if name not in [row[0] for row in labelled]]
+    assert [(row["id"], row["category"], row["level"], row["score"], row["suggestion_1"])
+            for row in after[:5]] == [(name, shop.hidden[name], "decided", "", "")
+                                      for name in list(own)[:5]]
+    assert {row["level"] for row in after[5:]} == {"leaf", "parent", "person"}
+    assert all(row["path"].lower().replace(" > ", ".") == row["category"] for row in after[:5])
+    lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()
+    decided = [json.loads(line) for line in lines[:5]]
+    assert [(row["level"], row["category"], row["path"], row["score"], row["suggestions"])
+            for row in decided] == [("decided", row["category"], row["path"], None, [])
+                                    for row in after[:5]]
     # What a person filed is learned, and is in no figure.
     run(shop.folder, "--min-products", "200", "--folds", "3")
     settings = json.loads(query(shop.folder, "select settings from experiment where id = 3")[0][0])
@@ -369,8 +466,8 @@ def test_what_is_no_longer_promised_of_a_shop_is_taken_back_and_told(shop):
     write(shop.folder, "odd.tsv", odd)
     run(shop.folder, "--feed", "odd.tsv", script="crawl")   # of the same shop
     done = run(shop.folder, "--apply", "1", status=1)
-    assert f"{at} products that were filed before are filed otherwise now, or not at all" \
-        in done.stderr
+    assert (f"changes against what was filed before, at 98 %: 0 newly filed, 0 refiled at another "
+            f"level, {at} taken back, {len(before) + 1500 - at} as before") in done.stderr
     assert {row["level"] for row in filed(done)} == {"person"}
     again = run(shop.folder, "--apply", "1", status=1)
     assert "filed before" not in again.stderr

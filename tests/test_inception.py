@@ -155,6 +155,54 @@ def test_weights_cut_short_or_of_another_network_are_one_sentence(tmp_path, netw
             inception.build_network(str(tmp_path / f"{name}.weights.h5"), layer)
 
 
+@pytest.fixture(scope="module")
+def up_to(tmp_path_factory):
+    """up_to(layer) -> a weights file of random weights that ends there."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def path(layer):
+        file = folder / f"{layer}.weights.h5"
+        if not file.exists():
+            inception.build_network("random", layer)[0].save_weights(file)
+        return file
+
+    return path
+
+
+@pytest.mark.parametrize("script, flags", (
+    ("categorize_images", ()), ("categorize_both", ()), ("retrain", ("--image_dir", "pictures"))))
+def test_a_file_that_ends_before_the_layer_is_told_before_anything_is_done(up_to, tmp_path, script,
+                                                                           flags):
+    """Before the database is opened, pictures are looked for or TensorFlow is imported."""
+    done = run_script(script, "--weights", up_to("mixed8"), *flags, cwd=tmp_path,
+                      env={"PYTHONPROFILEIMPORTTIME": "1"})
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert done.returncode == 2 and len(said) == 1 and list(tmp_path.iterdir()) == []
+    assert "up to mixed8 only" in said[0] and "train with --layer mixed8" in said[0]
+    assert "tensorflow" not in done.stderr.replace(said[0], "")
+    other = run_script(script, "--weights", up_to("mixed8"), "--layer", "mixed8", *flags,
+                       cwd=tmp_path)
+    assert other.returncode == 2 and "mixed8" not in other.stderr   # goes on, to what is not there
+
+
+@pytest.mark.parametrize("holds, layer", (("mixed0", "mixed1"), ("mixed2", "mixed9"),
+                                          ("mixed2", "avg_pool")))
+def test_how_far_a_file_reaches_is_told_by_its_convolutions(up_to, holds, layer):
+    with pytest.raises(UserError, match=f"up to --layer {layer}.* with --layer {holds}, "):
+        inception.check_weights(str(up_to(holds)), layer)
+    for reached in inception.LAYERS[:inception.LAYERS.index(holds) + 1]:
+        inception.check_weights(str(up_to(holds)), reached)
+
+
+def test_the_convolutions_up_to_each_block_are_those_of_the_network(tmp_path):
+    keras = inception.load_tensorflow().keras
+    whole = keras.applications.InceptionV3(weights=None, include_top=False)
+    for layer in inception.LAYERS:
+        block = whole.get_layer("mixed10" if layer == "avg_pool" else layer)
+        kinds = [type(one).__name__ for one in keras.Model(whole.input, block.output).layers]
+        assert kinds.count("Conv2D") == inception.CONVOLUTIONS[layer]
+
+
 def test_a_weights_file_gives_the_network_it_was_saved_from(tmp_path, network):
     path = tmp_path / "part.weights.h5"
     network[0].save_weights(path)

@@ -25,9 +25,11 @@ from PIL import Image, ImageDraw
 
 from conftest import REPO, environment, run_script, write_feed
 
+import analyze
 import categorize_both
 import categorize_images
 import categorize_words
+import crawl
 import db
 import experiments
 import model_files
@@ -718,6 +720,41 @@ def test_a_disk_that_is_full_at_the_end_is_one_sentence_that_says_what_to_do(sho
     assert done.returncode == 2
     assert done.stderr == "analyze.py: No space left on device; make room, and run the same " \
                           "command again\n"
+
+
+# ---- the folder of the pictures ------------------------------------------------------------------
+
+def folders_taken(db_path, *asked):
+    """The folders of pictures that the scripts take, in a list without repetitions."""
+    flags = ["--db-path", str(db_path), *asked]
+    taken = [script.parse([*flags, *own]).images_path for script, own in (
+        (crawl, ["--status"]), (categorize_words, []), (categorize_images, []),
+        (categorize_both, []), (analyze, []))]
+    return sorted(set(taken))
+
+
+def test_the_folder_of_the_pictures_follows_the_database(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there = tmp_path / "there"
+    there.mkdir()
+    assert folders_taken("crawl.db") == ["images"]
+    assert folders_taken(there / "shop.db") == [str(there / "images")]
+    assert folders_taken("there/shop.db", "--images-path", "mine") == ["mine"]
+    (tmp_path / "images").mkdir()          # all pictures went here before
+    assert folders_taken(there / "shop.db") == ["images"]
+    (there / "images").mkdir()
+    assert folders_taken("there/shop.db") == ["there/images"]
+
+
+def test_crawled_from_elsewhere_the_pictures_lie_beside_the_database(tmp_path, small_feed):
+    (tmp_path / "there").mkdir()
+    for _ in range(2):
+        done = run_script("crawl", "--feed", small_feed, "--db-path", "there/shop.db", cwd=tmp_path)
+        assert done.returncode == 0 and "12 products have theirs" in done.stdout
+    assert not (tmp_path / "images").exists()
+    assert len(list((tmp_path / "there/images").rglob("*.png"))) == 12
+    done = run_script("crawl", "--verify", "--db-path", "shop.db", cwd=tmp_path / "there")
+    assert done.stdout == "pictures: 12 good, 0 damaged or gone\n"
 
 
 # ---- the weights of images ----------------------------------------------------------------------

@@ -312,6 +312,20 @@ def test_explain_of_a_text_without_a_known_word_says_what_is_left(odd):
     assert "the model knows none of its words" in done.stdout
 
 
+def test_explain_of_a_product_without_a_category_says_so_and_what_the_model_would_say(odd, tmp_path):
+    shutil.copytree(odd[0], tmp_path / "own")
+    write_feed(tmp_path / "own/new.tsv", [("new", "flared denim jean", "style")],
+               "id title description")
+    run_script("crawl", "--feed", "new.tsv", cwd=tmp_path / "own")
+    product, = rows_of(tmp_path / "own", "select id from product where external_id = 'new'")[0]
+    done = explained(tmp_path / "own", product)
+    lines = done.stdout.splitlines()
+    score = lines[2].split()[0]
+    assert lines[1] == ("  it has no category in the shop's catalogue; the model would file it "
+                        f"under jeans.flared (probability {score})")
+    assert lines[2] == f"  {score}  jeans.flared" and "None" not in done.stdout
+
+
 @pytest.mark.parametrize("product, experiment, sentence", [
     (10 ** 6, 1, "there is no product 1000000"), (1, 9, "there is no experiment 9"),
     (10 ** 30, 1, "there is no product")])
