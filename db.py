@@ -1154,6 +1154,14 @@ def group_numbers(conn):
                           from product order by id""")
 
 
+def cluster_numbers(conn, number):
+    """Tuples (product id, number of its cluster) of the near-duplicates that an experiment's split
+    kept together, by product id."""
+    return plain(conn, """select product_id, dense_rank() over (order by cluster)
+                          from near_duplicate where experiment_id = ? order by product_id""",
+                 (number,))
+
+
 def count_labels(conn, number):
     """How many categories the products were filed under that an experiment predicted."""
     return conn.execute(f"""select count(distinct {LABEL}) from predicted_category

@@ -69,10 +69,20 @@ def reached(conn, row, groups, confidence):
                     for percent, share in zip(findings.TARGETS, shares)}
 
 
+NUMBERED = np.dtype([("product", "i8"), ("group", "i8")])
+
+
 def group_numbers(conn):
-    """(product ids in ascending order, a number for the group of each), int64 [n] each."""
-    found = np.fromiter(db.group_numbers(conn), [("product", "i8"), ("group", "i8")])
-    return found["product"], found["group"]
+    """Structured array NUMBERED of all products, by id."""
+    return np.fromiter(db.group_numbers(conn), NUMBERED)
+
+
+def numbers_of(products, numbered):
+    """(bool [n], which of the products are in `numbered`, ordered by product; the group of those)."""
+    place = np.searchsorted(numbered["product"], products)
+    place[place == len(numbered)] = 0
+    here = numbered["product"][place] == products if len(numbered) else np.zeros(len(products), bool)
+    return here, numbered["group"][place[here]]
 
 
 def graded_rows(conn, number, groups, certifying=False):
@@ -83,13 +93,12 @@ def graded_rows(conn, number, groups, certifying=False):
     rows = np.empty(len(graded), ROW)
     for field in graded.dtype.names:
         rows[field] = graded[field][order]
-    products, numbers = groups
-    place = np.searchsorted(products, rows["product"])
-    place[place == len(products)] = 0
     rows["group"] = -1 - np.arange(len(rows))   # a product that is gone is a group by itself
-    if len(products):
-        here = products[place] == rows["product"]
-        rows["group"][here] = numbers[place[here]]
+    clusters = np.fromiter(db.cluster_numbers(conn, number), NUMBERED)
+    clusters["group"] = -1 - len(rows) - clusters["group"]
+    for numbered in (groups, clusters):
+        here, own = numbers_of(rows["product"], numbered)
+        rows["group"][here] = own
     return rows
 
 
