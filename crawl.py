@@ -141,8 +141,8 @@ def crawl_api(conn, shop, tree, most, counts):
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0], epilog=(
         "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
-        "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a mistake to mend first, 130 or "
-        "143 stopped (run it again)."))
+        "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a "
+        "mistake to mend first, 130 or 143 stopped (run it again)."))
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
                         help="the SQLite file to fill (default: crawl.db)")
     parser.add_argument("--images-path", metavar="DIR",

@@ -6,8 +6,8 @@ import contextlib
 import gzip
 import hashlib
 import os
-import re
 import random
+import re
 import shutil
 import signal
 import subprocess
