@@ -969,8 +969,8 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     """(names, rows) of an experiment's predictions by product, or of the validation products kept
     for certifying. names are category ids; a row is a tuple of numbers:
 
-    product_id, group (products of one group, or cluster of near-duplicates, share it), label, predicted leaf, score, label_score,
-    parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
+    product_id, group (products of one group, or cluster of near-duplicates, share it), label,
+    predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
     (the label after a person's review). Categories are places in names; -1 is what is not there.
     Counting words takes its time: without `words` there are 0. With `leaves`, those of the model,
     the rows are joined by its answers for products that are filed in other leaves.

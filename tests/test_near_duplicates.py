@@ -229,8 +229,8 @@ def test_a_new_product_is_near_what_shares_its_words_or_its_group(monkeypatch):
     labelled = [("a", "Blue linen dress", ""), ("b", "Green leather boots", None),
                 ("c", None, None), ("jeans", "Straight jeans of denim", "")]
     near = near_duplicates.seek(labelled)
-    new = [("x", "Red linen dress", None), ("y", "Red woollen coat", ""), ("b", "Black sandals", ""),
-           ("z", "", None), ("v", "jeans", None), ("w", "BOOTS green leather", "")]
+    new = [("x", "Red linen dress", None), ("y", "Red woollen coat", ""),
+           ("b", "Black sandals", ""), ("z", "", None), ("v", "jeans", None), ("w", "BOOTS green leather", "")]
     assert near(new).tolist() == [True, False, True, False, False, True]
     assert not near_duplicates.seek([])(new).any()
     assert near([]).tolist() == []
@@ -306,7 +306,8 @@ def test_styles_are_never_parted_by_cluster_and_often_by_group(shop):
         assert len(folds) == 150
         parted = sum(len(own) > 1 for own in folds.values())
         assert parted == 0 if number == 2 else parted > 75
-    keys = dict(query(shop, "select product_id, cluster from near_duplicate where experiment_id = 1"))
+    keys = dict(query(shop, """select product_id, cluster from near_duplicate
+                               where experiment_id = 1"""))
     for number, end in (("predicted_category", .1), ("validation_prediction", .2)):
         assert all(end - .1 <= retrain.split_position(keys[product]) < end for product, in query(
             shop, f"select product_id from {number} where experiment_id = 1"))
@@ -404,7 +405,8 @@ def test_an_experiment_of_before_is_shown_as_split_by_group(shop, tmp_path):
 def test_without_folds_a_cluster_is_kept_for_certifying_as_a_whole(shop):
     conn = db.open_readonly(shop / "crawl.db")
     kept = {row[0] for row in db.details(conn, 1, certifying=True)[1]}
-    keys = dict(query(shop, "select product_id, cluster from near_duplicate where experiment_id = 1"))
+    keys = dict(query(shop, """select product_id, cluster from near_duplicate
+                               where experiment_id = 1"""))
     labelled = {own for own, in query(shop, "select id from product where category_id is not null")}
     assert kept == {own for own in labelled if experiments.certifies(keys[own])} != set()
     waiting = [row for rows in db.to_answer(conn, 1, ["jeans.bootcut"], 100) for row in rows]
