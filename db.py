@@ -763,9 +763,12 @@ def texts(conn, leaves):
 
 
 def catalogue(conn):
-    """Yield (id, group key, name, description) of all products, by id."""
+    """Yield (id, group key, name, description) of all products that the shop or a person has filed,
+    whatever the category, by id: what is only waiting must not move the split."""
     yield from plain(conn, """select id, coalesce(group_key, 'product ' || id), name, description
-                              from product order by id""")
+                              from product where category_id is not null or exists (
+                                  select 1 from label_override where product_id = product.id
+                                  and decision = 'label wrong') order by id""")
 
 
 def learned_texts(conn, leaves, pictured=False):
@@ -970,8 +973,9 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     for certifying. names are category ids; a row is a tuple of numbers:
 
     product_id, group (products of one group, or cluster of near-duplicates, share it), label,
-    predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its text, picture (1: has one), reviewed
-    (the label after a person's review). Categories are places in names; -1 is what is not there.
+    predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
+    text, picture (1: has one), reviewed (the label after a person's review). Categories are places
+    in names; -1 is what is not there.
     Counting words takes its time: without `words` there are 0. With `leaves`, those of the model,
     the rows are joined by its answers for products that are filed in other leaves.
     """

@@ -264,7 +264,7 @@ def choose_products(conn, args):
     wanted = [name.strip() for name in args.categories.split(",") if name.strip()]
     leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
     rows, near = db.labelled_products(conn, leaves), None
-    if rows and args.split_by == "cluster":   # of all products, whatever the categories
+    if rows and args.split_by == "cluster":   # whatever the categories are
         near = near_duplicates.find_clusters(db.catalogue(conn))
         for line in report.near_duplicates_text(near.report):
             log(line)

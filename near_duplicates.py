@@ -189,7 +189,7 @@ def bounded(groups, texts, least=STYLE, most=MOST_GROUPS):
 
 
 def find_clusters(products):
-    """Clusters of a catalogue, rows (id, group key, name, description) of all its products."""
+    """Clusters of a catalogue, rows (id, group key, name, description) of its products."""
     ids, places, groups = [], {}, []
 
     def texts():
