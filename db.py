@@ -839,9 +839,12 @@ def texts(conn, leaves):
 
 
 def catalogue(conn):
-    """Yield (id, group key, name, description) of all products, by id."""
+    """Yield (id, group key, name, description) of all products that the shop or a person has filed,
+    whatever the category, by id: what is only waiting must not move the split."""
     yield from plain(conn, """select id, coalesce(group_key, 'product ' || id), name, description
-                              from product order by id""")
+                              from product where category_id is not null or exists (
+                                  select 1 from label_override where product_id = product.id
+                                  and decision = 'label wrong') order by id""")
 
 
 def learned_texts(conn, leaves, pictured=False):
@@ -1195,7 +1198,8 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     product_id, group (products of one group, or cluster of near-duplicates, share it), label,
     predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
     text, picture (1: has one), reviewed (the label after a person's review), learned (the label
-    that the experiment learned), twin (1, 0, or -1 if nobody has looked). Categories are places in names, -1 if not there. Without `words` these are not counted, but 0.
+    that the experiment learned), twin (1, 0, or -1 if nobody has looked). Categories are places in
+    names, -1 if not there. Without `words` these are not counted, but 0.
 
     With `leaves`, the model's, the rows are what a promise of today rests on: also its answers for
     products filed in other leaves (fold -1). The label is the one that the product has now, and the

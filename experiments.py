@@ -272,7 +272,7 @@ def choose_products(conn, args):
     leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
     regroupings, near = db.last_regrouping(conn), None
     rows = db.labelled_products(conn, leaves, getattr(args, "trust_filed", False))
-    if rows and args.split_by == "cluster":   # of all products, whatever the categories
+    if rows and args.split_by == "cluster":   # whatever the categories are
         near = near_duplicates.find_clusters(db.catalogue(conn))
         for line in report.near_duplicates_text(near.report):
             log(line)
@@ -321,19 +321,21 @@ def record(conn, args, kind, wanted, products, outcome, extra):
     """Write the experiment and print its number, name and figures. `extra` is what its kind of
     model needs besides its weights: the vocabulary, the bottleneck's fingerprint."""
     name = db.experiment_name(kind, wanted)
-    near = products.near
-    settings = {**outcome.settings, **run_settings(args), "split by": args.split_by,
-                **({"near-duplicates": near.report} if near else {}),
+    near, twins = products.near, None
+    if outcome.parts:
+        twins = near_duplicates.twin_columns(db.catalogue(conn), products.ids,
+                                             [part.training for part in outcome.parts],
+                                             (outcome.predicted, outcome.validation))
+    split = {"split by": "cluster", "near-duplicates": near.report} if near else \
+        {"split by": "group"}
+    settings = {**outcome.settings, **run_settings(args), **split,
                 **{key: value for key, value in extra.items() if key != "vocabulary"}}
     described = {"kind": kind, "categories": products.leaves, "parents": products.parents,
                  "temperature": outcome.model.temperature, **extra, "settings": settings}
     number = db.save_experiment(
         conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
         lambda folder: model_files.save_model(folder, outcome.model.weights, described),
-        near_duplicates.twin_columns(db.catalogue(conn), products.ids,
-                                     [part.training for part in outcome.parts],
-                                     (outcome.predicted, outcome.validation)),
-        zip(near.ids, near.keys) if near else ())
+        twins, zip(near.ids, near.keys) if near else ())
     print(f"#{number}: {name}", *outcome.summary, sep="\n")
 
 

@@ -9,9 +9,9 @@ Each text has signatures: a hash of its set, and of what is left without one wor
 words of the name. Texts that share a signature are near-duplicates, so sorting finds them all in
 near-linear time. This is the method of deletions, made for letters of misspelt words by Mor and
 Fraenkel (A hash code method for detecting and correcting spelling errors, Communications of the
-ACM 25(12), 1982), here with words of texts. The hash of a set is the sum of its words' hashes, as in
-Bellare and Micciancio (A new paradigm for collision-free hashing, EUROCRYPT 1997), so that leaving
-a word out is one subtraction. Numpy and scipy only; used by experiments.py and filing.py.
+ACM 25(12), 1982), here with words of texts. The hash of a set is the sum of its words' hashes, as
+in Bellare and Micciancio (A new paradigm for collision-free hashing, EUROCRYPT 1997), so that
+leaving a word out is one subtraction. Numpy and scipy only; used by experiments.py and filing.py.
 
     python categorize_words.py --split-by group
     python benchmarks/near_duplicates.py
@@ -21,8 +21,6 @@ import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
 
 import db
 
@@ -141,6 +139,9 @@ def shared(texts, least):
 def components(groups, texts, least):
     """int [g]: a number for each group, which groups that are linked by near-duplicates share.
     groups int [n] says whose each text is, from 0 to g - 1."""
+    from scipy import sparse   # slow to import
+    from scipy.sparse import csgraph
+
     count = int(groups.max(initial=-1)) + 1
     found = np.arange(count)
     for codes, owners in shared(texts, least):
@@ -188,7 +189,7 @@ def bounded(groups, texts, least=STYLE, most=MOST_GROUPS):
 
 
 def find_clusters(products):
-    """Clusters of a catalogue, rows (id, group key, name, description) of all its products."""
+    """Clusters of a catalogue, rows (id, group key, name, description) of its products."""
     ids, places, groups = [], {}, []
 
     def texts():
@@ -209,7 +210,7 @@ def find_clusters(products):
             of.append(keys[cluster])
     return Clusters(clustered, of, {
         "products": len(ids), "near-duplicates": len(clustered), "styles": len(keys),
-        "largest": int(max(size, default=1)), "chains": [int(one) for one in np.sort(chains)[::-1]]})
+        "largest": int(max(size, default=1)), "chains": np.sort(chains)[::-1].tolist()})
 
 
 # ---- whether a product has a near-duplicate -----------------------------------------------------

@@ -1,8 +1,8 @@
 """How long it takes to find the near-duplicates of a million products, and how much memory.
 
 In: nothing; it draws catalogues, of names alone that run into each other ("brand3 men check blue
-shirt"), and of such names with descriptions of 60 words, two colours a style. Out, on stdout: seconds
-of a core to read the texts (less the drawing) and to link them, and the memory that takes at its
+shirt"), and of such names with descriptions of 60 words, two colours a style. Out: seconds of a
+core to read the texts (less the drawing) and to link them, and the memory that takes at its
 peak, by kind and number of rows. Each is a process of its own.
 
     python benchmarks/near_duplicates.py
@@ -68,8 +68,8 @@ def main(argv=None):
     if args.one:
         measure(int(args.one[0]), args.one[1] == "True")
         return 0
-    print("| text | rows | words | s to read | s to link | peak MB | in clusters | largest | longest "
-          "chain |\n|" + "---|" * 9, flush=True)
+    print("| text | rows | words | s to read | s to link | peak MB | in clusters | largest | "
+          "longest chain |\n|" + "---|" * 9, flush=True)
     for described in (False, True):
         for rows in args.rows.split(","):
             subprocess.run([sys.executable, __file__, "--one", rows, str(described)], check=True)

@@ -3,9 +3,10 @@
 In: nothing; it draws such shops. A style has a name of 5 to 9 words with its colour, and a row for
 each of its colours; some names tell only the parent, or another leaf of it. A third is hidden, with
 --new styles whole styles, with --new colours single colours, so that most have a labelled sibling.
-Words are trained with --folds 10 and the hidden third is filed at --target. Out, on stdout: for each
-run what was filed, how much of it is right by the hidden labels, whether it was refused and why; then
-in how many of the runs the promise was kept. What follows -- goes to the classifier.
+Words are trained with --folds 10 and the hidden third is filed at --target. Out, on stdout: for
+each run what was filed, how much of it is right by the hidden labels, how many had a near-duplicate
+among those that their model learned from, and why it was refused; then in how many of the runs the
+promise was kept. What follows -- goes to the classifier.
 
     python benchmarks/variants.py --colours 2 --runs 20 --new styles
     python benchmarks/variants.py --colours 2,3 --runs 5 --new styles -- --split-by group
@@ -90,8 +91,8 @@ def main(argv=None):
     parser.add_argument("--target", type=int, default=TARGET, metavar="PERCENT")
     parser.add_argument("more", nargs="*", help="arguments of the classifier, behind --")
     args = parser.parse_args(argv)
-    print("| colours | run | measured | leaf | right | parent | right | person | near-duplicates of "
-          "trained, new | refused |\n|" + "---|" * 10)
+    print("| colours | run | measured | leaf | right | parent | right | person | near-duplicates, of "
+          "those measured and of new | refused |\n|" + "---|" * 10)
     for colours in map(int, args.colours.split(",")):
         kept = refused = filed = 0
         for seed in range(1, args.runs + 1):
@@ -115,8 +116,8 @@ def main(argv=None):
                         in found.items() if level != "person")
             print(f"| {colours} | {seed} | {100 * accuracy:.1f} % | {put_to_work.shares(found)} | "
                   f"{100 * twins[0]:.0f}, {100 * twins[1]:.0f} % | {why} |", flush=True)
-        print(f"\n{colours} colours, new {args.new}: kept in {kept} of {args.runs}, filed at leaves "
-              f"in {filed}, refused in {refused}\n", flush=True)
+        print(f"\n{colours} colours, new {args.new}: kept in {kept} of {args.runs}, filed at "
+              f"leaves in {filed}, refused in {refused}\n", flush=True)
     return 0
 
 

@@ -132,7 +132,11 @@ def test_each_product_is_filed_at_leaf_or_parent_or_left_with_three_suggestions(
     right = [row["category"] == shop.hidden[row["id"]] for row in levels["leaf"]]
     assert np.mean(right) > .95
     assert f"{len(levels['leaf'])} ({len(levels['leaf']) / 7:.1f} %) filed at the leaf" in done.stderr
-    assert "out-of-fold predictions; 120 of them of other categories" in done.stderr
+    strange, = query(shop.folder, """select count(distinct coalesce(cluster, group_key)) from product
+        left join near_duplicate on product_id = id and experiment_id = 1
+        where category_id = 'rare.oddity'""")[0]
+    assert f"out-of-fold predictions; {strange} of them of other categories" in done.stderr
+    assert 20 < strange < 120   # some of the 120 differ by a word or two
     table = query(shop.folder, """select external_id, coalesce(filing.category_id, ''), level,
         experiment_id from filing join product on id = product_id where level is not null
         order by product_id""")

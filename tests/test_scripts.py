@@ -526,7 +526,7 @@ def check_whole(folder, expected=None):
         settings = json.loads(row["settings"])
         assert settings.pop("model") == model_files.digest(model)   # by which it is known again
         assert "kernel" in weights and described["settings"] == settings
-    for table in ("predicted_category", "validation_prediction"):
+    for table in ("predicted_category", "validation_prediction", "near_duplicate"):
         assert conn.execute(f"""select count(*) from {table} where experiment_id not in
                                 (select id from experiment)""").fetchone()[0] == 0
     conn.close()
@@ -571,7 +571,8 @@ def test_the_script_killed_near_its_end_leaves_the_whole_experiment_or_nothing(s
                                                                                kills):
     copy = copy_of(shop, tmp_path)
     with copy:
-        for table in ("predicted_category", "validation_prediction", "experiment"):
+        for table in ("predicted_category", "validation_prediction", "near_duplicate",
+                      "experiment"):
             copy.execute(f"delete from {table}")
     copy.close()
     rng = random.Random(kills)
