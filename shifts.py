@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 LEAST = 30     # labelled products of a label to know how it is answered; rarer ones are one label
 PRIOR = 100    # products, by which an estimated mix is drawn to the labelled one
@@ -119,6 +118,8 @@ def right_in_mix(answers, labels, passed, right, new, seed=0):
 
 def indicator(codes, size):
     """A sparse matrix [size, n] that sums n values by their code."""
+    from scipy import sparse   # late: analyze.py needs it seldom, and starts at once
+
     return sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))),
                              (size, len(codes)))
 

@@ -84,7 +84,7 @@ def file_as_if_known(path, number, target):
     thresholds = promises.thresholds(promises.promise(conn, number, (), target, .95))
     with db.transaction(conn):
         for source in db.unfiled_sources(conn):
-            db.file_products(conn, number, source, thresholds["leaf"], thresholds["parent"])
+            db.file_products(conn, number, source, **thresholds)
     conn.close()
 
 

@@ -425,7 +425,7 @@ def test_products_of_unknown_categories_count_against_the_promise(shop):
     leaves = [row[0] for row in conn.execute("select distinct label_id from predicted_category")]
     assert "rare.oddity" not in leaves and len(leaves) == 7
     honest = promises.promise(conn, 1, leaves, .95, .95)
-    assert honest["strange"] == 120 and honest["leaf"] is not None
+    assert 110 <= honest["strange"] <= 120 and honest["leaf"] is not None
     conn.execute("update filing set leaf_score = .9999 where product_id in (select id from product "
                  "where category_id = 'rare.oddity')")   # as if the model took all of them for sure
     assert promises.promise(conn, 1, leaves, .97, .95)["leaf"] is None

@@ -372,9 +372,10 @@ def test_leaf_parent_and_person_share_all_products_by_two_certified_thresholds(
                 1 - confidence / 100))
         filed = {"leaf": [], "parent": [], "person": []}
         for one in test:
-            leaf, parent = thresholds[one.fold]
-            place = "leaf" if one.score >= leaf else \
-                "parent" if one.parent_score >= parent else "person"
+            own_thresholds = thresholds[one.fold]
+            place = "leaf" if one.score >= own_thresholds.leaf else \
+                "parent" if one.score < own_thresholds.below \
+                and one.parent_score >= own_thresholds.parent else "person"
             filed[place].append(one.parent == PARENT[one.label] if place == "parent"
                                 else one.predicted == one.label)
         assert own["target"] == target and all(filed.values())
@@ -384,7 +385,8 @@ def test_leaf_parent_and_person_share_all_products_by_two_certified_thresholds(
                 == (sum(hits), len(hits))
             assert re.search(rf"  {place} +{len(hits):,} +{len(hits) / 30:.2f}%", text)
         if not folds:
-            assert (own["leaf"]["threshold"], own["parent"]["threshold"]) == thresholds[0]
+            assert own["leaf"]["threshold"] == thresholds[0].leaf
+            assert own["parent"]["threshold"] == thresholds[0].parent
 
 
 # ---- an experiment of 2016 ----------------------------------------------------------------------

@@ -19,6 +19,7 @@ import experiments
 import findings
 import near_duplicates
 import report
+import today
 import retrain
 
 LONG = "soft woven cotton with long sleeves round neck and two pockets made for early autumn days"
@@ -374,7 +375,9 @@ def test_each_answer_says_whether_the_saved_model_learned_from_a_near_duplicate(
 def shown(path, number):
     """What analyze.py --experiment prints."""
     conn = db.open_readonly(path)
-    lines = "\n".join(report.experiment_text(findings.describe(conn, number, .95), 20))
+    found = findings.describe(conn, number, .95)
+    found["today"] = today.describe(conn, number, found)
+    lines = "\n".join(report.experiment_text(found, 20))
     conn.close()
     return lines
 

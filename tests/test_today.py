@@ -33,11 +33,11 @@ def answer(shop, number, leaf, score, parent=None, parent_score=.9, label=None):
                     category_id) values (?, 'shop', ?, ?, 'x', ?)""",
                  (number, f"new-{number}", f"new {number}", label))
     db.store_answers(shop, 1, [(number, leaf, score, parent or leaf.split(".")[0], parent_score,
-                                "[]", 1, 0, 0)])
+                                "[]", 1, 0, 0, 0)])
 
 
 def levels(shop, leaf=.5, parent=.5):
-    db.file_products(shop, 1, "shop", leaf, parent)
+    db.file_products(shop, 1, "shop", leaf, leaf, parent)
     return {row["product_id"]: (row["level"], row["category_id"]) for row in shop.execute(
         "select product_id, level, category_id from filing where level is not null")}
 
