@@ -115,6 +115,12 @@ def checked_splits(products, folds):
     return parts
 
 
+def untaught(products, folds):
+    """The leaves that have nothing to train on in some split."""
+    return {products.leaves[i] for split in retrain.splits(products.u, folds)
+            for i in np.setdiff1d(np.arange(len(products.leaves)), products.taught[split[0]])}
+
+
 def certifies(group_key):
     """Whether products of this group or cluster are kept for certifying, without folds."""
     return CERTIFYING <= retrain.split_position(group_key) < .2
@@ -276,8 +282,15 @@ def choose_products(conn, args):
         near = near_duplicates.find_clusters(db.catalogue(conn))
         for line in report.near_duplicates_text(near.report):
             log(line)
-    products = make_products(rows, leaves, db.parents(conn), near)._replace(
-        filed=np.array([row["filed"] for row in rows], bool), regroupings=regroupings)
+    parents = db.parents(conn)
+    products = make_products(rows, leaves, parents, near)
+    if near and (poor := untaught(products, args.folds)):
+        near = near_duplicates.without(near, {row[0] for row in rows if row[3] in poor})
+        log(f"warning: with whole clusters of near-duplicates there would be nothing to train on in "
+            f"{', '.join(sorted(poor))}: theirs are split by group, so the test flatters there")
+        products = make_products(rows, leaves, parents, near)
+    products = products._replace(filed=np.array([row["filed"] for row in rows], bool),
+                                 regroupings=regroupings)
     check_room(args.db_path, len(products.ids))
     tell_left_out(db.leaf_sizes(conn), leaves, None if wanted else args.min_products)
     if products.filed.any():

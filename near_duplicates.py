@@ -213,6 +213,14 @@ def find_clusters(products):
         "largest": int(max(size, default=1)), "chains": np.sort(chains)[::-1].tolist()})
 
 
+def without(clusters, ids):
+    """The Clusters that hold none of these products."""
+    gone = {key for number, key in zip(clusters.ids, clusters.keys) if number in ids}
+    kept = [(number, key) for number, key in zip(clusters.ids, clusters.keys) if key not in gone]
+    return Clusters([number for number, _ in kept], [key for _, key in kept],
+                    {**clusters.report, "parted for training": len(gone)})
+
+
 # ---- whether a product has a near-duplicate -----------------------------------------------------
 
 def among(texts, sides):

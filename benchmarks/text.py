@@ -76,7 +76,7 @@ def draw(path, count):
 
 def work(which, path):
     """A rival as a whole command: read crawl.db, train, predict, write the predictions."""
-    args = argparse.Namespace(categories="", min_products=1)
+    args = argparse.Namespace(categories="", min_products=1, folds=None, split_by="cluster")
     conn = db.open_database(path)
     _, products = experiments.choose_products(conn, args)
     part, = experiments.checked_splits(products, None)

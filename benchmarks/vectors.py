@@ -53,7 +53,8 @@ np.save(folder + "/vectors.npy", model.wv.vectors[order])
 
 def thin(path, min_products):
     """Delete all but FEW training products of each leaf, by chance."""
-    args = argparse.Namespace(categories="", min_products=min_products, db_path=path)
+    args = argparse.Namespace(categories="", min_products=min_products, db_path=path,
+                              folds=None, split_by="cluster")
     with contextlib.closing(db.open_database(path)) as conn:
         _, products = experiments.choose_products(conn, args)
         part, = experiments.checked_splits(products, None)

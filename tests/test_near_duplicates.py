@@ -213,6 +213,31 @@ def test_an_empty_catalogue_has_no_clusters():
     assert cluster_of(["", " ", "!"], ["a", "b", "c"]) == {}
 
 
+def test_a_leaf_that_whole_clusters_would_leave_nothing_to_train_on_is_split_by_group(tmp_path):
+    """All products of a leaf differ in their number alone."""
+    rows = [(f"{n}", f"Leather bag of the house number {n}" if n % 2 else f"w{n} x{n} y{n} shoe",
+             "", "Bags > Tote" if n % 2 else "Shoes > Boot", "", "") for n in range(180)]
+    write_feed(tmp_path / "products.tsv", rows)
+    for script, *more in (("crawl", "--feed", "products.tsv"),
+                          ("categorize_words", "--min-products", "5", "--epochs", "1", "--folds", "3")):
+        done = run_script(script, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "90 of 180 products are near-duplicates of others: 1 style" in done.stderr
+    assert "nothing to train on in bags.tote: theirs are split by group" in done.stderr
+    assert query(tmp_path, "select count(*) from near_duplicate") == [(0,)]
+    assert query(tmp_path, """select count(distinct fold) from predicted_category
+                              where label_id = 'bags.tote'""") == [(3,)]
+    assert "1 of these were split by group" in shown(tmp_path / "crawl.db", 1)
+
+
+def test_clusters_with_some_products_are_left_out():
+    names = variants(3)
+    found = near_duplicates.find_clusters((i, name, name, "") for i, name in enumerate(names))
+    less = near_duplicates.without(found, {4})
+    assert less.ids == [0, 1, 2, 6, 7, 8] and len(set(less.keys)) == 2
+    assert less.report == {**found.report, "parted for training": 1}
+
+
 # ---- whether there is one among others ----------------------------------------------------------
 
 def test_each_side_is_asked_by_itself():
