@@ -841,10 +841,10 @@ def texts(conn, leaves):
 def catalogue(conn):
     """Yield (id, group key, name, description) of all products that the shop or a person has filed,
     whatever the category, by id: what is only waiting must not move the split."""
-    yield from plain(conn, """select id, coalesce(group_key, 'product ' || id), name, description
+    yield from plain(conn, f"""select id, coalesce(group_key, 'product ' || id), name, description
                               from product where category_id is not null or exists (
                                   select 1 from label_override where product_id = product.id
-                                  and decision = 'label wrong') order by id""")
+                                  and {PUTS}) order by id""")
 
 
 def learned_texts(conn, leaves, pictured=False):
@@ -1198,8 +1198,8 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     product_id, group (products of one group, or cluster of near-duplicates, share it), label,
     predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
     text, picture (1: has one), reviewed (the label after a person's review), learned (the label
-    that the experiment learned), twin (1, 0, or -1 if nobody has looked). Categories are places in
-    names, -1 if not there. Without `words` these are not counted, but 0.
+    that the experiment learned). Categories are places in names, -1 if not there. Without `words`
+    these are not counted, but 0.
 
     With `leaves`, the model's, the rows are what a promise of today rests on: also its answers for
     products filed in other leaves (fold -1). The label is the one that the product has now, and the
@@ -1211,8 +1211,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     conn.create_function("words", 2, lambda *text: len(normalised(*text).split()),
                          deterministic=True)
     own = "validation_prediction where certifying and" if certifying else "predicted_category where"
-    columns = """product_id, category_id, score, label_id, label_score, parent_id, parent_score, fold,
-                 twin"""
+    columns = "product_id, category_id, score, label_id, label_score, parent_id, parent_score, fold"
     table = f"select {columns} from {own} experiment_id = :number"
     label = learned = "coalesce(prediction.label_id, product.category_id)"
     score, parent_score, where = "score", "parent_score", "true"
@@ -1225,8 +1224,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
         parent_score = f"case when {PLACE_TODAY.format('parent_id')} then parent_score else -1 end"
         where = f"not ({filed} and {learned} is product.category_id)"
         table += f""" union all select product_id, leaf_id, leaf_score, null, null, parent_id,
-                      parent_score, null, twin from filing join product
-                      on product.id = product_id
+                      parent_score, null from filing join product on product.id = product_id
                       where experiment_id = :number and leaf_id is not null and {STRANGE}"""
     code = "coalesce((select number from code where code.id = {}), -1)".format
     put = f"case when {PUTS} then put.category_id else {label} end"
@@ -1239,8 +1237,7 @@ def details(conn, number, certifying=False, words=True, leaves=()):
                {code("parent_id")}, coalesce({parent_score}, -1), coalesce(fold, -1),
                {"words(name, description)" if words else "0"},
                exists(select 1 from picture where picture.product_id = prediction.product_id
-                      and status <> '{PICTURE_FAILED}'), {code(put)}, {code(learned)},
-               coalesce(twin, -1)
+                      and status <> '{PICTURE_FAILED}'), {code(put)}, {code(learned)}
         from ({table}) as prediction left join product on product.id = prediction.product_id
         left join near_duplicate on near_duplicate.experiment_id = :number
                   and near_duplicate.product_id = prediction.product_id
@@ -1491,16 +1488,16 @@ def answers_gone(conn, number):
 
 
 def answer_counts(conn, number, source, edges):
-    """{(leaf, how many of these edges its score reaches, twin or -1): products} of what an
-    experiment says of a source's products without a category. A score for a leaf that nothing may
-    be filed at today reaches none, as in `details`."""
+    """{(leaf, how many of these edges its score reaches): products} of what an experiment says of a
+    source's products without a category. A score for a leaf that nothing may be filed at today
+    reaches none, as in `details`."""
     want_places(conn)
     step = " + ".join([f"(leaf_score >= ? and {LEAF_TODAY.format('leaf_id')})"] * len(edges))
-    return {tuple(answer): count for *answer, count in plain(conn, f"""
-        select leaf_id, {step} as step, coalesce(twin, -1) as twin, count(*) from filing
+    return {(leaf, step): count for leaf, step, count in plain(conn, f"""
+        select leaf_id, {step} as step, count(*) from filing
         join product on product.id = product_id
         where experiment_id = ? and source = ? and leaf_id is not null and {UNFILED}
-        group by leaf_id, step, coalesce(twin, -1)""", (*edges, number, source))}
+        group by leaf_id, step""", (*edges, number, source))}
 
 
 def unfile(conn, number):
@@ -1577,9 +1574,9 @@ def features(conn, number, source, table=None):
     products of leaves that are not in the table wanted_leaf.
 
     A dict of products; groups, or clusters as far as known; `no description` and `no picture`,
-    shares; `unknown`, (products with words, mean and variance of the share of words that are
-    unknown), of answers alone; categories, {leaf: products}; and scores, an iterator of (score,
-    twin or -1).
+    shares; `near-duplicate`, the share that has one in training, None if nobody has looked;
+    `unknown`, (products with words, mean and variance of the share of words that are unknown), of
+    answers alone; categories, {leaf: products}; and scores, an iterator.
     """
     own = """select product_id, leaf_id, leaf_score, words, unknown, twin from filing join product
              on id = product_id where experiment_id = :number and """
@@ -1600,15 +1597,16 @@ def features(conn, number, source, table=None):
                      {"number": number, "source": source})
 
     share = "case when words > 0 then 1.0 * unknown / words end"
-    count, groups, bare, blind, said, mean, square = select(
+    count, groups, bare, blind, near, looked, said, mean, square = select(
         f"""count(*), count(distinct coalesce(cluster, group_key, product.id)),
-            avg(coalesce(description, '') = ''), avg(picture.product_id is null), count({share}),
+            avg(coalesce(description, '') = ''), avg(picture.product_id is null), avg(twin),
+            count(twin), count({share}),
             coalesce(avg({share}), 0), coalesce(avg(({share}) * ({share})), 0)""").fetchone()
     return {"products": count, "groups": groups, "no description": bare or 0.0,
-            "no picture": blind or 0.0,
+            "no picture": blind or 0.0, "near-duplicate": near if looked == count else None,
             "unknown": (said, mean, max(0.0, square - mean ** 2)),
             "categories": dict(select("leaf_id, count(*)", "group by leaf_id")),
-            "scores": select("coalesce(leaf_score, 0), coalesce(twin, -1)")}
+            "scores": (row[0] for row in select("coalesce(leaf_score, 0)"))}
 
 
 # ---- a person's decisions ---------------------------------------------------------------------

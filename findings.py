@@ -19,7 +19,7 @@ TARGETS = (95, 98)   # % accuracy
 ROW = np.dtype([("product", "i8"), ("group", "i8"), ("label", "i4"), ("predicted", "i4"),
                 ("score", "f8"), ("label_score", "f8"), ("parent", "i4"), ("parent_score", "f8"),
                 ("fold", "i4"), ("words", "i4"), ("picture", "?"), ("reviewed", "i4"),
-                ("learned", "i4"), ("twin", "i1")])
+                ("learned", "i4")])
 WORDS = (0, 1, 5, 10, 20, 40, 80, 160)   # where classes of text length begin
 
 

@@ -4,6 +4,7 @@ numpy only; imports nothing of ours. Everywhere `score` is a float array [n], th
 predicted category, `right` a bool array [n], and `groups` an int array [n]: products of one group
 (colours of a style) are no independent evidence. Shares and confidences lie in [0, 1].
 """
+import bisect
 import math
 from statistics import NormalDist
 from typing import NamedTuple
@@ -248,6 +249,16 @@ def nearest(score, right, target):
     best = int(np.argmin(tails))
     return (float(thresholds[best]), int(taken[best]), int(wrong[best])) if taken[best] else (
         math.inf, 0, 0)
+
+
+def most_wrong(taken, target, delta):
+    """How many of `taken` products may be wrong at most, so that a test at level delta certifies
+    them: -1 if not even none."""
+    def holds(wrong):
+        return binomial_cdf(wrong, taken, 1 - target) <= delta \
+            and batch_tail(wrong, taken, target) <= delta
+
+    return bisect.bisect_left(range(taken), True, key=lambda wrong: not holds(wrong)) - 1
 
 
 def products_needed(score, right, target, delta, most=1_000_000):

@@ -7,6 +7,7 @@ less, with the reasons in words. Numpy only; filing.py files by them, and they a
     python categorize_words.py --apply 1 --target 95
     python analyze.py --models
 """
+import bisect
 import math
 
 import numpy as np
@@ -20,8 +21,6 @@ OUT_OF_FOLD = "out-of-fold predictions"
 STEPS = (.1, .2, .4, .6, .8)   # quantiles of labelled products' scores, to count new ones between
 SURE = 3       # standard deviations by which labelled products must be right less often to refuse
 ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
-TWINS = 100    # groups with and without a near-duplicate in training, to look at both apart
-SCORES = np.dtype([("score", "f8"), ("twin", "i1")])
 # How far new products may be from those that the promise rests on, at the least that chance leaves:
 # shares and means, and distances of distributions, each from 0 to 1. (The model that files has
 # learned from all of them, and is a little surer than those that were measured.)
@@ -36,7 +35,8 @@ def promise(conn, number, leaves, target, confidence):
     confidence, leaf, below, parent and alone (metrics.Thresholds, None for inf), what it rests_on,
     how many independent products that were, how many of them `strange` and how many `refiled`,
     which of these two `stopped` it (names, if nothing is promised at the leaf), the `min_products`
-    of the training, and the `fewest` right ones that the target takes.
+    of the training, what came `nearest` at each level at which nothing is promised, and, if nothing
+    is promised at the leaf, as `lower` a target at which something would be (lower_target).
 
     A row is right if it says what the product's label is today. Products to come may belong to
     leaves that the model does not know, as some of the catalogue do: its answers for those are
@@ -50,7 +50,9 @@ def promise(conn, number, leaves, target, confidence):
     own = rows[metrics.one_of_each(rows["group"])]
     counts = {"strange": int((own["fold"] < 0).sum()) if leaves else 0,
               "refiled": int(((own["label"] != own["learned"]) & (own["fold"] >= 0)).sum())}
-    why = []
+    why, lower = [], None
+    if math.isinf(found.leaf):
+        lower = lower_target(own, above, target, confidence)
     if math.isinf(found.leaf) and any(counts.values()):
         _, learned = findings.read_rows(conn, number, not folds, False)
         why = stopped(rows, learned, counts, lambda some: certified(
@@ -58,10 +60,10 @@ def promise(conn, number, leaves, target, confidence):
     return {"target": target, "confidence": confidence,
             **{level: None if math.isinf(one) else one for level, one in found._asdict().items()},
             "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
-            "products": len(own), **counts, "stopped": why,
+            "products": len(own), **counts, "stopped": why, "lower": lower,
+            "nearest": nearest(own, above, found, target, confidence),
             "min_products": arguments.get("min_products") if isinstance(arguments, dict)
-            and not arguments.get("categories") else None,
-            "fewest": metrics.fewest(target, (1 - confidence) / 2)}
+            and not arguments.get("categories") else None}
 
 
 def certified(rows, above, target, confidence):
@@ -70,6 +72,41 @@ def certified(rows, above, target, confidence):
     if not len(own) or (own["parent"] < 0).any():
         return metrics.Thresholds(*[math.inf] * 4)
     return findings.certify_pair(own, above, target, confidence)
+
+
+def nearest(own, above, found, target, confidence):
+    """{level: dict of score, products, wrong ones, how many of those are `strange`, and how many at
+    `most` may be wrong} of the threshold that came nearest to a promise, for each level that
+    `found`, the Thresholds of these independent rows, promises nothing at."""
+    right, _, parent_right = findings.outcomes(own, above)
+    failed, near = {}, ~(own["score"] >= found.leaf)
+    if math.isinf(found.leaf):
+        failed["leaf"] = own, own["score"], right
+    if math.isinf(found.parent) and near.any() and (own["parent"] >= 0).all():
+        failed["parent"] = own[near], own["parent_score"][near], parent_right[near]
+    numbers = {}
+    for level, (rows, score, hits) in failed.items():
+        threshold, products, wrong = metrics.nearest(score, hits, target)
+        numbers[level] = {
+            "score": threshold, "products": products, "wrong": wrong,
+            "strange": int(((score >= threshold) & ~hits & (rows["fold"] < 0)).sum()),
+            "most": metrics.most_wrong(products, target, (1 - confidence) / 2)}
+    return numbers
+
+
+def lower_target(own, above, target, confidence):
+    """(percent, share): the highest whole percentage under the target at which leaves can be
+    promised to these independent rows, and the share of them that this would file; None if none
+    from 50 on."""
+    def hopeless(percent):
+        return math.isinf(certified(own, above, percent / 100, confidence).leaf)
+
+    percents = range(50, math.ceil(100 * target))
+    place = bisect.bisect_left(percents, True, key=hopeless) - 1
+    if place < 0 or not len(own):
+        return None
+    leaf = certified(own, above, percents[place] / 100, confidence).leaf
+    return percents[place], float((own["score"] >= leaf).mean())
 
 
 def stopped(rows, learned, counts, enough):
@@ -97,15 +134,41 @@ def promise_text(promise):
         return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
                 + ("" if promise["rests_on"] == OUT_OF_FOLD else
                    "train with --folds 10, which certifies on all products, or ")
-                + "try a lower --target" + stopped_text(promise))
+                + f"try a lower --target{lower_text(promise)}. "
+                + ". ".join(f"At the {level} {nearest_text(promise, level)}"
+                            for level in promise["nearest"]) + stopped_text(promise))
     levels = ", ".join(f"at the {level} " + (
-        "nothing" if promise[level] is None else f"from score {promise[level]:.4f} on")
-                       for level in ("leaf", "parent"))
+        f"nothing ({nearest_text(promise, level)})" if promise[level] is None
+        else f"from score {promise[level]:.4f} on") for level in ("leaf", "parent"))
     return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
             f"least {target} are right; {levels}"
-            + " (a lower --target may give some)" * (promise["leaf"] is None)
+            + (f"; a lower --target may give some leaves{lower_text(promise)}"
+               if promise["leaf"] is None else "")
             + f". It rests on {rests}, and holds for products like those, of their categories"
             + stopped_text(promise))
+
+
+def lower_text(promise):
+    """What a lower target would file, in words."""
+    if not promise["lower"]:
+        return ""
+    percent, share = promise["lower"]
+    return f" ({percent} would file {100 * share:.0f} % of products like these at leaves)"
+
+
+def nearest_text(promise, level):
+    """The numbers that the promise failed on at a level, in words."""
+    own = promise["nearest"].get(level)
+    if own is None:
+        return "the leaf takes them all"
+    if not own["products"]:
+        return "there is no product to go by"
+    strange = f", {own['strange']} of those of categories that the model does not know" \
+        if own["strange"] else ""
+    return (f"it comes nearest from score {own['score']:.4f} on: {own['wrong']} of "
+            f"{own['products']} are wrong there{strange}, and "
+            + ("so few products prove nothing" if own["most"] < 0 else
+               f"at most about {own['most']} may be"))
 
 
 def stopped_text(promise):
@@ -129,44 +192,36 @@ def stopped_text(promise):
 
 # ---- does it hold here? -------------------------------------------------------------------------
 
-def apart(rows):
-    """Whether enough of these independent rows have a near-duplicate in training, and enough have
-    none, to estimate how often those and those are right."""
-    return min((rows["twin"] == 1).sum(), (rows["twin"] == 0).sum()) >= TWINS
-
-
-def answer_codes(leaves, steps, twins, names):
+def answer_codes(leaves, steps, names):
     """int [n]: a number for each answer, which is a leaf, a place in names (another number stands
-    for none), how many of the STEPS its score reaches, and whether the product has a twin."""
+    for none), and how many of the STEPS its score reaches."""
     leaves = np.asarray(leaves)
     leaves = np.where((leaves >= 0) & (leaves < len(names)), leaves, len(names))
-    return 2 * (leaves * (len(STEPS) + 1) + steps) + twins
+    return leaves * (len(STEPS) + 1) + steps
 
 
 def refused(labelled, counts, thresholds, target):
     """{level: what speaks against it, in words} for the thresholds, as `thresholds` has them, that
     let pass too many wrong products if the new ones are of such categories as explain their
-    answers: of each leaf, step of STEPS and twin, counts {(leaf, step, twin): groups}.
+    answers: of each leaf and step of STEPS, counts {(leaf, step): groups}.
 
     labelled is as labelled_rows has it. A level is refused if fewer than `target` are estimated to
-    be right there and if chance makes so large a difference hardly ever. Products with and without
-    a near-duplicate in training are categories of their own if there are enough of both.
+    be right there and if chance makes so large a difference hardly ever.
     """
     names, rows, above = labelled
     rows = rows[metrics.one_of_each(rows["group"])]
-    place, parted = {name: code for code, name in enumerate(names)}, apart(rows)
-    new = np.zeros(answer_codes(-1, len(STEPS), 1, names) + 1)
-    for (leaf, step, twin), count in counts.items():
-        new[answer_codes(place.get(leaf, -1), step, int(parted and twin == 1), names)] += count
+    place = {name: code for code, name in enumerate(names)}
+    new = np.zeros(answer_codes(-1, len(STEPS), names) + 1)
+    for (leaf, step), count in counts.items():
+        new[answer_codes(place.get(leaf, -1), step, names)] += count
     if not len(rows) or not round(new.sum()):
         return {}
     right, _, parent_right = findings.outcomes(rows, above)
     passed = np.column_stack([rows["score"] >= thresholds["leaf"],
                               (rows["score"] < thresholds["below"])
                               & (rows["parent_score"] >= thresholds["parent"])])
-    twins = (rows["twin"] == 1) & parted
-    answers = answer_codes(rows["predicted"], np.digitize(rows["score"], edges(rows)), twins, names)
-    found = shifts.right_in_mix(answers, 2 * rows["label"] + twins, passed,
+    answers = answer_codes(rows["predicted"], np.digitize(rows["score"], edges(rows)), names)
+    found = shifts.right_in_mix(answers, rows["label"], passed,
                                 np.column_stack([right, parent_right]), new)
     return {level: f"{100 * own.estimated:.1f} % of labelled ones in such a mix of categories are "
                    f"right at the {level} ({100 * own.usual:.1f} % in the usual one, and chance "
@@ -187,7 +242,7 @@ def reference(conn, number, described, source):
     found = db.features(conn, number, source, table)
     if found["groups"] < ENOUGH and source is not None:
         return reference(conn, number, described, None)
-    found["scores"] = np.fromiter(found["scores"], SCORES)
+    found["scores"] = np.fromiter(found["scores"], float)
     measured = described["settings"].get("unknown words")
     measured = measured.get(source or "") if isinstance(measured, dict) else None
     if isinstance(measured, list) and len(measured) == 2 and all(
@@ -203,10 +258,10 @@ def reference(conn, number, described, source):
     return found
 
 
-def differences(old, new, kind, parted=False):
+def differences(old, new, kind):
     """Lines about how `new` products differ from `old` ones, both db.features, by more than is
-    TOLERATED: what a model of this kind does not look at does not count, nor that more is known.
-    If `parted`, products with a near-duplicate in training are compared with such ones."""
+    TOLERATED: what a model of this kind does not look at does not count, nor that more is known or
+    that more have a near-duplicate in training."""
     n, m = new["groups"], old["groups"]
     lines = []
 
@@ -229,21 +284,16 @@ def differences(old, new, kind, parted=False):
         share("no description", "no description")
     if "Image" in kind:
         share("no picture", "no picture")
-    scores = np.fromiter(new["scores"], SCORES)
-    twins = [float((some["twin"] == 1).mean()) if len(some) else 0. for some in (scores,
-                                                                                old["scores"])]
-    if not parted and twins[0] < twins[1] and (scores["twin"] >= 0).all():
-        check("near-duplicates", shifts.mean_shift(twins[0], twins[0] * (1 - twins[0]), n, twins[1],
-                                                   twins[1] * (1 - twins[1]), m),
-              f"{100 * twins[0]:.0f} % of them have a near-duplicate among the labelled products "
-              f"({100 * twins[1]:.0f} % had one among those that they were predicted from)")
-    for some, before in ((scores[scores["twin"] == twin], old["scores"][old["scores"]["twin"] == twin])
-                         for twin in (0, 1)) if parted else ((scores, old["scores"]),):
-        shares = len(some) / max(1, len(scores)), len(before) / max(1, len(old["scores"]))
-        check("scores", shifts.score_shift(some["score"], shares[0] * n, before["score"],
-                                           shares[1] * m),
-              f"their scores are lower (on the average {metrics.accuracy(some['score']):.2f}, "
-              f"there {metrics.accuracy(before['score']):.2f})")
+    own, before = new["near-duplicate"], old["near-duplicate"]
+    if own is not None and before is not None and own < before:
+        check("near-duplicates", shifts.mean_shift(own, own * (1 - own), n, before,
+                                                   before * (1 - before), m),
+              f"{100 * own:.0f} % of them have a near-duplicate among the labelled products "
+              f"({100 * before:.0f} % had one among those that they were predicted from)")
+    scores = np.fromiter(new["scores"], float)
+    check("scores", shifts.score_shift(scores, n, old["scores"], m),
+          f"their scores are lower (on the average {scores.sum() / max(1, len(scores)):.2f}, "
+          f"there {old['scores'].mean():.2f})")
     check("categories", shifts.count_shift(new["categories"], n, old["categories"], m),
           "they are of other categories")
     return lines
@@ -294,7 +344,6 @@ def for_source(conn, number, described, source, labelled, promise):
     counts = {answer: groups * count for answer, count in db.answer_counts(
         conn, number, source, edges(rows).tolist()).items()}
     own, lines = mixed(counts, (names, rows, above), promise)
-    parted = apart(rows[metrics.one_of_each(rows["group"])])
-    if different := differences(old, new, described["kind"], parted):
+    if different := differences(old, new, described["kind"]):
         own, lines = dict.fromkeys(own, math.inf), different
     return own, lines, new["products"]
