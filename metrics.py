@@ -238,17 +238,20 @@ def certify_fallback(score, right, parent_score, parent_right, target, delta):
     return Thresholds(float(thresholds[found]), below, parent, alone)
 
 
-def nearest(score, right, target):
+def nearest(score, right, target, delta):
     """(threshold, products taken, wrong ones) of the candidate that comes nearest to a certificate:
-    the one at which so few errors would be least likely if more than 1 - target were wrong. (inf,
-    0, 0) without products."""
+    the one at which so few errors would be least likely if more than 1 - target were wrong. Those
+    that take fewer products than a certificate needs count only if there are no others. (inf, 0, 0)
+    without products."""
     thresholds, _ = candidates(target)
     taken, wrong = counts_above(score, right, thresholds)
-    tails = [binomial_cdf(int(k), int(n), 1 - target) if n else 1.0
-             for k, n in zip(wrong, taken)]
-    best = int(np.argmin(tails))
-    return (float(thresholds[best]), int(taken[best]), int(wrong[best])) if taken[best] else (
-        math.inf, 0, 0)
+    if not len(score):
+        return math.inf, 0, 0
+    enough = [j for j, n in enumerate(taken) if most_wrong(int(n), target, delta) >= 0] \
+        or [len(taken) - 1]
+    tails = [binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) for j in enough]
+    best = enough[int(np.argmin(tails))]
+    return float(thresholds[best]), int(taken[best]), int(wrong[best])
 
 
 def most_wrong(taken, target, delta):
@@ -258,6 +261,8 @@ def most_wrong(taken, target, delta):
         return binomial_cdf(wrong, taken, 1 - target) <= delta \
             and batch_tail(wrong, taken, target) <= delta
 
+    if not holds(0):
+        return -1
     return bisect.bisect_left(range(taken), True, key=lambda wrong: not holds(wrong)) - 1
 
 

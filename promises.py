@@ -86,7 +86,7 @@ def nearest(own, above, found, target, confidence):
         failed["parent"] = own[near], own["parent_score"][near], parent_right[near]
     numbers = {}
     for level, (rows, score, hits) in failed.items():
-        threshold, products, wrong = metrics.nearest(score, hits, target)
+        threshold, products, wrong = metrics.nearest(score, hits, target, (1 - confidence) / 2)
         numbers[level] = {
             "score": threshold, "products": products, "wrong": wrong,
             "strange": int(((score >= threshold) & ~hits & (rows["fold"] < 0)).sum()),

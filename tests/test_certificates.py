@@ -7,6 +7,7 @@ A world of leaves is (score, wrong, groups): score(u) is the score of the popula
 quantile u, never falling, wrong(u) the probability that such a group is misclassified, and `groups`
 the size of the sample that certifies. What is true above a threshold is an integral, no estimate.
 """
+import collections
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given, strategies as st
 from scipy.stats import binom, hypergeom
 
 import db
+import findings
 import metrics
 import promises
 
@@ -329,8 +331,10 @@ def filed_rightly(conn, promise, label, predicted, score):
     places = dict(conn.execute("select id, leaf from place").fetchall())
     least, names = promises.thresholds(promise), np.array(LEAVES)[predicted]
     above = np.array([name.split(".")[0] for name in names])
-    leaf = (score >= least["leaf"]) & np.array([places.get(name) == 1 for name in names])
-    parent = ~leaf & ((1 + score) / 2 >= least["parent"]) & np.isin(above, list(places))
+    there = np.array([places.get(name) == 1 for name in names])
+    leaf = (score >= least["leaf"]) & there
+    parent = ((score < least["below"]) | ~there) & ((1 + score) / 2 >= least["parent"]) \
+        & np.isin(above, list(places))
     right = np.array([name.split(".")[0] for name in label]) == above
     return {"leaf": (leaf.sum(), (names == label)[leaf].sum()),
             "parent": (parent.sum(), right[parent].sum())}
@@ -403,6 +407,53 @@ def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_
         assert broken / SHOPS > .5     # these shops do tell the one from the other
     else:
         assert broken / SHOPS <= MOST_BROKEN_SHOPS
+
+
+# ---- a long tail of leaves ----------------------------------------------------------------------
+
+TAIL = 300                                                # leaves
+SIZES = np.maximum(1, 4000 / np.arange(1, TAIL + 1) ** 1.15)   # of a shop of about 20,000 products
+LARGE = np.flatnonzero(SIZES > 200)
+
+
+def long_tail(n, rng, hard=1):
+    """findings.ROW [n] of products that a classifier answered: half of the leaves with fewer than
+    12 products sound like a large one, and the odd ones of the large leaves are `hard` times as
+    frequent and often taken for the next."""
+    rows = np.zeros(n, findings.ROW)
+    odd = np.isin(np.arange(TAIL), LARGE[1::2])
+    label = rng.choice(TAIL, n, p=SIZES * np.where(odd, hard, 1) / (
+        SIZES * np.where(odd, hard, 1)).sum())
+    score = 1 - rng.random(n) ** 2 / 2
+    wrong = rng.random(n) < np.where(odd[label], 2, .2) * (1 - score)
+    tail = (SIZES[label] < 12) & (label % 2 == 1)
+    rows["predicted"] = np.where(tail | wrong, LARGE[(label + 1) % len(LARGE)], label)
+    rows["label"], rows["score"], rows["parent_score"] = label, score, (1 + score) / 2
+    rows["group"], rows["parent"] = np.arange(n), TAIL + rows["predicted"] % 13
+    return rows
+
+
+@pytest.mark.parametrize("hard", (1, 8))
+def test_a_long_tail_is_filed_and_kept_and_what_is_harder_is_refused(hard):
+    rng, names = np.random.default_rng(8), [f"leaf-{i}" for i in range(TAIL)]
+    above = np.append(TAIL + np.arange(TAIL) % 13, -2)
+    shops, refused, kept, filed, target = 20, 0, 0, 0, .93
+    for _ in range(shops):
+        labelled, new = long_tail(20_000, rng), long_tail(10_000, rng, hard)
+        found = findings.certify_pair(labelled, above, target, .95)
+        counts = collections.Counter(zip([names[code] for code in new["predicted"]], np.digitize(
+            new["score"], promises.edges(labelled)).tolist()))
+        promise = {"target": target, **{level: None if one == math.inf else one
+                                        for level, one in found._asdict().items()}}
+        least, _ = promises.mixed(counts, (names, labelled, above), promise)
+        taken = new["score"] >= found.leaf
+        right = (new["label"] == new["predicted"])[taken].mean()
+        refused += least["leaf"] == math.inf
+        kept += right >= target
+        filed += taken.mean() / shops
+    print(f"long tail, {hard}: {refused} of {shops} refused, {kept} kept, {filed:.3f} to file")
+    assert filed > .5
+    assert (refused <= 1 and kept >= 19) if hard == 1 else (refused == shops and kept == 0)
 
 
 # ---- what a promise costs -----------------------------------------------------------------------
@@ -620,9 +671,12 @@ def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
 
 def test_the_candidate_nearest_to_a_certificate_has_the_least_likely_errors():
     score, right = np.repeat([.999, .5], [200, 300]), np.r_[np.ones(200, bool), np.arange(300) > 50]
-    threshold, taken, wrong = metrics.nearest(score, right, .98)
+    threshold, taken, wrong = metrics.nearest(score, right, .98, .05)
     assert (taken, wrong) == (200, 0) and .5 < threshold <= .999
-    assert metrics.nearest(score[:0], right[:0], .98) == (math.inf, 0, 0)
+    # Ten products prove nothing, so all fifty count, though five of those are wrong.
+    score, right = np.repeat([.999, .5], [10, 40]), np.arange(50) < 45
+    assert metrics.nearest(score, right, .98, .05)[1:] == (50, 5)
+    assert metrics.nearest(score[:0], right[:0], .98, .05) == (math.inf, 0, 0)
 
 
 def certified_times(times, rows, target):

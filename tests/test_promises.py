@@ -1,0 +1,127 @@
+"""What is promised, and if it holds of new products: the decisions, on rows drawn by hand.
+
+    pytest tests/test_promises.py
+"""
+import collections
+import math
+
+import numpy as np
+import pytest
+
+import findings
+import metrics
+import promises
+
+NAMES = ["easy", "hard", "harder"]
+ABOVE = np.array([3, 4, 4, -2])   # the hard ones have one parent
+
+
+def rows_of(n, rng, easy=.8, strange=0.):
+    """findings.ROW [n] of three leaves: products of the easy one are right 99 times in a hundred,
+    of the hard ones 85 times, and else taken for each other or for the easy one. `strange` of them
+    are of a leaf that no answer names."""
+    rows = np.zeros(n, findings.ROW)
+    label = np.where(rng.random(n) < easy, 0, rng.integers(1, 3, n))
+    wrong = rng.random(n) >= np.where(label == 0, .99, .85)
+    rows["predicted"] = np.where(wrong, (label + rng.integers(1, 3, n)) % 3, label)
+    odd = rng.random(n) < strange
+    rows["label"], rows["fold"] = np.where(odd, -1, label), np.where(odd, -1, 0)
+    rows["score"] = np.where(rows["predicted"] == 0, .9, .7) + .1 * rng.random(n)
+    rows["group"], rows["parent"] = np.arange(n), ABOVE[rows["predicted"]]
+    rows["parent_score"] = rows["score"]
+    return rows
+
+
+def promise_of(rows, target):
+    found = findings.certify_pair(rows, ABOVE, target, .95)
+    return {"target": target, **{level: None if one == math.inf else one
+                                 for level, one in found._asdict().items()}}
+
+
+def counts_of(new, labelled):
+    return collections.Counter(zip([NAMES[code] for code in new["predicted"]], np.digitize(
+        new["score"], promises.edges(labelled)).tolist()))
+
+
+@pytest.mark.parametrize("easy, at_the_leaf", ((.8, True), (.5, False)))
+def test_a_batch_of_harder_products_is_not_filed_at_leaves_and_others_are(easy, at_the_leaf):
+    rng = np.random.default_rng(1)
+    labelled, new = rows_of(8000, rng), rows_of(4000, rng, easy)
+    promise = promise_of(labelled, .95)
+    assert promise["leaf"] is not None
+    least, lines = promises.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
+    if at_the_leaf:
+        assert least == promises.thresholds(promise) and not lines
+    else:
+        assert least["leaf"] == least["below"] == math.inf
+        assert "are right at the leaf" in lines[0] and "in such a mix of categories" in lines[0]
+
+
+def test_if_the_leaf_is_refused_the_parent_is_what_was_promised_of_all():
+    rng = np.random.default_rng(2)
+    labelled, new = rows_of(8000, rng), rows_of(4000, rng, .5)
+    # The parent is nearly always right, so its promise for all products holds in any mix.
+    labelled["parent"] = np.where(rng.random(8000) < .01, 3, ABOVE[labelled["label"]])
+    promise = promise_of(labelled, .95)
+    least, lines = promises.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
+    assert least == promises.parent_alone(promise) and least["parent"] < math.inf
+    assert len(lines) == 1
+
+
+def test_nothing_to_compare_refuses_nothing():
+    rng = np.random.default_rng(3)
+    labelled = rows_of(2000, rng)
+    promise = promise_of(labelled, .9)
+    for known, counts in ((labelled, {}), (labelled[:0], counts_of(labelled, labelled)),
+                          (labelled, {("gone", 2): 30.})):
+        least, lines = promises.mixed(counts, (NAMES, known, ABOVE), promise)
+        assert least == promises.thresholds(promise) and not lines
+
+
+def features(near, scores, n=5000):
+    return {"products": n, "groups": n, "no description": 0., "no picture": 0.,
+            "near-duplicate": near, "unknown": (n, .1, .01), "categories": {"easy": n},
+            "scores": np.full(n, scores)}
+
+
+@pytest.mark.parametrize("before, now, said", (
+    (.96, .03, True), (.96, .94, False), (.03, .96, False), (None, .03, False), (.96, None, False)))
+def test_products_without_near_duplicates_differ_from_such_with_them(before, now, said):
+    for kind in ("Text", "Image", "Image+Text"):
+        lines = promises.differences(features(before, .9), features(now, .9), kind)
+        assert lines == (["3 % of them have a near-duplicate among the labelled products (96 % had "
+                          "one among those that they were predicted from)"] if said else [])
+
+
+def test_lower_scores_differ_and_higher_ones_do_not():
+    line, = promises.differences(features(0., .9), features(0., .7), "Text")
+    assert line == "their scores are lower (on the average 0.70, there 0.90)"
+    assert promises.differences(features(0., .7), features(0., .9), "Text") == []
+
+
+def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on():
+    rows = rows_of(8000, np.random.default_rng(4), strange=.06)
+    found = findings.certify_pair(rows, ABOVE, .98, .95)
+    own = promises.nearest(rows, ABOVE, found, .98, .95)["leaf"]
+    taken = rows["score"] >= own["score"]
+    wrong = taken & (rows["predicted"] != rows["label"])
+    assert (own["products"], own["wrong"]) == (taken.sum(), wrong.sum())
+    assert own["strange"] == (wrong & (rows["fold"] < 0)).sum() > 0
+    assert 0 <= own["most"] < own["wrong"]
+    # One more would be too many, and so many would do.
+    tails = [metrics.binomial_cdf(k, own["products"], .02) for k in (own["most"], own["most"] + 1)]
+    batches = [metrics.batch_tail(k, own["products"], .98) for k in (own["most"], own["most"] + 1)]
+    assert max(tails[0], batches[0]) <= .025 < max(tails[1], batches[1])
+    text = promises.nearest_text({"nearest": {"leaf": own}}, "leaf")
+    assert f"{own['wrong']} of {own['products']} are wrong there, {own['strange']} of those" in text
+
+
+def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_not():
+    rows = rows_of(8000, np.random.default_rng(5), strange=.06)
+    percent, share = promises.lower_target(rows, ABOVE, .98, .95)
+    assert promises.certified(rows, ABOVE, percent / 100, .95).leaf < math.inf
+    assert promises.certified(rows, ABOVE, (percent + 1) / 100, .95).leaf == math.inf
+    assert share == (rows["score"] >= promises.certified(rows, ABOVE, percent / 100,
+                                                         .95).leaf).mean()
+    assert promises.lower_target(rows[:0], ABOVE, .98, .95) is None
+    assert promises.lower_target(rows[:5], ABOVE, .98, .95) is None
