@@ -286,7 +286,7 @@ def choose_products(conn, args):
     products = make_products(rows, leaves, parents, near)
     if near and (poor := untaught(products, args.folds)):
         near = near_duplicates.without(near, {row[0] for row in rows if row[3] in poor})
-        log(f"warning: with whole clusters of near-duplicates there would be nothing to train on in "
+        log("warning: with whole clusters of near-duplicates there would be nothing to train on in "
             f"{', '.join(sorted(poor))}: theirs are split by group, so the test flatters there")
         products = make_products(rows, leaves, parents, near)
     products = products._replace(filed=np.array([row["filed"] for row in rows], bool),

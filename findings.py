@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+import certificates
 import db
 import metrics
 from console import UserError
@@ -92,7 +93,7 @@ def certify_apart(rows, held, folds, certify):
     those for products to come. certify(rows) gives k thresholds of independent rows; with folds
     the rows of the other folds serve, else the validation products `held` back for it."""
     source = rows if folds else held
-    source = source[metrics.one_of_each(source["group"])]
+    source = source[certificates.one_of_each(source["group"])]
     overall = certify(source)
     apart = np.tile(overall, (len(rows), 1))
     for fold in np.unique(rows["fold"]) if folds else ():
@@ -113,7 +114,7 @@ def promises(rows, held, folds, above, confidence):
     source = rows if folds else held
     for (level, index), percent in itertools.product((("leaf", 0), ("parent", 1)), TARGETS):
         def certify(some):
-            return (metrics.certify(some["score"], outcomes(some, above)[index], percent / 100,
+            return (certificates.certify(some["score"], outcomes(some, above)[index], percent / 100,
                                     delta),)
         thresholds, (overall,) = certify_apart(rows, held, folds, certify)
         taken, right = rows["score"] >= thresholds[:, 0], outcomes(rows, above)[index]
@@ -124,10 +125,10 @@ def promises(rows, held, folds, above, confidence):
                    "coverage": share(taken.sum(), len(rows), confidence),
                    "accuracy": share((right & taken).sum(), taken.sum(), confidence)}
         if math.isinf(overall):
-            independent = source[metrics.one_of_each(source["group"])]
+            independent = source[certificates.one_of_each(source["group"])]
             promise["have"] = len(independent)
-            promise["fewest"] = metrics.fewest(percent / 100, delta)
-            promise["needed"] = metrics.products_needed(
+            promise["fewest"] = certificates.fewest(percent / 100, delta)
+            promise["needed"] = certificates.products_needed(
                 independent["score"], outcomes(independent, above)[index], percent / 100, delta)
         found.append(promise)
     return found
@@ -152,15 +153,16 @@ def fallback(rows, held, folds, above, confidence):
             name: {"threshold": threshold, "taken": share(taken.sum(), len(rows), confidence),
                    "accuracy": share((taken & hits).sum(), taken.sum(), confidence)}
             for name, threshold, taken, hits in (
-                ("leaf", overall.leaf, leaf, right), ("parent", overall.parent, parent, parent_right),
+                ("leaf", overall.leaf, leaf, right),
+                ("parent", overall.parent, parent, parent_right),
                 ("person", None, ~leaf & ~parent, right))}})
     return found
 
 
 def certify_pair(some, above, target, confidence):
-    """The metrics.Thresholds of independent rows, by metrics.certify_fallback."""
+    """The certificates.Thresholds of independent rows, by certificates.certify_fallback."""
     right, _, parent_right = outcomes(some, above)
-    return metrics.certify_fallback(some["score"], right, some["parent_score"], parent_right,
+    return certificates.certify_fallback(some["score"], right, some["parent_score"], parent_right,
                                     target, 1 - confidence)
 
 

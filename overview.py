@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 
+import certificates
 import db
 import findings
 import metrics
@@ -58,8 +59,8 @@ def reached(conn, row, groups, confidence):
              else None}
 
     def certify(some):
-        return tuple(metrics.certify(some["score"], some["right"], percent / 100, 1 - confidence)
-                     for percent in findings.TARGETS)
+        return tuple(certificates.certify(some["score"], some["right"], percent / 100,
+                                          1 - confidence) for percent in findings.TARGETS)
 
     shares = [None] * len(findings.TARGETS)
     if len(rows) and len(held):
@@ -78,10 +79,12 @@ def group_numbers(conn):
 
 
 def numbers_of(products, numbered):
-    """(bool [n], which of the products are in `numbered`, ordered by product; the group of those)."""
+    """(bool [n], which of the products are in `numbered`, by product; the group of those)."""
     place = np.searchsorted(numbered["product"], products)
     place[place == len(numbered)] = 0
-    here = numbered["product"][place] == products if len(numbered) else np.zeros(len(products), bool)
+    if not len(numbered):
+        return np.zeros(len(products), bool), numbered["group"]
+    here = numbered["product"][place] == products
     return here, numbered["group"][place[here]]
 
 

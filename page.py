@@ -111,7 +111,8 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     certified, = (own["threshold"] for own in found["coverage"]
                   if (own["level"], own["target"]) == ("leaf", 98))
     data = {"key": page_key("errors", number, found["date"], db_path), "word": "error",
-            "puts": "label wrong", "database": shop, "decided": decided_of(decisions), "all": wrong, "n": len(rows), "steps": slider,
+            "puts": "label wrong", "database": shop, "decided": decided_of(decisions), "all": wrong,
+            "n": len(rows), "steps": slider,
             "start": certified if math.isfinite(certified) else None}
     return render(
         "errors.html", data, errors, found=found, number=number,

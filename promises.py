@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
+import certificates
 import db
 import findings
-import metrics
 import shifts
 
 OUT_OF_FOLD = "out-of-fold predictions"
@@ -32,11 +32,12 @@ TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "sc
 
 def promise(conn, number, leaves, target, confidence):
     """What an experiment's model, of these leaves, may file of products to come: a dict of target,
-    confidence, leaf, below, parent and alone (metrics.Thresholds, None for inf), what it rests_on,
-    how many independent products that were, how many of them `strange` and how many `refiled`,
-    which of these two `stopped` it (names, if nothing is promised at the leaf), the `min_products`
-    of the training, what came `nearest` at each level at which nothing is promised, and, if nothing
-    is promised at the leaf, as `lower` a target at which something would be (lower_target).
+    confidence, leaf, below, parent and alone (certificates.Thresholds, None for inf), what it
+    rests_on, how many independent products that were, how many of them `strange` and how many
+    `refiled`, which of these two `stopped` it (names, if nothing is promised at the leaf), the
+    `min_products` of the training, what came `nearest` at each level at which nothing is promised,
+    and, if nothing is promised at the leaf, as `lower` a target at which something would be
+    (lower_target).
 
     A row is right if it says what the product's label is today. Products to come may belong to
     leaves that the model does not know, as some of the catalogue do: its answers for those are
@@ -47,7 +48,7 @@ def promise(conn, number, leaves, target, confidence):
     names, rows = findings.read_rows(conn, number, not folds, False, leaves)
     above = findings.parent_codes(names, db.parents(conn))
     found = certified(rows, above, target, confidence)
-    own = rows[metrics.one_of_each(rows["group"])]
+    own = rows[certificates.one_of_each(rows["group"])]
     counts = {"strange": int((own["fold"] < 0).sum()) if leaves else 0,
               "refiled": int(((own["label"] != own["learned"]) & (own["fold"] >= 0)).sum())}
     why, lower = [], None
@@ -67,10 +68,10 @@ def promise(conn, number, leaves, target, confidence):
 
 
 def certified(rows, above, target, confidence):
-    """The metrics.Thresholds of one row of each group."""
-    own = rows[metrics.one_of_each(rows["group"])]
+    """The certificates.Thresholds of one row of each group."""
+    own = rows[certificates.one_of_each(rows["group"])]
     if not len(own) or (own["parent"] < 0).any():
-        return metrics.Thresholds(*[math.inf] * 4)
+        return certificates.Thresholds(*[math.inf] * 4)
     return findings.certify_pair(own, above, target, confidence)
 
 
@@ -86,11 +87,11 @@ def nearest(own, above, found, target, confidence):
         failed["parent"] = own[near], own["parent_score"][near], parent_right[near]
     numbers = {}
     for level, (rows, score, hits) in failed.items():
-        threshold, products, wrong = metrics.nearest(score, hits, target, (1 - confidence) / 2)
+        threshold, products, wrong = certificates.nearest(score, hits, target, (1 - confidence) / 2)
         numbers[level] = {
             "score": threshold, "products": products, "wrong": wrong,
             "strange": int(((score >= threshold) & ~hits & (rows["fold"] < 0)).sum()),
-            "most": metrics.most_wrong(products, target, (1 - confidence) / 2)}
+            "most": certificates.most_wrong(products, target, (1 - confidence) / 2)}
     return numbers
 
 
@@ -209,7 +210,7 @@ def refused(labelled, counts, thresholds, target):
     be right there and if chance makes so large a difference hardly ever.
     """
     names, rows, above = labelled
-    rows = rows[metrics.one_of_each(rows["group"])]
+    rows = rows[certificates.one_of_each(rows["group"])]
     place = {name: code for code, name in enumerate(names)}
     new = np.zeros(answer_codes(-1, len(STEPS), names) + 1)
     for (leaf, step), count in counts.items():
@@ -300,7 +301,7 @@ def differences(old, new, kind):
 
 
 def thresholds(promise):
-    """{leaf, below, parent}: what scores have to be, as in metrics.Thresholds."""
+    """{leaf, below, parent}: what scores have to be, as in certificates.Thresholds."""
     return {level: math.inf if promise[level] is None else promise[level]
             for level in ("leaf", "below", "parent")}
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.stats import binom, hypergeom
 
+import certificates
 import db
 import findings
 import metrics
@@ -61,7 +62,7 @@ def small_world(rng):
 def always_a_little_too_wrong(rng):
     """At each start of the tests up to twice as many groups as at the one before, so that each is a
     chance of its own; nothing can rightly be certified."""
-    thresholds, starts = metrics.candidates(TARGET)
+    thresholds, starts = certificates.candidates(TARGET)
     odds = np.log(thresholds[starts] / (1 - thresholds[starts]))
     taken = rng.integers(245, 300) * rng.uniform(1.5, 2) ** np.arange(len(odds))
     groups = math.ceil(taken[-1] * 1.1)
@@ -91,7 +92,7 @@ def surest_are_wrong_most(rng):
 
 def few_distinct_scores(rng):
     """Two to six scores, each a candidate itself."""
-    values = np.sort(rng.choice(metrics.candidates(TARGET)[0], rng.integers(2, 7), replace=False))
+    values = np.sort(rng.choice(certificates.candidates(TARGET)[0], rng.integers(2, 7), replace=False))
     bounds = np.sort(rng.random(len(values) - 1))
     risk = spoiled(np.diff([0, *bounds, 1]), rng)
     return (lambda u: values[np.searchsorted(bounds, u)],
@@ -130,7 +131,7 @@ def test_at_most_one_world_of_twenty_breaks_a_certified_promise(family, least_ce
     rng, certified, broken = np.random.default_rng(1), 0, 0
     for _ in range(WORLDS):
         world = family(rng)
-        threshold = metrics.certify(*draw(world, rng), TARGET, DELTA)
+        threshold = certificates.certify(*draw(world, rng), TARGET, DELTA)
         certified += threshold < math.inf
         broken += is_broken(world, threshold)
     print(f"{family.__name__}: {certified / WORLDS:.4f} certified, {broken / WORLDS:.4f} broken")
@@ -147,12 +148,12 @@ def test_with_groups_of_very_unequal_size_one_product_of_each_keeps_the_promise(
         groups = np.repeat(np.arange(len(score)),
                            np.minimum(rng.zipf(np.where(right, 1.7, 2.5)), 400))
         score, right = score[groups], right[groups]
-        rows = metrics.one_of_each(groups, seed=turn)
-        threshold = metrics.certify(score[rows], right[rows], TARGET, DELTA)
+        rows = certificates.one_of_each(groups, seed=turn)
+        threshold = certificates.certify(score[rows], right[rows], TARGET, DELTA)
         certified += threshold < math.inf
         broken += is_broken(world, threshold)
         if turn < 200:
-            naive += is_broken(world, metrics.certify(score, right, TARGET, DELTA))
+            naive += is_broken(world, certificates.certify(score, right, TARGET, DELTA))
     print(f"unequal groups: {certified / WORLDS:.4f} certified, {broken / WORLDS:.4f} broken, "
           f"{naive / 200:.3f} if every product counts")
     assert broken / WORLDS <= MOST_BROKEN
@@ -171,13 +172,13 @@ def test_with_near_duplicates_one_of_each_cluster_keeps_the_promise(colours):
         world = any_world(rng, 1500)
         score, right = (np.repeat(column, colours) for column in draw(world, rng))
         style = np.repeat(np.arange(len(score) // colours), colours)
-        rows = metrics.one_of_each(style, seed=turn)
-        threshold = metrics.certify(score[rows], right[rows], TARGET, DELTA)
+        rows = certificates.one_of_each(style, seed=turn)
+        threshold = certificates.certify(score[rows], right[rows], TARGET, DELTA)
         certified += threshold < math.inf
         broken += is_broken(world, threshold)
         if turn < 200:
             known = rng.random(len(style)) < 1 - .2 ** (colours - 1)
-            by_group += is_broken(world, metrics.certify(np.where(known, 1, score), right | known,
+            by_group += is_broken(world, certificates.certify(np.where(known, 1, score), right | known,
                                                          TARGET, DELTA))
     print(f"{colours} colours: {certified / WORLDS:.4f} certified, {broken / WORLDS:.4f} broken, "
           f"{by_group / 200:.3f} if they are split by group")
@@ -238,7 +239,7 @@ def test_at_most_one_world_of_twenty_breaks_the_promise_of_leaf_or_parent(
         cells = rng.multinomial(rng.integers(1000, 6000), np.maximum(joint, 0).ravel())
         i, j, right, parent_right = np.unravel_index(np.repeat(np.arange(joint.size), cells),
                                                      joint.shape)
-        found = metrics.certify_fallback(leaf[i], right > 0, parent[j], parent_right > 0,
+        found = certificates.certify_fallback(leaf[i], right > 0, parent[j], parent_right > 0,
                                          TARGET, DELTA)
         taken = joint[leaf >= found.leaf].sum(axis=(0, 1, 3))
         rest = joint[leaf < found.below][:, parent >= found.parent].sum(axis=(0, 1, 2))
@@ -478,7 +479,7 @@ def test_ten_thousand_products_certify_four_fifths_of_the_coverage_that_is_there
     kept = []
     for _ in range(40):
         own, probability = draw_scores(family, 10_000, rng)
-        threshold = metrics.certify(own, rng.random(10_000) < probability, target, DELTA)
+        threshold = certificates.certify(own, rng.random(10_000) < probability, target, DELTA)
         kept.append((score >= threshold).mean())
     print(f"{family}, {target}: {np.mean(kept) / possible:.3f} of {possible:.3f} kept")
     assert possible > .1
@@ -502,7 +503,7 @@ TARGETS, DELTAS = st.sampled_from([.9, .95, .98]), st.sampled_from([.2, .05, .01
 def certified_by_definition(score, right, target, delta):
     """The fallback procedure with scipy's binomial and hypergeometric tails and counts by
     comparison."""
-    thresholds, starts = metrics.candidates(target)
+    thresholds, starts = certificates.candidates(target)
     taken = (score >= thresholds[:, None]).sum(axis=1)
     wrong = (~right & (score >= thresholds[:, None])).sum(axis=1)
     batch = taken // 2
@@ -520,12 +521,12 @@ def certified_by_definition(score, right, target, delta):
 
 @given(SAMPLES, TARGETS, DELTAS)
 def test_certify_is_the_fallback_procedure_on_exact_binomial_tails(rows, target, delta):
-    assert metrics.certify(*rows, target, delta) == certified_by_definition(*rows, target, delta)
+    assert certificates.certify(*rows, target, delta) == certified_by_definition(*rows, target, delta)
 
 
 @pytest.mark.parametrize("target", [.5, .9, .95, .98, .99])
 def test_the_candidates_fall_from_far_above_the_target_to_zero_and_seven_are_starts(target):
-    thresholds, starts = metrics.candidates(target)
+    thresholds, starts = certificates.candidates(target)
     odds = np.log(thresholds[:-1] / (1 - thresholds[:-1])) - math.log(target / (1 - target))
     assert odds == pytest.approx(np.linspace(8, -8, 1025), abs=1e-9)
     assert thresholds[-1] == 0 and (np.diff(thresholds) < 0).all()
@@ -536,8 +537,8 @@ def test_the_candidates_fall_from_far_above_the_target_to_zero_and_seven_are_sta
 @given(SAMPLES, TARGETS)
 def test_a_product_counts_as_taken_at_its_own_score(rows, target):
     score, right = rows
-    thresholds = np.append(metrics.candidates(target)[0], score)
-    taken, wrong = metrics.counts_above(score, right, thresholds)
+    thresholds = np.append(certificates.candidates(target)[0], score)
+    taken, wrong = certificates.counts_above(score, right, thresholds)
     above = score >= thresholds[:, None]
     assert (taken == above.sum(axis=1)).all()
     assert (wrong == (above & ~right).sum(axis=1)).all()
@@ -547,15 +548,15 @@ def test_a_product_counts_as_taken_at_its_own_score(rows, target):
 def test_the_threshold_is_a_candidate_or_infinite_in_whatever_order_the_products_come(
         rows, target, seed):
     score, right = rows
-    threshold = metrics.certify(score, right, target, .05)
+    threshold = certificates.certify(score, right, target, .05)
     order = np.random.default_rng(seed).permutation(len(score))
-    assert threshold in metrics.candidates(target)[0] or threshold == math.inf
-    assert metrics.certify(score[order], right[order], target, .05) == threshold
+    assert threshold in certificates.candidates(target)[0] or threshold == math.inf
+    assert certificates.certify(score[order], right[order], target, .05) == threshold
 
 
 @given(SAMPLES, TARGETS, st.tuples(st.floats(1e-6, .5), st.floats(1e-6, .5)).map(sorted))
 def test_more_confidence_never_lowers_the_threshold(rows, target, deltas):
-    strict, lax = (metrics.certify(*rows, target, delta) for delta in deltas)
+    strict, lax = (certificates.certify(*rows, target, delta) for delta in deltas)
     assert strict >= lax
 
 
@@ -563,25 +564,25 @@ def test_more_confidence_never_lowers_the_threshold(rows, target, deltas):
 def test_products_that_turn_out_right_after_all_never_raise_the_threshold(rows, target, seed):
     score, right = rows
     better = right | (np.random.default_rng(seed).random(len(right)) < .1)
-    assert metrics.certify(score, better, target, .05) \
-        <= metrics.certify(score, right, target, .05)
+    assert certificates.certify(score, better, target, .05) \
+        <= certificates.certify(score, right, target, .05)
 
 
 def test_149_right_products_are_what_it_takes_to_refute_one_hypothesis():
-    assert metrics.fewest(.98, .05) == 149
+    assert certificates.fewest(.98, .05) == 149
     assert .98 ** 149 <= .05 < .98 ** 148
 
 
 @given(st.integers(50, 99), st.floats(.001, .5))
 def test_fewest_is_the_smallest_number_of_right_products_with_a_tail_of_delta(percent, delta):
-    n = metrics.fewest(percent / 100, delta)
+    n = certificates.fewest(percent / 100, delta)
     assert metrics.binomial_cdf(0, n, 1 - percent / 100) <= delta * (1 + 1e-9)
     assert metrics.binomial_cdf(0, n - 1, 1 - percent / 100) > delta * (1 - 1e-9)
 
 
 @given(st.lists(st.floats(0, 1), max_size=148))
 def test_148_right_products_certify_nothing_whatever_their_scores(score):
-    assert metrics.certify(np.array(score), np.ones(len(score), bool), .98, .05) == math.inf
+    assert certificates.certify(np.array(score), np.ones(len(score), bool), .98, .05) == math.inf
 
 
 def all_right(n, score=1.):
@@ -589,11 +590,11 @@ def all_right(n, score=1.):
 
 
 def test_a_single_start_has_a_seventh_of_delta_which_takes_245_right_products():
-    last = metrics.candidates(.98)[0][metrics.candidates(.98)[1]][-1]
-    assert metrics.fewest(.98, .05 / 7) == 245
+    last = certificates.candidates(.98)[0][certificates.candidates(.98)[1]][-1]
+    assert certificates.fewest(.98, .05 / 7) == 245
     for score in (1, last):     # seen by all starts, and by the last one alone
-        assert metrics.certify(*all_right(244, score), .98, .05) == math.inf
-        assert metrics.certify(*all_right(245, score), .98, .05) == 0
+        assert certificates.certify(*all_right(244, score), .98, .05) == math.inf
+        assert certificates.certify(*all_right(245, score), .98, .05) == 0
 
 
 def test_what_was_refuted_hands_its_share_on():
@@ -602,44 +603,44 @@ def test_what_was_refuted_hands_its_share_on():
     wrong = int(binom.ppf(.05, 1300, .02)) - 1
     assert .05 / 7 < binom.cdf(wrong, 1300, .02) <= .05
     score, right = np.repeat([1, .5], [300, 1000]), np.arange(1300) < 1300 - wrong
-    assert metrics.certify(score, right, .98, .05, 1.0) == 0
-    assert metrics.certify(np.full(1300, .5), right, .98, .05, 1.0) == math.inf
+    assert certificates.certify(score, right, .98, .05, 1.0) == 0
+    assert certificates.certify(np.full(1300, .5), right, .98, .05, 1.0) == math.inf
 
 
 def test_wrong_products_at_the_top_do_not_stop_the_starts_below():
-    second = metrics.candidates(.98)[0][metrics.candidates(.98)[1]][1]
+    second = certificates.candidates(.98)[0][certificates.candidates(.98)[1]][1]
     score, right = np.repeat([1, second], [300, 3000]), np.arange(3300) >= 30
-    assert metrics.certify(score[:300], right[:300], .98, .05) == math.inf
-    assert metrics.certify(score, right, .98, .05) == 0
+    assert certificates.certify(score[:300], right[:300], .98, .05) == math.inf
+    assert certificates.certify(score, right, .98, .05) == 0
 
 
 @pytest.mark.parametrize("rows", [all_right(0), (np.ones(5000), np.zeros(5000, bool)),
                                   (np.ones(5000), np.arange(5000) % 40 > 0)])
 def test_if_nothing_can_be_promised_the_threshold_is_infinite(rows):
-    assert metrics.certify(*rows, .98, .05) == math.inf
-    assert metrics.certify_fallback(*rows, *rows, .98, .05) == (math.inf,) * 4
+    assert certificates.certify(*rows, .98, .05) == math.inf
+    assert certificates.certify_fallback(*rows, *rows, .98, .05) == (math.inf,) * 4
 
 
 def test_leaf_and_parent_halve_delta_and_the_parent_shares_its_half_among_the_leafs_runs():
     wrong, inf = np.zeros(2000, bool), math.inf
-    leaf, parent = 300, metrics.fewest(.98, .05 / 2 / 7 / 8)
+    leaf, parent = 300, certificates.fewest(.98, .05 / 2 / 7 / 8)
     # 279 would do for the leaf, but of a batch of 149 and less three wrong ones are too many, and
     # (1/3) ** 3, that all of three are in the batch, is more than .025.
-    assert metrics.fewest(.98, .05 / 2 / 7) == 279
+    assert certificates.fewest(.98, .05 / 2 / 7) == 279
     for n, expected in ((leaf - 1, (inf, inf)), (leaf, (0, 0))):
-        assert metrics.certify_fallback(*all_right(n), np.ones(n), wrong[:n], .98, .05) \
+        assert certificates.certify_fallback(*all_right(n), np.ones(n), wrong[:n], .98, .05) \
             == (*expected, inf, inf)
     for n, expected in ((parent - 1, inf), (parent, 0)):
-        assert metrics.certify_fallback(np.ones(n), wrong[:n], *all_right(n), .98, .05) \
+        assert certificates.certify_fallback(np.ones(n), wrong[:n], *all_right(n), .98, .05) \
             == (inf, inf, expected, expected)
 
 
 def test_the_parent_is_judged_by_what_the_leafs_tests_have_not_seen():
-    taken, seen, fresh = metrics.candidates(.98)[0][[576, 577, 578]]
+    taken, seen, fresh = certificates.candidates(.98)[0][[576, 577, 578]]
     score, right = np.repeat([taken, seen, fresh], 2000), np.arange(6000) < 2000
-    found = metrics.certify_fallback(score, right, np.ones(6000), np.arange(6000) >= 4000, .98, .05)
+    found = certificates.certify_fallback(score, right, np.ones(6000), np.arange(6000) >= 4000, .98, .05)
     assert found == (taken, seen, 0, math.inf)
-    assert metrics.certify_fallback(score, right, np.ones(6000), np.arange(6000) < 4000, .98, .05) \
+    assert certificates.certify_fallback(score, right, np.ones(6000), np.arange(6000) < 4000, .98, .05) \
         == (taken, seen, math.inf, math.inf)
 
 
@@ -649,7 +650,7 @@ def test_the_tail_of_a_batch_is_hypergeometric(wrong, more, target):
     too_many = math.floor((1 - target) * batch + 1e-9) + 1
     expected = hypergeom.cdf(wrong, taken + batch, wrong + too_many, taken) \
         if too_many <= batch else 1
-    assert metrics.batch_tail(wrong, taken, target) == pytest.approx(expected, abs=1e-9)
+    assert certificates.batch_tail(wrong, taken, target) == pytest.approx(expected, abs=1e-9)
 
 
 def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
@@ -659,7 +660,7 @@ def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
         score, right = draw((lambda u: u, lambda u: .3 * (1 - u) ** 1.5, 8000), rng)
         new, right_new = draw((lambda u: u, lambda u: .3 * (1 - u) ** 1.5, 4000), rng)
         for with_batch in (True, False):
-            taken = new >= metrics.certify(score, right, TARGET, DELTA,
+            taken = new >= certificates.certify(score, right, TARGET, DELTA,
                                            None if with_batch else 1.0)
             too_many = right_new[taken].mean() < TARGET if taken.any() else False
             broken += too_many and with_batch
@@ -671,23 +672,23 @@ def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
 
 def test_the_candidate_nearest_to_a_certificate_has_the_least_likely_errors():
     score, right = np.repeat([.999, .5], [200, 300]), np.r_[np.ones(200, bool), np.arange(300) > 50]
-    threshold, taken, wrong = metrics.nearest(score, right, .98, .05)
+    threshold, taken, wrong = certificates.nearest(score, right, .98, .05)
     assert (taken, wrong) == (200, 0) and .5 < threshold <= .999
     # Ten products prove nothing, so all fifty count, though five of those are wrong.
     score, right = np.repeat([.999, .5], [10, 40]), np.arange(50) < 45
-    assert metrics.nearest(score, right, .98, .05)[1:] == (50, 5)
-    assert metrics.nearest(score[:0], right[:0], .98, .05) == (math.inf, 0, 0)
+    assert certificates.nearest(score, right, .98, .05)[1:] == (50, 5)
+    assert certificates.nearest(score[:0], right[:0], .98, .05) == (math.inf, 0, 0)
 
 
 def certified_times(times, rows, target):
     """The threshold that so many times these products certify."""
-    return metrics.certify(*(np.tile(column, times) for column in rows), target, .05)
+    return certificates.certify(*(np.tile(column, times) for column in rows), target, .05)
 
 
 @given(SAMPLES, TARGETS)
 def test_as_many_like_these_as_are_said_to_be_needed_certify_something_and_half_of_them_nothing(
         rows, target):
-    have, needed = len(rows[0]), metrics.products_needed(*rows, target, .05)
+    have, needed = len(rows[0]), certificates.products_needed(*rows, target, .05)
     if certified_times(1, rows, target) < math.inf:
         assert needed == have
     elif needed is not None:
@@ -698,10 +699,10 @@ def test_as_many_like_these_as_are_said_to_be_needed_certify_something_and_half_
 
 @pytest.mark.parametrize("n", [1, 10, 200, 244])
 def test_right_products_need_to_be_245_or_a_step_of_ten_percent_more(n):
-    assert 245 <= metrics.products_needed(*all_right(n), .98, .05) <= 246 * 1.1 + 1
+    assert 245 <= certificates.products_needed(*all_right(n), .98, .05) <= 246 * 1.1 + 1
 
 
 def test_no_number_of_products_is_enough_for_a_classifier_that_is_wrong_too_often():
-    assert metrics.products_needed(*all_right(0), .98, .05) is None
-    assert metrics.products_needed(np.ones(1000), np.arange(1000) % 40 > 0, .98, .05) is None
-    assert metrics.products_needed(*all_right(200), .98, .05, most=220) is None
+    assert certificates.products_needed(*all_right(0), .98, .05) is None
+    assert certificates.products_needed(np.ones(1000), np.arange(1000) % 40 > 0, .98, .05) is None
+    assert certificates.products_needed(*all_right(200), .98, .05, most=220) is None

@@ -22,8 +22,8 @@ from test_db import make_2016
 from test_metrics import accepted_by_definition
 
 import analyze
+import certificates
 import db
-import metrics
 from console import UserError
 
 LEAVES = ("bags.clutches", "jeans.bootcut", "jeans.skinny")
@@ -205,7 +205,7 @@ def test_thresholds_come_from_the_validation_kept_for_them_and_are_tried_on_the_
     text = tell("--experiment", 1, "--confidence", confidence)
     assert f"Certified with {confidence}% confidence, by 1,500 validation products kept" in text
     for promise, (level, target) in zip(found["coverage"], PROMISES):
-        threshold = metrics.certify(*columns(kept, level), target / 100, 1 - confidence / 100)
+        threshold = certificates.certify(*columns(kept, level), target / 100, 1 - confidence / 100)
         taken = [own for own in test if own.score >= threshold]
         hits = sum(is_right(own, level) for own in taken)
         assert 0 < len(taken) < len(test) or level == "parent"
@@ -266,7 +266,7 @@ def test_too_few_products_promise_nothing_and_the_number_it_names_is_enough(shop
         r"  (.*): nothing can be promised by 30 independent products: it would take about (\d+) "
         "like these", text)}
     assert list(needed) == ["95%", "98%", "Parent 95%", "Parent 98%"]
-    assert needed["98%"] == needed["Parent 98%"] > needed["95%"] >= metrics.fewest(.95, .05)
+    assert needed["98%"] == needed["Parent 98%"] > needed["95%"] >= certificates.fewest(.95, .05)
     for name, number in needed.items():
         enough, short = save(shop, kept[:10], kept=kept[:number]), \
             save(shop, kept[:10], kept=kept[:int(number / 1.15)])
@@ -325,9 +325,9 @@ def test_a_folds_threshold_comes_from_the_other_folds(shop, ask, spoiled):
     found = ask("--experiment", 1)
     assert (found["certified_on"], found["certifying_products"]) == ("folds", 2000)
     for promise, (level, target) in zip(found["coverage"], PROMISES):
-        apart = [metrics.certify(*columns([own for own in rows if own.fold != fold], level),
+        apart = [certificates.certify(*columns([own for own in rows if own.fold != fold], level),
                                  target / 100, 1 - .95) for fold in range(5)]
-        overall = metrics.certify(*columns(rows, level), target / 100, 1 - .95)
+        overall = certificates.certify(*columns(rows, level), target / 100, 1 - .95)
         taken = [own for own in rows if own.score >= max(apart[own.fold], math.isinf(overall) * 9)]
         hits = sum(is_right(own, level) for own in taken)
         assert (promise["coverage"]["hits"], promise["coverage"]["n"]) == (len(taken), 2000)
@@ -366,7 +366,7 @@ def test_leaf_parent_and_person_share_all_products_by_two_certified_thresholds(
         thresholds = []
         for fold in range(folds or 1):
             source = [one for one in test if one.fold != fold] if folds else kept
-            thresholds.append(metrics.certify_fallback(
+            thresholds.append(certificates.certify_fallback(
                 *columns(source), np.array([one.parent_score for one in source]),
                 np.array([one.parent == PARENT[one.label] for one in source]), target / 100,
                 1 - confidence / 100))

@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binned_statistic, binom, binomtest
 from sklearn.metrics import log_loss
 
+import certificates
 import metrics
 
 PREDICTIONS = st.lists(st.tuples(st.sampled_from([0, .1, .25, .5, .5000001, .9, 1]), st.booleans()),
@@ -252,15 +253,15 @@ def test_each_round_is_what_the_rows_it_drew_give_when_they_are_written_out(
 @given(st.lists(st.integers(-5, 15), max_size=60), SEEDS)
 def test_one_of_each_has_one_row_of_each_group_in_ascending_order_and_always_the_same(
         groups, seed):
-    rows = metrics.one_of_each(groups, seed)
+    rows = certificates.one_of_each(groups, seed)
     assert sorted(np.array(groups)[rows]) == sorted(set(groups))
     assert (np.diff(rows) > 0).all()
-    assert rows.tolist() == metrics.one_of_each(groups, seed).tolist()
+    assert rows.tolist() == certificates.one_of_each(groups, seed).tolist()
 
 
 def test_each_member_of_a_group_has_the_same_chance_to_be_its_one():
     groups, rounds = np.repeat([4, 2, 9], [1, 5, 2]), 5000
-    drawn = np.bincount(np.concatenate([metrics.one_of_each(groups, seed)
+    drawn = np.bincount(np.concatenate([certificates.one_of_each(groups, seed)
                                         for seed in range(rounds)]), minlength=8)
     expected = np.repeat([1, 1 / 5, 1 / 2], [1, 5, 2])
     assert drawn / rounds == pytest.approx(expected, abs=4 * .5 / math.sqrt(rounds))

@@ -12,9 +12,9 @@ import pytest
 from conftest import run_script
 from test_analyze import OLD_SCHEMA, add_prediction, add_product, fill, tree
 
+import certificates
 import db
 import findings
-import metrics
 import overview
 
 LEAVES = ("jeans.bootcut", "jeans.skinny", "bags.totes")
@@ -127,4 +127,4 @@ def test_products_that_are_gone_count_as_groups_by_themselves(several):
     one, full = overview.listing(conn, several / "crawl.db", .95)[0], findings.describe(conn, 1, .95)
     assert one["certified_95"] == full["coverage"][0]["coverage"]["share"]
     groups = overview.graded_rows(conn, 1, overview.group_numbers(conn))["group"]
-    assert len(metrics.one_of_each(groups)) == 3000 - 300 + 1   # 300 are left of group g1
+    assert len(certificates.one_of_each(groups)) == 3000 - 300 + 1   # 300 are left of group g1

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+import certificates
 import findings
 import metrics
 import promises
@@ -110,7 +111,7 @@ def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on(
     assert 0 <= own["most"] < own["wrong"]
     # One more would be too many, and so many would do.
     tails = [metrics.binomial_cdf(k, own["products"], .02) for k in (own["most"], own["most"] + 1)]
-    batches = [metrics.batch_tail(k, own["products"], .98) for k in (own["most"], own["most"] + 1)]
+    batches = [certificates.batch_tail(k, own["products"], .98) for k in (own["most"], own["most"] + 1)]
     assert max(tails[0], batches[0]) <= .025 < max(tails[1], batches[1])
     text = promises.nearest_text({"nearest": {"leaf": own}}, "leaf")
     assert f"{own['wrong']} of {own['products']} are wrong there, {own['strange']} of those" in text
