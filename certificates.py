@@ -100,6 +100,9 @@ def certify(score, right, target, delta, batch_delta=None):
     return math.inf if found is None else float(thresholds[found])
 
 
+RUNS = 8   # of the leaf's tests, each of which the parent may follow: as many as starts, and none
+
+
 class Thresholds(NamedTuple):
     """What a score has to reach, inf if nothing can be promised there."""
     leaf: float     # the leaf's score, to file a product at its leaf
@@ -122,7 +125,7 @@ def certify_fallback(score, right, parent_score, parent_right, target, delta):
     """
     thresholds, starts = candidates(target)
     found = certified(*counts_above(score, right, thresholds), starts, target, delta / 2, delta / 2)
-    share = delta / 2 / (starts.sum() + 1)
+    share = delta / 2 / RUNS
     alone = certify(parent_score, parent_right, target, share, delta / 2)
     if found is None:
         return Thresholds(math.inf, math.inf, alone, alone)
@@ -143,16 +146,17 @@ def nearest(score, right, target, delta):
         return math.inf, 0, 0
     enough = [j for j, n in enumerate(taken) if most_wrong(int(n), target, delta) >= 0] \
         or [len(taken) - 1]
-    tails = [metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) for j in enough]
-    best = enough[int(np.argmin(tails))]
+    # Of tails that are all one the lowest share of wrong ones.
+    best = min(enough, key=lambda j: (metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target),
+                                      wrong[j] / taken[j]))
     return float(thresholds[best]), int(taken[best]), int(wrong[best])
 
 
-def most_wrong(taken, target, delta):
-    """How many of `taken` products may be wrong at most, so that a test at level delta certifies
-    them: -1 if not even none."""
+def most_wrong(taken, target, delta, share=1):
+    """How many of `taken` products may be wrong at most, so that a test at level delta / share
+    certifies them, and the batch's at level delta: -1 if not even none."""
     def holds(wrong):
-        return metrics.binomial_cdf(wrong, taken, 1 - target) <= delta \
+        return metrics.binomial_cdf(wrong, taken, 1 - target) <= delta / share \
             and batch_tail(wrong, taken, target) <= delta
 
     if not holds(0):

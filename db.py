@@ -197,7 +197,8 @@ def filed_before_table(conn):
                     without rowid""")
     conn.execute("""insert or ignore into filed_before(product_id, category_id)
                     select product_id, category_id from filing
-                    where level = 'leaf' and category_id is not null""")
+                    where level = 'leaf' and category_id is not null
+                    and product_id in (select id from product)""")
 
 
 def regrouped_table(conn):

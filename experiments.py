@@ -22,6 +22,7 @@ import db
 import metrics
 import model_files
 import near_duplicates
+import promises
 import report
 import retrain
 import training
@@ -292,6 +293,9 @@ def choose_products(conn, args):
     products = products._replace(filed=np.array([row["filed"] for row in rows], bool),
                                  regroupings=regroupings)
     check_room(args.db_path, len(products.ids))
+    if args.folds and args.folds < promises.FEWEST_FOLDS:
+        log("warning: --apply will file nothing by this experiment: "
+            f"{promises.few_folds_text(args.folds)}")
     tell_left_out(db.leaf_sizes(conn), leaves, None if wanted else args.min_products)
     if products.filed.any():
         log(f"{products.filed.sum()} of the {len(rows)} products have the category that --apply "

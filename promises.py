@@ -15,9 +15,11 @@ import numpy as np
 import certificates
 import db
 import findings
+import metrics
 import shifts
 
 OUT_OF_FOLD = "out-of-fold predictions"
+FEWEST_FOLDS = 5   # with fewer, their models learn from half of the products or less
 STEPS = (.1, .2, .4, .6, .8)   # quantiles of labelled products' scores, to count new ones between
 SURE = 3       # standard deviations by which labelled products must be right less often to refuse
 ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
@@ -47,14 +49,16 @@ def promise(conn, number, leaves, target, confidence):
     folds, arguments = settings.get("folds"), settings.get("arguments")
     names, rows = findings.read_rows(conn, number, not folds, False, leaves)
     above = findings.parent_codes(names, db.parents(conn))
-    found = certified(rows, above, target, confidence)
+    found, few = certified(rows, above, target, confidence), bool(folds and folds < FEWEST_FOLDS)
+    if few:
+        found = certificates.Thresholds(*[math.inf] * 4)
     own = rows[certificates.one_of_each(rows["group"])]
     counts = {"strange": int((own["fold"] < 0).sum()) if leaves else 0,
               "refiled": int(((own["label"] != own["learned"]) & (own["fold"] >= 0)).sum())}
     why, lower = [], None
-    if math.isinf(found.leaf):
+    if math.isinf(found.leaf) and not few:
         lower = lower_target(own, above, target, confidence)
-    if math.isinf(found.leaf) and any(counts.values()):
+    if math.isinf(found.leaf) and not few and any(counts.values()):
         _, learned = findings.read_rows(conn, number, not folds, False)
         why = stopped(rows, learned, counts, lambda some: certified(
             some, above, target, confidence).leaf < math.inf)
@@ -62,7 +66,8 @@ def promise(conn, number, leaves, target, confidence):
             **{level: None if math.isinf(one) else one for level, one in found._asdict().items()},
             "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
             "products": len(own), **counts, "stopped": why, "lower": lower,
-            "nearest": nearest(own, above, found, target, confidence),
+            "nearest": {} if few else nearest(own, above, found, target, confidence),
+            "few_folds": folds if few else None,
             "min_products": arguments.get("min_products") if isinstance(arguments, dict)
             and not arguments.get("categories") else None}
 
@@ -91,7 +96,8 @@ def nearest(own, above, found, target, confidence):
         numbers[level] = {
             "score": threshold, "products": products, "wrong": wrong,
             "strange": int(((score >= threshold) & ~hits & (rows["fold"] < 0)).sum()),
-            "most": certificates.most_wrong(products, target, (1 - confidence) / 2)}
+            "most": certificates.most_wrong(products, target, (1 - confidence) / 2,
+                                            1 if level == "leaf" else certificates.RUNS)}
     return numbers
 
 
@@ -125,6 +131,8 @@ def stopped(rows, learned, counts, enough):
 def promise_text(promise):
     """What is promised, in words."""
     target = f"{100 * promise['target']:g} %"
+    if promise["few_folds"]:
+        return f"nothing can be promised, so nothing is filed: {few_folds_text(promise['few_folds'])}"
     details = [promise["rests_on"]]
     if promise["strange"]:
         details.append(f"{promise['strange']} of them of other categories than the model's")
@@ -147,6 +155,13 @@ def promise_text(promise):
                if promise["leaf"] is None else "")
             + f". It rests on {rests}, and holds for products like those, of their categories"
             + stopped_text(promise))
+
+
+def few_folds_text(folds):
+    """Why nothing is promised by so few folds, in words."""
+    return (f"with {folds} folds each model learns from {100 * (folds - 2) / folds:.0f} % of the "
+            "products, and the one that files learns from all and is much surer, so their scores "
+            f"cannot be compared; train with --folds 10 ({FEWEST_FOLDS} at least)")
 
 
 def lower_text(promise):
@@ -291,10 +306,9 @@ def differences(old, new, kind):
                                                    before * (1 - before), m),
               f"{100 * own:.0f} % of them have a near-duplicate among the labelled products "
               f"({100 * before:.0f} % had one among those that they were predicted from)")
-    scores = np.fromiter(new["scores"], float)
-    check("scores", shifts.score_shift(scores, n, old["scores"], m),
-          f"their scores are lower (on the average {scores.sum() / max(1, len(scores)):.2f}, "
-          f"there {old['scores'].mean():.2f})")
+    check("scores", shifts.score_shift(new["scores"], n, old["scores"], m),
+          f"their scores are lower (on the average {metrics.accuracy(new['scores']):.2f}, "
+          f"there {metrics.accuracy(old['scores']):.2f})")
     check("categories", shifts.count_shift(new["categories"], n, old["categories"], m),
           "they are of other categories")
     return lines
@@ -338,6 +352,7 @@ def for_source(conn, number, described, source, labelled, promise):
     """(thresholds, lines, products): what the promise comes to for a shop's new products, and why
     it is less where it is."""
     old, new = reference(conn, number, described, source), db.features(conn, number, source)
+    new["scores"] = np.fromiter(new["scores"], float)
     names, rows, above = labelled
     if old["source"] is not None:
         rows = rows[np.isin(rows["product"], db.product_ids(conn, source))]

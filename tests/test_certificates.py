@@ -678,6 +678,8 @@ def test_the_candidate_nearest_to_a_certificate_has_the_least_likely_errors():
     score, right = np.repeat([.999, .5], [10, 40]), np.arange(50) < 45
     assert certificates.nearest(score, right, .98, .05)[1:] == (50, 5)
     assert certificates.nearest(score[:0], right[:0], .98, .05) == (math.inf, 0, 0)
+    # If all are wrong, all tails are one; they are not said to be no products.
+    assert certificates.nearest(np.linspace(0, 1, 2000), np.zeros(2000, bool), .98, .05)[1] > 200
 
 
 def certified_times(times, rows, target):

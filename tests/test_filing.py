@@ -68,7 +68,7 @@ def trained(tmp_path_factory):
     """3,000 labelled products, an experiment of them with folds (1) and one without (2)."""
     folder = tmp_path_factory.mktemp("trained")
     run(folder, "--feed", write(folder, "old.tsv", feed_rows(3000)), script="crawl")
-    for flags in (("--folds", "3"), ()):
+    for flags in (("--folds", "5"), ()):
         run(folder, "--min-products", "200", *flags)
     return folder
 
@@ -295,7 +295,7 @@ def test_what_the_shop_or_a_person_has_filed_meanwhile_is_filed_no_more(shop):
             for row in decided] == [("decided", row["category"], row["path"], None, [])
                                     for row in after[:5]]
     # What a person filed is learned, and is in no figure.
-    run(shop.folder, "--min-products", "200", "--folds", "3")
+    run(shop.folder, "--min-products", "200", "--folds", "5")
     settings = json.loads(query(shop.folder, "select settings from experiment where id = 3")[0][0])
     known = [row for row in rows[:5] if shop.hidden[row["id"]] != "rare.oddity"]
     assert settings["overridden"] == len(known)
@@ -372,7 +372,7 @@ def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
 
     write(tmp_path, "old.tsv", rows(0, 3000, .03))
     run(tmp_path, "--feed", "old.tsv", script="crawl")
-    run(tmp_path, "--min-products", "50", "--folds", "3")
+    run(tmp_path, "--min-products", "50", "--folds", "5")
     for source, first, minis in (("like", 5000, .03), ("more", 7000, .12)):
         write(tmp_path, "new.tsv", rows(first, 1500, minis))
         run(tmp_path, "--feed", "new.tsv", "--unlabelled", "--source", source, script="crawl")
@@ -392,14 +392,14 @@ def test_a_shop_with_enough_labelled_products_is_compared_with_its_own(shop):
     write(shop.folder, "z-new.tsv", own[1000:])
     run(shop.folder, "--feed", "z.tsv", "--source", "z", script="crawl")
     run(shop.folder, "--feed", "z-new.tsv", "--source", "z", "--unlabelled", script="crawl")
-    run(shop.folder, "--min-products", "200", "--folds", "3")
+    run(shop.folder, "--min-products", "200", "--folds", "5")
     done = run(shop.folder, "--apply", "3")
     assert "is not promised" not in done.stderr
     assert sum(row["level"] == "leaf" for row in filed(done) if row["source"] == "z") > 300
 
 
 def test_a_catalogue_of_which_the_model_knows_a_part_does_not_differ_from_itself(shop):
-    run(shop.folder, "--categories", "bootcut,skinny", "--folds", "3")
+    run(shop.folder, "--categories", "bootcut,skinny", "--folds", "5")
     done = run(shop.folder, "--apply", "3", "--target", "60")
     assert "is not promised" not in done.stderr
 
@@ -483,6 +483,14 @@ def test_what_is_no_longer_promised_of_a_shop_is_taken_back_and_told(shop):
     assert "filed before" not in again.stderr
 
 
+def test_few_folds_file_nothing_and_both_scripts_say_so(shop):
+    done = run(shop.folder, "--min-products", "200", "--folds", "4")
+    assert "warning: --apply will file nothing by this experiment: with 4 folds" in done.stderr
+    done = run(shop.folder, "--apply", "3", "--target", "60")
+    assert "with 4 folds each model learns from 50 % of the products" in done.stderr
+    assert {row["level"] for row in filed(done)} == {"person"}
+
+
 # ---- pictures -----------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -499,7 +507,7 @@ def pictured(tmp_path_factory):
     write_feed(folder / "new.tsv", rows)
     for name, flags in (("feed.tsv", ()), ("new.tsv", ("--source", "new"))):
         run(folder, "--feed", name, *flags, script="crawl")
-    every = ("--min-products", "40", "--folds", "3", *NETWORK)
+    every = ("--min-products", "40", "--folds", "5", *NETWORK)
     run(folder, *every, script="categorize_images")
     run(folder, *every, script="categorize_both")
     run(folder, *every, "--fusion", "concat", script="categorize_both")
@@ -551,7 +559,7 @@ def test_a_products_answer_is_what_the_model_says(pictured, number, script):
     (("--apply", "1", "--target", "98 %"), "--target"), (("--apply", "1", "--target", "100"),
                                                          "from 50 to 99.99"),
     (("--apply", "1", "--confidence", "nan"), "from 50"), (("--apply", "1", "--format", "xml"), "csv"),
-    (("--apply", "1", "--folds", "3"), "trains nothing"),
+    (("--apply", "1", "--folds", "5"), "trains nothing"),
     (("--apply", "1", "--trust-filed"), "trains nothing"),
     (("--apply", "1", "--db-path", "none.db"), "there is no none.db")))
 def test_a_mistake_is_one_sentence(trained, arguments, words_):

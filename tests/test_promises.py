@@ -126,3 +126,9 @@ def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_no
                                                          .95).leaf).mean()
     assert promises.lower_target(rows[:0], ABOVE, .98, .95) is None
     assert promises.lower_target(rows[:5], ABOVE, .98, .95) is None
+
+
+def test_few_folds_promise_nothing_and_say_why():
+    text = promises.promise_text({"target": .95, "few_folds": 3})
+    assert "with 3 folds each model learns from 33 % of the products" in text
+    assert "train with --folds 10 (5 at least)" in text
