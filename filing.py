@@ -127,13 +127,16 @@ def decide(conn, args, described, promise):
         if not args.dry_run:
             db.unfile(conn, args.apply)
         for source in db.unfiled_sources(conn):
-            own, lines, products = promises.for_source(conn, args.apply, described, source,
-                                                       labelled, promise)
+            own, lines, new = promises.for_source(conn, args.apply, described, source, labelled,
+                                                  promise)
+            if new["near-duplicate"]:
+                log(f"{100 * new['near-duplicate']:.0f} % of the {new['products']} products of "
+                    f"{source} have a near-duplicate among those that the model learned from")
             if lines:
                 held = False
                 where = " or the ".join(level for level in ("leaf", "parent")
                                         if math.isinf(own[level]))
-                log(f"{100 * promise['target']:g} % is not promised of the {products} products of "
+                log(f"{100 * promise['target']:g} % is not promised of the {new['products']} products of "
                     f"{source}, which differ from those that the promise rests on: "
                     f"{'; '.join(lines)}. " + (
                         "They are filed anyway" if args.file_anyway else
@@ -259,6 +262,10 @@ def apply(args, kind, scorer):
     if not args.dry_run:
         model_files.keep_promise(folder, promise)
     log(promises.promise_text(promise))
+    if promise["leaf"] is None and described["settings"].get("folds"):
+        log("wrong labels count as errors, too: python analyze.py --label-suspects "
+            f"{args.apply} lists those that are probably wrong; put them right in the shop's feed, "
+            "load it and train again")
     for line in today.changes_lines(args.apply, db.changes(conn, args.apply)):
         log(line)
     if gone := today.gone_line(db.answers_gone(conn, args.apply)):
@@ -266,7 +273,7 @@ def apply(args, kind, scorer):
     held, moves = decide(conn, args, described, promise)
     if args.dry_run:
         print_dry_run(args, moves, products)
-        return 0
+        return 0 if held else 1
     if changes := changes_text(moves):
         log(changes)
     counts = write(conn, args)

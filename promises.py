@@ -97,7 +97,7 @@ def nearest(own, above, found, target, confidence):
             "score": threshold, "products": products, "wrong": wrong,
             "strange": int(((score >= threshold) & ~hits & (rows["fold"] < 0)).sum()),
             "most": certificates.most_wrong(products, target, (1 - confidence) / 2,
-                                            1 if level == "leaf" else certificates.RUNS)}
+                                            7 if level == "leaf" else 7 * certificates.RUNS)}
     return numbers
 
 
@@ -184,7 +184,8 @@ def nearest_text(promise, level):
     return (f"it comes nearest from score {own['score']:.4f} on: {own['wrong']} of "
             f"{own['products']} are wrong there{strange}, and "
             + ("so few products prove nothing" if own["most"] < 0 else
-               f"at most about {own['most']} may be"))
+               f"at most about {own['most']} may be" if own["most"] < own["wrong"] else
+               "that falls a little short of a proof"))
 
 
 def stopped_text(promise):
@@ -309,8 +310,11 @@ def differences(old, new, kind):
     check("scores", shifts.score_shift(new["scores"], n, old["scores"], m),
           f"their scores are lower (on the average {metrics.accuracy(new['scores']):.2f}, "
           f"there {metrics.accuracy(old['scores']):.2f})")
-    check("categories", shifts.count_shift(new["categories"], n, old["categories"], m),
-          "they are of other categories")
+    moved = shifts.count_shift(new["categories"], n, old["categories"], m)
+    check("categories", moved,
+          f"their mix of categories is another one ({100 * moved:.0f} % of them and more would have "
+          f"to be of other categories to have the usual one; {100 * TOLERATED['categories']:.0f} % "
+          "may)")
     return lines
 
 
@@ -349,8 +353,8 @@ def labelled_rows(conn, number, described):
 
 
 def for_source(conn, number, described, source, labelled, promise):
-    """(thresholds, lines, products): what the promise comes to for a shop's new products, and why
-    it is less where it is."""
+    """(thresholds, lines, features): what the promise comes to for a shop's new products, why it is
+    less if it is, and their db.features."""
     old, new = reference(conn, number, described, source), db.features(conn, number, source)
     new["scores"] = np.fromiter(new["scores"], float)
     names, rows, above = labelled
@@ -362,4 +366,4 @@ def for_source(conn, number, described, source, labelled, promise):
     own, lines = mixed(counts, (names, rows, above), promise)
     if different := differences(old, new, described["kind"]):
         own, lines = dict.fromkeys(own, math.inf), different
-    return own, lines, new["products"]
+    return own, lines, new
