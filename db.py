@@ -23,6 +23,8 @@ import urllib.parse
 from console import UserError, log
 
 PICTURE_OK, PICTURE_FAILED, PICTURE_UNCHECKED = "ok", "failed", "unchecked"
+# A product's group; one that was added by hand may have no key, and is a group of its own.
+GROUP_KEY = "coalesce(group_key, 'product ' || product.id)"
 
 
 # ---- schema -----------------------------------------------------------------------------------
@@ -231,6 +233,14 @@ def add_filing_target(conn):
     add_column(conn, "filing", "target real")
 
 
+def learned_product_table(conn):
+    """The products that an experiment's saved model learned from; no rows for older ones."""
+    conn.execute("""create table if not exists learned_product(
+                    experiment_id integer not null references experiment(id) on delete cascade,
+                    product_id integer not null, primary key (experiment_id, product_id))
+                    without rowid""")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -257,6 +267,7 @@ MIGRATIONS = (
     ("name decisions filed by hand", name_filed_by_hand),
     ("filing_source table", filing_source_table),
     ("add filing.target", add_filing_target),
+    ("learned_product table", learned_product_table),
 )
 
 
@@ -677,7 +688,7 @@ def set_placeholders(conn, least):
     with transaction(conn):
         conn.execute("""create temp table if not exists placeholder(sha256 text, groups integer)""")
         conn.execute("delete from placeholder")
-        conn.execute("""insert into placeholder select sha256, count(distinct group_key)
+        conn.execute(f"""insert into placeholder select sha256, count(distinct {GROUP_KEY})
                         from picture join product on id = product_id where sha256 is not null
                         group by sha256 having count(distinct group_key) >= ?""", (least,))
         conn.execute("""update product set image_crawled = 0 where id in (
@@ -813,16 +824,20 @@ TAKES_PART = f"""from product left join label_override
 
 
 def labelled_products(conn, leaves, trust_filed=False):
-    """(id, category_id, group_key, taught, filed) of all products filed in these leaves, or put
-    into one of them by a person, by id. category_id is the label as crawled, `taught` the one to
-    learn. Unless trust_filed, a label that --apply gave is only taught: category_id is null then,
-    and `filed` is 1."""
+    """(id, category_id, group_key, taught, filed, corrected) of all products filed in these leaves,
+    or put into one of them by a person, by id. category_id is the label as crawled, `taught` the
+    one to learn. Unless trust_filed, the label of a product that --apply filed before is only
+    taught: category_id is null then, and `filed` is 1; `corrected` is 1 if that label is another
+    one than --apply gave."""
     want_leaves(conn, leaves)
     filed = "0" if trust_filed else FILED_HERE
     return conn.execute(f"""select product.id, case when {filed} then null
-                            else product.category_id end as category_id, group_key,
+                            else product.category_id end as category_id, {GROUP_KEY} as group_key,
                             coalesce(label_override.category_id, product.category_id) as taught,
-                            {filed} as filed {TAKES_PART}""").fetchall()
+                            {filed} as filed, {filed} and not exists (
+                                select 1 from filed_before where filed_before.product_id =
+                                product.id and filed_before.category_id = product.category_id)
+                            as corrected {TAKES_PART}""").fetchall()
 
 
 def leaf_sizes(conn):
@@ -842,24 +857,32 @@ def texts(conn, leaves):
 def catalogue(conn):
     """Yield (id, group key, name, description) of all products that the shop or a person has filed,
     whatever the category, by id: what is only waiting must not move the split."""
-    yield from plain(conn, f"""select id, coalesce(group_key, 'product ' || id), name, description
+    yield from plain(conn, f"""select id, {GROUP_KEY}, name, description
                               from product where category_id is not null or exists (
                                   select 1 from label_override where product_id = product.id
                                   and {PUTS}) order by id""")
 
 
-def learned_texts(conn, leaves, pictured=False):
-    """Yield (group key, name, description) of the products that a model of these leaves learns
-    from; `pictured`: of those that may have a picture."""
+def learned_texts(conn, number, leaves):
+    """Yield (group key, name, description) of the products that the saved model of experiment
+    `number`, of these leaves, learned from, as far as they are still there.
+
+    An older experiment has no rows in learned_product. With folds its model learned from all that
+    it predicted, and from a few that a person had filed, which are left out here. Without folds
+    those products are taken that have a label today and that it was not measured on, so those that
+    came with a label after the training count too."""
     want_leaves(conn, leaves)
-    yield from plain(conn, f"""
-        select group_key, name, description from product left join label_override
-        on product_id = product.id and {PUTS}
-        and label_id is product.category_id
-        where coalesce(label_override.category_id, product.category_id) in (
-            select id from wanted_leaf) {"and exists (select 1 from picture where "
-            "picture.product_id = product.id and status <> 'failed')" if pictured else ""}
-        order by product.id""")
+    own = "select product_id from learned_product where experiment_id = :number"
+    if not conn.execute(f"{own} limit 1", {"number": number}).fetchone():
+        measured = f"select product_id from ({measured_products(conn, number)})"
+        folds = settings(experiment(conn, number)).get("folds")
+        own = measured if folds else f"""
+            select id from product left join label_override on product_id = id and {PUTS}
+            and label_id is product.category_id
+            where coalesce(label_override.category_id, product.category_id) in (
+                select id from wanted_leaf) and id not in ({measured})"""
+    yield from plain(conn, f"""select {GROUP_KEY}, name, description from product
+                               where id in ({own}) order by id""", {"number": number})
 
 
 def product_text(conn, number):
@@ -904,10 +927,12 @@ def want_places(conn):
 # A category id, of a column, that products may be filed at today.
 LEAF_TODAY = "{0} in (select id from place where leaf = 1)"
 PLACE_TODAY = "{0} in (select id from place)"
-# The product's category is one that --apply filed it at, and no person has chosen it.
+# The product has a category that no person has chosen, and --apply filed the product before. If it
+# has another category now, the shop has corrected it. Those count no more than the others: figures
+# that left out only what was filed rightly would rest on the suite's errors.
 FILED_HERE = """(product.category_id is not null and exists (
-                select 1 from filed_before where filed_before.product_id = product.id
-                and filed_before.category_id = product.category_id) and not exists (
+                select 1 from filed_before where filed_before.product_id = product.id)
+                and not exists (
                 select 1 from label_override where label_override.product_id = product.id
                 and (label_override.category_id = product.category_id
                      or decision = 'classifier wrong' and label_id = product.category_id)))"""
@@ -1032,12 +1057,13 @@ def images_folder(db_path, asked=None):
 
 
 def save_experiment(conn, db_path, name, settings, predicted, validation, write_model, twins=None,
-                    clusters=()):
+                    clusters=(), learned=()):
     """Write an experiment, its predictions and its model folder together or not at all.
 
     predicted and validation are rows (product_id, category_id, score, label_id, label_score,
     parent_id, parent_score, top, fold), validation's with `certifying` behind them; `twins` are
-    their two columns twin, clusters rows (product_id, cluster) of near_duplicate;
+    their two columns twin, clusters rows (product_id, cluster) of near_duplicate, learned the ids
+    of the products that the saved model learned from;
     write_model(folder) fills models/experiment-N beside crawl.db and returns what settings keep of
     it as `model`, by which it is known again, or None. The folder is moved in just
     before the commit, so a kill in between leaves at most a folder without a row, and the next
@@ -1068,6 +1094,8 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
                                  values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                              ((*row, twin) for row, twin in zip(validation, of_validation)))
             conn.executemany(f"insert into near_duplicate values ({number}, ?, ?)", clusters)
+            conn.executemany(f"insert into learned_product values ({number}, ?)",
+                             ((own,) for own in learned))
             folder = os.path.join(models_path, f"experiment-{number}")
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(beside, folder)
@@ -1153,9 +1181,8 @@ def graded(conn, number, certifying=False):
 
 def group_numbers(conn):
     """Tuples (product id, number of its group) of all products, by id."""
-    return plain(conn, """select id, dense_rank() over (
-                              order by coalesce(group_key, 'product ' || id))
-                          from product order by id""")
+    return plain(conn, f"""select id, dense_rank() over (
+                              order by {GROUP_KEY}) from product order by id""")
 
 
 def cluster_numbers(conn, number):
@@ -1205,8 +1232,8 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     With `leaves`, the model's, the rows are what a promise of today rests on: also its answers for
     products filed in other leaves (fold -1). The label is the one that the product has now, and the
     learned one if it has none or is gone.
-    Scores of categories that nothing may be filed at now are -1. Products whose label is the
-    suite's own filing are left out, unless --trust-filed was given.
+    Scores of categories that nothing may be filed at now are -1. Products that --apply filed before
+    they had the label of now are left out, unless --trust-filed was given.
     """
     names = code_categories(conn, number)
     conn.create_function("words", 2, lambda *text: len(normalised(*text).split()),
@@ -1219,11 +1246,10 @@ def details(conn, number, certifying=False, words=True, leaves=()):
     if leaves:
         want_strange(conn, number, leaves)
         want_places(conn)
-        filed = "0" if trusts_filed(conn, number) else FILED_HERE
-        label = f"coalesce(case when {filed} then null else product.category_id end, {learned})"
+        label = f"coalesce(product.category_id, {learned})"
         score = f"case when {LEAF_TODAY.format('prediction.category_id')} then score else -1 end"
         parent_score = f"case when {PLACE_TODAY.format('parent_id')} then parent_score else -1 end"
-        where = f"not ({filed} and {learned} is product.category_id)"
+        where = "true" if trusts_filed(conn, number) else f"not {FILED_HERE}"
         table += f""" union all select product_id, leaf_id, leaf_score, null, null, parent_id,
                       parent_score, null from filing join product on product.id = product_id
                       where experiment_id = :number and leaf_id is not null and {STRANGE}"""
@@ -1360,7 +1386,7 @@ DECIDED = f"""product.category_id is null and {PUTS} and label_override.label_id
 
 
 # Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
-# (and not by this suite), unless the experiment was measured on it.
+# (and never by this suite), unless the experiment was measured on it.
 STRANGE = f"""+product.category_id in (select id from category where leaf = 1)
              and product.category_id not in (select id from wanted_leaf)
              and product.source in (select source from taught_source)
@@ -1391,9 +1417,10 @@ def to_answer(conn, number, leaves, size):
     for where in (UNFILED, STRANGE):   # with an `or` SQLite would sort them all for each list
         after = -2 ** 63
         while rows := conn.execute(f"""
-                select product.id, category_id, group_key, coalesce(name, '') as name,
+                select product.id, category_id, {GROUP_KEY} as group_key,
+                       coalesce(name, '') as name,
                        coalesce(description, '') as description, path, sha256,
-                       coalesce(cluster, group_key) as cluster
+                       coalesce(cluster, {GROUP_KEY}) as cluster
                 from product left join picture on picture.product_id = product.id and status <> ?
                 left join near_duplicate on near_duplicate.product_id = product.id
                      and near_duplicate.experiment_id = ?

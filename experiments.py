@@ -36,13 +36,13 @@ class Products(NamedTuple):
     """The products of an experiment, n of them, and the leaves they are filed in."""
     ids: Any        # int64 [n]
     labels: Any     # int32 [n], index into leaves; -1: filed elsewhere, here by a person's word,
-                    # or filed here by --apply, so that the label is this suite's own answer
+                    # or filed by --apply before, so that the label may be this suite's own answer
     taught: Any     # int32 [n], the same after a person's overrides, for training; -1: left out
     u: Any          # float [n], place in the split
     leaves: list    # category ids
     parents: list   # of the leaves, category ids
     near: Any = None   # near_duplicates.Clusters; None: split by group
-    filed: Any = None      # bool [n], the label is one that --apply gave; None: no label is
+    filed: Any = None      # bool [n], --apply filed the product before; None: it filed none
     regroupings: int = 0   # db.last_regrouping when the products were read
 
 
@@ -298,8 +298,9 @@ def choose_products(conn, args):
             f"{promises.few_folds_text(args.folds)}")
     tell_left_out(db.leaf_sizes(conn), leaves, None if wanted else args.min_products)
     if products.filed.any():
-        log(f"{products.filed.sum()} of the {len(rows)} products have the category that --apply "
-            "filed them at: the model learns from them, but no figure and no promise rests on them "
+        log(f"--apply filed {products.filed.sum()} of the {len(rows)} products before they had a "
+            f"category, and the shop has corrected {sum(row['corrected'] for row in rows)} of "
+            "those: the model learns from all of them, but no figure and no promise rests on them "
             "(--trust-filed takes these labels as the shop's own)")
     return wanted, products
 
@@ -338,11 +339,13 @@ def record(conn, args, kind, wanted, products, outcome, extra):
     """Write the experiment and print its number, name and figures. `extra` is what its kind of
     model needs besides its weights: the vocabulary, the bottleneck's fingerprint."""
     name = db.experiment_name(kind, wanted)
-    near, twins = products.near, None
+    near, twins, learned = products.near, None, products.taught >= 0   # after folds: from all
     if outcome.parts:
         twins = near_duplicates.twin_columns(db.catalogue(conn), products.ids,
                                              [part.training for part in outcome.parts],
                                              (outcome.predicted, outcome.validation))
+        if not outcome.settings["folds"]:
+            learned = outcome.parts[0].training
     split = {"split by": "cluster", "near-duplicates": near.report} if near else \
         {"split by": "group"}
     settings = {**outcome.settings, **run_settings(args), **split,
@@ -352,7 +355,7 @@ def record(conn, args, kind, wanted, products, outcome, extra):
     number = db.save_experiment(
         conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
         lambda folder: model_files.save_model(folder, outcome.model.weights, described),
-        twins, zip(near.ids, near.keys) if near else ())
+        twins, zip(near.ids, near.keys) if near else (), products.ids[learned].tolist())
     print(f"#{number}: {name}", *outcome.summary, sep="\n")
 
 
@@ -391,9 +394,9 @@ def add_experiment_arguments(parser):
                         "texts differ by a word or two, or only groups, which share their text or "
                         "the feed's item_group_id (default: cluster)")
     parser.add_argument("--trust-filed", action="store_true",
-                        help="take the categories that --apply gave, and that the shop's feed has "
-                        "now, as the shop's own labels; without it they are only learned, and no "
-                        "figure rests on them")
+                        help="trust the categories that the shop's feed has now for products that "
+                        "--apply filed before; without it they are only learned, and no figure "
+                        "rests on them")
     parser.add_argument("--seed", type=retrain.seed_argument, default=0, metavar="N",
                         help="of everything random; the split does not depend on it (default: 0)")
 

@@ -95,7 +95,7 @@ def answer(conn, args, described, score):
     of the latter as there are of the others that a promise rests on."""
     folds, leaves = described["settings"].get("folds"), described["categories"]
     _, waiting, _ = db.count_unfiled(conn, args.apply, leaves)
-    near = near_duplicates.seek(db.learned_texts(conn, leaves, described["kind"] == "Image"))
+    near = near_duplicates.seek(db.learned_texts(conn, args.apply, leaves))
     with progress("answers", waiting, "products") as bar:
         for rows in db.to_answer(conn, args.apply, leaves, CHUNK):
             bar.update(len(rows))
@@ -258,6 +258,10 @@ def apply(args, kind, scorer):
         return 0
     if waiting:
         answer(conn, args, described, scorer(conn, args, weights, described))
+    if not promises.reference(conn, args.apply, described, None)["groups"]:
+        log(f"nothing is filed: none of the products that the promise of experiment {args.apply} "
+            "rests on is left to compare the new ones with; load labelled products and train again")
+        return 1
     promise = promises.promise(conn, args.apply, leaves, args.target, args.confidence)
     if not args.dry_run:
         model_files.keep_promise(folder, promise)

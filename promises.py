@@ -139,11 +139,15 @@ def promise_text(promise):
     if promise["refiled"]:
         details.append(f"{promise['refiled']} of them refiled by the shop since")
     rests = f"{promise['products']} independent products ({'; '.join(details)})"
+    # What the shop has refiled counts as an error at any target: only training again helps.
+    lowering = promise["lower"] and "refiled" not in promise["stopped"]
     if promise["leaf"] is None and promise["parent"] is None:
-        return (f"nothing can be promised at {target} by {rests}, so nothing is filed: "
-                + ("" if promise["rests_on"] == OUT_OF_FOLD else
-                   "train with --folds 10, which certifies on all products, or ")
-                + f"try a lower --target{lower_text(promise)}. "
+        advice = [] if promise["rests_on"] == OUT_OF_FOLD else [
+            "train with --folds 10, which certifies on all products"]
+        if lowering:
+            advice.append(f"try a lower --target{lower_text(promise)}")
+        return (f"nothing can be promised at {target} by {rests}, so nothing is filed"
+                + ": " * bool(advice) + ", or ".join(advice) + ". "
                 + ". ".join(f"At the {level} {nearest_text(promise, level)}"
                             for level in promise["nearest"]) + stopped_text(promise))
     levels = ", ".join(f"at the {level} " + (
@@ -152,7 +156,7 @@ def promise_text(promise):
     return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
             f"least {target} are right; {levels}"
             + (f"; a lower --target may give some leaves{lower_text(promise)}"
-               if promise["leaf"] is None else "")
+               if promise["leaf"] is None and lowering else "")
             + f". It rests on {rests}, and holds for products like those, of their categories"
             + stopped_text(promise))
 
@@ -166,8 +170,6 @@ def few_folds_text(folds):
 
 def lower_text(promise):
     """What a lower target would file, in words."""
-    if not promise["lower"]:
-        return ""
     percent, share = promise["lower"]
     return f" ({percent} would file {100 * share:.0f} % of products like these at leaves)"
 

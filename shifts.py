@@ -41,7 +41,7 @@ def score_shift(scores, n, other, other_n, delta=1e-4):
     between = np.maximum(0, np.searchsorted(scores, at[:-1], "right") / len(scores)
                          - np.searchsorted(other, at[:-1], "right") / len(other))
     return max(0.0, float(between @ np.diff(at))
-               - math.sqrt(math.log(1 / delta) / 2 * (1 / n + 1 / other_n)))
+               - math.sqrt(math.log(1 / delta) / 2 * (1 / max(1, n) + 1 / max(1, other_n))))
 
 
 def count_shift(counts, n, other, other_n, delta=1e-4):
@@ -54,6 +54,7 @@ def count_shift(counts, n, other, other_n, delta=1e-4):
         return 0.0
     own, old = (np.array([some.get(name, 0) for name in names], float) for some in (counts, other))
     own, old = own / own.sum(), old / old.sum()
+    n, other_n = max(1, n), max(1, other_n)
     pooled = (n * own + other_n * old) / (n + other_n)
     # The mean of |x| of a normal x is sqrt(2 / pi) deviations.
     mean = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n) * 2 / math.pi).sum() / 2

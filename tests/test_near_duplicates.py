@@ -271,10 +271,24 @@ def test_a_model_learns_from_what_is_in_its_leaves_by_a_persons_word_too(tmp_pat
     conn.executemany("insert into label_override values (?, ?, ?, ?, '')", [
         (1, "label wrong", "boot", "tote"), (2, "label wrong", "tote", "boot"),
         (4, "label wrong", "tote", None), (5, "label wrong", "boot", "sandal")])   # lapsed
-    conn.executemany("insert into picture(product_id, status) values (?, ?)", [
-        (0, "ok"), (2, "unchecked"), (4, "failed")])
-    assert [row[0] for row in db.learned_texts(conn, ["tote"])] == ["g0", "g2", "g4", "g5"]
-    assert [row[0] for row in db.learned_texts(conn, ["tote"], True)] == ["g0", "g2"]
+
+    def learned(folds, predicted, validated, own=()):
+        rows = [[(i, "tote", .9, "tote", .9, "tote", .9, "[]", 0) for i in some]
+                for some in (predicted, validated)]
+        number = db.save_experiment(
+            conn, tmp_path / "crawl.db", "Text", {"folds": folds}, rows[0],
+            [(*row, 1) for row in rows[1]], lambda folder: None, learned=own)
+        return [row[0] for row in db.learned_texts(conn, number, ["tote"])]
+
+    # 5 has got its label since, and 3 and what is gone have lost theirs.
+    assert learned(None, [], [], [0, 2, 3, 4, 99]) == ["g0", "g2", "g3", "g4"]
+    assert learned(5, [0, 3], [], [0, 2, 3, 4]) == ["g0", "g2", "g3", "g4"]
+    # Older experiments.
+    assert learned(5, [0, 3], [0, 3]) == ["g0", "g3"]
+    assert learned(None, [0], [2]) == ["g4", "g5"]
+    conn.execute("update product set group_key = null where id = 4")
+    assert learned(None, [0], [2]) == ["product 4", "g5"]
+    conn.execute("update product set group_key = 'g4' where id = 4")
     assert list(db.catalogue(conn))[4] == (4, "g4", "name 4", None)
     conn.close()
 

@@ -132,3 +132,21 @@ def test_few_folds_promise_nothing_and_say_why():
     text = promises.promise_text({"target": .95, "few_folds": 3})
     assert "with 3 folds each model learns from 33 % of the products" in text
     assert "train with --folds 10 (5 at least)" in text
+
+
+@pytest.mark.parametrize("rests_on", ("out-of-fold predictions", "validation"))
+@pytest.mark.parametrize("lower, stopped, advised", (
+    ((90, .5), [], True), ((90, .5), ["strange"], True), (None, [], False),
+    (None, ["refiled"], False), ((90, .5), ["strange", "refiled"], False)))
+@pytest.mark.parametrize("parent", (None, .7))
+def test_a_lower_target_is_advised_only_if_one_would_do(rests_on, lower, stopped, advised, parent):
+    near = {"score": .9, "products": 10, "wrong": 5, "strange": 0, "most": 0}
+    text = promises.promise_text({
+        "target": .98, "confidence": .95, "leaf": None, "below": None, "parent": parent,
+        "alone": None, "rests_on": rests_on, "products": 10, "strange": 2, "refiled": 3,
+        "stopped": stopped, "lower": lower, "few_folds": None, "min_products": 1000,
+        "nearest": {level: near for level in ("leaf", "parent")}})
+    assert ("a lower --target" in text) == ("(90 would file 50 % of" in text) == advised
+    assert "  " not in text and ": ." not in text and ".." not in text and ", or ." not in text
+    if parent is None:
+        assert ("train with --folds 10" in text) == (rests_on == "validation")

@@ -37,6 +37,13 @@ def test_shifts_are_as_large_as_they_are_and_small_samples_show_less():
         assert nothing == 0
 
 
+def test_without_any_independent_product_nothing_is_said_to_differ():
+    for n, m in ((0, 0), (0, 9), (9, 0)):
+        assert shifts.score_shift([.1, .2], n, [.9], m) == 0
+        assert shifts.count_shift({"a": 2}, n, {"b": 1}, m) == 0
+        assert shifts.mean_shift(.1, .1, n, .9, .1, m) == 0
+
+
 # ---- the mix of categories ----------------------------------------------------------------------
 
 def three_leaves(rng, count, easy):

@@ -168,14 +168,20 @@ def test_own_filings_that_come_back_are_taught_and_no_label(shop):
         place = products.ids.tolist().index(number)
         assert (products.labels[place], products.taught[place]) == (-1, skinny)
         assert rows[number]["filed"]
-    assert sum(row["filed"] for row in rows.values()) == 3
-    assert rows[104]["category_id"] == "bags.clutches"   # corrected by the shop: a person's
+    # What the shop has corrected is out of the figures too, or they would rest on the errors.
+    place = products.ids.tolist().index(104)
+    assert (products.labels[place], products.taught[place]) == (-1, LEAVES.index("bags.clutches"))
+    assert {number: (row["filed"], row["corrected"]) for number, row in rows.items()
+            if number > 100} == {101: (1, 0), 102: (1, 0), 103: (1, 0), 104: (1, 1)}
+    assert not any(row["filed"] or row["corrected"] for number, row in rows.items()
+                   if number <= 100)
 
 
 def test_own_filings_are_labels_if_they_are_trusted(shop):
     rows = filed_and_back(shop, trust=True)
     assert rows[101]["category_id"] == "jeans.skinny" and not any(
-        row["filed"] for row in rows.values())
+        row["filed"] or row["corrected"] for row in rows.values())
+    assert rows[104]["category_id"] == "bags.clutches"
 
 
 def test_the_memory_outlives_a_changed_text_and_another_target(shop):
@@ -197,7 +203,7 @@ def test_what_a_person_has_confirmed_is_a_persons_label(shop, decision, category
     db.store_overrides(shop, [(101, decision, category)])
     change(shop, "update product set category_id = 'jeans.skinny' where id = 101")
     filed = {row["id"] for row in db.labelled_products(shop, LEAVES) if row["filed"]}
-    assert filed == {102, 103}
+    assert filed == {102, 103, 104}
 
 
 def test_an_experiment_of_before_does_not_count_own_filings_as_errors_or_labels(shop):
@@ -215,15 +221,32 @@ def test_an_experiment_of_before_does_not_count_own_filings_as_errors_or_labels(
     change(shop, """update experiment set settings = json_set(settings, '$.arguments',
                     json('{"trust_filed": true}'))""")
     assert promises.promise(shop, 1, LEAVES, .9, .95)["products"] == 510
-    # A label that changed into an own filing is as it was learned.
+    # What was filed and has come back elsewhere is left out as a whole, whatever it was learned as.
     change(shop, "update experiment set settings = json_remove(settings, '$.arguments')")
     shop.execute("delete from filed_before")
     change(shop, "update product set category_id = 'bags.new' where id <= 100")
     assert promises.promise(shop, 1, LEAVES, .9, .95)["refiled"] == 100
-    shop.execute("insert into filed_before select id, 'bags.new' from product where id <= 100")
-    promise = promises.promise(shop, 1, LEAVES, .9, .95)
-    assert (promise["refiled"], promise["products"]) == (0, 520)
-    assert db.changes(shop, 1)["refiled"] == 0
+    for leaf in ("bags.new", "jeans.skinny"):
+        shop.execute("delete from filed_before")
+        shop.execute("insert into filed_before select id, ? from product where id <= 100", (leaf,))
+        shop.execute("insert into filed_before select id, ? from product where id > 910", (leaf,))
+        promise = promises.promise(shop, 1, LEAVES, .9, .95)
+        assert (promise["refiled"], promise["strange"], promise["products"]) == (0, 10, 410)
+        assert db.changes(shop, 1)["refiled"] == 0
+        assert db.count_strange(shop, 1, LEAVES) == (10, 10)
+
+
+def test_figures_of_products_that_were_filed_and_corrected_do_not_rest_on_the_errors(shop):
+    """Half of the products are filed, and the shop then corrects what was wrong of those."""
+    rows = measured(shop, 2000)
+    shop.execute("""insert into filed_before select product_id, category_id from predicted_category
+                    where product_id > 1000""")
+    own = {row["id"]: row for row in db.labelled_products(shop, LEAVES)}
+    corrected = {row.product for row in rows[1000:] if row.label != row.predicted}
+    assert {number for number, row in own.items() if row["corrected"]} == corrected
+    assert {number for number, row in own.items() if row["category_id"]} == set(range(1, 1001))
+    _, kept, _ = promises.labelled_rows(shop, 1, {"settings": {"folds": 5}, "categories": LEAVES})
+    assert set(kept["product"].tolist()) == set(range(1, 1001))
 
 
 def test_an_older_database_remembers_what_filing_still_holds(shop):
