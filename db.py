@@ -241,6 +241,12 @@ def learned_product_table(conn):
                     without rowid""")
 
 
+def add_filing_refused(conn):
+    """refused: at which levels the reasons kept a shop from being filed, a JSON list; null in older
+    rows."""
+    add_column(conn, "filing_source", "refused text")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -268,6 +274,7 @@ MIGRATIONS = (
     ("filing_source table", filing_source_table),
     ("add filing.target", add_filing_target),
     ("learned_product table", learned_product_table),
+    ("add filing_source.refused", add_filing_refused),
 )
 
 
@@ -924,6 +931,12 @@ def want_places(conn):
         *((name, 1) for name in own), *((name, 0) for name in inner - own if name)])
 
 
+def places_today(conn):
+    """{category id: 1 for a leaf, else 0} of the categories that products may be filed at today."""
+    want_places(conn)
+    return dict(plain(conn, "select id, leaf from place"))
+
+
 # A category id, of a column, that products may be filed at today.
 LEAF_TODAY = "{0} in (select id from place where leaf = 1)"
 PLACE_TODAY = "{0} in (select id from place)"
@@ -1565,21 +1578,24 @@ def left_to_person(conn, number, top, surest=True):
                         (PICTURE_FAILED, number, top)).fetchall()
 
 
-def keep_filing(conn, number, source, promise, thresholds, reasons):
+def keep_filing(conn, number, source, promise, thresholds, reasons, refused):
     """Note by which thresholds {level: score, inf for none} a shop's products were filed, and the
-    reasons (sentences) why that is less than the promise, a dict with target and confidence."""
+    reasons (sentences) why that is less than the promise, a dict with target and confidence. The
+    promise holds at the levels `refused` too, but not for this shop."""
     leaf, parent = (None if thresholds[level] == float("inf") else thresholds[level]
                     for level in ("leaf", "parent"))
-    conn.execute("insert or replace into filing_source values (?, ?, ?, ?, ?, ?, ?)",
+    conn.execute("""insert or replace into filing_source(experiment_id, source, target, confidence,
+                    leaf, parent, reasons, refused) values (?, ?, ?, ?, ?, ?, ?, ?)""",
                  (number, source or "", promise["target"], promise["confidence"], leaf, parent,
-                  json.dumps(list(reasons))))
+                  json.dumps(list(reasons)), json.dumps(list(refused))))
 
 
 def kept_filing(conn, number):
-    """{shop: row of target, confidence, leaf, parent and reasons} of an experiment's last --apply;
-    {} where an older version did it."""
+    """{shop: row of target, confidence, leaf, parent, reasons and refused} of an experiment's last
+    --apply, without the shops that an older version filed, which kept less."""
     return {row["source"]: row for row in conn.execute(
-        "select * from filing_source where experiment_id = ? order by source", (number,))}
+        """select * from filing_source where experiment_id = ? and refused is not null
+           order by source""", (number,))}
 
 
 def count_levels(conn, number):

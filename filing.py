@@ -108,7 +108,7 @@ def answer(conn, args, described, score):
             found = experiments.answers(scores, described["temperature"], described["parents"])
             columns = ([leaves[j] for j in found.best[:, 0].tolist()], found.score[:, 0].tolist(),
                        [found.names[j] for j in found.parent.tolist()], found.parent_score.tolist(),
-                       experiments.top_json(leaves, found.best[:, :3], found.score[:, :3]))
+                       experiments.top_json(leaves, found.best, found.score))
             nothing = (None, 0.0, None, 0.0, "[]")   # where there is nothing to go by
             db.store_answers(conn, args.apply, [
                 (row["id"], *(own if one else nothing), *more) for row, one, own, more in zip(
@@ -134,17 +134,29 @@ def decide(conn, args, described, promise):
                     f"{source} have a near-duplicate among those that the model learned from")
             if lines:
                 held = False
-                where = " or the ".join(level for level in ("leaf", "parent")
-                                        if math.isinf(own[level]))
-                log(f"{100 * promise['target']:g} % is not promised of the {new['products']} products of "
-                    f"{source}, which differ from those that the promise rests on: "
-                    f"{'; '.join(lines)}. " + (
-                        "They are filed anyway" if args.file_anyway else
-                        f"None of them is filed at the {where} (--file-anyway does)"))
+                log(f"{100 * promise['target']:g} % is not promised of the {new['products']} "
+                    f"products of {source}, which differ from those that the promise rests on: "
+                    f"{'; '.join(lines)}. "
+                    + refused_text(refused_levels(promise, own), args.file_anyway))
             if args.file_anyway:
-                own = promises.thresholds(promise)
+                own, lines = promises.thresholds(promise), []
             moves += settle(conn, args, source, promise, own, lines)
     return held, moves
+
+
+def refused_levels(promise, thresholds):
+    """The levels that the promise has a threshold for, and a shop's own thresholds have none."""
+    return [level for level in ("leaf", "parent")
+            if promise[level] is not None and math.isinf(thresholds[level])]
+
+
+def refused_text(levels, file_anyway):
+    """What becomes of a shop's products that differ, a sentence without its full stop."""
+    if not levels:
+        return "Nothing is promised of other products either"
+    if file_anyway:
+        return "They are filed anyway"
+    return f"None of them is filed at the {' or the '.join(levels)} (--file-anyway does)"
 
 
 def settle(conn, args, source, promise, thresholds, reasons):
@@ -156,7 +168,8 @@ def settle(conn, args, source, promise, thresholds, reasons):
                                                           **thresholds):
         moves[before, target, after] += products
     if not args.dry_run:
-        db.keep_filing(conn, args.apply, source, promise, thresholds, reasons)
+        db.keep_filing(conn, args.apply, source, promise, thresholds, reasons,
+                       refused_levels(promise, thresholds))
         db.file_products(conn, args.apply, source, **thresholds, target=args.target)
     return moves
 
@@ -206,18 +219,23 @@ def id_cell(text):
 
 
 def write(conn, args):
-    """Print all that the experiment has filed, and what a person decided. Returns a Counter
-    {level: products}."""
+    """Print all that the experiment has filed, and what a person decided. A decision's category
+    that is not there has no path. Returns a Counter {level: products}."""
     paths, counts = db.readable_paths(conn), collections.Counter()
+    there, missing = db.places_today(conn), collections.Counter()
     out = csv.writer(sys.stdout, lineterminator="\n")
     if args.format == "csv":
         out.writerow(COLUMNS)
     for row in db.filed(conn, args.apply):
         counts[row["level"]] += 1
         top = json.loads(row["top"]) if row["level"] == "person" or args.format == "jsonl" else ()
+        top = [own for own in top if there.get(own[0])][:SUGGESTIONS]
         path = paths.get(row["category_id"], row["category_id"])
+        if row["level"] == "decided" and not there.get(row["category_id"]):
+            missing[row["category_id"]] += 1
+            path = None
         if args.format == "csv":
-            names = [name for name, _ in top[:SUGGESTIONS]]
+            names = [name for name, _ in top]
             names += [""] * (SUGGESTIONS - len(names))
             out.writerow([id_cell(row["external_id"])] + [safe_cell(value) for value in (
                 row["name"], row["category_id"], path, row["level"])]
@@ -233,7 +251,18 @@ def write(conn, args):
                 "suggestions": [{"category": name, "path": paths.get(name, name), "score": score}
                                 for name, score in top], "source": row["source"],
                 "product_id": row["product_id"]}, ensure_ascii=False))
+    if missing:
+        log(missing_text(missing))
     return counts
+
+
+def missing_text(missing):
+    """A sentence about decisions of categories that are not there, {category: products}."""
+    names = ", ".join(repr(name) for name, _ in missing.most_common(3))
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return (f"{missing.total()} products have a person's category that is no leaf of the shop "
+            f"({names}{more}): their path is empty; load the shop's new categories, or decide "
+            "again with analyze.py --overrides")
 
 
 def apply(args, kind, scorer):

@@ -148,21 +148,24 @@ def decided_of(decisions):
 
 def review_page(conn, number, images_path, db_path, top=500, surest=False):
     """HTML of the products that an experiment's --apply has left to a person or filed at the parent
-    only, each with the three categories that the model thinks likeliest to choose from."""
+    only, each with those three categories to choose from that the model thinks likeliest of the
+    ones that are there today. The first is proposed if it is the model's first."""
     row = db.experiment(conn, number)
     paths, model = shown_paths(conn), show.text_model(db_path, number)
     decisions, products = db.overrides(conn), []
     kept, shop = db.kept_filing(conn, number), show.shown(str(db_path), 200)
+    there = db.places_today(conn)
     for own in map(dict, db.left_to_person(conn, number, top, surest)):
-        three = json.loads(own["top"] or "[]")[:3]
-        own.update(predicted=own["leaf_id"], parent=own["parent_id"],
+        top = json.loads(own["top"] or "[]")
+        three = [pair for pair in top if there.get(pair[0])][:3]
+        own.update(predicted=three[0][0] if three else None, parent=own["parent_id"],
                    label=three[1][0] if len(three) > 1 else None)
-        badges = ["nothing to go by"] * (not three) \
+        badges = ["nothing to go by"] * (not top) \
             + ["filed at the parent"] * (own["level"] == "parent")
         found = show.product(own, show.loud_terms(model, own) if model else set(), badges,
                              decisions.get(own["id"]), paths, images_path)
-        products.append({**found, "raw_parent": own["parent"],
-                         "why": why(own, kept.get(own["source"] or "")), "suggestions": [
+        products.append({**found, "raw_parent": own["parent"], "proposed": three[:1] == top[:1],
+                         "why": why(own, kept.get(own["source"] or ""), there), "suggestions": [
             (name, paths.get(name, show.shown(name, 200)), score) for name, score in three]})
     tell_missing(products, images_path)
     counts = db.count_levels(conn, number)
@@ -172,7 +175,8 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
             "steps": []}
     return render(
         "review.html", data, products, number=number, name=show.shown(row["name"], 300),
-        counts=counts, predictions=named((own["suggestion"] for own in products), paths),
+        counts=counts, predictions=named(
+            filter(None, (own["suggestion"] for own in products)), paths),
         parents=named((own["raw_parent"] for own in products), paths), words=model is not None,
         surest=surest, known=len(db.settings(row).get("categories") or ()), database=shop,
         shops=list(filter(None, map(shop_reason, kept.values()))),
@@ -184,23 +188,25 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
 def shop_reason(filed):
     """Why less of a shop was filed than is promised, a sentence; None if that is not so. `filed` is
     a row of db.kept_filing."""
-    levels = [level for level in ("leaf", "parent") if filed[level] is None]
-    if not levels or not reasons_of(filed):
+    levels, reasons = listed(filed["refused"]), listed(filed["reasons"])
+    if not levels or not reasons:
         return None
     return show.shown(
         f"The products of {filed['source']} differ from those that the promise rests on, so none "
         f"of them was filed at the {' or at the '.join(levels)}: "
-        f"{'; '.join(reasons_of(filed))}.", 1000)
+        f"{'; '.join(reasons)}.", 1000)
 
 
-def reasons_of(filed):
-    found = json.loads(filed["reasons"] or "[]")
+def listed(text):
+    """The texts of a JSON list; [] if it is none."""
+    found = json.loads(text or "[]")
     return [str(line) for line in found] if isinstance(found, list) else []
 
 
-def why(row, filed):
+def why(row, filed, there):
     """Why a product, a row of db.left_to_person, lacks a leaf, a sentence; "" if that is not known:
-    an older version filed it. `filed` is its shop's row of db.kept_filing or None."""
+    an older version filed it. `filed` is its shop's row of db.kept_filing or None, and `there` is
+    db.places_today."""
     if not json.loads(row["top"] or "[]"):
         return "Not filed: there is no word that the model knows, and no picture."
     if filed is None:
@@ -210,7 +216,11 @@ def why(row, filed):
         if level == "parent" and row["level"] == "parent":
             continue
         its = "its score" if level == "leaf" else "its parent's score"
-        if filed[level] is None and reasons_of(filed):
+        gone = row[f"{level}_id"] not in there or level == "leaf" and not there[row["leaf_id"]]
+        if gone:
+            parts.append(f"its {level} {show.shown(row[f'{level}_id'], 200)} is not there any more "
+                         "or is empty")
+        elif level in listed(filed["refused"]):
             parts.append(f"at the {level} nothing of its shop was filed (see above)")
         elif filed[level] is None:
             parts.append(f"nothing is promised at the {level} for {target}")

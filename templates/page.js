@@ -187,10 +187,10 @@
     one.decision.value = decision;
     one.where.value = one.shown = category;
     one.where.parentElement.hidden = data.word === "error" && decision !== data.puts;
-    one.buttons.forEach((button, place) => {
+    one.buttons.forEach((button) => {
       button.setAttribute("aria-pressed", button.value === (decision === "unclear" ? decision :
         decision && category));
-      button.classList.toggle("likely", !place && !decision && button.value !== "unclear");
+      button.classList.toggle("likely", !decision && "proposed" in button.dataset);
     });
     tell(one, decision === data.puts && category && !leafIds.has(category) ?
       "a new category, to be created" : "");
@@ -340,7 +340,7 @@
     else if (event.key === "/") find("search").focus();
     else if (event.key === "Enter" && event.target === current?.row && current.buttons.length) {
       if (!inSight(current)) return look();
-      if (!current.decision.value && current.buttons[0].value !== "unclear") {
+      if (!current.decision.value && "proposed" in current.buttons[0].dataset) {
         choose(current, current.buttons[0].value);
       }
       move(1);

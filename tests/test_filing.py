@@ -189,6 +189,40 @@ def test_when_a_person_has_decided_on_all_they_are_still_in_the_file(shop):
         assert "700 products have a person's category already" in done.stderr
 
 
+def test_a_suggestion_that_is_gone_gives_way_to_the_next(shop):
+    run(shop.folder, "--apply", "1", "--target", "99.99")
+    tops = dict(query(shop.folder, "select product_id, top from filing"))
+    query(shop.folder, "delete from category where id = 'bags.tote'")
+    rows = filed(run(shop.folder, "--apply", "1", "--target", "99.99"))
+    lines = run(shop.folder, "--apply", "1", "--target", "99.99", "--format", "jsonl").stdout
+    changed = 0
+    for row, line in zip(rows, lines.splitlines(), strict=True):
+        names = [name for name, _ in json.loads(tops[int(row["product_id"])])]
+        there = [name for name in names if name != "bags.tote"][:3]
+        assert [row[f"suggestion_{turn}"] for turn in "123"] == there
+        assert [own["category"] for own in json.loads(line)["suggestions"]] == there
+        changed += "bags.tote" in names[:3]
+    assert changed > 100
+
+
+@pytest.mark.parametrize("gone", (None, "delete from category where id = 'bags.tote'",
+                                  "update category set leaf = 0 where id = 'bags.tote'"))
+def test_a_decision_for_a_category_that_is_not_there_has_no_path(shop, gone):
+    put = "bags.tote" if gone else "Bags > Belt bag"   # proposed
+    query(shop.folder, """insert into label_override(product_id, decision, category_id) select id,
+          'filed by hand', case when id % 2 then 'bags.clutch' else ? end from product
+          where category_id is null""", put)
+    if gone:
+        query(shop.folder, gone)
+    done = run(shop.folder, "--apply", "1")
+    assert {(row["category"], row["path"], row["level"]) for row in filed(done)} == {
+        ("bags.clutch", "Bags > Clutch", "decided"), (put, "", "decided")}
+    assert ("350 products have a person's category that is no leaf of the shop "
+            f"({put!r}): their path is empty") in done.stderr
+    lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()
+    assert {json.loads(line)["path"] for line in lines} == {None, "Bags > Clutch"}
+
+
 def levels_of(folder):
     return query(folder, "select product_id, level, category_id, score, target from filing "
                          "where level is not null order by product_id")
@@ -324,6 +358,7 @@ def test_a_shop_that_renamed_all_its_leaves_has_nothing_filed_at_the_old_ones(sh
     run(shop.folder, "--feed", "renamed.tsv", script="crawl")
     done = run(shop.folder, "--apply", "1")
     assert {row["level"] for row in filed(done)} == {"parent", "person"}
+    assert {row["suggestion_1"] for row in filed(done)} == {""}   # they are all of old leaves
     said = "the shop has refiled 2,880 of the 2,880 products of experiment 1 since: train again"
     assert said in done.stderr
     assert re.search("without the 2[0-9]{3} products that the shop has refiled since", done.stderr)
@@ -485,11 +520,36 @@ def test_products_that_differ_are_told_and_not_filed(shop):
     for words_ in ("of their words", "100 % of them have no description (0 % there)",
                    "their mix of categories is another one ("):
         assert words_ in told
+    assert "None of them is filed at the leaf or the parent (--file-anyway does)" in told
     levels = {source: {row["level"] for row in filed(done) if row["source"] == source}
               for source in ("feed", "other")}
     assert levels == {"feed": {"leaf", "parent", "person"}, "other": {"person"}}   # shop by shop
+    refused = "none of them was filed at the leaf or at the parent"
+    assert refused in run(shop.folder, "--review", "1", script="analyze").stdout
     anyway = filed(run(shop.folder, "--apply", "1", "--file-anyway", status=1))
     assert {row["level"] for row in anyway if row["source"] == "other"} != {"person"}
+    run(shop.folder, "--apply", "1", "--file-anyway", "--target", "70", status=1)
+    assert query(shop.folder, "select leaf is null, parent, reasons, refused from filing_source "
+                              "where source = 'other'") == [(0, None, "[]", "[]")]
+    review = run(shop.folder, "--review", "1", script="analyze").stdout
+    assert "none of them was filed" not in review and "nothing of its shop" not in review
+    # Where nothing is promised at all, nothing was refused.
+    done = run(shop.folder, "--apply", "1", "--target", "99.99", status=1)
+    told, = [line for line in done.stderr.splitlines() if "is not promised" in line]
+    assert told.endswith(". Nothing is promised of other products either")
+    review = run(shop.folder, "--review", "1", script="analyze").stdout
+    assert "none of them was filed" not in review and "nothing of its shop" not in review
+
+
+@pytest.mark.parametrize("promised, own, levels", (
+    ((.5, .4), (None, None), ["leaf", "parent"]), ((.5, .4), (None, .6), ["leaf"]),
+    ((.5, .4), (.5, None), ["parent"]), ((.5, .4), (.5, .4), []),
+    ((.5, None), (None, None), ["leaf"]), ((None, .4), (None, None), ["parent"]),
+    ((None, None), (None, None), [])))
+def test_only_levels_that_were_promised_are_refused(promised, own, levels):
+    promise, mine = (dict(zip(("leaf", "parent"), some)) for some in (promised, own))
+    mine = {level: np.inf if one is None else one for level, one in mine.items()}
+    assert filing.refused_levels(promise, mine) == levels
 
 
 def test_what_is_no_longer_promised_of_a_shop_is_taken_back_and_told(shop):

@@ -872,18 +872,21 @@ def test_chromium_an_accessibility_check_finds_nothing(many, visit, scheme):
 @pytest.fixture
 def left(folder):
     """Of 60 products without a category experiment 1 has left 34 to a person, and filed 6 at the
-    parent."""
+    parent. Its model knows two leaves more, which have no product."""
     conn = sqlite3.connect(folder / "crawl.db")
     with conn:
+        conn.execute("""update product set category_id = (select label_id from predicted_category
+                        where product_id = id)""")
         for number in range(200, 260):
             add_product(conn, number, None, f"Name {number}", f"Text number{number}")
             three = [LEAVES[(number + turn) % 3] for turn in range(3)]
+            top = [[own, .3] for own in (*three, "bags.new", "bags.empty")]
             level = "leaf" if number % 3 == 0 else "parent" if number > 250 else "person"
             conn.execute("""insert into filing(experiment_id, product_id, category_id, level, score,
                             leaf_id, leaf_score, parent_id, parent_score, top)
                             values (1, ?, ?, ?, ?, ?, ?, 'bags', .5, ?)""",
                          (number, three[0] if level == "leaf" else None, level, number / 300, three[0],
-                          number / 300, json.dumps([[own, .3] for own in three])))
+                          number / 300, json.dumps(top)))
     conn.close()
     return folder
 
@@ -950,6 +953,7 @@ def test_chromium_hostile_products_are_reviewed_as_text(left, visit):
                "values (?, ?, ?, ?, ?)", number, text[:90], text, text, f"https:{text}"[:2000])
         change(left, "insert or ignore into category(id, leaf, path, name) values (?, 1, ?, ?)",
                text[:99], text[:99], text)
+        change(left, "insert into product(id, category_id) values (?, ?)", 100 + number, text[:99])
         change(left, """insert into filing(experiment_id, product_id, level, score, leaf_id,
                leaf_score, parent_id, parent_score, top) values (1, ?, 'person', .1, ?, .1, ?, .1, ?)""",
                number, text[:99], text[:99], json.dumps([[text[:99], .1]]))
@@ -970,22 +974,75 @@ def review_text(folder):
 def test_the_review_says_why_a_product_was_not_filed(left):
     assert "Not filed" not in review_text(left)   # by an older version, which kept no reason
     change(left, "update product set source = 'shop' where id >= 200")
-    keep = "insert or replace into filing_source values (1, 'shop', .95, .95, ?, ?, ?)"
-    change(left, keep, .9, .5004, "[]")
+    keep = "insert or replace into filing_source values (1, 'shop', .95, .95, ?, ?, ?, ?)"
+    change(left, keep, .9, .5004, "[]", "[]")
     text = review_text(left)
     assert "Not filed: its score 0.67 is below the 0.90 that the leaf needs for 95 %, and its " \
         "parent's score 0.5000 is below the 0.5004 that the parent needs for 95 %." in text
     assert "Filed at the parent only: its score 0.84 is below the 0.90 that the leaf needs" in text
-    change(left, keep, None, .6, "[]")
+    change(left, keep, None, .6, "[]", "[]")
     assert "Not filed: nothing is promised at the leaf for 95 %, and its parent's score 0.50 is " \
         "below the 0.60" in review_text(left)
-    change(left, keep, None, None, json.dumps(["they are of <other> categories"]))
+    change(left, keep, None, None, json.dumps(["they are of <other> categories"]),
+           '["leaf", "parent"]')
     text = review_text(left)
     assert "The products of shop differ from those that the promise rests on, so none of them was " \
         "filed at the leaf or at the parent: they are of <other> categories." in text
     assert "Not filed: at the leaf nothing of its shop was filed (see above)" in text
+    change(left, keep, None, None, json.dumps(["they are others"]), '["leaf"]')
+    text = review_text(left)   # at the parent nothing is promised of any shop
+    assert "none of them was filed at the leaf: they are others." in text
+    assert "at the leaf nothing of its shop was filed (see above), and nothing is promised at the " \
+        "parent for 95 %." in text
     change(left, "update filing set top = '[]' where product_id = 200")
     assert "Not filed: there is no word that the model knows, and no picture." in review_text(left)
+
+
+GONE = {"deleted": "delete from category where id = 'jeans.skinny'",
+        "inner": "update category set leaf = 0 where id = 'jeans.skinny'",
+        "empty": "update product set category_id = 'jeans.bootcut' where category_id = 'jeans.skinny'"}
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+def test_chromium_a_category_that_is_gone_is_no_choice_and_its_product_says_why(left, visit, gone,
+                                                                              tmp_path):
+    change(left, "update product set source = 'shop' where id >= 200")
+    change(left, "insert into filing_source values (1, 'shop', .95, .95, .1, .6, '[]', '[]')")
+    change(left, "insert into category(id, parent, leaf, path) "
+                 "values ('bags.new', 'bags', 1, 'bags/bags.new')")
+    change(left, "insert into product(id, category_id) values (99, 'bags.new')")
+    change(left, gone)
+    change(left, "update filing set leaf_id = 'jeans.skinny', "
+                 "top = '[[\"jeans.skinny\", 0.5], [\"bags.totes\", 0.2], "
+                 "[\"jeans.bootcut\", 0.1], [\"bags.empty\", 0.1], [\"bags.new\", 0.1]]' "
+                 "where product_id = 202")
+    tab = visit(left, "--review", 1)
+    own, other = (tab.locator(f"[data-product='{number}']") for number in (202, 200))
+
+    def offered(one):
+        return one.locator("button.choice").evaluate_all("all => all.map(own => own.value)")
+    assert offered(own) == ["bags.totes", "jeans.bootcut", "bags.new", "unclear"]
+    assert offered(other) == ["bags.totes", "jeans.bootcut", "bags.new", "unclear"]
+    assert (own.locator(".likely").count(), other.locator(".likely").count()) == (0, 1)
+    assert (own.locator("kbd").count(), other.locator("kbd").count()) == (0, 1)
+    assert own.locator(".why").inner_text() == (
+        "Not filed: its leaf jeans.skinny is not there any more or is empty, and its parent's "
+        "score 0.50 is below the 0.60 that the parent needs for 95 %.")
+    own.focus()
+    tab.keyboard.press("Enter")
+    assert tab.inner_text("#marked") == "0 decided"
+    own.locator("button.choice").first.click()
+    take_back(tab, tmp_path, left)
+    assert decisions(left) == {202: ("filed by hand", "bags.totes")}
+
+
+def test_the_review_says_that_a_parent_is_gone_too(left):
+    change(left, "update product set source = 'shop' where id >= 200")
+    change(left, "insert into filing_source values (1, 'shop', .95, .95, .1, .2, '[]', '[]')")
+    change(left, "update filing set leaf_id = 'old.leaf', parent_id = 'old', top = "
+                 "'[[\"old.leaf\", 0.9]]' where product_id = 202")
+    assert "Not filed: its leaf old.leaf is not there any more or is empty, and its parent old is " \
+        "not there any more or is empty." in review_text(left)
 
 
 def test_the_review_of_what_was_never_filed_says_what_to_do(folder):
