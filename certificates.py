@@ -147,8 +147,8 @@ def nearest(score, right, target, delta):
     enough = [j for j, n in enumerate(taken) if most_wrong(int(n), target, delta) >= 0] \
         or [len(taken) - 1]
     # Of tails that are all one the lowest share of wrong ones.
-    best = min(enough, key=lambda j: (metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target),
-                                      wrong[j] / taken[j]))
+    best = min(enough, key=lambda j: (
+        metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target), wrong[j] / taken[j]))
     return float(thresholds[best]), int(taken[best]), int(wrong[best])
 
 

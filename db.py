@@ -1080,8 +1080,8 @@ def save_experiment(conn, db_path, name, settings, predicted, validation, write_
     write_model(folder) fills models/experiment-N beside crawl.db and returns what settings keep of
     it as `model`, by which it is known again, or None. The folder is moved in just
     before the commit, so a kill in between leaves at most a folder without a row, and the next
-    experiment, which gets the same number, takes its place. (It is not another file's: part_models.)
-    Returns the number.
+    experiment, which gets the same number, takes its place. (It is not another file's, see
+    part_models.) Returns the number.
     """
     part_models(db_path)
     models_path = models_folder(db_path)

@@ -132,7 +132,8 @@ def promise_text(promise):
     """What is promised, in words."""
     target = f"{100 * promise['target']:g} %"
     if promise["few_folds"]:
-        return f"nothing can be promised, so nothing is filed: {few_folds_text(promise['few_folds'])}"
+        return "nothing can be promised, so nothing is filed: " \
+            + few_folds_text(promise["few_folds"])
     details = [promise["rests_on"]]
     if promise["strange"]:
         details.append(f"{promise['strange']} of them of other categories than the model's")
@@ -314,8 +315,8 @@ def differences(old, new, kind):
           f"there {metrics.accuracy(old['scores']):.2f})")
     moved = shifts.count_shift(new["categories"], n, old["categories"], m)
     check("categories", moved,
-          f"their mix of categories is another one ({100 * moved:.0f} % of them and more would have "
-          f"to be of other categories to have the usual one; {100 * TOLERATED['categories']:.0f} % "
+          f"their mix of categories is another one (at least {100 * moved:.0f} % of them would have "
+          f"to be of other categories to give the usual one, {100 * TOLERATED['categories']:.0f} % "
           "may)")
     return lines
 

@@ -217,7 +217,8 @@ def calibration_text(found):
 def near_duplicates_text(found):
     """Lines about the clusters of near_duplicates.find_clusters, by its report."""
     yield f"{found['near-duplicates']:,} of {found['products']:,} products are near-duplicates " \
-          f"of products in other groups: {found['styles']:,} {'style' if found['styles'] == 1 else 'styles'}"
+          f"of products in other groups: {found['styles']:,} " \
+          f"{'style' if found['styles'] == 1 else 'styles'}"
     if found.get("parted for training"):
         yield f"{found['parted for training']:,} of these were split by group: whole, they would " \
               "have left a category nothing to train on"
