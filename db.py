@@ -1633,7 +1633,7 @@ def features(conn, number, source, table=None):
 
     def select(columns, end=""):
         return plain(conn, f"""
-            select {columns} from ({own}) as own left join product on product.id = own.product_id
+            select {columns} from ({own}) as own join product on product.id = own.product_id
             left join picture on picture.product_id = own.product_id and status <> 'failed'
             left join near_duplicate on near_duplicate.product_id = own.product_id
                       and near_duplicate.experiment_id = :number

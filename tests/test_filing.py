@@ -446,7 +446,7 @@ def test_a_shop_with_enough_labelled_products_is_compared_with_its_own(shop):
     """Two shops of other words and categories, both learned: neither differs from itself."""
     rng = random.Random(5)
     own = [(f"z-{n}", f"{rng.choice(('azul', 'rojo'))} {leaf} {rng.choice(('nuevo', 'fino'))}",
-            f"modelo {n}", f"Ropa > {leaf}", "", "") for n in range(1400) for leaf in (("Zapato", "Bolso", "Falda")[n % 3],)]
+            " ".join(rng.sample(FILLING, 4)) + f" {n}", f"Ropa > {leaf}", "", "") for n in range(1400) for leaf in (("Zapato", "Bolso", "Falda")[n % 3],)]
     write(shop.folder, "z.tsv", own[:1000])
     write(shop.folder, "z-new.tsv", own[1000:])
     run(shop.folder, "--feed", "z.tsv", "--source", "z", script="crawl")
@@ -717,7 +717,7 @@ def test_hostile_names_are_cells_and_json(shop):
 
 def test_models_are_listed_with_what_is_certified(shop):
     told = run(shop.folder, "--models", script="analyze").stdout
-    assert "#1: Text classification of: \n" in told and "7 categories, 3 folds" in told
+    assert "#1: Text classification of: \n" in told and "7 categories, 5 folds" in told
     assert "no threshold yet: categorize_words.py --apply 2" in told
     run(shop.folder, "--apply", "1")
     run(shop.folder, "--apply", "1", "--target", "99.99")

@@ -544,7 +544,7 @@ weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.f
 leaves = ["a", *map(str, range(49))]
 kept = [(*row, 1) for row in rows[:50]]
 outcome = experiments.Outcome(rows, kept, training.Trained(weights, 1, 1.0), None, {}, [])
-products = experiments.Products(None, None, None, None, leaves, leaves)
+products = experiments.Products(np.arange(2000), None, np.zeros(2000, int), None, leaves, leaves)
 args = argparse.Namespace(db_path="crawl.db", seed=0, started=time.monotonic())
 while True:
     experiments.record(conn, args, "Image", [], products, outcome, {})
