@@ -1617,8 +1617,9 @@ def features(conn, number, source, table=None):
     without a category, or with a table of predictions those in it and the model's answers for
     products of leaves that are not in the table wanted_leaf.
 
-    A dict of products; groups, or clusters as far as known; `no description` and `no picture`,
-    shares; `near-duplicate`, the share that has one in training, None if nobody has looked;
+    Products that are gone do not count. A dict of products; groups, or clusters as far as known;
+    `no description` and `no picture`, shares; `near-duplicate`, the share that has one among those
+    that the model learned from, None if nobody has looked;
     `unknown`, (products with words, mean and variance of the share of words that are unknown), of
     answers alone; categories, {leaf: products}; and scores, an iterator.
     """

@@ -140,13 +140,11 @@ def promise_text(promise):
     if promise["refiled"]:
         details.append(f"{promise['refiled']} of them refiled by the shop since")
     rests = f"{promise['products']} independent products ({'; '.join(details)})"
-    # What the shop has refiled counts as an error at any target: only training again helps.
-    lowering = promise["lower"] and "refiled" not in promise["stopped"]
+    lowering = promise["lower"] and "refiled" not in promise["stopped"]   # else train again
     if promise["leaf"] is None and promise["parent"] is None:
-        advice = [] if promise["rests_on"] == OUT_OF_FOLD else [
-            "train with --folds 10, which certifies on all products"]
-        if lowering:
-            advice.append(f"try a lower --target{lower_text(promise)}")
+        advice = ["train with --folds 10, which certifies on all products"] * (
+            promise["rests_on"] != OUT_OF_FOLD)
+        advice += [f"try a lower --target{lower_text(promise)}"] if lowering else []
         return (f"nothing can be promised at {target} by {rests}, so nothing is filed"
                 + ": " * bool(advice) + ", or ".join(advice) + ". "
                 + ". ".join(f"At the {level} {nearest_text(promise, level)}"
@@ -170,7 +168,7 @@ def few_folds_text(folds):
 
 
 def lower_text(promise):
-    """What a lower target would file, in words."""
+    """What a lower target would file, in words, if there is one."""
     percent, share = promise["lower"]
     return f" ({percent} would file {100 * share:.0f} % of products like these at leaves)"
 

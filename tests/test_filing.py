@@ -415,6 +415,17 @@ def test_products_without_a_group_key_are_learned_and_filed_as_groups_of_their_o
     assert len(filed(done)) == 700
 
 
+def test_an_experiment_keeps_what_its_model_learned_from(trained):
+    for number, folds in ((1, True), (2, False)):
+        training, = query(trained, """select json_extract(settings, '$.training[0]')
+                                      from experiment where id = ?""", number)[0]
+        learned, predicted = query(trained, """
+            select count(*), count(predicted.product_id) from learned_product as own
+            left join predicted_category as predicted using (experiment_id, product_id)
+            where experiment_id = ?""", number)[0]
+        assert (learned, predicted) == ((2880, 2880) if folds else (training, 0))
+
+
 # ---- what is promised ---------------------------------------------------------------------------
 
 def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
