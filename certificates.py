@@ -148,7 +148,8 @@ def nearest(score, right, target, delta):
         or [len(taken) - 1]
     # Of tails that are all one the lowest share of wrong ones.
     best = min(enough, key=lambda j: (
-        metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target), wrong[j] / max(1, taken[j])))
+        metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target),
+        wrong[j] / max(1, taken[j])))
     return float(thresholds[best]), int(taken[best]), int(wrong[best])
 
 

@@ -314,8 +314,8 @@ def differences(old, new, kind):
     moved = shifts.count_shift(new["categories"], n, old["categories"], m)
     check("categories", moved,
           f"their mix of categories is another one (at least {100 * moved:.0f} % of them would have "
-          f"to be of other categories to give the usual one, {100 * TOLERATED['categories']:.0f} % "
-          "may)")
+          "to be of other categories to give the usual one, "
+          f"{100 * TOLERATED['categories']:.0f} % may)")
     return lines
 
 
