@@ -5,8 +5,8 @@ others hold a near-duplicate of it. A text is its set of different words. Two te
 near-duplicates if the sets are equal once at most one word of each, or two words of each name, is
 left out (colour, size and number stand in the name), and enough words are left.
 
-Each text has signatures: a hash of its set, and of what is left without one word, and without two
-words of the name. Texts that share a signature are near-duplicates, so sorting finds them all in
+Each text has signatures: a hash of its set, and of what is left without one of its first 256 words,
+and without two words of the name. Texts that share a signature are near-duplicates, so sorting finds them all in
 near-linear time. This is the method of deletions, made for letters of misspelt words by Mor and
 Fraenkel (A hash code method for detecting and correcting spelling errors, Communications of the
 ACM 25(12), 1982), here with words of texts. The hash of a set is the sum of its words' hashes, as
@@ -28,6 +28,7 @@ import db
 STYLE = (4, 8)     # for clusters: a short text says too little to tell a style by
 FINEST = (2, 6)    # for the question whether there is any near-duplicate
 MOST_GROUPS = 100  # of one cluster; more are no style, but a chain
+LEFT_OUT = 256     # words of a text that are left out one by one: the first, the name among them
 NAME_WORDS = 12    # whose pairs are left out: the last of a name, where colour and size stand
 CHUNK = 20_000     # texts whose signatures are computed at a time
 SORTED = 8_000_000   # signatures that are sorted at a time, more or less
@@ -93,9 +94,10 @@ def signatures(texts, rows, least):
     some = np.flatnonzero(length > 0)
     found, owners = [sums[some]], [some]
     word_owner = np.repeat(np.arange(len(length)), length)
-    enough = length[word_owner] > least[0]
-    owners.append(word_owner[enough])
-    found.append(sums[owners[-1]] - hashes[enough])
+    left_out = np.arange(len(word_owner)) - ends[word_owner] < LEFT_OUT
+    left_out &= length[word_owner] > least[0]
+    owners.append(word_owner[left_out])
+    found.append(sums[owners[-1]] - hashes[left_out])
     named = np.minimum(texts.named[rows], NAME_WORDS)
     skipped = texts.named[rows] - named
     for count in range(2, NAME_WORDS + 1):
@@ -113,7 +115,7 @@ def shared(texts, least):
     small."""
     n = len(texts.named)
     pairs = np.minimum(texts.named, NAME_WORDS).astype(np.int64)
-    total = int(len(texts.hashes) + (pairs * (pairs - 1) // 2).sum())
+    total = int(np.minimum(np.diff(texts.ends), LEFT_OUT).sum() + (pairs * (pairs - 1) // 2).sum())
     bits = max(0, int(np.ceil(np.log2(max(1, total) / SORTED))))
     for part in range(2 ** bits):
         found, owners = [], []

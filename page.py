@@ -28,8 +28,10 @@ STEPS = 2000   # of the slider, at the most
 
 # ---- what the pages show ------------------------------------------------------------------------
 
-def error(row, paths, parents, model, suspects, decisions, images_path):
-    """What the page shows of one wrong prediction, a dict of db.surest_errors."""
+def error(row, paths, parents, model, suspects, decisions, images_path, there):
+    """What the page shows of one wrong prediction, a dict of db.surest_errors. What the model says
+    is proposed as the right category if it is one of the leaves of today (`there`, of
+    db.places_today)."""
     above = {name: parents.get(row[name], row[name]) for name in ("label", "predicted")}
     badges = [name for name, holds in (
         ("same parent", above["label"] == above["predicted"]),
@@ -38,6 +40,8 @@ def error(row, paths, parents, model, suspects, decisions, images_path):
     label = show.shown(row["label"], 200)
     own = show.product({**row, "parent": above["label"]}, loud, badges, decisions.get(row["id"]),
                        paths, images_path)
+    if not there.get(row["predicted"]):
+        own["suggestion"] = ""
     return {**own, "label": label, "label_path": paths.get(row["label"], label),
             "label_score": row["label_score"]}
 
@@ -102,7 +106,9 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
                                      for own in pair["categories"]]}
              for pair in found["confusions"][:10]]
     raw = [dict(row) for row in db.surest_errors(conn, number, top)]
-    errors = [error(row, paths, parents, model, suspects, decisions, images_path) for row in raw]
+    there = db.places_today(conn)
+    errors = [error(row, paths, parents, model, suspects, decisions, images_path, there)
+              for row in raw]
     tell_missing(errors, images_path)
     slider = steps(rows["score"], right)
     points, floor = curve(slider, len(rows))

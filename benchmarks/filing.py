@@ -51,7 +51,7 @@ def main(argv=None):
         sys.path.insert(0, str(ROOT))
         import db
         db.open_database(str(copy)).close()   # an older file's tables
-        shutil.copytree(Path(args.db_path).parent / "models", Path(folder) / "models")
+        shutil.copytree(db.models_folder(args.db_path), db.models_folder(str(copy)))
         for count in map(int, args.products.split(",")):
             multiply(copy, count)
             began = time.monotonic()

@@ -12,7 +12,6 @@ the hidden labels, and why something was refused; then in how many the promise w
 """
 import argparse
 import random
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -75,17 +74,9 @@ def file_hidden(folder, work, args):
     put_to_work.run("words", "--db-path", path, "--min-products", args.min_products, "--folds", 10,
                     *args.more)
     done = put_to_work.run("words", "--db-path", path, "--apply", 1, "--target", args.target)
-    truth = dict(line.split() for line in open(folder / "truth.tsv"))
-    found = {level: [0, 0] for level in ("leaf", "parent", "person")}
-    with sqlite3.connect(path) as conn:
-        for number, level, filed in conn.execute("""
-                select external_id, level, filing.category_id from filing
-                join product on id = product_id where level is not null"""):
-            found[level][0] += 1
-            label = truth[number]
-            found[level][1] += filed == (label if level == "leaf" else label.rpartition(".")[0])
-    conn.close()
-    return found, done.stderr
+    truth = {number: (label, label.rpartition(".")[0]) for number, label in
+             map(str.split, open(folder / "truth.tsv"))}
+    return put_to_work.judge(path, truth), done.stderr
 
 
 def main(argv=None):

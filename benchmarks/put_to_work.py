@@ -88,20 +88,26 @@ def file_as_if_known(path, number, target):
     conn.close()
 
 
-def judge(path):
-    """{level: (products, right ones)} of what was filed, by the hidden labels."""
+def judge(path, truth=None):
+    """{level: (products, right ones)} of what was filed, by the hidden labels, which are those of
+    the table `hidden`, or truth, {external id: (leaf, its parent)}."""
     with sqlite3.connect(path) as conn:
-        above = {}
-        for own, tree in conn.execute("select id, path from category"):
-            above[own] = ([None, *(tree or "").split("/")][-2]) or own
-        found = {level: [0, 0] for level in ("leaf", "parent", "person")}
-        for level, filed, label in conn.execute("""
-                select level, filing.category_id, hidden.category_id from filing
-                join hidden using (product_id)"""):
-            found[level][0] += 1
-            found[level][1] += filed == (label if level == "leaf" else above[label])
+        if truth is None:
+            above = {name: ([None, *(tree or "").split("/")][-2]) or name
+                     for name, tree in conn.execute("select id, path from category")}
+            filed = [(level, category, label, above[label]) for level, category, label in
+                     conn.execute("""select level, filing.category_id, hidden.category_id
+                                     from filing join hidden using (product_id)""")]
+        else:
+            filed = [(level, category, *truth[name]) for name, level, category in conn.execute(
+                """select external_id, level, filing.category_id from filing
+                   join product on id = product_id where level is not null""")]
     conn.close()
-    return found
+    judged = {level: [0, 0] for level in ("leaf", "parent", "person")}
+    for level, category, leaf, parent in filed:
+        judged[level][0] += 1
+        judged[level][1] += category == (leaf if level == "leaf" else parent)
+    return judged
 
 
 def run(script, *arguments):

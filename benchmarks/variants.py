@@ -48,7 +48,8 @@ def draw(styles, colours, seed):
 
 
 def write(folder, rows, new, seed):
-    """labelled.tsv and new.tsv in the folder. Returns {external id of a new row: its leaf's id}."""
+    """labelled.tsv and new.tsv in the folder. Returns {external id of a new row: (its leaf, the
+    parent of that)}."""
     rng, truth = random.Random(f"hide {seed}"), {}
     hidden = {style for style in dict.fromkeys(row[0] for row in rows) if rng.random() < 1 / 3}
     head = "id\ttitle\tproduct_type\n"
@@ -58,28 +59,21 @@ def write(folder, rows, new, seed):
         for number, (style, _, name, path) in enumerate(rows):
             if (style in hidden) if new == "styles" else rng.random() < 1 / 3:
                 waiting.write(f"{number}\t{name}\t\n")
-                truth[str(number)] = re.sub(" > ", ".", path).lower().replace(" ", "-")
+                leaf = path.replace(" > ", ".").replace(" ", "-").lower()
+                truth[str(number)] = leaf, leaf.split(".")[0]
             else:
                 labelled.write(f"{number}\t{name}\t{path}\n")
     return truth
 
 
-def judge(path, truth):
-    """{level: (products, right ones)} of what was filed, and the accuracy that was measured."""
-    found = {level: [0, 0] for level in ("leaf", "parent", "person")}
+def measured(path):
+    """(the accuracy that was measured, shares of near-duplicates: of the products that were
+    measured, and of the new ones)."""
     with sqlite3.connect(path) as conn:
-        for name, level, filed in conn.execute("""
-                select external_id, level, filing.category_id from filing
-                join product on id = product_id where level is not null"""):
-            found[level][0] += 1
-            found[level][1] += filed == (truth[name] if level == "leaf"
-                                         else truth[name].split(".")[0])
-        accuracy, = conn.execute("""select avg(category_id = label_id)
-                                    from predicted_category""").fetchone()
-        twins = [conn.execute(f"select avg(twin) from {table}").fetchone()[0]
-                 for table in ("predicted_category", "filing")]
+        values = conn.execute("""select avg(category_id = label_id), avg(twin),
+                                 (select avg(twin) from filing) from predicted_category""").fetchone()
     conn.close()
-    return found, accuracy, twins
+    return values
 
 
 def main(argv=None):
@@ -108,7 +102,8 @@ def main(argv=None):
                                 "--folds", 10, *args.more)
                 done = put_to_work.run("words", "--db-path", path, "--apply", 1, "--target",
                                        args.target)
-                found, accuracy, twins = judge(path, truth)
+                found = put_to_work.judge(path, truth)
+                accuracy, *twins = measured(path)
             why = " ".join(re.findall("which differ.*?: (.*)", done.stderr))
             refused += bool(why)
             filed += found["leaf"][0] > 0

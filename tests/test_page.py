@@ -1036,6 +1036,19 @@ def test_chromium_a_category_that_is_gone_is_no_choice_and_its_product_says_why(
     assert decisions(left) == {202: ("filed by hand", "bags.totes")}
 
 
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+def test_the_page_of_errors_proposes_no_category_that_is_gone(folder, gone):
+    def proposed():
+        page = run_script("analyze", "--dump-errors-for-experiment", 1, cwd=folder).stdout
+        return dict(re.findall(r'data-predicted="([^"]*)" data-suggestion="([^"]*)"', page))
+    change(folder, "update product set category_id = (select label_id from predicted_category "
+                   "where product_id = id)")
+    before = proposed()
+    assert before["jeans.skinny"] == "jeans.skinny" and len(before) > 1
+    change(folder, gone)
+    assert proposed() == {**before, "jeans.skinny": ""}
+
+
 def test_the_review_says_that_a_parent_is_gone_too(left):
     change(left, "update product set source = 'shop' where id >= 200")
     change(left, "insert into filing_source values (1, 'shop', .95, .95, .1, .2, '[]', '[]')")
