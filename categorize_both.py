@@ -14,14 +14,10 @@ import numpy as np
 import categorize_images
 import categorize_words
 import db
-import experiments
-import filing
-import inception
-import metrics
 import retrain
-import training
-import words
-from console import Parser, UserError, log, run
+from common.terminal import Parser, UserError, log, run
+from evaluation import filing
+from learning import experiments, inception, metrics, text_features, training
 
 FUSED = ("text", "picture", "picture per nat of the text's entropy")
 PRIOR = (1, 1, 25)   # precision of the normal prior of each weight, around the text alone
@@ -168,11 +164,11 @@ def scorer(conn, args, weights, described):
     """What filing.apply needs."""
     find = categorize_images.picture_rows(args, described)
     if "fusion" not in weights:   # one network, of 2016
-        lexicon = words.make_lexicon(described, weights)
+        lexicon = text_features.make_lexicon(described, weights)
 
         def score(rows):
             matrix, found = find(rows)
-            bag, count, unknown = words.bag_of(
+            bag, count, unknown = text_features.bag_of(
                 lexicon, ((row["name"], row["description"]) for row in rows),
                 len(described["vocabulary"]))
             logits = training.logits(weights, training.Inputs(

@@ -11,14 +11,11 @@ import os
 
 import numpy as np
 
-import bottlenecks
 import db
-import experiments
-import filing
-import inception
 import retrain
-import training
-from console import Parser, UserError, log, run
+from common.terminal import Parser, UserError, log, run
+from evaluation import filing
+from learning import bottlenecks, experiments, inception, training
 
 
 def open_network(args):

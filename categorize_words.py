@@ -16,14 +16,9 @@ import tempfile
 import numpy as np
 
 import db
-import embeddings
-import experiments
-import filing
-import metrics
-import model_files
-import training
-import words
-from console import Parser, UserError, log, run
+from common.terminal import Parser, UserError, log, run
+from evaluation import filing
+from learning import experiments, metrics, saved_models, text_features, training, word_vectors
 
 EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
 
@@ -31,21 +26,21 @@ EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not sa
 def text_inputs(terms, rows, args):
     """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
     the original network of 0 and 1. With args.embedding the vectors are learned here too."""
-    columns, idf = words.choose_terms(terms, rows)
+    columns, idf = text_features.choose_terms(terms, rows)
     has, kinds = terms.has[:, columns], terms.kinds[columns]
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
     if args.network == "original":
         return training.Inputs(bag=has.astype("float32"), columns=columns)
-    inputs = training.Inputs(bag=words.weigh(has, idf), idf=idf, columns=columns)
+    inputs = training.Inputs(bag=text_features.weigh(has, idf), idf=idf, columns=columns)
     if not args.embedding:
         return inputs
     codes = terms.codes[columns]
-    own = codes[kinds == words.WORD]
-    learn = embeddings.word2vec if args.embedding == "word2vec" else embeddings.swivel
-    vectors = learn(*embeddings.chosen_words(terms.corpus, rows, own), len(own), args.seed)
+    own = codes[kinds == text_features.WORD]
+    learn = word_vectors.word2vec if args.embedding == "word2vec" else word_vectors.swivel
+    vectors = learn(*word_vectors.chosen_words(terms.corpus, rows, own), len(own), args.seed)
     if args.save_embedding:
-        embeddings.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
+        word_vectors.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
     # Their length is that of chance; the median one becomes 1, like a weight's of the bag.
     spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), own, kinds, codes)
     return inputs._replace(embedding=spread, alone=args.embedding_alone)
@@ -55,7 +50,7 @@ def term_vectors(vectors, own, kinds, codes):
     """The vectors float32 [terms, size] of terms by those of the words `own`: a word of the name
     has its word's once more, a pair and a word that is none of these have nought."""
     spread = np.zeros((len(codes), vectors.shape[1]), np.float32)
-    known = (kinds != words.PAIR) & np.isin(codes, own)
+    known = (kinds != text_features.PAIR) & np.isin(codes, own)
     spread[known] = vectors[np.searchsorted(own, codes[known])]
     return spread
 
@@ -63,7 +58,7 @@ def term_vectors(vectors, own, kinds, codes):
 def described(terms, columns, args):
     """What the saved model has to know of words."""
     return {"network": args.network, "fields": args.fields,
-            "vocabulary": words.term_names(terms, columns)}
+            "vocabulary": text_features.term_names(terms, columns)}
 
 
 def text_options(args, count):
@@ -81,13 +76,13 @@ def text_options(args, count):
 def misled(products, terms, model, test, scores, found):
     """Add to found[label, term] what each term of a product that is predicted wrongly said for the
     prediction and against the label, and to found[label, None] the predictions."""
-    names = words.term_names(terms, model.inputs.columns)
+    names = text_features.term_names(terms, model.inputs.columns)
     for row, guess in zip(test, scores.argmax(axis=1)):
         label = products.labels[row]
         if guess == label:
             continue
         bag = model.inputs.bag[row]
-        said, _ = words.contributions(model.weights, bag.indices, bag.data, guess, label)
+        said, _ = text_features.contributions(model.weights, bag.indices, bag.data, guess, label)
         found[label, None][guess] += 1
         for column, one in zip(bag.indices, said.tolist()):
             found[label, names[column]]["said"] += one
@@ -125,17 +120,17 @@ def explain(args):
     name, text, label = db.product_text(conn, args.explain)
     db.experiment(conn, args.experiment)
     folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.experiment}")
-    weights, model = model_files.load_model(folder)
+    weights, model = saved_models.load_model(folder)
     if model["kind"] != "Text":
         raise UserError(f"there is no model of words in {folder}: name an experiment of "
                         "categorize_words.py")
     leaves, temperature = model["categories"], model["temperature"]
-    columns, values = words.one_text(model, weights, name, text)
+    columns, values = text_features.one_text(model, weights, name, text)
     scores = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
                         0) @ weights["kernel"] + weights["bias"]
     probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
-    said, rest = words.contributions(weights, columns, values, first, second)
+    said, rest = text_features.contributions(weights, columns, values, first, second)
     shown = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     print(f"product {args.explain}: {shown[:80]}")
     print(f"  filed under {label}" if label is not None else
@@ -166,10 +161,10 @@ def explain(args):
 def text_scorer(weights, described):
     """A function: rows with name and description -> (logits [n, leaves], words, how many of them
     are unknown, [n] each), by a saved model."""
-    lexicon = words.make_lexicon(described, weights)
+    lexicon = text_features.make_lexicon(described, weights)
 
     def score(rows):
-        bag, count, unknown = words.bag_of(
+        bag, count, unknown = text_features.bag_of(
             lexicon, ((row["name"], row["description"]) for row in rows),
             len(described["vocabulary"]))
         return (training.logits(weights, training.Inputs(bag=bag), np.arange(len(rows))), count,
@@ -193,7 +188,7 @@ def unknown_shares(terms, rows, columns):
     """(rows, float [rows]): the share of the words of each of these products that are not in the
     vocabulary, the terms `columns`; products without words are left out."""
     known = np.zeros(len(terms.corpus.vocabulary), bool)
-    known[terms.codes[columns][terms.kinds[columns] == words.WORD]] = True
+    known[terms.codes[columns][terms.kinds[columns] == text_features.WORD]] = True
     total = np.append(0, np.cumsum(~known[terms.corpus.words]))
     first, last = terms.corpus.ends[rows], terms.corpus.ends[rows + 1]
     some = last > first
@@ -243,7 +238,7 @@ def check_text_arguments(parser, args):
     if not args.embedding and (args.embedding_alone or args.save_embedding):
         parser.error("--embedding-alone and --save-embedding need --embedding")
     if args.save_embedding:
-        if not embeddings.may_be_replaced(args.save_embedding):
+        if not word_vectors.may_be_replaced(args.save_embedding):
             parser.error("--save-embedding names a file that holds something else: name another")
         try:
             tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
@@ -288,8 +283,8 @@ def read_terms(conn, products, args):
     original = args.network == "original"
     texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
              for name, text in db.texts(conn, products.leaves))
-    corpus = words.read_texts(texts, words.tokens_of_2016 if original else words.tokens)
-    return words.count_terms(corpus, names=not original, pairs=not original)
+    corpus = text_features.read_texts(texts, text_features.tokens_of_2016 if original else text_features.tokens)
+    return text_features.count_terms(corpus, names=not original, pairs=not original)
 
 
 def main(argv=None):

@@ -23,11 +23,8 @@ import zipfile
 
 import numpy as np
 
-import bottlenecks
-import inception
-import metrics
-import training
-from console import Parser, UserError, first_few, grouped, log, run
+from common.terminal import Parser, UserError, first_few, grouped, log, run
+from learning import bottlenecks, inception, metrics, training
 
 LABELS = "labels.json"   # in the .keras, which is a zip, beside what Keras keeps there
 

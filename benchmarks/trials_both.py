@@ -20,12 +20,14 @@ import categorize_both  # noqa: E402
 import categorize_images  # noqa: E402
 import categorize_words  # noqa: E402
 import db  # noqa: E402
-import experiments  # noqa: E402
-import inception  # noqa: E402
-import metrics  # noqa: E402
 import retrain  # noqa: E402
-import training  # noqa: E402
-from console import log, run  # noqa: E402
+from common.terminal import log, run  # noqa: E402
+from learning import (
+    experiments,  # noqa: E402
+    inception,  # noqa: E402
+    metrics,  # noqa: E402
+    training,  # noqa: E402
+)
 
 FOLDS_USED = 3
 PROJECTED = 128    # units of the picture in the one network of both

@@ -4,14 +4,13 @@
 """
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 import categorize_both
-import experiments
-import metrics
-import training
-from console import UserError
+from common.terminal import UserError
+from learning import experiments, metrics, training
 
 
 def drawn(weights, n=4000, leaves=5, seed=0):

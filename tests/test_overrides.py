@@ -17,19 +17,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
-
 from conftest import REPO, environment, run_script, write_feed
+from hypothesis import given
+from hypothesis import strategies as st
 from test_db import folder_of_nobody, make_2016
 
 import analyze
 import categorize_words
 import db
-import decisions as decisions_module
-import experiments
 import retrain
-import words
-from console import UserError, run
+from common.terminal import UserError, run
+from evaluation import decisions as decisions_module
+from learning import experiments, text_features
 
 COLUMNS = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
            "external_id", "name", "description", "image", "picture"]
@@ -757,7 +756,8 @@ def test_a_decision_goes_with_its_product(folder):
 
 KILL_HALF_WAY = """
 import os, signal
-import db, decisions
+import db
+from evaluation import decisions
 conn = db.open_database("crawl.db")
 conn.execute("pragma cache_size = 1")
 conn.create_function("kill_9", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -971,7 +971,7 @@ def model(folder, number):
 def answer(folder, number, text):
     """The leaf that a saved model gives a text."""
     described, weights = model(folder, number)
-    columns, values = words.one_text(described, weights, "", text)
+    columns, values = text_features.one_text(described, weights, "", text)
     hidden = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"], 0)
     return described["categories"][(hidden @ weights["kernel"] + weights["bias"]).argmax()]
 

@@ -24,18 +24,16 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from conftest import REPO, environment, run_script
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from conftest import REPO, environment, run_script
-
-import bottlenecks
 import categorize_both
 import categorize_images
-import inception
 import retrain
-from console import UserError
-
+from common.terminal import UserError
+from learning import bottlenecks, inception
 
 # ---- the split ----------------------------------------------------------------------------------
 
