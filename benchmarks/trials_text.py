@@ -21,6 +21,7 @@ import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
 from learning import (
     experiments,  # noqa: E402
+    text_classifier,
     text_features,  # noqa: E402
     training,  # noqa: E402
 )
@@ -58,9 +59,9 @@ def main(argv=None):
                                    "--min-products", str(own.min_products)])
     with contextlib.closing(db.open_readonly(own.db_path)) as conn:
         _, products = experiments.choose_products(conn, args)
-        terms = categorize_words.read_terms(conn, products, args)
+        terms = text_classifier.read_terms(conn, products, args)
     parts = experiments.checked_splits(products, args.folds)[:own.folds_used]
-    options = categorize_words.text_options(args, len(products.ids))
+    options = text_classifier.text_options(args, len(products.ids))
     print("| network, N = "
           f"{sum(len(part.tuning) for part in parts):,} | accuracy | nll |\n|---|---|---|")
     for name, (kinds, weighed, more) in TRIALS.items():

@@ -32,6 +32,7 @@ from common.terminal import run  # noqa: E402
 from learning import (
     experiments,  # noqa: E402
     metrics,  # noqa: E402
+    text_classifier,
     word_vectors,  # noqa: E402
 )
 
@@ -114,7 +115,7 @@ def against_gensim(path, min_products):
     with contextlib.closing(db.open_database(path)) as conn:
         _, products = experiments.choose_products(conn, args)
         part, = experiments.checked_splits(products, None)
-        corpus = categorize_words.read_terms(conn, products, args).corpus
+        corpus = text_classifier.read_terms(conn, products, args).corpus
     used = np.unique(np.concatenate([corpus.words[corpus.ends[row]:corpus.ends[row + 1]]
                                      for row in part.training]))
     words, texts = word_vectors.chosen_words(corpus, part.training, used)

@@ -1,8 +1,8 @@
 """Catalogue files -> products. In: a feed as shops publish it; out: rows for crawl.py to store.
 
 Google Merchant and Meta feeds, Shopify's exports and products.json, Awin's product files, and any
-other table with a name for each column; feed_formats.py reads the files. Of a product only id and title
-are needed; description, category, picture and group are used where present.
+other table with a name for each column; feed_formats.py reads the files. Of a product only id and
+title are needed; description, category, picture and group are used where present.
 
     python crawl.py --feed products.tsv
     python crawl.py --feed stock.csv --column id=SKU --column title=Name

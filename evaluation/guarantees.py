@@ -15,9 +15,9 @@ import numpy as np
 import db
 from evaluation import certificates, figures, shifts
 from learning import metrics
+from learning.split import FEWEST_FOLDS, few_folds_text
 
 OUT_OF_FOLD = "out-of-fold predictions"
-FEWEST_FOLDS = 5   # with fewer, their models learn from half of the products or less
 STEPS = (.1, .2, .4, .6, .8)   # quantiles of labelled products' scores, to count new ones between
 SURE = 3       # standard deviations by which labelled products must be right less often to refuse
 ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
@@ -156,13 +156,6 @@ def promise_text(promise):
                if promise["leaf"] is None and lowering else "")
             + f". It rests on {rests}, and holds for products like those, of their categories"
             + stopped_text(promise))
-
-
-def few_folds_text(folds):
-    """Why nothing is promised by so few folds, in words."""
-    return (f"with {folds} folds each model learns from {100 * (folds - 2) / folds:.0f} % of the "
-            "products, and the one that files learns from all and is much surer, so their scores "
-            f"cannot be compared; train with --folds 10 ({FEWEST_FOLDS} at least)")
 
 
 def lower_text(promise):

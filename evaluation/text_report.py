@@ -8,7 +8,7 @@ In: the dicts of figures.py and analyze.py. Out: lines. No figure is computed he
 import math
 
 from evaluation import today
-from learning import metrics
+from learning import metrics, near_duplicates
 
 # ---- text -------------------------------------------------------------------------------------
 
@@ -213,24 +213,6 @@ def calibration_text(found):
     yield f"  AURC {number(found['aurc'])}"
 
 
-def near_duplicates_text(found):
-    """Lines about the clusters of near_duplicates.find_clusters, by its report."""
-    yield f"{found['near-duplicates']:,} of {found['products']:,} products are near-duplicates " \
-          f"of products in other groups: {found['styles']:,} " \
-          f"{'style' if found['styles'] == 1 else 'styles'}"
-    if found.get("parted for training"):
-        yield f"{found['parted for training']:,} of these were split by group: whole, they would " \
-              "have left a category nothing to train on"
-    chains = found["chains"]
-    if chains:
-        one = len(chains) == 1
-        yield f"{len(chains)} {'chain' if one else 'chains'} of near-duplicates, " \
-              f"{'of' if one else 'the largest of'} {chains[0]:,} groups, " \
-              f"{'is' if one else 'are'} too long for a style: texts there run into each other " \
-              "word by word. Only what longer texts link was kept together, so test products " \
-              "there may have a near-duplicate in training"
-
-
 def split_text(settings):
     """What the split kept on one side. The settings are anybody's to write."""
     yield "Split"
@@ -238,7 +220,7 @@ def split_text(settings):
     if settings.get("split by") == "cluster" and isinstance(found, dict):
         yield "  by clusters of near-duplicates, texts that differ by a word or two"
         try:
-            yield from (f"  {line}" for line in near_duplicates_text(found))
+            yield from (f"  {line}" for line in near_duplicates.report_lines(found))
         except (KeyError, TypeError, ValueError, AttributeError):
             yield "  (how many there were is not on record)"
     else:

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import db
-import retrain
 from common.terminal import VERSION, UserError, log
-from evaluation import guarantees, text_report
-from learning import metrics, near_duplicates, saved_models, training
+from learning import metrics, near_duplicates, picture_arguments, saved_models, training
+from learning.split import FEWEST_FOLDS, check_splits, few_folds_text, split_position, splits
 
 CERTIFYING = .15   # place in the split from which on validation (.1 to .2) is kept for thresholds
 
@@ -81,7 +80,7 @@ def make_products(rows, leaves, parents, near=None):
     return Products(np.array([row[0] for row in rows], np.int64),
                     np.array([number.get(row[1], -1) for row in rows], np.int32),
                     np.array([number.get(row[3], -1) for row in rows], np.int32),
-                    np.array([retrain.split_position(cluster.get(row[0], row[2]))
+                    np.array([split_position(cluster.get(row[0], row[2]))
                               for row in rows]),
                     list(leaves), [parents.get(leaf, leaf) for leaf in leaves], near)
 
@@ -96,7 +95,7 @@ def take_products(products, chosen):
 def checked_splits(products, folds):
     """The Parts of an experiment. Raises UserError where they can't be used."""
     parts = []
-    for split in retrain.splits(products.u, folds):
+    for split in splits(products.u, folds):
         training, validation = (rows[products.taught[rows] >= 0] for rows in split[:2])
         # u is a hash, so its order cuts validation into two halves by chance.
         kept = products.u[validation] >= (1 if folds else CERTIFYING)
@@ -105,7 +104,7 @@ def checked_splits(products, folds):
         certifying, test = (rows[products.labels[rows] >= 0]
                             for rows in (validation[kept], split[2]))
         parts.append(Part(training, validation[~kept], certifying, test))
-    retrain.check_splits([(products.taught[part.training],
+    check_splits([(products.taught[part.training],
                            products.taught[np.append(part.tuning, part.certifying)],
                            products.labels[part.test]) for part in parts], products.leaves)
     return parts
@@ -113,13 +112,13 @@ def checked_splits(products, folds):
 
 def untaught(products, folds):
     """The leaves that have nothing to train on in some split."""
-    return {products.leaves[i] for split in retrain.splits(products.u, folds)
+    return {products.leaves[i] for split in splits(products.u, folds)
             for i in np.setdiff1d(np.arange(len(products.leaves)), products.taught[split[0]])}
 
 
 def certifies(group_key):
     """Whether products of this group or cluster are kept for certifying, without folds."""
-    return CERTIFYING <= retrain.split_position(group_key) < .2
+    return CERTIFYING <= split_position(group_key) < .2
 
 
 def network(products, inputs_for, options):
@@ -276,7 +275,7 @@ def choose_products(conn, args):
     rows = db.labelled_products(conn, leaves, getattr(args, "trust_filed", False))
     if rows and args.split_by == "cluster":   # whatever the categories are
         near = near_duplicates.find_clusters(db.catalogue(conn))
-        for line in text_report.near_duplicates_text(near.report):
+        for line in near_duplicates.report_lines(near.report):
             log(line)
     parents = db.parents(conn)
     products = make_products(rows, leaves, parents, near)
@@ -288,9 +287,9 @@ def choose_products(conn, args):
     products = products._replace(filed=np.array([row["filed"] for row in rows], bool),
                                  regroupings=regroupings)
     check_room(args.db_path, len(products.ids))
-    if args.folds and args.folds < guarantees.FEWEST_FOLDS:
+    if args.folds and args.folds < FEWEST_FOLDS:
         log("warning: --apply will file nothing by this experiment: "
-            f"{guarantees.few_folds_text(args.folds)}")
+            f"{few_folds_text(args.folds)}")
     tell_left_out(db.leaf_sizes(conn), leaves, None if wanted else args.min_products)
     if products.filed.any():
         log(f"--apply filed {products.filed.sum()} of the {len(rows)} products before they had a "
@@ -392,7 +391,7 @@ def add_experiment_arguments(parser):
                         help="trust the categories that the shop's feed has now for products that "
                         "--apply filed before; without it they are only learned, and no figure "
                         "rests on them")
-    parser.add_argument("--seed", type=retrain.seed_argument, default=0, metavar="N",
+    parser.add_argument("--seed", type=picture_arguments.seed_argument, default=0, metavar="N",
                         help="of everything random; the split does not depend on it (default: 0)")
 
 

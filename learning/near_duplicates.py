@@ -5,13 +5,14 @@ others hold a near-duplicate of it. A text is its set of different words. Two te
 near-duplicates if the sets are equal once at most one word of each, or two words of each name, is
 left out (colour, size and number stand in the name), and enough words are left.
 
-Each text has signatures: a hash of its set, and of what is left without one of its first 256 words,
-and without two words of the name. Texts that share a signature are near-duplicates, so sorting finds them all in
-near-linear time. This is the method of deletions, made for letters of misspelt words by Mor and
-Fraenkel (A hash code method for detecting and correcting spelling errors, Communications of the
-ACM 25(12), 1982), here with words of texts. The hash of a set is the sum of its words' hashes, as
-in Bellare and Micciancio (A new paradigm for collision-free hashing, EUROCRYPT 1997), so that
-leaving a word out is one subtraction. Numpy and scipy only; used by experiments.py and filing.py.
+Each text has signatures: a hash of its set, of what is left without one of its first 256 words, and
+without two words of the name. Texts that share a signature are near-duplicates, so sorting finds
+them all in near-linear time. This is the method of deletions, made for letters of misspelt words by
+Mor and Fraenkel (A hash code method for detecting and correcting spelling errors, Communications of
+the ACM 25(12), 1982), here with words of texts. The hash of a set is the sum of its words' hashes,
+as in Bellare and Micciancio (A new paradigm for collision-free hashing, EUROCRYPT 1997), so that
+leaving a word out is one subtraction. Numpy and scipy only; experiments.py splits by it, and
+filing.py compares new products with it.
 
     python categorize_words.py --split-by group
     python benchmarks/near_duplicates.py
@@ -221,6 +222,24 @@ def without(clusters, ids):
     kept = [(number, key) for number, key in zip(clusters.ids, clusters.keys) if key not in gone]
     return Clusters([number for number, _ in kept], [key for _, key in kept],
                     {**clusters.report, "parted for training": len(gone)})
+
+
+def report_lines(found):
+    """Lines about the clusters of find_clusters, by its report."""
+    yield f"{found['near-duplicates']:,} of {found['products']:,} products are near-duplicates " \
+          f"of products in other groups: {found['styles']:,} " \
+          f"{'style' if found['styles'] == 1 else 'styles'}"
+    if found.get("parted for training"):
+        yield f"{found['parted for training']:,} of these were split by group: whole, they would " \
+              "have left a category nothing to train on"
+    chains = found["chains"]
+    if chains:
+        one = len(chains) == 1
+        yield f"{len(chains)} {'chain' if one else 'chains'} of near-duplicates, " \
+              f"{'of' if one else 'the largest of'} {chains[0]:,} groups, " \
+              f"{'is' if one else 'are'} too long for a style: texts there run into each other " \
+              "word by word. Only what longer texts link was kept together, so test products " \
+              "there may have a near-duplicate in training"
 
 
 # ---- whether a product has a near-duplicate -----------------------------------------------------

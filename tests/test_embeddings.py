@@ -13,8 +13,7 @@ from conftest import run_script, write_feed
 from hypothesis import given
 from hypothesis import strategies as st
 
-import categorize_words
-from learning import saved_models, text_features, word_vectors
+from learning import saved_models, text_classifier, text_features, word_vectors
 
 TOPICS = ["red green blue yellow black white".split(), "one two three four five six".split()]
 
@@ -43,7 +42,7 @@ def test_a_word_of_names_has_its_words_vector_and_none_where_that_is_none_of_the
     vectors = np.array([[1, 2], [3, 4]], np.float32)      # of words 5 and 9
     kinds = np.array([text_features.WORD, text_features.WORD, text_features.WORD_OF_NAME, text_features.WORD_OF_NAME, text_features.PAIR])
     codes = np.array([5, 9, 9, 10, 5])
-    spread = categorize_words.term_vectors(vectors, np.array([5, 9]), kinds, codes)
+    spread = text_classifier.term_vectors(vectors, np.array([5, 9]), kinds, codes)
     assert spread.tolist() == [[1, 2], [3, 4], [3, 4], [0, 0], [0, 0]]
 
 

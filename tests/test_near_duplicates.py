@@ -19,6 +19,7 @@ import db
 import retrain
 from evaluation import figures, text_report, today
 from learning import experiments, near_duplicates
+from learning.split import split_position
 
 LONG = "soft woven cotton with long sleeves round neck and two pockets made for early autumn days"
 
@@ -173,7 +174,7 @@ def test_a_chain_is_parted_into_its_groups_and_reported():
     assert found.ids == [most + 1, most + 2, most + 3]
     assert found.report == {"products": most + 4, "near-duplicates": 3, "styles": 1, "largest": 3,
                             "chains": [most + 1]}
-    first, second = text_report.near_duplicates_text(found.report)
+    first, second = near_duplicates.report_lines(found.report)
     assert first == f"3 of {most + 4} products are near-duplicates of products in other groups: 1 style"
     assert f"1 chain of near-duplicates, of {most + 1} groups" in second
 
@@ -347,7 +348,7 @@ def test_styles_are_never_parted_by_cluster_and_often_by_group(shop):
     keys = dict(query(shop, """select product_id, cluster from near_duplicate
                                where experiment_id = 1"""))
     for number, end in (("predicted_category", .1), ("validation_prediction", .2)):
-        assert all(end - .1 <= retrain.split_position(keys[product]) < end for product, in query(
+        assert all(end - .1 <= split_position(keys[product]) < end for product, in query(
             shop, f"select product_id from {number} where experiment_id = 1"))
 
 

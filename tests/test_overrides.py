@@ -29,6 +29,7 @@ import retrain
 from common.terminal import UserError, run
 from evaluation import decisions as decisions_module
 from learning import experiments, text_features
+from learning.split import split_position
 
 COLUMNS = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
            "external_id", "name", "description", "image", "picture"]
@@ -1022,7 +1023,7 @@ def moved(shop, tmp_path_factory):
     taught = {i: put.get(i, (own, own))[1] for i, own in filed.items()}
     return SimpleNamespace(
         folder=folder, leaves=leaves, filed=filed, taught=taught,
-        u={i: retrain.split_position(key) for i, key in query(
+        u={i: split_position(key) for i, key in query(
             folder, """select id, coalesce(cluster, group_key) from product left join near_duplicate
                        on product_id = id and experiment_id = 3""")},
         inside={i for i, own in filed.items() if own in leaves},

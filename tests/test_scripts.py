@@ -32,7 +32,16 @@ import crawl
 import db
 import retrain
 from common.terminal import UserError
-from learning import experiments, metrics, saved_models, text_features, training
+from learning import (
+    experiments,
+    fusion,
+    metrics,
+    saved_models,
+    text_classifier,
+    text_features,
+    training,
+)
+from learning.split import split_position
 
 SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
            "analyze")
@@ -176,7 +185,7 @@ def test_every_prediction_holds_what_the_design_promises(conn, number):
 
 @pytest.mark.parametrize("number", [WORDS, IMAGES, BOTH, FOLDS])
 def test_the_sides_of_the_split_are_those_of_the_cluster_else_the_group_key(conn, number):
-    u = {row[0]: retrain.split_position(row[1]) for row in conn.execute(
+    u = {row[0]: split_position(row[1]) for row in conn.execute(
         """select id, coalesce(cluster, group_key) from product left join near_duplicate
            on product_id = id and experiment_id = ?""", (number,))}
     test, validation = (predictions(conn, number, table)
@@ -265,7 +274,7 @@ def test_what_both_fuses_are_the_single_classifiers(conn, shop):
         for name in one.files:
             np.testing.assert_array_equal(one[name], both[f"{prefix}_{name}"])
     fusion = settings_of(conn, BOTH)["fusion"]
-    assert list(fusion["weights"]) == list(categorize_both.FUSED)
+    assert list(fusion["weights"]) == list(fusion.FUSED)
     assert fusion["used"] == pytest.approx(both["fusion"].tolist())
     assert [round(weight, 4) for weight in fusion["used"]] == [
         weight for weight, in fusion["weights"].values()]
@@ -430,7 +439,7 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
 
     def inputs_for(some):
         trained_on.append(set(some.tolist()))
-        return categorize_words.text_inputs(terms, some, categorize_words.parse([]))
+        return text_classifier.text_inputs(terms, some, categorize_words.parse([]))
 
     outcome = experiments.experiment(
         products, experiments.checked_splits(products, 4), experiments.network(

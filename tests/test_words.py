@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import categorize_words
 from common.terminal import UserError
-from learning import saved_models, text_features
+from learning import saved_models, text_classifier, text_features
 
 # ---- words --------------------------------------------------------------------------------------
 
@@ -170,13 +170,13 @@ def model_of(texts, seed=0):
     """(described, weights) of a network of chance over the terms of texts, and its bag of them."""
     terms = terms_of(texts)
     args = categorize_words.parse([])
-    inputs = categorize_words.text_inputs(terms, np.arange(len(texts)), args)
+    inputs = text_classifier.text_inputs(terms, np.arange(len(texts)), args)
     rng = np.random.default_rng(seed)
     weights = {"hidden_kernel": rng.normal(size=(inputs.bag.shape[1], 100)),
                "hidden_bias": rng.normal(size=100), "kernel": rng.normal(size=(100, 4)),
                "bias": rng.normal(size=4)}
     weights = {name: value.astype(np.float32) for name, value in weights.items()}
-    return (categorize_words.described(terms, inputs.columns, args),
+    return (text_classifier.described(terms, inputs.columns, args),
             {**weights, "idf": inputs.idf}, inputs)
 
 
