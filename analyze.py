@@ -20,17 +20,18 @@ import json
 import math
 import os
 
-import comparisons
 import db
-import decisions
-import findings
-import overview
-import page
-import report
-import suspects
-import today
-from console import Parser, UserError, log, run
-
+from common.terminal import Parser, UserError, log, run
+from evaluation import (
+    comparison,
+    decisions,
+    figures,
+    html_pages,
+    label_suspects,
+    overview,
+    text_report,
+    today,
+)
 
 # ---- the command ------------------------------------------------------------------------------
 
@@ -135,12 +136,12 @@ def save_page(path, text):
 def make_page(conn, args):
     """The HTML of the page that is asked for."""
     if args.review is not None:
-        return page.review_page(conn, args.review, args.images_path, args.db_path, args.top or 500,
+        return html_pages.review_page(conn, args.review, args.images_path, args.db_path, args.top or 500,
                                 args.surest_first)
     number, suspected = args.dump_errors_for_experiment, ()
     if db.settings(db.experiment(conn, number)).get("folds"):
-        suspected = {row["product_id"] for row in suspects.label_suspects(conn, number, None)}
-    return page.error_page(conn, number, args.images_path, args.db_path, args.confidence,
+        suspected = {row["product_id"] for row in label_suspects.label_suspects(conn, number, None)}
+    return html_pages.error_page(conn, number, args.images_path, args.db_path, args.confidence,
                            args.top or 500, suspected)
 
 
@@ -165,34 +166,34 @@ def clean(value):
 def main(argv=None):
     args = parse(argv)
     if args.overrides is not None:
-        result, show = decisions.take(args.db_path, args.overrides), report.overrides_text
+        result, show = decisions.take(args.db_path, args.overrides), text_report.overrides_text
     else:
         conn = db.open_readonly(args.db_path)
         if args.dump_errors_for_experiment is not None or args.review is not None:
             write_page(make_page(conn, args), args)
             return 0
         if args.label_suspects is not None:
-            result = suspects.label_suspects(conn, args.label_suspects, args.top)
+            result = label_suspects.label_suspects(conn, args.label_suspects, args.top)
             if not args.json:
-                suspects.print_csv(result)
+                label_suspects.print_csv(result)
                 return 0
         elif args.experiments:
             result = overview.listing(conn, args.db_path, args.confidence)
             show = overview.text
         elif args.experiment is not None:
-            result = findings.describe(conn, args.experiment, args.confidence)
+            result = figures.describe(conn, args.experiment, args.confidence)
             result["today"] = today.describe(conn, args.experiment, result)
-            show = report.experiment_text
+            show = text_report.experiment_text
         elif args.models:
             result = today.models(conn, args.db_path)
-            show = report.models_text
+            show = text_report.models_text
         elif args.compare is not None:
-            result = comparisons.compare(conn, args.compare, args.confidence,
+            result = comparison.compare(conn, args.compare, args.confidence,
                                       args.top or (None if args.json else 20))
-            show = report.comparison_text
+            show = text_report.comparison_text
         else:
-            result = [findings.block(conn, experiment) for experiment in db.experiments(conn)]
-            show = report.blocks_text
+            result = [figures.block(conn, experiment) for experiment in db.experiments(conn)]
+            show = text_report.blocks_text
             if not result:
                 log("there are no predictions yet: run categorize_words.py, or one of its sisters")
     if args.json:

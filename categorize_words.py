@@ -7,115 +7,15 @@ products have, as many words of their names and as many pairs of words -> 100 Re
     python categorize_words.py --categories bootcut-jeans,skinny-jeans
     python categorize_words.py --min-products 50 --folds 10
 """
-import argparse
 import collections
-import math
 import os
-import tempfile
 
 import numpy as np
 
 import db
-import embeddings
-import experiments
-import filing
-import metrics
-import model_files
-import training
-import words
-from console import Parser, UserError, log, run
-
-EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
-
-
-def text_inputs(terms, rows, args):
-    """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
-    the original network of 0 and 1. With args.embedding the vectors are learned here too."""
-    columns, idf = words.choose_terms(terms, rows)
-    has, kinds = terms.has[:, columns], terms.kinds[columns]
-    alone, named, pairs = np.bincount(kinds, minlength=3)
-    log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
-    if args.network == "original":
-        return training.Inputs(bag=has.astype("float32"), columns=columns)
-    inputs = training.Inputs(bag=words.weigh(has, idf), idf=idf, columns=columns)
-    if not args.embedding:
-        return inputs
-    codes = terms.codes[columns]
-    own = codes[kinds == words.WORD]
-    learn = embeddings.word2vec if args.embedding == "word2vec" else embeddings.swivel
-    vectors = learn(*embeddings.chosen_words(terms.corpus, rows, own), len(own), args.seed)
-    if args.save_embedding:
-        embeddings.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
-    # Their length is that of chance; the median one becomes 1, like a weight's of the bag.
-    spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), own, kinds, codes)
-    return inputs._replace(embedding=spread, alone=args.embedding_alone)
-
-
-def term_vectors(vectors, own, kinds, codes):
-    """The vectors float32 [terms, size] of terms by those of the words `own`: a word of the name
-    has its word's once more, a pair and a word that is none of these have nought."""
-    spread = np.zeros((len(codes), vectors.shape[1]), np.float32)
-    known = (kinds != words.PAIR) & np.isin(codes, own)
-    spread[known] = vectors[np.searchsorted(own, codes[known])]
-    return spread
-
-
-def described(terms, columns, args):
-    """What the saved model has to know of words."""
-    return {"network": args.network, "fields": args.fields,
-            "vocabulary": words.term_names(terms, columns)}
-
-
-def text_options(args, count):
-    """Options for training on so many products' words: batches small enough for some 80 steps an
-    epoch. All of it was chosen on the validation products of public catalogues."""
-    if args.network == "original":
-        return training.Options(batch_size=32, max_epochs=args.epochs or 5, patience=0,
-                                start="2016", seed=args.seed)
-    batch = min(max(count // 100, 32), 1024)
-    epochs = args.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
-    return training.Options(batch_size=batch, max_epochs=epochs, patience=2, adam_rate=.005,
-                            decay=True, dropout=.5, word_dropout=.5, seed=args.seed)
-
-
-def misled(products, terms, model, test, scores, found):
-    """Add to found[label, term] what each term of a product that is predicted wrongly said for the
-    prediction and against the label, and to found[label, None] the predictions."""
-    names = words.term_names(terms, model.inputs.columns)
-    for row, guess in zip(test, scores.argmax(axis=1)):
-        label = products.labels[row]
-        if guess == label:
-            continue
-        bag = model.inputs.bag[row]
-        said, _ = words.contributions(model.weights, bag.indices, bag.data, guess, label)
-        found[label, None][guess] += 1
-        for column, one in zip(bag.indices, said.tolist()):
-            found[label, names[column]]["said"] += one
-
-
-def worst_categories(products, predicted, found, most=5):
-    """Lines about the leaves that were most often predicted wrongly, of those with ten test
-    products or more where there are such: what they were taken for, and the words that misled."""
-    total, wrong = collections.Counter(), collections.Counter()
-    for row in predicted:
-        total[row[3]] += 1
-        wrong[row[3]] += row[1] != row[3]
-    enough = 10 if max(total.values(), default=0) >= 10 else 1
-    worst = sorted((leaf for leaf in total if total[leaf] >= enough and wrong[leaf]),
-                   key=lambda leaf: (-wrong[leaf] / total[leaf], leaf))[:most]
-    lines = ["the worst categories, and the words that misled (by how much in logits, on the "
-             "average of the errors):"] if worst else []
-    for leaf in worst:
-        label = products.leaves.index(leaf)
-        (taken, times), = found[label, None].most_common(1)
-        said = {term: sums["said"] / wrong[leaf] for (own, term), sums in found.items()
-                if own == label and term is not None}
-        best = sorted(said.items(), key=lambda item: (-item[1], item[0]))[:5]
-        lines.append(f"  {leaf}: {100 - 100 * wrong[leaf] / total[leaf]:.1f}% right of "
-                     f"{total[leaf]}, {times} taken for {products.leaves[taken]}; "
-                     + ", ".join(f"{term} +{one:.2f}" for term, one in best if one > 0))
-    return lines
-
+from common.terminal import Parser, UserError, log, run
+from evaluation import filing
+from learning import experiments, metrics, saved_models, text_classifier, text_features
 
 # ---- one product --------------------------------------------------------------------------------
 
@@ -125,17 +25,17 @@ def explain(args):
     name, text, label = db.product_text(conn, args.explain)
     db.experiment(conn, args.experiment)
     folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.experiment}")
-    weights, model = model_files.load_model(folder)
+    weights, model = saved_models.load_model(folder)
     if model["kind"] != "Text":
         raise UserError(f"there is no model of words in {folder}: name an experiment of "
                         "categorize_words.py")
     leaves, temperature = model["categories"], model["temperature"]
-    columns, values = words.one_text(model, weights, name, text)
+    columns, values = text_features.one_text(model, weights, name, text)
     scores = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
                         0) @ weights["kernel"] + weights["bias"]
     probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
-    said, rest = words.contributions(weights, columns, values, first, second)
+    said, rest = text_features.contributions(weights, columns, values, first, second)
     shown = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     print(f"product {args.explain}: {shown[:80]}")
     print(f"  filed under {label}" if label is not None else
@@ -161,100 +61,13 @@ def explain(args):
               "one that had not seen this)")
 
 
-# ---- products without a category ----------------------------------------------------------------
-
-def text_scorer(weights, described):
-    """A function: rows with name and description -> (logits [n, leaves], words, how many of them
-    are unknown, [n] each), by a saved model."""
-    lexicon = words.make_lexicon(described, weights)
-
-    def score(rows):
-        bag, count, unknown = words.bag_of(
-            lexicon, ((row["name"], row["description"]) for row in rows),
-            len(described["vocabulary"]))
-        return (training.logits(weights, training.Inputs(bag=bag), np.arange(len(rows))), count,
-                unknown)
-
-    return score
-
-
-def scorer(conn, args, weights, described):
-    """What filing.apply needs."""
-    by_text = text_scorer(weights, described)
-
-    def score(rows):
-        logits, count, unknown = by_text(rows)
-        return logits, count > 0, count, unknown, [row["path"] is not None for row in rows]
-
-    return score
-
-
-def unknown_shares(terms, rows, columns):
-    """(rows, float [rows]): the share of the words of each of these products that are not in the
-    vocabulary, the terms `columns`; products without words are left out."""
-    known = np.zeros(len(terms.corpus.vocabulary), bool)
-    known[terms.codes[columns][terms.kinds[columns] == words.WORD]] = True
-    total = np.append(0, np.cumsum(~known[terms.corpus.words]))
-    first, last = terms.corpus.ends[rows], terms.corpus.ends[rows + 1]
-    some = last > first
-    return rows[some], (total[last] - total[first])[some] / (last - first)[some]
-
-
-def measured_unknown(conn, products, measured):
-    """What the experiment keeps of unknown_shares of its splits, which filing.py compares new
-    products with: mean and variance for each shop, and for all under ''."""
-    rows, shares = map(np.concatenate, zip(*measured))
-    found = {"": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
-    for source in db.sources(conn):
-        own = shares[np.isin(products.ids[rows], db.product_ids(conn, source))]
-        if len(own):
-            found[source] = [float(own.mean()), float(own.var())]
-    return {"unknown words": found}
-
-
 # ---- the script ---------------------------------------------------------------------------------
-
-def add_text_arguments(parser):
-    """The flags of the classifier by text, which categorize_both.py has too."""
-    parser.add_argument("--epochs", type=epochs_argument, metavar="N",
-                        help="times to go through the training products at the most; it ends "
-                        "earlier when validation gains nothing (default: 4, more where products "
-                        "are few)")
-    parser.add_argument("--network", choices=("default", "original"), default="default",
-                        help="original: that of 2016, with its way of cutting words, batches of 32 "
-                        "and five epochs, for the record (default: default)")
-    parser.add_argument("--fields", type=fields_argument, default="name,description",
-                        metavar="A,B", help="what of a product is read: name, description or both "
-                        "(default: name,description)")
-    parser.add_argument("--embedding", choices=("word2vec", "swivel"),
-                        help="learn vectors of words from the training products first, and let the "
-                        "hidden layer see their sum for a product beside the bag of words "
-                        "(default: none)")
-    parser.add_argument("--embedding-alone", action="store_true",
-                        help="nothing but that sum, no bag of words")
-    parser.add_argument("--save-embedding", metavar="FILE",
-                        help="write the vectors there, in word2vec's text format")
-
-
-def check_text_arguments(parser, args):
-    """End with a sentence where the flags of text can't go together or be done."""
-    if args.embedding and args.network == "original":
-        parser.error("--embedding is for the default network")
-    if not args.embedding and (args.embedding_alone or args.save_embedding):
-        parser.error("--embedding-alone and --save-embedding need --embedding")
-    if args.save_embedding:
-        if not embeddings.may_be_replaced(args.save_embedding):
-            parser.error("--save-embedding names a file that holds something else: name another")
-        try:
-            tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
-        except OSError:
-            parser.error("--save-embedding must name a file in a folder that can be written")
 
 
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
-    add_text_arguments(parser)
+    text_classifier.add_text_arguments(parser)
     filing.add_arguments(parser)
     parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
                         help="train nothing: show the words of this product for and against the "
@@ -264,32 +77,10 @@ def parse(argv):
     args = parser.parse_args(argv)
     if (args.explain is None) != (args.experiment is None):
         parser.error("--explain PRODUCT_ID and --experiment N go together")
-    check_text_arguments(parser, args)
+    text_classifier.check_text_arguments(parser, args)
     filing.check_arguments(parser, args)
     args.images_path = db.images_folder(args.db_path, args.images_path)
     return args
-
-
-def epochs_argument(text):
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 10000")
-    return int(text)
-
-
-def fields_argument(text):
-    fields = [field.strip() for field in text.split(",")]
-    if not set(fields) <= {"name", "description"} or len(set(fields)) < len(fields):
-        raise argparse.ArgumentTypeError("must be name, description or name,description")
-    return fields
-
-
-def read_terms(conn, products, args):
-    """words.Terms of the products' texts, of the fields asked for."""
-    original = args.network == "original"
-    texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
-             for name, text in db.texts(conn, products.leaves))
-    corpus = words.read_texts(texts, words.tokens_of_2016 if original else words.tokens)
-    return words.count_terms(corpus, names=not original, pairs=not original)
 
 
 def main(argv=None):
@@ -298,27 +89,27 @@ def main(argv=None):
         explain(args)
         return 0
     if args.apply is not None:
-        return filing.apply(args, "Text", scorer)
+        return filing.apply(args, "Text", text_classifier.scorer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
-    terms = read_terms(conn, products, args)
+    terms = text_classifier.read_terms(conn, products, args)
     log(f"{len(terms.corpus.words)} words, {len(terms.corpus.vocabulary)} different ones")
     found, unknown = collections.defaultdict(collections.Counter), []
 
     def look(model, test, scores):
-        misled(products, terms, model, test, scores, found)
-        unknown.append(unknown_shares(terms, test, model.inputs.columns))
+        text_classifier.misled(products, terms, model, test, scores, found)
+        unknown.append(text_classifier.unknown_shares(terms, test, model.inputs.columns))
 
-    fit = experiments.network(products, lambda rows: text_inputs(terms, rows, args),
-                              text_options(args, len(products.ids)))
+    fit = experiments.network(products, lambda rows: text_classifier.text_inputs(terms, rows, args),
+                              text_classifier.text_options(args, len(products.ids)))
     outcome = experiments.experiment(products, parts, fit, look)
-    for line in worst_categories(products, outcome.predicted, found):
+    for line in text_classifier.worst_categories(products, outcome.predicted, found):
         log(line)
     experiments.record(conn, args, "Text", wanted, products, outcome,
-                       {**described(terms, outcome.model.inputs.columns, args),
-                        **measured_unknown(conn, products, unknown)})
+                       {**text_classifier.described(terms, outcome.model.inputs.columns, args),
+                        **text_classifier.measured_unknown(conn, products, unknown)})
     return 0
 
 

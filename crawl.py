@@ -14,16 +14,27 @@ import os
 import tempfile
 import time
 
-import crawl_status
 import db
-import feed_files
-import feed_load
-import feeds
-import pictures
-import shopstyle
-import web
-from console import (Parser, Undone, UserError, ended_at_once, grouped, log, progress, run,
-                     told_to_stop)
+from common.terminal import (
+    Parser,
+    Undone,
+    UserError,
+    ended_at_once,
+    grouped,
+    log,
+    progress,
+    run,
+    told_to_stop,
+)
+from crawling import (
+    feed_download,
+    feed_import,
+    feed_products,
+    http_client,
+    picture_store,
+    shopstyle_api,
+    status,
+)
 
 GIVE_UP = 5    # leaves in a row that fail before the API is left alone
 
@@ -43,7 +54,7 @@ def crawl_leaf(conn, shop, leaf, most, counts, tell):
     own, offset, stale, asked_again = leaf["id"], leaf["next_offset"], leaf["stale_pages"], False
     while True:
         items, total, limit = shop.page(own, offset)
-        early = not items and offset < min(total or 0, shopstyle.PAGING_CAP)
+        early = not items and offset < min(total or 0, shopstyle_api.PAGING_CAP)
         if early and not asked_again:
             asked_again = True
             shop.web.sleep(1)
@@ -52,7 +63,7 @@ def crawl_leaf(conn, shop, leaf, most, counts, tell):
         with db.transaction(conn):
             touched, fresh = {own}, 0
             for item in items:
-                product = shopstyle.read_product(item, own, shop.key)
+                product = shopstyle_api.read_product(item, own, shop.key)
                 if product is None:
                     counts["skipped"] += 1
                     tell("a product without a usable id",
@@ -63,7 +74,7 @@ def crawl_leaf(conn, shop, leaf, most, counts, tell):
                 counts[outcome] += 1
                 fresh += new_here
             stale = 0 if fresh else stale + 1
-            last = (not items and not early or stale == 2 or offset >= shopstyle.PAGING_CAP
+            last = (not items and not early or stale == 2 or offset >= shopstyle_api.PAGING_CAP
                     or total is not None and offset >= total and len(items) < limit)
             db.set_progress(conn, own, offset, stale, total, last)
             db.count_products(conn, sorted(touched))
@@ -76,10 +87,10 @@ def crawl_leaf(conn, shop, leaf, most, counts, tell):
 def read_tree(shop, root):
     """The category tree. Raises UserError where there is none to be had."""
     try:
-        tree = shopstyle.fetch_tree(shop, root)
-    except web.Stopped:
+        tree = shopstyle_api.fetch_tree(shop, root)
+    except http_client.Stopped:
         raise
-    except web.Unfinished as problem:
+    except http_client.Unfinished as problem:
         raise Undone(f"{problem}; check --api-url and the network, or load a file with "
                      "--feed") from None
     if len(tree) == 1:
@@ -121,12 +132,12 @@ def crawl_api(conn, shop, tree, most, counts):
                 try:
                     if not crawl_leaf(conn, shop, leaf, most, counts, tell):
                         ended.add(leaf["id"])
-                except web.Stopped:
+                except http_client.Stopped:
                     raise
-                except web.GivenUp as problem:
+                except http_client.GivenUp as problem:
                     log(f"going no further: {problem}")
                     return failed + [leaf["id"] for leaf in waiting()]
-                except web.Unfinished as problem:
+                except http_client.Unfinished as problem:
                     tell_unfinished(str(problem), leaf["id"])
                     failed.append(leaf["id"])
                     ended.add(leaf["id"])
@@ -166,9 +177,9 @@ def parse(argv):
     only.add_argument("--dry-run", action="store_true",
                       help="only say what would be done; nothing is written, and nothing is asked "
                       "of an API")
-    parser.add_argument("--tries", type=int, default=web.TRIES, metavar="N",
+    parser.add_argument("--tries", type=int, default=http_client.TRIES, metavar="N",
                         help="of a request that fails but may succeed (default: "
-                        f"{web.TRIES}, with up to 2, 4, 8 and 16 s between them)")
+                        f"{http_client.TRIES}, with up to 2, 4, 8 and 16 s between them)")
     args = parser.parse_args(argv)
     for name in ("max_per_category", "tries"):
         if getattr(args, name) < 1:
@@ -202,9 +213,9 @@ def add_source_arguments(parser):
                       "file; those that have one already keep it")
     api = parser.add_argument_group("from an API")
     api.add_argument("--api-url", metavar="URL",
-                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle.API_URL,
+                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle_api.API_URL,
                      help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
-                     f"environment, else {shopstyle.API_URL})")
+                     f"environment, else {shopstyle_api.API_URL})")
     api.add_argument("--root", default="women", metavar="ID",
                      help="category whose leaves are crawled (default: women)")
     api.add_argument("--max-per-category", type=int, default=1000, metavar="N",
@@ -227,8 +238,8 @@ def column_arguments(parser, texts):
     columns = {}
     for text in texts:
         field, equals, name = text.partition("=")
-        if field not in feeds.FIELDS or not equals or not name.strip():
-            parser.error(f"--column takes FIELD=NAME, FIELD one of {', '.join(feeds.FIELDS)}")
+        if field not in feed_products.FIELDS or not equals or not name.strip():
+            parser.error(f"--column takes FIELD=NAME, FIELD one of {', '.join(feed_products.FIELDS)}")
         columns[field] = name
     return columns
 
@@ -236,54 +247,54 @@ def column_arguments(parser, texts):
 def crawl(args, stop):
     """Products, then pictures; prints the summary. Returns the exit status."""
     began, counts = time.monotonic(), dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
-    webs = [web.Web(shopstyle.RATE, stop, 1, args.tries, GIVE_UP),
-            web.Web(args.image_rate, stop, pictures.CONNECTIONS, args.tries,
+    webs = [http_client.Web(shopstyle_api.RATE, stop, 1, args.tries, GIVE_UP),
+            http_client.Web(args.image_rate, stop, picture_store.CONNECTIONS, args.tries,
                     public_only=not args.allow_private)]
     failed, fetched = [], {"ok": 0, "failed": 0, "unfinished": 0}
     path = base = None
     with contextlib.ExitStack() as stack:
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
-        pictures.check_folder(args.images_path)
+        picture_store.check_folder(args.images_path)
         if args.feed is not None:
-            source = args.source = feeds.clean(args.source)
+            source = args.source = feed_products.clean(args.source)
             if source in ("", "shopstyle"):
                 raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's "
                                 "name")
-            path, base = feed_files.feed_file(args, stack, webs[0])
-            with feed_files.called(path, base), ended_at_once(stop, web.Stopped):
-                feeds.check_feed(path, args.column)
+            path, base = feed_download.feed_file(args, stack, webs[0])
+            with feed_download.called(path, base), ended_at_once(stop, http_client.Stopped):
+                feed_products.check_feed(path, args.column)
         else:
             key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
             if not key:
                 raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file "
                                 "with --feed FILE")
-            source, shop = "shopstyle", shopstyle.Shop(args.api_url, key, webs[0])
+            source, shop = "shopstyle", shopstyle_api.Shop(args.api_url, key, webs[0])
             tree = read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
         stack.enter_context(contextlib.closing(conn))   # which leaves one file
         stack.enter_context(db.only_crawl(args.db_path))
         if not args.retry_failed:
-            pictures.check_there(conn, source, args.images_path)
+            picture_store.check_there(conn, source, args.images_path)
         try:
             if args.feed is not None:
-                with feed_files.called(path, base):
-                    feed_load.load_feed(conn, path, args, counts, stop, base)
+                with feed_download.called(path, base):
+                    feed_import.load_feed(conn, path, args, counts, stop, base)
             else:
                 failed = crawl_api(conn, shop, tree, args.max_per_category, counts)
-        except web.Stopped:
+        except http_client.Stopped:
             if args.feed is not None:   # of which nothing was kept
                 counts = dict.fromkeys(counts, 0)
         if not stop.is_set():
             if args.retry_failed:
                 db.forget_failed_pictures(conn, source)
             elif args.allow_private:
-                db.forget_failed_pictures(conn, source, web.PRIVATE)
+                db.forget_failed_pictures(conn, source, http_client.PRIVATE)
             mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
-            fetched = pictures.fetch_pictures(conn, source, args.images_path, webs[1],
+            fetched = picture_store.fetch_pictures(conn, source, args.images_path, webs[1],
                                               None if base else path, mark)
         have, bad = db.count_usable_pictures(conn, source, args.feed is not None)
         none_usable = bad if not have and not stop.is_set() else 0
-        print(*crawl_status.summary(conn, source, counts, fetched, args.max_per_category, webs,
+        print(*status.summary(conn, source, counts, fetched, args.max_per_category, webs,
                        time.monotonic() - began), sep="\n")
     if failed or fetched["unfinished"]:
         log(f"{len(failed)} categories and {fetched['unfinished']} pictures are not done: run the "
@@ -300,15 +311,15 @@ def dry_run(args, stop):
     """Print what a crawl would do."""
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
-            path, base = feed_files.feed_file(args, stack, web.Web(0, stop, tries=args.tries))
-            with feed_files.called(path, base), ended_at_once(stop, web.Stopped):
-                print(*crawl_status.feed_plan(path, args.column, args.unlabelled,
+            path, base = feed_download.feed_file(args, stack, http_client.Web(0, stop, tries=args.tries))
+            with feed_download.called(path, base), ended_at_once(stop, http_client.Stopped):
+                print(*status.feed_plan(path, args.column, args.unlabelled,
                                               None if base else path), sep="\n")
         elif os.path.exists(args.db_path):
-            print(*crawl_status.plan(db.open_readonly(args.db_path), args), sep="\n")
+            print(*status.plan(db.open_readonly(args.db_path), args), sep="\n")
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
-            print(*crawl_status.plan(db.open_database(f"{folder}/crawl.db", create=True), args),
+            print(*status.plan(db.open_database(f"{folder}/crawl.db", create=True), args),
                   sep="\n")
     return 0
 
@@ -318,17 +329,17 @@ def main(argv=None):
     if args.status or args.verify:
         conn = (db.open_readonly if args.status else db.open_database)(args.db_path)
         if args.status:
-            print(*crawl_status.status(conn, args.max_per_category), sep="\n")
+            print(*status.status(conn, args.max_per_category), sep="\n")
             return 0
         with db.only_crawl(args.db_path):
-            good, bad = pictures.verify(conn, args.images_path)
+            good, bad = picture_store.verify(conn, args.images_path)
         print(f"pictures: {good} good, {bad} damaged or gone"
               f"{', which the next crawl fetches again' if bad else ''}")
         return 1 if bad else 0
     with told_to_stop() as stop:
         try:
             status_code = dry_run(args, stop) if args.dry_run else crawl(args, stop)
-        except web.Stopped:
+        except http_client.Stopped:
             status_code = 0
         if stop.is_set():
             log("crawl.py: stopped; run the same command again to go on")

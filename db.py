@@ -20,7 +20,7 @@ import sqlite3
 import unicodedata
 import urllib.parse
 
-from console import UserError, log
+from common.terminal import UserError, log
 
 PICTURE_OK, PICTURE_FAILED, PICTURE_UNCHECKED = "ok", "failed", "unchecked"
 # A product's group; one that was added by hand may have no key, and is a group of its own.

@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import db  # noqa: E402
-from console import log, run  # noqa: E402
+from common.terminal import log, run  # noqa: E402
 
 LEAVES, PARENTS = 156, 38
 

@@ -21,10 +21,11 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))   # before benchmarks/, which has a pictures.py too
-import pictures  # noqa: E402
+sys.path.insert(0, str(ROOT))
 import rivals  # noqa: E402
-from console import UserError, log, run  # noqa: E402
+
+from common.terminal import UserError, log, run  # noqa: E402
+from crawling import picture_store  # noqa: E402
 
 SCRAPY = """
 import sys
@@ -153,7 +154,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.serve:
         asyncio.run(serve(make_pictures(args.pictures), args.delay / 1000))
-    connections = pictures.CONNECTIONS
+    connections = picture_store.CONNECTIONS
     contestants = {"crawl.py": lambda urls, folder: ours(urls, folder, connections)}
     for name, (environment, packages, code) in RIVALS.items():
         try:

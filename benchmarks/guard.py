@@ -30,10 +30,8 @@ import put_to_work
 sys.path.insert(0, str(put_to_work.ROOT))
 
 import db
-import findings
-import metrics
-import model_files
-import promises
+from evaluation import guarantees
+from learning import metrics, saved_models
 
 HARD = .16   # of the labelled products are of the hard leaves
 
@@ -87,7 +85,7 @@ def judge(conn, described, labelled, promise, batch, hidden, source):
         conn.executemany("insert into batch values (?)", [(number,) for number in batch])
         conn.execute("""delete from filing where product_id in (select product_id from hidden)
                         and product_id not in (select id from batch)""")
-        thresholds, *_ = promises.for_source(conn, 1, described, source, labelled, promise)
+        thresholds, *_ = guarantees.for_source(conn, 1, described, source, labelled, promise)
         passed = conn.execute("""select product_id, leaf_id from filing join batch
                                  on id = product_id where experiment_id = 1 and leaf_score >= ?""",
                               (promise["leaf"],)).fetchall()
@@ -108,12 +106,12 @@ def run_half(args, half, found):
                         "--folds", 10, *args.more)
         put_to_work.run("words", "--db-path", path, "--apply", 1, "--target", args.target)
         conn = db.open_database(str(path))
-        _, described = model_files.load_model(f"{db.models_folder(str(path))}/experiment-1")
-        promise = promises.promise(conn, 1, described["categories"], args.target / 100, .95)
+        _, described = saved_models.load_model(f"{db.models_folder(str(path))}/experiment-1")
+        promise = guarantees.promise(conn, 1, described["categories"], args.target / 100, .95)
         if promise["leaf"] is None:
             print(f"half {half}: nothing can be promised at leaves", file=sys.stderr)
             return
-        labelled = promises.labelled_rows(conn, 1, described)
+        labelled = guarantees.labelled_rows(conn, 1, described)
         hard = hard_leaves(*labelled[:2])
         hidden = dict(conn.execute("select product_id, category_id from hidden order by 1"))
         source, = db.unfiled_sources(conn)

@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import near_duplicates
+from learning import near_duplicates
 
 COLOURS = "black white blue navy red green grey brown pink yellow purple orange".split()
 

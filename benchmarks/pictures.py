@@ -25,9 +25,11 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-import bottlenecks  # noqa: E402
-import inception  # noqa: E402
-from console import UserError, log, run  # noqa: E402
+from common.terminal import UserError, log, run  # noqa: E402
+from learning import (
+    bottlenecks,  # noqa: E402
+    inception,  # noqa: E402
+)
 
 ONE_BY_ONE = "2016: Keras' predict one by one, a text file each"
 RIVALS = {   # virtual environment: what is installed there

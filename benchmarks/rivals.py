@@ -21,10 +21,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import db  # noqa: E402
-import experiments  # noqa: E402
-import metrics  # noqa: E402
-import words  # noqa: E402
-from console import UserError, log, run  # noqa: E402
+from common.terminal import UserError, log, run  # noqa: E402
+from learning import (
+    experiments,  # noqa: E402
+    metrics,  # noqa: E402
+    text_features,  # noqa: E402
+)
 
 # fastText's build of PyPI breaks with numpy 2.
 FASTTEXT = ("fasttext-wheel", "numpy<2")
@@ -113,7 +115,7 @@ def main(argv=None):
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
-    texts = [" ".join(words.tokens(f"{name} {text}")) for name, text in
+    texts = [" ".join(text_features.tokens(f"{name} {text}")) for name, text in
              db.texts(conn, products.leaves)]
     for name, (title, ask) in RIVALS.items():
         if args.only in (None, name):

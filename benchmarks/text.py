@@ -26,10 +26,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import db  # noqa: E402
-import experiments  # noqa: E402
 import rivals  # noqa: E402
-from console import log, run  # noqa: E402
+
+import db  # noqa: E402
+from common.terminal import log, run  # noqa: E402
+from learning import experiments  # noqa: E402
 
 LEAVES, PARENTS, PER_LEAF = 156, 38, 940
 COMMON, OWN, SHARED = 30_000, 60, 400     # words of all, of a leaf, of a parent's leaves

@@ -17,15 +17,18 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import categorize_both  # noqa: E402
-import categorize_images  # noqa: E402
-import categorize_words  # noqa: E402
 import db  # noqa: E402
-import experiments  # noqa: E402
-import inception  # noqa: E402
-import metrics  # noqa: E402
-import retrain  # noqa: E402
-import training  # noqa: E402
-from console import log, run  # noqa: E402
+from common.terminal import log, run  # noqa: E402
+from learning import (
+    experiments,  # noqa: E402
+    fusion,
+    inception,  # noqa: E402
+    metrics,  # noqa: E402
+    picture_arguments,
+    picture_classifier,
+    text_classifier,
+    training,  # noqa: E402
+)
 
 FOLDS_USED = 3
 PROJECTED = 128    # units of the picture in the one network of both
@@ -43,7 +46,7 @@ def two_weights(text, picture, terms):
 
 
 def chosen(text, picture, terms):
-    return categorize_both.evidence(text, picture), categorize_both.PRIOR
+    return fusion.evidence(text, picture), fusion.PRIOR
 
 
 def with_terms(text, picture, terms):
@@ -104,7 +107,7 @@ def fused(way, text, picture, terms, labels):
     found, prior = way(text, picture, terms)
     out = np.empty_like(text)
     for fitted, judged in halves(len(labels)):
-        weights = categorize_both.fit_fusion(found[fitted], labels[fitted], prior)
+        weights = fusion.fit_fusion(found[fitted], labels[fitted], prior)
         out[judged] = metrics.log_softmax(found[judged] @ weights)
     return out
 
@@ -190,15 +193,15 @@ def fold(products, terms, pictures, part, args, number):
     a picture."""
     name = f"fold {number + 1} of {FOLDS_USED}"
     has_picture = pictures.rows >= 0
-    text_options = categorize_words.text_options(args, len(products.ids))
+    text_options = text_classifier.text_options(args, len(products.ids))
     part = part._replace(tuning=part.tuning[has_picture[part.tuning]])
     text = experiments.network(
-        products, lambda rows: categorize_words.text_inputs(terms, rows, args), text_options)(
+        products, lambda rows: text_classifier.text_inputs(terms, rows, args), text_options)(
             part.training, part.tuning, f"{name}, text")
-    picture = experiments.network(products, lambda rows: pictures, retrain.picture_options(args))(
+    picture = experiments.network(products, lambda rows: pictures, picture_arguments.picture_options(args))(
         part.training[has_picture[part.training]], part.tuning, f"{name}, picture")
     labels = products.taught[part.tuning]
-    by_text, by_picture = (categorize_both.log_probabilities(model, part.tuning)
+    by_text, by_picture = (fusion.log_probabilities(model, part.tuning)
                            for model in (text, picture))
     known = np.diff(text.inputs.bag.indptr)[part.tuning]
     found = {"text alone": by_text, "picture alone": by_picture}
@@ -220,8 +223,8 @@ def main(argv=None):
     args.folds = 10
     with contextlib.closing(db.open_readonly(args.db_path)) as conn:
         _, products = experiments.choose_products(conn, args)
-        terms = categorize_words.read_terms(conn, products, args)
-        pictures, _ = categorize_images.picture_inputs(conn, products, args)
+        terms = text_classifier.read_terms(conn, products, args)
+        pictures, _ = picture_classifier.picture_inputs(conn, products, args)
     results = [fold(products, terms, pictures, part, args, number) for number, part in
                enumerate(experiments.checked_splits(products, args.folds)[:FOLDS_USED])]
     labels = np.concatenate([labels for _, labels in results])

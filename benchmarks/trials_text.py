@@ -18,10 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import categorize_words  # noqa: E402
 import db  # noqa: E402
-import experiments  # noqa: E402
-import training  # noqa: E402
-import words  # noqa: E402
-from console import log, run  # noqa: E402
+from common.terminal import log, run  # noqa: E402
+from learning import (
+    experiments,  # noqa: E402
+    text_classifier,
+    text_features,  # noqa: E402
+    training,  # noqa: E402
+)
 
 PLAIN = {"decay": False, "word_dropout": 0.0}
 TRIALS = {   # name: (kinds of terms, whether they are weighed, Options)
@@ -38,11 +41,11 @@ TRIALS = {   # name: (kinds of terms, whether they are weighed, Options)
 
 def bag_of(terms, rows, kinds, weighed):
     """training.Inputs over the vocabulary of `rows`, of the first so many kinds of terms."""
-    columns, idf = words.choose_terms(terms, rows)
+    columns, idf = text_features.choose_terms(terms, rows)
     some = terms.kinds[columns] < kinds
     columns, idf = columns[some], idf[some]
     has = terms.has[:, columns]
-    bag = words.weigh(has, idf) if weighed else has.astype("float32")
+    bag = text_features.weigh(has, idf) if weighed else has.astype("float32")
     return training.Inputs(bag=bag, idf=idf if weighed else None, columns=columns)
 
 
@@ -56,9 +59,9 @@ def main(argv=None):
                                    "--min-products", str(own.min_products)])
     with contextlib.closing(db.open_readonly(own.db_path)) as conn:
         _, products = experiments.choose_products(conn, args)
-        terms = categorize_words.read_terms(conn, products, args)
+        terms = text_classifier.read_terms(conn, products, args)
     parts = experiments.checked_splits(products, args.folds)[:own.folds_used]
-    options = categorize_words.text_options(args, len(products.ids))
+    options = text_classifier.text_options(args, len(products.ids))
     print("| network, N = "
           f"{sum(len(part.tuning) for part in parts):,} | accuracy | nll |\n|---|---|---|")
     for name, (kinds, weighed, more) in TRIALS.items():

@@ -24,13 +24,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import rivals  # noqa: E402
+
 import categorize_words  # noqa: E402
 import db  # noqa: E402
-import embeddings  # noqa: E402
-import experiments  # noqa: E402
-import metrics  # noqa: E402
-import rivals  # noqa: E402
-from console import run  # noqa: E402
+from common.terminal import run  # noqa: E402
+from learning import (
+    experiments,  # noqa: E402
+    metrics,  # noqa: E402
+    text_classifier,
+    word_vectors,  # noqa: E402
+)
 
 FEW = 20
 NETWORKS = {"bag of words": (), **{
@@ -111,12 +115,12 @@ def against_gensim(path, min_products):
     with contextlib.closing(db.open_database(path)) as conn:
         _, products = experiments.choose_products(conn, args)
         part, = experiments.checked_splits(products, None)
-        corpus = categorize_words.read_terms(conn, products, args).corpus
+        corpus = text_classifier.read_terms(conn, products, args).corpus
     used = np.unique(np.concatenate([corpus.words[corpus.ends[row]:corpus.ends[row + 1]]
                                      for row in part.training]))
-    words, texts = embeddings.chosen_words(corpus, part.training, used)
+    words, texts = word_vectors.chosen_words(corpus, part.training, used)
     began = time.perf_counter()
-    ours = embeddings.word2vec(words, texts, len(used))
+    ours = word_vectors.word2vec(words, texts, len(used))
     seconds = time.perf_counter() - began
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/texts.txt", "w") as file:
@@ -125,7 +129,7 @@ def against_gensim(path, min_products):
         theirs = []
         for seed in (0, 1):
             done = subprocess.run([python, "-c", GENSIM, folder, str(seed),
-                                   str(embeddings.EPOCHS)], check=True, text=True,
+                                   str(word_vectors.EPOCHS)], check=True, text=True,
                                   stdout=subprocess.PIPE)
             theirs.append(np.load(f"{folder}/vectors.npy"))
     among = np.argsort(-np.bincount(words), kind="stable")[:2000]
@@ -135,7 +139,7 @@ def against_gensim(path, min_products):
     def shared(one, other):
         return np.mean([len(a & b) for a, b in zip(sets[one], sets[other])])
 
-    print(f"\n{len(words):,} words, {embeddings.EPOCHS} epochs: word2vec {seconds:.1f} s, gensim "
+    print(f"\n{len(words):,} words, {word_vectors.EPOCHS} epochs: word2vec {seconds:.1f} s, gensim "
           f"{float(done.stdout):.1f} s\nof ten nearest neighbours of ten words {shared(0, 1):.1f} "
           f"are gensim's; of gensim's {shared(1, 2):.1f} are those of another seed; by chance "
           f"{100 / len(among):.2f}")

@@ -8,8 +8,8 @@ the ids that loading the feed would give them. Pictures are those in the feed's 
 """
 from typing import NamedTuple
 
-import feeds
-from console import UserError
+from common.terminal import UserError
+from crawling import feed_products
 
 ROOT = {"id": "women", "name": "Women", "path": "", "parent": None}   # where crawl.py starts
 
@@ -44,15 +44,15 @@ class FeedCatalogue(NamedTuple):
 def feed_catalogue(path):
     """The catalogue of a feed. The API knows whole numbers only, so a product whose id is none
     gets one. Raises UserError where the file is no feed or has no products."""
-    tree, products, taken, highest = feeds.CategoryTree([ROOT]), [], set(), 0
-    for row in feeds.read_feed(path, []):
+    tree, products, taken, highest = feed_products.CategoryTree([ROOT]), [], set(), 0
+    for row in feed_products.read_feed(path, []):
         own = row.external_id
         number = int(own) if own.isascii() and own.isdecimal() and own[0] != "0" else 0
         if not 0 < number < 2 ** 63 or number in taken:
             number = highest + 1
         taken.add(number)
         highest = max(highest, number)
-        file = feeds.picture_file(path, row.image) if row.image else None
+        file = feed_products.picture_file(path, row.image) if row.image else None
         products.append(Product(number, row.name, row.description,
                                 (tree.id_of(row.category),) if row.category else (), file))
     if not products:

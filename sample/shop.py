@@ -28,7 +28,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-from console import UserError  # noqa: E402
+from common.terminal import UserError  # noqa: E402
 from sample.catalogue import make_catalogue  # noqa: E402  (run from whatever folder)
 from sample.feed import feed_catalogue  # noqa: E402
 

@@ -74,7 +74,7 @@ def small_feed(tmp_path):
 def serve():
     """serve(catalogue, script) -> a server that listens, see loopback.Scripted; all are stopped at
     the end."""
-    from loopback import sample_shop, Scripted, catalogue
+    from loopback import Scripted, catalogue, sample_shop
     servers = []
 
     def serve(content=None, script=lambda path, query: None):

@@ -17,8 +17,7 @@ from PIL import Image
 
 import crawl
 import db
-import shopstyle
-import web
+from crawling import http_client, shopstyle_api
 from sample import shop as sample_shop
 
 KEY = "uid1234-secret/ü+9"
@@ -116,12 +115,12 @@ def products_of(server, cat=None):
 
 def shop_at(server, tries=1):
     """A shopstyle.Shop that tries once and hurries."""
-    return shopstyle.Shop(server.api_url, KEY, web.Web(0, threading.Event(), tries=tries))
+    return shopstyle_api.Shop(server.api_url, KEY, http_client.Web(0, threading.Event(), tries=tries))
 
 
 def crawled(tmp_path, server, most=1000):
     """(new products, failed leaves) of a crawl of the products in this process."""
     counts, shop = collections.Counter(), shop_at(server)
     with contextlib.closing(db.open_database(tmp_path / "crawl.db", create=True)) as conn:
-        failed = crawl.crawl_api(conn, shop, shopstyle.fetch_tree(shop, "women"), most, counts)
+        failed = crawl.crawl_api(conn, shop, shopstyle_api.fetch_tree(shop, "women"), most, counts)
     return counts["new"], failed

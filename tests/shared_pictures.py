@@ -6,11 +6,10 @@
 import random
 
 import numpy as np
+from conftest import REPO
 from PIL import Image, ImageDraw
 
-import bottlenecks
-import inception
-from conftest import REPO
+from learning import bottlenecks, inception
 
 WEIGHTS = REPO.parent / "shared" / "weights" / "inception_v3_imagenet_mixed8.weights.h5"
 CATALOGUE = REPO.parent / "shared" / "data" / "hm"

@@ -4,28 +4,27 @@
 """
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 import categorize_both
-import experiments
-import metrics
-import training
-from console import UserError
+from common.terminal import UserError
+from learning import experiments, fusion, metrics, training
 
 
 def drawn(weights, n=4000, leaves=5, seed=0):
     """(evidence, labels) of products whose labels follow a conditional logit of these weights."""
     rng = np.random.default_rng(seed)
     text, picture = (metrics.log_softmax(rng.normal(size=(n, leaves)) * 2) for _ in range(2))
-    found = categorize_both.evidence(text, picture)
+    found = fusion.evidence(text, picture)
     chance = np.exp(metrics.log_softmax(found @ weights))
     return found, (chance.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
 
 
 @pytest.mark.parametrize("weights", [(1, 0, 0), (.7, .4, .2), (0, 1, 0), (1.5, .2, -.1)])
 def test_the_weights_that_made_the_labels_are_found(weights):
-    found = categorize_both.fit_fusion(*drawn(np.array(weights)))
+    found = fusion.fit_fusion(*drawn(np.array(weights)))
     assert found == pytest.approx(weights, abs=.12)
 
 
@@ -36,31 +35,31 @@ def test_no_step_aside_is_better(n, leaves, sharpness, seed):
     rng = np.random.default_rng(seed)
     text, picture = (metrics.log_softmax(rng.normal(size=(n, leaves)) * sharpness)
                      if n else np.zeros((0, leaves)) for _ in range(2))
-    evidence, labels = categorize_both.evidence(text, picture), rng.integers(0, leaves, n)
+    evidence, labels = fusion.evidence(text, picture), rng.integers(0, leaves, n)
 
     def worth(weights):
-        prior = np.array(categorize_both.PRIOR) @ (weights - np.array([1, 0, 0])) ** 2 / 2
+        prior = np.array(fusion.PRIOR) @ (weights - np.array([1, 0, 0])) ** 2 / 2
         return metrics.log_softmax(evidence @ weights)[np.arange(n), labels].sum() - prior
 
-    weights = categorize_both.fit_fusion(evidence, labels)
+    weights = fusion.fit_fusion(evidence, labels)
     best = worth(weights)
     for aside in np.vstack([np.eye(3), -np.eye(3)]) * 1e-3:
         assert worth(weights + aside) <= best + 1e-7 * (1 + abs(best))
 
 
 def test_without_products_to_fit_on_the_text_counts_alone():
-    nothing = categorize_both.evidence(np.zeros((0, 3)), np.zeros((0, 3)))
-    assert categorize_both.fit_fusion(nothing, np.zeros(0, int)).tolist() == [1, 0, 0]
+    nothing = fusion.evidence(np.zeros((0, 3)), np.zeros((0, 3)))
+    assert fusion.fit_fusion(nothing, np.zeros(0, int)).tolist() == [1, 0, 0]
 
 
 def test_the_less_sure_the_text_is_the_more_the_picture_counts():
     text = np.log([[.9, .05, .05], [1 / 3, 1 / 3, 1 / 3]])
     picture = np.log([[.1, .8, .1]] * 2)
-    logits = categorize_both.fuse(text, picture, np.array([True, True]), np.array([1, 0, .5]))
+    logits = fusion.fuse(text, picture, np.array([True, True]), np.array([1, 0, .5]))
     moved = logits - text
     entropy = [-(.9 * np.log(.9) + .1 * np.log(.05)), np.log(3)]
     assert moved == pytest.approx(.5 * np.array(entropy)[:, None] * picture)
-    alone = categorize_both.fuse(text, picture, np.array([True, False]), np.array([0, 1, 0]))
+    alone = fusion.fuse(text, picture, np.array([True, False]), np.array([0, 1, 0]))
     assert alone[0] == pytest.approx(picture[0]) and alone[1].tolist() == text[1].tolist()
 
 
@@ -69,7 +68,7 @@ def test_where_the_picture_helps_and_harms():
         [(i, "ab"[i % 2], f"g{i}", "ab"[i % 2]) for i in range(6)], ["a", "b"], {})
     labels = products.labels                      # 0 1 0 1 0 1
     guesses = np.array([[0, 0, 1, 1, 1, 0], [0, 1, 0, 0, -1, -1], [0, 1, 0, 0, 1, 0]])
-    lines = categorize_both.compared(products, np.arange(6), guesses)
+    lines = fusion.compared(products, np.arange(6), guesses)
     assert labels.tolist() == [0, 1] * 3 and lines == [
         "On the same 6 products, 4 of them with a picture",
         "  Text: 33.33%", "  Picture, where there is one: 75.00%", "  Both: 50.00%",
@@ -92,7 +91,7 @@ def catalogue():
     rows = np.where(products.labels == 2, -1, np.arange(300))
     bottlenecks = (np.eye(3)[products.labels] + rng.normal(size=(300, 3)) / 3).astype(np.float32)
     options = training.Options(batch_size=30, max_epochs=30)
-    fit = categorize_both.fusion(
+    fit = fusion.fusion(
         products, experiments.network(products, lambda _: training.Inputs(bag=bag), options),
         experiments.network(products, lambda _: training.Inputs(bottlenecks=bottlenecks, rows=rows),
                             options), rows >= 0)
@@ -108,7 +107,7 @@ def test_of_a_leaf_without_pictures_the_picture_says_nothing(catalogue):
     assert right.mean() > text.mean()
     # A picture that is new to such a leaf: a text that is sure of it is not overruled.
     text, picture = np.log([[.02, .02, .96]]), np.log([[.98, .02, 1 / 3]])
-    fused = categorize_both.fuse(text, picture, np.array([True]), model.weights["fusion"])
+    fused = fusion.fuse(text, picture, np.array([True]), model.weights["fusion"])
     assert fused.argmax() == 2
 
 
@@ -138,7 +137,7 @@ def test_refitted_after_folds_it_is_the_mean_of_the_folds(catalogue):
     for turn in range(2):
         mean = np.exp(np.mean([np.log(one.parts[turn].temperature) for one in folds]))
         assert last.parts[turn].temperature == pytest.approx(mean)
-    kept = categorize_both.fused_settings(outcome)["fusion"]
+    kept = fusion.fused_settings(outcome)["fusion"]
     assert kept["used temperatures"] == [one.temperature for one in last.parts]
     assert all(len(weights) == 3 for weights in kept["weights"].values())
     assert np.isfinite(last.scores(np.arange(300))).all()

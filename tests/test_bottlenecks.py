@@ -26,15 +26,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from conftest import REPO, environment, run_script
+from PIL import Image
 from shared_pictures import direct, draw, drawn
 
-import bottlenecks
-import console
-import inception
-from console import UserError
+from common import terminal
+from common.terminal import UserError
+from learning import bottlenecks, inception
 
 RED, BLUE = (220, 20, 30), (20, 40, 210)
 WHITE = (255, 255, 255)
@@ -640,7 +638,7 @@ def test_random_weights_were_used_before_only_where_a_cache_says_so(tmp_path, ca
 APPENDER = """
 import os, sys
 import numpy as np
-import bottlenecks
+from learning import bottlenecks
 for line in sys.stdin:
     count, first = map(int, line.split())
     children = []
@@ -706,7 +704,7 @@ def test_a_kill_while_lost_rows_are_replaced_gives_no_key_another_row(tmp_path):
 # Computes the pictures of a folder, and writes down each before it reads it.
 COMPUTER = """
 import os, pathlib
-import bottlenecks, inception
+from learning import bottlenecks, inception
 network, fingerprint = inception.build_network("random", "mixed0")
 cache = bottlenecks.Cache("cache", fingerprint, 256)
 log = os.open("log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
@@ -914,7 +912,7 @@ def test_on_a_terminal_progress_shows_rate_and_time_left(tmp_path, network, forw
 def test_elsewhere_progress_is_lines_with_rate_and_time_left(tmp_path, network, forward, capsys):
     cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
     paths = {**drawn(tmp_path / "pictures", 40), "f" * 64: tmp_path / "missing"}
-    with console.progress("bottlenecks", len(paths), "pictures") as bar:
+    with terminal.progress("bottlenecks", len(paths), "pictures") as bar:
         bar.mininterval = .001                         # not 30 seconds
         bottlenecks.fill(cache, paths, forward, lambda key, path: bottlenecks.read_picture(path),
                          bar)

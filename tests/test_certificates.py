@@ -12,14 +12,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 
-import certificates
 import db
-import findings
-import metrics
-import promises
+from evaluation import certificates, figures, guarantees
+from learning import metrics
 
 WORLDS, TARGET, DELTA = 2000, .98, .05
 # One world of twenty may break its promise, and by chance three standard errors more.
@@ -331,7 +330,7 @@ def filed_rightly(conn, promise, label, predicted, score):
     db.file_products files them; label are category ids."""
     db.want_places(conn)
     places = dict(conn.execute("select id, leaf from place").fetchall())
-    least, names = promises.thresholds(promise), np.array(LEAVES)[predicted]
+    least, names = guarantees.thresholds(promise), np.array(LEAVES)[predicted]
     above = np.array([name.split(".")[0] for name in names])
     there = np.array([places.get(name) == 1 for name in names])
     leaf = (score >= least["leaf"]) & there
@@ -362,11 +361,11 @@ def test_a_promise_is_kept_after_the_shop_has_changed_its_labels(
         store_leaves(conn, [*now, *true])
         conn.executemany("update product set category_id = ? where id = ?",
                          list(zip(now.tolist(), range(1, 2501))))
-        promise = promises.promise(conn, 1, LEAVES, KEEP, .95)
-        learned = promises.promise(conn, 1, (), KEEP, .95)
+        promise = guarantees.promise(conn, 1, LEAVES, KEEP, .95)
+        learned = guarantees.promise(conn, 1, (), KEEP, .95)
         certified += promise["leaf"] is not None
         broken += not is_kept(filed_rightly(conn, promise, true, guess, sure))
-        taken = sure >= promises.thresholds(learned)["leaf"]
+        taken = sure >= guarantees.thresholds(learned)["leaf"]
         right = np.array(LEAVES)[guess[taken]] == true[taken]
         naive += not is_kept({"leaf": (taken.sum(), right.sum()), "parent": (0, 0)})
         conn.close()
@@ -396,7 +395,7 @@ def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_
         conn.execute(f"delete from predicted_category where product_id in ({taught})")
         conn.execute("update experiment set settings = json_set(settings, '$.arguments', json(?))",
                      ('{"trust_filed": true}' if trust else "{}",))
-        promise = promises.promise(conn, 1, LEAVES, KEEP, .95)
+        promise = guarantees.promise(conn, 1, LEAVES, KEEP, .95)
         assert promise["products"] == (6000 if trust else 2000)
         new, guess, sure = drawn(3000, rng)
         certified += promise["leaf"] is not None
@@ -422,7 +421,7 @@ def test_own_filings_that_the_shop_corrected_certify_nothing(tmp_path):
                         from predicted_category where product_id <= 4000""")
         rows = db.labelled_products(conn, LEAVES)
         assert [row["filed"] for row in rows] == [1] * 4000 + [0] * 2000
-        promise = promises.promise(conn, 1, LEAVES, KEEP, .95)
+        promise = guarantees.promise(conn, 1, LEAVES, KEEP, .95)
         assert promise["products"] == 2000
         new, guess, sure = drawn(3000, rng)
         certified += promise["leaf"] is not None
@@ -444,7 +443,7 @@ def long_tail(n, rng, hard=1):
     """findings.ROW [n] of products that a classifier answered: half of the leaves with fewer than
     12 products sound like a large one, and the odd ones of the large leaves are `hard` times as
     frequent and often taken for the next."""
-    rows = np.zeros(n, findings.ROW)
+    rows = np.zeros(n, figures.ROW)
     odd = np.isin(np.arange(TAIL), LARGE[1::2])
     label = rng.choice(TAIL, n, p=SIZES * np.where(odd, hard, 1) / (
         SIZES * np.where(odd, hard, 1)).sum())
@@ -464,12 +463,12 @@ def test_a_long_tail_is_filed_and_kept_and_what_is_harder_is_refused(hard):
     shops, refused, kept, filed, target = 20, 0, 0, 0, .93
     for _ in range(shops):
         labelled, new = long_tail(20_000, rng), long_tail(10_000, rng, hard)
-        found = findings.certify_pair(labelled, above, target, .95)
+        found = figures.certify_pair(labelled, above, target, .95)
         counts = collections.Counter(zip([names[code] for code in new["predicted"]], np.digitize(
-            new["score"], promises.edges(labelled)).tolist()))
+            new["score"], guarantees.edges(labelled)).tolist()))
         promise = {"target": target, **{level: None if one == math.inf else one
                                         for level, one in found._asdict().items()}}
-        least, _ = promises.mixed(counts, (names, labelled, above), promise)
+        least, _ = guarantees.mixed(counts, (names, labelled, above), promise)
         taken = new["score"] >= found.leaf
         right = (new["label"] == new["predicted"])[taken].mean()
         refused += least["leaf"] == math.inf

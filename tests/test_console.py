@@ -4,7 +4,7 @@
 """
 import pytest
 
-import console
+from common import terminal
 
 
 def sentence(count, names, reason):
@@ -13,7 +13,7 @@ def sentence(count, names, reason):
 
 def test_warnings_of_one_reason_are_one_line_with_a_count_and_the_first_names():
     lines = []
-    with console.grouped(sentence, lines.append) as tell:
+    with terminal.grouped(sentence, lines.append) as tell:
         for number in range(30):
             tell("odd" if number % 3 else "even", f"n{number}")
         assert lines == []
@@ -23,15 +23,15 @@ def test_warnings_of_one_reason_are_one_line_with_a_count_and_the_first_names():
 
 def test_reasons_without_end_share_a_line():
     lines = []
-    with console.grouped(sentence, lines.append) as tell:
+    with terminal.grouped(sentence, lines.append) as tell:
         for number in range(1000):
             tell(f"reason {number}", number)
-    assert len(lines) == console.MOST_REASONS + 1
+    assert len(lines) == terminal.MOST_REASONS + 1
     assert lines[-1] == "990: other reasons (10, 11, 12, 13, 14 and 985 more)"
 
 
 def test_what_was_told_before_an_error_is_not_lost(capsys):
-    with pytest.raises(ValueError), console.grouped(sentence) as tell:
+    with pytest.raises(ValueError), terminal.grouped(sentence) as tell:
         tell("broken", "\x1b[31ma")
         raise ValueError
     assert capsys.readouterr().err == "1: broken ( [31ma)\n"
@@ -39,8 +39,8 @@ def test_what_was_told_before_an_error_is_not_lost(capsys):
 
 def test_a_name_that_comes_again_is_shown_once():
     lines = []
-    with console.grouped(sentence, lines.append) as tell:
+    with terminal.grouped(sentence, lines.append) as tell:
         for name in "aab":
             tell("x", name)
     assert lines == ["3: x (a, b and 1 more)"]
-    assert console.first_few(["a", "b"]) == "a, b"
+    assert terminal.first_few(["a", "b"]) == "a, b"

@@ -18,14 +18,24 @@ from urllib.parse import quote
 
 import pytest
 from conftest import REPO, draw_feed, environment, run_script, write_feed
-from loopback import (HERE, KEY, catalogue, load, picture, pictures_in, products_of, run, select,
-                      shop_at, state)
+from loopback import (
+    HERE,
+    KEY,
+    catalogue,
+    load,
+    picture,
+    pictures_in,
+    products_of,
+    run,
+    select,
+    shop_at,
+    state,
+)
 
 import crawl
-import shopstyle
-from console import UserError
+from common.terminal import UserError
+from crawling import shopstyle_api
 from sample.catalogue import make_catalogue
-
 
 # ---- the whole way ------------------------------------------------------------------------------
 
@@ -197,8 +207,8 @@ def test_max_per_category_stops_at_the_page_that_reaches_it(serve, tmp_path):
     pages = len(products_of(server, "boot"))
     found = "select count(*) from product_category c join product on id = product_id where " \
             "found = 1 and c.category_id = 'boot' and product.category_id = 'boot'"
-    assert 30 <= select(tmp_path, found)[0][0] < 30 + shopstyle.PAGE
-    assert pages < len(server.index.shelves["boot"]) // shopstyle.PAGE
+    assert 30 <= select(tmp_path, found)[0][0] < 30 + shopstyle_api.PAGE
+    assert pages < len(server.index.shelves["boot"]) // shopstyle_api.PAGE
 
 
 def test_a_larger_max_per_category_goes_on_where_it_was(serve, tmp_path):
@@ -285,7 +295,7 @@ def node(own, parent=None, **more):
 
 def fetch(serve, script, root="women"):
     server = serve(script=script)
-    rows = shopstyle.fetch_tree(shop_at(server), root)
+    rows = shopstyle_api.fetch_tree(shop_at(server), root)
     return {row[0]: row for row in rows}, server
 
 
@@ -364,7 +374,7 @@ def test_an_odd_root_is_stored_as_text(serve):
 @pytest.mark.parametrize("item", (
     None, 5, "x", [], {}, {"id": None}, {"id": True}, {"id": 1.5}, {"id": []}, {"id": " "}))
 def test_a_product_without_an_id_is_none(item):
-    assert shopstyle.read_product(item, "boot", KEY) is None
+    assert shopstyle_api.read_product(item, "boot", KEY) is None
 
 
 @pytest.mark.parametrize("item, field, value", (
@@ -386,7 +396,7 @@ def test_a_product_without_an_id_is_none(item):
                                    "Best": {"url": "http://x/b.jpg"}}}}, "image", "http://x/b.jpg"),
 ))
 def test_odd_fields_of_a_product(item, field, value):
-    assert shopstyle.read_product(item, "boot", KEY)[field] == value
+    assert shopstyle_api.read_product(item, "boot", KEY)[field] == value
 
 
 @pytest.mark.parametrize("key, url, kept", (
@@ -401,7 +411,7 @@ def test_odd_fields_of_a_product(item, field, value):
 ))
 def test_the_key_is_taken_out_of_a_pictures_url_and_nothing_else(key, url, kept):
     item = {"id": 1, "image": {"sizes": {"XLarge": {"url": url}}}}
-    image = shopstyle.read_product(item, "boot", key)["image"]
+    image = shopstyle_api.read_product(item, "boot", key)["image"]
     assert image == kept
 
 
@@ -791,7 +801,7 @@ def test_the_shop_is_asked_where_the_environment_says(serve, tmp_path):
 @pytest.mark.parametrize("scheme", ("ftp", "http"))
 def test_a_url_with_a_password_is_refused_and_not_shown(scheme):
     with pytest.raises(UserError) as caught:
-        shopstyle.Shop(f"{scheme}://user:secret@shop.example/", KEY, None)
+        shopstyle_api.Shop(f"{scheme}://user:secret@shop.example/", KEY, None)
     assert "secret" not in str(caught.value)
 
 

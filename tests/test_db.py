@@ -8,16 +8,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import tempfile
+import threading
 import time
 
 import pytest
 from conftest import REPO, environment
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import db
-from console import UserError
+from common.terminal import UserError
 
 STEPS_2016 = ("category table", "product table", "add category.path",
               "add product.image_crawled", "add experiment schema")

@@ -9,21 +9,17 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
-
 from conftest import run_script, write_feed
+from hypothesis import given
+from hypothesis import strategies as st
 
-import categorize_words
-import embeddings
-import model_files
-import training
-import words
+from learning import saved_models, text_classifier, text_features, word_vectors
 
 TOPICS = ["red green blue yellow black white".split(), "one two three four five six".split()]
 
 
 def corpus_of(texts):
-    return words.read_texts(("", text) for text in texts)
+    return text_features.read_texts(("", text) for text in texts)
 
 
 def topical(count, seed=0):
@@ -31,22 +27,22 @@ def topical(count, seed=0):
     rng = np.random.default_rng(seed)
     corpus = corpus_of(" ".join(rng.choice(TOPICS[i % 2], 8)) for i in range(count))
     rows = np.arange(count)
-    return (*embeddings.chosen_words(corpus, rows, np.arange(len(corpus.vocabulary))),
+    return (*word_vectors.chosen_words(corpus, rows, np.arange(len(corpus.vocabulary))),
             corpus.vocabulary.tolist())
 
 
 def test_only_words_of_the_training_texts_and_of_the_vocabulary_are_learned_from():
     corpus = corpus_of(["a b c", "d a", "", "c c b"])
     columns = np.array([0, 2])                          # a and c
-    found, texts = embeddings.chosen_words(corpus, np.array([0, 2, 3]), columns)
+    found, texts = word_vectors.chosen_words(corpus, np.array([0, 2, 3]), columns)
     assert found.tolist() == [0, 1, 1, 1] and texts.tolist() == [0, 0, 2, 2]
 
 
 def test_a_word_of_names_has_its_words_vector_and_none_where_that_is_none_of_the_vocabulary():
     vectors = np.array([[1, 2], [3, 4]], np.float32)      # of words 5 and 9
-    kinds = np.array([words.WORD, words.WORD, words.WORD_OF_NAME, words.WORD_OF_NAME, words.PAIR])
+    kinds = np.array([text_features.WORD, text_features.WORD, text_features.WORD_OF_NAME, text_features.WORD_OF_NAME, text_features.PAIR])
     codes = np.array([5, 9, 9, 10, 5])
-    spread = categorize_words.term_vectors(vectors, np.array([5, 9]), kinds, codes)
+    spread = text_classifier.term_vectors(vectors, np.array([5, 9]), kinds, codes)
     assert spread.tolist() == [[1, 2], [3, 4], [3, 4], [0, 0], [0, 0]]
 
 
@@ -55,23 +51,23 @@ def test_a_word_of_names_has_its_words_vector_and_none_where_that_is_none_of_the
 def test_cooccurrences_are_those_of_a_plain_loop(texts):
     corpus = corpus_of(texts)
     count = len(corpus.vocabulary)
-    found, own = embeddings.chosen_words(corpus, np.arange(len(texts)), np.arange(count))
+    found, own = word_vectors.chosen_words(corpus, np.arange(len(texts)), np.arange(count))
     expected = np.zeros((count, count))
     place = {word: number for number, word in enumerate(corpus.vocabulary)}
     for text in texts:
-        cut = [place[word] for word in words.tokens(text)]
+        cut = [place[word] for word in text_features.tokens(text)]
         for i, left in enumerate(cut):
             for distance, right in enumerate(cut[i + 1:i + 6], 1):
                 expected[left, right] += 1 / distance
                 expected[right, left] += 1 / distance
-    np.testing.assert_allclose(embeddings.cooccurrences(found, own, count).toarray(), expected,
+    np.testing.assert_allclose(word_vectors.cooccurrences(found, own, count).toarray(), expected,
                                rtol=1e-5)
 
 
-@pytest.mark.parametrize("learn", [embeddings.word2vec, embeddings.swivel])
+@pytest.mark.parametrize("learn", [word_vectors.word2vec, word_vectors.swivel])
 def test_words_of_one_topic_come_to_lie_together(learn, monkeypatch):
-    monkeypatch.setattr(embeddings, "BATCH", 512)
-    monkeypatch.setattr(embeddings, "OFTEN", 1)         # twelve words are all frequent
+    monkeypatch.setattr(word_vectors, "BATCH", 512)
+    monkeypatch.setattr(word_vectors, "OFTEN", 1)         # twelve words are all frequent
     found, texts, vocabulary = topical(400)
     vectors = learn(found, texts, len(vocabulary))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -83,20 +79,20 @@ def test_words_of_one_topic_come_to_lie_together(learn, monkeypatch):
         assert nearest == {*topic} - {word}
 
 
-@pytest.mark.parametrize("learn", [embeddings.word2vec, embeddings.swivel])
+@pytest.mark.parametrize("learn", [word_vectors.word2vec, word_vectors.swivel])
 def test_a_seed_makes_vectors_repeatable(learn):
     found, texts, vocabulary = topical(40)
     one, two, other = (learn(found, texts, len(vocabulary), seed) for seed in (3, 3, 4))
-    assert one.shape == (12, embeddings.SIZE) and one.dtype == np.float32
+    assert one.shape == (12, word_vectors.SIZE) and one.dtype == np.float32
     np.testing.assert_allclose(one, two, atol=1e-5)
     assert np.abs(one - other).max() > .01
 
 
-@pytest.mark.parametrize("learn", [embeddings.word2vec, embeddings.swivel])
+@pytest.mark.parametrize("learn", [word_vectors.word2vec, word_vectors.swivel])
 @pytest.mark.parametrize("text", ["", "alone", "alone alone"])
 def test_words_without_company_have_finite_vectors(learn, text):
     corpus = corpus_of([text, "x"])
-    found, texts = embeddings.chosen_words(corpus, np.arange(2),
+    found, texts = word_vectors.chosen_words(corpus, np.arange(2),
                                            np.arange(len(corpus.vocabulary)))
     assert np.isfinite(learn(found, texts, len(corpus.vocabulary))).all()
 
@@ -104,9 +100,9 @@ def test_words_without_company_have_finite_vectors(learn, text):
 def test_blocks_of_swivel_cover_a_vocabulary_of_any_size(monkeypatch):
     """Blocks of four words give what one block gives, up to the order of the steps."""
     found, texts, vocabulary = topical(300)
-    whole = embeddings.swivel(found, texts, len(vocabulary))
-    monkeypatch.setattr(embeddings, "ROWS", 5)
-    parts = embeddings.swivel(found, texts, len(vocabulary))
+    whole = word_vectors.swivel(found, texts, len(vocabulary))
+    monkeypatch.setattr(word_vectors, "ROWS", 5)
+    parts = word_vectors.swivel(found, texts, len(vocabulary))
     same = [(a / np.linalg.norm(a)) @ (a / np.linalg.norm(a)).T
             for a in (whole - whole.mean(0), parts - parts.mean(0))]
     assert np.corrcoef(same[0].ravel(), same[1].ravel())[0, 1] > .9
@@ -134,14 +130,14 @@ def test_the_script_classifies_by_vectors_and_saves_them(shop, flags, tmp_path):
     assert done.returncode == 0, done.stderr
     number = int(done.stdout[1:done.stdout.index(":")])
     assert float(done.stdout.split("Accuracy: ")[1].split("%")[0]) > 90
-    weights, described = model_files.load_model(shop / "models" / f"experiment-{number}")
+    weights, described = saved_models.load_model(shop / "models" / f"experiment-{number}")
     assert weights["hidden_kernel"].shape == (len(described["vocabulary"]), 100)
     assert not [name for name in weights if "vector" in name]
     lines = (tmp_path / "vectors.txt").read_text(encoding="utf-8").splitlines()
     single = [term for term in described["vocabulary"] if ":" not in term and " " not in term]
-    assert lines[0] == f"{len(single)} {embeddings.SIZE}"
+    assert lines[0] == f"{len(single)} {word_vectors.SIZE}"
     assert [line.split(" ")[0] for line in lines[1:]] == single
-    assert all(len(line.split(" ")) == 1 + embeddings.SIZE for line in lines[1:])
+    assert all(len(line.split(" ")) == 1 + word_vectors.SIZE for line in lines[1:])
     np.array([line.split(" ")[1:] for line in lines[1:]], float)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.txt"]
     settings = json.dumps(described["settings"])

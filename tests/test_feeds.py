@@ -3,8 +3,8 @@ whatever stands in it, and a row or a file that can't be used is named in a sent
 import codecs
 import csv
 import gzip
-import itertools
 import io
+import itertools
 import json
 import os
 import random
@@ -13,12 +13,11 @@ import zipfile
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
-import documents
-import feeds
-import formats
-from console import UserError
+from common.terminal import UserError
+from crawling import feed_formats, feed_json_xml, feed_products
 
 HEADER = "id\ttitle\tdescription\tproduct_type\timage_link\titem_group_id"
 
@@ -31,13 +30,13 @@ def read(tmp_path):
         path = tmp_path / "products"
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         skipped = []
-        feeds.check_feed(str(path), columns)
-        return list(feeds.read_feed(str(path), skipped, columns)), skipped
+        feed_products.check_feed(str(path), columns)
+        return list(feed_products.read_feed(str(path), skipped, columns)), skipped
     return read
 
 
 def product(line, own, name="Jean", description="", category=(), image="", group=""):
-    return feeds.FeedProduct(line, own, name, description, category, image, group)
+    return feed_products.FeedProduct(line, own, name, description, category, image, group)
 
 
 def a_table(rows, **dialect):
@@ -55,8 +54,8 @@ def a_table(rows, **dialect):
 def test_bom_and_line_ends_do_not_matter(read, start, end, last):
     lines = (HEADER, "1\tJean\tBlue\tJeans > Boot\ta.jpg\tg", "", "2\tGown\t\t\t\t")
     assert read(start + end.join(lines) + end * last) == ([
-        feeds.FeedProduct(2, "1", "Jean", "Blue", ("Jeans", "Boot"), "a.jpg", "g"),
-        feeds.FeedProduct(4, "2", "Gown", "", (), "", "")], [])
+        feed_products.FeedProduct(2, "1", "Jean", "Blue", ("Jeans", "Boot"), "a.jpg", "g"),
+        feed_products.FeedProduct(4, "2", "Gown", "", (), "", "")], [])
 
 
 @pytest.mark.parametrize("header", (
@@ -64,20 +63,20 @@ def test_bom_and_line_ends_do_not_matter(read, start, end, last):
     "id [id]\ttitle\tproduct type [product_type]",
     "brand\tproduct-type\tid\ttitle", " id \t title\tproduct_type "))
 def test_columns_are_found_by_name_in_any_order_and_spelling(read, header):
-    names = [feeds.column_name(name) for name in header.split("\t")]
+    names = [feed_products.column_name(name) for name in header.split("\t")]
     values = {"id": "1", "title": "Jean", "product_type": "Jeans", "brand": "Of nobody"}
     assert read(header + "\n" + "\t".join(values[name] for name in names)) == (
-        [feeds.FeedProduct(2, "1", "Jean", "", ("Jeans",), "", "")], [])
+        [feed_products.FeedProduct(2, "1", "Jean", "", ("Jeans",), "", "")], [])
 
 
 @pytest.mark.parametrize("line, reason", (
     ("\tJean\t\tJeans\t\t", "no id"), ("1", "no title"), ("1\t  \t\tJeans", "no title"),
     ("  \tJean", "no id"), ("\0\tJean", "no id"),
     ("1\tJean\tBlue\tJeans\t\t\tmore", "more columns"),
-    ("1\tJean\t" + "x" * formats.LONGEST_LINE, "too long"),
-    ("1\tJean\t" + "x" * formats.LONGEST_LINE * 2 + "\tJeans", "too long"),
-    (" " * formats.LONGEST_LINE + "1\tJean", "too long"),
-    ("1\tJean\t" + "x" * (formats.LONGEST_LINE - 8), "too long"),   # its end is the last one read
+    ("1\tJean\t" + "x" * feed_formats.LONGEST_LINE, "too long"),
+    ("1\tJean\t" + "x" * feed_formats.LONGEST_LINE * 2 + "\tJeans", "too long"),
+    (" " * feed_formats.LONGEST_LINE + "1\tJean", "too long"),
+    ("1\tJean\t" + "x" * (feed_formats.LONGEST_LINE - 8), "too long"),   # its end is the last one read
     ("1\tJean\t\t" + " > ".join(["Jeans"] * 2000), "levels"),
 ))
 def test_a_line_that_cannot_be_used_is_named_and_the_next_one_read(read, line, reason):
@@ -88,8 +87,8 @@ def test_a_line_that_cannot_be_used_is_named_and_the_next_one_read(read, line, r
 
 def test_a_short_row_lacks_what_it_lacks(read):
     assert read(f"{HEADER}\n1\tJean\n2\tGown\tRed")[0] == [
-        feeds.FeedProduct(2, "1", "Jean", "", (), "", ""),
-        feeds.FeedProduct(3, "2", "Gown", "Red", (), "", "")]
+        feed_products.FeedProduct(2, "1", "Jean", "", (), "", ""),
+        feed_products.FeedProduct(3, "2", "Gown", "Red", (), "", "")]
 
 
 @pytest.mark.parametrize("text", (
@@ -114,8 +113,8 @@ def test_what_is_not_utf_8_is_refused_with_its_line_and_not_guessed(read, raw):
 
 @given(st.text())
 def test_clean_text_can_be_encoded_and_is_clean_already(text):
-    cleaned = feeds.clean(text)
-    assert cleaned.encode("utf-8").decode("utf-8") == cleaned == feeds.clean(cleaned)
+    cleaned = feed_products.clean(text)
+    assert cleaned.encode("utf-8").decode("utf-8") == cleaned == feed_products.clean(cleaned)
     assert "\0" not in cleaned
 
 
@@ -149,7 +148,7 @@ def test_no_text_format_guesses_at_what_is_not_utf_8(read, form, raw, line):
 def test_a_folder_or_no_file_at_all_is_a_users_mistake(tmp_path):
     for path in (tmp_path, tmp_path / "none.tsv"):
         with pytest.raises(UserError, match="--feed"):
-            list(feeds.read_feed(str(path), []))
+            list(feed_products.read_feed(str(path), []))
 
 
 @pytest.mark.parametrize("text, path", (
@@ -191,8 +190,8 @@ def test_what_csv_writes_is_read_as_it_was(tmp_path_factory, rows, delimiter, qu
         for number, (title, description, category, image) in enumerate(texts)]
     text = a_table(table, delimiter=delimiter, quoting=quoting)
     path.write_bytes(text.encode("utf-8", "replace"))
-    skipped, clean = [], feeds.clean
-    products = list(feeds.read_feed(str(path), skipped))
+    skipped, clean = [], feed_products.clean
+    products = list(feed_products.read_feed(str(path), skipped))
     assert [(each.external_id, each.name, each.description, each.image) for each in products] == [
         (own, clean(title), clean(description), clean(image))
         for own, title, description, _, image in table[1:]]
@@ -204,7 +203,7 @@ def test_any_mess_of_quotes_is_read_as_csv_reads_it_and_costs_no_sound_row(tmp_p
     path, skipped = tmp_path_factory.mktemp("feed") / "f", []
     text = f'id,title,x,y\n{mess}\n"last","Gown","x","y"\n'
     path.write_text(text, encoding="utf-8")
-    products = list(feeds.read_feed(str(path), skipped))
+    products = list(feed_products.read_feed(str(path), skipped))
     assert products[-1] == product(3 + mess.count("\n"), "last", "Gown")
     try:
         rows = list(csv.reader(io.StringIO(text), strict=True))[1:]
@@ -290,7 +289,7 @@ def test_blanks_around_the_separator_and_blank_lines_before_the_header_mean_noth
 
 @pytest.mark.parametrize("delimiter", "\t,")
 def test_a_record_that_ends_in_a_line_too_long_is_not_cut_short(read, delimiter):
-    rows = ["id,title,x,description", '1,Jean,"two', 'lines",' + "x" * formats.LONGEST_LINE,
+    rows = ["id,title,x,description", '1,Jean,"two', 'lines",' + "x" * feed_formats.LONGEST_LINE,
             '2,Gown,"two', 'lines",', "3,Bag,,"]
     products, skipped = read("\n".join(rows).replace(",", delimiter) + "\n")
     assert [each.name for each in products] == ["Gown", "Bag"]
@@ -355,7 +354,7 @@ def test_a_huge_field_costs_its_own_row_and_no_memory(tmp_path, start, filling, 
         file.write(f"{end},x\n2,Gown,,x\n")
     own, skipped = [], []
     tracemalloc.start()
-    for each in feeds.read_feed(str(path), skipped):
+    for each in feed_products.read_feed(str(path), skipped):
         if each.external_id != "a":   # bare, a,b,c is a row of its own
             own.append(each.name)
     peak = tracemalloc.get_traced_memory()[1]
@@ -476,7 +475,7 @@ def test_a_bomb_costs_no_more_memory_than_a_row_may(tmp_path, pack, head, fillin
     path.write_bytes(pack(head + filling * (40_000_000 if len(filling) == 1 else 1000) + tail))
     skipped = []
     tracemalloc.start()
-    products = list(feeds.read_feed(str(path), skipped))
+    products = list(feed_products.read_feed(str(path), skipped))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [each.name for each in products] == ["Gown"] and peak < 60_000_000
@@ -581,7 +580,7 @@ def test_a_shopify_product_with_very_many_rows_is_held_once(tmp_path):
         for number in range(100_000):
             file.write(f"jean,Jean,Jeans,{'soft ' * 20},{number}.jpg,{number + 1}\n")
     tracemalloc.start()
-    assert list(feeds.read_feed(str(path), [])) == [
+    assert list(feed_products.read_feed(str(path), [])) == [
         product(2, "jean", "Jean", ("soft " * 20).strip(), ("Jeans",), "0.jpg")]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -733,7 +732,7 @@ def test_numbers_are_kept_as_written_and_what_is_nested_is_no_text(read):
     ('{"id": 1, "title": "Jean"} x', "broken JSON"), ("[" * 100_000, "broken JSON, or nested"),
     ('{"id":' * 100_000, "nested too deep"), ("[1]", "no JSON object"), ('"x"', "no JSON object"),
     ("1", "no JSON object"), ("null", "no JSON object"), ('{"id": 1}', "no title"),
-    ('{"id": 1, "title": "Jean", "x": "' + "x" * formats.LONGEST_LINE + '"}', "too long")))
+    ('{"id": 1, "title": "Jean", "x": "' + "x" * feed_formats.LONGEST_LINE + '"}', "too long")))
 def test_a_line_of_json_that_cannot_be_used_is_named_and_the_next_one_read(read, line, reason):
     first = '{"id": 0, "title": "Bag"}'
     products, skipped = read(f'{first}\n{line}\n{{"id": 2, "title": "Gown"}}\n')
@@ -763,7 +762,7 @@ def test_a_document_is_read_to_its_end_however_it_is_laid_out(read, wrap, indent
 
 
 def test_a_value_may_go_over_the_end_of_a_piece(read):
-    for size in range(documents.PIECE - 40, documents.PIECE):
+    for size in range(feed_json_xml.PIECE - 40, feed_json_xml.PIECE):
         text = f'{{"x": "{"x" * size}", "total": 1234567890, "products": [{{"id": 12, '
         assert read(text + '"title": "é"}]}') == ([product(1, "12", "é")], [])
 
@@ -775,7 +774,7 @@ def test_a_value_may_go_over_the_end_of_a_piece(read):
     ('{"products" []}', "broken"), ('{"products": [], ', "broken"), ("[" * 9_000_000, "too deep"),
     ('{"products": [\n' + '{"a":' * 100_000, "line 2: .*too deep"),
     ("[1", "broken"), ("{", "broken"),
-    ('[{"id": 1, "title": "' + "x" * (formats.LONGEST_LINE + 200_000) + '"}]', "too long"),
+    ('[{"id": 1, "title": "' + "x" * (feed_formats.LONGEST_LINE + 200_000) + '"}]', "too long"),
     ("{" + ",".join(f'"{number}": "{"x" * 99_999}"' for number in range(45)) + "}", "too long"),
     ('{"errors": "Not Found"}', "no column id, title: .*found: 'errors'"),
     ('{"products": {"id": 1}}', "found: 'products'"),
@@ -797,7 +796,7 @@ def test_a_document_of_any_length_is_read_in_little_memory(tmp_path):
                             for number in range(10_000)))
         file.write("]}")
     tracemalloc.start()
-    assert sum(1 for _ in feeds.read_feed(str(path), [])) == 10_000
+    assert sum(1 for _ in feed_products.read_feed(str(path), [])) == 10_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000 < 30_000_000 < path.stat().st_size
@@ -850,7 +849,7 @@ def test_the_elements_of_an_item(read, item, name):
 
 
 def test_an_item_that_cannot_be_used_is_named_and_the_next_one_read(read):
-    huge = "x" * formats.LONGEST_LINE
+    huge = "x" * feed_formats.LONGEST_LINE
     products, skipped = read(
         f"\n \n<?xml version='1.0'?><r><item><id>1</id></item>\n<item><title>x</title></item>\n"
         f"<item><id>1</id><title>x</title><x>{huge}</x></item>\n"
@@ -915,11 +914,11 @@ def test_what_is_escaped_in_xml_is_read_as_it_was(tmp_path_factory, texts):
     path = tmp_path_factory.mktemp("feed") / "f"
     # XML has no other control characters, and reads \r as \n.
     texts = ["T" + "".join(letter for letter in text if letter >= " " or letter in "\t\n")
-             .replace("\ufffe", "").replace("\uffff", "") for text in map(feeds.clean, texts)]
+             .replace("\ufffe", "").replace("\uffff", "") for text in map(feed_products.clean, texts)]
     items = "".join(ITEM.format(escape(text)) for text in texts)
     path.write_text(f"<r>{items}</r>", encoding="utf-8", newline="")
-    assert [each.name for each in feeds.read_feed(str(path), [])] == [
-        feeds.clean(text) for text in texts]
+    assert [each.name for each in feed_products.read_feed(str(path), [])] == [
+        feed_products.clean(text) for text in texts]
 
 
 def test_a_feed_of_any_length_is_read_in_little_memory(tmp_path):
@@ -930,7 +929,7 @@ def test_a_feed_of_any_length_is_read_in_little_memory(tmp_path):
             file.write(ITEM.format("x" * 3000))
         file.write("</r>")
     tracemalloc.start()
-    assert sum(1 for _ in feeds.read_feed(str(path), [])) == 10_000
+    assert sum(1 for _ in feed_products.read_feed(str(path), [])) == 10_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000 < 30_000_000 < path.stat().st_size
@@ -946,13 +945,13 @@ def test_a_feed_of_any_length_is_read_in_little_memory(tmp_path):
     ("<b>x</b>", "b-x-b"),
     ("../..", None), ("👖", None), ("", None)))
 def test_a_slug_keeps_letters_of_any_language_and_nothing_that_parts(words, slug):
-    own = feeds.slug(words)
-    assert own == (feeds.short_hash(words) if slug is None else slug)
+    own = feed_products.slug(words)
+    assert own == (feed_products.short_hash(words) if slug is None else slug)
     assert own and not set(own) & set("./, \t\n")
 
 
 def test_ids_are_the_slugs_of_the_whole_path():
-    tree = feeds.CategoryTree()
+    tree = feed_products.CategoryTree()
     assert tree.id_of(("Women", "Jeans, Denim", "Boot & Flare")) == "women.jeans-denim.boot-flare"
     assert tree.id_of(("Women",)) == "women"
     assert sorted(tree.rows()) == [
@@ -972,11 +971,11 @@ def as_stored(tree):
 
 @given(paths, st.randoms(use_true_random=False))
 def test_two_paths_never_share_an_id_and_keep_theirs_when_loaded_again_in_any_order(paths, chance):
-    first = feeds.CategoryTree()
+    first = feed_products.CategoryTree()
     ids = {path: first.id_of(path) for path in paths}
     assert len(set(ids.values())) == len(ids)
     chance.shuffle(paths)
-    again = feeds.CategoryTree(as_stored(first))
+    again = feed_products.CategoryTree(as_stored(first))
     assert {path: again.id_of(path) for path in paths} == ids
     assert sorted(again.rows()) == sorted(first.rows())
     parents = {own: parent for own, parent, *_ in first.rows()}
@@ -989,7 +988,7 @@ def test_no_category_of_another_shop_is_taken_over_or_rewritten():
     api = [{"id": "women", "parent": "all", "leaf": 0, "path": "", "name": "Women"},
            {"id": "jeans", "parent": "women", "leaf": 0, "path": "jeans", "name": "Jeans"},
            {"id": "boot", "parent": "jeans", "leaf": 1, "path": "jeans/boot", "name": "Boot"}]
-    tree = feeds.CategoryTree(api)
+    tree = feed_products.CategoryTree(api)
     ids = [tree.id_of(("Jeans", "Boot")), tree.id_of(("Jeans",)), tree.id_of(("Women",))]
     assert not {"jeans", "boot", "women"} & set(ids)
     assert {row[0] for row in tree.rows()} == set(ids)
@@ -1009,8 +1008,8 @@ def test_picture_paths_may_not_leave_the_feeds_folder(tmp_path):
     for link in ("../secret.png", "pictures/../../secret.png", str(tmp_path / "secret.png"),
                  "/etc/passwd", "out.png", "up/secret.png", "..", "../shop-2/a.png", "a\0b.png",
                  "//host/a.png"):
-        assert feeds.picture_file(feed, link) is None, link
+        assert feed_products.picture_file(feed, link) is None, link
     real = os.path.realpath(folder)
     for link, file in (("pictures/a.png", "pictures/a.png"), ("./a b.png", "a b.png"),
                        ("photos/a.png", "pictures/a.png"), ("x/../a.png", "a.png")):
-        assert feeds.picture_file(feed, link) == os.path.join(real, file)
+        assert feed_products.picture_file(feed, link) == os.path.join(real, file)

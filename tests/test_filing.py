@@ -3,7 +3,6 @@
     pytest tests/test_filing.py
     pytest tests/test_filing.py -k differ
 """
-import collections
 import csv
 import io
 import json
@@ -23,11 +22,8 @@ from conftest import REPO, environment, run_script, write_feed
 from test_scripts import NETWORK
 
 import db
-import filing
-import findings
-import metrics
-import promises
-import words
+from evaluation import filing, guarantees
+from learning import text_features
 
 KINDS = {"Jeans": ("Bootcut", "Skinny", "Straight"), "Bags": ("Clutch", "Tote"),
          "Shoes": ("Boot", "Sandal")}
@@ -487,7 +483,7 @@ def test_without_folds_the_promise_rests_on_what_was_kept_for_it(shop):
     assert 0 < strange[0] < 20   # as large a share of them as of the others
     leaves = [row[0] for row in conn.execute("""select distinct label_id from predicted_category
                                                 where experiment_id = 2""")]
-    promise = promises.promise(conn, 2, leaves, .95, .95)
+    promise = guarantees.promise(conn, 2, leaves, .95, .95)
     assert promise["products"] == kept[0] + strange[0] and promise["strange"] == strange[0]
 
 
@@ -497,16 +493,16 @@ def test_products_of_unknown_categories_count_against_the_promise(shop):
     conn = db.open_database(str(shop.folder / "crawl.db"))
     leaves = [row[0] for row in conn.execute("select distinct label_id from predicted_category")]
     assert "rare.oddity" not in leaves and len(leaves) == 7
-    honest = promises.promise(conn, 1, leaves, .95, .95)
+    honest = guarantees.promise(conn, 1, leaves, .95, .95)
     strange, = conn.execute("""select count(distinct coalesce(cluster, group_key)) from product
         left join near_duplicate on product_id = id and experiment_id = 1
         where category_id = 'rare.oddity'""").fetchone()
     assert honest["strange"] == strange > 60 and honest["leaf"] is not None
     conn.execute("update filing set leaf_score = .9999 where product_id in (select id from product "
                  "where category_id = 'rare.oddity')")   # as if the model took all of them for sure
-    assert promises.promise(conn, 1, leaves, .97, .95)["leaf"] is None
+    assert guarantees.promise(conn, 1, leaves, .97, .95)["leaf"] is None
     conn.execute("delete from filing")
-    assert promises.promise(conn, 1, leaves, .97, .95)["leaf"] is not None
+    assert guarantees.promise(conn, 1, leaves, .97, .95)["leaf"] is not None
 
 
 def test_where_nothing_can_be_promised_nothing_is_filed(shop):
@@ -750,12 +746,12 @@ def test_models_are_listed_with_what_is_certified(shop):
 
 def test_unknown_words_are_counted_as_they_stand():
     described = {"vocabulary": ["jean", "blue", "name:jean", "blue jean"]}
-    lexicon = words.make_lexicon(described, {})
-    bag, count, unknown = words.bag_of(lexicon, [
+    lexicon = text_features.make_lexicon(described, {})
+    bag, count, unknown = text_features.bag_of(lexicon, [
         ("Jean", "a blue jean, a blue sky"), ("", ""), ("Jean", ""), ("sky", "sky")], 4)
     assert bag.toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
     assert count.tolist() == [7, 0, 1, 2] and unknown.tolist() == [3, 0, 0, 2]
-    assert words.bag_of(lexicon, [], 4)[0].shape == (0, 4)
+    assert text_features.bag_of(lexicon, [], 4)[0].shape == (0, 4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

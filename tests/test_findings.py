@@ -15,16 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
-
 from conftest import run_script
+from scipy.stats import binomtest
 from test_db import make_2016
 from test_metrics import accepted_by_definition
 
 import analyze
-import certificates
 import db
-from console import UserError
+from common.terminal import UserError
+from evaluation import certificates
 
 LEAVES = ("bags.clutches", "jeans.bootcut", "jeans.skinny")
 PARENT = {leaf: leaf.split(".")[0] for leaf in LEAVES}

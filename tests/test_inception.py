@@ -11,14 +11,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
-
 from conftest import run_script
+from PIL import Image, ImageOps
 from shared_pictures import CATALOGUE, WEIGHTS, direct, draw, drawn, pixels_of, stir
 
-import bottlenecks
-import inception
-from console import UserError
+from common.terminal import UserError
+from learning import bottlenecks, inception
 
 
 @pytest.fixture(scope="module")

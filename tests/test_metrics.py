@@ -9,13 +9,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings, strategies as st
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binned_statistic, binom, binomtest
 from sklearn.metrics import log_loss
 
-import certificates
-import metrics
+from evaluation import certificates
+from learning import metrics
 
 PREDICTIONS = st.lists(st.tuples(st.sampled_from([0, .1, .25, .5, .5000001, .9, 1]), st.booleans()),
                        max_size=60)

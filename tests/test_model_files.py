@@ -13,8 +13,8 @@ import zipfile
 import numpy as np
 import pytest
 
-import model_files
-from console import UserError
+from common.terminal import UserError
+from learning import saved_models
 
 LEAVES = ["jeans.boot", "jeans.slim", "bags.totes"]
 TEXT = {"kind": "Text", "categories": LEAVES, "parents": ["jeans", "jeans", "bags"],
@@ -41,8 +41,8 @@ def fused(**changed):
 
 def test_a_saved_model_is_what_was_saved_and_holds_no_pickle(tmp_path):
     for described, weights in ((TEXT, arrays()), (FUSED, fused())):
-        model_files.save_model(tmp_path, weights, described)
-        found, told = model_files.load_model(tmp_path)
+        saved_models.save_model(tmp_path, weights, described)
+        found, told = saved_models.load_model(tmp_path)
         assert told == {"format": 1, **described} and found.keys() == weights.keys()
         with np.load(tmp_path / "weights.npz", allow_pickle=False) as stored:
             for name, value in weights.items():
@@ -97,14 +97,14 @@ BROKEN_WEIGHTS = {
 
 def refused(folder):
     with pytest.raises(UserError) as caught:
-        model_files.load_model(folder)
+        saved_models.load_model(folder)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 300 + len(str(folder))
     return str(caught.value)
 
 
 @pytest.mark.parametrize("data", BROKEN_WEIGHTS.values(), ids=BROKEN_WEIGHTS)
 def test_weights_of_a_stranger_that_do_not_fit_are_one_sentence(tmp_path, data):
-    model_files.save_model(tmp_path, arrays(), TEXT)
+    saved_models.save_model(tmp_path, arrays(), TEXT)
     (tmp_path / "weights.npz").write_bytes(data)
     assert "train again" in refused(tmp_path)
 
@@ -113,7 +113,7 @@ def test_a_pickle_among_the_weights_is_not_run(tmp_path):
     ran = tmp_path / "ran"
     own = tmp_path / "model"
     own.mkdir()
-    model_files.save_model(own, arrays(), TEXT)
+    saved_models.save_model(own, arrays(), TEXT)
     evil = np.array([Payload(ran)], object)
     for data in (npz(**arrays(bias=evil)), npz(**arrays(more=evil)), pickle.dumps(Payload(ran))):
         (own / "weights.npz").write_bytes(data)
@@ -126,12 +126,12 @@ def test_a_pickle_among_the_weights_is_not_run(tmp_path):
 def test_a_member_of_any_name_is_written_nowhere(tmp_path, name):
     own = tmp_path / "model"
     own.mkdir()
-    model_files.save_model(own, arrays(), TEXT)
+    saved_models.save_model(own, arrays(), TEXT)
     with zipfile.ZipFile(own / "weights.npz", "a") as archive:
         archive.writestr(name, b"x")
     before = sorted(tmp_path.rglob("*"))
     try:
-        model_files.load_model(own)
+        saved_models.load_model(own)
     except UserError:
         pass
     assert sorted(tmp_path.rglob("*")) == before and not os.path.exists("/tmp/out-of-the-folder.npy")
@@ -151,7 +151,7 @@ BROKEN_DESCRIPTIONS = {
 
 @pytest.mark.parametrize("changed", BROKEN_DESCRIPTIONS.values(), ids=BROKEN_DESCRIPTIONS)
 def test_a_description_of_a_stranger_that_does_not_fit_is_one_sentence(tmp_path, changed):
-    model_files.save_model(tmp_path, arrays(), TEXT)
+    saved_models.save_model(tmp_path, arrays(), TEXT)
     told = {"format": 1, **TEXT, **changed} if isinstance(changed, dict) else changed
     (tmp_path / "model.json").write_text(json.dumps(told))
     assert "train again" in refused(tmp_path)
@@ -160,7 +160,7 @@ def test_a_description_of_a_stranger_that_does_not_fit_is_one_sentence(tmp_path,
 @pytest.mark.parametrize("data", (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}',
                                   json.dumps({"format": 1, **TEXT}).encode()[:-40]))
 def test_a_description_that_is_no_json_is_one_sentence(tmp_path, data):
-    model_files.save_model(tmp_path, arrays(), TEXT)
+    saved_models.save_model(tmp_path, arrays(), TEXT)
     (tmp_path / "model.json").write_bytes(data)
     refused(tmp_path)
 
@@ -170,13 +170,13 @@ def test_a_description_that_is_no_json_is_one_sentence(tmp_path, data):
     {"picture_kernel": np.zeros((7, 3), np.float32)},
     {"text_bias": np.zeros(2, np.float32)}), ids=str)
 def test_two_networks_that_do_not_fit_are_one_sentence(tmp_path, changed):
-    model_files.save_model(tmp_path, fused(**changed), FUSED)
+    saved_models.save_model(tmp_path, fused(**changed), FUSED)
     refused(tmp_path)
-    model_files.save_model(tmp_path, fused(), {**FUSED, "fusion": {"used temperatures": [1, "2"]}})
+    saved_models.save_model(tmp_path, fused(), {**FUSED, "fusion": {"used temperatures": [1, "2"]}})
     refused(tmp_path)
     without = fused()
     del without["picture_bias"]
-    model_files.save_model(tmp_path, without, FUSED)
+    saved_models.save_model(tmp_path, without, FUSED)
     refused(tmp_path)
 
 
@@ -186,7 +186,7 @@ def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path,
                 os.mkfifo, lambda path: None, lambda path: path.symlink_to("nowhere")):
         own = tmp_path / str(len(os.listdir(tmp_path)))
         own.mkdir()
-        model_files.save_model(own, arrays(), TEXT)
+        saved_models.save_model(own, arrays(), TEXT)
         (own / name).unlink()
         put(own / name)
         assert "train again" in refused(own)
@@ -198,11 +198,11 @@ def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path,
     '"parent": null, "rests_on": "", "products": 1}}', '{"98": {"target": 0.98, "confidence": 0.95, '
     '"leaf": 1' + "0" * 400 + ', "parent": null, "rests_on": "", "products": 1}}'))
 def test_thresholds_that_nobody_can_read_are_none(tmp_path, text):
-    assert model_files.promises(tmp_path) == {}
+    assert saved_models.promises(tmp_path) == {}
     (tmp_path / "thresholds.json").write_text(text)
-    assert model_files.promises(tmp_path) == {}
+    assert saved_models.promises(tmp_path) == {}
     promise = {"target": .98, "confidence": .95, "leaf": None, "parent": .5, "strange": 0,
                "rests_on": "out-of-fold predictions", "products": 7, "fewest": 9}
-    model_files.keep_promise(tmp_path, promise)
-    model_files.keep_promise(tmp_path, {**promise, "target": .9})
-    assert model_files.promises(tmp_path) == {"98": promise, "90": {**promise, "target": .9}}
+    saved_models.keep_promise(tmp_path, promise)
+    saved_models.keep_promise(tmp_path, {**promise, "target": .9})
+    assert saved_models.promises(tmp_path) == {"98": promise, "90": {**promise, "target": .9}}

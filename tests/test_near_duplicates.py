@@ -12,15 +12,14 @@ import sys
 import numpy as np
 import pytest
 from conftest import REPO, environment, run_script, write_feed
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import db
-import experiments
-import findings
-import near_duplicates
-import report
-import today
 import retrain
+from evaluation import figures, text_report, today
+from learning import experiments, near_duplicates
+from learning.split import split_position
 
 LONG = "soft woven cotton with long sleeves round neck and two pockets made for early autumn days"
 
@@ -108,7 +107,7 @@ def test_a_huge_text_costs_no_more_than_its_words():
 
 
 def test_hashes_are_the_same_in_every_process():
-    code = "import near_duplicates; print(near_duplicates.WordHashes()['Größe'])"
+    code = "from learning.near_duplicates import WordHashes; print(WordHashes()['Größe'])"
     found = {subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True,
                             check=True, env=environment(PYTHONHASHSEED=str(seed))).stdout
              for seed in (1, 2)}
@@ -175,7 +174,7 @@ def test_a_chain_is_parted_into_its_groups_and_reported():
     assert found.ids == [most + 1, most + 2, most + 3]
     assert found.report == {"products": most + 4, "near-duplicates": 3, "styles": 1, "largest": 3,
                             "chains": [most + 1]}
-    first, second = report.near_duplicates_text(found.report)
+    first, second = near_duplicates.report_lines(found.report)
     assert first == f"3 of {most + 4} products are near-duplicates of products in other groups: 1 style"
     assert f"1 chain of near-duplicates, of {most + 1} groups" in second
 
@@ -349,7 +348,7 @@ def test_styles_are_never_parted_by_cluster_and_often_by_group(shop):
     keys = dict(query(shop, """select product_id, cluster from near_duplicate
                                where experiment_id = 1"""))
     for number, end in (("predicted_category", .1), ("validation_prediction", .2)):
-        assert all(end - .1 <= retrain.split_position(keys[product]) < end for product, in query(
+        assert all(end - .1 <= split_position(keys[product]) < end for product, in query(
             shop, f"select product_id from {number} where experiment_id = 1"))
 
 
@@ -414,9 +413,9 @@ def test_each_answer_says_whether_the_saved_model_learned_from_a_near_duplicate(
 def shown(path, number):
     """What analyze.py --experiment prints."""
     conn = db.open_readonly(path)
-    found = findings.describe(conn, number, .95)
+    found = figures.describe(conn, number, .95)
     found["today"] = today.describe(conn, number, found)
-    lines = "\n".join(report.experiment_text(found, 20))
+    lines = "\n".join(text_report.experiment_text(found, 20))
     conn.close()
     return lines
 

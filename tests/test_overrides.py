@@ -17,19 +17,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
-
 from conftest import REPO, environment, run_script, write_feed
+from hypothesis import given
+from hypothesis import strategies as st
 from test_db import folder_of_nobody, make_2016
 
 import analyze
 import categorize_words
 import db
-import decisions as decisions_module
-import experiments
 import retrain
-import words
-from console import UserError, run
+from common.terminal import UserError, run
+from evaluation import decisions as decisions_module
+from learning import experiments, text_features
+from learning.split import split_position
 
 COLUMNS = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
            "external_id", "name", "description", "image", "picture"]
@@ -757,7 +757,8 @@ def test_a_decision_goes_with_its_product(folder):
 
 KILL_HALF_WAY = """
 import os, signal
-import db, decisions
+import db
+from evaluation import decisions
 conn = db.open_database("crawl.db")
 conn.execute("pragma cache_size = 1")
 conn.create_function("kill_9", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -971,7 +972,7 @@ def model(folder, number):
 def answer(folder, number, text):
     """The leaf that a saved model gives a text."""
     described, weights = model(folder, number)
-    columns, values = words.one_text(described, weights, "", text)
+    columns, values = text_features.one_text(described, weights, "", text)
     hidden = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"], 0)
     return described["categories"][(hidden @ weights["kernel"] + weights["bias"]).argmax()]
 
@@ -1022,7 +1023,7 @@ def moved(shop, tmp_path_factory):
     taught = {i: put.get(i, (own, own))[1] for i, own in filed.items()}
     return SimpleNamespace(
         folder=folder, leaves=leaves, filed=filed, taught=taught,
-        u={i: retrain.split_position(key) for i, key in query(
+        u={i: split_position(key) for i, key in query(
             folder, """select id, coalesce(cluster, group_key) from product left join near_duplicate
                        on product_id = id and experiment_id = 3""")},
         inside={i for i, own in filed.items() if own in leaves},

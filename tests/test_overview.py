@@ -12,10 +12,8 @@ import pytest
 from conftest import run_script
 from test_analyze import OLD_SCHEMA, add_prediction, add_product, fill, tree
 
-import certificates
 import db
-import findings
-import overview
+from evaluation import certificates, figures, overview
 
 LEAVES = ("jeans.bootcut", "jeans.skinny", "bags.totes")
 
@@ -91,7 +89,7 @@ def test_its_figures_are_those_of_the_experiment_in_full(several):
     assert [one["experiment"] for one in found] == [1, 2, 3, 4]
     conn = db.open_readonly(several / "crawl.db")
     for one in found[:2]:
-        full = findings.describe(conn, one["experiment"], .95)
+        full = figures.describe(conn, one["experiment"], .95)
         assert one["accuracy"] == full["accuracy"] and one["products"] == full["n"]
         for promise in full["coverage"][:2]:
             assert promise["level"] == "leaf"
@@ -124,7 +122,7 @@ def test_products_that_are_gone_count_as_groups_by_themselves(several):
     conn = db.open_database(several / "crawl.db")
     conn.execute("pragma foreign_keys = off")
     conn.execute("delete from product where id % 2")
-    one, full = overview.listing(conn, several / "crawl.db", .95)[0], findings.describe(conn, 1, .95)
+    one, full = overview.listing(conn, several / "crawl.db", .95)[0], figures.describe(conn, 1, .95)
     assert one["certified_95"] == full["coverage"][0]["coverage"]["share"]
     groups = overview.graded_rows(conn, 1, overview.group_numbers(conn))["group"]
     assert len(certificates.one_of_each(groups)) == 3000 - 300 + 1   # 300 are left of group g1

@@ -23,7 +23,7 @@ from conftest import run_script
 from PIL import Image
 from test_analyze import LEAVES, add_prediction, add_product, change, folder, old  # noqa: F401
 
-import show
+from evaluation import product_view
 
 ERRORS = [("jeans.bootcut", "jeans.skinny", "0.9"), ("bags.totes", "jeans.bootcut", "0.5"),
           ("jeans.skinny", "bags.totes", "0.4")]   # of test_analyze.PREDICTIONS
@@ -113,7 +113,7 @@ def test_hostile_text_comes_out_of_the_page_as_text(folder):
     whole = " ".join("".join(page.texts).split())
     for text in HOSTILE:
         for one in (text, f"P {text} P", f"L {text} L"):
-            assert " ".join(show.shown(one, 500).split()).strip("\ufeff")[:150] in whole
+            assert " ".join(product_view.shown(one, 500).split()).strip("\ufeff")[:150] in whole
 
 
 def test_the_page_holds_500_at_the_most_and_they_are_the_surest(folder):
@@ -159,7 +159,7 @@ def embedded(source):
     ids="none word pair comma two apostrophe absent".split())
 def test_words_are_marked_and_pairs_only_where_they_stand_together(loud, marks):
     text = "a jean, blue with hood\n\nA  Jean  Women\u2019s/men's a "
-    pieces = show.marked(text, loud)
+    pieces = product_view.marked(text, loud)
     assert "".join(piece for piece, _ in pieces) == text
     assert [piece for piece, mark in pieces if mark] == marks
 
@@ -234,7 +234,7 @@ def test_whatever_the_bytes_of_a_picture_are_there_is_a_page(folder):
                 data[rng.randrange(min(len(data), rng.choice((60, 400, 10 ** 6))))] \
                     = rng.randrange(256)
             (folder / "a").write_bytes(data)
-            source = show.thumbnail(str(folder / "a"))
+            source = product_view.thumbnail(str(folder / "a"))
             assert source is None or embedded(source).size <= (160, 205)
 
 
@@ -775,7 +775,7 @@ def test_chromium_hostile_data_runs_nothing_and_fetches_nothing(folder, visit):
     assert tab.title() == "Errors of experiment 1" and len(seen(tab)) == 3 + len(more)
     text = tab.inner_text("main")
     for one in more:
-        assert " ".join(show.shown(one, 150).split())[:100].strip("\ufeff") in " ".join(
+        assert " ".join(product_view.shown(one, 150).split())[:100].strip("\ufeff") in " ".join(
             text.split()), one[:40]
     assert tab.evaluate("[...document.querySelectorAll('a')].every(a => a.protocol === 'https:')")
     assert tab.evaluate("document.querySelectorAll('iframe, object, embed, base, form').length") == 0
@@ -795,7 +795,7 @@ def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_
                score, label_id) values (1, ?, ?, .97, ?)""", number, own, LEAVES[0])
     tab = visit(folder)
     for number, own in enumerate(odd, 100):
-        tab.select_option("#predicted", show.shown(own, 200))
+        tab.select_option("#predicted", product_view.shown(own, 200))
         assert seen(tab) == [number]
         tab.locator(f"[data-product='{number}'] select").select_option("label wrong")
     tab.select_option("#predicted", "")

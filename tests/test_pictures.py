@@ -12,10 +12,8 @@ from loopback import KEY, catalogue, load, picture, pictures_in, run, select, st
 from PIL import Image
 from test_db import make_2016
 
-import pictures
-import web
+from crawling import http_client, picture_store
 from sample import shop as sample_shop
-
 
 # ---- pictures -----------------------------------------------------------------------------------
 
@@ -108,25 +106,25 @@ def test_damaged_pictures_only_ever_raise_value_error(kind):
         for _ in range(chance.choice((1, 2, 8))):
             broken[chance.randrange(len(broken))] = chance.randrange(256)
         with contextlib.suppress(ValueError):
-            assert pictures.check_picture(bytes(broken)) in pictures.SUFFIXES.values()
+            assert picture_store.check_picture(bytes(broken)) in picture_store.SUFFIXES.values()
     with pytest.raises(ValueError):
-        pictures.check_picture(data[:len(data) // 3])
+        picture_store.check_picture(data[:len(data) // 3])
 
 
 @pytest.mark.parametrize("kind", ("JPEG", "PNG", "GIF"))
 def test_a_picture_that_lost_its_last_bytes_is_a_broken_one(kind):
     data = picture(9, kind)
-    assert pictures.check_picture(data) == pictures.SUFFIXES[kind]
-    assert pictures.check_picture(data + b"\r\n") == pictures.SUFFIXES[kind]   # some servers add it
+    assert picture_store.check_picture(data) == picture_store.SUFFIXES[kind]
+    assert picture_store.check_picture(data + b"\r\n") == picture_store.SUFFIXES[kind]   # some servers add it
     for lost in (1, 2, 3):
         with pytest.raises(ValueError, match="broken"):
-            pictures.check_picture(data[:-lost])
+            picture_store.check_picture(data[:-lost])
 
 
 @pytest.mark.parametrize("size", ((1, 1), (1, 90), (7, 7)))
 def test_a_picture_too_small_to_show_anything_is_none(size):
     with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} pixels are too few"):
-        pictures.check_picture(picture(1, size=size))
+        picture_store.check_picture(picture(1, size=size))
 
 
 def test_without_leave_no_picture_comes_from_a_private_address(serve, tmp_path):
@@ -203,9 +201,9 @@ def test_a_redirect_to_where_nothing_should_come_from_is_a_failed_picture(serve,
     server = serve(catalogue(per_leaf=1, leaves={"boot": "jeans"}), lambda path, query:
                    away if path.startswith("/pim/") else None)
     if "169.254" in target:   # only --allow-private, which `run` says, would let it through
-        requests = web.Web(0, threading.Event(), tries=1, public_only=True)
+        requests = http_client.Web(0, threading.Event(), tries=1, public_only=True)
         with pytest.raises(ValueError, match="private"):
-            requests.get(target, pictures.judge, redirects=3)
+            requests.get(target, picture_store.judge, redirects=3)
         return
     run(tmp_path, server, status=1)
     assert select(tmp_path, "select status from picture") == [("failed",)]
@@ -249,7 +247,7 @@ def test_a_picture_of_very_many_different_products_is_a_placeholder(serve, tmp_p
     server = serve(script=lambda path, query: (200, picture(int("own" in path) * 7 + len(path))
                                                ) if path.endswith(".jpg") else None)
     shop = f"http://127.0.0.1:{server.server_port}"
-    few, many = pictures.PLACEHOLDER - 1, pictures.PLACEHOLDER
+    few, many = picture_store.PLACEHOLDER - 1, picture_store.PLACEHOLDER
     rows = [*((f"a{n}", f"Jean {n}", "", "Jeans", f"{shop}/none-{n:04}.jpg", "") for n in range(many)),
             *((f"b{n}", f"Bag {n}", "", "Bags", f"{shop}/own-{n:04}.jpg", "") for n in range(few)),
             *((f"c{n}", "Hat", "", "Hats", f"{shop}/a-variant-{n:04}.jpg", "") for n in range(many))]

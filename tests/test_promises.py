@@ -8,10 +8,8 @@ import math
 import numpy as np
 import pytest
 
-import certificates
-import findings
-import metrics
-import promises
+from evaluation import certificates, figures, guarantees
+from learning import metrics
 
 NAMES = ["easy", "hard", "harder"]
 ABOVE = np.array([3, 4, 4, -2])   # the hard ones have one parent
@@ -21,7 +19,7 @@ def rows_of(n, rng, easy=.8, strange=0.):
     """findings.ROW [n] of three leaves: products of the easy one are right 99 times in a hundred,
     of the hard ones 85 times, and else taken for each other or for the easy one. `strange` of them
     are of a leaf that no answer names."""
-    rows = np.zeros(n, findings.ROW)
+    rows = np.zeros(n, figures.ROW)
     label = np.where(rng.random(n) < easy, 0, rng.integers(1, 3, n))
     wrong = rng.random(n) >= np.where(label == 0, .99, .85)
     rows["predicted"] = np.where(wrong, (label + rng.integers(1, 3, n)) % 3, label)
@@ -34,14 +32,14 @@ def rows_of(n, rng, easy=.8, strange=0.):
 
 
 def promise_of(rows, target):
-    found = findings.certify_pair(rows, ABOVE, target, .95)
+    found = figures.certify_pair(rows, ABOVE, target, .95)
     return {"target": target, **{level: None if one == math.inf else one
                                  for level, one in found._asdict().items()}}
 
 
 def counts_of(new, labelled):
     return collections.Counter(zip([NAMES[code] for code in new["predicted"]], np.digitize(
-        new["score"], promises.edges(labelled)).tolist()))
+        new["score"], guarantees.edges(labelled)).tolist()))
 
 
 @pytest.mark.parametrize("easy, at_the_leaf", ((.8, True), (.5, False)))
@@ -50,9 +48,9 @@ def test_a_batch_of_harder_products_is_not_filed_at_leaves_and_others_are(easy, 
     labelled, new = rows_of(8000, rng), rows_of(4000, rng, easy)
     promise = promise_of(labelled, .95)
     assert promise["leaf"] is not None
-    least, lines = promises.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
+    least, lines = guarantees.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
     if at_the_leaf:
-        assert least == promises.thresholds(promise) and not lines
+        assert least == guarantees.thresholds(promise) and not lines
     else:
         assert least["leaf"] == least["below"] == math.inf
         assert "are right at the leaf" in lines[0] and "in such a mix of categories" in lines[0]
@@ -64,8 +62,8 @@ def test_if_the_leaf_is_refused_the_parent_is_what_was_promised_of_all():
     # The parent is nearly always right, so its promise for all products holds in any mix.
     labelled["parent"] = np.where(rng.random(8000) < .01, 3, ABOVE[labelled["label"]])
     promise = promise_of(labelled, .95)
-    least, lines = promises.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
-    assert least == promises.parent_alone(promise) and least["parent"] < math.inf
+    least, lines = guarantees.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
+    assert least == guarantees.parent_alone(promise) and least["parent"] < math.inf
     assert len(lines) == 1
 
 
@@ -75,8 +73,8 @@ def test_nothing_to_compare_refuses_nothing():
     promise = promise_of(labelled, .9)
     for known, counts in ((labelled, {}), (labelled[:0], counts_of(labelled, labelled)),
                           (labelled, {("gone", 2): 30.})):
-        least, lines = promises.mixed(counts, (NAMES, known, ABOVE), promise)
-        assert least == promises.thresholds(promise) and not lines
+        least, lines = guarantees.mixed(counts, (NAMES, known, ABOVE), promise)
+        assert least == guarantees.thresholds(promise) and not lines
 
 
 def features(near, scores, n=5000):
@@ -89,21 +87,21 @@ def features(near, scores, n=5000):
     (.96, .03, True), (.96, .94, False), (.03, .96, False), (None, .03, False), (.96, None, False)))
 def test_products_without_near_duplicates_differ_from_such_with_them(before, now, said):
     for kind in ("Text", "Image", "Image+Text"):
-        lines = promises.differences(features(before, .9), features(now, .9), kind)
+        lines = guarantees.differences(features(before, .9), features(now, .9), kind)
         assert lines == (["3 % of them have a near-duplicate among the labelled products (96 % had "
                           "one among those that they were predicted from)"] if said else [])
 
 
 def test_lower_scores_differ_and_higher_ones_do_not():
-    line, = promises.differences(features(0., .9), features(0., .7), "Text")
+    line, = guarantees.differences(features(0., .9), features(0., .7), "Text")
     assert line == "their scores are lower (on the average 0.70, there 0.90)"
-    assert promises.differences(features(0., .7), features(0., .9), "Text") == []
+    assert guarantees.differences(features(0., .7), features(0., .9), "Text") == []
 
 
 def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on():
     rows = rows_of(8000, np.random.default_rng(4), strange=.06)
-    found = findings.certify_pair(rows, ABOVE, .98, .95)
-    own = promises.nearest(rows, ABOVE, found, .98, .95)["leaf"]
+    found = figures.certify_pair(rows, ABOVE, .98, .95)
+    own = guarantees.nearest(rows, ABOVE, found, .98, .95)["leaf"]
     taken = rows["score"] >= own["score"]
     wrong = taken & (rows["predicted"] != rows["label"])
     assert (own["products"], own["wrong"]) == (taken.sum(), wrong.sum())
@@ -113,23 +111,23 @@ def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on(
     tails = [metrics.binomial_cdf(k, own["products"], .02) for k in (own["most"], own["most"] + 1)]
     batches = [certificates.batch_tail(k, own["products"], .98) for k in (own["most"], own["most"] + 1)]
     assert max(tails[0], batches[0]) <= .025 < max(tails[1], batches[1])
-    text = promises.nearest_text({"nearest": {"leaf": own}}, "leaf")
+    text = guarantees.nearest_text({"nearest": {"leaf": own}}, "leaf")
     assert f"{own['wrong']} of {own['products']} are wrong there, {own['strange']} of those" in text
 
 
 def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_not():
     rows = rows_of(8000, np.random.default_rng(5), strange=.06)
-    percent, share = promises.lower_target(rows, ABOVE, .98, .95)
-    assert promises.certified(rows, ABOVE, percent / 100, .95).leaf < math.inf
-    assert promises.certified(rows, ABOVE, (percent + 1) / 100, .95).leaf == math.inf
-    assert share == (rows["score"] >= promises.certified(rows, ABOVE, percent / 100,
+    percent, share = guarantees.lower_target(rows, ABOVE, .98, .95)
+    assert guarantees.certified(rows, ABOVE, percent / 100, .95).leaf < math.inf
+    assert guarantees.certified(rows, ABOVE, (percent + 1) / 100, .95).leaf == math.inf
+    assert share == (rows["score"] >= guarantees.certified(rows, ABOVE, percent / 100,
                                                          .95).leaf).mean()
-    assert promises.lower_target(rows[:0], ABOVE, .98, .95) is None
-    assert promises.lower_target(rows[:5], ABOVE, .98, .95) is None
+    assert guarantees.lower_target(rows[:0], ABOVE, .98, .95) is None
+    assert guarantees.lower_target(rows[:5], ABOVE, .98, .95) is None
 
 
 def test_few_folds_promise_nothing_and_say_why():
-    text = promises.promise_text({"target": .95, "few_folds": 3})
+    text = guarantees.promise_text({"target": .95, "few_folds": 3})
     assert "with 3 folds each model learns from 33 % of the products" in text
     assert "train with --folds 10 (5 at least)" in text
 
@@ -141,7 +139,7 @@ def test_few_folds_promise_nothing_and_say_why():
 @pytest.mark.parametrize("parent", (None, .7))
 def test_a_lower_target_is_advised_only_if_one_would_do(rests_on, lower, stopped, advised, parent):
     near = {"score": .9, "products": 10, "wrong": 5, "strange": 0, "most": 0}
-    text = promises.promise_text({
+    text = guarantees.promise_text({
         "target": .98, "confidence": .95, "leaf": None, "below": None, "parent": parent,
         "alone": None, "rests_on": rests_on, "products": 10, "strange": 2, "refiled": 3,
         "stopped": stopped, "lower": lower, "few_folds": None, "min_products": 1000,

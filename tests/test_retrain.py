@@ -24,18 +24,17 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from conftest import REPO, environment, run_script
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from conftest import REPO, environment, run_script
-
-import bottlenecks
 import categorize_both
 import categorize_images
-import inception
 import retrain
-from console import UserError
-
+from common.terminal import UserError
+from learning import bottlenecks, inception, picture_arguments
+from learning.split import check_splits, split_position, splits
 
 # ---- the split ----------------------------------------------------------------------------------
 
@@ -44,30 +43,30 @@ KEYS = [f"group-{i}" for i in range(20_000)]
 
 def test_a_groups_place_is_a_function_of_its_key_alone():
     expected = int(hashlib.sha256("née \U0001f456".encode()).hexdigest()[:14], 16) / 2 ** 56
-    assert retrain.split_position("née \U0001f456") == pytest.approx(expected, abs=1e-15)
+    assert split_position("née \U0001f456") == pytest.approx(expected, abs=1e-15)
 
 
 @given(st.text())
 @settings(deadline=None)
 def test_every_key_has_a_place_even_half_of_a_surrogate_pair(key):
-    assert 0 <= retrain.split_position(key) < 1
-    assert retrain.split_position(key + "\udc80") < 1
+    assert 0 <= split_position(key) < 1
+    assert split_position(key + "\udc80") < 1
 
 
 def test_places_are_even_so_that_shares_are_near_eight_one_and_one_in_ten():
-    u = np.array([retrain.split_position(key) for key in KEYS])
+    u = np.array([split_position(key) for key in KEYS])
     tenths = np.bincount((u * 10).astype(int), minlength=10) / len(u)
     assert tenths == pytest.approx(np.full(10, .1), abs=.01)      # 5 standard deviations
-    (train, validation, test), = retrain.splits(u)
+    (train, validation, test), = splits(u)
     assert u[test].max() < .1 <= u[validation].min() and u[validation].max() < .2 <= u[train].min()
     assert sorted(np.concatenate([train, validation, test])) == list(range(len(u)))
 
 
 def test_new_products_move_no_old_one_and_groups_stay_together():
     keys = [KEYS[i // 3] for i in range(3_000)]
-    before = [set(part) for part in retrain.splits([retrain.split_position(k) for k in keys])[0]]
+    before = [set(part) for part in splits([split_position(k) for k in keys])[0]]
     more = keys + KEYS[5_000:6_000]
-    after = [set(part) for part in retrain.splits([retrain.split_position(k) for k in more])[0]]
+    after = [set(part) for part in splits([split_position(k) for k in more])[0]]
     for old, new in zip(before, after):
         assert old == {row for row in new if row < 3_000}
         assert len({keys[row] for row in old}) * 3 == len(old)
@@ -75,8 +74,8 @@ def test_new_products_move_no_old_one_and_groups_stay_together():
 
 @pytest.mark.parametrize("folds", [3, 7, 10])
 def test_with_folds_each_product_is_predicted_once_and_validated_one_fold_before(folds):
-    u = np.array([retrain.split_position(key) for key in KEYS[:2_000]])
-    parts = retrain.splits(u, folds)
+    u = np.array([split_position(key) for key in KEYS[:2_000]])
+    parts = splits(u, folds)
     assert len(parts) == folds
     assert sorted(np.concatenate([test for *_, test in parts])) == list(range(2_000))
     for number, (train, validation, test) in enumerate(parts):
@@ -88,7 +87,7 @@ def test_with_folds_each_product_is_predicted_once_and_validated_one_fold_before
 @given(st.lists(st.floats(0, 1, exclude_max=True), max_size=40), st.integers(3, 100))
 @settings(deadline=None)
 def test_no_place_falls_out_of_the_folds(u, folds):
-    parts = retrain.splits(np.array(u), folds)
+    parts = splits(np.array(u), folds)
     assert sum(len(test) for *_, test in parts) == len(u)
 
 
@@ -105,20 +104,20 @@ def parts_of(*counts):
     ([(5, 1, 1)], "a is the only category")])
 def test_a_split_that_cant_be_used_is_one_sentence_with_the_leaf_and_its_counts(counts, sentence):
     with pytest.raises(UserError, match=sentence) as problem:
-        retrain.check_splits(parts_of(*counts), list("ab")[:len(counts)])
+        check_splits(parts_of(*counts), list("ab")[:len(counts)])
     assert "\n" not in str(problem.value)
 
 
 def test_a_leaf_without_validation_or_test_products_is_a_warning(capsys):
-    retrain.check_splits(parts_of((5, 1, 1), (5, 0, 1), (5, 1, 0)), ["all", "no-val", "no-test"])
+    check_splits(parts_of((5, 1, 1), (5, 0, 1), (5, 1, 0)), ["all", "no-val", "no-test"])
     said = capsys.readouterr().err
     assert said == ("warning: 2 categories have no validation or no test examples: no-val has 5 "
                     "training, 0 validation and 1 test, no-test has 5 training, 1 validation and 0 "
                     "test\n")
-    retrain.check_splits(parts_of((5, 1, 1), (5, 0, 1)), ["all", "no-val"])
+    check_splits(parts_of((5, 1, 1), (5, 0, 1)), ["all", "no-val"])
     assert capsys.readouterr().err == \
         "warning: no-val has 5 training, 0 validation and 1 test examples\n"
-    retrain.check_splits(parts_of((5, 1, 1), *[(5, 0, 1)] * 30), [f"c{n}" for n in range(31)])
+    check_splits(parts_of((5, 1, 1), *[(5, 0, 1)] * 30), [f"c{n}" for n in range(31)])
     said, = capsys.readouterr().err.splitlines()
     assert said.startswith("warning: 30 categories have") and said.endswith(" test and 25 more")
 
@@ -127,7 +126,7 @@ def test_of_folds_one_without_a_training_product_is_enough_to_stop():
     labels = np.array([0, 0, 0, 0, 0, 1, 1])
     u = np.array([.1, .12, .5, .52, .9, .15, .45])      # class 1 lies in folds 0 and 1 only
     with pytest.raises(UserError, match="b has nothing to train on"):
-        retrain.check_splits([[labels[rows] for rows in part] for part in retrain.splits(u, 3)],
+        check_splits([[labels[rows] for rows in part] for part in splits(u, 3)],
                              ["a", "b"])
 
 
@@ -141,7 +140,7 @@ QUICK = ("--weights", "random", "--layer", "mixed0")
 
 
 def place(data):
-    return retrain.split_position(hashlib.sha256(data).hexdigest())
+    return split_position(hashlib.sha256(data).hexdigest())
 
 
 def of_side(make, side):
@@ -751,7 +750,7 @@ OLD = ["--image_dir", "--bottleneck_dir", "--model_dir", "--output_graph", "--ou
 
 def parser_of(alone):
     parser = argparse.ArgumentParser()
-    retrain.addargs(parser, alone)
+    picture_arguments.addargs(parser, alone)
     return parser
 
 

@@ -21,9 +21,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
-
 from conftest import REPO, environment, run_script, write_feed
+from PIL import Image, ImageDraw
 
 import analyze
 import categorize_both
@@ -31,13 +30,18 @@ import categorize_images
 import categorize_words
 import crawl
 import db
-import experiments
-import model_files
-import metrics
 import retrain
-import training
-import words
-from console import UserError
+from common.terminal import UserError
+from learning import (
+    experiments,
+    fusion,
+    metrics,
+    saved_models,
+    text_classifier,
+    text_features,
+    training,
+)
+from learning.split import split_position
 
 SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
            "analyze")
@@ -181,7 +185,7 @@ def test_every_prediction_holds_what_the_design_promises(conn, number):
 
 @pytest.mark.parametrize("number", [WORDS, IMAGES, BOTH, FOLDS])
 def test_the_sides_of_the_split_are_those_of_the_cluster_else_the_group_key(conn, number):
-    u = {row[0]: retrain.split_position(row[1]) for row in conn.execute(
+    u = {row[0]: split_position(row[1]) for row in conn.execute(
         """select id, coalesce(cluster, group_key) from product left join near_duplicate
            on product_id = id and experiment_id = ?""", (number,))}
     test, validation = (predictions(conn, number, table)
@@ -270,7 +274,7 @@ def test_what_both_fuses_are_the_single_classifiers(conn, shop):
         for name in one.files:
             np.testing.assert_array_equal(one[name], both[f"{prefix}_{name}"])
     fusion = settings_of(conn, BOTH)["fusion"]
-    assert list(fusion["weights"]) == list(categorize_both.FUSED)
+    assert list(fusion["weights"]) == list(fusion.FUSED)
     assert fusion["used"] == pytest.approx(both["fusion"].tolist())
     assert [round(weight, 4) for weight in fusion["used"]] == [
         weight for weight, in fusion["weights"].values()]
@@ -430,12 +434,12 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
     labels = ["ab"[lots[i // 2]] for i in range(400)]
     rows = [(i, labels[i], f"twins-{i // 2}", labels[i]) for i in range(400)]
     products = experiments.make_products(rows, ["a", "b"], {})
-    terms = words.count_terms(words.read_texts(("", f"word{i // 2} dress") for i in range(400)))
+    terms = text_features.count_terms(text_features.read_texts(("", f"word{i // 2} dress") for i in range(400)))
     trained_on = []
 
     def inputs_for(some):
         trained_on.append(set(some.tolist()))
-        return categorize_words.text_inputs(terms, some, categorize_words.parse([]))
+        return text_classifier.text_inputs(terms, some, categorize_words.parse([]))
 
     outcome = experiments.experiment(
         products, experiments.checked_splits(products, 4), experiments.network(
@@ -454,7 +458,7 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
 BY_HAND = """
 import json, sqlite3, sys
 import numpy as np
-import words
+from learning import text_features
 number, path = int(sys.argv[1]), sys.argv[2]
 model = json.load(open(f"models/experiment-{number}/model.json", encoding="utf-8"))
 weights = np.load(f"models/experiment-{number}/weights.npz", allow_pickle=False)
@@ -480,7 +484,7 @@ for product, name, text, sha256 in rows:
         own, parts = {key[len(prefix):]: weights[key] for key in weights.files
                       if key.startswith(prefix)}, []
         if "hidden_kernel" in own:
-            columns, values = words.one_text(model, own, name, text)
+            columns, values = text_features.one_text(model, own, name, text)
             kernel = own["hidden_kernel"][columns]
             parts.append(np.maximum(values @ kernel + own["hidden_bias"], 0))
         if "bottleneck_mean" in own:
@@ -522,9 +526,9 @@ def check_whole(folder, expected=None):
                              (row["id"],)).fetchone()[0]
         assert found == (expected or sum(json.loads(row["settings"])["test"]))
         model = folder / "models" / f"experiment-{row['id']}"
-        weights, described = model_files.load_model(model)
+        weights, described = saved_models.load_model(model)
         settings = json.loads(row["settings"])
-        assert settings.pop("model") == model_files.digest(model)   # by which it is known again
+        assert settings.pop("model") == saved_models.digest(model)   # by which it is known again
         assert "kernel" in weights and described["settings"] == settings
     for table in ("predicted_category", "validation_prediction", "near_duplicate"):
         assert conn.execute(f"""select count(*) from {table} where experiment_id not in
@@ -536,7 +540,8 @@ def check_whole(folder, expected=None):
 RECORD_FOR_EVER = """
 import argparse, time
 import numpy as np
-import db, experiments, training
+import db
+from learning import experiments, training
 conn = db.open_database("crawl.db")
 rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
 weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32),
@@ -762,12 +767,13 @@ def test_crawled_from_elsewhere_the_pictures_lie_beside_the_database(tmp_path, s
 
 TWO_RUNS = """
 import sys
-import categorize_images, console
+import categorize_images
+from common import terminal
 same = ["--min-products", "40", "--images-path", sys.argv[1], "--layer", "mixed0",
         "--how_many_training_steps", "20", "--bottleneck_dir"]
-print(console.run(lambda: categorize_images.main([*same, "empty"])))
-print(console.run(lambda: categorize_images.main([*same, "cache", "--weights", "imagenet"])))
-print(console.run(lambda: categorize_images.main([*same, "cache"])))
+print(terminal.run(lambda: categorize_images.main([*same, "empty"])))
+print(terminal.run(lambda: categorize_images.main([*same, "cache", "--weights", "imagenet"])))
+print(terminal.run(lambda: categorize_images.main([*same, "cache"])))
 """
 
 

@@ -5,8 +5,7 @@
 import numpy as np
 import pytest
 
-import shifts
-
+from evaluation import shifts
 
 # ---- single features ----------------------------------------------------------------------------
 

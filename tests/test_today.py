@@ -7,14 +7,12 @@ import json
 
 import numpy as np
 import pytest
-
 from conftest import run_script
 from test_findings import LEAVES, change, draw, path_of, save, shop, stock, tell  # noqa: F401
 
 import db
-import experiments
-import promises
-import today
+from evaluation import guarantees, today
+from learning import experiments
 
 NEW = ("bags.new", "bags", 1, "bags/bags.new", "New")
 
@@ -82,26 +80,26 @@ def test_without_folds_the_validation_products_count_too(shop):
 
 def test_a_promise_rests_on_the_labels_of_today(shop):
     measured(shop)
-    before = promises.promise(shop, 1, LEAVES, .9, .95)
+    before = guarantees.promise(shop, 1, LEAVES, .9, .95)
     assert before["leaf"] is not None and before["refiled"] == 0 and before["stopped"] == []
     db.store_categories(shop, [(f"new.{leaf}", "new", 1, f"new/{leaf}", leaf) for leaf in LEAVES])
     change(shop, "update product set category_id = 'new.' || category_id")
-    after = promises.promise(shop, 1, LEAVES, .9, .95)
+    after = guarantees.promise(shop, 1, LEAVES, .9, .95)
     assert (after["leaf"], after["parent"], after["refiled"]) == (None, None, 3000)
     assert after["stopped"] == ["refiled"]
-    told = promises.promise_text(after)
+    told = guarantees.promise_text(after)
     assert "without the 3000 products that the shop has refiled since, which count as errors: " \
         "train again" in told
     # As it was learned it would be promised still: what --apply did before.
-    assert promises.promise(shop, 1, (), .9, .95)["leaf"] == before["leaf"]
+    assert guarantees.promise(shop, 1, (), .9, .95)["leaf"] == before["leaf"]
 
 
 def test_products_that_vanished_or_lost_their_label_are_as_they_were_learned(shop):
     measured(shop)
-    before = promises.promise(shop, 1, LEAVES, .9, .95)
+    before = guarantees.promise(shop, 1, LEAVES, .9, .95)
     change(shop, "update product set category_id = null where id % 3 = 0")
     change(shop, "delete from product where id % 3 = 1")
-    after = promises.promise(shop, 1, LEAVES, .9, .95)
+    after = guarantees.promise(shop, 1, LEAVES, .9, .95)
     assert after == before
 
 
@@ -111,7 +109,7 @@ def test_a_product_refiled_to_a_leaf_that_the_model_does_not_know_counts_once(sh
     change(shop, "update product set category_id = 'bags.new' where id <= 20")
     answer(shop, 3, "bags.clutches", .99)   # what the model says of it now, having learned it
     answer(shop, 900, "bags.clutches", .99, label="bags.new")
-    promise = promises.promise(shop, 1, LEAVES, .9, .95)
+    promise = guarantees.promise(shop, 1, LEAVES, .9, .95)
     assert (promise["products"], promise["strange"], promise["refiled"]) == (501, 1, 20)
     assert db.count_strange(shop, 1, LEAVES) == (1, 1)
 
@@ -213,24 +211,24 @@ def test_an_experiment_of_before_does_not_count_own_filings_as_errors_or_labels(
     db.store_categories(shop, [NEW])
     for number in range(901, 921):
         answer(shop, number, "bags.clutches", .99, label="bags.new")
-    assert promises.promise(shop, 1, LEAVES, .9, .95)["strange"] == 20
+    assert guarantees.promise(shop, 1, LEAVES, .9, .95)["strange"] == 20
     shop.execute("insert into filed_before select id, 'bags.new' from product where id > 910")
-    assert promises.promise(shop, 1, LEAVES, .9, .95)["strange"] == 10
+    assert guarantees.promise(shop, 1, LEAVES, .9, .95)["strange"] == 10
     shop.execute("insert into filed_before select id, category_id from product where id <= 100")
-    assert promises.promise(shop, 1, LEAVES, .9, .95)["products"] == 410
+    assert guarantees.promise(shop, 1, LEAVES, .9, .95)["products"] == 410
     change(shop, """update experiment set settings = json_set(settings, '$.arguments',
                     json('{"trust_filed": true}'))""")
-    assert promises.promise(shop, 1, LEAVES, .9, .95)["products"] == 510
+    assert guarantees.promise(shop, 1, LEAVES, .9, .95)["products"] == 510
     # What was filed and has come back elsewhere is left out as a whole, whatever it was learned as.
     change(shop, "update experiment set settings = json_remove(settings, '$.arguments')")
     shop.execute("delete from filed_before")
     change(shop, "update product set category_id = 'bags.new' where id <= 100")
-    assert promises.promise(shop, 1, LEAVES, .9, .95)["refiled"] == 100
+    assert guarantees.promise(shop, 1, LEAVES, .9, .95)["refiled"] == 100
     for leaf in ("bags.new", "jeans.skinny"):
         shop.execute("delete from filed_before")
         shop.execute("insert into filed_before select id, ? from product where id <= 100", (leaf,))
         shop.execute("insert into filed_before select id, ? from product where id > 910", (leaf,))
-        promise = promises.promise(shop, 1, LEAVES, .9, .95)
+        promise = guarantees.promise(shop, 1, LEAVES, .9, .95)
         assert (promise["refiled"], promise["strange"], promise["products"]) == (0, 10, 410)
         assert db.changes(shop, 1)["refiled"] == 0
         assert db.count_strange(shop, 1, LEAVES) == (10, 10)
@@ -245,7 +243,7 @@ def test_figures_of_products_that_were_filed_and_corrected_do_not_rest_on_the_er
     corrected = {row.product for row in rows[1000:] if row.label != row.predicted}
     assert {number for number, row in own.items() if row["corrected"]} == corrected
     assert {number for number, row in own.items() if row["category_id"]} == set(range(1, 1001))
-    _, kept, _ = promises.labelled_rows(shop, 1, {"settings": {"folds": 5}, "categories": LEAVES})
+    _, kept, _ = guarantees.labelled_rows(shop, 1, {"settings": {"folds": 5}, "categories": LEAVES})
     assert set(kept["product"].tolist()) == set(range(1, 1001))
 
 
@@ -292,7 +290,7 @@ def test_a_promise_takes_one_product_of_each_group_of_today(shop):
     measured(shop, 500)
     change(shop, "update product set image = ''")
     regroup(shop, range(1, 101), "shop style")
-    assert promises.promise(shop, 1, LEAVES, .9, .95)["products"] == 401
+    assert guarantees.promise(shop, 1, LEAVES, .9, .95)["products"] == 401
 
 
 def test_a_load_says_how_many_products_have_another_group(tmp_path):
@@ -344,11 +342,11 @@ def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, 
     told = tell("--experiment", "1")
     assert "95% certified, at the leaf" in told and "--min-products 1000" in told
     whole = json.loads(tell("--experiment", "1", "--json"))["today"]["all"]
-    promise = promises.promise(shop, 1, LEAVES, .95, .95)
+    promise = guarantees.promise(shop, 1, LEAVES, .95, .95)
     leaf = np.mean([own.score >= (promise["leaf"] or 2) for own in rows] 
                    + [promise["leaf"] is not None] * 1000)
     assert whole["coverage"][0]["leaf"] == pytest.approx(leaf)
     assert whole["accuracy"] == pytest.approx(.75 * right)
     assert promise["stopped"] == ["strange"] and promise["leaf"] is None
     assert "without the 1000 products of categories that the model does not know, which count as " \
-        "errors: train with --min-products below 1000" in promises.promise_text(promise)
+        "errors: train with --min-products below 1000" in guarantees.promise_text(promise)

@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-import inception
-import metrics
-import training
-from console import UserError
+from common.terminal import UserError
+from learning import inception, metrics, training
 
 CLASSES, PRODUCTS, TERMS, SIZE = 3, 300, 40, 12
 KINDS = ("text", "vectors", "text and vectors", "picture", "both")

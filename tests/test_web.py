@@ -18,8 +18,7 @@ from conftest import REPO, environment
 from loopback import HERE, catalogue, crawled, products_of, run, select, shop_at, state
 
 import crawl
-import web
-
+from crawling import http_client
 
 # ---- faults of the API --------------------------------------------------------------------------
 
@@ -90,7 +89,7 @@ def test_a_host_that_cannot_be_reached_is_one_sentence(tmp_path):
     b'{"a": ' + b"9" * 5000 + b"}", b'{"a":' * 100_000, b"\xff\xfe{", b"", b"null", b"[1]", b'"x"',
     b'{"categories": [{"id": "a", "parentId": "women"'))
 def test_an_answer_that_is_no_json_object_is_unfinished(serve, body):
-    with pytest.raises(web.Unfinished, match="/products with: 200 without JSON"):
+    with pytest.raises(http_client.Unfinished, match="/products with: 200 without JSON"):
         shop_at(serve(script=lambda path, query: (200, body))).get("products")
 
 
@@ -253,9 +252,9 @@ def test_a_page_without_an_end_is_broken_off(serve):
                 time.sleep(.02)
         handler.close_connection = True
 
-    requests = web.Web(0, threading.Event(), tries=1)
+    requests = http_client.Web(0, threading.Event(), tries=1)
     for limits, reason in (({"seconds": .5}, "no answer in time"), ({"most": 99}, "more than 99")):
-        with pytest.raises((web.Unfinished, ValueError), match=reason):
+        with pytest.raises((http_client.Unfinished, ValueError), match=reason):
             requests.get(serve(script=lambda path, query: drip).api_url, lambda answer: 1, **limits)
 
 
@@ -317,15 +316,15 @@ def test_the_key_is_nowhere_after_a_crawl_with_every_fault_at_debug_level(serve,
     ("ff02::1", False), ("::ffff:127.0.0.1", False), ("::ffff:93.184.216.34", True),
     ("2002:7f00:0001::", False), ("64:ff9b::7f00:1", False), ("64:ff9b::5db8:d822", True)))
 def test_which_addresses_are_public(address, public):
-    assert web.is_public(address) is public
+    assert http_client.is_public(address) is public
 
 
 @pytest.mark.parametrize("host", ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1",
                                   "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"))
 def test_no_request_reaches_a_private_address_however_it_is_written(serve, host):
     server = serve()
-    requests = web.Web(0, threading.Event(), tries=1, public_only=True)
-    with pytest.raises((ValueError, web.Unfinished), match="private address|no connection"):
+    requests = http_client.Web(0, threading.Event(), tries=1, public_only=True)
+    with pytest.raises((ValueError, http_client.Unfinished), match="private address|no connection"):
         requests.get(f"http://{host}:{server.server_port}/api/v2/categories", lambda answer: 1)
     assert server.seen == []
 
@@ -349,8 +348,8 @@ def test_the_address_that_was_checked_is_the_one_that_is_used(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", answers)
     monkeypatch.setattr(socket.socket, "connect", connect)
-    requests = web.Web(0, threading.Event(), tries=1, public_only=True)
-    with pytest.raises(web.Unfinished):
+    requests = http_client.Web(0, threading.Event(), tries=1, public_only=True)
+    with pytest.raises(http_client.Unfinished):
         requests.get("http://shop.example/", lambda answer: 1)
     assert connected == ["203.0.114.7"] and asked == ["shop.example"]
 
@@ -365,13 +364,13 @@ def test_a_rate_is_kept_for_each_host_and_connections_are_kept_alive(serve):
             handler.send(200, "text/plain", handler.headers["User-Agent"].encode())
         return answer
 
-    requests, urls = web.Web(20, threading.Event(), 4), []
+    requests, urls = http_client.Web(20, threading.Event(), 4), []
     for server in servers:
         server.script = script
         urls += [f"http://127.0.0.1:{server.server_port}/"] * 8
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         agents = set(pool.map(lambda url: requests.get(url, lambda answer: answer.body), urls))
-    assert agents == {b"ProductClassifier-crawl/" + web.VERSION.encode()}
+    assert agents == {b"ProductClassifier-crawl/" + http_client.VERSION.encode()}
     for server in servers:
         own = [moment for port, moment in at if port == server.server_port]
         assert len(own) == 8 and max(own) - min(own) >= 7 / 20 - .05
@@ -384,17 +383,17 @@ def test_a_rate_is_kept_for_each_host_and_connections_are_kept_alive(serve):
     ({"Retry-After": "9" * 400}, 0, 0), ({"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}, 0, 0),
     ({"Retry-After": email.utils.formatdate(time.time() + 9000)}, 5000, 9000)))
 def test_how_long_a_retry_after_asks_for(headers, least, most):
-    assert least <= web.pause_asked(headers) <= most
+    assert least <= http_client.pause_asked(headers) <= most
 
 
 def test_only_what_may_succeed_is_tried_again(serve):
     for status, tries in ((400, 1), (403, 1), (404, 1), (410, 1), (408, 2), (500, 2), (503, 2)):
         server = serve(script=lambda path, query, status=status: (status, b""))
-        requests = web.Web(0, threading.Event(), tries=2)
+        requests = http_client.Web(0, threading.Event(), tries=2)
 
         def judge(answer):
             raise ValueError(answer.status)
 
-        with pytest.raises((ValueError, web.Unfinished)):
+        with pytest.raises((ValueError, http_client.Unfinished)):
             requests.get(server.api_url, judge)
         assert len(server.seen) == tries, status

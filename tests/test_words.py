@@ -12,16 +12,13 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
-
 from conftest import run_script, write_feed
+from hypothesis import given
+from hypothesis import strategies as st
 
 import categorize_words
-import model_files
-import training
-import words
-from console import UserError
-
+from common.terminal import UserError
+from learning import saved_models, text_classifier, text_features
 
 # ---- words --------------------------------------------------------------------------------------
 
@@ -39,14 +36,14 @@ from console import UserError
     ("Straße ПЛАТЬЕ Φόρεμα", ["strasse", "платье", "φόρεμα"]), ("a\x00b\x01c\u200bd", list("abcd")),
     ("👗dress👗 ½ ②", ["dress", "1", "2", "2"]), ("'''' ' '' n' 't", ["n", "t"])])
 def test_words_keep_letters_of_every_language_and_lose_markup(text, expected):
-    assert words.tokens(text) == [unicodedata.normalize("NFKC", word) for word in expected]
+    assert text_features.tokens(text) == [unicodedata.normalize("NFKC", word) for word in expected]
 
 
 @given(st.text())
 def test_any_text_has_words_without_blanks_that_are_cut_the_same_again(text):
-    found = words.tokens(text.replace("&", "").replace("<", ""))
+    found = text_features.tokens(text.replace("&", "").replace("<", ""))
     assert all(word and not any(map(str.isspace, word)) for word in found)
-    assert words.tokens(" ".join(found)) == found
+    assert text_features.tokens(" ".join(found)) == found
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "<" * 1_000_000, "<a" * 500_000,
@@ -55,12 +52,12 @@ def test_any_text_has_words_without_blanks_that_are_cut_the_same_again(text):
                                   "&lt" * 300_000])
 def test_a_text_of_a_megabyte_is_read_at_once(text):
     began = time.process_time()
-    words.tokens(text)
+    text_features.tokens(text)
     assert time.process_time() - began < 20             # and not in minutes or for ever
 
 
 def test_the_words_of_2016_are_cut_as_they_were():
-    assert words.tokens_of_2016("Women's <b>Café</b> a</li>\nb c-d <B>") \
+    assert text_features.tokens_of_2016("Women's <b>Café</b> a</li>\nb c-d <B>") \
         == ["womens", "caf", "alib", "cd"]
 
 
@@ -71,15 +68,15 @@ TEXTS = [("Slim Jean", "blue slim jean"), ("", ""), ("Jean", ""), ("", "blue sli
 
 
 def terms_of(texts, **kinds):
-    return words.count_terms(words.read_texts(texts), **kinds)
+    return text_features.count_terms(text_features.read_texts(texts), **kinds)
 
 
 def test_a_corpus_is_the_words_of_the_texts_in_order(monkeypatch):
-    monkeypatch.setattr(words, "TEXTS", 2)
-    corpus = words.read_texts(iter(TEXTS))
+    monkeypatch.setattr(text_features, "TEXTS", 2)
+    corpus = text_features.read_texts(iter(TEXTS))
     own = [corpus.vocabulary[corpus.words[a:b]].tolist()
            for a, b in zip(corpus.ends, corpus.ends[1:])]
-    assert own == [words.tokens(f"{name} {text}") for name, text in TEXTS]
+    assert own == [text_features.tokens(f"{name} {text}") for name, text in TEXTS]
     assert corpus.names.tolist() == [2, 0, 1, 0, 1]
     assert corpus.vocabulary.tolist() == sorted({word for text in own for word in text})
 
@@ -87,13 +84,13 @@ def test_a_corpus_is_the_words_of_the_texts_in_order(monkeypatch):
 def spelled(terms, columns=None):
     """The terms of each text, in words."""
     columns = np.arange(terms.has.shape[1]) if columns is None else columns
-    names = words.term_names(terms, columns)
+    names = text_features.term_names(terms, columns)
     has = terms.has[:, columns]
     return [{names[c] for c in has[row].indices} for row in range(has.shape[0])]
 
 
 def expected_terms(name, text, often):
-    title, all_words = words.tokens(name), words.tokens(f"{name} {text}")
+    title, all_words = text_features.tokens(name), text_features.tokens(f"{name} {text}")
     return ({*all_words} | {f"name:{word}" for word in title}
             | {pair for pair in map(" ".join, zip(all_words, all_words[1:])) if pair in often})
 
@@ -102,7 +99,7 @@ def test_terms_are_words_words_of_the_name_and_pairs_that_three_texts_have():
     for times, pairs in ((1, {"blue slim"}), (3, {"slim jean", "jean blue", "blue slim",
                                                   "red slim"})):
         terms = terms_of(TEXTS * times)
-        columns, _ = words.choose_terms(terms, np.arange(len(TEXTS) * times))
+        columns, _ = text_features.choose_terms(terms, np.arange(len(TEXTS) * times))
         assert spelled(terms, columns=columns)[:len(TEXTS)] == [
             expected_terms(name, text, pairs) for name, text in TEXTS]
     assert all(":" not in term and " " not in term
@@ -116,10 +113,10 @@ def test_terms_are_those_of_a_plain_loop(texts):
     terms = terms_of(texts)
     counts = {}
     for name, text in texts:
-        both = words.tokens(f"{name} {text}")
+        both = text_features.tokens(f"{name} {text}")
         for pair in {*map(" ".join, zip(both, both[1:]))}:
             counts[pair] = counts.get(pair, 0) + 1
-    columns, idf = words.choose_terms(terms, np.arange(len(texts)))
+    columns, idf = text_features.choose_terms(terms, np.arange(len(texts)))
     assert spelled(terms, columns=columns) == [
         expected_terms(name, text, {pair for pair in counts if counts[pair] >= 3})
         for name, text in texts]
@@ -131,22 +128,22 @@ def test_the_vocabulary_is_the_20000_terms_of_most_training_texts_and_of_equals_
     known = [f"w{number:05}" for number in range(20_005)]
     texts = [("", " ".join(known)), ("", f"{known[-1]} {known[-3]}"), ("", f"{known[-2]} new " * 9)]
     terms = terms_of(texts)
-    columns, _ = words.choose_terms(terms, np.array([0, 1]))
-    assert words.term_names(terms, columns) == sorted(known[:19_998] + [known[-1], known[-3]])
-    columns, _ = words.choose_terms(terms, np.array([1]))
-    assert words.term_names(terms, columns) == [known[-3], known[-1]]
+    columns, _ = text_features.choose_terms(terms, np.array([0, 1]))
+    assert text_features.term_names(terms, columns) == sorted(known[:19_998] + [known[-1], known[-3]])
+    columns, _ = text_features.choose_terms(terms, np.array([1]))
+    assert text_features.term_names(terms, columns) == [known[-3], known[-1]]
 
 
 def test_a_pair_that_only_test_products_have_is_no_term():
     terms = terms_of([("", "a b")] * 2 + [("", "a"), ("", "b")] + [("", "a b")] * 5)
-    columns, _ = words.choose_terms(terms, np.arange(4))
-    assert words.term_names(terms, columns) == ["a", "b"]
+    columns, _ = text_features.choose_terms(terms, np.arange(4))
+    assert text_features.term_names(terms, columns) == ["a", "b"]
 
 
 def test_a_word_of_a_megabyte_is_no_term():
     terms = terms_of([("", "x" * 1_000_000 + " dress"), ("", "dress")])
-    columns, _ = words.choose_terms(terms, np.arange(2))
-    assert words.term_names(terms, columns) == ["dress"]
+    columns, _ = text_features.choose_terms(terms, np.arange(2))
+    assert text_features.term_names(terms, columns) == ["dress"]
 
 
 def test_texts_without_a_word_are_one_sentence():
@@ -159,10 +156,10 @@ def test_a_bag_of_words_is_tf_idf_as_scikit_learn_has_it_five_long():
     texts = [" ".join(text) for text in TEXTS if any(text)]
     theirs = TfidfVectorizer(binary=True, token_pattern=r"\S+").fit_transform(texts)
     terms = terms_of([("", text) for text in texts], names=False, pairs=False)
-    columns, idf = words.choose_terms(terms, np.arange(len(texts)))
-    ours = words.weigh(terms.has[:, columns], idf)
+    columns, idf = text_features.choose_terms(terms, np.arange(len(texts)))
+    ours = text_features.weigh(terms.has[:, columns], idf)
     np.testing.assert_allclose(ours.toarray(), 5 * theirs.toarray(), rtol=1e-5)
-    empty = words.weigh(terms_of([("", "a"), ("", "")], names=False, pairs=False).has,
+    empty = text_features.weigh(terms_of([("", "a"), ("", "")], names=False, pairs=False).has,
                         np.ones(1, np.float32))
     assert empty.toarray().tolist() == [[5], [0]]
 
@@ -173,13 +170,13 @@ def model_of(texts, seed=0):
     """(described, weights) of a network of chance over the terms of texts, and its bag of them."""
     terms = terms_of(texts)
     args = categorize_words.parse([])
-    inputs = categorize_words.text_inputs(terms, np.arange(len(texts)), args)
+    inputs = text_classifier.text_inputs(terms, np.arange(len(texts)), args)
     rng = np.random.default_rng(seed)
     weights = {"hidden_kernel": rng.normal(size=(inputs.bag.shape[1], 100)),
                "hidden_bias": rng.normal(size=100), "kernel": rng.normal(size=(100, 4)),
                "bias": rng.normal(size=4)}
     weights = {name: value.astype(np.float32) for name, value in weights.items()}
-    return (categorize_words.described(terms, inputs.columns, args),
+    return (text_classifier.described(terms, inputs.columns, args),
             {**weights, "idf": inputs.idf}, inputs)
 
 
@@ -189,14 +186,14 @@ def test_one_text_has_no_words_of_a_field_that_the_model_does_not_read(fields):
     described["fields"] = fields
     some = {"name": "red jeans", "description": "blue dress"}
     only = {field: text if field in fields else "" for field, text in some.items()}
-    one, other = (words.one_text(described, weights, *texts.values()) for texts in (some, only))
+    one, other = (text_features.one_text(described, weights, *texts.values()) for texts in (some, only))
     assert [part.tolist() for part in one] == [part.tolist() for part in other]
 
 
 def test_one_text_has_the_bag_it_had_among_all():
     described, weights, inputs = model_of(TEXTS * 3)
     for row, text in enumerate(TEXTS):
-        columns, values = words.one_text(described, weights, *text)
+        columns, values = text_features.one_text(described, weights, *text)
         assert columns.tolist() == sorted(inputs.bag[row].indices.tolist())
         assert values == pytest.approx(inputs.bag[row].toarray().ravel()[columns], rel=1e-5)
 
@@ -204,11 +201,11 @@ def test_one_text_has_the_bag_it_had_among_all():
 @pytest.mark.parametrize("text", TEXTS + [("unheard", "of")])
 def test_contributions_and_the_rest_are_the_difference_of_the_logits(text):
     described, weights, _ = model_of(TEXTS * 3)
-    columns, values = words.one_text(described, weights, *text)
+    columns, values = text_features.one_text(described, weights, *text)
     logits = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"], 0) \
         @ weights["kernel"] + weights["bias"]
     for first, second in ((0, 3), (2, 1), (1, 1)):
-        said, rest = words.contributions(weights, columns, values, first, second)
+        said, rest = text_features.contributions(weights, columns, values, first, second)
         assert len(said) == len(columns)
         assert said.sum() + rest == pytest.approx(logits[first] - logits[second], abs=1e-3)
 
@@ -370,7 +367,7 @@ def test_fields_choose_what_is_read(odd, tmp_path, flags, has, lacks):
     shutil.copytree(odd[0], tmp_path / "own")
     done = run_script("categorize_words", "--min-products", "1", *flags, cwd=tmp_path / "own")
     assert done.returncode == 0, done.stderr
-    described = model_files.load_model(tmp_path / "own" / "models" / "experiment-2")[1]
+    described = saved_models.load_model(tmp_path / "own" / "models" / "experiment-2")[1]
     assert set(has.split()) <= set(described["vocabulary"])
     assert lacks not in described["vocabulary"] and described["fields"] == flags[1:]
 
@@ -380,7 +377,7 @@ def test_the_original_network_is_that_of_2016(odd, tmp_path):
     done = run_script("categorize_words", "--min-products", "1", "--network", "original",
                       cwd=tmp_path / "own")
     assert done.returncode == 0 and "epoch 5 of 5" in done.stderr
-    weights, described = model_files.load_model(tmp_path / "own" / "models" / "experiment-2")
+    weights, described = saved_models.load_model(tmp_path / "own" / "models" / "experiment-2")
     assert "idf" not in weights and described["network"] == "original"
     assert not [term for term in described["vocabulary"] if " " in term or ":" in term]
     done = run_script("categorize_words", "--explain", 4, "--experiment", 2,

@@ -1,0 +1,96 @@
+"""An experiment against the catalogue as it is today: what has changed since the training, and what
+its figures become if the categories that the model does not know count too.
+
+In: crawl.db. Out: dicts of counts and shares, and sentences about them. They are shown by
+
+    python analyze.py --experiment 1
+    python analyze.py --models
+    python categorize_words.py --apply 1
+"""
+import db
+from evaluation import figures, guarantees
+from learning import metrics, saved_models
+
+SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}
+
+
+def changes_lines(number, changes):
+    """Sentences about db.changes of an experiment; none if nothing has changed."""
+    lines = []
+    if changes["refiled"]:
+        lines.append(f"the shop has refiled {changes['refiled']:,} of the {changes['products']:,} "
+                     f"products of experiment {number} since: train again")
+    if changes["regrouped"]:
+        lines.append(f"{changes['regrouped']:,} of the {changes['products']:,} products of "
+                     f"experiment {number} have another item group now: it was split otherwise, "
+                     "and groups may have been parted; train again")
+    return lines
+
+
+def gone_line(answers):
+    """A sentence about db.answers_gone, None if there are none."""
+    if not answers:
+        return None
+    names = ", ".join(leaf for leaf, _ in answers[:3])
+    more = f" and {len(answers) - 3} more" if len(answers) > 3 else ""
+    return (f"{sum(products for _, products in answers)} products were answered with leaves that "
+            f"are not there any more, or are empty now ({names}{more}): none of them is filed at "
+            "such a leaf; train again")
+
+
+def describe(conn, number, found):
+    """What has changed since an experiment's training, and its figures for all that comes, as a
+    dict for JSON: the keys of db.changes, and `all` as of_all has it. found is findings.describe's.
+    """
+    return {**db.changes(conn, number), "all": of_all(conn, number, found)}
+
+
+def models(conn, db_path):
+    """model_files.listing of all experiments, with the db.changes of each under `today`."""
+    rows = db.all_experiments(conn)
+    found = saved_models.listing(db.models_folder(db_path), rows, {
+        row["id"]: db.settings(row).get("model") for row in rows})
+    return [{**model, "today": db.changes(conn, model["experiment"])} for model in found]
+
+
+def of_all(conn, number, found):
+    """The figures of an experiment if products of leaves that the model does not know count too, as
+    errors; None if it knows all leaves, or if its leaves are not on record.
+
+    A dict of kind; leaves and products, (known, of how many) each; min_products of the training or
+    None; accuracy, of all; and answered, whether --apply has had the model answer the others. If
+    so, `coverage` holds for each target a dict of percent, observed, and the shares of products
+    that --apply may file at the leaf and at the parent today.
+    """
+    settings, folds = found["settings"], found["settings"].get("folds")
+    leaves, kind = settings.get("categories"), found["name"].partition(" classification")[0]
+    if not isinstance(leaves, list) or not leaves:
+        return None
+    strange, answered = db.count_strange(conn, number, leaves, kind == "Image")
+    if not strange:
+        return None
+    sizes, known = db.leaf_sizes(conn), settings.get("products") or found["n"]
+    # Without folds a tenth of the known products was tested: as large a share of the others counts.
+    n = found["n"] + strange * (1 if folds else found["n"] / known)
+    arguments = settings.get("arguments")
+    return {"kind": kind, "leaves": (sum(leaf in sizes for leaf in leaves), len(sizes)),
+            "products": (known, known + strange), "accuracy": found["accuracy"] * found["n"] / n,
+            "min_products": arguments.get("min_products") if isinstance(arguments, dict)
+            and not arguments.get("categories") else None,
+            "answered": answered == strange if folds else answered > 0,
+            "coverage": coverage_of_all(conn, number, folds, leaves, found["confidence"])
+            if answered else []}
+
+
+def coverage_of_all(conn, number, folds, leaves, confidence):
+    """What of_all says of coverage, by the products that the promise of --apply rests on."""
+    names, rows = figures.read_rows(conn, number, not folds, False, leaves)
+    right, n, found = (rows["label"] >= 0) & (rows["label"] == rows["predicted"]), len(rows), []
+    for percent in figures.TARGETS:
+        promise = guarantees.promise(conn, number, leaves, percent / 100, confidence)
+        least = guarantees.thresholds(promise)
+        leaf = rows["score"] >= least["leaf"]
+        parent = ~leaf & (rows["parent_score"] >= least["parent"])
+        found.append({"target": percent, "leaf": float(leaf.mean()), "parent": float(parent.mean()),
+                      "observed": metrics.accepted(rows["score"], right, percent) / n})
+    return found

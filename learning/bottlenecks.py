@@ -1,0 +1,304 @@
+"""Pictures -> Inception v3 bottlenecks, kept in a cache on disk.
+
+A bottleneck is what the network knows of a picture just before it would name it: the average over
+the picture of one layer's outputs. In: picture files with the SHA-256 of their bytes. Out: rows of
+a memory-mapped matrix. retrain.py and the two classifiers that look at pictures use it:
+
+    python categorize_images.py --weights imagenet
+    python categorize_images.py --precision int8 --cache-dtype float16
+"""
+import collections
+import concurrent.futures
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+import warnings
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from common.terminal import UserError, grouped, log, progress
+from learning import inception
+
+MOST_PIXELS = 50_000_000    # of a picture, as crawl.py has it
+MISSING = "the file is missing"
+RECORD = 36                 # bytes: a picture's SHA-256 and the CRC-32 of its row
+
+
+# ---- pictures ---------------------------------------------------------------------------------
+
+class Distortions(NamedTuple):
+    """What may happen to a training picture, under the names of 2016; percentages but for flip."""
+    flip_left_right: bool = False
+    random_crop: int = 0        # margin around what is cut out
+    random_scale: int = 0       # enlarged by up to so much more
+    random_brightness: int = 0  # pixels multiplied by 1 - so much to 1 + so much
+
+
+def read_picture(path, distortions=None, rng=None):
+    """A picture file as the network wants it: uint8 [299, 299, 3] in RGB, of a moving picture the
+    first frame, upright. With Distortions, as chance (a numpy Generator) has it.
+
+    Raises ValueError, with the reason, for a file that is missing or can't be decoded.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValueError(f"{picture.width}x{picture.height} pixels are too many")
+            picture.draft("RGB", (inception.SIDE, inception.SIDE))
+            upright = as_rgb(ImageOps.exif_transpose(picture))
+        return distorted(upright, distortions or Distortions(), rng)
+    except FileNotFoundError:
+        raise ValueError(MISSING) from None
+    except Image.UnidentifiedImageError:
+        raise ValueError("it is no picture") from None
+    except Exception as error:   # Pillow's decoders raise whatever comes up
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(reason.replace(str(path), "it")[:120]) from None
+
+
+def as_rgb(picture):
+    """A picture in RGB: 16 bits of grey scaled to 8, where Pillow would clip them, and what is
+    transparent white, as on a shop's page, where Pillow would show what it hides."""
+    if picture.mode.startswith("I"):
+        deep = np.asarray(picture)
+        grey = (deep >> 8).clip(0, 255).astype(np.uint8)
+        grey[deep == picture.info.get("transparency", -1)] = 255
+        picture = Image.fromarray(grey)
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return picture.convert("RGB")
+
+
+def distorted(picture, distortions, rng):
+    """Pixels uint8 [299, 299, 3] of a picture in RGB: a part of it, or all, scaled to that size."""
+    side = (inception.SIDE, inception.SIDE)
+    if not any(distortions):
+        return np.asarray(picture.resize(side, Image.Resampling.BILINEAR))
+    zoom = (1 + distortions.random_crop / 100) * rng.uniform(1, 1 + distortions.random_scale / 100)
+    width, height = picture.width / zoom, picture.height / zoom
+    left, top = rng.uniform(0, picture.width - width), rng.uniform(0, picture.height - height)
+    part = picture.resize(side, Image.Resampling.BILINEAR, (left, top, left + width, top + height))
+    pixels = np.asarray(part, np.float32)
+    if distortions.flip_left_right and rng.random() < .5:
+        pixels = pixels[:, ::-1]
+    span = distortions.random_brightness / 100
+    return np.clip(np.rint(pixels * rng.uniform(1 - span, 1 + span)), 0, 255).astype(np.uint8)
+
+
+# ---- the cache --------------------------------------------------------------------------------
+
+class Cache:
+    """Bottlenecks of one network on disk, keyed by the SHA-256 of a picture's bytes.
+
+    `<fingerprint>.f32` (or .f16) holds the rows, `<fingerprint>.keys` (.f16.keys) in the same order
+    their keys and checksums; both only grow, and of two rows under one key the later counts. A key
+    is written after its row is on disk, so whatever is left of a kill is a tail without keys, which
+    the next append overwrites. Appends are under a file lock, so two processes may share a cache.
+    """
+
+    def __init__(self, folder, fingerprint, size, dtype="float32"):
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--bottleneck_dir {folder} can't be made ({error.strerror}): name "
+                            "another") from None
+        described = json.dumps({**fingerprint, "size": size, "record": RECORD}, sort_keys=True)
+        base = os.path.join(folder, hashlib.sha256(described.encode()).hexdigest()[:16])
+        self.data_path = base + (".f32" if dtype == "float32" else ".f16")
+        self.keys_path = base + (".keys" if dtype == "float32" else ".f16.keys")
+        self.lock_path = base + ".lock"
+        self.size, self.dtype = size, np.dtype(dtype)
+        self.row_bytes = size * self.dtype.itemsize
+        self.count, self.rows = 0, {}
+        self.refresh()
+        if not os.path.exists(base + ".json"):
+            beside = f"{base}.json.{os.getpid()}"
+            with open(beside, "w", encoding="utf-8") as file:
+                file.write(described + "\n")
+            os.replace(beside, base + ".json")
+
+    def refresh(self):
+        """Read the keys that this process has not seen yet."""
+        with contextlib.suppress(FileNotFoundError), open(self.keys_path, "rb") as file:
+            whole = os.path.getsize(self.data_path) // self.row_bytes
+            file.seek(RECORD * self.count)
+            fresh = file.read(RECORD * max(0, whole - self.count))
+            for start in range(0, len(fresh) - RECORD + 1, RECORD):
+                self.rows[fresh[start:start + 32].hex()] = self.count
+                self.count += 1
+
+    def append(self, keys, rows):
+        """Write rows [n, size] under their keys (hex) and wait until they are on disk."""
+        with open(self.lock_path, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.refresh()
+            fresh = [i for i, key in enumerate(keys)
+                     if key not in self.rows and key not in keys[:i]]
+            data = np.ascontiguousarray(rows[fresh], self.dtype)
+            records = [bytes.fromhex(keys[i]) + zlib.crc32(row).to_bytes(4, "little")
+                       for i, row in zip(fresh, data)]
+            end = self.count * RECORD
+            write_at(self.keys_path, end, b"")   # a key without a row, if there is one
+            write_at(self.data_path, self.count * self.row_bytes, data.tobytes())
+            write_at(self.keys_path, end, b"".join(records))
+            self.refresh()
+
+    def drop_damaged(self, keys):
+        """Forget rows whose bytes on disk are no longer what was written, so that they are computed
+        again, and say how many."""
+        rows, matrix = self.rows, self.matrix()
+        records = np.zeros((0, RECORD), np.uint8)
+        with contextlib.suppress(FileNotFoundError):
+            records = np.fromfile(self.keys_path, np.uint8, self.count * RECORD)
+        sums = records.reshape(-1, RECORD)[:, 32:].copy().view("<u4").ravel()
+        damaged = [key for key in keys
+                   if key in rows and zlib.crc32(matrix[rows[key]]) != sums[rows[key]]]
+        for key in damaged:
+            del rows[key]
+        if damaged:
+            log(f"warning: {len(damaged)} bottlenecks in {self.data_path} were damaged on the "
+                "disk: they are computed again")
+
+    def matrix(self):
+        """All rows [n, size], memory-mapped."""
+        if not self.count:
+            return np.zeros((0, self.size), self.dtype)
+        return np.memmap(self.data_path, self.dtype, "r", shape=(self.count, self.size))
+
+    def check_space(self, count):
+        """Raise UserError where the disk has no room for so many rows more."""
+        folder = os.path.dirname(self.data_path)
+        need = count * (self.row_bytes + RECORD)
+        free = shutil.disk_usage(folder).free
+        if need > free:
+            half = "" if self.dtype == np.float16 else ", or halve them with --cache-dtype float16"
+            raise UserError(f"{count} bottlenecks take {need / 1e6:.1f} MB and {folder} has room "
+                            f"for {free / 1e6:.1f}: make room, name another --bottleneck_dir{half}")
+
+
+def write_at(path, offset, data):
+    """Write data at an offset, cut off what lies behind it, and wait until that is on disk."""
+    if not data and os.path.exists(path) and os.path.getsize(path) == offset:
+        return
+    try:
+        with open(path, "r+b" if os.path.exists(path) else "w+b") as file:
+            file.seek(offset)
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:   # of a full disk it does not say which
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def random_before(folder):
+    """Whether a cache in this folder was made with random weights."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name.endswith(".json"):
+                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                    if '"weights": "random-' in file.read():
+                        return True
+    return False
+
+
+# ---- from one to the other ----------------------------------------------------------------------
+
+def compute(network, precision, cache, pictures):
+    """Bring pictures {key: path} into the cache of a network in a precision.
+
+    Returns {key: reason} of those that can't be read, which are named on stderr. Raises UserError,
+    before any work, where the disk has no room for them.
+    """
+    cache.drop_damaged(pictures)
+    todo = {key: path for key, path in pictures.items() if key not in cache.rows}
+    if not todo:
+        return {}
+    cache.check_space(len(todo))
+    forward = inception.make_forward(network, precision)
+    with progress("bottlenecks", len(todo), "pictures") as bar:
+        bad = fill(cache, todo, forward, lambda key, path: read_picture(path), bar)
+    with grouped(lambda count, names, reason: f"{names} can't be read ({reason}); left out"
+                 if count == 1 else
+                 f"{count} pictures can't be read ({reason}); left out: {names}") as tell:
+        for key, reason in bad.items():
+            tell(reason, pictures[key])
+    if bad:
+        log(f"{len(bad)} of {len(pictures)} pictures can't be read")
+    return bad
+
+
+def fill(cache, pictures, forward, read, bar=None):
+    """Compute {key: path} and append it to the cache, batch by batch and in order.
+
+    forward is what inception.make_forward returns; read(key, path) gives pixels as read_picture
+    does. Each thread decodes a batch and computes it, so that decoding overlaps with computing.
+    Returns {key: reason} of what can't be read.
+    """
+    function, threads = forward
+    items, bad = list(pictures.items()), {}
+    batches = collections.deque(items[i:i + inception.BATCH]
+                                for i in range(0, len(items), inception.BATCH))
+    running = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")   # of Pillow, about files that are odd but readable
+        while batches or running:
+            while batches and len(running) <= threads:   # one waits its turn
+                cache.refresh()
+                batch = batches.popleft()
+                fresh = [(key, path) for key, path in batch if key not in cache.rows]
+                running.append(pool.submit(compute_batch, function, fresh, read, cache.dtype))
+                if bar is not None and len(batch) > len(fresh):   # another process was here
+                    bar.update(len(batch) - len(fresh))
+            finished = [running.popleft().result()]
+            while running and running[0].done():
+                finished.append(running.popleft().result())
+            keys = [key for some, _, _ in finished for key in some]
+            if keys:
+                cache.append(keys, np.concatenate([rows for some, rows, _ in finished if some]))
+            for _, _, unreadable in finished:
+                bad.update(unreadable)
+            if bar is not None:
+                bar.update(len(keys) + sum(len(unreadable) for _, _, unreadable in finished))
+    return bad
+
+
+def compute_batch(function, batch, read, dtype):
+    """(keys, rows, {key: reason of those that can't be read}) of [(key, path)]."""
+    keys, pixels, bad = [], [], {}
+    for key, path in batch:
+        try:
+            pixels.append(read(key, path))
+            keys.append(key)
+        except ValueError as error:
+            bad[key] = str(error)
+    if not keys:
+        return [], None, bad
+    with np.errstate(over="ignore"):
+        rows = function(np.stack(pixels)).astype(dtype)
+    sound = np.isfinite(rows).all(axis=1)
+    bad.update({key: "its bottleneck is no number" for key, good in zip(keys, sound) if not good})
+    return [key for key, good in zip(keys, sound) if good], rows[sound], bad
+
+
+def measure_rate(forward):
+    """Pictures a second of what inception.make_forward returns, decoding left out."""
+    function, threads = forward
+    shape = (inception.BATCH, inception.SIDE, inception.SIDE, 3)
+    pixels = [np.zeros(shape, np.uint8)] * 2 * threads
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        list(pool.map(function, pixels))   # the first call of each is slow
+        began = time.perf_counter()
+        list(pool.map(function, pixels))
+        return len(pixels) * inception.BATCH / (time.perf_counter() - began)

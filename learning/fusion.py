@@ -1,0 +1,186 @@
+"""What text and picture say together.
+
+In: the log-probabilities of two classifiers. Out: their sum, with weights fitted on validation
+products; the less sure the text is, the more the picture counts. A product without a readable
+picture is answered from its words.
+"""
+import numpy as np
+
+from common.terminal import UserError, log
+from learning import (
+    experiments,
+    metrics,
+    picture_classifier,
+    text_classifier,
+    text_features,
+    training,
+)
+
+FUSED = ("text", "picture", "picture per nat of the text's entropy")
+PRIOR = (1, 1, 25)   # precision of the normal prior of each weight, around the text alone
+MOST = 20_000        # validation products that the weights are fitted on
+
+
+def evidence(text, picture):
+    """What speaks for each category, [n, leaves, 3] as in FUSED, of the log-probabilities
+    [n, leaves] of the text and of the picture."""
+    entropy = -(np.exp(text) * text).sum(axis=1, keepdims=True)
+    return np.stack([text, picture, entropy * picture], axis=2)
+
+
+def fit_fusion(found, labels, prior=PRIOR):
+    """The weights [k] of evidence [n, leaves, k] that make the labels [n] likeliest: a conditional
+    logit (McFadden 1974), with a prior that keeps to the text alone where products are few. The
+    likelihood is concave: Newton's steps, halved where they go too far, find its top."""
+    prior, start = np.array(prior), np.eye(len(prior))[0]
+    rows = np.arange(len(labels))
+    chosen, weights = found[rows, labels], start
+
+    def loss(weights):
+        return (prior @ (weights - start) ** 2 / 2
+                - metrics.log_softmax(found @ weights)[rows, labels].sum())
+
+    for _ in range(50):
+        chance = np.exp(metrics.log_softmax(found @ weights))
+        mean = np.einsum("nk,nkd->nd", chance, found)
+        slope = (mean - chosen).sum(axis=0) + prior * (weights - start)
+        curvature = np.einsum("nk,nkd,nke->de", chance, found, found) - mean.T @ mean
+        step = np.linalg.solve(curvature + np.diag(prior), slope)
+        while np.abs(step).max() > 1e-9 and not loss(weights - step) <= loss(weights):
+            step /= 2
+        weights = weights - step
+        if np.abs(step).max() < 1e-6:
+            break
+    return weights
+
+
+def fuse(text, picture, has_picture, weights):
+    """Logits [n, leaves] of the log-probabilities [n, leaves] of text and picture; those of the
+    text alone where there is no picture."""
+    entropy = -(np.exp(text) * text).sum(axis=1, keepdims=True)
+    both = weights[0] * text + (weights[1] + weights[2] * entropy) * picture
+    return np.where(has_picture[:, None], both, text)
+
+
+def log_probabilities(model, rows):
+    """Calibrated, [rows, leaves], of an experiments.Fitted."""
+    return metrics.log_softmax(model.scores(rows).astype(np.float64) / model.temperature)
+
+
+def fusion(products, fit_text, fit_picture, has_picture):
+    """A function that trains two classifiers and fuses them, as experiments.experiment needs it;
+    has_picture is bool [products].
+
+    Its weights are those of both networks, their names with text_ and picture_ before them,
+    `fusion` (float64 [3]) and `unseen`. Raises UserError where there are no pictures to train and
+    to validate on.
+    """
+    def fit(rows, validation, label, models=()):
+        seen, watched = rows[has_picture[rows]], validation[has_picture[validation]]
+        if not len(seen) or not (len(watched) or models):
+            raise UserError("there are no pictures that can be read among the products to train "
+                            "or to validate on: use categorize_words.py")
+        text, picture = (
+            train(some, held, f"{label}, {name}", [model.parts[turn] for model in models])
+            for turn, (train, some, held, name) in enumerate((
+                (fit_text, rows, validation, "text"), (fit_picture, seen, watched, "picture"))))
+        # Of a category that had no picture to learn from the picture says nothing at all.
+        unseen = np.bincount(products.taught[seen], minlength=len(products.leaves)) == 0
+
+        def both(some):
+            by_picture = log_probabilities(picture, some)
+            by_picture[:, unseen] = -np.log(len(unseen))
+            return log_probabilities(text, some), by_picture
+
+        if models:
+            weights = np.mean([model.weights["fusion"] for model in models], axis=0)
+        else:
+            some = watched[np.argsort(products.u[watched])[:MOST]]   # by chance: u is a hash
+            weights = fit_fusion(evidence(*both(some)), products.taught[some])
+        log(f"{label}: weights of the " + ", ".join(f"{name} {weight:.2f}"
+                                                    for name, weight in zip(FUSED, weights)))
+
+        def scores(some):
+            out = np.empty((len(some), len(unseen)), np.float32)
+            for start in range(0, len(some), training.CHUNK):
+                few = slice(start, start + training.CHUNK)
+                out[few] = fuse(*both(some[few]), has_picture[some[few]], weights)
+            return out
+
+        kept = {f"{name}_{key}": value for name, part in (("text", text), ("picture", picture))
+                for key, value in part.weights.items()}
+        return experiments.Fitted({**kept, "fusion": weights, "unseen": unseen},
+                                  [text.steps, picture.steps], len(rows), 1.0, scores,
+                                  parts=(text, picture))
+
+    return fit
+
+
+def fused_settings(outcome):
+    """What the experiment and its model keep of the fusion, in plain numbers."""
+    return {"fusion": {
+        "weights": {name: [round(float(model.weights["fusion"][place]), 4)
+                           for model in outcome.models] for place, name in enumerate(FUSED)},
+        "temperatures": [[part.temperature for part in model.parts] for model in outcome.models],
+        "used": [float(weight) for weight in outcome.model.weights["fusion"]],
+        "used temperatures": [part.temperature for part in outcome.model.parts]}}
+
+
+def compared(products, rows, guesses, most=5):
+    """Lines about test products `rows`: how many text, picture, both and either alone answer
+    rightly, and in which categories the picture helps. guesses: int [3, rows], of text, picture
+    (-1 for none) and both."""
+    labels, pictured = products.labels[rows], guesses[1] >= 0
+    text, picture, both = guesses == labels
+    lines = [f"On the same {len(rows)} products, {pictured.sum()} of them with a picture"]
+    for name, right in (("Text", text), ("Picture, where there is one", picture[pictured]),
+                        ("Both", both), ("Text or picture right", text | picture)):
+        lines.append(f"  {name}: {100 * metrics.accuracy(right):.2f}%")
+    for name, some in (("text", text), ("picture, where there is one", picture)):
+        asked = pictured | (name == "text")
+        gained, lost = int((both & ~some & asked).sum()), int((some & ~both).sum())
+        lines.append(f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p "
+                     f"{metrics.p_value(metrics.mcnemar(gained, lost))}")
+    gains, losses = (np.bincount(labels[some], minlength=len(products.leaves))
+                     for some in (both & ~text, text & ~both))
+    for title, net in (("helps", gains - losses), ("harms", losses - gains)):
+        best = [leaf for leaf in np.argsort(-net, kind="stable")[:most] if net[leaf] > 0]
+        if best:
+            lines.append(f"  The picture {title} most: " + ", ".join(
+                f"{products.leaves[leaf]} +{gains[leaf]} -{losses[leaf]}" for leaf in best))
+    return lines
+
+
+def scorer(conn, args, weights, described):
+    """What filing.apply needs."""
+    find = picture_classifier.picture_rows(args, described)
+    if "fusion" not in weights:   # one network, of 2016
+        lexicon = text_features.make_lexicon(described, weights)
+
+        def score(rows):
+            matrix, found = find(rows)
+            bag, count, unknown = text_features.bag_of(
+                lexicon, ((row["name"], row["description"]) for row in rows),
+                len(described["vocabulary"]))
+            logits = training.logits(weights, training.Inputs(
+                bag=bag, bottlenecks=matrix, rows=found), np.arange(len(rows)))
+            return logits, (count > 0) | (found >= 0), count, unknown, found >= 0
+
+        return score
+    text, picture = ({name.removeprefix(prefix): array for name, array in weights.items()
+                      if name.startswith(prefix)} for prefix in ("text_", "picture_"))
+    by_text = text_classifier.text_scorer(text, described)
+    warmth = described["fusion"]["used temperatures"]
+
+    def score(rows):
+        matrix, found = find(rows)
+        logits, count, unknown = by_text(rows)
+        by_picture = metrics.log_softmax(training.logits(
+            picture, training.Inputs(bottlenecks=matrix, rows=found), np.arange(len(rows))
+        ).astype(np.float64) / warmth[1])
+        by_picture[:, weights["unseen"]] = -np.log(len(weights["unseen"]))
+        fused = fuse(metrics.log_softmax(logits.astype(np.float64) / warmth[0]), by_picture,
+                     found >= 0, weights["fusion"])
+        return fused, (count > 0) | (found >= 0), count, unknown, found >= 0
+
+    return score

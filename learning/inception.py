@@ -1,0 +1,307 @@
+"""Inception v3 as Keras ships it, cut at a layer, and three ways of running it fast.
+
+In: weights (ImageNet's, a file's, random) and a layer. Out: the network, the fingerprint that tells
+its bottlenecks from all others, and a function from pictures to bottlenecks. bottlenecks.py uses
+it:
+
+    python categorize_images.py --weights imagenet
+    python categorize_images.py --weights FILE --layer mixed8 --precision bfloat16
+"""
+import contextlib
+import hashlib
+import os
+import queue
+import sys
+import tempfile
+import warnings
+
+import numpy as np
+
+from common.terminal import UserError, log
+
+SIDE = 299                                          # pixels; the network's own input size
+LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
+BATCH = 8                                           # pictures that a thread computes at a time
+PRECISIONS = ("float32", "bfloat16", "int8")
+PREPROCESSING = "pillow-bilinear-299-v1"            # what bottlenecks.read_picture does
+# Convolutions from the input up to each block, mixed10 included, which avg_pool is the average of.
+CONVOLUTIONS = dict(zip(LAYERS, (12, 19, 26, 30, 40, 50, 60, 70, 76, 85, 94, 94)))
+# What keras.applications downloads and checks for weights="imagenet", include_top=False.
+WEIGHTS_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+WEIGHTS_URL = ("https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+               + WEIGHTS_FILE)
+WEIGHTS_BYTES = 87_910_968
+WEIGHTS_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
+
+
+def load_tensorflow():
+    """TensorFlow, imported late because it takes seconds, and quietly: newer versions write of what
+    they find whatever TF_CPP_MIN_LOG_LEVEL holds. Where the user has set that, all is shown."""
+    # By itself TensorFlow uses oneDNN only on processors with AVX-512 for networks; on one with
+    # AVX2 alone its convolutions are a fifth faster too.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow
+        return tensorflow
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with quiet():
+        import tensorflow
+        tensorflow.config.list_physical_devices()
+    return tensorflow
+
+
+@contextlib.contextmanager
+def quiet():
+    """Drop what the libraries below Python say on stderr, unless an exception comes of it."""
+    sys.stderr.flush()
+    own = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(own, said.read())
+            raise
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+
+
+def file_sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+# ---- the network and its weights ----------------------------------------------------------------
+
+def check_weights(weights, layer):
+    """Raise UserError, before anything is downloaded or computed, if --weights names no file, or a
+    file of weights that ends before the layer. None, "imagenet" and "random" reach every layer."""
+    if weights in (None, "imagenet", "random"):
+        return
+    if not os.path.isfile(weights):
+        raise UserError(f"there is no weights file {weights}; --weights takes imagenet, random or "
+                        "a file")
+    there = convolutions(weights)
+    reached = [name for name in LAYERS[:-1] if CONVOLUTIONS[name] <= there]
+    if reached and there < CONVOLUTIONS[layer]:
+        asked = "" if layer != "avg_pool" else " (the default, the end of the network)"
+        raise UserError(f"{weights} holds weights up to {reached[-1]} only, and not up to --layer "
+                        f"{layer}{asked}: train with --layer {reached[-1]}, or name a file that "
+                        "goes further")
+
+
+def convolutions(path):
+    """How many convolutions a Keras weights file holds, in the format of today or the one before
+    it; 0 if it can't be read."""
+    import h5py  # late, as Keras itself, which needs it
+
+    try:
+        with h5py.File(path) as file:
+            names = list(file["layers"]) if "layers" in file else [
+                name for name in file if len(file[name])]
+    except (OSError, RuntimeError, KeyError, TypeError):   # what h5py raises of other files
+        return 0
+    return sum(name.startswith("conv2d") for name in names)
+
+
+def build_network(weights="imagenet", layer="avg_pool", seed=0, precision="float32"):
+    """Inception v3 up to a layer, averaged over the picture.
+
+    weights: "imagenet" (downloaded by Keras), "random" (from the seed) or the path of a Keras
+    weights file, of the whole network without its top or of the part up to the layer. layer: a
+    block (mixed0 ... mixed10) or avg_pool, which is the average of mixed10 and 2048-d.
+    Returns (a keras.Model in float32: [n, 299, 299, 3] in [-1, 1] -> [n, size], the fingerprint of
+    bottlenecks computed with it in this precision).
+    """
+    check_weights(weights, layer)
+    keras = load_tensorflow().keras
+    keras.utils.set_random_seed(seed)
+    whole = keras.applications.InceptionV3(weights=None, include_top=False,
+                                           input_shape=(SIDE, SIDE, 3))
+    block = whole.get_layer("mixed10" if layer == "avg_pool" else layer)
+    cut = keras.Model(whole.input,
+                      keras.layers.GlobalAveragePooling2D(name="bottleneck")(block.output))
+    if weights == "random":
+        source = f"random-{seed}"
+    else:
+        path = imagenet_file(keras) if weights == "imagenet" else weights
+        load_weights(whole, cut, path)
+        source = file_sha256(path)
+    fingerprint = {"network": "InceptionV3", "weights": source, "layer": block.name,
+                   "preprocessing": PREPROCESSING, "precision": precision}
+    return cut, fingerprint
+
+
+def imagenet_file(keras):
+    """Path of the ImageNet weights, which Keras downloads once and checks."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):   # where Keras shows its progress
+            return keras.utils.get_file(WEIGHTS_FILE, WEIGHTS_URL, cache_subdir="models",
+                                        file_hash=WEIGHTS_MD5)
+    except Exception as error:   # Keras raises a bare Exception, or what urllib or the disk raise
+        raise UserError(
+            f"the ImageNet weights can't be downloaded ({str(error).split(' -- ')[-1]}): fetch "
+            f"{WEIGHTS_URL} ({WEIGHTS_BYTES} bytes, md5 {WEIGHTS_MD5}) on a machine with a "
+            "network and name it with --weights FILE, or try --weights random, whose figures mean "
+            "little") from None
+
+
+def load_weights(whole, cut, path):
+    """Load a weights file of the whole network, or else of its part up to the layer."""
+    problem = "is it whole, and does it reach so far?"
+    for model in (whole, cut):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)   # Keras only warns of missing layers
+                model.load_weights(path)
+            if all(np.isfinite(weight).all() for weight in model.get_weights()):
+                return
+            problem = "some are no numbers"
+        except Exception:   # h5py and Keras raise whatever comes up, in words of their own
+            pass
+    raise UserError(f"{path} holds no weights of InceptionV3 without its top, nor of its part "
+                    f"up to --layer: {problem}")
+
+
+def network_input(pixels):
+    """Pixels uint8 as the network takes them: float32 in [-1, 1]."""
+    return np.asarray(pixels, np.float32) / np.float32(127.5) - np.float32(1)
+
+
+# ---- running it fast ----------------------------------------------------------------------------
+
+def operations(network):
+    """A network of build_network as [(kind, name, names of its inputs, what it needs)] in order.
+
+    A batch normalisation is folded into the convolution before it, whose kernel becomes
+    kernel / sqrt(variance + epsilon) and whose bias beta - mean / sqrt(variance + epsilon), and a
+    ReLU belongs to its convolution: (kernel, bias, strides, padding). A pooling needs (window,
+    strides, padding). Raises UserError for weights that can't be folded.
+    """
+    found, names = {}, {}
+    for layer in network.layers:
+        kind = type(layer).__name__
+        name = layer.name
+        inputs = [names.get(id(tensor)) for tensor in
+                  (layer.input if isinstance(layer.input, list) else [layer.input])]
+        if kind == "Conv2D":
+            needs = (layer.get_weights()[0], None, layer.strides, layer.padding.upper())
+        elif kind == "BatchNormalization":
+            name = inputs[0]
+            kind, _, inputs, (kernel, _, *shape) = found[name]
+            beta, mean, variance = layer.get_weights()
+            if not (variance > -layer.epsilon).all():
+                raise UserError(f"the weights are spoilt: a variance of {layer.name} is below 0")
+            factor = 1 / np.sqrt(variance + layer.epsilon)
+            needs = (kernel * factor, beta - mean * factor, *shape)
+        elif kind in ("MaxPooling2D", "AveragePooling2D"):
+            needs = (layer.pool_size, layer.strides, layer.padding.upper())
+        elif kind in ("InputLayer", "Concatenate", "GlobalAveragePooling2D"):
+            needs = ()
+        else:
+            assert kind == "Activation", kind
+            name = inputs[0]
+            kind, _, inputs, needs = found[name]
+        names[id(layer.output)] = name
+        found[name] = (kind, name, inputs, needs)
+    return list(found.values())
+
+
+def run_operations(steps, pixels, dtype):
+    """Bottlenecks float32 [n, size] of pixels uint8 [n, 299, 299, 3], as TensorFlow operations.
+
+    The weights become constants, which oneDNN brings into its own order once instead of at every
+    call. An average and the 1x1 convolution after it are swapped, which changes nothing (both are
+    linear, and the average of a constant is that constant) and averages far fewer channels.
+    """
+    tf = load_tensorflow()
+    values, averages = {}, {}
+    for kind, name, inputs, needs in steps:
+        if kind == "InputLayer":
+            values[name] = tf.cast(tf.cast(pixels, tf.float32) / 127.5 - 1, dtype)
+        elif kind == "Conv2D":
+            kernel, bias, strides, padding = needs
+            pooling = averages.get(inputs[0])
+            out = tf.nn.conv2d(values[pooling[0] if pooling else inputs[0]],
+                               tf.constant(kernel.astype(dtype.as_numpy_dtype)), strides, padding)
+            out = tf.nn.bias_add(out, tf.constant(bias.astype(dtype.as_numpy_dtype)))
+            values[name] = tf.nn.relu(tf.nn.avg_pool2d(out, *pooling[1]) if pooling else out)
+        elif kind == "AveragePooling2D":   # in Inception always before a 1x1 convolution
+            averages[name] = (inputs[0], needs)
+        elif kind == "MaxPooling2D":
+            values[name] = tf.nn.max_pool2d(values[inputs[0]], *needs)
+        elif kind == "Concatenate":
+            values[name] = tf.concat([values[one] for one in inputs], 3)
+        else:
+            values[name] = tf.reduce_mean(tf.cast(values[inputs[0]], tf.float32), [1, 2])
+    return values[name]
+
+
+def make_forward(network, precision="float32"):
+    """(function, threads): pixels uint8 [n, 299, 299, 3] -> bottlenecks float32 [n, size], and how
+    many threads should call it at once to keep the machine busy.
+
+    float32 and bfloat16 run in TensorFlow, on its GPU if it has one. int8 is TensorFlow Lite's
+    dynamic range quantisation: weights of 8 bits with a scale for each output channel, activations
+    quantised picture by picture as they come; on the CPU, one interpreter a core.
+    """
+    tf = load_tensorflow()
+    steps = operations(network)
+    dtype = tf.bfloat16 if precision == "bfloat16" else tf.float32
+    many = 1 if precision == "int8" else None
+    if dtype == tf.bfloat16 and not (knows_bfloat16() or tf.config.list_physical_devices("GPU")):
+        log("warning: this processor has no arithmetic for bfloat16: float32 and int8 are faster")
+    function = tf.function(lambda pixels: run_operations(steps, pixels, dtype), autograph=False,
+                           input_signature=[tf.TensorSpec([many, SIDE, SIDE, 3], tf.uint8)])
+    if precision != "int8":
+        # Called by two threads at once, the first call would prepare everything twice.
+        function(np.zeros((BATCH, SIDE, SIDE, 3), np.uint8))
+        return lambda pixels: function(pixels).numpy(), 2   # one decodes, or waits, as one computes
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    idle = queue.SimpleQueue()
+    for interpreter in lite_interpreters(function.get_concrete_function(), cores):
+        idle.put(interpreter)
+
+    def forward(pixels):
+        interpreter = idle.get()
+        try:
+            return np.concatenate([lite_output(interpreter, one[None]) for one in pixels])
+        finally:
+            idle.put(interpreter)
+
+    return forward, cores
+
+
+def knows_bfloat16():
+    """Whether the processor has instructions for bfloat16, as far as Linux tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            flags = set(file.read().split())
+    except OSError:
+        return True
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def lite_interpreters(function, count):
+    """So many TensorFlow Lite interpreters of a concrete function, quantised, of one thread."""
+    lite = load_tensorflow().lite
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")   # it speaks of its successor
+        converter = lite.TFLiteConverter.from_concrete_functions([function])
+        converter.optimizations = [lite.Optimize.DEFAULT]
+        model = converter.convert()
+        made = [lite.Interpreter(model_content=model, num_threads=1) for _ in range(count)]
+        for interpreter in made:
+            interpreter.allocate_tensors()
+    return made
+
+
+def lite_output(interpreter, pixels):
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

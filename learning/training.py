@@ -1,0 +1,333 @@
+"""The network on top of words and bottlenecks, and its training.
+
+In: Inputs and labels of products. Out: Trained weights, a handful of numpy arrays from which
+`logits` gives scores without TensorFlow. The three classifiers and retrain.py train with it:
+
+    python categorize_words.py --epochs 5
+    python retrain.py --image_dir flower_photos --learning_rate 0.01
+"""
+import itertools
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common.terminal import UserError, log, progress
+from learning import inception, metrics
+
+HIDDEN = 100       # ReLU units between the bag of words and the softmax
+CHUNK = 4096       # products whose logits are computed at a time
+
+
+class Inputs(NamedTuple):
+    """What a network sees of n products; a part it does not use is None."""
+    bag: Any = None           # scipy CSR float32 [n, terms], what words.weigh makes or 0 and 1
+    idf: Any = None           # float32 [terms], what the bag was weighed with; None for 0 and 1
+    embedding: Any = None     # float32 [terms, size]: the sum of its terms' vectors is seen too
+    alone: bool = False       # or is all that is seen
+    bottlenecks: Any = None   # float32 or float16 [m, size], memory-mapped
+    rows: Any = None          # int [n]: a product's row of bottlenecks, -1 where it has none
+    columns: Any = None       # int [terms]: which of the catalogue's terms the bag's columns are
+
+
+class Options(NamedTuple):
+    """How to train. An evaluation is a look at the validation set; the best one's weights win."""
+    batch_size: int = 100
+    max_steps: int = 4000
+    max_epochs: int = 0         # where above 0, counts instead of max_steps
+    evaluate_every: int = 0     # steps; 0 for once an epoch
+    patience: int = 3           # evaluations without a lower validation loss before it stops; 0: it
+    #                             goes on to the end and the last weights count, as in 2016
+    learning_rate: float = 0.0  # 0: Adam; above: gradient descent
+    adam_rate: float = .001
+    decay: bool = False         # the rate falls to 0, in a straight line
+    dropout: float = 0.0        # of the hidden units
+    word_dropout: float = 0.0   # of a product's terms
+    start: str = "glorot"       # or 2016
+    seed: int = 0
+
+
+class Trained(NamedTuple):
+    weights: dict               # name -> float32 array; see `logits`
+    steps: int                  # of the weights kept
+    temperature: float          # fitted on validation; 1 without
+
+
+def logits(weights, inputs, rows):
+    """Logits [len(rows), classes] of a network given by its weights, in numpy.
+
+    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], where it is among
+    them, is what words.weigh made the bag with); bottleneck_mean [size] stands in for a missing
+    picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
+    classes.
+    """
+    out = np.empty((len(rows), len(weights["bias"])), np.float32)
+    for start in range(0, len(rows), CHUNK):
+        some, parts = rows[start:start + CHUNK], []
+        if "hidden_kernel" in weights:
+            parts.append(np.maximum(inputs.bag[some] @ weights["hidden_kernel"]
+                                    + weights["hidden_bias"], 0))
+        if "bottleneck_mean" in weights:
+            parts.append(picture_rows(inputs, some, weights["bottleneck_mean"]))
+        out[start:start + CHUNK] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
+    return out
+
+
+def picture_rows(inputs, some, mean):
+    """Bottlenecks [len(some), size], the mean where a product has no picture."""
+    where = inputs.rows[some]
+    taken = np.repeat(mean[None], len(some), axis=0)
+    taken[where >= 0] = inputs.bottlenecks[where[where >= 0]]
+    return taken
+
+
+def bottleneck_statistics(inputs, train):
+    """Mean and standard deviation [size] of the training products' bottlenecks."""
+    where = inputs.rows[train]
+    where = np.sort(where[where >= 0])
+    total = np.zeros((2, inputs.bottlenecks.shape[1]))
+    for start in range(0, len(where), CHUNK):
+        some = inputs.bottlenecks[where[start:start + CHUNK]].astype(np.float64)
+        total += some.sum(axis=0), (some ** 2).sum(axis=0)
+    mean, square = total / max(1, len(where))
+    deviation = np.sqrt(np.maximum(square - mean ** 2, 0))
+    # A unit that hardly ever fires must not be blown up to the size of the others.
+    live = deviation[deviation > 0]
+    floor = .1 * np.median(live) + 1e-6 if len(live) else 1.0
+    return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
+
+
+def initial_weights(inputs, classes, rng, start="glorot"):
+    """Glorot's uniform start (AISTATS 2010, equation 16), biases 0; or that of 2016, uniform within
+    1 / sqrt(inputs), biases too."""
+    def uniform(rows, columns):
+        limit = (6 / (rows + columns)) ** .5 if start == "glorot" else rows ** -.5
+        return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
+
+    def bias(rows, columns):
+        return np.zeros(columns, np.float32) if start == "glorot" else uniform(rows, columns)[0]
+
+    weights, width = {}, 0
+    if inputs.bag is not None:
+        if not inputs.alone:
+            weights["hidden_kernel"] = uniform(inputs.bag.shape[1], HIDDEN)
+        if inputs.embedding is not None:
+            weights["vector_kernel"] = uniform(inputs.embedding.shape[1], HIDDEN)
+        weights["hidden_bias"] = bias(inputs.bag.shape[1], HIDDEN)
+        width += HIDDEN
+    if inputs.bottlenecks is not None:
+        width += inputs.bottlenecks.shape[1]
+    weights["kernel"] = uniform(width, classes)
+    weights["bias"] = bias(width, classes)
+    return weights
+
+
+def make_loss(variables, dropout, seed):
+    """A TensorFlow function of a batch: the mean cross-entropy of the network of these variables,
+    hidden units dropped by chance."""
+    tf = inception.load_tensorflow()
+    generator = tf.random.Generator.from_seed(seed)
+
+    def hidden_units(batch):
+        total = variables["hidden_bias"]
+        if "hidden_kernel" in variables:
+            width = variables["hidden_kernel"].shape[0]
+            shape = tf.cast(tf.stack([tf.size(batch["labels"]), width]), tf.int64)
+            bag = tf.SparseTensor(batch["places"], batch["values"], shape)
+            total = total + tf.sparse.sparse_dense_matmul(bag, variables["hidden_kernel"])
+        if "vector_kernel" in variables:
+            total = total + batch["vectors"] @ variables["vector_kernel"]
+        hidden = tf.nn.relu(total)
+        if dropout:
+            keep = generator.uniform(tf.shape(hidden)) >= dropout
+            hidden = tf.where(keep, hidden / (1 - dropout), 0.0)
+        return hidden
+
+    def loss(batch):
+        parts = [hidden_units(batch)] if "hidden_bias" in variables else []
+        if "pictures" in batch:
+            parts.append(batch["pictures"])
+        scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"],
+                                                                             scores))
+
+    return loss
+
+
+def make_step(variables, loss_of, learning_rate):
+    """A TensorFlow function for one step of training at a rate of Adam that returns the batch's
+    loss. A learning_rate above 0 means gradient descent.
+
+    Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
+    weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
+    """
+    tf = inception.load_tensorflow()
+    slots = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
+             for name, v in variables.items()}
+    power = (tf.Variable(1.0), tf.Variable(1.0))
+
+    def one_step(batch, rate):
+        with tf.GradientTape() as tape:
+            loss = loss_of(batch)
+        gradients = tape.gradient(loss, list(variables.values()))
+        for decay, so_far in zip((.9, .999), power):
+            so_far.assign(so_far * decay)
+        for name, gradient in zip(variables, gradients):
+            gradient = tf.convert_to_tensor(gradient)
+            if learning_rate:
+                variables[name].assign_sub(learning_rate * gradient)
+            else:
+                mean, square = slots[name]
+                tf.raw_ops.ResourceApplyAdam(
+                    var=variables[name].handle, m=mean.handle, v=square.handle,
+                    beta1_power=power[0], beta2_power=power[1], lr=rate, beta1=.9, beta2=.999,
+                    epsilon=1e-7, grad=gradient)
+        return loss
+
+    compiled = []
+
+    def step(batch, rate):
+        if not compiled:   # one function for batches of any length; by itself it would make several
+            kinds = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+                     for name, value in batch.items()}
+            compiled.append(tf.function(one_step, autograph=False, input_signature=[
+                kinds, tf.TensorSpec([], tf.float32)]))
+        return compiled[0](batch, tf.constant(rate, tf.float32))
+
+    return step
+
+
+def train(inputs, labels, classes, rows, validation, options, label="training", pictures=None,
+          watch=None):
+    """Train a network on products `rows`, watching products `validation`.
+
+    Stops when the validation loss has not fallen for options.patience evaluations, and keeps the
+    weights of the lowest. Without validation rows it takes as many steps as it may. Bottlenecks are
+    standardised for training only: the weights returned take them as they are. Where it evaluates
+    once an epoch, it says so in a line each.
+
+    pictures(some rows, epoch), where given, is what to train on instead of these products' own
+    bottlenecks. watch(step, training loss, validation loss, validation accuracy), where given, is
+    called at each evaluation. Returns Trained. Raises UserError where the loss is no number.
+    """
+    tf = inception.load_tensorflow()
+    rng = np.random.default_rng(options.seed)
+    variables = {name: tf.Variable(value) for name, value in
+                 initial_weights(inputs, classes, rng, options.start).items()}
+    statistics = bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
+    step = make_step(variables, make_loss(variables, options.dropout, options.seed),
+                     options.learning_rate)
+    epoch = -(-len(rows) // options.batch_size)
+    most = options.max_epochs * epoch or options.max_steps
+    every, patience = options.evaluate_every or epoch, options.patience or np.inf
+    batches = shuffled(rows, epoch, rng)
+    best, best_loss, best_step, since, done, losses = None, np.inf, 0, 0, 0, []
+    began = time.monotonic()
+    # A run that diverges is told of below, in a sentence, not by numpy at every step.
+    with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
+        while done < most and since < patience:
+            number, batch = next(batches)
+            drawn = pictures(batch, number) if pictures else None
+            rate = options.adam_rate * (1 - done / most if options.decay else 1)
+            losses.append(step(batch_tensors(inputs, labels, batch, statistics, drawn,
+                                             options.word_dropout, rng), rate))
+            done += 1
+            bar.update()
+            if done % every and done < most:
+                continue
+            weights = usable_weights(variables, inputs, statistics)
+            note = {"loss": float(np.mean(losses))}
+            losses = []
+            if len(validation):
+                loss, right = evaluate(weights, inputs, labels, validation)
+                note.update({"validation loss": loss, "validation accuracy": right})
+                since += 1
+                if loss < best_loss or not options.patience and np.isfinite(loss):
+                    best, best_loss, best_step, since = weights, loss, done, 0
+                if watch:
+                    watch(done, note["loss"], loss, right)
+            bar.set_postfix(shown(note), refresh=False)
+            if not options.evaluate_every:
+                left = (time.monotonic() - began) * (most / done - 1)
+                log_epoch(label, number + 1, -(-most // epoch), note, left)
+    if not len(validation) and np.isfinite(note["loss"]):
+        return Trained(weights, done, 1.0)
+    if best is None:
+        raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
+    temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
+    log_end(label, best_step, done, best_loss, note)
+    return Trained(best, best_step, temperature)
+
+
+def log_end(label, kept, done, loss, note):
+    last = ", ".join(f"{name} {value}" for name, value in shown(note).items()
+                     if name != "validation loss")
+    log(f"{label}: kept step {kept} of {done}, validation loss {loss:.4f}, last {last}")
+
+
+def shuffled(rows, count, rng):
+    """Yield (epoch, batch of rows) without end: each epoch all rows, in `count` batches."""
+    for epoch in itertools.count():
+        for batch in np.array_split(rng.permutation(rows), count):
+            yield epoch, batch
+
+
+def evaluate(weights, inputs, labels, rows):
+    """(loss in nats, accuracy) of a network given by its weights on products `rows`."""
+    scores = logits(weights, inputs, rows)
+    return (metrics.nll(scores, labels[rows]),
+            metrics.accuracy(scores.argmax(axis=1) == labels[rows]))
+
+
+def shown(note):
+    """An evaluation's figures as text."""
+    return {name: f"{100 * value:.2f}%" if name.endswith("accuracy") else f"{value:.4f}"
+            for name, value in note.items()}
+
+
+def log_epoch(label, number, epochs, note, left):
+    """Say how an epoch went, of many only of some twenty; `left` in seconds."""
+    if number % (1 + epochs // 20) == 0:
+        figures = ", ".join(f"{name} {value}" for name, value in shown(note).items())
+        log(f"{label}: epoch {number} of {epochs}, {figures}, at most {left:.0f} s left")
+
+
+def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.0, rng=None):
+    """What `make_step` takes of some products, as {name: array}; drawn [len(batch), size], where
+    given, instead of their bottlenecks. Of their terms chance drops the share word_dropout."""
+    tensors = {"labels": labels[batch].astype(np.int32)}
+    if inputs.bag is not None:
+        bag = inputs.bag[batch]
+        if word_dropout:
+            bag.data[rng.random(len(bag.data), np.float32) < word_dropout] = 0
+            bag.eliminate_zeros()
+            bag.data /= 1 - word_dropout
+        if not inputs.alone:
+            products = np.repeat(np.arange(len(batch)), np.diff(bag.indptr))
+            tensors["places"] = np.stack([products, bag.indices.astype(np.int64)], axis=1)
+            tensors["values"] = bag.data.astype(np.float32, copy=False)
+        if inputs.embedding is not None:
+            tensors["vectors"] = (bag @ inputs.embedding).astype(np.float32, copy=False)
+    if statistics is not None:
+        mean, deviation = statistics
+        drawn = picture_rows(inputs, batch, mean) if drawn is None else drawn
+        tensors["pictures"] = (drawn - mean) / deviation
+    return tensors
+
+
+def usable_weights(variables, inputs, statistics):
+    """The weights in numpy, for bottlenecks and a bag of words as they are: standardising and the
+    terms' vectors are folded in."""
+    weights = {name: variable.numpy() for name, variable in variables.items()}
+    if inputs.embedding is not None:
+        kernel = inputs.embedding @ weights.pop("vector_kernel")
+        weights["hidden_kernel"] = kernel + weights.get("hidden_kernel", 0)
+    if inputs.idf is not None:
+        weights["idf"] = inputs.idf
+    if statistics is not None:
+        mean, deviation = statistics
+        own = slice(len(weights["kernel"]) - len(mean), None)
+        weights["kernel"][own] /= deviation[:, None]
+        weights["bias"] -= mean @ weights["kernel"][own]
+        weights["bottleneck_mean"] = mean
+    return weights

@@ -1,0 +1,192 @@
+"""Vectors of words from the company they keep, learned from the training products' own text.
+
+In: a words.Corpus and the products to learn from. Out: a matrix of vectors. Two ways to learn them:
+word2vec's skip-gram with negative sampling (Mikolov et al. 2013, arXiv 1310.4546) and Swivel
+(Shazeer et al. 2016, arXiv 1602.02215). categorize_words.py uses them:
+
+    python categorize_words.py --min-products 50 --embedding word2vec
+    python categorize_words.py --min-products 50 --embedding swivel --save-embedding vectors.txt
+"""
+import os
+import re
+
+import numpy as np
+
+from common.terminal import progress
+from learning import inception
+
+SIZE = 100          # of a vector
+WINDOW = 5          # words on either side that are a word's company
+EPOCHS = 10         # of word2vec
+NEGATIVES = 5       # words drawn for each pair, in expectation
+SHARED = 512        # of them drawn for a whole batch
+BATCH = 4096       # pairs
+PIECE = 500_000     # words whose pairs are shuffled at a time
+OFTEN = 1e-3        # words above this share of the text are thinned out
+ROWS = 4096         # of a block of Swivel's matrix, at the most
+SWEEPS = 40         # of Swivel over its matrix
+
+
+def chosen_words(corpus, rows, columns):
+    """(words int32, texts int32) of the texts `rows`, in order, without words outside `columns`,
+    which are numbered as they stand there."""
+    place = np.full(len(corpus.vocabulary), -1, np.int32)
+    place[columns] = np.arange(len(columns))
+    lengths = np.diff(corpus.ends)
+    taken = np.zeros(len(lengths), bool)
+    taken[rows] = True
+    words = place[corpus.words[np.repeat(taken, lengths)]]
+    texts = np.repeat(np.arange(len(rows), dtype=np.int32), lengths[taken])
+    return words[words >= 0], texts[words >= 0]
+
+
+def neighbours(words, texts, reach=None):
+    """Yield (distance, left words, right words) of all pairs within WINDOW in one text; with reach
+    [words] only those that the left one reaches."""
+    for distance in range(1, WINDOW + 1):
+        near = texts[distance:] == texts[:-distance]
+        if reach is not None:
+            near &= reach[:-distance] >= distance
+        yield distance, words[:-distance][near], words[distance:][near]
+
+
+def make_adagrad(tf, rate):
+    """update(variable, its sums of squares, row numbers, gradient of these rows): Adagrad (Duchi et
+    al. 2011) on some rows of a matrix. A row that comes more than once is summed first: several
+    threads at work on it would get in each other's way, and a seed would not repeat a run."""
+    def update(variable, squares, rows, gradient):
+        rows, place = tf.unique(rows)
+        gradient = tf.math.unsorted_segment_sum(gradient, place, tf.size(rows))
+        tf.raw_ops.ResourceSparseApplyAdagradV2(
+            var=variable.handle, accum=squares.handle, lr=rate, epsilon=1e-7, grad=gradient,
+            indices=rows)
+    return update
+
+
+def tables(tf, count, rng):
+    """Two matrices [count, SIZE] of vectors, of words and of company, and Adagrad's sums."""
+    start = (rng.random((2, count, SIZE), np.float32) - .5) / SIZE ** .5
+    return [tf.Variable(one) for one in start], [tf.Variable(tf.fill(one.shape, .1))
+                                                 for one in start]
+
+
+def word2vec(words, texts, count, seed=0):
+    """Vectors float32 [count, SIZE] of words by skip-gram with negative sampling.
+
+    The negatives are drawn for a whole batch of pairs and weighed down to NEGATIVES a pair, which
+    turns them into a matrix product and changes nothing in expectation.
+    """
+    tf = inception.load_tensorflow()
+    rng = np.random.default_rng(seed)
+    vectors, squares = tables(tf, count, rng)
+    frequency = np.bincount(words, minlength=count) / max(1, len(words))
+    kept = np.minimum(1, np.sqrt(OFTEN / np.maximum(frequency, 1e-12)))
+    noise = np.cumsum(frequency ** .75)
+    update = make_adagrad(tf, .1)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def step(left, right, drawn):
+        own, near = tf.gather(vectors[0], left), tf.gather(vectors[1], right)
+        far = tf.gather(vectors[1], drawn)
+        with tf.GradientTape() as tape:
+            tape.watch([own, near, far])
+            loss = (tf.reduce_sum(tf.nn.softplus(-tf.reduce_sum(own * near, 1)))
+                    + NEGATIVES / SHARED * tf.reduce_sum(tf.nn.softplus(
+                        tf.matmul(own, far, transpose_b=True))))
+        for which, rows, gradient in zip((0, 1, 1), (left, right, drawn),
+                                         tape.gradient(loss, [own, near, far])):
+            update(vectors[which], squares[which], rows, gradient)
+
+    with progress("word2vec", EPOCHS * len(words), "words") as bar:
+        for _ in range(EPOCHS):
+            for start in range(0, len(words), PIECE):
+                piece, own_texts = words[start:start + PIECE], texts[start:start + PIECE]
+                thin = rng.random(len(piece)) < kept[piece]
+                some, own_texts = piece[thin], own_texts[thin]
+                reach = rng.integers(1, WINDOW + 1, len(some))
+                sides = [pair for _, *pair in neighbours(some, own_texts, reach)]
+                left = np.concatenate([side for a, b in sides for side in (a, b)])
+                right = np.concatenate([side for a, b in sides for side in (b, a)])
+                order = rng.permutation(len(left))
+                for batch in np.array_split(order, -(-len(order) // BATCH)) if len(order) else ():
+                    drawn = np.searchsorted(noise, rng.random(SHARED) * noise[-1])
+                    step(left[batch], right[batch], drawn.astype(np.int32).clip(0, count - 1))
+                bar.update(len(piece))
+    return vectors[0].numpy()
+
+
+def cooccurrences(words, texts, count):
+    """CSR float32 [count, count]: how often two words stand within WINDOW of each other, a pair
+    at a distance d counting 1/d, both ways."""
+    from scipy import sparse
+    total = sparse.csr_matrix((count, count), dtype=np.float32)
+    for start in range(0, len(words), 10 * PIECE):
+        part = slice(start, start + 10 * PIECE)
+        for distance, left, right in neighbours(words[part], texts[part]):
+            weight = np.full(len(left), 1 / distance, np.float32)
+            total += sparse.coo_matrix((weight, (left, right)), (count, count)).tocsr()
+    return (total + total.T).tocsr()
+
+
+def swivel(words, texts, count, seed=0):
+    """Vectors float32 [count, SIZE] of words by Swivel: the product of a word's and its company's
+    vector approximates their pointwise mutual information, pairs never seen included.
+
+    Equations 2 and 3 of the paper, with its weights .1 + .25 sqrt(count) of the squared error; the
+    matrix is worked off in blocks of words that are far apart in frequency.
+    """
+    tf = inception.load_tensorflow()
+    rng = np.random.default_rng(seed)
+    vectors, squares = tables(tf, count, rng)
+    seen = cooccurrences(words, texts, count)
+    marginal = np.log(np.maximum(np.asarray(seen.sum(axis=1)).ravel(), 1e-3)).astype(np.float32)
+    total = np.float32(np.log(max(seen.sum(), 1e-3)))
+    stripes = -(-count // ROWS)
+    order = np.argsort(-marginal, kind="stable").astype(np.int32)
+    blocks = [order[stripe::stripes] for stripe in range(stripes)]
+    update = make_adagrad(tf, .3)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def step(rows, columns, seen, row_marginal, column_marginal):
+        own, near = tf.gather(vectors[0], rows), tf.gather(vectors[1], columns)
+        with tf.GradientTape() as tape:
+            tape.watch([own, near])
+            product = tf.matmul(own, near, transpose_b=True)
+            expected = row_marginal[:, None] + column_marginal[None] - total
+            there = seen > 0
+            error = product - (tf.math.log(tf.where(there, seen, 1.0)) - expected)
+            loss = tf.reduce_sum(tf.where(there, .5 * (.1 + .25 * tf.sqrt(seen)) * error ** 2,
+                                          tf.nn.softplus(error)))
+        for which, chosen, gradient in zip((0, 1), (rows, columns),
+                                           tape.gradient(loss, [own, near])):
+            update(vectors[which], squares[which], chosen, gradient)
+
+    with progress("swivel", SWEEPS * stripes ** 2, "blocks") as bar:
+        for _ in range(SWEEPS):
+            for block in rng.permutation(stripes ** 2):
+                rows, columns = blocks[block // stripes], blocks[block % stripes]
+                step(rows, columns, seen[rows][:, columns].toarray(), marginal[rows],
+                     marginal[columns])
+                bar.update()
+    return (vectors[0] + vectors[1]).numpy()
+
+
+def may_be_replaced(path):
+    """Whether there is no such file, or one that begins as those of `save` do."""
+    try:
+        with open(path, "rb") as file:
+            return re.fullmatch(rb"(\d+ \d+\n.*)?", file.read(40), re.S) is not None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def save(path, names, vectors):
+    """Write word2vec's text format, whole or not at all: count and size, then a word a line."""
+    beside = f"{path}.{os.getpid()}"
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(f"{len(names)} {vectors.shape[1]}\n")
+        for name, vector in zip(names, vectors):
+            file.write(f"{name} {' '.join(f'{value:.6g}' for value in vector.tolist())}\n")
+    os.replace(beside, path)

@@ -1,0 +1,59 @@
+"""The house: what may import what, and where SQL may stand, read from the code itself."""
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
+           "analyze")
+MAY_IMPORT = {"common": {"common"}, "db": {"common"}, "crawling": {"common", "db", "crawling"},
+              "learning": {"common", "db", "learning"},
+              "evaluation": {"common", "db", "learning", "evaluation"},
+              "script": {"common", "db", "crawling", "learning", "evaluation"}}
+MODULES = sorted(path.relative_to(REPO) for path in REPO.glob("*.py")) + sorted(
+    path.relative_to(REPO) for room in ("common", "crawling", "learning", "evaluation")
+    for path in (REPO / room).rglob("*.py"))
+SQL = re.compile(r"\s*(select\s.+\sfrom|insert\s+(or\s+\w+\s+)?into|update\s+\w+\s+set|"
+                 r"delete\s+from|create\s+(temp\s+)?(table|index|trigger)|pragma)\s", re.I | re.S)
+
+
+def imported(path):
+    """The first part of each module of ours that a file imports, wherever it does."""
+    ours = {*MAY_IMPORT, *SCRIPTS} - {"script"}
+    for node in ast.walk(ast.parse((REPO / path).read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        yield from ({name.split(".")[0] for name in names} & ours)
+
+
+def test_there_are_six_scripts_and_db_at_the_top():
+    assert {path.stem for path in MODULES if len(path.parts) == 1} == {*SCRIPTS, "db"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_arrows_go_one_way(path):
+    room = path.parts[0] if len(path.parts) > 1 else "db" if path.stem == "db" else "script"
+    assert set(imported(path)) <= MAY_IMPORT[room]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py"], ids=str)
+def test_a_package_runs_nothing_when_it_is_imported(path):
+    assert (REPO / path).read_text(encoding="utf-8") == ""
+
+
+def sql_of(path):
+    """The texts of a file that begin as SQL does."""
+    nodes = ast.walk(ast.parse((REPO / path).read_text(encoding="utf-8")))
+    return [node.value for node in nodes if isinstance(node, ast.Constant)
+            and isinstance(node.value, str) and SQL.match(node.value)]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem != "db"], ids=str)
+def test_sql_stands_in_db(path):
+    assert sql_of(path) == []
+
+
+def test_the_check_of_sql_finds_some():
+    assert len(sql_of(Path("db.py"))) > 100
