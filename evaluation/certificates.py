@@ -138,14 +138,14 @@ def certify_fallback(score, right, parent_score, parent_right, target, delta):
 def nearest(score, right, target, delta):
     """(threshold, products taken, wrong ones) of the candidate that comes nearest to a certificate:
     the one at which so few errors would be least likely if more than 1 - target were wrong. Those
-    that take fewer products than a certificate needs count only if there are no others. (inf, 0, 0)
-    without products."""
+    that take fewer products than a certificate needs count only if there are no others: so a few
+    that are nearly all right are told from many that are not. (inf, 0, 0) without products."""
     thresholds, _ = candidates(target)
     taken, wrong = counts_above(score, right, thresholds)
     if not len(score):
         return math.inf, 0, 0
     enough = [j for j, n in enumerate(taken) if most_wrong(int(n), target, delta) >= 0] \
-        or [len(taken) - 1]
+        or [j for j, n in enumerate(taken) if n] or [len(taken) - 1]
     # Of tails that are all one the lowest share of wrong ones.
     best = min(enough, key=lambda j: (
         metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target),

@@ -176,6 +176,7 @@ def nearest_text(promise, level):
     return (f"it comes nearest from score {own['score']:.4f} on: {own['wrong']} of "
             f"{own['products']} are wrong there{strange}, and "
             + ("so few products prove nothing" if own["most"] < 0 else
+               "none may be" if own["most"] == 0 < own["wrong"] else
                f"at most about {own['most']} may be" if own["most"] < own["wrong"] else
                "that falls a little short of a proof"))
 

@@ -696,9 +696,12 @@ def test_the_candidate_nearest_to_a_certificate_has_the_least_likely_errors():
     score, right = np.repeat([.999, .5], [200, 300]), np.r_[np.ones(200, bool), np.arange(300) > 50]
     threshold, taken, wrong = certificates.nearest(score, right, .98, .05)
     assert (taken, wrong) == (200, 0) and .5 < threshold <= .999
-    # Ten products prove nothing, so all fifty count, though five of those are wrong.
+    # No fifty products prove anything: of those the ten come nearer that are all right.
     score, right = np.repeat([.999, .5], [10, 40]), np.arange(50) < 45
-    assert certificates.nearest(score, right, .98, .05)[1:] == (50, 5)
+    assert certificates.nearest(score, right, .98, .05)[1:] == (10, 0)
+    # And forty of which one is wrong come nearer than all, of which half are.
+    score, right = np.repeat([.9, .5], [40, 40]), np.r_[np.arange(40) > 0, np.zeros(40, bool)]
+    assert certificates.nearest(score, right, .95, .025)[1:] == (40, 1)
     assert certificates.nearest(score[:0], right[:0], .98, .05) == (math.inf, 0, 0)
     # If all are wrong, all tails are one; they are not said to be no products.
     assert certificates.nearest(np.linspace(0, 1, 2000), np.zeros(2000, bool), .98, .05)[1] > 200

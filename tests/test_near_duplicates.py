@@ -195,9 +195,18 @@ def test_what_no_length_parts_is_parted_at_last():
 
 
 def test_a_chain_of_long_texts_is_parted_too():
-    names = chain(150, words=300)
+    names = chain(150, words=200)
     found = near_duplicates.find_clusters((i, name, "", name) for i, name in enumerate(names))
     assert found.ids == [] and found.report["chains"] == [150]
+
+
+def test_of_a_very_long_text_the_first_words_may_differ():
+    words = [f"w{i}" for i in range(near_duplicates.LEFT_OUT + 50)]
+    near, far = near_duplicates.LEFT_OUT - 1, near_duplicates.LEFT_OUT
+    for place, linked in ((0, True), (near, True), (far, False), (len(words) - 1, False)):
+        other = [*words[:place], "another", *words[place + 1:]]
+        texts = [(i, str(i), "", " ".join(text)) for i, text in enumerate((words, other))]
+        assert near_duplicates.find_clusters(texts).ids == ([0, 1] if linked else [])
 
 
 def test_random_words_hardly_link():

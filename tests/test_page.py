@@ -789,8 +789,9 @@ def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_
     odd = ["=a  b", 'lead "q"<b>', "x" * 300, "bell\x07"]
     for number, own in enumerate(odd, 100):
         change(folder, "insert into category(id, leaf, path, name) values (?, 1, ?, ?)", own, own, own)
-        add = ("insert into product(id, category_id, name) values (?, ?, 'Odd')", number, LEAVES[0])
-        change(folder, *add)
+        add = "insert into product(id, category_id, name) values (?, ?, 'Odd')"
+        change(folder, add, number, LEAVES[0])
+        change(folder, add, number + 100, own)   # an empty one would not be proposed
         change(folder, """insert into predicted_category(experiment_id, product_id, category_id,
                score, label_id) values (1, ?, ?, .97, ?)""", number, own, LEAVES[0])
     tab = visit(folder)

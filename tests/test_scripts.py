@@ -273,11 +273,11 @@ def test_what_both_fuses_are_the_single_classifiers(conn, shop):
     for prefix, one in (("text", text), ("picture", picture)):
         for name in one.files:
             np.testing.assert_array_equal(one[name], both[f"{prefix}_{name}"])
-    fusion = settings_of(conn, BOTH)["fusion"]
-    assert list(fusion["weights"]) == list(fusion.FUSED)
-    assert fusion["used"] == pytest.approx(both["fusion"].tolist())
-    assert [round(weight, 4) for weight in fusion["used"]] == [
-        weight for weight, in fusion["weights"].values()]
+    fused = settings_of(conn, BOTH)["fusion"]
+    assert list(fused["weights"]) == list(fusion.FUSED)
+    assert fused["used"] == pytest.approx(both["fusion"].tolist())
+    assert [round(weight, 4) for weight in fused["used"]] == [
+        weight for weight, in fused["weights"].values()]
 
 
 def test_without_a_picture_both_says_what_the_text_says(conn):
