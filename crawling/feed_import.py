@@ -15,7 +15,7 @@ from crawling import feed_download, feed_products, http_client
 
 def load_feed(conn, path, args, counts, stop, base=None):
     """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
-    outcome. base is the URL it came from. Raises UserError, and web.Stopped where stop is set."""
+    outcome. base is the URL it came from. Raises UserError, and http_client.Stopped where stop is set."""
     skipped, levels, signs = [], 0, collections.Counter()
     with db.transaction(conn), ended_at_once(stop, http_client.Stopped):
         before = db.categories(conn)

@@ -1,6 +1,6 @@
 """JSON and XML with products in it -> rows, a piece at a time: no more than a product is kept.
 
-In: text or bytes of a catalogue file. Out: rows as formats.read_rows gives them. XML with a DOCTYPE
+In: text or bytes of a catalogue file. Out: rows as feed_formats.read_rows gives them. XML with a DOCTYPE
 is refused, because entities can be made to grow without bound and to read other files.
 
     python crawl.py --feed products.json
@@ -43,7 +43,7 @@ def is_json_lines(head):
 
 
 def json_line_rows(lines, skipped):
-    """The rows of JSON Lines, (number, text) each, as formats.read_rows says."""
+    """The rows of JSON Lines, (number, text) each, as feed_formats.read_rows says."""
     for number, line in lines:
         if len(line) == LONGEST_LINE:
             skipped.append((number, "line too long"))
@@ -180,7 +180,7 @@ def first_picture(images):
 # ---- XML ----------------------------------------------------------------------------------------
 
 def xml_rows(file, marked, path, skipped):
-    """The rows of RSS or Atom, as formats.read_rows says: what is in an item or entry are its
+    """The rows of RSS or Atom, as feed_formats.read_rows says: what is in an item or entry are its
     columns.
     `marked` is the encoding that a mark at the beginning tells, None where there is none."""
     items = XmlItems(marked, path, skipped)

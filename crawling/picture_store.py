@@ -142,7 +142,7 @@ def judge(answer):
 
 def get_picture(row, images_path, requests, feed, mark):
     """The picture row's (path, sha256, status, reason) of one product, fetched if it must be.
-    Raises web.Unfinished where another run may have more luck."""
+    Raises http_client.Unfinished where another run may have more luck."""
     adopted = adopt_picture(row["path"], images_path) if row["path"] else None
     if adopted:
         return adopted
@@ -238,7 +238,7 @@ def forget_missing(conn, source, images_path):
 
 
 def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
-    """Get the pictures that are not there yet; requests is a web.Web. Stops early where
+    """Get the pictures that are not there yet; requests is a http_client.Web. Stops early where
     requests.stop is set. Returns a dict of how many are ok, failed and unfinished."""
     counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
     sweep(images_path, mark)

@@ -37,7 +37,7 @@ class Shop:
         self.web, self.accepted = requests, False
 
     def get(self, path, **params):
-        """The JSON object the API answers. Raises web.Unfinished where it fails, UserError where
+        """The JSON object the API answers. Raises http_client.Unfinished where it fails, UserError where
         it refuses the key."""
         try:
             # A redirect would carry the key to wherever it points, so none is followed.
@@ -73,7 +73,7 @@ class Shop:
 
     def page(self, leaf, offset):
         """(items, total or None, items asked for) of a leaf's products from `offset` on. Raises
-        web.Unfinished where the answer holds no list of products."""
+        http_client.Unfinished where the answer holds no list of products."""
         answer = self.get("products", cat=leaf, offset=offset, limit=PAGE)
         items, about = answer.get("products"), answer.get("metadata")
         if not isinstance(items, list):

@@ -40,13 +40,13 @@ def gone_line(answers):
 
 def describe(conn, number, found):
     """What has changed since an experiment's training, and its figures for all that comes, as a
-    dict for JSON: the keys of db.changes, and `all` as of_all has it. found is findings.describe's.
+    dict for JSON: the keys of db.changes, and `all` as of_all has it. found is figures.describe's.
     """
     return {**db.changes(conn, number), "all": of_all(conn, number, found)}
 
 
 def models(conn, db_path):
-    """model_files.listing of all experiments, with the db.changes of each under `today`."""
+    """saved_models.listing of all experiments, with the db.changes of each under `today`."""
     rows = db.all_experiments(conn)
     found = saved_models.listing(db.models_folder(db_path), rows, {
         row["id"]: db.settings(row).get("model") for row in rows})

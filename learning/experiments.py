@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
 class Fitted(NamedTuple):
     """A classifier as it was trained: one network, or what categorize_both.py makes of two."""
-    weights: dict       # name -> array, what model_files.save_model keeps
+    weights: dict       # name -> array, what saved_models.save_model keeps
     steps: int          # of the weights kept
     trained_on: int     # products
     temperature: float

@@ -208,7 +208,7 @@ def fields_argument(text):
 
 
 def read_terms(conn, products, args):
-    """words.Terms of the products' texts, of the fields asked for."""
+    """text_features.Terms of the products' texts, of the fields asked for."""
     original = args.network == "original"
     texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
              for name, text in db.texts(conn, products.leaves))

@@ -211,7 +211,7 @@ class Lexicon(NamedTuple):
 
 
 def make_lexicon(described, weights):
-    """The Lexicon of a model, by its description and weights as model_files.load_model has them."""
+    """The Lexicon of a model, by its description and weights as saved_models.load_model has them."""
     vocabulary, number = described["vocabulary"], {}
     terms = [[number.setdefault(word, len(number))
               for word in term.removeprefix("name:").split(" ")] for term in vocabulary]
@@ -268,7 +268,7 @@ def bag_of(lexicon, texts, width):
 
 def one_text(described, weights, name, description, lexicon=None):
     """(columns, values) of the bag of words of one text for a saved model: its description and its
-    weights, as model_files.load_model gives them; with its Lexicon, where that is at hand."""
+    weights, as saved_models.load_model gives them; with its Lexicon, where that is at hand."""
     bag = bag_of(lexicon or make_lexicon(described, weights), [(name, description)],
                  len(described["vocabulary"]))[0]
     return bag.indices, bag.data

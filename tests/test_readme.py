@@ -61,6 +61,9 @@ def test_the_feed_in_it_loads_with_the_output_it_shows(tmp_path):
 
 def test_nothing_speaks_of_the_machine_it_was_written_on():
     here = re.compile("/(wo" "rk|ro" "ot|tm" "p/bash)/|shar" "ed/(data|notes|weights)")
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("sample/*.py"),
-                 *ROOT.glob("results/*"), *ROOT.glob("templates/*")]:
-        assert not here.search(path.read_text(encoding="utf-8")), path
+    for pattern in ("*.py", "*.md", "common/*.py", "crawling/*.py", "learning/*.py",
+                    "evaluation/*.py", "evaluation/templates/*", "sample/*.py", "results/*"):
+        paths = list(ROOT.glob(pattern))
+        assert paths, pattern
+        for path in paths:
+            assert not here.search(path.read_text(encoding="utf-8")), path
