@@ -136,13 +136,13 @@ def save_page(path, text):
 def make_page(conn, args):
     """The HTML of the page that is asked for."""
     if args.review is not None:
-        return html_pages.review_page(conn, args.review, args.images_path, args.db_path, args.top or 500,
-                                args.surest_first)
+        return html_pages.review_page(conn, args.review, args.images_path, args.db_path,
+                                      args.top or 500, args.surest_first)
     number, suspected = args.dump_errors_for_experiment, ()
     if db.settings(db.experiment(conn, number)).get("folds"):
         suspected = {row["product_id"] for row in label_suspects.label_suspects(conn, number, None)}
     return html_pages.error_page(conn, number, args.images_path, args.db_path, args.confidence,
-                           args.top or 500, suspected)
+                                 args.top or 500, suspected)
 
 
 def write_page(text, args):
@@ -189,7 +189,7 @@ def main(argv=None):
             show = text_report.models_text
         elif args.compare is not None:
             result = comparison.compare(conn, args.compare, args.confidence,
-                                      args.top or (None if args.json else 20))
+                                        args.top or (None if args.json else 20))
             show = text_report.comparison_text
         else:
             result = [figures.block(conn, experiment) for experiment in db.experiments(conn)]

@@ -44,7 +44,8 @@ def main(argv=None):
     seen = inputs.rows >= 0
     products = experiments.take_products(products, seen)
     inputs = inputs._replace(rows=inputs.rows[seen])
-    fit = experiments.network(products, lambda rows: inputs, picture_arguments.picture_options(args))
+    fit = experiments.network(products, lambda rows: inputs,
+                              picture_arguments.picture_options(args))
     outcome = experiments.experiment(products, experiments.checked_splits(products, args.folds),
                                      fit)
     experiments.record(conn, args, "Image", wanted, products, outcome, extra)

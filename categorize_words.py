@@ -7,6 +7,7 @@ products have, as many words of their names and as many pairs of words -> 100 Re
     python categorize_words.py --categories bootcut-jeans,skinny-jeans
     python categorize_words.py --min-products 50 --folds 10
 """
+import argparse
 import collections
 import os
 
@@ -64,12 +65,20 @@ def explain(args):
 # ---- the script ---------------------------------------------------------------------------------
 
 
+def product_argument(text):
+    """The id of a product in crawl.db, which is not the shop's."""
+    if not text.isdecimal() or int(text) >= 2 ** 63:
+        raise argparse.ArgumentTypeError(
+            "must be a number: product_id in filed.csv, id in the table product")
+    return int(text)
+
+
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
     experiments.add_experiment_arguments(parser)
     text_classifier.add_text_arguments(parser)
     filing.add_arguments(parser)
-    parser.add_argument("--explain", type=int, metavar="PRODUCT_ID",
+    parser.add_argument("--explain", type=product_argument, metavar="PRODUCT_ID",
                         help="train nothing: show the words of this product for and against the "
                         "first two categories, by the model of --experiment")
     parser.add_argument("--experiment", type=int, metavar="N",

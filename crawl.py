@@ -17,16 +17,14 @@ import time
 import db
 from common.terminal import (
     Parser,
-    Undone,
     UserError,
     ended_at_once,
-    grouped,
     log,
-    progress,
     run,
     told_to_stop,
 )
 from crawling import (
+    api_crawl,
     feed_download,
     feed_import,
     feed_products,
@@ -35,117 +33,6 @@ from crawling import (
     shopstyle_api,
     status,
 )
-
-GIVE_UP = 5    # leaves in a row that fail before the API is left alone
-
-
-# ---- the API ----------------------------------------------------------------------------------
-
-def crawl_leaf(conn, shop, leaf, most, counts, tell):
-    """Fetch a leaf's pages from where it is on, one transaction a page, until `most` products of
-    them are filed there or the shop has no more. leaf is a row of db.leaves_to_crawl.
-
-    The shop has no more where a page is empty, where two in a row show nothing new, at the API's
-    cap, and after a page that is short and reaches `total`: that may lie. A page that is empty
-    before `total` is asked for again a second later; if it still is, the leaf is left for this run,
-    and the next one asks once more. tell(reason, name) is told what is left out. Returns whether
-    there is more to come in this run.
-    """
-    own, offset, stale, asked_again = leaf["id"], leaf["next_offset"], leaf["stale_pages"], False
-    while True:
-        items, total, limit = shop.page(own, offset)
-        early = not items and offset < min(total or 0, shopstyle_api.PAGING_CAP)
-        if early and not asked_again:
-            asked_again = True
-            shop.web.sleep(1)
-            continue
-        asked_again, offset = False, offset + len(items)
-        with db.transaction(conn):
-            touched, fresh = {own}, 0
-            for item in items:
-                product = shopstyle_api.read_product(item, own, shop.key)
-                if product is None:
-                    counts["skipped"] += 1
-                    tell("a product without a usable id",
-                         f"{own} from row {offset - len(items)} on")
-                    continue
-                touched.update(product["listed"])
-                _, outcome, new_here = db.store_product(conn, "shopstyle", product)
-                counts[outcome] += 1
-                fresh += new_here
-            stale = 0 if fresh else stale + 1
-            last = (not items and not early or stale == 2 or offset >= shopstyle_api.PAGING_CAP
-                    or total is not None and offset >= total and len(items) < limit)
-            db.set_progress(conn, own, offset, stale, total, last)
-            db.count_products(conn, sorted(touched))
-            if last or early:
-                return False
-            if db.filed_from_own_pages(conn, own) >= most:
-                return True
-
-
-def read_tree(shop, root):
-    """The category tree. Raises UserError where there is none to be had."""
-    try:
-        tree = shopstyle_api.fetch_tree(shop, root)
-    except http_client.Stopped:
-        raise
-    except http_client.Unfinished as problem:
-        raise Undone(f"{problem}; check --api-url and the network, or load a file with "
-                     "--feed") from None
-    if len(tree) == 1:
-        raise UserError(f"{shop.host} knows no categories below --root {root}")
-    return tree
-
-
-def left_out(count, names, reason):
-    return f"{names}: {reason}; left out" if count == 1 else \
-        f"{count} times {reason}; left out ({names})"
-
-
-def unfinished(count, names, reason):
-    return f"{names} is not finished: {reason}" if count == 1 else \
-        f"{count} categories are not finished: {reason} ({names})"
-
-
-def crawl_api(conn, shop, tree, most, counts):
-    """Crawl all products, adding to counts by outcome. Returns the ids of the leaves that could
-    not be finished."""
-    with db.transaction(conn):
-        db.store_categories(conn, tree)
-        before = db.set_host(conn, tree[0][0], shop.name)
-    if before:
-        log(f"warning: what is in this file came from {before}, and {shop.name} is taken for the "
-            "same shop: crawl another one into another --db-path")
-    failed, ended = [], set()
-    known = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too
-
-    def waiting():
-        return [leaf for leaf in db.leaves_to_crawl(conn, most)
-                if leaf["id"] in known and leaf["id"] not in ended]
-
-    with progress("categories", len(waiting()), "leaves") as bar, \
-            grouped(left_out) as tell, grouped(unfinished) as tell_unfinished:
-        # A leaf that comes late may take products from one that had enough: then that goes on.
-        while leaves := waiting():
-            for leaf in leaves:
-                try:
-                    if not crawl_leaf(conn, shop, leaf, most, counts, tell):
-                        ended.add(leaf["id"])
-                except http_client.Stopped:
-                    raise
-                except http_client.GivenUp as problem:
-                    log(f"going no further: {problem}")
-                    return failed + [leaf["id"] for leaf in waiting()]
-                except http_client.Unfinished as problem:
-                    tell_unfinished(str(problem), leaf["id"])
-                    failed.append(leaf["id"])
-                    ended.add(leaf["id"])
-                bar.update()
-    with db.transaction(conn):
-        db.count_products(conn)
-    return failed
-
 
 # ---- the command ------------------------------------------------------------------------------
 
@@ -239,7 +126,8 @@ def column_arguments(parser, texts):
     for text in texts:
         field, equals, name = text.partition("=")
         if field not in feed_products.FIELDS or not equals or not name.strip():
-            parser.error(f"--column takes FIELD=NAME, FIELD one of {', '.join(feed_products.FIELDS)}")
+            parser.error("--column takes FIELD=NAME, FIELD one of "
+                         + ", ".join(feed_products.FIELDS))
         columns[field] = name
     return columns
 
@@ -247,9 +135,9 @@ def column_arguments(parser, texts):
 def crawl(args, stop):
     """Products, then pictures; prints the summary. Returns the exit status."""
     began, counts = time.monotonic(), dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
-    webs = [http_client.Web(shopstyle_api.RATE, stop, 1, args.tries, GIVE_UP),
+    webs = [http_client.Web(shopstyle_api.RATE, stop, 1, args.tries, api_crawl.GIVE_UP),
             http_client.Web(args.image_rate, stop, picture_store.CONNECTIONS, args.tries,
-                    public_only=not args.allow_private)]
+                            public_only=not args.allow_private)]
     failed, fetched = [], {"ok": 0, "failed": 0, "unfinished": 0}
     path = base = None
     with contextlib.ExitStack() as stack:
@@ -269,7 +157,7 @@ def crawl(args, stop):
                 raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file "
                                 "with --feed FILE")
             source, shop = "shopstyle", shopstyle_api.Shop(args.api_url, key, webs[0])
-            tree = read_tree(shop, args.root)
+            tree = api_crawl.read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
         stack.enter_context(contextlib.closing(conn))   # which leaves one file
         stack.enter_context(db.only_crawl(args.db_path))
@@ -280,7 +168,7 @@ def crawl(args, stop):
                 with feed_download.called(path, base):
                     feed_import.load_feed(conn, path, args, counts, stop, base)
             else:
-                failed = crawl_api(conn, shop, tree, args.max_per_category, counts)
+                failed = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         except http_client.Stopped:
             if args.feed is not None:   # of which nothing was kept
                 counts = dict.fromkeys(counts, 0)
@@ -291,11 +179,11 @@ def crawl(args, stop):
                 db.forget_failed_pictures(conn, source, http_client.PRIVATE)
             mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
             fetched = picture_store.fetch_pictures(conn, source, args.images_path, webs[1],
-                                              None if base else path, mark)
+                                                   None if base else path, mark)
         have, bad = db.count_usable_pictures(conn, source, args.feed is not None)
         none_usable = bad if not have and not stop.is_set() else 0
         print(*status.summary(conn, source, counts, fetched, args.max_per_category, webs,
-                       time.monotonic() - began), sep="\n")
+                              time.monotonic() - began), sep="\n")
     if failed or fetched["unfinished"]:
         log(f"{len(failed)} categories and {fetched['unfinished']} pictures are not done: run the "
             "same command again")
@@ -311,10 +199,11 @@ def dry_run(args, stop):
     """Print what a crawl would do."""
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
-            path, base = feed_download.feed_file(args, stack, http_client.Web(0, stop, tries=args.tries))
+            web = http_client.Web(0, stop, tries=args.tries)
+            path, base = feed_download.feed_file(args, stack, web)
             with feed_download.called(path, base), ended_at_once(stop, http_client.Stopped):
                 print(*status.feed_plan(path, args.column, args.unlabelled,
-                                              None if base else path), sep="\n")
+                                        None if base else path), sep="\n")
         elif os.path.exists(args.db_path):
             print(*status.plan(db.open_readonly(args.db_path), args), sep="\n")
         else:

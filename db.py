@@ -1314,7 +1314,7 @@ def changes(conn, number):
             and (product.category_id <> label_id
                  or not {LEAF_TODAY.format("product.category_id")}) and not {FILED_HERE}), 0)
         from ({own}) left join product on product.id = product_id""",
-                             {"number": number}).fetchone()
+                              {"number": number}).fetchone()
     regrouped, = plain(conn, f"""
         select count(*) from (select product_id, min(id) as first from regrouped where id > :last
                               group by product_id) as moved
@@ -1440,7 +1440,7 @@ def to_answer(conn, number, leaves, size):
                 where {where} and product.id > ? and not exists (
                     select 1 from filing where experiment_id = ? and product_id = product.id)
                 order by product.id limit ?""",
-                                  (PICTURE_FAILED, number, after, number, size)).fetchall():
+                                   (PICTURE_FAILED, number, after, number, size)).fetchall():
             yield rows
             after = rows[-1]["id"]
 

@@ -257,7 +257,8 @@ def retrain(args):
         pictures = distorted_bottlenecks(args, found, network, fingerprint, rows)
     with summaries(args.summaries_dir) as watch:
         trained = training.train(inputs, labels, len(names), rows, validation,
-                                 picture_arguments.picture_options(args), pictures=pictures, watch=watch)
+                                 picture_arguments.picture_options(args), pictures=pictures,
+                                 watch=watch)
     guess = training.logits(trained.weights, inputs, test).argmax(axis=1)
     save_network(network, trained, names, args)
     log(f"saved as {args.output_graph}; ask it with --label_image FILE")

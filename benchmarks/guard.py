@@ -30,7 +30,7 @@ import put_to_work
 sys.path.insert(0, str(put_to_work.ROOT))
 
 import db
-from evaluation import guarantees
+from evaluation import guarantees, refusals
 from learning import metrics, saved_models
 
 HARD = .16   # of the labelled products are of the hard leaves
@@ -76,7 +76,7 @@ def draw(kind, size, hidden, unseen, hard, rng):
     return chosen + rng.sample(rest, min(len(rest), size - len(chosen)))
 
 
-def judge(conn, described, labelled, promise, batch, hidden, source):
+def judge(conn, number, described, labelled, promise, batch, hidden, source):
     """(refused or not, products that pass the leaf's threshold, how many of them are wrong)."""
     conn.execute("begin")
     try:
@@ -85,10 +85,10 @@ def judge(conn, described, labelled, promise, batch, hidden, source):
         conn.executemany("insert into batch values (?)", [(number,) for number in batch])
         conn.execute("""delete from filing where product_id in (select product_id from hidden)
                         and product_id not in (select id from batch)""")
-        thresholds, *_ = guarantees.for_source(conn, 1, described, source, labelled, promise)
+        thresholds, *_ = refusals.for_source(conn, number, described, source, labelled, promise)
         passed = conn.execute("""select product_id, leaf_id from filing join batch
-                                 on id = product_id where experiment_id = 1 and leaf_score >= ?""",
-                              (promise["leaf"],)).fetchall()
+                                 on id = product_id where experiment_id = ? and leaf_score >= ?""",
+                              (number, promise["leaf"])).fetchall()
     finally:
         conn.execute("rollback")
     wrong = sum(hidden[number] != leaf for number, leaf in passed)
@@ -104,14 +104,16 @@ def run_half(args, half, found):
         unseen = hide_a_leaf(path, rng)
         put_to_work.run("words", "--db-path", path, "--min-products", args.min_products,
                         "--folds", 10, *args.more)
-        put_to_work.run("words", "--db-path", path, "--apply", 1, "--target", args.target)
         conn = db.open_database(str(path))
-        _, described = saved_models.load_model(f"{db.models_folder(str(path))}/experiment-1")
-        promise = guarantees.promise(conn, 1, described["categories"], args.target / 100, .95)
+        number, = conn.execute("select max(id) from experiment").fetchone()
+        put_to_work.run("words", "--db-path", path, "--apply", number, "--target", args.target)
+        _, described = saved_models.load_model(
+            f"{db.models_folder(str(path))}/experiment-{number}")
+        promise = guarantees.promise(conn, number, described["categories"], args.target / 100, .95)
         if promise["leaf"] is None:
             print(f"half {half}: nothing can be promised at leaves", file=sys.stderr)
             return
-        labelled = guarantees.labelled_rows(conn, 1, described)
+        labelled = refusals.labelled_rows(conn, number, described)
         hard = hard_leaves(*labelled[:2])
         hidden = dict(conn.execute("select product_id, category_id from hidden order by 1"))
         source, = db.unfiled_sources(conn)
@@ -120,8 +122,8 @@ def run_half(args, half, found):
                 for _ in range(args.batches):
                     batch = draw(kind, size, hidden, unseen, hard, rng)
                     if len(batch) >= .8 * size:
-                        found[kind, size].append(judge(conn, described, labelled, promise, batch,
-                                                       hidden, source))
+                        found[kind, size].append(judge(conn, number, described, labelled, promise,
+                                                       batch, hidden, source))
             print(f"half {half}, {kind}: done", file=sys.stderr, flush=True)
         conn.close()
 

@@ -30,7 +30,7 @@ def draw(folder, products, leaves, mislabelled, seed):
     sizes = [max(1, round(products * weight / sum(weights))) for weight in weights]
     ranks = rng.sample(range(leaves), leaves)   # of each leaf, so that its parent says nothing
     size = [sizes[rank] for rank in ranks]
-    large = [leaf for leaf in range(leaves) if size[leaf] > LARGE]
+    large = [leaf for leaf in range(leaves) if size[leaf] > LARGE] or list(range(leaves))
     words = [[f"leaf{leaf}w{i}" for i in range(12)] for leaf in range(leaves)]
     for leaf in range(0, leaves, 2):
         if size[leaf] < TINY:

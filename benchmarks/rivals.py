@@ -25,6 +25,7 @@ from common.terminal import UserError, log, run  # noqa: E402
 from learning import (
     experiments,  # noqa: E402
     metrics,  # noqa: E402
+    predictions,
     text_features,  # noqa: E402
 )
 
@@ -100,7 +101,7 @@ def rival(products, parts, texts, ask, known):
         scores = ask(texts, products.taught, fit, both, classes).astype(np.float32)
         temperature = 1.0 if known else metrics.fit_temperature(
             scores[:len(validation)], products.taught[validation])
-        predicted += experiments.prediction_rows(products, part.test, scores[len(validation):],
+        predicted += predictions.prediction_rows(products, part.test, scores[len(validation):],
                                                  temperature, fold)
         log(f"fold {fold + 1} of {len(parts)}")
     return predicted

@@ -30,7 +30,10 @@ import rivals  # noqa: E402
 
 import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
-from learning import experiments  # noqa: E402
+from learning import (
+    experiments,  # noqa: E402
+    predictions,
+)
 
 LEAVES, PARENTS, PER_LEAF = 156, 38, 940
 COMMON, OWN, SHARED = 30_000, 60, 400     # words of all, of a leaf, of a parent's leaves
@@ -88,7 +91,7 @@ def work(which, path):
     else:
         scores = rivals.ask_linear(texts, products.labels, part.training, part.test,
                                    len(products.leaves), pairs=False)
-    rows = experiments.prediction_rows(products, part.test, scores, 1.0, 0)
+    rows = predictions.prediction_rows(products, part.test, scores, 1.0, 0)
     db.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
     print(*experiments.summary(rows, products), sep="\n")
 

@@ -38,7 +38,8 @@ def feed_arrived(answer):
 
 def fetch_feed(requests, url, path):
     """Fetch a feed into a file; of a Shopify shop's /products.json all pages, as JSON Lines. Raises
-    ValueError and http_client.Unfinished, neither of which quotes the URL: an affiliate's holds a key."""
+    ValueError and http_client.Unfinished, neither of which quotes the URL: an affiliate's holds a
+    key."""
     with open(path, "wb") as file:
         if not urllib.parse.urlsplit(url).path.endswith("/products.json"):
             requests.get(url, feed_arrived, redirects=3, most=MOST_OF_A_FEED, seconds=3600,

@@ -15,14 +15,16 @@ from crawling import feed_download, feed_products, http_client
 
 def load_feed(conn, path, args, counts, stop, base=None):
     """Store all products of a feed, in one transaction: whole or not at all; adds to counts by
-    outcome. base is the URL it came from. Raises UserError, and http_client.Stopped where stop is set."""
+    outcome. base is the URL it came from. Raises UserError, and http_client.Stopped where
+    stop is set."""
     skipped, levels, signs = [], 0, collections.Counter()
     with db.transaction(conn), ended_at_once(stop, http_client.Stopped):
         before = db.categories(conn)
         tree, known = feed_products.CategoryTree(before), {row["id"] for row in before}
         db.remember_labelled(conn, args.source)
         regrouped = db.last_regrouping(conn)
-        for row in progress("feed", None, "products", feed_products.read_feed(path, skipped, args.column)):
+        rows = feed_products.read_feed(path, skipped, args.column)
+        for row in progress("feed", None, "products", rows):
             if not db.first_sight(conn, row.external_id):
                 skipped.append((row.line, "its id stood in an earlier line (id "
                                 f"{row.external_id[:50]})"))

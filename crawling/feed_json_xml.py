@@ -1,7 +1,7 @@
 """JSON and XML with products in it -> rows, a piece at a time: no more than a product is kept.
 
-In: text or bytes of a catalogue file. Out: rows as feed_formats.read_rows gives them. XML with a DOCTYPE
-is refused, because entities can be made to grow without bound and to read other files.
+In: text or bytes of a catalogue file. Out: rows as feed_formats.read_rows gives them. XML with a
+DOCTYPE is refused, because entities can be made to grow without bound and to read other files.
 
     python crawl.py --feed products.json
     python crawl.py --feed products.xml

@@ -182,7 +182,7 @@ def check_folder(images_path):
     if not images_path:
         raise UserError("--images-path must name a folder")
     if os.path.lexists(images_path) and not (os.path.isdir(images_path)
-                                            and os.access(images_path, os.W_OK)):
+                                             and os.access(images_path, os.W_OK)):
         raise UserError(f"--images-path {images_path} is no folder that you may write in: name "
                         "another")
 

@@ -37,8 +37,8 @@ class Shop:
         self.web, self.accepted = requests, False
 
     def get(self, path, **params):
-        """The JSON object the API answers. Raises http_client.Unfinished where it fails, UserError where
-        it refuses the key."""
+        """The JSON object the API answers. Raises http_client.Unfinished where it fails, UserError
+        where it refuses the key."""
         try:
             # A redirect would carry the key to wherever it points, so none is followed.
             return self.web.get(self.url + path, self.judge,
@@ -62,8 +62,8 @@ class Shop:
         if status in http_client.PASSING:
             raise http_client.Again(f"error {status}")
         if 300 <= status < 400:
-            raise http_client.Unfinished(f"a redirect ({status}), which is not followed because it would "
-                                 "carry the key elsewhere")
+            raise http_client.Unfinished(f"a redirect ({status}), which is not followed because it "
+                                         "would carry the key elsewhere")
         if status != 200:
             raise http_client.Unfinished(f"error {status}")
         if body is None:

@@ -106,7 +106,8 @@ def feed_plan(path, columns, unlabelled, beside):
         return f"{count} linked {reason}: " + names
 
     with grouped(missing, lines.append) as tell:
-        for row in progress("feed", None, "products", feed_products.read_feed(path, skipped, columns)):
+        rows = feed_products.read_feed(path, skipped, columns)
+        for row in progress("feed", None, "products", rows):
             counts["all"] += 1
             category = () if unlabelled else row.category
             counts["none"] += not category

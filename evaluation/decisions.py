@@ -175,7 +175,8 @@ def says(cell, value):
     def plain(text):
         return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ufffd\ufeff]+", "", text or "")
     cells = set(map(plain, unquoted(cell)))
-    return bool(cells & {plain(value), plain(product_view.shown(value, 100))})   # the latter: older pages
+    # As it is, or as older pages show it.
+    return bool(cells & {plain(value), plain(product_view.shown(value, 100))})
 
 
 def same_name(cell, name):
@@ -273,4 +274,5 @@ def same_label(written, label):
     """Whether a cell of the column `label` is the label that the product has, as a page or
     --label-suspects writes it."""
     label = label or ""
-    return written in (label, label.strip(), product_view.shown(label, 200), safe_cell(label).strip())
+    return written in (label, label.strip(), product_view.shown(label, 200),
+                       safe_cell(label).strip())

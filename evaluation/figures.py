@@ -115,7 +115,7 @@ def promises(rows, held, folds, above, confidence):
     for (level, index), percent in itertools.product((("leaf", 0), ("parent", 1)), TARGETS):
         def certify(some):
             return (certificates.certify(some["score"], outcomes(some, above)[index], percent / 100,
-                                    delta),)
+                                         delta),)
         thresholds, (overall,) = certify_apart(rows, held, folds, certify)
         taken, right = rows["score"] >= thresholds[:, 0], outcomes(rows, above)[index]
         promise = {"level": level, "target": percent,
@@ -163,7 +163,7 @@ def certify_pair(some, above, target, confidence):
     """The certificates.Thresholds of independent rows, by certificates.certify_fallback."""
     right, _, parent_right = outcomes(some, above)
     return certificates.certify_fallback(some["score"], right, some["parent_score"], parent_right,
-                                    target, 1 - confidence)
+                                         target, 1 - confidence)
 
 
 def calibration(rows, right, settings):

@@ -21,8 +21,8 @@ import sys
 
 import db
 from common.terminal import UserError, log, progress, safe_cell
-from evaluation import guarantees, today
-from learning import experiments, near_duplicates, saved_models
+from evaluation import guarantees, refusals, today
+from learning import experiments, near_duplicates, predictions, saved_models
 
 CHUNK = 5_000    # products answered at a time, in one transaction
 COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
@@ -102,10 +102,10 @@ def answer(conn, args, described, score):
                 continue
             scores, known, words, unknown, pictured = score(rows)
             twins = near([(row["group_key"], row["name"], row["description"]) for row in rows])
-            found = experiments.answers(scores, described["temperature"], described["parents"])
+            found = predictions.answers(scores, described["temperature"], described["parents"])
             columns = ([leaves[j] for j in found.best[:, 0].tolist()], found.score[:, 0].tolist(),
                        [found.names[j] for j in found.parent.tolist()], found.parent_score.tolist(),
-                       experiments.top_json(leaves, found.best, found.score))
+                       predictions.top_json(leaves, found.best, found.score))
             nothing = (None, 0.0, None, 0.0, "[]")   # where there is nothing to go by
             db.store_answers(conn, args.apply, [
                 (row["id"], *(own if one else nothing), *more) for row, one, own, more in zip(
@@ -118,13 +118,13 @@ def answer(conn, args, described, score):
 def decide(conn, args, described, promise):
     """File what has been answered, shop by shop; in a dry run only count. Returns whether what is
     promised holds of all, and the moves, see `settle`."""
-    labelled, held = guarantees.labelled_rows(conn, args.apply, described), True
+    labelled, held = refusals.labelled_rows(conn, args.apply, described), True
     moves = collections.Counter()
     with contextlib.nullcontext() if args.dry_run else db.transaction(conn):
         if not args.dry_run:
             db.unfile(conn, args.apply)
         for source in db.unfiled_sources(conn):
-            own, lines, new = guarantees.for_source(conn, args.apply, described, source, labelled,
+            own, lines, new = refusals.for_source(conn, args.apply, described, source, labelled,
                                                   promise)
             if new["near-duplicate"]:
                 log(f"{100 * new['near-duplicate']:.0f} % of the {new['products']} products of "
@@ -162,7 +162,7 @@ def settle(conn, args, source, promise, thresholds, reasons):
     None, the --target of that or None, level after), products each."""
     moves = collections.Counter()
     for before, target, after, products in db.filing_moves(conn, args.apply, source,
-                                                          **thresholds):
+                                                           **thresholds):
         moves[before, target, after] += products
     if not args.dry_run:
         db.keep_filing(conn, args.apply, source, promise, thresholds, reasons,
@@ -284,7 +284,7 @@ def apply(args, kind, scorer):
         return 0
     if waiting:
         answer(conn, args, described, scorer(conn, args, weights, described))
-    if not guarantees.reference(conn, args.apply, described, None)["groups"]:
+    if not refusals.reference(conn, args.apply, described, None)["groups"]:
         log(f"nothing is filed: none of the products that the promise of experiment {args.apply} "
             "rests on is left to compare the new ones with; load labelled products and train again")
         return 1

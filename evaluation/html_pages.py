@@ -37,8 +37,8 @@ def error(row, paths, parents, model, suspects, decisions, images_path, there):
         ("listed there too", row["listed"]), ("suspected label", row["id"] in suspects)) if holds]
     loud = product_view.loud_terms(model, row) if model else set()
     label = product_view.shown(row["label"], 200)
-    own = product_view.product({**row, "parent": above["label"]}, loud, badges, decisions.get(row["id"]),
-                       paths, images_path)
+    own = product_view.product({**row, "parent": above["label"]}, loud, badges,
+                               decisions.get(row["id"]), paths, images_path)
     if not there.get(row["predicted"]):
         own["suggestion"] = ""
     return {**own, "label": label, "label_path": paths.get(row["label"], label),
@@ -47,7 +47,8 @@ def error(row, paths, parents, model, suspects, decisions, images_path, there):
 
 def named(some, paths):
     """[(category id as the page has it, its path)] of category ids, by path, for a filter."""
-    return sorted({(product_view.shown(own, 200), paths.get(own, product_view.shown(own, 200))) for own in some},
+    shown = {own: product_view.shown(own, 200) for own in some}
+    return sorted({(text, paths.get(own, text)) for own, text in shown.items()},
                   key=lambda pair: pair[::-1])
 
 
@@ -99,7 +100,8 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     found = figures.describe(conn, number, confidence)
     names, rows = figures.read_rows(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
-    paths, parents, model = shown_paths(conn), db.parents(conn), product_view.text_model(db_path, number)
+    paths, parents = shown_paths(conn), db.parents(conn)
+    model = product_view.text_model(db_path, number)
     decisions, shop = db.overrides(conn), product_view.shown(str(db_path), 200)
     pairs = [{**pair, "categories": [paths.get(own, product_view.shown(own, 200))
                                      for own in pair["categories"]]}
@@ -121,8 +123,9 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
             "start": certified if math.isfinite(certified) else None}
     return render(
         "errors.html", data, errors, found=found, number=number,
-        name=product_view.shown(found["name"], 300), date=product_view.shown(found["date"], 40), confusions=pairs,
-        wrong=wrong, curve=points, floor=floor, reliability=reliability(rows["score"], right),
+        name=product_view.shown(found["name"], 300), date=product_view.shown(found["date"], 40),
+        confusions=pairs, wrong=wrong, curve=points, floor=floor,
+        reliability=reliability(rows["score"], right),
         count=len(found["settings"].get("categories") or np.unique(rows["label"])),
         settings=[(product_view.shown(str(key), 100), product_view.shown(setting(key, value), 300))
                   for key, value in found["settings"].items() if key != "calibration"],
@@ -147,8 +150,9 @@ def dot(score, right, target, floor):
 def decided_of(decisions):
     """{product id: (decision, category, the label it is about as a page shows it, whether it
     holds)} of db.overrides, by which the script knows what the database has already."""
-    return {number: (row["decision"], row["category_id"] or "", product_view.shown(row["label_id"], 200),
-                     bool(row["holds"])) for number, row in decisions.items()}
+    return {number: (row["decision"], row["category_id"] or "",
+                     product_view.shown(row["label_id"], 200), bool(row["holds"]))
+            for number, row in decisions.items()}
 
 
 def review_page(conn, number, images_path, db_path, top=500, surest=False):
@@ -167,11 +171,13 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
                    label=three[1][0] if len(three) > 1 else None)
         badges = ["nothing to go by"] * (not top) \
             + ["filed at the parent"] * (own["level"] == "parent")
-        found = product_view.product(own, product_view.loud_terms(model, own) if model else set(), badges,
-                             decisions.get(own["id"]), paths, images_path)
+        loud = product_view.loud_terms(model, own) if model else set()
+        found = product_view.product(own, loud, badges, decisions.get(own["id"]), paths,
+                                     images_path)
         products.append({**found, "raw_parent": own["parent"], "proposed": three[:1] == top[:1],
                          "why": why(own, kept.get(own["source"] or ""), there), "suggestions": [
-            (name, paths.get(name, product_view.shown(name, 200)), score) for name, score in three]})
+                             (name, paths.get(name, product_view.shown(name, 200)), score)
+                             for name, score in three]})
     tell_missing(products, images_path)
     counts = db.count_levels(conn, number)
     data = {"key": page_key("review", number, row["date"], db_path), "word": "product",
@@ -223,8 +229,8 @@ def why(row, filed, there):
         its = "its score" if level == "leaf" else "its parent's score"
         gone = row[f"{level}_id"] not in there or level == "leaf" and not there[row["leaf_id"]]
         if gone:
-            parts.append(f"its {level} {product_view.shown(row[f'{level}_id'], 200)} is not there any more "
-                         "or is empty")
+            name = product_view.shown(row[f"{level}_id"], 200)
+            parts.append(f"its {level} {name} is not there any more or is empty")
         elif level in listed(filed["refused"]):
             parts.append(f"at the {level} nothing of its shop was filed (see above)")
         elif filed[level] is None:

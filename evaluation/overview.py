@@ -110,8 +110,7 @@ def text(found, top=None):
     if not found:
         return ["there is no experiment yet: run categorize_words.py, or one of its sisters"]
     head = ("", "kind", "date (UTC)", "products", "categories", "folds", "layer", "min-products",
-            "accuracy", "certified 95%", "certified 98%",
-            "model")
+            "accuracy", "leaves certified 95%", "98%", "model")
     rows = [(f"#{one['experiment']}", cell(one["kind"]), cell(one["date"])[:16],
              f"{one['products']:,}", cell(one["categories"]), cell(one["folds"]),
              cell(one["layer"]), cell(one["min_products"]), text_report.percent(one["accuracy"]),

@@ -123,7 +123,7 @@ def loud_terms(model, row):
     if None in pair:
         return set()
     columns, values = text_features.one_text(described, weights, row["name"] or "",
-                                     row["description"] or "", described["lexicon"])
+                                             row["description"] or "", described["lexicon"])
     said, _ = text_features.contributions(weights, columns, values, *pair)
     found = {}   # in logits; what a word says in a name, it says beside what it says anywhere
     for column, one in zip(columns.tolist(), said.tolist()):

@@ -2,7 +2,7 @@
 
 In: features, scores and answers of a classifier for both. Out: how far they are apart by more than
 chance, and how often the classifier is right in the new products' mix of categories. Numpy and
-scipy; imports nothing of ours. guarantees.py decides with it what holds of products to come.
+scipy; imports nothing of ours. refusals.py decides with it what holds of products to come.
 """
 import math
 from typing import NamedTuple

@@ -144,16 +144,21 @@ def promise_text(found):
                      threshold("score", promise["threshold"])))
     yield from table(rows)
     if found["certified_on"] == "folds":
-        without = [sum(map(math.isinf, promise["fold_thresholds"])) for promise in found["coverage"]
-                   if not math.isinf(promise["threshold"])]
         yield "  (\"where\" is for products to come, by all folds; each fold was accepted by a " \
-              "threshold of its own" + (f", and for up to {max(without)} folds there was none)"
-                                        if any(without) else ")")
-    for promise in found["coverage"]:
-        if math.isinf(promise["threshold"]):
-            yield "  " + missing_text(promise)
-    if found["certified_on"] == "validation" and any(math.isinf(promise["threshold"])
-                                                     for promise in found["coverage"]):
+              "threshold of its own)"
+        for promise in found["coverage"]:
+            without = sum(map(math.isinf, promise["fold_thresholds"]))
+            if without and not math.isinf(promise["threshold"]):
+                yield f"  {promise['level'].capitalize()} {promise['target']}%: for {without} of " \
+                      f"{len(promise['fold_thresholds'])} folds nothing could be promised, so " \
+                      "nothing was accepted there"
+    missing = [promise for promise in found["coverage"] if math.isinf(promise["threshold"])]
+    for promise in missing:
+        yield "  " + missing_text(promise)
+    if missing:
+        yield "  (wrong labels count as errors: analyze.py --label-suspects " \
+              f"{found['experiment']} lists those that are probably wrong)"
+    if found["certified_on"] == "validation" and missing:
         yield "  (an experiment made with --folds 10 is certified on all its products)"
 
 
@@ -168,8 +173,7 @@ def certified_on(found):
 
 def missing_text(promise):
     """A sentence that says why nothing can be promised, and what it would take."""
-    what = f"{'Parent ' * (promise['level'] == 'parent')}{promise['target']}%: nothing can be " \
-           "promised"
+    what = f"{promise['level'].capitalize()} {promise['target']}%: nothing can be promised"
     if not promise["have"]:
         return f"{what} without such products, at the least {promise['fewest']:,}, all right"
     if promise["needed"] is None:
@@ -199,6 +203,12 @@ def fallback_text(found):
                          threshold("score" if name == "leaf" else "parent_score", own["threshold"])
                          if name != "person" else ""))
     yield from table(rows, left=(0, 1))
+    for target in found["fallback"]:
+        for level, products in (("leaf", "the products"), ("parent", "what the leaf leaves")):
+            if math.isinf(target[level]["threshold"]) and target["person"]["taken"]["hits"]:
+                yield f"  {target['target']}%: nothing can be promised of {products} at the " \
+                      f"{level}; --apply {found['experiment']} --target {target['target']} " \
+                      "--dry-run says how near it comes"
 
 
 def calibration_text(found):

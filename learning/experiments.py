@@ -8,7 +8,6 @@ Used by categorize_words.py, categorize_images.py and categorize_both.py; query 
     sqlite3 crawl.db 'select * from predicted_category where experiment_id = 1 limit 5'
 """
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -20,7 +19,14 @@ import numpy as np
 
 import db
 from common.terminal import VERSION, UserError, log
-from learning import metrics, near_duplicates, picture_arguments, saved_models, training
+from learning import (
+    metrics,
+    near_duplicates,
+    picture_arguments,
+    predictions,
+    saved_models,
+    training,
+)
 from learning.split import FEWEST_FOLDS, check_splits, few_folds_text, split_position, splits
 
 CERTIFYING = .15   # place in the split from which on validation (.1 to .2) is kept for thresholds
@@ -105,8 +111,8 @@ def checked_splits(products, folds):
                             for rows in (validation[kept], split[2]))
         parts.append(Part(training, validation[~kept], certifying, test))
     check_splits([(products.taught[part.training],
-                           products.taught[np.append(part.tuning, part.certifying)],
-                           products.labels[part.test]) for part in parts], products.leaves)
+                   products.taught[np.append(part.tuning, part.certifying)],
+                   products.labels[part.test]) for part in parts], products.leaves)
     return parts
 
 
@@ -161,7 +167,7 @@ def experiment(products, parts, fit, look=None):
         tuning = part.tuning[products.labels[part.tuning] >= 0]
         for some, certifying in ((part.test, None), (tuning, 0), (part.certifying, 1)):
             scores = model.scores(some)
-            rows = prediction_rows(products, some, scores, model.temperature, fold)
+            rows = predictions.prediction_rows(products, some, scores, model.temperature, fold)
             if certifying is None:
                 predicted += rows
                 if look:
@@ -181,7 +187,8 @@ def experiment(products, parts, fit, look=None):
                 "filed by --apply": int(filed.sum()), "regroupings": products.regroupings,
                 "steps": [model.steps for model in models],
                 "temperature": [model.temperature for model in models],
-                "calibration": {name: calibration(some) for name, some in pooled.items()}}
+                "calibration": {name: predictions.calibration(some)
+                                for name, some in pooled.items()}}
     if folds:
         everything = np.flatnonzero(products.taught >= 0)
         model = scores = rows = None
@@ -195,67 +202,6 @@ def slim(model):
     return model._replace(inputs=None, scores=None, parts=tuple(map(slim, model.parts)),
                           weights={name: value for name, value in model.weights.items()
                                    if name == "fusion"})
-
-
-class Answers(NamedTuple):
-    """What scores say of n products. Leaves are places in the model's categories, parents in
-    `names`."""
-    probability: Any     # float64 [n, leaves]
-    best: Any            # int [n, 5 or fewer], the likeliest leaves, the first one first
-    score: Any           # float64 [n, 5 or fewer], theirs
-    parent: Any          # int [n], the likeliest parent
-    parent_score: Any    # float [n], the sum of its leaves'
-    names: list          # of parents
-
-
-def answers(scores, temperature, parents):
-    """The Answers of logits [n, leaves], whose parents are `parents`."""
-    names = sorted(set(parents))
-    sums = np.zeros((len(parents), len(names)), np.float32)
-    sums[np.arange(len(parents)), [names.index(p) for p in parents]] = 1
-    # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
-    probability = np.exp(metrics.log_softmax(scores.astype(np.float64) / temperature))
-    best = np.argsort(-probability, axis=1, kind="stable")[:, :5]
-    above = probability @ sums
-    parent = above.argmax(axis=1)
-    return Answers(probability, best, np.take_along_axis(probability, best, 1), parent,
-                   np.minimum(above[np.arange(len(above)), parent], 1.0), names)
-
-
-def top_json(leaves, best, score):
-    """JSON of the leaves best [n, k] with their score [n, k]: a text for each of n products."""
-    names = [json.dumps(leaf, ensure_ascii=False) for leaf in leaves]
-    return ["[" + ", ".join([f"[{names[j]}, {one:.6f}]" for j, one in zip(*row)]) + "]"
-            for row in zip(best.tolist(), score.tolist())]
-
-
-def prediction_rows(products, rows, scores, temperature, fold):
-    """Rows (product_id, category_id, score, label_id, label_score, parent_id, parent_score, top,
-    fold) of logits [len(rows), leaves]; `top` is JSON, the five best leaves with their scores."""
-    out = []
-    for start in range(0, len(rows), training.CHUNK):
-        found = answers(scores[start:start + training.CHUNK], temperature, products.parents)
-        top = top_json(products.leaves, found.best, found.score)
-        for i, row in enumerate(rows[start:start + training.CHUNK]):
-            label = products.labels[row]
-            out.append((int(products.ids[row]), products.leaves[found.best[i, 0]],
-                        float(found.score[i, 0]), products.leaves[label],
-                        float(found.probability[i, label]), found.names[found.parent[i]],
-                        float(found.parent_score[i]), top[i], fold))
-    return out
-
-
-def calibration(pooled):
-    """NLL and ECE before and after the temperature of (logits, labels, temperature) pooled."""
-    labels = np.concatenate([labels for _, labels, _ in pooled])
-    figures = {}
-    for name in ("before", "after"):
-        scores = np.concatenate([scores / (1 if name == "before" else temperature)
-                                 for scores, _, temperature in pooled])
-        best = np.exp(metrics.log_softmax(scores).max(axis=1))
-        figures[f"nll {name}"] = metrics.nll(scores, labels)
-        figures[f"ece {name}"] = metrics.ece(best, scores.argmax(axis=1) == labels)
-    return figures
 
 
 def summary(predicted, products):

@@ -59,8 +59,8 @@ def load_model(folder):
 
 
 def keep_promise(folder, promise):
-    """Put what guarantees.promise found beside the model, whole or not at all; a folder that can't be
-    written is no reason to stop."""
+    """Put what guarantees.promise found beside the model, whole or not at all; a folder that can't
+    be written is no reason to stop."""
     kept = {**promises(folder), f"{100 * promise['target']:g}": promise}
     path = os.path.join(folder, "thresholds.json")
     try:
@@ -74,8 +74,8 @@ def keep_promise(folder, promise):
 
 
 def promises(folder):
-    """{target in percent, as text: what guarantees.promise found} kept beside a model; {} where there
-    is none, or nothing that can be read."""
+    """{target in percent, as text: what guarantees.promise found} kept beside a model; {} where
+    there is none, or nothing that can be read."""
     try:
         with open_regular(os.path.join(folder, "thresholds.json"), MOST_JSON) as file:
             found = json.loads(file.read().decode("utf-8"))

@@ -212,5 +212,6 @@ def read_terms(conn, products, args):
     original = args.network == "original"
     texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
              for name, text in db.texts(conn, products.leaves))
-    corpus = text_features.read_texts(texts, text_features.tokens_of_2016 if original else text_features.tokens)
+    corpus = text_features.read_texts(
+        texts, text_features.tokens_of_2016 if original else text_features.tokens)
     return text_features.count_terms(corpus, names=not original, pairs=not original)

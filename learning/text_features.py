@@ -211,7 +211,7 @@ class Lexicon(NamedTuple):
 
 
 def make_lexicon(described, weights):
-    """The Lexicon of a model, by its description and weights as saved_models.load_model has them."""
+    """The Lexicon of a model, by its description and weights as of saved_models.load_model."""
     vocabulary, number = described["vocabulary"], {}
     terms = [[number.setdefault(word, len(number))
               for word in term.removeprefix("name:").split(" ")] for term in vocabulary]

@@ -21,7 +21,7 @@ CHUNK = 4096       # products whose logits are computed at a time
 
 class Inputs(NamedTuple):
     """What a network sees of n products; a part it does not use is None."""
-    bag: Any = None           # scipy CSR float32 [n, terms], what text_features.weigh makes or 0 and 1
+    bag: Any = None           # scipy CSR float32 [n, terms], by text_features.weigh, or 0 and 1
     idf: Any = None           # float32 [terms], what the bag was weighed with; None for 0 and 1
     embedding: Any = None     # float32 [terms, size]: the sum of its terms' vectors is seen too
     alone: bool = False       # or is all that is seen
@@ -57,8 +57,8 @@ def logits(weights, inputs, rows):
     """Logits [len(rows), classes] of a network given by its weights, in numpy.
 
     hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], where it is among
-    them, is what text_features.weigh made the bag with); bottleneck_mean [size] stands in for a missing
-    picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
+    them, is what text_features.weigh made the bag with); bottleneck_mean [size] stands in for a
+    missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
     classes.
     """
     out = np.empty((len(rows), len(weights["bias"])), np.float32)

@@ -1,8 +1,8 @@
 """Vectors of words from the company they keep, learned from the training products' own text.
 
-In: a text_features.Corpus and the products to learn from. Out: a matrix of vectors. Two ways to learn them:
-word2vec's skip-gram with negative sampling (Mikolov et al. 2013, arXiv 1310.4546) and Swivel
-(Shazeer et al. 2016, arXiv 1602.02215). categorize_words.py uses them:
+In: a text_features.Corpus and the products to learn from. Out: a matrix of vectors. Two ways to
+learn them: word2vec's skip-gram with negative sampling (Mikolov et al. 2013, arXiv 1310.4546) and
+Swivel (Shazeer et al. 2016, arXiv 1602.02215). categorize_words.py uses them:
 
     python categorize_words.py --min-products 50 --embedding word2vec
     python categorize_words.py --min-products 50 --embedding swivel --save-embedding vectors.txt

@@ -17,7 +17,7 @@ from PIL import Image
 
 import crawl
 import db
-from crawling import http_client, shopstyle_api
+from crawling import api_crawl, http_client, shopstyle_api
 from sample import shop as sample_shop
 
 KEY = "uid1234-secret/ü+9"
@@ -122,5 +122,5 @@ def crawled(tmp_path, server, most=1000):
     """(new products, failed leaves) of a crawl of the products in this process."""
     counts, shop = collections.Counter(), shop_at(server)
     with contextlib.closing(db.open_database(tmp_path / "crawl.db", create=True)) as conn:
-        failed = crawl.crawl_api(conn, shop, shopstyle_api.fetch_tree(shop, "women"), most, counts)
+        failed = api_crawl.crawl_api(conn, shop, shopstyle_api.fetch_tree(shop, "women"), most, counts)
     return counts["new"], failed

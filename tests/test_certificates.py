@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 
 import db
-from evaluation import certificates, figures, guarantees
+from evaluation import certificates, figures, guarantees, refusals
 from learning import metrics
 
 WORLDS, TARGET, DELTA = 2000, .98, .05
@@ -178,7 +178,7 @@ def test_with_near_duplicates_one_of_each_cluster_keeps_the_promise(colours):
         if turn < 200:
             known = rng.random(len(style)) < 1 - .2 ** (colours - 1)
             by_group += is_broken(world, certificates.certify(np.where(known, 1, score), right | known,
-                                                         TARGET, DELTA))
+                                                              TARGET, DELTA))
     print(f"{colours} colours: {certified / WORLDS:.4f} certified, {broken / WORLDS:.4f} broken, "
           f"{by_group / 200:.3f} if they are split by group")
     assert broken / WORLDS <= MOST_BROKEN
@@ -240,7 +240,7 @@ def test_at_most_one_world_of_twenty_breaks_the_promise_of_leaf_or_parent(
         i, j, right, parent_right = np.unravel_index(np.repeat(np.arange(joint.size), cells),
                                                      joint.shape)
         found = certificates.certify_fallback(leaf[i], right > 0, parent[j], parent_right > 0,
-                                         TARGET, DELTA)
+                                              TARGET, DELTA)
         taken = joint[leaf >= found.leaf].sum(axis=(0, 1, 3))
         rest = joint[leaf < found.below][:, parent >= found.parent].sum(axis=(0, 1, 2))
         alone = joint[:, parent >= found.alone].sum(axis=(0, 1, 2))
@@ -465,10 +465,10 @@ def test_a_long_tail_is_filed_and_kept_and_what_is_harder_is_refused(hard):
         labelled, new = long_tail(20_000, rng), long_tail(10_000, rng, hard)
         found = figures.certify_pair(labelled, above, target, .95)
         counts = collections.Counter(zip([names[code] for code in new["predicted"]], np.digitize(
-            new["score"], guarantees.edges(labelled)).tolist()))
+            new["score"], refusals.edges(labelled)).tolist()))
         promise = {"target": target, **{level: None if one == math.inf else one
                                         for level, one in found._asdict().items()}}
-        least, _ = guarantees.mixed(counts, (names, labelled, above), promise)
+        least, _ = refusals.mixed(counts, (names, labelled, above), promise)
         taken = new["score"] >= found.leaf
         right = (new["label"] == new["predicted"])[taken].mean()
         refused += least["leaf"] == math.inf
@@ -683,7 +683,7 @@ def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
         new, right_new = draw((lambda u: u, lambda u: .3 * (1 - u) ** 1.5, 4000), rng)
         for with_batch in (True, False):
             taken = new >= certificates.certify(score, right, TARGET, DELTA,
-                                           None if with_batch else 1.0)
+                                                None if with_batch else 1.0)
             too_many = right_new[taken].mean() < TARGET if taken.any() else False
             broken += too_many and with_batch
             plainly += too_many and not with_batch

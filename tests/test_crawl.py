@@ -156,7 +156,7 @@ def held(serve, tmp_path):
 
 @pytest.mark.parametrize("number, status", ((signal.SIGINT, 130), (signal.SIGTERM, 143)))
 def test_a_signal_finishes_the_page_in_flight_and_the_next_run_goes_on(held, tmp_path, number,
-                                                                      status):
+                                                                       status):
     server, process, go_on = held
     process.send_signal(number)
     time.sleep(.2)
@@ -456,7 +456,7 @@ def test_a_feed_loaded_twice_is_unchanged_and_a_changed_row_is_changed(small_fee
 
 
 def test_a_feed_keeps_ids_and_takes_pictures_by_path_and_url_and_says_what_is_missing(serve,
-                                                                                     tmp_path):
+                                                                                      tmp_path):
     server = serve(script=lambda path, query: (200, picture(8)) if path == "/a.png" else None)
     (tmp_path / "shop" / "sub").mkdir(parents=True)
     (tmp_path / "shop" / "sub" / "ü 1.jpg").write_bytes(picture(1))
@@ -606,7 +606,7 @@ def test_all_pages_of_a_shopify_shop_are_read(serve, tmp_path):
 
 @pytest.mark.parametrize("page", (30, 250))
 def test_a_shopify_shop_is_read_to_its_end_whatever_its_pages_and_its_end_are_told(serve, tmp_path,
-                                                                                  page):
+                                                                                   page):
     """30 a page, whatever is asked for; and no page is shown past the 8th, or the same for ever."""
     def script(path, query):
         first = page * (int(query["page"]) - 1)
@@ -794,7 +794,7 @@ def test_help_needs_no_key_and_unknown_databases_are_refused(tmp_path):
 def test_the_shop_is_asked_where_the_environment_says(serve, tmp_path):
     server = serve(catalogue(per_leaf=1))
     done = run_script("crawl", *HERE, cwd=tmp_path, env={"SHOPSTYLE_API_KEY": KEY,
-                                                  "SHOPSTYLE_API_URL": server.api_url.rstrip("/")})
+                                                         "SHOPSTYLE_API_URL": server.api_url.rstrip("/")})
     assert done.returncode == 0 and "3 new" in done.stdout
 
 

@@ -93,7 +93,7 @@ def test_a_seed_makes_vectors_repeatable(learn):
 def test_words_without_company_have_finite_vectors(learn, text):
     corpus = corpus_of([text, "x"])
     found, texts = word_vectors.chosen_words(corpus, np.arange(2),
-                                           np.arange(len(corpus.vocabulary)))
+                                             np.arange(len(corpus.vocabulary)))
     assert np.isfinite(learn(found, texts, len(corpus.vocabulary))).all()
 
 

@@ -249,7 +249,7 @@ def test_products_of_one_group_are_one_witness(shop, tell, ask, folds):
     for promise in ask("--experiment", 1)["coverage"]:
         assert promise["threshold"] is None and promise["have"] == 50
         assert promise["coverage"]["hits"] == 0 and promise["accuracy"]["share"] is None
-    assert "  98%: nothing can be promised by 50 independent products: it would take about " \
+    assert "  Leaf 98%: nothing can be promised by 50 independent products: it would take about " \
         in tell("--experiment", 1)
     change(shop, "update product set group_key = external_id")
     for promise in ask("--experiment", 1)["coverage"]:
@@ -264,8 +264,8 @@ def test_too_few_products_promise_nothing_and_the_number_it_names_is_enough(shop
     needed = {name: int(number) for name, number in re.findall(
         r"  (.*): nothing can be promised by 30 independent products: it would take about (\d+) "
         "like these", text)}
-    assert list(needed) == ["95%", "98%", "Parent 95%", "Parent 98%"]
-    assert needed["98%"] == needed["Parent 98%"] > needed["95%"] >= certificates.fewest(.95, .05)
+    assert list(needed) == ["Leaf 95%", "Leaf 98%", "Parent 95%", "Parent 98%"]
+    assert needed["Leaf 98%"] == needed["Parent 98%"] > needed["Leaf 95%"] >= certificates.fewest(.95, .05)
     for name, number in needed.items():
         enough, short = save(shop, kept[:10], kept=kept[:number]), \
             save(shop, kept[:10], kept=kept[:int(number / 1.15)])
@@ -325,7 +325,7 @@ def test_a_folds_threshold_comes_from_the_other_folds(shop, ask, spoiled):
     assert (found["certified_on"], found["certifying_products"]) == ("folds", 2000)
     for promise, (level, target) in zip(found["coverage"], PROMISES):
         apart = [certificates.certify(*columns([own for own in rows if own.fold != fold], level),
-                                 target / 100, 1 - .95) for fold in range(5)]
+                                      target / 100, 1 - .95) for fold in range(5)]
         overall = certificates.certify(*columns(rows, level), target / 100, 1 - .95)
         taken = [own for own in rows if own.score >= max(apart[own.fold], math.isinf(overall) * 9)]
         hits = sum(is_right(own, level) for own in taken)
@@ -454,7 +454,7 @@ def test_every_interval_is_wilsons_at_the_confidence_asked_for(split, ask, tell,
     low, high = found["interval"]
     assert f"(accuracy between {100 * low:.2f}% and {100 * high:.2f}% with {confidence}% " \
            "confidence, were all products independent)" in tell("--experiment", 1, "--confidence",
-                                                                 confidence)
+                                                                confidence)
 
 
 def test_recall_precision_and_confused_pairs_are_plain_counts(shop, ask, tell):

@@ -73,7 +73,7 @@ def test_the_full_network_gives_2048_d_bottlenecks_equal_to_those_of_keras_appli
 
 
 def test_in_every_precision_a_picture_is_what_it_is_in_float32_but_for_rounding(running, stirred,
-                                                                                 paths):
+                                                                                paths):
     precision, (function, _) = running
     exact, rows = direct(stirred, paths), function(pixels_of(paths))
     assert rows.dtype == np.float32

@@ -72,7 +72,7 @@ def test_the_table_says_how_each_was_made_and_what_it_reached(several):
     cells = [[cell for cell in line.split("  ") if cell.strip()] for line in lines]
     assert [cell.strip() for cell in cells[0]] == [
         "kind", "date (UTC)", "products", "categories", "folds", "layer", "min-products",
-        "accuracy", "certified 95%", "certified 98%", "model"]
+        "accuracy", "leaves certified 95%", "98%", "model"]
     rows = [[cell.strip() for cell in row] for row in cells[1:]]
     assert rows[0][:8] == ["#1", "Text", "2026-03-01 10:20", "3,000", "3", "5", "-", "40"]
     assert rows[1][:8] == ["#2", "Image", "2026-03-01 10:20", "1,500", "3", "-", "mixed8", "-"]

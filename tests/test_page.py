@@ -1006,7 +1006,7 @@ GONE = {"deleted": "delete from category where id = 'jeans.skinny'",
 
 @pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
 def test_chromium_a_category_that_is_gone_is_no_choice_and_its_product_says_why(left, visit, gone,
-                                                                              tmp_path):
+                                                                                tmp_path):
     change(left, "update product set source = 'shop' where id >= 200")
     change(left, "insert into filing_source values (1, 'shop', .95, .95, .1, .6, '[]', '[]')")
     change(left, "insert into category(id, parent, leaf, path) "

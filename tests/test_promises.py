@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation import certificates, figures, guarantees
+from evaluation import certificates, figures, guarantees, refusals
 from learning import metrics
 
 NAMES = ["easy", "hard", "harder"]
@@ -39,7 +39,7 @@ def promise_of(rows, target):
 
 def counts_of(new, labelled):
     return collections.Counter(zip([NAMES[code] for code in new["predicted"]], np.digitize(
-        new["score"], guarantees.edges(labelled)).tolist()))
+        new["score"], refusals.edges(labelled)).tolist()))
 
 
 @pytest.mark.parametrize("easy, at_the_leaf", ((.8, True), (.5, False)))
@@ -48,7 +48,7 @@ def test_a_batch_of_harder_products_is_not_filed_at_leaves_and_others_are(easy, 
     labelled, new = rows_of(8000, rng), rows_of(4000, rng, easy)
     promise = promise_of(labelled, .95)
     assert promise["leaf"] is not None
-    least, lines = guarantees.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
+    least, lines = refusals.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
     if at_the_leaf:
         assert least == guarantees.thresholds(promise) and not lines
     else:
@@ -62,7 +62,7 @@ def test_if_the_leaf_is_refused_the_parent_is_what_was_promised_of_all():
     # The parent is nearly always right, so its promise for all products holds in any mix.
     labelled["parent"] = np.where(rng.random(8000) < .01, 3, ABOVE[labelled["label"]])
     promise = promise_of(labelled, .95)
-    least, lines = guarantees.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
+    least, lines = refusals.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
     assert least == guarantees.parent_alone(promise) and least["parent"] < math.inf
     assert len(lines) == 1
 
@@ -73,7 +73,7 @@ def test_nothing_to_compare_refuses_nothing():
     promise = promise_of(labelled, .9)
     for known, counts in ((labelled, {}), (labelled[:0], counts_of(labelled, labelled)),
                           (labelled, {("gone", 2): 30.})):
-        least, lines = guarantees.mixed(counts, (NAMES, known, ABOVE), promise)
+        least, lines = refusals.mixed(counts, (NAMES, known, ABOVE), promise)
         assert least == guarantees.thresholds(promise) and not lines
 
 
@@ -87,15 +87,15 @@ def features(near, scores, n=5000):
     (.96, .03, True), (.96, .94, False), (.03, .96, False), (None, .03, False), (.96, None, False)))
 def test_products_without_near_duplicates_differ_from_such_with_them(before, now, said):
     for kind in ("Text", "Image", "Image+Text"):
-        lines = guarantees.differences(features(before, .9), features(now, .9), kind)
+        lines = refusals.differences(features(before, .9), features(now, .9), kind)
         assert lines == (["3 % of them have a near-duplicate among the labelled products (96 % had "
                           "one among those that they were predicted from)"] if said else [])
 
 
 def test_lower_scores_differ_and_higher_ones_do_not():
-    line, = guarantees.differences(features(0., .9), features(0., .7), "Text")
+    line, = refusals.differences(features(0., .9), features(0., .7), "Text")
     assert line == "their scores are lower (on the average 0.70, there 0.90)"
-    assert guarantees.differences(features(0., .7), features(0., .9), "Text") == []
+    assert refusals.differences(features(0., .7), features(0., .9), "Text") == []
 
 
 def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on():
@@ -121,7 +121,7 @@ def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_no
     assert guarantees.certified(rows, ABOVE, percent / 100, .95).leaf < math.inf
     assert guarantees.certified(rows, ABOVE, (percent + 1) / 100, .95).leaf == math.inf
     assert share == (rows["score"] >= guarantees.certified(rows, ABOVE, percent / 100,
-                                                         .95).leaf).mean()
+                                                           .95).leaf).mean()
     assert guarantees.lower_target(rows[:0], ABOVE, .98, .95) is None
     assert guarantees.lower_target(rows[:5], ABOVE, .98, .95) is None
 

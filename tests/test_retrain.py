@@ -127,7 +127,7 @@ def test_of_folds_one_without_a_training_product_is_enough_to_stop():
     u = np.array([.1, .12, .5, .52, .9, .15, .45])      # class 1 lies in folds 0 and 1 only
     with pytest.raises(UserError, match="b has nothing to train on"):
         check_splits([[labels[rows] for rows in part] for part in splits(u, 3)],
-                             ["a", "b"])
+                     ["a", "b"])
 
 
 # ---- by itself: folders of pictures -------------------------------------------------------------

@@ -383,7 +383,7 @@ def test_how_many_training_steps_is_an_upper_bound(shop, tmp_path, capsys, steps
         "--db-path", str(tmp_path / "crawl.db"), "--images-path", str(shop.folder / "images"),
         "--bottleneck_dir", str(shop.folder / "retrain_out" / "bottleneck")]) == 0
     (kept,), (done,) = settings_of(copy, 6)["steps"], re.findall(r"kept step \d+ of (\d+)",
-                                                                capsys.readouterr().err)
+                                                                 capsys.readouterr().err)
     copy.close()
     assert 1 <= kept <= int(done) <= steps
     if steps == 3000:

@@ -11,7 +11,7 @@ from conftest import run_script
 from test_findings import LEAVES, change, draw, path_of, save, shop, stock, tell  # noqa: F401
 
 import db
-from evaluation import guarantees, today
+from evaluation import guarantees, refusals, today
 from learning import experiments
 
 NEW = ("bags.new", "bags", 1, "bags/bags.new", "New")
@@ -243,7 +243,7 @@ def test_figures_of_products_that_were_filed_and_corrected_do_not_rest_on_the_er
     corrected = {row.product for row in rows[1000:] if row.label != row.predicted}
     assert {number for number, row in own.items() if row["corrected"]} == corrected
     assert {number for number, row in own.items() if row["category_id"]} == set(range(1, 1001))
-    _, kept, _ = guarantees.labelled_rows(shop, 1, {"settings": {"folds": 5}, "categories": LEAVES})
+    _, kept, _ = refusals.labelled_rows(shop, 1, {"settings": {"folds": 5}, "categories": LEAVES})
     assert set(kept["product"].tolist()) == set(range(1, 1001))
 
 

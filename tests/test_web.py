@@ -18,12 +18,12 @@ from conftest import REPO, environment
 from loopback import HERE, catalogue, crawled, products_of, run, select, shop_at, state
 
 import crawl
-from crawling import http_client
+from crawling import api_crawl, http_client
 
 # ---- faults of the API --------------------------------------------------------------------------
 
 def test_faults_that_pass_are_ridden_out_and_a_leaf_that_fails_waits_for_the_next_run(serve,
-                                                                                     tmp_path):
+                                                                                      tmp_path):
     server = serve(catalogue(per_leaf=56))
     run(tmp_path / "whole", server)
     faults = {"boot": [(500, b"oops")], "slim": [(200, {"errorCode": 404, "errorName": "Gone"})],
@@ -100,7 +100,7 @@ def test_an_answer_that_is_no_json_object_is_unfinished(serve, body):
     (None, 120, 120, 4), ("120", 60, 60, 3), (-1, 60, 60, 3), (2 ** 80, 60, 60, 3), ({}, 0, 0, 1),
     (True, 60, 60, 3), (9000, 9000, 5000, 100)))
 def test_a_total_that_lies_neither_hangs_the_crawl_nor_fails_it(serve, tmp_path, total, stock,
-                                                               stored, requests):
+                                                                stored, requests):
     def script(path, query):
         if path == "products":
             start = int(query["offset"])
@@ -132,7 +132,7 @@ def test_a_leaf_whose_pages_were_empty_too_early_is_asked_once_more_by_the_next_
 
 @pytest.mark.parametrize("first, stored, requests", ((0, 50, 3), (3, 200, 6)))
 def test_a_shop_that_shows_the_same_page_again_and_again_is_left(serve, tmp_path, first, stored,
-                                                                requests):
+                                                                 requests):
     def script(path, query):
         if path == "products":
             start = 50 * min(first, int(query["offset"]) // 50)
@@ -169,7 +169,7 @@ def test_many_failures_in_a_row_end_the_crawl_of_products_with_the_reason(serve,
     server.seen.clear()
     server.script = lambda path, query: (500, b"") if path == "products" else None
     done = run(tmp_path / "all", server, "--tries", "1", status=1)
-    assert len(products_of(server)) == crawl.GIVE_UP
+    assert len(products_of(server)) == api_crawl.GIVE_UP
     assert "going no further: " in done.stderr and "failures in a row" in done.stderr
     assert "12 categories" in done.stderr
 

@@ -25,7 +25,7 @@ from learning import saved_models, text_classifier, text_features
 @pytest.mark.parametrize("text, expected", [
     ("", []), (" \t\r\n\u00a0\u3000", []), ("<li>Slim</li><li>fit</li>", ["slim", "fit"]),
     ("Women\u2019s", ["women's"]), ("WOMEN'S 'quoted' rock'n'roll'", ["women's", "quoted",
-                                                                     "rock'n'roll"]),
+                                                                      "rock'n'roll"]),
     ("CAF\u00c9 caf\u0065\u0301", ["café", "café"]), ("T&amp;C &lt;b&gt;x", ["t", "c", "x"]),
     ("&amp;lt;p&amp;gt;", ["lt", "p", "gt"]),                   # unescaped once
     ("27\" a_b 100% 5.5cm XL/XXL", ["27", "a", "b", "100", "5", "5cm", "xl", "xxl"]),
@@ -160,7 +160,7 @@ def test_a_bag_of_words_is_tf_idf_as_scikit_learn_has_it_five_long():
     ours = text_features.weigh(terms.has[:, columns], idf)
     np.testing.assert_allclose(ours.toarray(), 5 * theirs.toarray(), rtol=1e-5)
     empty = text_features.weigh(terms_of([("", "a"), ("", "")], names=False, pairs=False).has,
-                        np.ones(1, np.float32))
+                                np.ones(1, np.float32))
     assert empty.toarray().tolist() == [[5], [0]]
 
 
