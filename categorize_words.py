@@ -67,7 +67,7 @@ def explain(args):
 
 def product_argument(text):
     """The id of a product in crawl.db, which is not the shop's."""
-    if not text.isdecimal() or int(text) >= 2 ** 63:
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(
             "must be a number: product_id in filed.csv, id in the table product")
     return int(text)
