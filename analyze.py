@@ -71,7 +71,7 @@ def parse(argv):
                       help="compare experiments on the products that all have: exact McNemar test, "
                       "paired bootstrap, products that flipped")
     what.add_argument("--label-suspects", type=int, metavar="N",
-                      help="print the products whose label is probably wrong, as CSV, by an "
+                      help="print the products whose label may be wrong, as CSV, by an "
                       "experiment with folds")
     what.add_argument("--overrides", metavar="FILE",
                       help="take a person's decisions from a CSV file (saved by a page, or that of "

@@ -86,6 +86,8 @@ def parse(argv):
     args = parser.parse_args(argv)
     if (args.explain is None) != (args.experiment is None):
         parser.error("--explain PRODUCT_ID and --experiment N go together")
+    if args.explain is not None and args.apply is not None:
+        parser.error("--explain and --apply are two things: run one after the other")
     text_classifier.check_text_arguments(parser, args)
     filing.check_arguments(parser, args)
     args.images_path = db.images_folder(args.db_path, args.images_path)

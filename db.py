@@ -786,6 +786,8 @@ def choose_leaves(conn, wanted, min_products):
         chosen = [leaf for leaf in leaves if leaf["product_count"] >= min_products]
         if not chosen:
             largest = max((leaf["product_count"] for leaf in leaves), default=0)
+            if not largest:
+                raise UserError("no product has a category: load some that have one with crawl.py")
             raise UserError(f"no leaf has {min_products} products (the largest has {largest}); "
                             "lower --min-products, name some with --categories, or crawl more")
         return chosen
@@ -1305,12 +1307,14 @@ def measured_products(conn, number):
 def changes(conn, number):
     """What has become of the products that an experiment was measured on, a dict: products;
     refiled, those that the shop has in another category now, or in one that nothing may be filed at
-    any more; and regrouped, those that have another item group now than when it read them."""
+    any more; unlabelled, those that have no category any more; and regrouped, those that have
+    another item group now than when it read them."""
     want_places(conn)
     own = measured_products(conn, number)
     last = settings(experiment(conn, number)).get("regroupings")
-    products, refiled = plain(conn, f"""
-        select count(*), coalesce(sum(product.category_id is not null and label_id is not null
+    products, unlabelled, refiled = plain(conn, f"""
+        select count(*), coalesce(sum(product.id is not null and product.category_id is null), 0),
+            coalesce(sum(product.category_id is not null and label_id is not null
             and (product.category_id <> label_id
                  or not {LEAF_TODAY.format("product.category_id")}) and not {FILED_HERE}), 0)
         from ({own}) left join product on product.id = product_id""",
@@ -1322,7 +1326,8 @@ def changes(conn, number):
         where regrouped.group_key is not product.group_key
         and moved.product_id in (select product_id from ({own}))""",
                        {"number": number, "last": last if type(last) is int else 0}).fetchone()
-    return {"products": products, "refiled": refiled, "regrouped": regrouped}
+    return {"products": products, "refiled": refiled, "unlabelled": unlabelled,
+            "regrouped": regrouped}
 
 
 def last_regrouping(conn):

@@ -54,8 +54,10 @@ def add_arguments(parser):
 
 def check_arguments(parser, args):
     """End with a sentence if a flag would be passed over that has to change what is done."""
-    if args.dry_run and args.apply is None:
-        parser.error("--dry-run is for --apply: training has none")
+    if args.apply is None:
+        for name in ("dry_run", "target", "confidence", "format", "file_anyway"):
+            if getattr(args, name) != parser.get_default(name):
+                parser.error(f"--{name.replace('_', '-')} is for --apply: training has none")
 
 
 def percent_argument(text):
@@ -294,7 +296,7 @@ def apply(args, kind, scorer):
     log(guarantees.promise_text(promise))
     if promise["leaf"] is None and described["settings"].get("folds"):
         log("wrong labels count as errors, too: python analyze.py --label-suspects "
-            f"{args.apply} lists those that are probably wrong; put them right in the shop's feed, "
+            f"{args.apply} lists those that may be wrong; put them right in the shop's feed, "
             "load it and train again")
     for line in today.changes_lines(args.apply, db.changes(conn, args.apply)):
         log(line)

@@ -14,24 +14,24 @@ import numpy as np
 
 import db
 from common.terminal import UserError, log, safe_cell
-from evaluation import figures
+from evaluation import figures, today
 from learning import metrics
 
 
-def label_suspects(conn, number, top):
+def label_suspects(conn, experiment, top):
     """Products whose label is probably wrong, likeliest first, as dicts; those that a person has
     decided on are left out. Raises UserError where the experiment has no folds: only then each
     product was judged by a model that had not learned its label."""
-    settings = db.settings(db.experiment(conn, number))
+    settings = db.settings(db.experiment(conn, experiment))
     if not settings.get("folds"):
-        raise UserError(f"experiment {number} has no folds, and a model agrees with the labels it "
+        raise UserError(f"experiment {experiment} has no folds, and a model agrees with the labels it "
                         "was trained on: run its script again with --folds 10")
-    names, rows = figures.read_rows(conn, number)
+    names, rows = figures.read_rows(conn, experiment)
     place = {name: i for i, name in enumerate(names)}
     try:
-        five = json.loads(f"[{','.join(db.best_five(conn, number))}]")
+        five = json.loads(f"[{','.join(db.best_five(conn, experiment))}]")
     except ValueError:
-        raise figures.damaged(number) from None
+        raise figures.damaged(experiment) from None
     width = max((len(best) for best in five), default=0) or 1
     best, probability = np.zeros((len(rows), width), int), np.full((len(rows), width), -1.0)
     for i, top_five in enumerate(five):
@@ -55,8 +55,10 @@ def label_suspects(conn, number, top):
                 **{key: texts[number][key] for key in ("source", "external_id", "name",
                                                        "description", "image", "picture")}})
     done = len(found) - len(suspects)
-    log(f"{len(found)} of {len(rows)} labels are probably wrong"
-        + (f", {done} of them decided on already" if done else ""))
+    log(f"{len(found)} of {len(rows)} labels may be wrong, the likeliest first"
+        + (f"; {done} of them are decided on already" if done else ""))
+    for line in today.changes_lines(experiment, db.changes(conn, experiment)):
+        log(line)
     return suspects[:top]
 
 

@@ -157,7 +157,7 @@ def promise_text(found):
         yield "  " + missing_text(promise)
     if missing:
         yield "  (wrong labels count as errors: analyze.py --label-suspects " \
-              f"{found['experiment']} lists those that are probably wrong)"
+              f"{found['experiment']} lists those that may be wrong)"
     if found["certified_on"] == "validation" and missing:
         yield "  (an experiment made with --folds 10 is certified on all its products)"
 

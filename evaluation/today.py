@@ -7,6 +7,8 @@ In: crawl.db. Out: dicts of counts and shares, and sentences about them. They ar
     python analyze.py --models
     python categorize_words.py --apply 1
 """
+import numpy as np
+
 import db
 from evaluation import figures, guarantees
 from learning import metrics, saved_models
@@ -20,6 +22,10 @@ def changes_lines(number, changes):
     if changes["refiled"]:
         lines.append(f"the shop has refiled {changes['refiled']:,} of the {changes['products']:,} "
                      f"products of experiment {number} since: train again")
+    if changes["unlabelled"]:
+        lines.append(f"{changes['unlabelled']:,} of the {changes['products']:,} products of "
+                     f"experiment {number} have no category in the shop any more: load them with "
+                     "their categories again, or train again")
     if changes["regrouped"]:
         lines.append(f"{changes['regrouped']:,} of the {changes['products']:,} products of "
                      f"experiment {number} have another item group now: it was split otherwise, "
@@ -55,7 +61,8 @@ def models(conn, db_path):
 
 def of_all(conn, number, found):
     """The figures of an experiment if products of leaves that the model does not know count too, as
-    errors; None if it knows all leaves, or if its leaves are not on record.
+    errors, and all by the labels they have today; None if it knows the leaves of all, or if its
+    leaves are not on record.
 
     A dict of kind; leaves and products, (known, of how many) each; min_products of the training or
     None; accuracy, of all; and answered, whether --apply has had the model answer the others. If
@@ -67,14 +74,19 @@ def of_all(conn, number, found):
     if not isinstance(leaves, list) or not leaves:
         return None
     strange, answered = db.count_strange(conn, number, leaves, kind == "Image")
-    if not strange:
+    names, rows = figures.read_rows(conn, number, False, False, leaves)
+    rows = rows[rows["fold"] >= 0]   # those that were measured
+    right = rows["label"] == rows["predicted"]
+    known_today = np.isin(rows["label"], [names.index(leaf) for leaf in leaves if leaf in names])
+    if not strange and known_today.all():
         return None
     sizes, known = db.leaf_sizes(conn), settings.get("products") or found["n"]
     # Without folds a tenth of the known products was tested: as large a share of the others counts.
-    n = found["n"] + strange * (1 if folds else found["n"] / known)
+    n = len(rows) + strange * (1 if folds else found["n"] / known)
     arguments = settings.get("arguments")
     return {"kind": kind, "leaves": (sum(leaf in sizes for leaf in leaves), len(sizes)),
-            "products": (known, known + strange), "accuracy": found["accuracy"] * found["n"] / n,
+            "products": (round(known * metrics.accuracy(known_today)), known + strange),
+            "accuracy": float(right.sum() / n),
             "min_products": arguments.get("min_products") if isinstance(arguments, dict)
             and not arguments.get("categories") else None,
             "answered": answered == strange if folds else answered > 0,

@@ -227,8 +227,10 @@ def choose_products(conn, args):
     products = make_products(rows, leaves, parents, near)
     if near and (poor := untaught(products, args.folds)):
         near = near_duplicates.without(near, {row[0] for row in rows if row[3] in poor})
-        log("warning: with whole clusters of near-duplicates there would be nothing to train on in "
-            f"{', '.join(sorted(poor))}: theirs are split by group, so the test flatters there")
+        if near.report["parted for training"]:
+            log("warning: with whole clusters of near-duplicates there would be nothing to train "
+                f"on in {', '.join(sorted(poor))}: theirs are split by group, so the test flatters "
+                "there")
         products = make_products(rows, leaves, parents, near)
     products = products._replace(filed=np.array([row["filed"] for row in rows], bool),
                                  regroupings=regroupings)
@@ -323,7 +325,7 @@ def add_experiment_arguments(parser):
     parser.add_argument("--categories", default="", metavar="A,B",
                         help="leaf categories to tell apart, by id or by a leaf's own name where "
                         "only one has it (default: all with --min-products)")
-    parser.add_argument("--min-products", type=int, default=1000, metavar="N",
+    parser.add_argument("--min-products", type=least_argument, default=1000, metavar="N",
                         help="without --categories, take the leaves with at least so many products "
                         "(default: 1000)")
     parser.add_argument("--folds", type=folds_argument, metavar="K",
@@ -339,6 +341,12 @@ def add_experiment_arguments(parser):
                         "rests on them")
     parser.add_argument("--seed", type=picture_arguments.seed_argument, default=0, metavar="N",
                         help="of everything random; the split does not depend on it (default: 0)")
+
+
+def least_argument(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
+    return int(text)
 
 
 def folds_argument(text):

@@ -273,8 +273,10 @@ def test_what_was_filed_before_targets_were_kept_is_counted_too(shop):
 
 def test_a_dry_run_of_a_training_is_an_error_and_trains_nothing(trained):
     for script in ("categorize_words", "categorize_images", "categorize_both"):
-        done = run(trained, "--dry-run", "--min-products", "200", script=script, status=2)
-        assert "--dry-run is for --apply" in done.stderr
+        for flags in (["--dry-run"], ["--target", "95"], ["--confidence", "90"],
+                      ["--format", "jsonl"], ["--file-anyway"]):
+            done = run(trained, *flags, "--min-products", "200", script=script, status=2)
+            assert f"{flags[0]} is for --apply" in done.stderr
 
 
 def test_killed_and_run_again_it_goes_on_where_it_was(trained, tmp_path):

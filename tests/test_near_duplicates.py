@@ -232,6 +232,12 @@ def test_a_leaf_that_whole_clusters_would_leave_nothing_to_train_on_is_split_by_
         assert done.returncode == 0, done.stderr
     assert "90 of 180 products are near-duplicates of products in other groups: 1 style" in done.stderr
     assert "nothing to train on in bags.tote: theirs are split by group" in done.stderr
+    write_feed(tmp_path / "products.tsv", [(f"{n}", f"a{n} b{n} c{n} d{n}", "", f"Shoes > {leaf}", "", "")
+                                           for n, leaf in enumerate(["Boot"] * 40 + ["Odd"])])
+    run_script("crawl", "--feed", "products.tsv", "--db-path", "odd.db", cwd=tmp_path)
+    done = run_script("categorize_words", "--db-path", "odd.db", "--min-products", "1", "--folds",
+                      "10", cwd=tmp_path)
+    assert "shoes.odd has nothing to train on" in done.stderr and "clusters" not in done.stderr
     assert query(tmp_path, "select count(*) from near_duplicate") == [(0,)]
     assert query(tmp_path, """select count(distinct fold) from predicted_category
                               where label_id = 'bags.tote'""") == [(3,)]

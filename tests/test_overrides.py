@@ -141,7 +141,7 @@ def test_suspects_are_a_csv_file_with_the_likeliest_first_and_nothing_else(folde
             "label": leaf_of(number).replace("=", "'="), "margin": str(round(first - own, 6)),
             "label_score": str(own), "external_id": f"sku-{number}", "name": f"Name {number}",
             "image": f"p/{number}.png"}
-    assert said == "4 of 80 labels are probably wrong\n"
+    assert said == "4 of 80 labels may be wrong, the likeliest first\n"
 
 
 def test_top_takes_the_first_of_them(folder):
@@ -166,7 +166,7 @@ def test_products_already_decided_on_are_left_out_until_that_is_taken_back(folde
                             f"{LEAVES[0]}\n1,classifier wrong,\n").returncode == 0
     path, said = suspects_file(folder)
     assert [row["product_id"] for row in read_csv(path)] == ["14", "9"]
-    assert said == "4 of 80 labels are probably wrong, 2 of them decided on already\n"
+    assert said == "4 of 80 labels may be wrong, the likeliest first; 2 of them are decided on already\n"
     assert override(folder, "product_id,decision\n20,undecided\n").returncode == 0
     assert [row["product_id"] for row in read_csv(suspects_file(folder)[0])] == ["20", "14", "9"]
 
@@ -180,7 +180,7 @@ def test_without_a_suspect_there_is_the_header_alone(folder):
     change(folder, "delete from predicted_category where product_id in (3, 9, 14, 20)")
     path, said = suspects_file(folder)
     assert path.read_text() == ",".join(COLUMNS) + "\n"
-    assert said == "0 of 76 labels are probably wrong\n"
+    assert said == "0 of 76 labels may be wrong, the likeliest first\n"
 
 
 @pytest.mark.parametrize("number, sentence", [

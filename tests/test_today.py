@@ -44,7 +44,8 @@ def levels(shop, leaf=.5, parent=.5):
 
 def test_a_shop_that_has_refiled_nothing_is_not_said_to_have(shop, tell):
     measured(shop, 200)
-    assert db.changes(shop, 1) == {"products": 200, "refiled": 0, "regrouped": 0}
+    assert db.changes(shop, 1) == {"products": 200, "refiled": 0, "unlabelled": 0,
+                                   "regrouped": 0}
     assert "since" not in tell("--experiment", "1") + tell("--models")
 
 
@@ -59,6 +60,7 @@ def test_refiled_products_are_counted_and_the_block_stays_as_learned(shop, tell)
     told = tell("--experiment", "1")
     assert tell() == block and told.startswith(block)
     assert "The shop has refiled 30 of the 200 products of experiment 1 since: train again" in told
+    assert "5 of the 200 products of experiment 1 have no category in the shop any more" in told
     assert json.loads(tell("--experiment", "1", "--json"))["today"]["refiled"] == 30
 
 
@@ -75,7 +77,8 @@ def test_without_folds_the_validation_products_count_too(shop):
     stock(shop, rows)
     save(shop, rows[:50], rows[50:70], rows[70:90])
     change(shop, "update product set category_id = 'bags.other' where id between 41 and 100")
-    assert db.changes(shop, 1) == {"products": 90, "refiled": 50, "regrouped": 0}
+    assert db.changes(shop, 1) == {"products": 90, "refiled": 50, "unlabelled": 0,
+                                   "regrouped": 0}
 
 
 def test_a_promise_rests_on_the_labels_of_today(shop):
@@ -280,7 +283,7 @@ def test_experiments_of_before_are_marked_as_split_otherwise(shop, tell):
     line = "10 of the 200 products of experiment 1 have another item group now: it was split " \
            "otherwise, and groups may have been parted"
     for told in (tell("--experiment", "1"), tell("--compare", "1", "2")):
-        assert line in told and "experiment 2 have" not in told
+        assert line in told and "experiment 2 have another" not in told
     # A product that has its old group again was split as it is.
     regroup(shop, [5], "group 5")
     assert [db.changes(shop, number)["regrouped"] for number in (1, 2)] == [9, 1]
@@ -322,6 +325,23 @@ def test_training_says_what_it_leaves_out_and_what_that_means(capsys):
     assert "--categories" in capsys.readouterr().err
     experiments.tell_left_out({"a": 10, "b": 5}, ["a", "b"], 5)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("folds", (10, None))
+def test_figures_of_all_that_comes_are_by_the_labels_of_today(shop, tell, folds):
+    rows = measured(shop, 2000, products=2000) if folds else draw(range(1, 2001), 3)
+    if not folds:
+        stock(shop, rows)
+        save(shop, rows, products=2000)
+    db.store_categories(shop, [NEW])
+    change(shop, "update product set category_id = 'bags.new' where category_id = 'jeans.skinny'")
+    renamed = sum(own.label == "jeans.skinny" for own in rows)
+    right = sum(own.label == own.predicted != "jeans.skinny" for own in rows)
+    told = tell("--experiment", "1")
+    assert f"with {2000 - renamed:,} of 2,000 labelled products. It is always wrong about the " \
+        f"other {renamed:,}\n" in told
+    assert [line.split()[-1] for line in told.splitlines() if line.startswith("  Accuracy  ")] \
+        == [f"{100 * right / 2000:.2f}%"]
 
 
 def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, tell):
