@@ -1318,7 +1318,7 @@ def changes(conn, number):
             and (product.category_id <> label_id
                  or not {LEAF_TODAY.format("product.category_id")}) and not {FILED_HERE}), 0)
         from ({own}) left join product on product.id = product_id""",
-                              {"number": number}).fetchone()
+                                          {"number": number}).fetchone()
     regrouped, = plain(conn, f"""
         select count(*) from (select product_id, min(id) as first from regrouped where id > :last
                               group by product_id) as moved

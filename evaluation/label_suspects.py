@@ -24,8 +24,8 @@ def label_suspects(conn, experiment, top):
     product was judged by a model that had not learned its label."""
     settings = db.settings(db.experiment(conn, experiment))
     if not settings.get("folds"):
-        raise UserError(f"experiment {experiment} has no folds, and a model agrees with the labels it "
-                        "was trained on: run its script again with --folds 10")
+        raise UserError(f"experiment {experiment} has no folds, and a model agrees with the labels "
+                        "it was trained on: run its script again with --folds 10")
     names, rows = figures.read_rows(conn, experiment)
     place = {name: i for i, name in enumerate(names)}
     try:

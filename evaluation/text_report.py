@@ -204,11 +204,11 @@ def fallback_text(found):
                          if name != "person" else ""))
     yield from table(rows, left=(0, 1))
     for target in found["fallback"]:
-        for level, products in (("leaf", "the products"), ("parent", "what the leaf leaves")):
+        for level, products in (("leaf", ""), ("parent", " of what the leaf leaves")):
             if math.isinf(target[level]["threshold"]) and target["person"]["taken"]["hits"]:
-                yield f"  {target['target']}%: nothing can be promised of {products} at the " \
-                      f"{level}; --apply {found['experiment']} --target {target['target']} " \
-                      "--dry-run says how near it comes"
+                yield f"  {target['target']}%: at the {level} nothing can be promised{products}; " \
+                      f"its script with --apply {found['experiment']} --target " \
+                      f"{target['target']} --dry-run says how near it comes"
 
 
 def calibration_text(found):
