@@ -21,6 +21,7 @@ import math
 import os
 
 import db
+from common.files import images_folder
 from common.terminal import Parser, UserError, log, run
 from evaluation import (
     comparison,
@@ -104,7 +105,7 @@ def parse(argv):
         parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
-    args.images_path = db.images_folder(args.db_path, args.images_path)
+    args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
 

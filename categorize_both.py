@@ -12,6 +12,7 @@ product without a readable picture is answered from its words.
 import numpy as np
 
 import db
+from common.files import images_folder
 from common.terminal import Parser, run
 from evaluation import filing
 from learning import (
@@ -43,7 +44,7 @@ def parse(argv):
     filing.check_arguments(parser, args)
     if args.fusion == "concat":
         args.network = "original"
-    args.images_path = db.images_folder(args.db_path, args.images_path)
+    args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
 

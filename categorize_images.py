@@ -11,9 +11,10 @@ which makes every later run a matter of seconds. Products without a readable pic
 import numpy as np
 
 import db
+from common.files import images_folder
 from common.terminal import Parser, run
 from evaluation import filing
-from learning import experiments, inception, picture_arguments, picture_classifier
+from learning import experiments, inception, picture_arguments, picture_classifier, queries
 
 # ---- the script ---------------------------------------------------------------------------------
 
@@ -25,7 +26,7 @@ def parse(argv):
     args = parser.parse_args(argv)
     picture_arguments.check_arguments(args, one_split=True)
     filing.check_arguments(parser, args)
-    args.images_path = db.images_folder(args.db_path, args.images_path)
+    args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
 
@@ -37,7 +38,7 @@ def main(argv=None):
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     # Before the long work, of those that may have a picture; without any it is told below.
-    known = np.isin(products.ids, [row["product_id"] for row in db.pictures(conn, products.leaves)])
+    known = np.isin(products.ids, [row["product_id"] for row in queries.pictures(conn, products.leaves)])
     if known.any():
         experiments.checked_splits(experiments.take_products(products, known), args.folds)
     inputs, extra = picture_classifier.picture_inputs(conn, products, args)

@@ -14,18 +14,27 @@ import os
 import numpy as np
 
 import db
+from common.files import images_folder
 from common.terminal import Parser, UserError, log, run
 from evaluation import filing
-from learning import experiments, metrics, saved_models, text_classifier, text_features
+from learning import (
+    experiments,
+    metrics,
+    model_folders,
+    queries,
+    saved_models,
+    text_classifier,
+    text_features,
+)
 
 # ---- one product --------------------------------------------------------------------------------
 
 def explain(args):
     """Print the words of a product for and against the first two categories of a saved model."""
     conn = db.open_readonly(args.db_path)
-    name, text, label = db.product_text(conn, args.explain)
+    name, text, label = queries.product_text(conn, args.explain)
     db.experiment(conn, args.experiment)
-    folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.experiment}")
+    folder = os.path.join(model_folders.models_folder(args.db_path), f"experiment-{args.experiment}")
     weights, model = saved_models.load_model(folder)
     if model["kind"] != "Text":
         raise UserError(f"there is no model of words in {folder}: name an experiment of "
@@ -90,7 +99,7 @@ def parse(argv):
         parser.error("--explain and --apply are two things: run one after the other")
     text_classifier.check_text_arguments(parser, args)
     filing.check_arguments(parser, args)
-    args.images_path = db.images_folder(args.db_path, args.images_path)
+    args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import db
+from common.files import images_folder
 from common.terminal import (
     Parser,
     UserError,
@@ -30,6 +31,7 @@ from crawling import (
     feed_products,
     http_client,
     picture_store,
+    queries,
     shopstyle_api,
     status,
 )
@@ -77,7 +79,7 @@ def parse(argv):
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error("--verify and --status look at all that is there: leave --feed and "
                      "--retry-failed out")
-    args.images_path = db.images_folder(args.db_path, args.images_path)
+    args.images_path = images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
     args.column = column_arguments(parser, args.column)
     return args
@@ -174,13 +176,13 @@ def crawl(args, stop):
                 counts = dict.fromkeys(counts, 0)
         if not stop.is_set():
             if args.retry_failed:
-                db.forget_failed_pictures(conn, source)
+                queries.forget_failed_pictures(conn, source)
             elif args.allow_private:
-                db.forget_failed_pictures(conn, source, http_client.PRIVATE)
+                queries.forget_failed_pictures(conn, source, http_client.PRIVATE)
             mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
             fetched = picture_store.fetch_pictures(conn, source, args.images_path, webs[1],
                                                    None if base else path, mark)
-        have, bad = db.count_usable_pictures(conn, source, args.feed is not None)
+        have, bad = queries.count_usable_pictures(conn, source, args.feed is not None)
         none_usable = bad if not have and not stop.is_set() else 0
         print(*status.summary(conn, source, counts, fetched, args.max_per_category, webs,
                               time.monotonic() - began), sep="\n")

@@ -25,7 +25,9 @@ from common.terminal import UserError, log, run  # noqa: E402
 from learning import (
     experiments,  # noqa: E402
     metrics,  # noqa: E402
+    model_folders,
     predictions,
+    queries,
     text_features,  # noqa: E402
 )
 
@@ -117,12 +119,12 @@ def main(argv=None):
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
     texts = [" ".join(text_features.tokens(f"{name} {text}")) for name, text in
-             db.texts(conn, products.leaves)]
+             queries.texts(conn, products.leaves)]
     for name, (title, ask) in RIVALS.items():
         if args.only in (None, name):
             began = time.monotonic()
             rows = rival(products, parts, texts, ask, args.known)
-            number = db.save_experiment(conn, args.db_path, title, {"known": args.known}, rows, [],
+            number = model_folders.save_experiment(conn, args.db_path, title, {"known": args.known}, rows, [],
                                         lambda folder: None)
             print(f"#{number}: {title}", *experiments.summary(rows, products), sep="\n")
             log(f"{time.monotonic() - began:.0f} s")

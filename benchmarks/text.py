@@ -30,10 +30,13 @@ import rivals  # noqa: E402
 
 import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
+from crawling import queries as crawling_queries
 from learning import (
     experiments,  # noqa: E402
+    model_folders,
     predictions,
 )
+from learning import queries as learning_queries
 
 LEAVES, PARENTS, PER_LEAF = 156, 38, 940
 COMMON, OWN, SHARED = 30_000, 60, 400     # words of all, of a leaf, of a parent's leaves
@@ -57,7 +60,7 @@ def draw(path, count):
     shared = rng.integers(300, COMMON, (PARENTS, SHARED))
     leaves = [f"women.group-{i % PARENTS}.leaf-{i}" for i in range(LEAVES)]
     with contextlib.closing(db.open_database(path, create=True)) as conn:
-        db.store_categories(conn, [
+        crawling_queries.store_categories(conn, [
             (leaf, f"women.group-{i % PARENTS}", 1, f"women.group-{i % PARENTS}/{leaf}", leaf)
             for i, leaf in enumerate(leaves)])
         with db.transaction(conn):
@@ -84,7 +87,7 @@ def work(which, path):
     conn = db.open_database(path)
     _, products = experiments.choose_products(conn, args)
     part, = experiments.checked_splits(products, None)
-    texts = [f"{name} {text}" for name, text in db.texts(conn, products.leaves)]
+    texts = [f"{name} {text}" for name, text in learning_queries.texts(conn, products.leaves)]
     if which == "fasttext":
         scores = rivals.ask_fasttext(texts, products.labels, part.training, part.test,
                                      len(products.leaves), {"epoch": 5, "lr": .5, "thread": 2})
@@ -92,7 +95,7 @@ def work(which, path):
         scores = rivals.ask_linear(texts, products.labels, part.training, part.test,
                                    len(products.leaves), pairs=False)
     rows = predictions.prediction_rows(products, part.test, scores, 1.0, 0)
-    db.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
+    model_folders.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
     print(*experiments.summary(rows, products), sep="\n")
 
 

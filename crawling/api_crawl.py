@@ -13,6 +13,7 @@ from common.terminal import (
 )
 from crawling import (
     http_client,
+    queries,
     shopstyle_api,
 )
 
@@ -21,7 +22,7 @@ GIVE_UP = 5    # leaves in a row that fail before the API is left alone
 
 def crawl_leaf(conn, shop, leaf, most, counts, tell):
     """Fetch a leaf's pages from where it is on, one transaction a page, until `most` products of
-    them are filed there or the shop has no more. leaf is a row of db.leaves_to_crawl.
+    them are filed there or the shop has no more. leaf is a row of queries.leaves_to_crawl.
 
     The shop has no more where a page is empty, where two in a row show nothing new, at the API's
     cap, and after a page that is short and reaches `total`: that may lie. A page that is empty
@@ -48,17 +49,17 @@ def crawl_leaf(conn, shop, leaf, most, counts, tell):
                          f"{own} from row {offset - len(items)} on")
                     continue
                 touched.update(product["listed"])
-                _, outcome, new_here = db.store_product(conn, "shopstyle", product)
+                _, outcome, new_here = queries.store_product(conn, "shopstyle", product)
                 counts[outcome] += 1
                 fresh += new_here
             stale = 0 if fresh else stale + 1
             last = (not items and not early or stale == 2 or offset >= shopstyle_api.PAGING_CAP
                     or total is not None and offset >= total and len(items) < limit)
-            db.set_progress(conn, own, offset, stale, total, last)
-            db.count_products(conn, sorted(touched))
+            queries.set_progress(conn, own, offset, stale, total, last)
+            queries.count_products(conn, sorted(touched))
             if last or early:
                 return False
-            if db.filed_from_own_pages(conn, own) >= most:
+            if queries.filed_from_own_pages(conn, own) >= most:
                 return True
 
 
@@ -90,8 +91,8 @@ def crawl_api(conn, shop, tree, most, counts):
     """Crawl all products, adding to counts by outcome. Returns the ids of the leaves that could
     not be finished."""
     with db.transaction(conn):
-        db.store_categories(conn, tree)
-        before = db.set_host(conn, tree[0][0], shop.name)
+        queries.store_categories(conn, tree)
+        before = queries.set_host(conn, tree[0][0], shop.name)
     if before:
         log(f"warning: what is in this file came from {before}, and {shop.name} is taken for the "
             "same shop: crawl another one into another --db-path")
@@ -99,7 +100,7 @@ def crawl_api(conn, shop, tree, most, counts):
     known = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too
 
     def waiting():
-        return [leaf for leaf in db.leaves_to_crawl(conn, most)
+        return [leaf for leaf in queries.leaves_to_crawl(conn, most)
                 if leaf["id"] in known and leaf["id"] not in ended]
 
     with progress("categories", len(waiting()), "leaves") as bar, \
@@ -121,5 +122,5 @@ def crawl_api(conn, shop, tree, most, counts):
                     ended.add(leaf["id"])
                 bar.update()
     with db.transaction(conn):
-        db.count_products(conn)
+        queries.count_products(conn)
     return failed

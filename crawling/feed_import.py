@@ -10,7 +10,7 @@ import collections
 
 import db
 from common.terminal import UserError, ended_at_once, grouped, log, progress
-from crawling import feed_download, feed_products, http_client
+from crawling import feed_download, feed_products, http_client, queries
 
 
 def load_feed(conn, path, args, counts, stop, base=None):
@@ -21,11 +21,11 @@ def load_feed(conn, path, args, counts, stop, base=None):
     with db.transaction(conn), ended_at_once(stop, http_client.Stopped):
         before = db.categories(conn)
         tree, known = feed_products.CategoryTree(before), {row["id"] for row in before}
-        db.remember_labelled(conn, args.source)
+        queries.remember_labelled(conn, args.source)
         regrouped = db.last_regrouping(conn)
         rows = feed_products.read_feed(path, skipped, args.column)
         for row in progress("feed", None, "products", rows):
-            if not db.first_sight(conn, row.external_id):
+            if not queries.first_sight(conn, row.external_id):
                 skipped.append((row.line, "its id stood in an earlier line (id "
                                 f"{row.external_id[:50]})"))
                 continue
@@ -37,7 +37,7 @@ def load_feed(conn, path, args, counts, stop, base=None):
                        "image": feed_download.at_shop(row.image, base),
                        "description": row.description, "listed": listed, "found": None,
                        "group": f"{args.source} {row.group}" if row.group else None}
-            _, outcome, _ = db.store_product(conn, args.source, product)
+            _, outcome, _ = queries.store_product(conn, args.source, product)
             # A category that is new itself is filed in at the end only.
             counts["changed" if outcome == "unchanged" and not known.issuperset(listed or ())
                    else outcome] += 1
@@ -45,10 +45,10 @@ def load_feed(conn, path, args, counts, stop, base=None):
         if not total:
             reason = f"; line {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
             raise UserError(f"the feed holds no product{reason}")
-        db.store_categories(conn, tree.rows())
-        db.refile(conn, "source = ?", args.source)
-        db.count_products(conn)
-        kept, lost = db.count_labels_kept(conn)
+        queries.store_categories(conn, tree.rows())
+        queries.refile(conn, "source = ?", args.source)
+        queries.count_products(conn)
+        kept, lost = queries.count_labels_kept(conn)
         regrouped = db.last_regrouping(conn) - regrouped
     counts["skipped"] = len(skipped)
     name = "the feed" if base else path

@@ -285,7 +285,7 @@ class CategoryTree:
         return self.ids[path]
 
     def rows(self):
-        """(id, parent, leaf, path, name) of all categories, for db.store_categories."""
+        """(id, parent, leaf, path, name) of all categories, for queries.store_categories."""
         inner = {path[:-1] for path in self.ids}
         return [(own, self.ids.get(path[:-1]), int(path not in inner),
                  "/".join(self.ids[path[:depth]] for depth in range(1, len(path) + 1)), path[-1])

@@ -22,7 +22,7 @@ from PIL import Image
 
 import db
 from common.terminal import UserError, grouped, log, progress
-from crawling import feed_products, http_client
+from crawling import feed_products, http_client, queries
 
 CONNECTIONS = 8
 WORKERS = 2 * CONNECTIONS     # while one half fetches, the other checks and writes
@@ -191,7 +191,7 @@ def check_there(conn, source, images_path):
     """Raise UserError where pictures are known, and not one is in images_path: that is another
     folder, and all would be fetched again."""
     there, number = False, 0
-    for number, row in enumerate(db.kept_pictures(conn, source), 1):
+    for number, row in enumerate(queries.kept_pictures(conn, source), 1):
         there = os.path.exists(os.path.join(images_path, row["path"]))
         if there:
             break
@@ -201,9 +201,9 @@ def check_there(conn, source, images_path):
 
 
 def rows_to_fetch(conn, source):
-    """Yield the rows of db.pictures_to_fetch, read a thousand at a time."""
+    """Yield the rows of queries.pictures_to_fetch, read a thousand at a time."""
     after = -2 ** 63
-    while rows := db.pictures_to_fetch(conn, source, after, 1000):
+    while rows := queries.pictures_to_fetch(conn, source, after, 1000):
         after = rows[-1]["id"]
         yield from rows
 
@@ -230,11 +230,11 @@ def in_parallel(work, rows, most):
 
 def forget_missing(conn, source, images_path):
     """Forget, and say, which pictures are known but no longer there."""
-    gone = [row["product_id"] for row in db.kept_pictures(conn, source)
+    gone = [row["product_id"] for row in queries.kept_pictures(conn, source)
             if not os.path.exists(os.path.join(images_path, row["path"]))]
     if gone:
         log(f"{len(gone)} pictures are no longer in {images_path}: getting them again")
-        db.forget_pictures(conn, gone)
+        queries.forget_pictures(conn, gone)
 
 
 def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
@@ -243,8 +243,8 @@ def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
     counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
     sweep(images_path, mark)
     forget_missing(conn, source, images_path)
-    db.share_pictures(conn, source)
-    todo = db.count_pictures_to_fetch(conn, source)
+    queries.share_pictures(conn, source)
+    todo = queries.count_pictures_to_fetch(conn, source)
     rows, saved = [], time.monotonic()
     # What is in flight when somebody wants an end is finished and kept.
     wanted = itertools.takewhile(lambda row: not requests.stop.is_set(),
@@ -267,15 +267,15 @@ def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
                 rows.append((row["id"], *outcome))
             bar.update()
             if len(rows) >= 100 or rows and time.monotonic() - saved > .2:
-                db.store_pictures(conn, rows)
+                queries.store_pictures(conn, rows)
                 rows, saved = [], time.monotonic()
-    db.store_pictures(conn, rows)
-    db.share_pictures(conn, source)
-    placeholders = db.set_placeholders(conn, PLACEHOLDER)
+    queries.store_pictures(conn, rows)
+    queries.share_pictures(conn, source)
+    placeholders = queries.set_placeholders(conn, PLACEHOLDER)
     if placeholders:
         log(f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
             "have, a placeholder: it is not used")
-    counts["unfinished"] = db.count_unfinished(conn, source)
+    counts["unfinished"] = queries.count_unfinished(conn, source)
     return counts
 
 
@@ -302,10 +302,10 @@ def verify(conn, images_path):
             return str(problem)
         return None if hashlib.sha256(data).hexdigest() == row["sha256"] else "not what was fetched"
 
-    total = sum(number for status, _, number in db.picture_counts(conn) if status == db.PICTURE_OK)
+    total = sum(number for status, _, number in queries.picture_counts(conn) if status == db.PICTURE_OK)
     bad, missing = [], 0
     with progress("pictures", total, "pictures") as bar:
-        for row, job in in_parallel(damage, db.kept_pictures(conn, None), 100):
+        for row, job in in_parallel(damage, queries.kept_pictures(conn, None), 100):
             if job.result():
                 bad.append((row["product_id"], row["path"], job.result()))
                 missing += job.result() == GONE
@@ -317,5 +317,5 @@ def verify(conn, images_path):
                  f"{count} pictures: {reason} ({names})") as tell:
         for number, path, reason in bad:
             tell(reason, f"{path} of product {number}")
-    db.forget_pictures(conn, [number for number, _, _ in bad])
+    queries.forget_pictures(conn, [number for number, _, _ in bad])
     return total - len(bad), len(bad)

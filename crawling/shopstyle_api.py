@@ -158,7 +158,7 @@ def child_nodes(answer, root, key):
 
 
 def read_product(item, leaf, key):
-    """A product of a /products answer as db.store_product takes it; None where it has no id."""
+    """A product of a /products answer as queries.store_product takes it; None if it has no id."""
     number = item.get("id") if isinstance(item, dict) else None
     if isinstance(number, bool) or not isinstance(number, (int, str)) or not str(number).strip():
         return None

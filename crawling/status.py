@@ -9,22 +9,22 @@ import os
 
 import db
 from common.terminal import grouped, progress
-from crawling import feed_import, feed_products, shopstyle_api
+from crawling import feed_import, feed_products, queries, shopstyle_api
 
 
 def summary(conn, source, counts, fetched, most, webs, seconds):
     """Lines about a run. counts and fetched are of this run, the rest of what is there now."""
-    products, leaves, inner, none = db.catalogue_counts(conn, source)
+    products, leaves, inner, none = queries.catalogue_counts(conn, source)
     lines = [f"products: {products} in {leaves} leaves ({inner} at an inner category, {none} "
              f"without one); this run: {counts['new']} new, {counts['changed']} changed, "
              f"{counts['unchanged']} seen before, {counts['skipped']} left out",
              pictures_line(conn, source, fetched)]
-    reasons = [f"{number} {reason}" for status, reason, number in db.picture_counts(conn, source)
+    reasons = [f"{number} {reason}" for status, reason, number in queries.picture_counts(conn, source)
                if status == db.PICTURE_FAILED]
     if reasons:
         more = f"; and {len(reasons) - 5} more kinds (see --status)" if len(reasons) > 5 else ""
         lines.append(f"unusable: {'; '.join(reasons[:5])}{more}")
-    short = [leaf for leaf in db.leaf_states(conn) if leaf["product_count"] < most] \
+    short = [leaf for leaf in queries.leaf_states(conn) if leaf["product_count"] < most] \
         if source == "shopstyle" else []
     if short:
         lines.append(f"short of {most} products: {len(short)} leaves, such as " + ", ".join(
@@ -43,7 +43,7 @@ def summary(conn, source, counts, fetched, most, webs, seconds):
 def pictures_line(conn, source, fetched):
     """What products have, and what this run did: one link may serve many products."""
     have = dict.fromkeys((db.PICTURE_OK, db.PICTURE_FAILED), 0)
-    for state, _, number in db.picture_counts(conn, source):
+    for state, _, number in queries.picture_counts(conn, source):
         if state in have:
             have[state] += number
     return (f"pictures: {have[db.PICTURE_OK]} products have theirs, {have[db.PICTURE_FAILED]} an "
@@ -53,8 +53,8 @@ def pictures_line(conn, source, fetched):
 
 def status(conn, most):
     """Lines about where a crawl stands, with every leaf of an API that is short of `most`."""
-    leaves, lines = db.leaf_states(conn), []
-    todo = {leaf["id"] for leaf in db.leaves_to_crawl(conn, most)} & {leaf["id"] for leaf in leaves}
+    leaves, lines = queries.leaf_states(conn), []
+    todo = {leaf["id"] for leaf in queries.leaves_to_crawl(conn, most)} & {leaf["id"] for leaf in leaves}
     if leaves:
         ended = sum(leaf["crawled"] for leaf in leaves)
         begun = sum(leaf["next_offset"] > 0 for leaf in leaves if leaf["id"] in todo)
@@ -68,24 +68,24 @@ def status(conn, most):
             lines.append(f"  {leaf['id']}: {leaf['product_count']} products; {leaf['next_offset']} "
                          f"rows read of {total}; {end}")
     for source in db.sources(conn):
-        products, filled, inner, none = db.catalogue_counts(conn, source)
+        products, filled, inner, none = queries.catalogue_counts(conn, source)
         lines.append(f"products of {source}: {products} in {filled} leaves ({inner} at an inner "
                      f"category, {none} without one)")
     lines += [f"pictures: {number} {status or 'to fetch'}{': ' if reason else ''}{reason or ''}"
-              for status, reason, number in db.picture_counts(conn)]
+              for status, reason, number in queries.picture_counts(conn)]
     return lines or ["nothing has been crawled yet"]
 
 
 def plan(conn, args):
     """Lines about what a crawl of the API would do, as far as crawl.db can tell."""
-    filed = {leaf["id"]: leaf["product_count"] for leaf in db.leaf_states(conn)}
-    leaves = [leaf["id"] for leaf in db.leaves_to_crawl(conn, args.max_per_category)
+    filed = {leaf["id"]: leaf["product_count"] for leaf in queries.leaf_states(conn)}
+    leaves = [leaf["id"] for leaf in queries.leaves_to_crawl(conn, args.max_per_category)
               if leaf["id"] in filed]
     pages = sum(-(-max(0, args.max_per_category - filed[leaf]) // shopstyle_api.PAGE)
                 for leaf in leaves)
-    waiting = db.count_pictures_to_fetch(conn, "shopstyle")
+    waiting = queries.count_pictures_to_fetch(conn, "shopstyle")
     if args.retry_failed:
-        waiting += sum(number for status, _, number in db.picture_counts(conn, "shopstyle")
+        waiting += sum(number for status, _, number in queries.picture_counts(conn, "shopstyle")
                        if status == db.PICTURE_FAILED)
     lines = [f"would fetch the categories below {args.root} from {args.api_url}",
              "and then the pages of each leaf among them; none is known yet" if not filed else

@@ -12,7 +12,7 @@ import numpy as np
 
 import db
 from common.terminal import UserError
-from evaluation import figures
+from evaluation import figures, queries
 from learning import metrics
 
 
@@ -38,7 +38,7 @@ def compare(conn, numbers, confidence, top):
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise UserError("--compare takes two or more different experiments, such as --compare 1 2")
     chosen = [db.experiment(conn, number) for number in numbers]
-    sizes = [db.count_predictions(conn, number) for number in numbers]
+    sizes = [queries.count_predictions(conn, number) for number in numbers]
     names, tables, shared = align([figures.read_rows(conn, number) for number in numbers])
     if not shared:
         raise UserError(f"experiments {', '.join(map(str, numbers))} share no test products, so "
@@ -56,7 +56,7 @@ def compare(conn, numbers, confidence, top):
          "folds": own.get("folds"), "categories": len(own.get("categories") or ()) or None,
          "predictions": size,
          "accuracy": figures.share(hits.sum(), n, confidence),
-         "today": db.changes(conn, number),
+         "today": queries.changes(conn, number),
          "right_alone": int((hits & (right.sum(axis=0) == 1)).sum()),
          **{f"coverage_{percent}": metrics.accepted(rows["score"], hits, percent) / n
             for percent in figures.TARGETS}}
@@ -101,7 +101,7 @@ def flips(conn, names, numbers, tables, right, top):
     flipped = np.flatnonzero(right.any(axis=0) & ~right.all(axis=0))
     score = np.max([rows["score"][flipped] for rows in tables], axis=0)
     shown = flipped[np.argsort(-score, kind="stable")][:top]
-    texts = db.product_texts(conn, tables[0]["product"][shown].tolist())
+    texts = queries.product_texts(conn, tables[0]["product"][shown].tolist())
     found = []
     for i in shown:
         product = texts.get(int(tables[0]["product"][i]))

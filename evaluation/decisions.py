@@ -1,7 +1,7 @@
 """A person's decisions about products, out of a CSV file into the table label_override.
 
 In: a file that a page has saved, or that of --label-suspects with its column `decision` filled in.
-Out: rows for db.store_overrides, each about the product that the person has looked at, and the
+Out: rows for queries.store_overrides, each about the product that the person has looked at, and the
 lines that can't be used, with the reason. A spreadsheet may have been at work in between.
 
     python analyze.py --overrides decisions.csv
@@ -13,7 +13,10 @@ import re
 
 import db
 from common.terminal import UserError, log, safe_cell
-from evaluation import product_view
+from common.text import folded
+from evaluation import product_view, queries
+from learning import category_tree
+from learning import queries as learning_queries
 
 NAMED = 5   # lines that can't be used, at most; the others are counted
 
@@ -23,7 +26,7 @@ def take(db_path, path):
     dict of read, changed, in_all {decision: products}, to_be_created {category: products} and
     unusable [{line, reason}]. Raises UserError if nothing of the file can be used."""
     conn = db.open_database(db_path)
-    db.settle_proposals(conn)
+    learning_queries.settle_proposals(conn)
     found, unusable = read_decisions(conn, path)
     if unusable and not found:
         raise UserError(f"no decision of {path} can be used, and none was stored: "
@@ -32,12 +35,12 @@ def take(db_path, path):
         log(f"{path}, {line}")
     if unusable:
         log(f"{len(unusable)} lines of {path} can't be used; the other decisions were stored")
-    changed = db.store_overrides(conn, found)
-    count = dict.fromkeys(db.DECISIONS, 0)
-    for row in db.overrides(conn).values():
+    changed = queries.store_overrides(conn, found)
+    count = dict.fromkeys(queries.DECISIONS, 0)
+    for row in queries.overrides(conn).values():
         count[row["decision"]] = count.get(row["decision"], 0) + 1
     return {"read": len(found), "changed": changed, "in_all": count,
-            "to_be_created": db.missing_categories(conn),
+            "to_be_created": learning_queries.missing_categories(conn),
             "unusable": [{"line": line, "reason": reason} for line, reason in unusable]}
 
 
@@ -54,7 +57,7 @@ def read_decisions(conn, path):
     """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
-    known, found = db.leaf_names(conn), {}
+    known, found = category_tree.leaf_names(conn), {}
     leaves = {row["id"]: bool(row["leaf"]) for row in db.categories(conn)}
     unusable, decided = [], 0
     for line, row in read_rows(path):
@@ -111,13 +114,14 @@ def read_rows(path):
 # ---- the product --------------------------------------------------------------------------------
 
 def find_product(conn, row):
-    """The product, a row of db.product_by_id, that a line is about: by source and external_id if it
-    has them, which stay the same when the catalogue is crawled anew; else by product_id, checked by
-    what else the line says of it. Raises ValueError with the reason if it is not there."""
+    """The product, a row of queries.product_by_id, that a line is about: by source and external_id
+    if it has them, which stay the same when the catalogue is crawled anew; else by product_id,
+    checked by what else the line says of it. Raises ValueError with the reason if it is not there.
+    """
     source, external, name = (row.get(key, "") for key in ("source", "external_id", "name"))
     digits = row.get("product_id", "")[:20]
     number = int(digits) if digits.isdecimal() and int(digits) < 2 ** 63 else None
-    by_number = None if number is None else db.product_by_id(conn, number)
+    by_number = None if number is None else queries.product_by_id(conn, number)
     if source and external:
         if by_number and says(source, by_number["source"]) \
                 and says(external, by_number["external_id"]):
@@ -139,8 +143,8 @@ def find_product(conn, row):
 def find_by_external_id(conn, source, external, name, by_number):
     """The product of a shop's own id; by_number is what product_id finds, or None."""
     found = next((row for shop in unquoted(source)
-                  for row in db.products_called(conn, shop, unquoted(external))), None)
-    twins = [row for row in db.products_called(conn, source, zero_twins(external))
+                  for row in queries.products_called(conn, shop, unquoted(external))), None)
+    twins = [row for row in queries.products_called(conn, source, zero_twins(external))
              if row["external_id"] != external]
     if found:
         other = by_number and not same_name(name, found["name"]) \
@@ -225,16 +229,16 @@ def short(text):
 
 def read_decision(row, decision, label, leaves, known):
     """(decision or None, category or None) of a line about a product with this label (or None).
-    leaves are {category id: whether it is a leaf}, known is db.leaf_names. Raises ValueError with
-    the reason if it can't be taken."""
+    leaves are {category id: whether it is a leaf}, known is category_tree.leaf_names. Raises
+    ValueError with the reason if it can't be taken."""
     if "label" in row and not same_label(row["label"], label):
         raise ValueError(f"the decision is about the label {short(row['label'])}, and the product "
                          f"has {short(label)} by now")
     if decision == "undecided":
         return None, None
-    if decision not in db.DECISIONS:
+    if decision not in queries.DECISIONS:
         raise ValueError(f"the decision {decision!r} is none of "
-                         f"{', '.join((*db.DECISIONS, 'undecided'))}")
+                         f"{', '.join((*queries.DECISIONS, 'undecided'))}")
     if decision in ("classifier wrong", "unclear"):
         return decision, None
     if decision == "filed by hand" and label is not None:
@@ -263,8 +267,8 @@ def read_category(row, decision, leaves, known):
     if not all(parts) or len(proposed) > 300 or not proposed.isprintable():
         raise ValueError(f"{proposed[:60]!r} is no name for a new category: write it as "
                          "Parent > Leaf")
-    if db.folded(proposed) in known:
-        return known[db.folded(proposed)]
+    if folded(proposed) in known:
+        return known[folded(proposed)]
     if leaves.get(proposed) is False:
         raise ValueError(f"{proposed!r} is no new category, but has others below it: name a leaf")
     return proposed

@@ -13,8 +13,8 @@ import numpy as np
 
 import db
 from common.terminal import UserError
-from evaluation import certificates
-from learning import metrics
+from evaluation import certificates, queries
+from learning import category_tree, metrics
 
 TARGETS = (95, 98)   # % accuracy
 ROW = np.dtype([("product", "i8"), ("group", "i8"), ("label", "i4"), ("predicted", "i4"),
@@ -44,7 +44,7 @@ def damaged(number):
 def block(conn, experiment):
     """The figures of the block of one experiment, a row of the table. The parent of a prediction
     is the predicted leaf's parent, with the leaf's score."""
-    rows = table(db.outcomes(conn, experiment["id"]),
+    rows = table(queries.outcomes(conn, experiment["id"]),
                  [("score", float), ("right", bool), ("above", bool)], experiment["id"])
     found = {"experiment": experiment["id"], "name": experiment["name"] or "",
              "date": experiment["date"], "n": len(rows),
@@ -61,8 +61,8 @@ def block(conn, experiment):
 
 def read_rows(conn, number, certifying=False, words=True, leaves=()):
     """(category ids, structured array ROW [n] whose categories are places in them) of
-    db.details."""
-    names, rows = db.details(conn, number, certifying, words, leaves)
+    queries.details."""
+    names, rows = queries.details(conn, number, certifying, words, leaves)
     return names, table(rows, ROW, number)
 
 
@@ -222,7 +222,7 @@ def shared_content(conn, number, settings, rows, right, confidence):
     of the others; None where the training set isn't known."""
     if not settings.get("categories"):
         return None
-    contents = np.fromiter(db.contents(conn, number, settings["categories"]),
+    contents = np.fromiter(queries.contents(conn, number, settings["categories"]),
                            [("product", "i8"), ("group", "i8"), ("text", "i8"),
                             ("picture", "i8")])
     if not len(contents):
@@ -231,9 +231,9 @@ def shared_content(conn, number, settings, rows, right, confidence):
     place[place == len(contents)] = 0
     here = contents["product"][place] == rows["product"]
     apart = np.isin(contents["product"], np.append(rows["product"], np.array(
-        db.tuned_products(conn, number), np.int64)))
+        queries.tuned_products(conn, number), np.int64)))
     apart |= np.isin(contents["group"], contents["group"][apart])   # groups are never parted
-    near = db.near_trained(conn, number)
+    near = queries.near_trained(conn, number)
     found = {"near-duplicate": None if near is None else shared_share(
         np.isin(rows["product"], near), right, confidence)}
     for kind in ("text", "picture"):
@@ -266,7 +266,7 @@ def describe(conn, number, confidence):
         raise UserError(f"experiment {number} has no predictions; run its script again")
     _, held = read_rows(conn, number, certifying=True)
     settings = db.settings(experiment)
-    folds, above = settings.get("folds"), parent_codes(names, db.parents(conn))
+    folds, above = settings.get("folds"), parent_codes(names, category_tree.parents(conn))
     right, parent_right, _ = outcomes(rows, above)
     reviewed = rows["reviewed"] != rows["label"]
     after = (rows["predicted"] == rows["reviewed"]) & (rows["reviewed"] >= 0)

@@ -21,8 +21,15 @@ import sys
 
 import db
 from common.terminal import UserError, log, progress, safe_cell
-from evaluation import guarantees, refusals, today
-from learning import experiments, near_duplicates, predictions, saved_models
+from evaluation import filing_queries, guarantees, queries, refusals, today
+from learning import (
+    category_tree,
+    experiments,
+    model_folders,
+    near_duplicates,
+    predictions,
+    saved_models,
+)
 
 CHUNK = 5_000    # products answered at a time, in one transaction
 COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
@@ -76,7 +83,7 @@ def load(conn, args, kind):
     """(its folder, weights, description) of the experiment --apply. Raises UserError where it is of
     another kind."""
     settings = db.settings(db.experiment(conn, args.apply))
-    folder = os.path.join(db.models_folder(args.db_path), f"experiment-{args.apply}")
+    folder = os.path.join(model_folders.models_folder(args.db_path), f"experiment-{args.apply}")
     weights, described = saved_models.load_model(folder)
     if described["kind"] != kind:
         script = {"Text": "words", "Image": "images", "Image+Text": "both"}[described["kind"]]
@@ -93,10 +100,10 @@ def answer(conn, args, described, score):
     of leaves that it does not know, a chunk and a transaction at a time. Without folds only so many
     of the latter as there are of the others that a promise rests on."""
     folds, leaves = described["settings"].get("folds"), described["categories"]
-    _, waiting, _ = db.count_unfiled(conn, args.apply, leaves)
-    near = near_duplicates.seek(db.learned_texts(conn, args.apply, leaves))
+    _, waiting, _ = filing_queries.count_unfiled(conn, args.apply, leaves)
+    near = near_duplicates.seek(filing_queries.learned_texts(conn, args.apply, leaves))
     with progress("answers", waiting, "products") as bar:
-        for rows in db.to_answer(conn, args.apply, leaves, CHUNK):
+        for rows in filing_queries.to_answer(conn, args.apply, leaves, CHUNK):
             bar.update(len(rows))
             rows = [row for row in rows if row["category_id"] is None or folds
                     or experiments.certifies(row["cluster"])]
@@ -109,7 +116,7 @@ def answer(conn, args, described, score):
                        [found.names[j] for j in found.parent.tolist()], found.parent_score.tolist(),
                        predictions.top_json(leaves, found.best, found.score))
             nothing = (None, 0.0, None, 0.0, "[]")   # where there is nothing to go by
-            db.store_answers(conn, args.apply, [
+            filing_queries.store_answers(conn, args.apply, [
                 (row["id"], *(own if one else nothing), *more) for row, one, own, more in zip(
                     rows, known, zip(*columns), zip(*(map(int, some) for some in (
                         words, unknown, pictured, twins))))])
@@ -124,8 +131,8 @@ def decide(conn, args, described, promise):
     moves = collections.Counter()
     with contextlib.nullcontext() if args.dry_run else db.transaction(conn):
         if not args.dry_run:
-            db.unfile(conn, args.apply)
-        for source in db.unfiled_sources(conn):
+            filing_queries.unfile(conn, args.apply)
+        for source in filing_queries.unfiled_sources(conn):
             own, lines, new = refusals.for_source(conn, args.apply, described, source, labelled,
                                                   promise)
             if new["near-duplicate"]:
@@ -163,13 +170,13 @@ def settle(conn, args, source, promise, thresholds, reasons):
     less than the promise, unless it is a dry run. Returns the moves: a Counter of (level before or
     None, the --target of that or None, level after), products each."""
     moves = collections.Counter()
-    for before, target, after, products in db.filing_moves(conn, args.apply, source,
+    for before, target, after, products in filing_queries.filing_moves(conn, args.apply, source,
                                                            **thresholds):
         moves[before, target, after] += products
     if not args.dry_run:
-        db.keep_filing(conn, args.apply, source, promise, thresholds, reasons,
+        filing_queries.keep_filing(conn, args.apply, source, promise, thresholds, reasons,
                        refused_levels(promise, thresholds))
-        db.file_products(conn, args.apply, source, **thresholds, target=args.target)
+        filing_queries.file_products(conn, args.apply, source, **thresholds, target=args.target)
     return moves
 
 
@@ -220,12 +227,12 @@ def id_cell(text):
 def write(conn, args):
     """Print all that the experiment has filed, and what a person decided. A decision's category
     that is not there has no path. Returns a Counter {level: products}."""
-    paths, counts = db.readable_paths(conn), collections.Counter()
-    there, missing = db.places_today(conn), collections.Counter()
+    paths, counts = category_tree.readable_paths(conn), collections.Counter()
+    there, missing = filing_queries.places_today(conn), collections.Counter()
     out = csv.writer(sys.stdout, lineterminator="\n")
     if args.format == "csv":
         out.writerow(COLUMNS)
-    for row in db.filed(conn, args.apply):
+    for row in filing_queries.filed(conn, args.apply):
         counts[row["level"]] += 1
         top = json.loads(row["top"]) if row["level"] == "person" or args.format == "jsonl" else ()
         top = [own for own in top if there.get(own[0])][:SUGGESTIONS]
@@ -266,7 +273,7 @@ def missing_text(missing):
 
 def apply(args, kind, scorer):
     """What --apply does: answer, check, file, print. scorer(conn, args, weights, description) gives
-    a function: rows of db.to_answer -> (logits [n, leaves], whether there is anything to go by,
+    a function: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is anything to go by,
     words, unknown words, whether there is a picture, [n] each). Returns the exit status."""
     if args.folds or args.categories or args.trust_filed:
         raise UserError("--apply trains nothing, and files what its experiment learned: leave "
@@ -274,7 +281,7 @@ def apply(args, kind, scorer):
     conn = db.open_database(args.db_path)
     folder, weights, described = load(conn, args, kind)
     leaves = described["categories"]
-    products, waiting, by_person = db.count_unfiled(conn, args.apply, leaves)
+    products, waiting, by_person = filing_queries.count_unfiled(conn, args.apply, leaves)
     if by_person:
         log(f"{by_person} products have a person's category already")
     if not products:
@@ -298,9 +305,9 @@ def apply(args, kind, scorer):
         log("wrong labels count as errors, too: python analyze.py --label-suspects "
             f"{args.apply} lists those that may be wrong; put them right in the shop's feed, "
             "load it and train again")
-    for line in today.changes_lines(args.apply, db.changes(conn, args.apply)):
+    for line in today.changes_lines(args.apply, queries.changes(conn, args.apply)):
         log(line)
-    if gone := today.gone_line(db.answers_gone(conn, args.apply)):
+    if gone := today.gone_line(filing_queries.answers_gone(conn, args.apply)):
         log(gone)
     held, moves = decide(conn, args, described, promise)
     if args.dry_run:

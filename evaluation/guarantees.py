@@ -14,6 +14,7 @@ import numpy as np
 
 import db
 from evaluation import certificates, figures
+from learning import category_tree
 from learning.split import FEWEST_FOLDS, few_folds_text
 
 OUT_OF_FOLD = "out-of-fold predictions"
@@ -35,7 +36,7 @@ def promise(conn, number, leaves, target, confidence):
     settings = db.settings(db.experiment(conn, number))
     folds, arguments = settings.get("folds"), settings.get("arguments")
     names, rows = figures.read_rows(conn, number, not folds, False, leaves)
-    above = figures.parent_codes(names, db.parents(conn))
+    above = figures.parent_codes(names, category_tree.parents(conn))
     found, few = certified(rows, above, target, confidence), bool(folds and folds < FEWEST_FOLDS)
     if few:
         found = certificates.Thresholds(*[math.inf] * 4)

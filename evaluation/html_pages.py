@@ -19,8 +19,8 @@ import numpy as np
 
 import db
 from common.terminal import log
-from evaluation import figures, product_view
-from learning import metrics
+from evaluation import figures, filing_queries, product_view, queries
+from learning import category_tree, metrics
 
 STEPS = 2000   # of the slider, at the most
 
@@ -28,9 +28,9 @@ STEPS = 2000   # of the slider, at the most
 # ---- what the pages show ------------------------------------------------------------------------
 
 def error(row, paths, parents, model, suspects, decisions, images_path, there):
-    """What the page shows of one wrong prediction, a dict of db.surest_errors. What the model says
+    """What the page shows of one wrong prediction, a dict of queries.surest_errors. What the model says
     is proposed as the right category if it is one of the leaves of today (`there`, of
-    db.places_today)."""
+    filing_queries.places_today)."""
     above = {name: parents.get(row[name], row[name]) for name in ("label", "predicted")}
     badges = [name for name, holds in (
         ("same parent", above["label"] == above["predicted"]),
@@ -100,14 +100,14 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
     found = figures.describe(conn, number, confidence)
     names, rows = figures.read_rows(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
-    paths, parents = shown_paths(conn), db.parents(conn)
+    paths, parents = shown_paths(conn), category_tree.parents(conn)
     model = product_view.text_model(db_path, number)
-    decisions, shop = db.overrides(conn), product_view.shown(str(db_path), 200)
+    decisions, shop = queries.overrides(conn), product_view.shown(str(db_path), 200)
     pairs = [{**pair, "categories": [paths.get(own, product_view.shown(own, 200))
                                      for own in pair["categories"]]}
              for pair in found["confusions"][:10]]
-    raw = [dict(row) for row in db.surest_errors(conn, number, top)]
-    there = db.places_today(conn)
+    raw = [dict(row) for row in queries.surest_errors(conn, number, top)]
+    there = filing_queries.places_today(conn)
     errors = [error(row, paths, parents, model, suspects, decisions, images_path, there)
               for row in raw]
     tell_missing(errors, images_path)
@@ -132,7 +132,7 @@ def error_page(conn, number, images_path, db_path, confidence=.95, top=500, susp
         labels=named((row["label"] for row in raw), paths),
         predictions=named((row["predicted"] for row in raw), paths),
         parents=named((row["parent"] for row in errors), paths),
-        leaves=leaf_names(conn, paths), marks=db.DECISIONS[:3], database=shop,
+        leaves=leaf_names(conn, paths), marks=queries.DECISIONS[:3], database=shop,
         dots=list(filter(None, dots)), words=model is not None,
         certified=math.isfinite(certified))
 
@@ -149,7 +149,7 @@ def dot(score, right, target, floor):
 
 def decided_of(decisions):
     """{product id: (decision, category, the label it is about as a page shows it, whether it
-    holds)} of db.overrides, by which the script knows what the database has already."""
+    holds)} of queries.overrides, by which the script knows what the database has already."""
     return {number: (row["decision"], row["category_id"] or "",
                      product_view.shown(row["label_id"], 200), bool(row["holds"]))
             for number, row in decisions.items()}
@@ -161,10 +161,10 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
     ones that are there today. The first is proposed if it is the model's first."""
     row = db.experiment(conn, number)
     paths, model = shown_paths(conn), product_view.text_model(db_path, number)
-    decisions, products = db.overrides(conn), []
-    kept, shop = db.kept_filing(conn, number), product_view.shown(str(db_path), 200)
-    there = db.places_today(conn)
-    for own in map(dict, db.left_to_person(conn, number, top, surest)):
+    decisions, products = queries.overrides(conn), []
+    kept, shop = filing_queries.kept_filing(conn, number), product_view.shown(str(db_path), 200)
+    there = filing_queries.places_today(conn)
+    for own in map(dict, filing_queries.left_to_person(conn, number, top, surest)):
         top = json.loads(own["top"] or "[]")
         three = [pair for pair in top if there.get(pair[0])][:3]
         own.update(predicted=three[0][0] if three else None, parent=own["parent_id"],
@@ -179,7 +179,7 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
                              (name, paths.get(name, product_view.shown(name, 200)), score)
                              for name, score in three]})
     tell_missing(products, images_path)
-    counts = db.count_levels(conn, number)
+    counts = filing_queries.count_levels(conn, number)
     data = {"key": page_key("review", number, row["date"], db_path), "word": "product",
             "puts": "filed by hand", "database": shop, "decided": decided_of(decisions),
             "all": counts.get("person", 0) + counts.get("parent", 0), "start": None, "n": 0,
@@ -198,7 +198,7 @@ def review_page(conn, number, images_path, db_path, top=500, surest=False):
 
 def shop_reason(filed):
     """Why less of a shop was filed than is promised, a sentence; None if that is not so. `filed` is
-    a row of db.kept_filing."""
+    a row of filing_queries.kept_filing."""
     levels, reasons = listed(filed["refused"]), listed(filed["reasons"])
     if not levels or not reasons:
         return None
@@ -215,9 +215,9 @@ def listed(text):
 
 
 def why(row, filed, there):
-    """Why a product, a row of db.left_to_person, lacks a leaf, a sentence; "" if that is not known:
-    an older version filed it. `filed` is its shop's row of db.kept_filing or None, and `there` is
-    db.places_today."""
+    """Why a product, a row of filing_queries.left_to_person, lacks a leaf, a sentence; "" if that is not known:
+    an older version filed it. `filed` is its shop's row of filing_queries.kept_filing or None, and `there` is
+    filing_queries.places_today."""
     if not json.loads(row["top"] or "[]"):
         return "Not filed: there is no word that the model knows, and no picture."
     if filed is None:
@@ -254,7 +254,7 @@ def apart(low, high):
 # ---- making a page ------------------------------------------------------------------------------
 
 def shown_paths(conn):
-    return db.readable_paths(conn, lambda name: product_view.shown(name, 200))
+    return category_tree.readable_paths(conn, lambda name: product_view.shown(name, 200))
 
 
 def leaf_names(conn, paths):

@@ -14,7 +14,7 @@ import numpy as np
 
 import db
 from common.terminal import UserError, log, safe_cell
-from evaluation import figures, today
+from evaluation import figures, queries, today
 from learning import metrics
 
 
@@ -29,7 +29,7 @@ def label_suspects(conn, experiment, top):
     names, rows = figures.read_rows(conn, experiment)
     place = {name: i for i, name in enumerate(names)}
     try:
-        five = json.loads(f"[{','.join(db.best_five(conn, experiment))}]")
+        five = json.loads(f"[{','.join(queries.best_five(conn, experiment))}]")
     except ValueError:
         raise figures.damaged(experiment) from None
     width = max((len(best) for best in five), default=0) or 1
@@ -42,9 +42,9 @@ def label_suspects(conn, experiment, top):
     found, guess, margin = metrics.label_suspects(
         rows["label"][labelled], rows["label_score"][labelled], best[labelled],
         probability[labelled])
-    names, decided, suspects = list(place), db.overrides(conn), []
+    names, decided, suspects = list(place), queries.overrides(conn), []
     ids = rows["product"][labelled]
-    texts = db.product_texts(conn, ids[found].tolist())
+    texts = queries.product_texts(conn, ids[found].tolist())
     for i, suggestion, by in zip(found, guess, margin):
         number = int(ids[i])
         if number in texts and not (number in decided and decided[number]["holds"]):
@@ -57,7 +57,7 @@ def label_suspects(conn, experiment, top):
     done = len(found) - len(suspects)
     log(f"{len(found)} of {len(rows)} labels may be wrong, the likeliest first"
         + (f"; {done} of them are decided on already" if done else ""))
-    for line in today.changes_lines(experiment, db.changes(conn, experiment)):
+    for line in today.changes_lines(experiment, queries.changes(conn, experiment)):
         log(line)
     return suspects[:top]
 

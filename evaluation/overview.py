@@ -11,8 +11,8 @@ import os
 import numpy as np
 
 import db
-from evaluation import certificates, figures, text_report
-from learning import metrics
+from evaluation import certificates, figures, queries, text_report
+from learning import metrics, model_folders
 
 ROW = np.dtype([("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4"),
                 ("group", "i8")])
@@ -25,7 +25,7 @@ def listing(conn, db_path, confidence):
     certified_95 and certified_98 (certified coverage at the leaf, as --experiment shows it; zero if
     no threshold could be certified), and model (whether its folder is there). What is not known of
     an experiment, such as the settings of those of 2016, is None. Shares lie in [0, 1]."""
-    groups, folder = group_numbers(conn), db.models_folder(db_path)
+    groups, folder = group_numbers(conn), model_folders.models_folder(db_path)
     return [{**described(conn, row), **reached(conn, row, groups, confidence),
              "model": os.path.isdir(os.path.join(folder, f"experiment-{row['id']}"))}
             for row in db.all_experiments(conn)]
@@ -41,7 +41,7 @@ def described(conn, row):
     return {"experiment": row["id"], "name": name, "kind": kind if known else None,
             "date": row["date"],
             "categories": len(leaves) if isinstance(leaves, list) else
-            db.count_labels(conn, row["id"]) or None,
+            queries.count_labels(conn, row["id"]) or None,
             "folds": settings.get("folds"),
             "layer": asked.get("layer") if "Image" in kind else None,
             # --categories are not bound by it.
@@ -73,7 +73,7 @@ NUMBERED = np.dtype([("product", "i8"), ("group", "i8")])
 
 def group_numbers(conn):
     """Structured array NUMBERED of all products, by id."""
-    return np.fromiter(db.group_numbers(conn), NUMBERED)
+    return np.fromiter(queries.group_numbers(conn), NUMBERED)
 
 
 def numbers_of(products, numbered):
@@ -89,13 +89,13 @@ def numbers_of(products, numbered):
 def graded_rows(conn, number, groups, certifying=False):
     """Structured array ROW [n] of an experiment's predictions in the order of their products, or of
     the validation products that were kept for certifying."""
-    graded = figures.table(db.graded(conn, number, certifying), ROW.descr[:4], number)
+    graded = figures.table(queries.graded(conn, number, certifying), ROW.descr[:4], number)
     order = np.argsort(graded["product"], kind="stable")
     rows = np.empty(len(graded), ROW)
     for field in graded.dtype.names:
         rows[field] = graded[field][order]
     rows["group"] = -1 - np.arange(len(rows))   # a product that is gone is a group by itself
-    clusters = np.fromiter(db.cluster_numbers(conn, number), NUMBERED)
+    clusters = np.fromiter(queries.cluster_numbers(conn, number), NUMBERED)
     clusters["group"] = -1 - len(rows) - clusters["group"]
     for numbered in (groups, clusters):
         here, own = numbers_of(rows["product"], numbered)

@@ -14,8 +14,7 @@ import re
 import unicodedata
 import warnings
 
-import db
-from learning import saved_models, text_features
+from learning import model_folders, saved_models, text_features
 
 THUMBNAIL = (160, 205)   # pixels at the most
 MOST_PIXELS = 50_000_000
@@ -100,7 +99,7 @@ def readable(text):
 
 def text_model(db_path, number):
     """(weights, description) of the experiment's model of words; None where it has none."""
-    folder = os.path.join(db.models_folder(db_path), f"experiment-{number}")
+    folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{number}")
     try:
         weights, described = saved_models.load_model(folder)
         if "fusion" in weights:   # of two networks the one of words

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-import db
-from evaluation import certificates, figures, guarantees, shifts
-from learning import metrics
+from evaluation import certificates, figures, filing_queries, guarantees, shifts
+from learning import category_tree, metrics
+from learning import queries as learning_queries
 
 STEPS = (.1, .2, .4, .6, .8)   # quantiles of labelled products' scores, to count new ones between
 SURE = 3       # standard deviations by which labelled products must be right less often to refuse
@@ -66,10 +66,10 @@ def edges(rows):
 
 
 def reference(conn, number, described, source):
-    """db.features of the products that the experiment's promise rests on: a shop's own where it has
+    """filing_queries.features of the products that the experiment's promise rests on: a shop's own where it has
     ENOUGH, else all; with the unknown words that they had while the model had not seen them."""
     table = "predicted_category" if described["settings"].get("folds") else "validation_prediction"
-    found = db.features(conn, number, source, table)
+    found = filing_queries.features(conn, number, source, table)
     if found["groups"] < ENOUGH and source is not None:
         return reference(conn, number, described, None)
     found["scores"] = np.fromiter(found["scores"], float)
@@ -89,7 +89,7 @@ def reference(conn, number, described, source):
 
 
 def differences(old, new, kind):
-    """Lines about how `new` products differ from `old` ones, both db.features, by more than is
+    """Lines about how `new` products differ from `old` ones, both filing_queries.features, by more than is
     TOLERATED: what a model of this kind does not look at does not count, nor that more is known or
     that more have a near-duplicate in training."""
     n, m = new["groups"], old["groups"]
@@ -151,19 +151,19 @@ def labelled_rows(conn, number, described):
     on."""
     names, rows = figures.read_rows(conn, number, not described["settings"].get("folds"), False,
                                     described["categories"])
-    return names, rows, figures.parent_codes(names, db.parents(conn))
+    return names, rows, figures.parent_codes(names, category_tree.parents(conn))
 
 
 def for_source(conn, number, described, source, labelled, promise):
     """(thresholds, lines, features): what the promise comes to for a shop's new products, why it is
-    less if it is, and their db.features."""
-    old, new = reference(conn, number, described, source), db.features(conn, number, source)
+    less if it is, and their filing_queries.features."""
+    old, new = reference(conn, number, described, source), filing_queries.features(conn, number, source)
     new["scores"] = np.fromiter(new["scores"], float)
     names, rows, above = labelled
     if old["source"] is not None:
-        rows = rows[np.isin(rows["product"], db.product_ids(conn, source))]
+        rows = rows[np.isin(rows["product"], learning_queries.product_ids(conn, source))]
     groups = new["groups"] / max(1, new["products"])   # colours of a style are no more evidence
-    counts = {answer: groups * count for answer, count in db.answer_counts(
+    counts = {answer: groups * count for answer, count in filing_queries.answer_counts(
         conn, number, source, edges(rows).tolist()).items()}
     own, lines = mixed(counts, (names, rows, above), promise)
     if different := differences(old, new, described["kind"]):

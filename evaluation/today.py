@@ -10,14 +10,15 @@ In: crawl.db. Out: dicts of counts and shares, and sentences about them. They ar
 import numpy as np
 
 import db
-from evaluation import figures, guarantees
-from learning import metrics, saved_models
+from evaluation import figures, filing_queries, guarantees, queries
+from learning import metrics, model_folders, saved_models
+from learning import queries as learning_queries
 
 SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}
 
 
 def changes_lines(number, changes):
-    """Sentences about db.changes of an experiment; none if nothing has changed."""
+    """Sentences about queries.changes of an experiment; none if nothing has changed."""
     lines = []
     if changes["refiled"]:
         lines.append(f"the shop has refiled {changes['refiled']:,} of the {changes['products']:,} "
@@ -34,7 +35,7 @@ def changes_lines(number, changes):
 
 
 def gone_line(answers):
-    """A sentence about db.answers_gone, None if there are none."""
+    """A sentence about filing_queries.answers_gone, None if there are none."""
     if not answers:
         return None
     names = ", ".join(leaf for leaf, _ in answers[:3])
@@ -46,17 +47,17 @@ def gone_line(answers):
 
 def describe(conn, number, found):
     """What has changed since an experiment's training, and its figures for all that comes, as a
-    dict for JSON: the keys of db.changes, and `all` as of_all has it. found is figures.describe's.
+    dict for JSON: the keys of queries.changes, and `all` as of_all has it. found is figures.describe's.
     """
-    return {**db.changes(conn, number), "all": of_all(conn, number, found)}
+    return {**queries.changes(conn, number), "all": of_all(conn, number, found)}
 
 
 def models(conn, db_path):
-    """saved_models.listing of all experiments, with the db.changes of each under `today`."""
+    """saved_models.listing of all experiments, with the queries.changes of each under `today`."""
     rows = db.all_experiments(conn)
-    found = saved_models.listing(db.models_folder(db_path), rows, {
+    found = saved_models.listing(model_folders.models_folder(db_path), rows, {
         row["id"]: db.settings(row).get("model") for row in rows})
-    return [{**model, "today": db.changes(conn, model["experiment"])} for model in found]
+    return [{**model, "today": queries.changes(conn, model["experiment"])} for model in found]
 
 
 def of_all(conn, number, found):
@@ -73,14 +74,14 @@ def of_all(conn, number, found):
     leaves, kind = settings.get("categories"), found["name"].partition(" classification")[0]
     if not isinstance(leaves, list) or not leaves:
         return None
-    strange, answered = db.count_strange(conn, number, leaves, kind == "Image")
+    strange, answered = filing_queries.count_strange(conn, number, leaves, kind == "Image")
     names, rows = figures.read_rows(conn, number, False, False, leaves)
     rows = rows[rows["fold"] >= 0]   # those that were measured
     right = rows["label"] == rows["predicted"]
     known_today = np.isin(rows["label"], [names.index(leaf) for leaf in leaves if leaf in names])
     if not strange and known_today.all():
         return None
-    sizes, known = db.leaf_sizes(conn), settings.get("products") or found["n"]
+    sizes, known = learning_queries.leaf_sizes(conn), settings.get("products") or found["n"]
     # Without folds a tenth of the known products was tested: as large a share of the others counts.
     n = len(rows) + strange * (1 if folds else found["n"] / known)
     arguments = settings.get("arguments")

@@ -20,10 +20,13 @@ import numpy as np
 import db
 from common.terminal import VERSION, UserError, log
 from learning import (
+    category_tree,
     metrics,
+    model_folders,
     near_duplicates,
     picture_arguments,
     predictions,
+    queries,
     saved_models,
     training,
 )
@@ -214,16 +217,16 @@ def summary(predicted, products):
 def choose_products(conn, args):
     """(names asked for, Products) of an experiment. Raises UserError for names that are unknown
     where nothing is filed, and where the disk is full."""
-    db.settle_proposals(conn)
+    queries.settle_proposals(conn)
     wanted = [name.strip() for name in args.categories.split(",") if name.strip()]
-    leaves = [leaf["id"] for leaf in db.choose_leaves(conn, wanted, args.min_products)]
+    leaves = [leaf["id"] for leaf in category_tree.choose_leaves(conn, wanted, args.min_products)]
     regroupings, near = db.last_regrouping(conn), None
-    rows = db.labelled_products(conn, leaves, getattr(args, "trust_filed", False))
+    rows = queries.labelled_products(conn, leaves, getattr(args, "trust_filed", False))
     if rows and args.split_by == "cluster":   # whatever the categories are
-        near = near_duplicates.find_clusters(db.catalogue(conn))
+        near = near_duplicates.find_clusters(queries.catalogue(conn))
         for line in near_duplicates.report_lines(near.report):
             log(line)
-    parents = db.parents(conn)
+    parents = category_tree.parents(conn)
     products = make_products(rows, leaves, parents, near)
     if near and (poor := untaught(products, args.folds)):
         near = near_duplicates.without(near, {row[0] for row in rows if row[3] in poor})
@@ -238,7 +241,7 @@ def choose_products(conn, args):
     if args.folds and args.folds < FEWEST_FOLDS:
         log("warning: --apply will file nothing by this experiment: "
             f"{few_folds_text(args.folds)}")
-    tell_left_out(db.leaf_sizes(conn), leaves, None if wanted else args.min_products)
+    tell_left_out(queries.leaf_sizes(conn), leaves, None if wanted else args.min_products)
     if products.filed.any():
         log(f"--apply filed {products.filed.sum()} of the {len(rows)} products before they had a "
             f"category, and the shop has corrected {sum(row['corrected'] for row in rows)} of "
@@ -277,13 +280,20 @@ def check_room(db_path, count):
                         f"{free / 1e6:.0f}: make room")
 
 
+def experiment_name(kind, wanted):
+    """The name that the 2016 scripts gave: `wanted` are the names asked for, [] for all."""
+    if len(wanted) > 10:
+        return f"{kind} classification of: {','.join(wanted[:5])}... ({len(wanted)} total)"
+    return f"{kind} classification of: {','.join(wanted)}"
+
+
 def record(conn, args, kind, wanted, products, outcome, extra):
     """Write the experiment and print its number, name and figures. `extra` is what its kind of
     model needs besides its weights: the vocabulary, the bottleneck's fingerprint."""
-    name = db.experiment_name(kind, wanted)
+    name = experiment_name(kind, wanted)
     near, twins, learned = products.near, None, products.taught >= 0   # after folds: from all
     if outcome.parts:
-        twins = near_duplicates.twin_columns(db.catalogue(conn), products.ids,
+        twins = near_duplicates.twin_columns(queries.catalogue(conn), products.ids,
                                              [part.training for part in outcome.parts],
                                              (outcome.predicted, outcome.validation))
         if not outcome.settings["folds"]:
@@ -294,7 +304,7 @@ def record(conn, args, kind, wanted, products, outcome, extra):
                 **{key: value for key, value in extra.items() if key != "vocabulary"}}
     described = {"kind": kind, "categories": products.leaves, "parents": products.parents,
                  "temperature": outcome.model.temperature, **extra, "settings": settings}
-    number = db.save_experiment(
+    number = model_folders.save_experiment(
         conn, args.db_path, name, settings, outcome.predicted, outcome.validation,
         lambda folder: saved_models.save_model(folder, outcome.model.weights, described),
         twins, zip(near.ids, near.keys) if near else (), products.ids[learned].tolist())

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import db
+from common.text import normalised
 
 # (words that must be left without one word, without two words of the name)
 STYLE = (4, 8)     # for clusters: a short text says too little to tell a style by
@@ -70,10 +70,10 @@ def read_texts(texts, known=None):
     known = WordHashes() if known is None else known
     pieces, hashes, lengths, named = [], [], [], []
     for name, description in texts:
-        words = dict.fromkeys(db.normalised(name, None).split())
+        words = dict.fromkeys(normalised(name, None).split())
         named.append(len(words))
         if description:
-            words.update(dict.fromkeys(db.normalised(None, description).split()))
+            words.update(dict.fromkeys(normalised(None, description).split()))
         lengths.append(len(words))
         hashes += map(known.__getitem__, words)
         if len(hashes) > 1_000_000:   # as a list they take four times the memory

@@ -7,9 +7,8 @@ import os
 
 import numpy as np
 
-import db
 from common.terminal import UserError, log
-from learning import bottlenecks, inception, training
+from learning import bottlenecks, inception, queries, training
 
 
 def open_network(args):
@@ -56,7 +55,7 @@ def picture_inputs(conn, products, args):
     picture has row -1; they are counted on stderr."""
     network, fingerprint, cache = open_network(args)
     rows = cached_rows(network, cache, args, products.ids.tolist(),
-                       map(tuple, db.pictures(conn, products.leaves)))
+                       map(tuple, queries.pictures(conn, products.leaves)))
     if (rows < 0).any():
         log(f"{(rows < 0).sum()} of {len(rows)} products have no picture that can be read")
     if (rows < 0).all():
@@ -68,7 +67,7 @@ def picture_inputs(conn, products, args):
 
 
 def picture_rows(args, described):
-    """A function: rows of db.to_answer -> (bottlenecks [m, size], a row of them for each, -1
+    """A function: rows of filing_queries.to_answer -> (bottlenecks [m, size], a row of them for each, -1
     without a picture), by the network that a saved model was trained on. Raises UserError where
     the weights are not to be had."""
     own = described["settings"].get("arguments")

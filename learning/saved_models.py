@@ -7,6 +7,7 @@ model.json all else, thresholds.json what is promised of it. They are listed and
     python analyze.py --models
     python categorize_words.py --apply 1
 """
+import hashlib
 import json
 import os
 import tempfile
@@ -16,9 +17,18 @@ import zlib
 import numpy as np
 
 from common.terminal import UserError, log
-from db import model_digest as digest
 
 MOST_JSON, MOST_WEIGHTS = 100_000_000, 2_000_000_000   # bytes
+
+
+def digest(folder):
+    """What a model is known by: the SHA-256 of its two files."""
+    sha256 = hashlib.sha256()
+    for name in ("weights.npz", "model.json"):
+        with open(os.path.join(folder, name), "rb") as file:
+            while piece := file.read(1 << 20):
+                sha256.update(piece)
+    return sha256.hexdigest()
 
 
 def save_model(folder, weights, described):

@@ -14,7 +14,7 @@ import numpy as np
 
 import db
 from common.terminal import log
-from learning import text_features, training, word_vectors
+from learning import queries, text_features, training, word_vectors
 
 EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
 
@@ -151,7 +151,7 @@ def measured_unknown(conn, products, measured):
     rows, shares = map(np.concatenate, zip(*measured))
     found = {"": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
     for source in db.sources(conn):
-        own = shares[np.isin(products.ids[rows], db.product_ids(conn, source))]
+        own = shares[np.isin(products.ids[rows], queries.product_ids(conn, source))]
         if len(own):
             found[source] = [float(own.mean()), float(own.var())]
     return {"unknown words": found}
@@ -211,7 +211,7 @@ def read_terms(conn, products, args):
     """text_features.Terms of the products' texts, of the fields asked for."""
     original = args.network == "original"
     texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
-             for name, text in db.texts(conn, products.leaves))
+             for name, text in queries.texts(conn, products.leaves))
     corpus = text_features.read_texts(
         texts, text_features.tokens_of_2016 if original else text_features.tokens)
     return text_features.count_terms(corpus, names=not original, pairs=not original)

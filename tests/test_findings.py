@@ -23,7 +23,10 @@ from test_metrics import accepted_by_definition
 import analyze
 import db
 from common.terminal import UserError
+from crawling import queries as crawling_queries
 from evaluation import certificates
+from evaluation import queries as evaluation_queries
+from learning import model_folders
 
 LEAVES = ("bags.clutches", "jeans.bootcut", "jeans.skinny")
 PARENT = {leaf: leaf.split(".")[0] for leaf in LEAVES}
@@ -32,7 +35,7 @@ TEXT = "Text classification of: "
 
 
 class Row(NamedTuple):
-    """A row of predicted_category, as db.save_experiment takes it."""
+    """A row of predicted_category, as model_folders.save_experiment takes it."""
     product: int
     predicted: str
     score: float
@@ -96,7 +99,7 @@ def stock(conn, rows, texts=(), groups=()):
 def save(conn, predicted, tuned=(), kept=(), name=TEXT, **settings):
     """Store an experiment; `kept` are the validation products that it certifies on."""
     validation = [(*own, 0) for own in tuned] + [(*own, 1) for own in kept]
-    return db.save_experiment(conn, path_of(conn), name, {"categories": LEAVES, **settings},
+    return model_folders.save_experiment(conn, path_of(conn), name, {"categories": LEAVES, **settings},
                               predicted, validation, lambda folder: None)
 
 
@@ -112,7 +115,7 @@ def no_number(name):
 def shop(tmp_path):
     """A crawl.db with three leaves below two parents, and no products yet."""
     conn = db.open_database(str(tmp_path / "crawl.db"), create=True)
-    db.store_categories(conn, [("jeans", None, 0, "jeans", ""), ("bags", None, 0, "bags", ""),
+    crawling_queries.store_categories(conn, [("jeans", None, 0, "jeans", ""), ("bags", None, 0, "bags", ""),
                                *((leaf, PARENT[leaf], 1, f"{PARENT[leaf]}/{leaf}", "")
                                  for leaf in LEAVES)])
     yield conn
@@ -607,13 +610,13 @@ def test_a_review_changes_the_line_after_review_and_nothing_else(shop, ask, tell
         "share": hits / 400, "hits": hits, "n": 400, "interval": before["interval"]}}
     wrong = [own for own in test if not is_right(own)][:12]
     right = [own for own in test if is_right(own)][:5]
-    db.store_overrides(shop, [(own.product, decision, None) for own, decision in zip(
+    evaluation_queries.store_overrides(shop, [(own.product, decision, None) for own, decision in zip(
         wrong + right + kept, itertools.cycle(["classifier wrong", "unclear"]))])
     assert tell("--experiment", 1) == text and "After review" not in text
     put = {own.product: own.predicted for own in wrong[:9]}
     put.update({own.product: LEAVES[LEAVES.index(own.predicted) - 1] for own in right})
     put.update({own.product: own.predicted for own in kept})
-    db.store_overrides(shop, [(number, "label wrong", leaf) for number, leaf in put.items()])
+    evaluation_queries.store_overrides(shop, [(number, "label wrong", leaf) for number, leaf in put.items()])
     after = ask("--experiment", 1)
     review = after.pop("after_review")
     assert after == before and tell() == blocks

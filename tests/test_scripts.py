@@ -143,7 +143,7 @@ def test_experiments_are_named_as_in_2016(conn):
     (0, ""), (1, "c0"), (10, ",".join(f"c{i}" for i in range(10))),
     (11, "c0,c1,c2,c3,c4... (11 total)"), (156, "c0,c1,c2,c3,c4... (156 total)")])
 def test_over_ten_names_are_the_first_five_and_how_many(count, names):
-    assert db.experiment_name("Text", [f"c{i}" for i in range(count)]) \
+    assert experiments.experiment_name("Text", [f"c{i}" for i in range(count)]) \
         == f"Text classification of: {names}"
 
 
