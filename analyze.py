@@ -14,14 +14,14 @@ asked for.
     python analyze.py --models
     python analyze.py --review 2 > review.html
 """
-import argparse
 import contextlib
 import json
 import math
 import os
 
 import db
-from common.files import images_folder
+from common.arguments import add_paths, share, whole_number
+from common.files import images_folder, replacing
 from common.terminal import Parser, UserError, log, run
 from evaluation import (
     comparison,
@@ -36,31 +36,11 @@ from evaluation import (
 
 # ---- the command ------------------------------------------------------------------------------
 
-def positive(text):
-    if not text.isdecimal() or not 1 <= int(text[:20]) <= 10 ** 9:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000000000")
-    return int(text)
-
-
-def confidence_argument(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 50 <= value <= 99.999:
-        raise argparse.ArgumentTypeError("must be a percentage from 50 to 99.999")
-    return value / 100
-
-
 def parse(argv):
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
         "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
-    parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
-                        help="the SQLite file with the experiments (default: crawl.db)")
-    parser.add_argument("--images-path", metavar="DIR",
-                        help="folder of the pictures for the page (default: images/ beside the "
-                        "file of --db-path)")
+    add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--experiments", action="store_true",
                       help="print a table of all experiments: how each was made, its accuracy, and "
@@ -91,9 +71,9 @@ def parse(argv):
                         help="write the page there, instead of printing it")
     parser.add_argument("--surest-first", action="store_true",
                         help="of --review: the surest first, instead of the least sure")
-    parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
+    parser.add_argument("--confidence", type=share(50, 99.999), default=.95, metavar="PERCENT",
                         help="of certificates, intervals and tests (default: 95)")
-    parser.add_argument("--top", type=positive, metavar="K",
+    parser.add_argument("--top", type=whole_number(), metavar="K",
                         help="how many to show: errors on the page (default: 500), flipped "
                         "products and confused pairs (default: 20), suspects (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
@@ -113,25 +93,21 @@ def save_page(path, text):
     """Write a page to a file, whole or not at all. Raises UserError where that can't be, or where
     there is something else than a page."""
     target = os.path.realpath(path)   # a link stays one
-    ordinary = os.path.isfile(target) or not os.path.exists(path)
-    beside = f"{target}.{os.getpid()}.tmp"
     try:
         if os.path.isfile(target):
             with open(target, "rb") as file:
                 if file.read(100).lstrip()[:5].lower() not in (b"", b"<!doc", b"<html"):
                     raise UserError(f"--output {path} is a file of something else: name another")
-        with open(beside if ordinary else path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        if ordinary:   # a pipe or a device is written into, not replaced
-            if os.path.exists(target):
+        # A pipe or a device is written into, not replaced.
+        ordinary = os.path.isfile(target) or not os.path.exists(path)
+        with replacing(target) if ordinary else contextlib.nullcontext(path) as beside:
+            with open(beside, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+            if os.path.isfile(target):
                 os.chmod(beside, os.stat(target).st_mode & 0o777)
-            os.replace(beside, target)
     except OSError as error:
         raise UserError(f"--output {path} can't be written ({error.strerror}): name "
                         "another") from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(beside)
 
 
 def make_page(conn, args):

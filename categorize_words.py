@@ -16,6 +16,7 @@ import numpy as np
 import db
 from common.files import images_folder
 from common.terminal import Parser, UserError, log, run
+from common.text import one_line
 from evaluation import filing
 from learning import (
     experiments,
@@ -46,7 +47,7 @@ def explain(args):
     probability = np.exp(metrics.log_softmax(scores[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
     said, rest = text_features.contributions(weights, columns, values, first, second)
-    shown = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    shown = one_line(name)
     print(f"product {args.explain}: {shown[:80]}")
     print(f"  filed under {label}" if label is not None else
           "  it has no category in the shop's catalogue; the model would file it under "

@@ -7,7 +7,6 @@ Stop it whenever you like: the same command goes on where it was, page by page.
     python crawl.py --feed products.tsv
     SHOPSTYLE_API_KEY=... python crawl.py --root women
 """
-import argparse
 import contextlib
 import hashlib
 import os
@@ -15,6 +14,7 @@ import tempfile
 import time
 
 import db
+from common.arguments import add_paths, rate, whole_number
 from common.files import images_folder
 from common.terminal import (
     Parser,
@@ -43,14 +43,10 @@ def parse(argv):
         "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
         "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a "
         "mistake to mend first, 130 or 143 stopped (run it again)."))
-    parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
-                        help="the SQLite file to fill (default: crawl.db)")
-    parser.add_argument("--images-path", metavar="DIR",
-                        help="folder for the pictures (default: images/ beside the "
-                        "file of --db-path)")
+    add_paths(parser, "the SQLite file to fill", "folder for the pictures")
     add_source_arguments(parser)
     images = parser.add_argument_group("pictures")
-    images.add_argument("--image-rate", type=rate_argument, default=8.0, metavar="N",
+    images.add_argument("--image-rate", type=rate, default=8.0, metavar="N",
                         help="pictures a second from one host at the most, 0 for no limit "
                         "(default: 8)")
     images.add_argument("--allow-private", action="store_true",
@@ -66,13 +62,10 @@ def parse(argv):
     only.add_argument("--dry-run", action="store_true",
                       help="only say what would be done; nothing is written, and nothing is asked "
                       "of an API")
-    parser.add_argument("--tries", type=int, default=http_client.TRIES, metavar="N",
+    parser.add_argument("--tries", type=whole_number(), default=http_client.TRIES, metavar="N",
                         help="of a request that fails but may succeed (default: "
                         f"{http_client.TRIES}, with up to 2, 4, 8 and 16 s between them)")
     args = parser.parse_args(argv)
-    for name in ("max_per_category", "tries"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be 1 or more")
     for name in ("column", "source", "unlabelled"):
         if getattr(args, name) and args.feed is None:
             parser.error(f"--{name} is for --feed")
@@ -107,19 +100,9 @@ def add_source_arguments(parser):
                      f"environment, else {shopstyle_api.API_URL})")
     api.add_argument("--root", default="women", metavar="ID",
                      help="category whose leaves are crawled (default: women)")
-    api.add_argument("--max-per-category", type=int, default=1000, metavar="N",
+    api.add_argument("--max-per-category", type=whole_number(), default=1000, metavar="N",
                      help="products to file in a leaf before going on to the next; never "
                      "limits a feed (default: 1000)")
-
-
-def rate_argument(text):
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = -1
-    if not (rate == 0 or 1e-3 <= rate <= 1e6):
-        raise argparse.ArgumentTypeError("must be a number of pictures a second, or 0")
-    return rate
 
 
 def column_arguments(parser, texts):

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-import shutil
 import tempfile
 import time
 import warnings
@@ -22,6 +21,8 @@ import zipfile
 
 import numpy as np
 
+from common.arguments import seed
+from common.files import file_sha256, free_space, replacing
 from common.terminal import Parser, UserError, first_few, grouped, log, run
 from learning import bottlenecks, inception, metrics, picture_arguments, training
 from learning.split import check_splits, split_position, splits
@@ -59,10 +60,7 @@ def check_outputs(args):
 
 def check_room(path, network):
     """Raise UserError, before the long work, where the disk has no room for the network."""
-    folder = os.path.dirname(os.path.abspath(path))
-    while not os.path.exists(folder):
-        folder = os.path.dirname(folder)
-    need, free = 4 * network.count_params(), shutil.disk_usage(folder).free
+    need, free = 4 * network.count_params(), free_space(path)
     if need > free:
         raise UserError(f"{path} takes {need / 1e6:.0f} MB and there is room for "
                         f"{free / 1e6:.0f}: make room, or name another --output_graph")
@@ -86,7 +84,7 @@ def find_pictures(folder):
             if name.startswith(".") or not (os.path.isfile(path) or os.path.islink(path)):
                 continue
             try:
-                found.append((path, label, inception.file_sha256(path)))
+                found.append((path, label, file_sha256(path)))
             except OSError as error:
                 unread.append((error.strerror, path))
         if len(found) == before:
@@ -210,19 +208,14 @@ def save_network(network, trained, labels, args):
                        trained.weights["bias"] / trained.temperature])
     for path in (args.output_graph, args.output_labels):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    beside = f"{args.output_graph}.{os.getpid()}.keras"
-    try:
+    with replacing(args.output_graph, f"{args.output_graph}.{os.getpid()}.keras") as beside:
         whole.save(beside)
         with zipfile.ZipFile(beside, "a") as file:
             file.writestr(LABELS, json.dumps(labels))
-        os.replace(beside, args.output_graph)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(beside)
-    with open(f"{args.output_labels}.tmp", "w", encoding="utf-8",
-              errors="surrogateescape") as file:   # a folder's name may be any bytes
+    with replacing(args.output_labels) as beside, \
+            open(beside, "w", encoding="utf-8",
+                 errors="surrogateescape") as file:   # a folder's name may be any bytes
         file.write("".join(f"{label}\n" for label in labels))
-    os.replace(f"{args.output_labels}.tmp", args.output_labels)
 
 
 def retrain(args):
@@ -318,7 +311,7 @@ def main(argv=None):
         description=__doc__.split("\n\n")[0],
         usage="retrain.py --image_dir DIR [flags]\n       retrain.py --label_image FILE [FILE ...]")
     picture_arguments.addargs(parser, alone=True)
-    parser.add_argument("--seed", type=picture_arguments.seed_argument, default=0, metavar="N",
+    parser.add_argument("--seed", type=seed, default=0, metavar="N",
                         help="of everything random (default: 0)")
     args = parser.parse_args(argv)
     picture_arguments.check_arguments(args)

@@ -1,18 +1,19 @@
 """What every script shares at the terminal: one-sentence errors, log lines, a progress bar.
 
-stdout belongs to a script's result; everything here goes to stderr. Imports nothing of ours.
+stdout belongs to a script's result; everything here goes to stderr.
 """
 import argparse
 import contextlib
 import errno
 import os
-import re
 import signal
 import sqlite3
 import sys
 import threading
 
 from tqdm import tqdm
+
+from common.text import without_controls
 
 VERSION = "1.0.0"
 FEW, MOST_REASONS = 5, 10    # names in a line of warnings, and such lines of one loop
@@ -71,7 +72,7 @@ def run(main):
         sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sentence += "; make room, and run the same command again"
-    print(f"{script}: {printable(sentence)}", file=sys.stderr)
+    print(f"{script}: {without_controls(sentence)}", file=sys.stderr)
     return status
 
 
@@ -113,14 +114,9 @@ def ended_at_once(stop, error):
         stop.error = None
 
 
-def printable(sentence):
-    """A line without what would steer a terminal: names and ids are a shop's."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", sentence)
-
-
 def log(sentence):
     """Print one line to stderr without tearing a progress bar that may be there."""
-    sentence = printable(sentence)
+    sentence = without_controls(sentence)
     if sys.stderr.isatty():
         tqdm.write(sentence, file=sys.stderr)
     else:
@@ -173,14 +169,6 @@ class Lines(tqdm):
         if not self.disable and self.n:
             self.say(f"{self.unit} in {self.format_dict['elapsed']:.1f} s")
         self.disable = True
-
-
-def safe_cell(value):
-    """A cell on one line, without control characters, that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    if not text.isprintable():
-        text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def progress(label, total, unit, iterable=None):

@@ -11,29 +11,23 @@ import concurrent.futures
 import contextlib
 import glob
 import hashlib
-import io
 import itertools
 import os
 import random
 import time
-import warnings
-
-from PIL import Image
 
 import db
+from common.files import replacing
+from common.pictures import SUFFIXES, TooLarge, opened
 from common.terminal import UserError, grouped, log, progress
 from crawling import feed_products, http_client, queries
 
 CONNECTIONS = 8
 WORKERS = 2 * CONNECTIONS     # while one half fetches, the other checks and writes
 MOST_BYTES = 20_000_000       # of a picture
-MOST_PIXELS = 50_000_000
 LEAST_SIDE = 8                # pixels; a smaller one counts visits and shows nothing
 GONE = "no longer there"
 PLACEHOLDER = 20              # groups of products that share one picture: "no picture yet"
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp",
-            "TIFF": ".tif", "MPO": ".jpg"}   # MPO: a JPEG with more pictures behind the first
-FORMATS = [name for name in SUFFIXES if name != "MPO"]   # Pillow finds that inside JPEG
 
 
 # ---- what is a picture --------------------------------------------------------------------------
@@ -42,22 +36,21 @@ def check_picture(data):
     """The file suffix of picture bytes that decode in full. Raises ValueError with the reason."""
     if not data:
         raise ValueError("empty")
+    size = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # Pillow's own, of a size that is checked below
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                width, height = picture.size
-                small = min(width, height) < LEAST_SIDE
-                if not small and width * height <= MOST_PIXELS:
-                    picture.load()
-                    if not has_end(data, picture.format):
-                        raise ValueError
+        with opened(data) as picture:
+            if min(picture.size) < LEAST_SIDE:
+                size = "{}x{}".format(*picture.size)
+            else:
+                picture.load()
+                if has_end(data, picture.format):
                     return SUFFIXES[picture.format]
-    except Image.DecompressionBombError:
-        raise ValueError("too many pixels") from None
-    except Exception:   # a decoder raises whatever it meets: RuntimeError, struct.error ...
-        raise ValueError("not a picture in a known format, or a broken one") from None
-    raise ValueError(f"{width}x{height} pixels are too {'few' if small else 'many'}")
+    except TooLarge:
+        raise
+    except Exception:
+        pass
+    raise ValueError(f"{size} pixels are too few" if size else
+                     "not a picture in a known format, or a broken one")
 
 
 def has_end(data, kind):
@@ -84,15 +77,10 @@ def keep_picture(data, images_path, mark):
     if not holds(target, data):   # it may be there, and damaged
         os.makedirs(os.path.dirname(target), exist_ok=True)
         beside = os.path.join(images_path, f".{mark}-{random.getrandbits(64):x}.tmp")
-        try:
-            with open(beside, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(beside)
+        with replacing(target, beside), open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
     return path, sha256, db.PICTURE_OK, None
 
 

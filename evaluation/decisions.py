@@ -12,8 +12,8 @@ import io
 import re
 
 import db
-from common.terminal import UserError, log, safe_cell
-from common.text import folded
+from common.terminal import UserError, log
+from common.text import folded, safe_cell
 from evaluation import product_view, queries
 from learning import category_tree
 from learning import queries as learning_queries

@@ -9,7 +9,6 @@ files with the models of its own kind:
     python categorize_both.py --apply 3 --target 95 --format jsonl
     python categorize_words.py --apply 1 --target 95 --dry-run
 """
-import argparse
 import collections
 import contextlib
 import csv
@@ -20,7 +19,9 @@ import re
 import sys
 
 import db
-from common.terminal import UserError, log, progress, safe_cell
+from common.arguments import share
+from common.terminal import UserError, log, progress
+from common.text import safe_cell
 from evaluation import filing_queries, guarantees, queries, refusals, today
 from learning import (
     category_tree,
@@ -45,9 +46,9 @@ def add_arguments(parser):
     own.add_argument("--apply", type=int, metavar="N",
                      help="train nothing: file the products without a category with the model of "
                      "experiment N, and print what was filed")
-    own.add_argument("--target", type=percent_argument, default=.98, metavar="PERCENT",
+    own.add_argument("--target", type=share(50, 99.99), default=.98, metavar="PERCENT",
                      help="how many of those filed have to be right (default: 98)")
-    own.add_argument("--confidence", type=percent_argument, default=.95, metavar="PERCENT",
+    own.add_argument("--confidence", type=share(50, 99.99), default=.95, metavar="PERCENT",
                      help="with which that is promised (default: 95)")
     own.add_argument("--format", choices=("csv", "jsonl"), default="csv",
                      help="what is printed (default: csv)")
@@ -65,16 +66,6 @@ def check_arguments(parser, args):
         for name in ("dry_run", "target", "confidence", "format", "file_anyway"):
             if getattr(args, name) != parser.get_default(name):
                 parser.error(f"--{name.replace('_', '-')} is for --apply: training has none")
-
-
-def percent_argument(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 50 <= value <= 99.99:
-        raise argparse.ArgumentTypeError("must be a percentage from 50 to 99.99")
-    return value / 100
 
 
 # ---- the model ----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import sys
 import numpy as np
 
 import db
-from common.terminal import UserError, log, safe_cell
+from common.terminal import UserError, log
+from common.text import safe_cell
 from evaluation import figures, queries, today
 from learning import metrics
 

@@ -11,6 +11,7 @@ import os
 import numpy as np
 
 import db
+from common.text import printable
 from evaluation import certificates, figures, queries, text_report
 from learning import metrics, model_folders
 
@@ -121,4 +122,4 @@ def text(found, top=None):
 
 
 def cell(value):
-    return NOT_MEASURED if value is None else text_report.printable(str(value))
+    return NOT_MEASURED if value is None else printable(str(value))

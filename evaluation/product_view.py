@@ -12,12 +12,10 @@ import io
 import os
 import re
 import unicodedata
-import warnings
 
 from learning import model_folders, saved_models, text_features
 
 THUMBNAIL = (160, 205)   # pixels at the most
-MOST_PIXELS = 50_000_000
 LONGEST = 3000           # characters of a description that are shown
 MARKED = 8               # words of a product, at the most
 BREAK = re.compile(r"<(?:/?(?:p|div|ul|ol|li|h[1-6]|tr|table|dl|dt|dd)|br ?/?)(?:\s[^<>]*)?>", re.I)
@@ -29,25 +27,17 @@ FORMING = re.compile(r"</?(?:b|i|u|a|em|strong|span|font|small|sup|sub|td|th|tbo
 
 def thumbnail(path):
     """A picture's data URI, small; None where there is no file that can be read, or a huge one."""
-    from PIL import Image, ImageOps
+    from common import pictures  # late: Pillow takes a tenth of a second
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads anyway
-            with Image.open(path) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    return None
-                picture.draft("RGB", THUMBNAIL)
-                small = ImageOps.exif_transpose(picture)
-                small.thumbnail(THUMBNAIL)
-                if small.mode.startswith("I;16"):   # or all above 255 would be white
-                    small = small.point(lambda value: value / 256).convert("L")
-                if small.has_transparency_data:
-                    paper = Image.new("RGBA", small.size, "white")
-                    small = Image.alpha_composite(paper, small.convert("RGBA"))
-                data = io.BytesIO()
-                small.convert("RGB").save(data, "JPEG", quality=75)
-                return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
+        with open(path, "rb") as file:
+            data = file.read()
+        with pictures.opened(data) as picture:
+            small = pictures.upright_rgb(picture, THUMBNAIL)
+        small.thumbnail(THUMBNAIL)
+        jpeg = io.BytesIO()
+        small.save(jpeg, "JPEG", quality=75)
+        return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
+    except Exception:   # there is no file, or Pillow raises whatever comes up
         return None
 
 

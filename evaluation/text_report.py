@@ -7,6 +7,7 @@ In: the dicts of figures.py and analyze.py. Out: lines. No figure is computed he
 """
 import math
 
+from common.text import printable
 from evaluation import today
 from learning import metrics, near_duplicates
 
@@ -306,13 +307,8 @@ def verdict(ahead):
     return "level" if ahead is None else f"#{ahead} is ahead"
 
 
-def printable(text):
-    """Text of a shop without what would move or colour a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
 def one_line(text, most=60):
-    flat = " ".join(printable(text or "").split())
+    flat = one_line(text or "")
     return flat if len(flat) <= most else flat[:most - 3] + "..."
 
 

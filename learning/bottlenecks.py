@@ -12,22 +12,20 @@ import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
-import io
 import json
 import os
-import shutil
 import time
-import warnings
 import zlib
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from common.files import free_space, replacing
+from common.pictures import opened, upright_rgb
 from common.terminal import UserError, grouped, log, progress
 from learning import inception
 
-MOST_PIXELS = 50_000_000    # of a picture, as crawl.py has it
 MISSING = "the file is missing"
 RECORD = 36                 # bytes: a picture's SHA-256 and the CRC-32 of its row
 
@@ -51,11 +49,8 @@ def read_picture(path, distortions=None, rng=None):
     try:
         with open(path, "rb") as file:
             data = file.read()
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(f"{picture.width}x{picture.height} pixels are too many")
-            picture.draft("RGB", (inception.SIDE, inception.SIDE))
-            upright = as_rgb(ImageOps.exif_transpose(picture))
+        with opened(data) as picture:
+            upright = upright_rgb(picture, (inception.SIDE, inception.SIDE))
         return distorted(upright, distortions or Distortions(), rng)
     except FileNotFoundError:
         raise ValueError(MISSING) from None
@@ -65,19 +60,6 @@ def read_picture(path, distortions=None, rng=None):
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(reason.replace(str(path), "it")[:120]) from None
 
-
-def as_rgb(picture):
-    """A picture in RGB: 16 bits of grey scaled to 8, where Pillow would clip them, and what is
-    transparent white, as on a shop's page, where Pillow would show what it hides."""
-    if picture.mode.startswith("I"):
-        deep = np.asarray(picture)
-        grey = (deep >> 8).clip(0, 255).astype(np.uint8)
-        grey[deep == picture.info.get("transparency", -1)] = 255
-        picture = Image.fromarray(grey)
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return picture.convert("RGB")
 
 
 def distorted(picture, distortions, rng):
@@ -123,10 +105,8 @@ class Cache:
         self.count, self.rows = 0, {}
         self.refresh()
         if not os.path.exists(base + ".json"):
-            beside = f"{base}.json.{os.getpid()}"
-            with open(beside, "w", encoding="utf-8") as file:
+            with replacing(base + ".json") as beside, open(beside, "w", encoding="utf-8") as file:
                 file.write(described + "\n")
-            os.replace(beside, base + ".json")
 
     def refresh(self):
         """Read the keys that this process has not seen yet."""
@@ -179,8 +159,7 @@ class Cache:
     def check_space(self, count):
         """Raise UserError where the disk has no room for so many rows more."""
         folder = os.path.dirname(self.data_path)
-        need = count * (self.row_bytes + RECORD)
-        free = shutil.disk_usage(folder).free
+        need, free = count * (self.row_bytes + RECORD), free_space(folder)
         if need > free:
             half = "" if self.dtype == np.float16 else ", or halve them with --cache-dtype float16"
             raise UserError(f"{count} bottlenecks take {need / 1e6:.1f} MB and {folder} has room "
@@ -251,8 +230,7 @@ def fill(cache, pictures, forward, read, bar=None):
     batches = collections.deque(items[i:i + inception.BATCH]
                                 for i in range(0, len(items), inception.BATCH))
     running = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # of Pillow, about files that are odd but readable
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         while batches or running:
             while batches and len(running) <= threads:   # one waits its turn
                 cache.refresh()

@@ -7,10 +7,8 @@ Used by categorize_words.py, categorize_images.py and categorize_both.py; query 
     sqlite3 crawl.db 'select id, name, settings from experiment'
     sqlite3 crawl.db 'select * from predicted_category where experiment_id = 1 limit 5'
 """
-import argparse
 import os
 import platform
-import shutil
 import time
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -18,13 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import db
+from common.arguments import add_paths, seed, whole_number
+from common.files import free_space
 from common.terminal import VERSION, UserError, log
 from learning import (
     category_tree,
     metrics,
     model_folders,
     near_duplicates,
-    picture_arguments,
     predictions,
     queries,
     saved_models,
@@ -274,7 +273,7 @@ def check_room(db_path, count):
     """Raise UserError, before the training, where the disk has no room for its predictions (some
     kilobyte a product, journal included) and its model (25 MB where words are many)."""
     folder = os.path.dirname(os.path.abspath(db_path))
-    need, free = 1000 * count + 25_000_000, shutil.disk_usage(folder).free
+    need, free = 1000 * count + 25_000_000, free_space(folder)
     if need > free:
         raise UserError(f"an experiment takes up to {need / 1e6:.0f} MB and {folder} has room for "
                         f"{free / 1e6:.0f}: make room")
@@ -327,18 +326,14 @@ def run_settings(args):
 def add_experiment_arguments(parser):
     """The flags that all three classifiers have, and the time they started."""
     parser.set_defaults(started=time.monotonic())
-    parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
-                        help="the SQLite file that crawl.py filled (default: crawl.db)")
-    parser.add_argument("--images-path", metavar="DIR",
-                        help="folder of the pictures (default: images/ beside the "
-                        "file of --db-path)")
+    add_paths(parser, "the SQLite file that crawl.py filled", "folder of the pictures")
     parser.add_argument("--categories", default="", metavar="A,B",
                         help="leaf categories to tell apart, by id or by a leaf's own name where "
                         "only one has it (default: all with --min-products)")
-    parser.add_argument("--min-products", type=least_argument, default=1000, metavar="N",
+    parser.add_argument("--min-products", type=whole_number(), default=1000, metavar="N",
                         help="without --categories, take the leaves with at least so many products "
                         "(default: 1000)")
-    parser.add_argument("--folds", type=folds_argument, metavar="K",
+    parser.add_argument("--folds", type=whole_number(3, 100), metavar="K",
                         help="predict every product once, by K models that never saw it, instead "
                         "of a tenth of them by one; the model saved is then trained on all")
     parser.add_argument("--split-by", choices=("cluster", "group"), default="cluster",
@@ -349,17 +344,5 @@ def add_experiment_arguments(parser):
                         help="trust the categories that the shop's feed has now for products that "
                         "--apply filed before; without it they are only learned, and no figure "
                         "rests on them")
-    parser.add_argument("--seed", type=picture_arguments.seed_argument, default=0, metavar="N",
+    parser.add_argument("--seed", type=seed, default=0, metavar="N",
                         help="of everything random; the split does not depend on it (default: 0)")
-
-
-def least_argument(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
-    return int(text)
-
-
-def folds_argument(text):
-    if not text.isdecimal() or not 3 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError("must be a whole number from 3 to 100")
-    return int(text)

@@ -8,7 +8,6 @@ it:
     python categorize_images.py --weights FILE --layer mixed8 --precision bfloat16
 """
 import contextlib
-import hashlib
 import os
 import queue
 import sys
@@ -17,6 +16,7 @@ import warnings
 
 import numpy as np
 
+from common.files import file_sha256
 from common.terminal import UserError, log
 
 SIDE = 299                                          # pixels; the network's own input size
@@ -66,14 +66,6 @@ def quiet():
         finally:
             os.dup2(own, 2)
             os.close(own)
-
-
-def file_sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 # ---- the network and its weights ----------------------------------------------------------------

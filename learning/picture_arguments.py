@@ -4,32 +4,12 @@ In: an argparse parser, then what it parsed. Out: checked arguments, and options
 """
 import argparse
 import os
-import re
 
 import numpy as np
 
+from common.arguments import count_or_all, whole_number
 from common.terminal import UserError
 from learning import bottlenecks, inception, training
-
-
-def percentage(text):
-    if not text.isdecimal() or not 0 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError("must be a percentage from 0 to 100")
-    return int(text)
-
-
-def count_argument(text):
-    """A whole number above 0, or -1 for all."""
-    number = int(text) if re.fullmatch("-?[0-9]{1,9}", text) else 0
-    if number < 1 and number != -1:
-        raise argparse.ArgumentTypeError("must be above 0, or -1 for all")
-    return number
-
-
-def seed_argument(text):
-    if not text.isdecimal() or int(text) >= 2 ** 32:
-        raise argparse.ArgumentTypeError("must be a whole number from 0 to 4294967295")
-    return int(text)
 
 
 def addargs(parser, alone=False):
@@ -48,10 +28,10 @@ def addargs(parser, alone=False):
             ("learning_rate", float, 0.0, "0 means Adam, anything above it gradient descent"),
             ("train_batch_size", int, 100, "examples a step"),
             ("eval_step_interval", int, 10, "steps between two looks at the validation set"),
-            ("validation_batch_size", count_argument, 100, "no effect: all of the set is used"),
-            ("test_batch_size", count_argument, -1, "no effect: all of the set is used"),
-            ("testing_percentage", percentage, 10, "examples held out for the test"),
-            ("validation_percentage", percentage, 10, "examples held out for validation")):
+            ("validation_batch_size", count_or_all, 100, "no effect: all of the set is used"),
+            ("test_batch_size", count_or_all, -1, "no effect: all of the set is used"),
+            ("testing_percentage", whole_number(0, 100), 10, "examples held out for the test"),
+            ("validation_percentage", whole_number(0, 100), 10, "examples held out for validation")):
         add(steps, name, text, default, type=kind, metavar="N")
 
 
@@ -99,7 +79,7 @@ def add_own_arguments(parser, first):
     for name, text in (("random_crop", "margin around what is cut out, in percent"),
                        ("random_scale", "enlarge by up to so many percent"),
                        ("random_brightness", "make darker or brighter by up to so many percent")):
-        add(distortions, name, text, 0, alone, type=percentage, metavar="N")
+        add(distortions, name, text, 0, alone, type=whole_number(0, 100), metavar="N")
     add(files, "print_misclassified_test_images", "list the test pictures it got wrong", False,
         alone, action="store_true")
     add(files, "final_tensor_name", "name of the last layer in the saved network", "final_result",

@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 
+from common.files import file_sha256
 from common.terminal import UserError, log
 from learning import bottlenecks, inception, queries, training
 
@@ -41,7 +42,7 @@ def cached_rows(network, cache, args, ids, pictures):
     for product, picture, sha256 in pictures:
         path = os.path.join(args.images_path, picture)
         try:
-            key = sha256 or inception.file_sha256(path)
+            key = sha256 or file_sha256(path)
         except OSError:
             continue
         keys[product] = key

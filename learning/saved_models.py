@@ -7,7 +7,6 @@ model.json all else, thresholds.json what is promised of it. They are listed and
     python analyze.py --models
     python categorize_words.py --apply 1
 """
-import hashlib
 import json
 import os
 import tempfile
@@ -16,19 +15,16 @@ import zlib
 
 import numpy as np
 
+from common.files import file_sha256
 from common.terminal import UserError, log
+from common.text import one_line
 
 MOST_JSON, MOST_WEIGHTS = 100_000_000, 2_000_000_000   # bytes
 
 
 def digest(folder):
     """What a model is known by: the SHA-256 of its two files."""
-    sha256 = hashlib.sha256()
-    for name in ("weights.npz", "model.json"):
-        with open(os.path.join(folder, name), "rb") as file:
-            while piece := file.read(1 << 20):
-                sha256.update(piece)
-    return sha256.hexdigest()
+    return file_sha256(os.path.join(folder, "weights.npz"), os.path.join(folder, "model.json"))
 
 
 def save_model(folder, weights, described):
@@ -134,8 +130,7 @@ def open_regular(path, most):
 
 
 def one_reason(error):
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    return text[:80] or type(error).__name__
+    return one_line(str(error))[:80] or type(error).__name__
 
 
 def check_description(described):

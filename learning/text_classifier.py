@@ -13,6 +13,7 @@ import tempfile
 import numpy as np
 
 import db
+from common.arguments import whole_number
 from common.terminal import log
 from learning import queries, text_features, training, word_vectors
 
@@ -159,7 +160,7 @@ def measured_unknown(conn, products, measured):
 
 def add_text_arguments(parser):
     """The flags of the classifier by text, which categorize_both.py has too."""
-    parser.add_argument("--epochs", type=epochs_argument, metavar="N",
+    parser.add_argument("--epochs", type=whole_number(1, 10_000), metavar="N",
                         help="times to go through the training products at the most; it ends "
                         "earlier when validation gains nothing (default: 4, more where products "
                         "are few)")
@@ -192,12 +193,6 @@ def check_text_arguments(parser, args):
             tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
         except OSError:
             parser.error("--save-embedding must name a file in a folder that can be written")
-
-
-def epochs_argument(text):
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 10000")
-    return int(text)
 
 
 def fields_argument(text):

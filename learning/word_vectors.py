@@ -7,11 +7,11 @@ Swivel (Shazeer et al. 2016, arXiv 1602.02215). categorize_words.py uses them:
     python categorize_words.py --min-products 50 --embedding word2vec
     python categorize_words.py --min-products 50 --embedding swivel --save-embedding vectors.txt
 """
-import os
 import re
 
 import numpy as np
 
+from common.files import replacing
 from common.terminal import progress
 from learning import inception
 
@@ -184,9 +184,7 @@ def may_be_replaced(path):
 
 def save(path, names, vectors):
     """Write word2vec's text format, whole or not at all: count and size, then a word a line."""
-    beside = f"{path}.{os.getpid()}"
-    with open(beside, "w", encoding="utf-8") as file:
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         file.write(f"{len(names)} {vectors.shape[1]}\n")
         for name, vector in zip(names, vectors):
             file.write(f"{name} {' '.join(f'{value:.6g}' for value in vector.tolist())}\n")
-    os.replace(beside, path)
