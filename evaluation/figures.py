@@ -48,7 +48,7 @@ def block(conn, experiment):
                  [("score", float), ("right", bool), ("above", bool)], experiment["id"])
     found = {"experiment": experiment["id"], "name": experiment["name"] or "",
              "date": experiment["date"], "n": len(rows),
-             "lines": metrics.summary(rows["score"], rows["right"], rows["above"])}
+             "lines": metrics.summary_lines(rows["score"], rows["right"], rows["above"])}
     for level, hits in (("", rows["right"]), ("parent_", rows["above"])):
         found[f"{level}accuracy"] = metrics.accuracy(hits)
         for percent in TARGETS:

@@ -25,11 +25,11 @@ from common.text import safe_cell
 from evaluation import filing_queries, guarantees, queries, refusals, today
 from learning import (
     category_tree,
-    experiments,
     model_folders,
     near_duplicates,
     predictions,
     saved_models,
+    selection,
 )
 
 CHUNK = 5_000    # products answered at a time, in one transaction
@@ -97,7 +97,7 @@ def answer(conn, args, described, score):
         for rows in filing_queries.to_answer(conn, args.apply, leaves, CHUNK):
             bar.update(len(rows))
             rows = [row for row in rows if row["category_id"] is None or folds
-                    or experiments.certifies(row["cluster"])]
+                    or selection.certifies(row["cluster"])]
             if not rows:
                 continue
             scores, known, words, unknown, pictured = score(rows)

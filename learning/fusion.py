@@ -4,6 +4,10 @@ In: the log-probabilities of two classifiers. Out: their sum, with weights fitte
 products; the less sure the text is, the more the picture counts. A product without a readable
 picture is answered from its words.
 """
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 
 from common.terminal import UserError, log
@@ -80,31 +84,30 @@ def fusion(products, fit_text, fit_picture, has_picture):
         if not len(seen) or not (len(watched) or models):
             raise UserError("there are no pictures that can be read among the products to train "
                             "or to validate on: use categorize_words.py")
-        text, picture = (
-            train(some, held, f"{label}, {name}", [model.parts[turn] for model in models])
-            for turn, (train, some, held, name) in enumerate((
-                (fit_text, rows, validation, "text"), (fit_picture, seen, watched, "picture"))))
+        text = fit_text(rows, validation, f"{label}, text", [model.parts[0] for model in models])
+        picture = fit_picture(seen, watched, f"{label}, picture",
+                              [model.parts[1] for model in models])
         # Of a category that had no picture to learn from the picture says nothing at all.
         unseen = np.bincount(products.taught[seen], minlength=len(products.leaves)) == 0
 
-        def both(some):
-            by_picture = log_probabilities(picture, some)
+        def both(rows):
+            by_picture = log_probabilities(picture, rows)
             by_picture[:, unseen] = -np.log(len(unseen))
-            return log_probabilities(text, some), by_picture
+            return log_probabilities(text, rows), by_picture
 
         if models:
             weights = np.mean([model.weights["fusion"] for model in models], axis=0)
         else:
-            some = watched[np.argsort(products.u[watched])[:MOST]]   # by chance: u is a hash
-            weights = fit_fusion(evidence(*both(some)), products.taught[some])
+            sample = watched[np.argsort(products.u[watched])[:MOST]]   # by chance: u is a hash
+            weights = fit_fusion(evidence(*both(sample)), products.taught[sample])
         log(f"{label}: weights of the " + ", ".join(f"{name} {weight:.2f}"
                                                     for name, weight in zip(FUSED, weights)))
 
-        def scores(some):
-            out = np.empty((len(some), len(unseen)), np.float32)
-            for start in range(0, len(some), training.CHUNK):
-                few = slice(start, start + training.CHUNK)
-                out[few] = fuse(*both(some[few]), has_picture[some[few]], weights)
+        def scores(rows):
+            out = np.empty((len(rows), len(unseen)), np.float32)
+            for start in range(0, len(rows), training.CHUNK):
+                chunk = rows[start:start + training.CHUNK]
+                out[start:start + training.CHUNK] = fuse(*both(chunk), has_picture[chunk], weights)
             return out
 
         kept = {f"{name}_{key}": value for name, part in (("text", text), ("picture", picture))
@@ -151,9 +154,10 @@ def compared(products, rows, guesses, most=5):
     return lines
 
 
-def scorer(conn, args, weights, described):
-    """What filing.apply needs."""
-    find = picture_classifier.picture_rows(args, described)
+def scorer(options: picture_classifier.PictureOptions, weights: dict, described: dict) -> Callable:
+    """A function from new products to logits and what they rest on, as picture_classifier.scorer
+    has it, by a saved model of categorize_both.py."""
+    find = picture_classifier.bottleneck_finder(options, described)
     if "fusion" not in weights:   # one network, of 2016
         lexicon = text_features.make_lexicon(described, weights)
 

@@ -11,13 +11,13 @@ import contextlib
 import os
 import queue
 import sys
-import tempfile
 import warnings
 
 import numpy as np
 
 from common.files import file_sha256
 from common.terminal import UserError, log
+from learning.tensorflow_loader import load_tensorflow, quiet
 
 SIDE = 299                                          # pixels; the network's own input size
 LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
@@ -32,40 +32,6 @@ WEIGHTS_URL = ("https://storage.googleapis.com/tensorflow/keras-applications/inc
                + WEIGHTS_FILE)
 WEIGHTS_BYTES = 87_910_968
 WEIGHTS_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
-
-
-def load_tensorflow():
-    """TensorFlow, imported late because it takes seconds, and quietly: newer versions write of what
-    they find whatever TF_CPP_MIN_LOG_LEVEL holds. Where the user has set that, all is shown."""
-    # By itself TensorFlow uses oneDNN only on processors with AVX-512 for networks; on one with
-    # AVX2 alone its convolutions are a fifth faster too.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        import tensorflow
-        return tensorflow
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with quiet():
-        import tensorflow
-        tensorflow.config.list_physical_devices()
-    return tensorflow
-
-
-@contextlib.contextmanager
-def quiet():
-    """Drop what the libraries below Python say on stderr, unless an exception comes of it."""
-    sys.stderr.flush()
-    own = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            said.seek(0)
-            os.write(own, said.read())
-            raise
-        finally:
-            os.dup2(own, 2)
-            os.close(own)
 
 
 # ---- the network and its weights ----------------------------------------------------------------

@@ -48,7 +48,7 @@ def coverage_percent(score, right, percent):
     return 100 * accepted(score, right, percent) // len(score) if len(score) else 0
 
 
-def summary(score, right, parent_right):
+def summary_lines(score, right, parent_right):
     """The six lines of figures that the 2016 analyze.py printed, to the letter."""
     lines = [f"  Accuracy: {100 * accuracy(right):.2f}% (N={len(score)})"]
     for name, hits in (("", right), ("Parent ", parent_right)):

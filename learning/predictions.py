@@ -59,7 +59,7 @@ def prediction_rows(products, rows, scores, temperature, fold):
     return out
 
 
-def calibration(pooled):
+def calibration_figures(pooled):
     """NLL and ECE before and after the temperature of (logits, labels, temperature) pooled."""
     labels = np.concatenate([labels for _, labels, _ in pooled])
     figures = {}
