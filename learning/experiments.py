@@ -33,10 +33,10 @@ from learning.selection import Part, Products
 class Fitted(NamedTuple):
     """A classifier as it was trained: one network, or what categorize_both.py makes of two."""
     weights: dict[str, np.ndarray]   # what saved_models.save_model keeps
-    steps: int | list[int]           # of the weights kept
+    steps: list[int]                 # of the weights kept, of each network
     trained_on: int                  # products
     temperature: float
-    scores: Callable[[np.ndarray], np.ndarray] | None   # rows [m] -> logits [m, leaves]
+    scores: Callable[[np.ndarray], np.ndarray]   # rows [m] -> logits [m, leaves]
     inputs: training.Inputs | None = None               # what it was trained on
     parts: tuple[Fitted, ...] = ()                      # what it fuses
 
@@ -67,7 +67,7 @@ def network(products: Products, inputs_for: Callable[[np.ndarray], training.Inpu
             models: Sequence[Fitted] = ()) -> Fitted:
         chosen = options
         if models:
-            epochs = np.mean([model.steps / model.trained_on for model in models])
+            epochs = np.mean([model.steps[0] / model.trained_on for model in models])
             chosen = options._replace(max_steps=max(1, round(epochs * len(rows))), max_epochs=0)
         inputs = inputs_for(rows)
         trained = training.train(inputs, products.taught, len(products.leaves), rows, validation,
@@ -75,10 +75,40 @@ def network(products: Products, inputs_for: Callable[[np.ndarray], training.Inpu
         temperature = trained.temperature
         if models:
             temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
-        return Fitted(trained.weights, trained.steps, len(rows), temperature,
+        return Fitted(trained.weights, [trained.steps], len(rows), temperature,
                       lambda rows: training.logits(trained.weights, inputs, rows), inputs)
 
     return fit
+
+
+class Split(NamedTuple):
+    """What came of one split."""
+    model: Fitted
+    predicted: list    # rows of predicted_category
+    validated: list    # rows of validation_prediction
+    tested: tuple      # (logits, labels, temperature) of the test products
+    tuned: tuple       # the same of the products that the temperature was fitted on
+
+
+def run_split(products: Products, part: Part, fold: int, label: str, fit: Fit,
+              look: Callable | None) -> Split:
+    """Train on one split and predict what it holds out."""
+    model = fit(part.training, part.tuning, label)
+
+    def predict(rows: np.ndarray) -> tuple[np.ndarray, list]:
+        logits = model.scores(rows)
+        return logits, predictions.prediction_rows(products, rows, logits, model.temperature, fold)
+
+    test_logits, predicted = predict(part.test)
+    if look:
+        look(model, part.test, test_logits)
+    tuning = part.tuning[products.labels[part.tuning] >= 0]
+    tuning_logits, tuned = predict(tuning)
+    _, certifying = predict(part.certifying)
+    return Split(model, predicted,
+                 [(*row, 0) for row in tuned] + [(*row, 1) for row in certifying],
+                 (test_logits, products.labels[part.test], model.temperature),
+                 (tuning_logits, products.labels[tuning], model.temperature))
 
 
 def experiment(products: Products, parts: Sequence[Part], fit: Fit,
@@ -89,37 +119,28 @@ def experiment(products: Products, parts: Sequence[Part], fit: Fit,
     with all rows, none to validate on and the list of the folds' Fitted. look(Fitted, test rows,
     their logits), if given, is called for each split. Returns an Outcome.
     """
-    folds = len(parts) if len(parts) > 1 else None
-    predicted, validated, models = [], [], []
-    tested, tuned = [], []   # (logits, labels, temperature) of each split
-    for fold, part in enumerate(parts):
-        label = f"fold {fold + 1} of {folds}" if folds else "training"
-        model = logits = None   # or the last bag of words would be in memory beside the next
-        model = fit(part.training, part.tuning, label)
-        models.append(slim(model))
-        logits = model.scores(part.test)
-        predicted += predictions.prediction_rows(products, part.test, logits, model.temperature,
-                                                 fold)
-        tested.append((logits, products.labels[part.test], model.temperature))
-        if look:
-            look(model, part.test, logits)
-        tuning = part.tuning[products.labels[part.tuning] >= 0]
-        logits = model.scores(tuning)
-        tuned.append((logits, products.labels[tuning], model.temperature))
-        validated += [(*row, 0) for row in predictions.prediction_rows(
-            products, tuning, logits, model.temperature, fold)]
-        validated += [(*row, 1) for row in predictions.prediction_rows(
-            products, part.certifying, model.scores(part.certifying), model.temperature, fold)]
-    settings = {**counts(products, parts), "steps": [model.steps for model in models],
-                "temperature": [model.temperature for model in models],
-                "calibration": {"validation": predictions.calibration_figures(tuned),
-                                "test": predictions.calibration_figures(tested)}}
-    if folds:
+    if len(parts) == 1:
+        splits = [run_split(products, parts[0], 0, "training", fit, look)]
+        models, model = [slim(splits[0].model)], splits[0].model
+    else:
+        splits = []
+        for fold, part in enumerate(parts):
+            split = run_split(products, part, fold, f"fold {fold + 1} of {len(parts)}", fit, look)
+            # Or the last bag of words would be in memory beside the next.
+            split = split._replace(model=slim(split.model))
+            splits.append(split)
+        models = [split.model for split in splits]
         everything = np.flatnonzero(products.taught >= 0)
-        model = logits = None
         model = fit(everything, everything[:0], "all products", models)
-    return Outcome(predicted, validated, model, models, settings,
-                   summary_lines(predicted, products), parts)
+    predicted = [row for split in splits for row in split.predicted]
+    settings = {**counts(products, parts),
+                "steps": [model.steps if model.parts else model.steps[0] for model in models],
+                "temperature": [model.temperature for model in models],
+                "calibration": {
+                    "validation": predictions.calibration_figures([s.tuned for s in splits]),
+                    "test": predictions.calibration_figures([s.tested for s in splits])}}
+    return Outcome(predicted, [row for split in splits for row in split.validated], model, models,
+                   settings, summary_lines(predicted, products), parts)
 
 
 def counts(products: Products, parts: Sequence[Part]) -> dict:
@@ -137,9 +158,14 @@ def counts(products: Products, parts: Sequence[Part]) -> dict:
 
 def slim(model: Fitted) -> Fitted:
     """What refitting and the settings need of a Fitted, without all that is large."""
-    return model._replace(inputs=None, scores=None, parts=tuple(map(slim, model.parts)),
+    return model._replace(inputs=None, scores=gone, parts=tuple(map(slim, model.parts)),
                           weights={name: value for name, value in model.weights.items()
                                    if name == "fusion"})
+
+
+def gone(rows: np.ndarray) -> np.ndarray:
+    """In the place of a slim model's scores."""
+    raise RuntimeError("this model was made slim: its inputs are gone")
 
 
 def summary_lines(predicted: list, products: Products) -> list[str]:

@@ -67,10 +67,11 @@ class WordHashes(dict):
         return number
 
 
-def word_sets(texts: Iterable[tuple], known: WordHashes | None = None) -> Texts:
+def word_sets(texts: Iterable[Sequence], known: WordHashes | None = None) -> Texts:
     """Texts of an iterable of (name, description). `known` is a WordHashes of before."""
     known = WordHashes() if known is None else known
-    pieces, hashes, lengths, named = [], [], [], []
+    pieces, lengths, named = [], [], []
+    hashes: list[int] = []
     for name, description in texts:
         words = dict.fromkeys(normalised(name, None).split())
         named.append(len(words))
@@ -197,7 +198,8 @@ def bounded(groups: np.ndarray, texts: Texts, least: tuple[int, int] = STYLE,
 
 def find_clusters(products: Iterable[Sequence]) -> Clusters:
     """Clusters of a catalogue, rows (id, group key, name, description) of its products."""
-    ids, group_numbers, groups = [], {}, []
+    ids, groups = [], []
+    group_numbers: dict[str, int] = {}
 
     def texts():
         for product_id, key, name, description in products:
@@ -207,7 +209,7 @@ def find_clusters(products: Iterable[Sequence]) -> Clusters:
 
     read = word_sets(texts())
     clusters, chains = bounded(np.array(groups, np.int64), read)
-    size, keys = np.bincount(clusters), {}
+    size, keys = np.bincount(clusters), dict[int, str]()
     for key, cluster in zip(group_numbers, clusters.tolist()):
         if size[cluster] > 1:
             keys[cluster] = min(key, keys.get(cluster, key))

@@ -39,32 +39,33 @@ class OpenNetwork(NamedTuple):
 
 def open_network(options: PictureOptions) -> OpenNetwork:
     """The network that is asked for. Raises UserError if the weights can't be had."""
-    options, unasked = options._replace(weights=options.weights or "imagenet"), not options.weights
+    weights = options.weights or "imagenet"
     try:
-        network, fingerprint = inception.build_network(options.weights, options.layer, options.seed,
+        network, fingerprint = inception.build_network(weights, options.layer, options.seed,
                                                        options.precision)
     except UserError as problem:
         # If somebody has chosen random weights before (the demo does) and asks for none now, a
         # missing network is no reason to stop: the settings and the warning below say what is used.
-        if not unasked or not bottlenecks.random_before(options.bottleneck_dir):
+        if options.weights or not bottlenecks.random_before(options.bottleneck_dir):
             raise
         log(f"warning: {problem}; going on with random weights, as before in "
             f"{options.bottleneck_dir}")
-        options = options._replace(weights="random")
-        network, fingerprint = inception.build_network(options.weights, options.layer, options.seed,
+        weights = "random"
+        network, fingerprint = inception.build_network(weights, options.layer, options.seed,
                                                        options.precision)
-    if options.weights == "random":
+    if weights == "random":
         log("warning: with --weights random the network has learned nothing of the world, so "
             "figures by picture mean little")
     cache = bottlenecks.Cache(options.bottleneck_dir, fingerprint, network.output_shape[1],
                               options.cache_dtype)
-    return OpenNetwork(network, fingerprint, cache, options)
+    return OpenNetwork(network, fingerprint, cache, options._replace(weights=weights))
 
 
 def cached_rows(opened: OpenNetwork, ids: Sequence[int], pictures: Iterable[tuple]) -> np.ndarray:
     """int [n]: the cache's row of each product of `ids`, -1 if it has no readable picture; those
     that are missing are computed first. pictures are rows (product_id, path, sha256)."""
-    keys, paths = {}, {}
+    keys: dict[int, str] = {}
+    paths: dict[str, str] = {}
     for product_id, picture, sha256 in pictures:
         path = os.path.join(opened.options.images_path, picture)
         try:
@@ -74,7 +75,7 @@ def cached_rows(opened: OpenNetwork, ids: Sequence[int], pictures: Iterable[tupl
         keys[product_id] = key
         paths.setdefault(key, path)
     bottlenecks.compute(opened.network, opened.options.precision, opened.cache, paths)
-    return np.array([opened.cache.rows.get(keys.get(product_id), -1) for product_id in ids])
+    return np.array([opened.cache.rows.get(keys.get(product_id, ""), -1) for product_id in ids])
 
 
 def picture_inputs(conn: sqlite3.Connection, products: Products,

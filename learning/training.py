@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,16 +19,13 @@ from common.terminal import UserError, log, progress
 from learning import metrics
 from learning.tensorflow_loader import load_tensorflow
 
-if TYPE_CHECKING:
-    from scipy import sparse
-
 HIDDEN = 100       # ReLU units between the bag of words and the softmax
 CHUNK = 4096       # products whose logits are computed at a time
 
 
 class Inputs(NamedTuple):
     """What a network sees of n products; a part it does not use is None."""
-    bag: sparse.csr_matrix | None = None     # float32 [n, terms], weighed, or 0 and 1
+    bag: Any = None                          # scipy CSR float32 [n, terms], weighed, or 0 and 1
     idf: np.ndarray | None = None            # float32 [terms], what the bag was weighed with
     embedding: np.ndarray | None = None      # float32 [terms, size]: the sum of the vectors of a
     #                                          product's terms is seen too
