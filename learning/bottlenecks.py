@@ -1,7 +1,7 @@
 """Pictures -> Inception v3 bottlenecks, kept in a cache on disk.
 
-A bottleneck is what the network knows of a picture just before it would name it: the average over
-the picture of one layer's outputs. In: picture files with the SHA-256 of their bytes. Out: rows of
+A bottleneck is what the network knows of a picture just before it names it: the outputs of one
+layer, averaged over the picture. In: picture files with the SHA-256 of their bytes. Out: rows of
 a memory-mapped matrix. retrain.py and the two classifiers that look at pictures use it:
 
     python categorize_images.py --weights imagenet
@@ -162,7 +162,7 @@ class Cache:
         return np.memmap(self.data_path, self.dtype, "r", shape=(self.count, self.size))
 
     def check_space(self, count: int) -> None:
-        """Raise UserError where the disk has no room for so many rows more."""
+        """Raise UserError if the disk has no room for so many rows more."""
         folder = os.path.dirname(self.data_path)
         need, free = count * (self.row_bytes + RECORD), free_space(folder)
         if need > free:
@@ -203,7 +203,7 @@ def compute(network: Any, precision: str, cache: Cache, pictures: dict[str, str]
     """Bring pictures {key: path} into the cache of a network in a precision.
 
     Returns {key: reason} of those that can't be read, which are named on stderr. Raises UserError,
-    before any work, where the disk has no room for them.
+    before any work, if the disk has no room for them.
     """
     cache.drop_damaged(pictures)
     todo = {key: path for key, path in pictures.items() if key not in cache.rows}

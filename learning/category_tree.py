@@ -15,7 +15,7 @@ from common.text import folded
 
 
 def parents(conn: sqlite3.Connection) -> dict[str, str]:
-    """{leaf id: id of its immediate parent}, the leaf itself where there is none. The root is
+    """{leaf id: id of its immediate parent}, the leaf itself if there is none. The root is
     nobody's parent: it does not stand in a path."""
     ids = {}
     for row in db.categories(conn):
@@ -53,7 +53,7 @@ def leaf_names(conn: sqlite3.Connection) -> dict[str, str]:
 def choose_leaves(conn: sqlite3.Connection, wanted: Sequence[str], min_products: int
                   ) -> list[sqlite3.Row]:
     """The leaves to classify, as rows in path order: those named in `wanted` (ids, or a leaf's own
-    slug where only one has it), or without names all with at least min_products products.
+    slug if only one has it), or without names all with at least min_products products.
 
     Raises UserError for a name that is unknown (with the nearest ones) or that several leaves have.
     """

@@ -37,7 +37,7 @@ def fit_fusion(spoken: np.ndarray, labels: np.ndarray, prior: Sequence[float] = 
                ) -> np.ndarray:
     """The weights [k] of evidence [n, leaves, k] that make the labels [n] likeliest: a conditional
     logit (McFadden 1974), with a prior that keeps to the text alone where products are few. The
-    likelihood is concave: Newton's steps, halved where they go too far, find its top."""
+    likelihood is concave: Newton's steps, halved if they go too far, find its top."""
     precision, start = np.array(prior), np.eye(len(prior))[0]
     rows = np.arange(len(labels))
     chosen, weights = spoken[rows, labels], start

@@ -104,7 +104,7 @@ def build_network(weights: str = "imagenet", layer: str = "avg_pool", seed: int 
 def imagenet_file(keras: ModuleType) -> str:
     """Path of the ImageNet weights, which Keras downloads once and checks."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):   # where Keras shows its progress
+        with contextlib.redirect_stdout(sys.stderr):   # Keras shows its progress on stdout
             return keras.utils.get_file(WEIGHTS_FILE, WEIGHTS_URL, cache_subdir="models",
                                         file_hash=WEIGHTS_MD5)
     except Exception as error:   # Keras raises a bare Exception, or what urllib or the disk raise

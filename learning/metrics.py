@@ -14,7 +14,7 @@ import numpy as np
 
 
 def accuracy(right: np.ndarray) -> float:
-    """Share of right predictions, 0 where there are none."""
+    """Share of right predictions, 0 if there are none."""
     return float(np.mean(right)) if len(right) else 0.0
 
 
@@ -68,7 +68,7 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
     """P(X <= k) of X ~ Binomial(n, p) for 0 < p < 1, every term summed."""
     if k < 0 or k >= n:
         return float(k >= n)
-    if k > n * p:   # from the other side, where the terms fall off
+    if k > n * p:   # from the other side: there the terms become smaller
         return 1 - binomial_cdf(n - k - 1, n, 1 - p)
     last = math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
                     + k * math.log(p) + (n - k) * math.log1p(-p))

@@ -27,7 +27,7 @@ def addargs(parser: argparse.ArgumentParser, alone: bool = False) -> None:
     add_own_arguments(parser, first)
     add_network_arguments(network, first or network)
     for name, kind, default, text in (
-            ("how_many_training_steps", int, 4000, "steps of training at the most"),
+            ("how_many_training_steps", int, 4000, "at most so many steps of training"),
             ("learning_rate", float, 0.0, "0 means Adam, anything above it gradient descent"),
             ("train_batch_size", int, 100, "examples a step"),
             ("eval_step_interval", int, 10, "steps between two looks at the validation set"),
@@ -58,7 +58,7 @@ def add_network_arguments(network, first):
     add(network, "layer", "where to take the bottleneck: mixed0 ... mixed10 or avg_pool, the last "
         "pooling layer, 2048-d", "avg_pool", choices=inception.LAYERS, metavar="LAYER")
     add(network, "precision", "arithmetic of the network: float32, bfloat16 (about twice as fast "
-        "where the processor has it) or int8 (three times)", "float32",
+        "if the processor has it) or int8 (three times)", "float32",
         choices=inception.PRECISIONS, metavar="P")
     add(network, "bottleneck_dir", "where bottlenecks are kept", "retrain_out/bottleneck",
         metavar="DIR")

@@ -16,8 +16,8 @@ from learning.text_classifier import TextOptions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the classifier by text, which categorize_both.py has too."""
     parser.add_argument("--epochs", type=whole_number(1, 10_000), metavar="N",
-                        help="times to go through the training products at the most; it ends "
-                        "earlier when validation gains nothing (default: 4, more where products "
+                        help="at most so many passes through the training products; it ends "
+                        "earlier when validation gains nothing (default: 4, more if products "
                         "are few)")
     parser.add_argument("--network", choices=("default", "original"), default="default",
                         help="original: that of 2016, with its way of cutting words, batches of 32 "
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with a sentence where the flags of text can't go together or be done."""
+    """End with a sentence if the flags of text can't go together, or can't be done."""
     if args.embedding and args.network == "original":
         parser.error("--embedding is for the default network")
     if not args.embedding and (args.embedding_alone or args.save_embedding):

@@ -39,7 +39,7 @@ class Options(NamedTuple):
     """How to train. An evaluation is a look at the validation set; the best one's weights win."""
     batch_size: int = 100
     max_steps: int = 4000
-    max_epochs: int = 0         # where above 0, counts instead of max_steps
+    max_epochs: int = 0         # if above 0, it counts instead of max_steps
     evaluate_every: int = 0     # steps; 0 for once an epoch
     patience: int = 3           # evaluations without a lower validation loss before it stops; 0: it
     #                             goes on to the end and the last weights count, as in 2016
@@ -61,7 +61,7 @@ class Trained(NamedTuple):
 def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> np.ndarray:
     """Logits [len(rows), classes] of a network given by its weights, in numpy.
 
-    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], where it is among
+    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], if it is among
     them, is what text_features.weigh made the bag with); bottleneck_mean [size] stands in for a
     missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
     classes.
@@ -312,7 +312,7 @@ def log_epoch(label, number, epochs, note, left):
 
 
 def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.0, rng=None):
-    """What `make_step` takes of some products, as {name: array}; drawn [len(batch), size], where
+    """What `make_step` takes of some products, as {name: array}; drawn [len(batch), size], if
     given, instead of their bottlenecks. Of their terms chance drops the share word_dropout."""
     tensors = {"labels": labels[batch].astype(np.int32)}
     if inputs.bag is not None:
