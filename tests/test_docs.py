@@ -2,6 +2,7 @@
 the scripts, the database and the other pages have.
 """
 import argparse
+import ast
 import contextlib
 import importlib
 import re
@@ -162,3 +163,39 @@ def test_readme_takes_five_minutes():
 def test_a_page_begins_with_its_question_and_readme_links_it(path):
     assert re.match(r"# .+\n\n\*\*[^*]+\?\*\*", TEXTS[path])
     assert f"(docs/{path.name})" in TEXTS[ROOT / "README.md"]
+
+
+def messages():
+    """The words of each text in the code and the Makefile; a figure or a name that comes in is
+    "\\0"."""
+    yield (ROOT / "Makefile").read_text(encoding="utf-8").split()
+    for pattern in ("*.py", "common/*.py", "crawling/*.py", "learning/*.py", "evaluation/*.py"):
+        for path in ROOT.glob(pattern):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    yield "".join(part.value if isinstance(part, ast.Constant) else "\0"
+                                  for part in node.values).split()
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value.split()
+
+
+def says(text, words):
+    """Whether a text has these words one after another; "\\0" in it stands for any word, but more
+    than half of the words must be the text's own."""
+    for start in range(len(text) - len(words) + 1):
+        equal = [word.strip(":;,\"") == said.strip(":;,\"")
+                 for word, said in zip(words, text[start:])]
+        if sum(equal) * 2 > len(words) and all(
+                same or "\0" in said for same, said in zip(equal, text[start:])):
+            return True
+    return False
+
+
+def test_the_messages_in_troubleshooting_are_those_of_the_scripts():
+    page = TEXTS[ROOT / "docs" / "troubleshooting.md"]
+    shown = set(re.findall(r"^\| `([^`]+)` \|", page, re.M))
+    texts = list(messages())
+    missing = [part for row in shown - {"ModuleNotFoundError: ...", "Illegal instruction"}
+               for part in row.split("...") if part.strip()
+               and not any(says(text, part.split()) for text in texts)]
+    assert len(shown) > 20 and missing == []
