@@ -14,6 +14,7 @@ import pytest
 from conftest import run_script
 
 import db
+from evaluation import certificates
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
@@ -127,6 +128,17 @@ def test_the_feed_in_it_loads_with_the_output_it_shows(tmp_path):
     assert shown[1].startswith("$ python crawl.py ")
     done = run_script("crawl", *shown[1].split()[3:], cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.splitlines() == shown[2:4]
+
+
+def test_the_least_numbers_of_products_are_those_of_the_certificates():
+    page = TEXTS[ROOT / "docs" / "guarantees.md"]
+    rows = re.findall(r"^\| (\d+) % \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", page, re.M)
+    assert len(rows) == 4
+    for target, *shown in rows:
+        for wrong, products in zip((0, 1, 3), shown):
+            least = int(products.replace(",", ""))
+            assert certificates.most_wrong(least, int(target) / 100, .025, 7) == wrong
+            assert certificates.most_wrong(least - 1, int(target) / 100, .025, 7) < wrong
 
 
 def anchors(text):
