@@ -12,9 +12,11 @@ litert = pytest.importorskip(
 
 
 def test_the_successor_gives_the_same_bottlenecks(monkeypatch):
+    import tensorflow   # late, as everywhere
+
     network, _ = inception.build_network("random", "mixed2")
     pixels = np.random.default_rng(0).integers(0, 256, (4, 299, 299, 3), dtype=np.uint8)
     ours = inception.make_forward(network, "int8")[0](pixels)
-    monkeypatch.setattr(inception.load_tensorflow().lite, "Interpreter", litert.Interpreter)
+    monkeypatch.setattr(tensorflow.lite, "Interpreter", litert.Interpreter)
     assert np.array_equal(inception.make_forward(network, "int8")[0](pixels), ours)
     assert np.ptp(ours) > 0
