@@ -12,7 +12,7 @@ litert = pytest.importorskip(
 
 
 def test_the_successor_gives_the_same_bottlenecks(monkeypatch):
-    import tensorflow   # late, as everywhere
+    import tensorflow  # late, as everywhere
 
     network, _ = inception.build_network("random", "mixed2")
     pixels = np.random.default_rng(0).integers(0, 256, (4, 299, 299, 3), dtype=np.uint8)
