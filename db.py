@@ -1,70 +1,76 @@
 """crawl.db: the schema, its migrations, opening, transactions, and the reads that all need.
 
-In: the path of a SQLite file, which may be one of the 2016 scripts. Out: plain rows. People query
-the file with the sqlite3 shell, so tables and columns gain, but never lose or change meaning:
+In: the path of a SQLite file, which the 2016 scripts may have made. Out: plain rows. People query
+the file with the sqlite3 shell, so tables may gain columns but never lose one or change its
+meaning:
 
     sqlite3 crawl.db .schema
     sqlite3 crawl.db 'select name, date from experiment'
 """
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import json
 import os
 import sqlite3
 import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
 
 from common.terminal import UserError, log
 from common.text import normalised, text_key
 
 PICTURE_OK, PICTURE_FAILED, PICTURE_UNCHECKED = "ok", "failed", "unchecked"
-# A product's group; one that was added by hand may have no key, and is a group of its own.
+# A product's group. A product that was added by hand may have no key: it is a group of its own.
 GROUP_KEY = "coalesce(group_key, 'product ' || product.id)"
 
 
 # ---- schema -----------------------------------------------------------------------------------
 
-def add_column(conn, table, column):
-    """Add a column unless it is there: a 2016 script noted a step before it did it, so a file may
-    claim a column that it lacks."""
-    if column.split()[0] not in {row[1] for row in conn.execute(f"pragma table_info({table})")}:
+def add_column(conn: sqlite3.Connection, table: str, column: str) -> None:
+    """Add a column, given as SQL ("path text"), unless it is there. The 2016 scripts recorded a
+    step before they did it, so a file may claim a column that it lacks."""
+    names = {row[1] for row in conn.execute(f"pragma table_info({table})")}
+    if column.split()[0] not in names:
         conn.execute(f"alter table {table} add column {column}")
 
 
-def category_table(conn):
+def category_table(conn: sqlite3.Connection) -> None:
     conn.execute("""create table if not exists category(id text primary key, parent text,
                     leaf integer default 0, product_count integer default 0)""")
 
 
-def product_table(conn):
+def product_table(conn: sqlite3.Connection) -> None:
     conn.execute("""create table if not exists product(id integer primary key, category_id text,
                     image text, name text, description text)""")
 
 
-def add_category_path(conn):
+def add_category_path(conn: sqlite3.Connection) -> None:
     add_column(conn, "category", "path text")
 
 
-def add_product_image_crawled(conn):
+def add_product_image_crawled(conn: sqlite3.Connection) -> None:
     add_column(conn, "product", "image_crawled integer default 0")
 
 
-def experiment_schema(conn):
+def experiment_schema(conn: sqlite3.Connection) -> None:
     conn.execute("""create table if not exists experiment(
                     id integer primary key autoincrement, name text, date text)""")
     conn.execute("""create table if not exists predicted_category(experiment_id integer,
                     product_id integer, category_id text, score real)""")
 
 
-def add_crawl_progress(conn):
-    """category.name is the shop's word for it; next_offset and crawled say where the crawl is.
-    In a 2016 file a leaf counts as crawled once product_count is set."""
+def add_crawl_progress(conn: sqlite3.Connection) -> None:
+    """name: the shop's word for the category; next_offset and crawled: where the crawl is. In a
+    2016 file a leaf counts as crawled if its product_count is above zero."""
     add_column(conn, "category", "name text")
     add_column(conn, "category", "next_offset integer default 0")
     add_column(conn, "category", "crawled integer default 0")
     conn.execute("update category set crawled = 1 where leaf = 1 and product_count > 0")
 
 
-def add_product_source(conn):
+def add_product_source(conn: sqlite3.Connection) -> None:
     for column in ("source text", "external_id text", "group_key text"):
         add_column(conn, "product", column)
     conn.create_function("group_key", 2, group_key, deterministic=True)
@@ -77,9 +83,9 @@ def add_product_source(conn):
     conn.execute("create index if not exists product_by_category on product(category_id)")
 
 
-def product_category_table(conn):
-    """position: place in the shop's own list (null where the shop does not list it, but shows it
-    there); found: 1 where the product stood on that category's pages."""
+def product_category_table(conn: sqlite3.Connection) -> None:
+    """position: where the category stands in the shop's own list, null if the shop does not list
+    it; found: 1 if the product stood on that category's pages."""
     conn.execute("""create table if not exists product_category(
                     product_id integer not null references product(id) on delete cascade,
                     category_id text not null, position integer, found integer not null default 0,
@@ -90,9 +96,9 @@ def product_category_table(conn):
                     select id, category_id, 0 from product where category_id is not null""")
 
 
-def picture_table(conn):
-    """The 2016 scripts kept pictures as images/ab/<last part of the URL>: such a file is used
-    where it is, and the next crawl checks it instead of fetching it again."""
+def picture_table(conn: sqlite3.Connection) -> None:
+    """The 2016 scripts kept pictures as images/ab/<last part of the URL>. Such a file stays where
+    it is, and the next crawl checks it instead of fetching it again."""
     conn.execute("""create table if not exists picture(
                     product_id integer primary key references product(id) on delete cascade,
                     path text, sha256 text, status text not null, reason text)""")
@@ -103,11 +109,11 @@ def picture_table(conn):
                  (PICTURE_UNCHECKED,))
 
 
-def add_experiment_settings(conn):
+def add_experiment_settings(conn: sqlite3.Connection) -> None:
     add_column(conn, "experiment", "settings text")
 
 
-def add_prediction_columns(conn):
+def add_prediction_columns(conn: sqlite3.Connection) -> None:
     columns = ("label_id text", "label_score real", "parent_id text", "parent_score real",
                "top text", "fold integer")
     conn.execute("""create table if not exists validation_prediction(
@@ -120,45 +126,46 @@ def add_prediction_columns(conn):
                     on validation_prediction(experiment_id, score)""")
 
 
-def add_certifying(conn):
-    """certifying: 1 where the model was not tuned on the row, so that thresholds may be certified
-    on it. In older rows early stopping and temperature have seen all of validation."""
+def add_certifying(conn: sqlite3.Connection) -> None:
+    """certifying: 1 if the model was not tuned on the row, so that thresholds may be certified on
+    it. Older rows have 0: early stopping and temperature have seen all of their validation set."""
     add_column(conn, "validation_prediction", "certifying integer default 0")
 
 
-def label_override_table(conn):
-    """A person's decisions; label_id is the crawled label that was looked at."""
+def label_override_table(conn: sqlite3.Connection) -> None:
+    """A person's decisions; label_id is the crawled label that the person looked at."""
     conn.execute("""create table if not exists label_override(
                     product_id integer primary key references product(id) on delete cascade,
                     decision text not null, category_id text, label_id text, date text)""")
 
 
-def index_predictions_whole(conn):
-    """An index that holds all that the block of analyze.py needs, in the order of the scores: the
-    rows themselves are ten times as long."""
+def index_predictions_whole(conn: sqlite3.Connection) -> None:
+    """An index with all that analyze.py's block of figures needs, in the order of the scores: the
+    rows of the table are ten times as long."""
     conn.execute("drop index if exists predicted_category_by_experiment")
     conn.execute("""create index if not exists predicted_category_by_score on predicted_category(
                     experiment_id, score, category_id, label_id, product_id)""")
 
 
-def add_crawl_totals(conn):
+def add_crawl_totals(conn: sqlite3.Connection) -> None:
     """total: how many products the shop says a leaf has; stale_pages: how many pages in a row
-    showed nothing that had not stood on the leaf's own pages before. The index finds the products
-    that share a picture."""
+    showed only products that had stood on the leaf's own pages before. The indexes find the
+    products that share a picture."""
     add_column(conn, "category", "total integer")
     add_column(conn, "category", "stale_pages integer default 0")
     conn.execute("create index if not exists product_by_image on product(source, image, id)")
     conn.execute("create index if not exists picture_by_sha256 on picture(sha256)")
 
 
-def add_category_host(conn):
-    """host: where an API's tree came from, at its root."""
+def add_category_host(conn: sqlite3.Connection) -> None:
+    """host: which host an API's tree came from; only the root of the tree has it."""
     add_column(conn, "category", "host text")
 
 
-def filing_table(conn):
-    """What an experiment's model says of products without a category (leaf_id ... pictured), and
-    what they were filed as: category_id and score, at level leaf, parent or person (then null)."""
+def filing_table(conn: sqlite3.Connection) -> None:
+    """What an experiment's model says about products without a category (leaf_id ... pictured), and
+    where they were filed: category_id and score, at level leaf or parent. At level person both are
+    null."""
     conn.execute("""create table if not exists filing(
                     experiment_id integer not null references experiment(id) on delete cascade,
                     product_id integer not null references product(id) on delete cascade,
@@ -168,25 +175,25 @@ def filing_table(conn):
     conn.execute("create index if not exists filing_by_product on filing(product_id)")
 
 
-def near_duplicate_table(conn):
-    """The clusters that an experiment's split kept together: cluster is the smallest group_key of
-    them. Only products in clusters of two groups or more have a row."""
+def near_duplicate_table(conn: sqlite3.Connection) -> None:
+    """The clusters that an experiment's split kept together; cluster is the smallest group_key in
+    it. Only products in clusters of two groups or more have a row."""
     conn.execute("""create table if not exists near_duplicate(
                     experiment_id integer not null references experiment(id) on delete cascade,
                     product_id integer not null, cluster text not null,
                     primary key (experiment_id, product_id)) without rowid""")
 
 
-def add_twin(conn):
-    """twin: 1 where a near-duplicate of the product was among those that the model learned from, 0
-    where none was, null where nobody has looked."""
+def add_twin(conn: sqlite3.Connection) -> None:
+    """twin: 1 if the model learned from a near-duplicate of the product, 0 if it did not, null if
+    nobody has looked."""
     for table in ("predicted_category", "validation_prediction", "filing"):
         add_column(conn, table, "twin integer")
 
 
-def filed_before_table(conn):
-    """Each leaf that --apply ever filed a product at: if the shop's next feed has the product
-    there, the label is this suite's own answer. What `filing` still holds is taken over."""
+def filed_before_table(conn: sqlite3.Connection) -> None:
+    """Each leaf that --apply ever filed a product under: if the shop's next feed has the product
+    there, the label is this suite's own answer. The first rows come from the table filing."""
     conn.execute("""create table if not exists filed_before(
                     product_id integer not null references product(id) on delete cascade,
                     category_id text not null, primary key (product_id, category_id))
@@ -197,9 +204,9 @@ def filed_before_table(conn):
                     and product_id in (select id from product)""")
 
 
-def regrouped_table(conn):
-    """Products that a later load gave another item group. group_key is the one before; an
-    experiment's settings hold the last id that there was when it read its products."""
+def regrouped_table(conn: sqlite3.Connection) -> None:
+    """Products that a later load gave another item group; group_key is the earlier one. An
+    experiment's settings hold the last id that existed when it read its products."""
     conn.execute("""create table if not exists regrouped(
                     id integer primary key autoincrement,
                     product_id integer not null references product(id) on delete cascade,
@@ -207,36 +214,36 @@ def regrouped_table(conn):
     conn.execute("create index if not exists regrouped_by_product on regrouped(product_id)")
 
 
-def name_filed_by_hand(conn):
-    """What had no label is not 'label wrong', as its decision was called before."""
+def name_filed_by_hand(conn: sqlite3.Connection) -> None:
+    """A product without a label can't have the decision 'label wrong', as it was called before."""
     conn.execute("""update label_override set decision = 'filed by hand'
                     where decision = 'label wrong' and label_id is null""")
 
 
-def filing_source_table(conn):
-    """What the last --apply of an experiment took for each shop: the thresholds, null where nothing
-    may be filed, and the reasons why they are less than what is promised, a JSON list."""
+def filing_source_table(conn: sqlite3.Connection) -> None:
+    """What the last --apply of an experiment used for each shop: the thresholds, null if nothing
+    may be filed, and as a JSON list the reasons why fewer products are filed than is promised."""
     conn.execute("""create table if not exists filing_source(
                     experiment_id integer not null references experiment(id) on delete cascade,
                     source text not null, target real, confidence real, leaf real, parent real,
                     reasons text, primary key (experiment_id, source)) without rowid""")
 
 
-def add_filing_target(conn):
-    """target: the --target that the row's level was decided with; null in older rows."""
+def add_filing_target(conn: sqlite3.Connection) -> None:
+    """target: the --target by which the row's level was decided; null in older rows."""
     add_column(conn, "filing", "target real")
 
 
-def learned_product_table(conn):
-    """The products that an experiment's saved model learned from; no rows for older ones."""
+def learned_product_table(conn: sqlite3.Connection) -> None:
+    """The products that an experiment's saved model learned from; older models have no rows."""
     conn.execute("""create table if not exists learned_product(
                     experiment_id integer not null references experiment(id) on delete cascade,
                     product_id integer not null, primary key (experiment_id, product_id))
                     without rowid""")
 
 
-def add_filing_refused(conn):
-    """refused: at which levels the reasons kept a shop from being filed, a JSON list; null in older
+def add_filing_refused(conn: sqlite3.Connection) -> None:
+    """refused: as a JSON list, the levels at which the reasons forbid filing; null in older
     rows."""
     add_column(conn, "filing_source", "refused text")
 
@@ -272,32 +279,33 @@ MIGRATIONS = (
 )
 
 
-def old_picture_path(url):
-    """Where a 2016 crawl put the picture of this URL, relative to the folder of pictures; None
-    where it has no usable last part, or one that would lead out of the folder."""
+def old_picture_path(url: str | None) -> str | None:
+    """Where a 2016 crawl put the picture of this URL, relative to the folder of pictures. None if
+    the URL's last part is not usable, or would lead out of the folder."""
     name = (url or "").split("/")[-1]
     usable = name.strip(".") and "\0" not in name and not name.startswith("..")
     return f"{name[:2]}/{name}" if usable else None
 
 
-def group_key(name, description, group=None):
-    """What parts products into groups that share a side of the split: a feed's item group, else
-    a hash of name and description without case, markup, punctuation and spacing."""
+def group_key(name: str | None, description: str | None, group: str | None = None) -> str:
+    """The key of a product's group, whose products are never parted by the split: a feed's item
+    group, otherwise a hash of name and description without case, markup, punctuation and spacing.
+    """
     return group or text_key(normalised(name, description))
 
 
-# ---- opening ----------------------------------------------------------------------------------
+# ---- opening ------------------------------------------------------------------------------
 
-def connect(path, mode):
-    """A connection with the settings all scripts share. mode is ro, rw or rwc."""
-    uri = "file:" + urllib.parse.quote(os.fsencode(os.path.abspath(path)))
-    # A reader of a WAL file writes beside it, except where it is told that nobody will.
-    frozen = mode == "ro" and not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK) \
-        and not os.path.exists(f"{path}-wal")
+def connect(path: str, mode: str) -> sqlite3.Connection:
+    """A connection with the settings that all scripts share. `mode` is ro, rw or rwc. Raises
+    UserError if there is no such file, or if it is not a SQLite file."""
+    options = f"mode={mode}"
+    if mode == "ro" and is_frozen(path):
+        options += "&immutable=1"
+    uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(path)))}?{options}"
     try:
-        # isolation_level None: transactions begin and end where `transaction` says, nowhere else.
-        conn = sqlite3.connect(f"{uri}?mode={mode}{'&immutable=1' * frozen}", uri=True, timeout=30,
-                               isolation_level=None)
+        # isolation_level None: only `transaction` begins and ends a transaction.
+        conn = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
         conn.row_factory = sqlite3.Row
         conn.execute("pragma foreign_keys = on")
         conn.execute("select count(*) from sqlite_master").fetchone()
@@ -307,28 +315,37 @@ def connect(path, mode):
                         "may you write in it, and is it a crawl.db?") from None
 
 
-def check_exists(path):
+def is_frozen(path: str) -> bool:
+    """Whether nobody can be writing the file. A reader of a WAL file writes beside it too, unless
+    it is told so."""
+    writable = os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+    return not writable and not os.path.exists(f"{path}-wal")
+
+
+def check_exists(path: str) -> None:
+    """Raise UserError if there is no such file."""
     if not os.path.isfile(path):
         raise UserError(f"there is no {path}: run crawl.py first, or name a file with --db-path")
 
 
-def tables(conn):
+def table_names(conn: sqlite3.Connection) -> set[str]:
     """The names of all tables and indexes."""
     return {row[0] for row in conn.execute("select name from sqlite_master")}
 
 
-def check_ours(conn, path, create=False):
-    """Raise UserError where the file is another program's, or empty (unless create)."""
-    names = tables(conn)
-    if not (names & {"schema_version", "category"} or create and not names):
+def check_ours(conn: sqlite3.Connection, path: str, create: bool = False) -> None:
+    """Raise UserError if the file is another program's, or if it is empty (unless create)."""
+    names = table_names(conn)
+    is_ours = "schema_version" in names or "category" in names
+    if not is_ours and (names or not create):
         raise UserError(f"{path} is no crawl.db, but empty or another program's: name the file "
                         "that crawl.py filled with --db-path")
 
 
-def open_database(path, create=False):
-    """Open crawl.db for reading and writing, all pending migrations done.
+def open_database(path: str, create: bool = False) -> sqlite3.Connection:
+    """Open crawl.db for reading and writing, with all pending migrations done.
 
-    Raises UserError where the file is missing (unless create) or is something else.
+    Raises UserError if the file is missing (unless create), or if it is something else.
     """
     if not create:
         check_exists(path)
@@ -346,10 +363,13 @@ def open_database(path, create=False):
     return conn
 
 
-def open_readonly(path):
-    """Open crawl.db so that nothing can write it; an old file is migrated first, and said so."""
+def open_readonly(path: str) -> sqlite3.Connection:
+    """Open crawl.db so that nothing can write it. An old file is migrated first, which is logged.
+
+    Raises UserError if the file is missing, or if it is something else.
+    """
     check_exists(path)
-    if os.path.exists(f"{path}-journal"):   # a killed 2016 script's: only a writer can undo it
+    if os.path.exists(f"{path}-journal"):   # a 2016 script was killed: only a writer can undo it
         connect(path, "rw").close()
     conn = connect(path, "ro")
     check_ours(conn, path)
@@ -362,19 +382,19 @@ def open_readonly(path):
     return conn
 
 
-def pending_migrations(conn):
+def pending_migrations(conn: sqlite3.Connection) -> list[str]:
     """Names of the steps that this file has not recorded, in order."""
     done = set()
-    if "schema_version" in tables(conn):
+    if "schema_version" in table_names(conn):
         done = {row[0] for row in conn.execute("select name from schema_version")}
     return [name for name, _ in MIGRATIONS if name not in done]
 
 
-def migrate(conn):
+def migrate(conn: sqlite3.Connection) -> None:
     """Bring the schema up to date: all steps and the rows that record them in one transaction.
 
-    Every step does nothing where its work is done, so all of them run, which also mends a file
-    whose 2016 script was killed between recording a step and doing it.
+    A step whose work is done does nothing, so all of them run. That also mends a file whose 2016
+    script was killed between recording a step and doing it.
     """
     with transaction(conn):
         conn.execute("""create table if not exists schema_version(
@@ -388,29 +408,39 @@ def migrate(conn):
 
 
 @contextlib.contextmanager
-def only_crawl(path):
-    """Raise UserError where another crawl is at work on this database."""
-    beside = f"{os.path.realpath(path)}-crawling"   # of a link, that of its file
-    while True:
-        with open(beside, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another crawl is at work on {path}: wait for it, or stop "
-                                "it") from None
+def only_crawl(path: str) -> Iterator[None]:
+    """Hold this database for one crawl. Raises UserError if another crawl is at work on it."""
+    lock_path = f"{os.path.realpath(path)}-crawling"   # beside the file itself, not beside a link
+    with locked(lock_path, path):
+        try:
+            yield
+        finally:
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(beside)):
-                    try:
-                        yield
-                    finally:
-                        os.remove(beside)
-                    return
+                os.remove(lock_path)
+
+
+def locked(lock_path: str, path: str) -> IO[str]:
+    """The file `lock_path`, open and locked. Raises UserError if another process has locked it."""
+    while True:
+        file = open(lock_path, "w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise UserError(f"another crawl is at work on {path}: wait for it, or stop "
+                            "it") from None
+        # If another crawl removed the file since it was opened here, this lock locks nothing.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(lock_path)):
+                return file
+        file.close()
 
 
 @contextlib.contextmanager
-def transaction(conn):
-    """All of the block or nothing; takes the write lock at once, so it can't fail half-way, and
-    waits for another script that has it: what is to be written may have taken hours."""
+def transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    """All of the block or nothing of it. The write lock is taken at once, so that the block can't
+    fail half-way; if another script has it, this waits: what is to be written may have taken hours.
+    """
     while True:
         try:
             conn.execute("begin immediate")
@@ -423,48 +453,49 @@ def transaction(conn):
         yield
         conn.execute("commit")
     except BaseException:
-        if conn.in_transaction:   # a full disk has rolled back already
+        if conn.in_transaction:   # after "disk is full" SQLite has rolled back already
             conn.execute("rollback")
         raise
 
 
 # ---- reads that all need -----------------------------------------------------------------------
 
-def plain(conn, statement, values=()):
+def plain(conn: sqlite3.Connection, statement: str,
+          values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
     """A cursor of tuples: a million rows of sqlite3.Row take twice the time."""
     cursor = conn.cursor()
     cursor.row_factory = None
     return cursor.execute(statement, values)
 
 
-def categories(conn):
+def categories(conn: sqlite3.Connection) -> list[sqlite3.Row]:
     """All categories, in path order."""
     return conn.execute("select * from category order by path, id").fetchall()
 
 
-def sources(conn):
+def sources(conn: sqlite3.Connection) -> list[str]:
     """The names of the shops that products came from."""
     return [row[0] for row in conn.execute("select distinct source from product order by source")]
 
 
-def last_regrouping(conn):
+def last_regrouping(conn: sqlite3.Connection) -> int:
     """The last id of the table regrouped, 0 if it is empty."""
     return conn.execute("select coalesce(max(id), 0) from regrouped").fetchone()[0]
 
 
-def experiments(conn):
+def experiments(conn: sqlite3.Connection) -> list[sqlite3.Row]:
     """Experiments that have predictions, oldest first."""
     return conn.execute("""select * from experiment where exists (select 1 from predicted_category
                            where experiment_id = experiment.id) order by id""").fetchall()
 
 
-def all_experiments(conn):
+def all_experiments(conn: sqlite3.Connection) -> list[sqlite3.Row]:
     """All rows of the table, oldest first."""
     return conn.execute("select * from experiment order by id").fetchall()
 
 
-def experiment(conn, number):
-    """One experiment's row. Raises UserError where there is none."""
+def experiment(conn: sqlite3.Connection, number: int) -> sqlite3.Row:
+    """One experiment's row. Raises UserError if there is none."""
     row = None
     if abs(number) < 2 ** 63:   # what SQLite can hold
         row = conn.execute("select * from experiment where id = ?", (number,)).fetchone()
@@ -474,11 +505,11 @@ def experiment(conn, number):
     return row
 
 
-def settings(row):
-    """The settings of an experiment's row, a dict: {} in rows of 2016, and where somebody wrote
-    something else there."""
+def settings(row: sqlite3.Row) -> dict[str, Any]:
+    """The settings of an experiment's row. {} in rows of 2016, and if the column holds no JSON
+    object."""
     try:
-        found = json.loads(row["settings"] or "{}")
+        parsed = json.loads(row["settings"] or "{}")
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {}
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {}

@@ -51,7 +51,7 @@ def has_experiments(path: str) -> bool:
             return False
     with contextlib.suppress(sqlite3.DatabaseError, UserError), \
             contextlib.closing(db.connect(path, "ro")) as conn:
-        return "experiment" in db.tables(conn)
+        return "experiment" in db.table_names(conn)
     return False
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from common.terminal import UserError
 from crawling import feed_products
+from crawling.feed_categories import CategoryTree
 
 ROOT = {"id": "women", "name": "Women", "path": "", "parent": None}   # where crawl.py starts
 
@@ -44,7 +45,7 @@ class FeedCatalogue(NamedTuple):
 def feed_catalogue(path):
     """The catalogue of a feed. The API knows whole numbers only, so a product whose id is none
     gets one. Raises UserError where the file is no feed or has no products."""
-    tree, products, taken, highest = feed_products.CategoryTree([ROOT]), [], set(), 0
+    tree, products, taken, highest = CategoryTree([ROOT]), [], set(), 0
     for row in feed_products.read_feed(path, []):
         own = row.external_id
         number = int(own) if own.isascii() and own.isdecimal() and own[0] != "0" else 0

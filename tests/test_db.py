@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import db
 from common.terminal import UserError
+from crawling import picture_queries
 from crawling import queries as crawling_queries
 from evaluation import queries as evaluation_queries
 from learning import category_tree, experiments, model_folders, saved_models
@@ -506,7 +507,7 @@ def test_storing_again_is_unchanged_and_a_change_keeps_the_id(conn):
     assert crawling_queries.store_product(conn, "a", first) == (1, "new", False)
     assert crawling_queries.store_product(conn, "a", first) == (1, "unchanged", False)
     key = conn.execute("select group_key from product").fetchone()[0]
-    crawling_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
+    picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
     assert crawling_queries.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed", False)
     row = conn.execute("select name, group_key, image_crawled from product").fetchone()
     assert tuple(row) == ("Gown", key, 1)

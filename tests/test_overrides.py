@@ -27,6 +27,7 @@ import categorize_words
 import db
 import retrain
 from common.terminal import UserError, run
+from crawling import picture_queries
 from crawling import queries as crawling_queries
 from evaluation import decisions as decisions_module
 from evaluation import queries as evaluation_queries
@@ -1089,7 +1090,7 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
     assert [(row["category_id"], row["taught"]) for row in rows] \
         == [(moved.filed[i], moved.taught[i]) for i in numbers]
     assert [int(text.split("only")[1]) for _, text in learning_queries.texts(conn, moved.leaves)] == numbers
-    crawling_queries.store_pictures(conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None)
+    picture_queries.store_pictures(conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None)
                              for i in moved.filed])
     assert [row["product_id"] for row in learning_queries.pictures(conn, moved.leaves)] \
         == [i for i in numbers if i % 7]
