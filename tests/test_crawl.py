@@ -719,7 +719,7 @@ def test_a_feed_without_its_categories_takes_none_away(tmp_path):
     done = load(tmp_path, "f.csv", "--unlabelled")
     assert "3 in 1 leaves (0 at an inner category, 2 without one); this run: 1 new, 1 changed" \
         in done.stdout
-    assert "1 of these products have a category in crawl.db already, and keep it" in done.stderr
+    assert "1 of these products have a category in the database already, and keep it" in done.stderr
     assert select(tmp_path, "select name, category_id from product order by id") == [
         ("New Jean", "women.jeans"), ("Tote", None), ("Gown", None)]
     done = load(tmp_path, "f.csv")   # into categories that are new themselves
