@@ -51,7 +51,8 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
-        return filing.apply(args, "Image+Text", fusion.scorer)
+        return filing.apply(filing.options(args), "Image+Text", lambda conn, weights, described:
+                            fusion.scorer(conn, args, weights, described))
     inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)

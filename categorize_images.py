@@ -33,7 +33,8 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
-        return filing.apply(args, "Image", picture_classifier.scorer)
+        return filing.apply(filing.options(args), "Image", lambda conn, weights, described:
+                            picture_classifier.scorer(conn, args, weights, described))
     inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)

@@ -110,7 +110,8 @@ def main(argv=None):
         explain(args)
         return 0
     if args.apply is not None:
-        return filing.apply(args, "Text", text_classifier.scorer)
+        return filing.apply(filing.options(args), "Text", lambda conn, weights, described:
+                            text_classifier.scorer(conn, args, weights, described))
     conn = db.open_database(args.db_path)
     wanted, products = experiments.choose_products(conn, args)
     parts = experiments.checked_splits(products, args.folds)
