@@ -65,7 +65,7 @@ def loop(path):
     """Seconds that reading the rows and the four coverages of the block take in a loop."""
     started = time.perf_counter()
     with contextlib.closing(db.open_readonly(path)) as conn:
-        rows = list(evaluation_queries.outcomes(conn, 1))
+        rows = list(evaluation_queries.block_rows(conn, 1))
     for level in (1, 2):
         for target in (.95, .98):
             rule_of_2016([(row[0], row[level]) for row in rows], target)

@@ -81,7 +81,7 @@ def keep_hard(path, number, percent, seed):
 def file_as_if_known(path, number, target):
     """File again by what is promised where no product is of a leaf that the model does not know."""
     conn = db.open_database(str(path))
-    thresholds = guarantees.thresholds(guarantees.promise(conn, number, (), target, .95))
+    thresholds = guarantees.promised_thresholds(guarantees.promise(conn, number, (), target, .95))
     with db.transaction(conn):
         for source in filing_queries.unfiled_sources(conn):
             filing_queries.file_products(conn, number, source, **thresholds)

@@ -18,7 +18,14 @@ from scipy.stats import binom, hypergeom
 
 import db
 from crawling import queries as crawling_queries
-from evaluation import certificates, figures, filing_queries, guarantees, refusals
+from evaluation import (
+    catalogue_queries,
+    certificates,
+    figures,
+    filing_queries,
+    guarantees,
+    refusals,
+)
 from learning import metrics, model_folders
 from learning import queries as learning_queries
 
@@ -330,9 +337,9 @@ def store_leaves(conn, leaves):
 def filed_rightly(conn, promise, label, predicted, score):
     """{level: (products filed there, how many of them rightly)} of new products, as
     filing_queries.file_products files them; label are category ids."""
-    filing_queries.want_places(conn)
+    catalogue_queries.want_places(conn)
     places = dict(conn.execute("select id, leaf from place").fetchall())
-    least, names = guarantees.thresholds(promise), np.array(LEAVES)[predicted]
+    least, names = guarantees.promised_thresholds(promise), np.array(LEAVES)[predicted]
     above = np.array([name.split(".")[0] for name in names])
     there = np.array([places.get(name) == 1 for name in names])
     leaf = (score >= least["leaf"]) & there
@@ -367,7 +374,7 @@ def test_a_promise_is_kept_after_the_shop_has_changed_its_labels(
         learned = guarantees.promise(conn, 1, (), KEEP, .95)
         certified += promise["leaf"] is not None
         broken += not is_kept(filed_rightly(conn, promise, true, guess, sure))
-        taken = sure >= guarantees.thresholds(learned)["leaf"]
+        taken = sure >= guarantees.promised_thresholds(learned)["leaf"]
         right = np.array(LEAVES)[guess[taken]] == true[taken]
         naive += not is_kept({"leaf": (taken.sum(), right.sum()), "parent": (0, 0)})
         conn.close()

@@ -137,7 +137,7 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
         (616000002, "skinny-jeans", 0, 0)}
     assert [row["id"] for row in crawling_queries.leaves_to_crawl(conn, 1000)] == ["clutches"]
     assert category_tree.parents(conn)["bootcut-jeans"] == "jeans"
-    assert sorted(evaluation_queries.outcomes(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
+    assert sorted(evaluation_queries.block_rows(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
     assert [row["name"] for row in db.experiments(conn)] == ["Text classification of: "]
     conn.close()
 

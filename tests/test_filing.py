@@ -22,7 +22,7 @@ from conftest import REPO, environment, run_script, write_feed
 from test_scripts import NETWORK
 
 import db
-from evaluation import filing, guarantees
+from evaluation import filing, filing_output, guarantees
 from learning import text_features
 
 KINDS = {"Jeans": ("Bootcut", "Skinny", "Straight"), "Bags": ("Clutch", "Tote"),
@@ -112,7 +112,7 @@ def test_each_product_is_filed_at_leaf_or_parent_or_left_with_three_suggestions(
     done = run(shop.folder, "--apply", "1")
     rows = filed(done)
     assert [row["id"] for row in rows] == list(shop.hidden)
-    assert tuple(rows[0]) == filing.COLUMNS
+    assert tuple(rows[0]) == filing_output.COLUMNS
     levels = {level: [row for row in rows if row["level"] == level]
               for level in ("leaf", "parent", "person")}
     assert sum(map(len, levels.values())) == 700 and len(levels["leaf"]) > 300

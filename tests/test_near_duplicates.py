@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import db
 import retrain
-from evaluation import figures, filing_queries, text_report, today
+from evaluation import catalogue_queries, experiment_report, figures, filing_queries, today
 from evaluation import queries as evaluation_queries
 from learning import experiments, model_folders, near_duplicates, selection
 from learning import queries as learning_queries
@@ -294,7 +294,7 @@ def test_a_model_learns_from_what_is_in_its_leaves_by_a_persons_word_too(tmp_pat
         number = model_folders.save_experiment(
             conn, tmp_path / "crawl.db", "Text", {"folds": folds}, rows[0],
             [(*row, 1) for row in rows[1]], lambda folder: None, learned=own)
-        return [row[0] for row in filing_queries.learned_texts(conn, number, ["tote"])]
+        return [row[0] for row in catalogue_queries.learned_texts(conn, number, ["tote"])]
 
     # 5 has got its label since, and 3 and what is gone have lost theirs.
     assert learned(None, [], [], [0, 2, 3, 4, 99]) == ["g0", "g2", "g3", "g4"]
@@ -431,8 +431,8 @@ def shown(path, number):
     """What analyze.py --experiment prints."""
     conn = db.open_readonly(path)
     found = figures.describe(conn, number, .95)
-    found["today"] = today.describe(conn, number, found)
-    lines = "\n".join(text_report.experiment_text(found, 20))
+    found["today"] = today.since_training(conn, number, found)
+    lines = "\n".join(experiment_report.experiment_text(found, 20))
     conn.close()
     return lines
 
