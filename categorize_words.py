@@ -106,7 +106,8 @@ def main(argv=None):
     parts = experiments.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
     terms = text_classifier.read_terms(conn, products, args)
-    log(f"{len(terms.corpus.words)} words, {len(terms.corpus.vocabulary)} different ones")
+    words = terms.kinds == text_features.WORD
+    log(f"{(terms.counts @ words.astype(int)).sum()} words, {words.sum()} different ones")
     found, unknown = collections.defaultdict(collections.Counter), []
 
     def look(model, test, scores):

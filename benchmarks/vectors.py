@@ -33,6 +33,7 @@ from learning import (
     experiments,  # noqa: E402
     metrics,  # noqa: E402
     text_classifier,
+    text_features,
     word_vectors,  # noqa: E402
 )
 
@@ -115,10 +116,10 @@ def against_gensim(path, min_products):
     with contextlib.closing(db.open_database(path)) as conn:
         _, products = experiments.choose_products(conn, args)
         part, = experiments.checked_splits(products, None)
-        corpus = text_classifier.read_terms(conn, products, args).corpus
-    used = np.unique(np.concatenate([corpus.words[corpus.ends[row]:corpus.ends[row + 1]]
-                                     for row in part.training]))
-    words, texts = word_vectors.chosen_words(corpus, part.training, used)
+        terms = text_classifier.read_terms(conn, products, args)
+        learned = np.unique(terms.counts[part.training].indices)
+        used = terms.names[learned[terms.kinds[learned] == text_features.WORD]]
+        words, texts = word_vectors.chosen_words(terms.words(), part.training, used)
     began = time.perf_counter()
     ours = word_vectors.word2vec(words, texts, len(used))
     seconds = time.perf_counter() - began
