@@ -20,6 +20,7 @@ from learning import (
     selection,
     text_arguments,
     text_classifier,
+    text_features,
 )
 
 
@@ -67,7 +68,8 @@ def main(argv=None):
     parts = selection.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
     terms = text_classifier.read_terms(conn, products, options)
-    log(f"{len(terms.corpus.words)} words, {len(terms.corpus.vocabulary)} different ones")
+    words = terms.kinds == text_features.WORD
+    log(f"{(terms.counts @ words.astype(int)).sum()} words, {words.sum()} different ones")
     misleading, unknown = collections.defaultdict(collections.Counter), []
 
     def look(model, test, logits):

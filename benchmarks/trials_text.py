@@ -46,8 +46,8 @@ def bag_of(terms, rows, kinds, weighed):
     columns, idf = text_features.choose_terms(terms, rows)
     some = terms.kinds[columns] < kinds
     columns, idf = columns[some], idf[some]
-    has = terms.has[:, columns]
-    bag = text_features.weigh(has, idf) if weighed else has.astype("float32")
+    has = text_features.presence(terms, columns)
+    bag = text_features.weigh(has, idf) if weighed else has
     return training.Inputs(bag=bag, idf=idf if weighed else None, columns=columns)
 
 

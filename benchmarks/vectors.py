@@ -35,6 +35,7 @@ from learning import (
     selection,
     text_arguments,
     text_classifier,
+    text_features,
     word_vectors,  # noqa: E402
 )
 
@@ -117,10 +118,10 @@ def against_gensim(path, min_products):
     with contextlib.closing(db.open_database(path)) as conn:
         products = selection.choose_products(conn, experiment_arguments.wanted(args))
         part, = selection.checked_splits(products, None)
-        corpus = text_classifier.read_terms(conn, products, text_arguments.text_options(args)).corpus
-    used = np.unique(np.concatenate([corpus.words[corpus.ends[row]:corpus.ends[row + 1]]
-                                     for row in part.training]))
-    words, texts = word_vectors.chosen_words(corpus, part.training, used)
+        terms = text_classifier.read_terms(conn, products, text_arguments.text_options(args))
+        learned = np.unique(terms.counts[part.training].indices)
+        used = terms.names[learned[terms.kinds[learned] == text_features.WORD]]
+        words, texts = word_vectors.chosen_words(terms.words(), part.training, used)
     began = time.perf_counter()
     ours = word_vectors.word2vec(words, texts, len(used))
     seconds = time.perf_counter() - began

@@ -35,38 +35,39 @@ def text_inputs(terms, rows, options):
     """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
     the original network of 0 and 1. With options.embedding the vectors are learned here too."""
     columns, idf = text_features.choose_terms(terms, rows)
-    has, kinds = terms.has[:, columns], terms.kinds[columns]
+    has, kinds, names = (text_features.presence(terms, columns), terms.kinds[columns],
+                         terms.names[columns])
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
     if options.network == "original":
-        return training.Inputs(bag=has.astype("float32"), columns=columns)
+        return training.Inputs(bag=has, columns=columns)
     inputs = training.Inputs(bag=text_features.weigh(has, idf), idf=idf, columns=columns)
     if not options.embedding:
         return inputs
-    codes = terms.codes[columns]
-    own = codes[kinds == text_features.WORD]
+    words = names[kinds == text_features.WORD]
     learn = word_vectors.word2vec if options.embedding == "word2vec" else word_vectors.swivel
-    vectors = learn(*word_vectors.chosen_words(terms.corpus, rows, own), len(own), options.seed)
+    vectors = learn(*word_vectors.chosen_words(terms.words(), rows, words), len(words), options.seed)
     if options.save_embedding:
-        word_vectors.save(options.save_embedding, terms.corpus.vocabulary[own], vectors)
+        word_vectors.save(options.save_embedding, words, vectors)
     # Their length is that of chance; the median one becomes 1, like a weight's of the bag.
-    spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), own, kinds, codes)
+    spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), words, names)
     return inputs._replace(embedding=spread, alone=options.embedding_alone)
 
 
-def term_vectors(vectors, own, kinds, codes):
-    """The vectors float32 [terms, size] of terms by those of the words `own`: a word of the name
-    has its word's once more, a pair and a word that is none of these have nought."""
-    spread = np.zeros((len(codes), vectors.shape[1]), np.float32)
-    known = (kinds != text_features.PAIR) & np.isin(codes, own)
-    spread[known] = vectors[np.searchsorted(own, codes[known])]
+def term_vectors(vectors, words, names):
+    """The vectors float32 [terms, size] of terms by those of `words`: a word of the name has its
+    word's once more, a pair and a word that is none of these have zeros."""
+    number = {word: place for place, word in enumerate(words)}
+    places = np.array([number.get(name.removeprefix("name:"), -1) for name in names], int)
+    spread = np.zeros((len(names), vectors.shape[1]), np.float32)
+    spread[places >= 0] = vectors[places[places >= 0]]
     return spread
 
 
 def description(terms, columns, options):
     """What the saved model has to know of words."""
     return {"network": options.network, "fields": options.fields,
-            "vocabulary": text_features.term_names(terms, columns)}
+            "vocabulary": terms.names[columns].tolist()}
 
 
 def training_options(options, count):
@@ -84,7 +85,7 @@ def training_options(options, count):
 def add_misleading(products, terms, model, test, scores, found):
     """Add to found[label, term] what each term of a product that is predicted wrongly said for the
     prediction and against the label, and to found[label, None] the predictions."""
-    names = text_features.term_names(terms, model.inputs.columns)
+    names = terms.names[model.inputs.columns]
     for row, guess in zip(test, scores.argmax(axis=1)):
         label = products.labels[row]
         if guess == label:
@@ -149,12 +150,13 @@ def scorer(weights: dict, description: dict) -> Callable:
 def unknown_shares(terms, rows, columns):
     """(rows, float [rows]): the share of the words of each of these products that are not in the
     vocabulary, the terms `columns`; products without words are left out."""
-    known = np.zeros(len(terms.corpus.vocabulary), bool)
-    known[terms.codes[columns][terms.kinds[columns] == text_features.WORD]] = True
-    total = np.append(0, np.cumsum(~known[terms.corpus.words]))
-    first, last = terms.corpus.ends[rows], terms.corpus.ends[rows + 1]
-    some = last > first
-    return rows[some], (total[last] - total[first])[some] / (last - first)[some]
+    words = terms.kinds == text_features.WORD
+    strange = words.copy()
+    strange[columns] = False
+    counts = terms.counts[rows]
+    total, unknown = counts @ words.astype(int), counts @ strange.astype(int)
+    some = total > 0
+    return rows[some], unknown[some] / total[some]
 
 
 def measured_unknown(conn, products, measured):
@@ -172,8 +174,10 @@ def measured_unknown(conn, products, measured):
 def read_terms(conn, products, options):
     """text_features.Terms of the products' texts, of the fields asked for."""
     original = options.network == "original"
-    texts = ((name if "name" in options.fields else "", text if "description" in options.fields else "")
-             for name, text in queries.texts(conn, products.leaves))
-    corpus = text_features.read_texts(
-        texts, text_features.tokens_of_2016 if original else text_features.tokens)
-    return text_features.count_terms(corpus, names=not original, pairs=not original)
+
+    def read():
+        return ((name if "name" in options.fields else "", text if "description" in options.fields else "")
+                for name, text in queries.texts(conn, products.leaves))
+
+    return text_features.count_terms(
+        read, text_features.tokens_of_2016 if original else text_features.tokens, original)

@@ -1058,7 +1058,7 @@ def test_names_of_categories_and_experiments_do_not_move_the_terminal(shop, tell
 def test_variants_of_a_few_styles_put_nobody_ahead(shop, ask, tell):
     """Forty variants of one style are one piece of evidence, whatever McNemar makes of them."""
     rows = [row(number, LEAVES[0], LEAVES[0], .9) for number in range(100)]
-    stock(shop, rows, groups={number: "style" for number in range(40)})
+    stock(shop, rows, groups=dict.fromkeys(range(40), "style"))
     save(shop, rows)
     save(shop, [own._replace(predicted=LEAVES[1]) if own.product < 40 else own for own in rows])
     pair, = ask("--compare", 1, 2)["pairs"]

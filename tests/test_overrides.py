@@ -855,7 +855,7 @@ def shop(tmp_path_factory):
     products, before = query(folder, PRODUCTS), analyzed(folder)
     path, _ = suspects_file(folder)
     suspects = read_csv(path)
-    decide(path, {number: "label wrong" for number in swapped})
+    decide(path, dict.fromkeys(swapped, "label wrong"))
     taken = run_script("analyze", "--overrides", path.name, cwd=folder)
     assert taken.returncode == 0, taken.stderr
     after = analyzed(folder)

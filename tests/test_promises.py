@@ -143,7 +143,7 @@ def test_a_lower_target_is_advised_only_if_one_would_do(rests_on, lower, stopped
         "target": .98, "confidence": .95, "leaf": None, "below": None, "parent": parent,
         "alone": None, "rests_on": rests_on, "products": 10, "strange": 2, "refiled": 3,
         "stopped": stopped, "lower": lower, "few_folds": None, "min_products": 1000,
-        "nearest": {level: near for level in ("leaf", "parent")}})
+        "nearest": dict.fromkeys(("leaf", "parent"), near)})
     assert ("a lower --target" in text) == ("(90 would file 50 % of" in text) == advised
     assert "  " not in text and ": ." not in text and ".." not in text and ", or ." not in text
     if parent is None:
