@@ -818,7 +818,8 @@ def test_a_disk_without_room_is_told_of_before_any_work(tmp_path, small_disk, mo
     for i in range(100):                               # of which 62 would fit
         draw(folder / "pictures" / "ab"[i % 2] / f"{i}.png", i)
     done = run_script("retrain", "--image_dir", "pictures", "--weights", "random", "--layer",
-                      "mixed0", "--bottleneck_dir", small_disk / "cache", cwd=folder)
+                      "mixed0", "--bottleneck_dir", small_disk / "cache", cwd=folder,
+                      process=True)
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(r"retrain\.py: [^\n]+\n", done.stderr)
     assert f"{small_disk}/cache" in done.stderr and "--cache-dtype float16" in done.stderr

@@ -32,7 +32,8 @@ def test_the_schema_is_the_one_of_a_new_crawl_db(tmp_path):
 @pytest.fixture(scope="module")
 def helps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("help")
-    return {script: run_script(script.removesuffix(".py"), "--help", cwd=folder).stdout
+    return {script: run_script(script.removesuffix(".py"), "--help", cwd=folder,
+                               process=True).stdout
             for script in (*SCRIPTS, "sample/shop.py")}
 
 

@@ -273,7 +273,7 @@ def test_too_few_pictures_are_told_with_their_counts_before_tensorflow_is_import
     draw_labels(tmp_path / "p", SMALL)
     drawn(tmp_path / "p" / "few" / "0.png", (0, 0, 0), (0, .1))
     done = run_script("retrain", "--image_dir", "p", "--weights", "random", cwd=tmp_path,
-                      env={"PYTHONPROFILEIMPORTTIME": "1"})
+                      env={"PYTHONPROFILEIMPORTTIME": "1"}, process=True)
     imported = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     assert (done.returncode, done.stdout) == (2, "") and os.listdir(tmp_path) == ["p"]

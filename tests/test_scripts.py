@@ -82,11 +82,11 @@ def shop(tmp_path_factory):
     make_shop(folder)
     assert run_script("crawl", "--feed", "feed.tsv", cwd=folder).returncode == 0
     every = ("--min-products", "40")
-    runs = [run_script(name, *flags, cwd=folder) for name, flags in (
-        ("categorize_words", every),
-        ("categorize_images", every + NETWORK),
-        ("categorize_both", every + NETWORK),
-        ("categorize_both", every + NETWORK))]
+    runs = [run_script(name, *flags, cwd=folder, process=process) for name, flags, process in (
+        ("categorize_words", every, False),
+        ("categorize_images", every + NETWORK, False),
+        ("categorize_both", every + NETWORK, False),
+        ("categorize_both", every + NETWORK, True))]   # which says the same in its own interpreter
     for run in runs:
         assert run.returncode == 0, run.stderr
     printed = io.StringIO()
