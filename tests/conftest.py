@@ -1,10 +1,15 @@
-"""What the tests share: the repository on sys.path, scripts as subprocesses, a small drawn feed."""
+"""What the tests share: the repository on sys.path, runs of the scripts, a small drawn feed."""
+import importlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
+import traceback
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -30,12 +35,50 @@ def environment(**more):
     return {**clean, **more}
 
 
-def run_script(name, *args, cwd, env=None, timeout=300):
+def run_script(name, *args, cwd, env=None, timeout=300, process=False):
     """Run <repo>/name.py with these arguments to its end; env is added to the environment.
-    Returns the CompletedProcess, its stdout and stderr as text."""
-    return subprocess.run([sys.executable, REPO / f"{name}.py", *map(str, args)], cwd=cwd,
-                          env=environment(**(env or {})), timeout=timeout, capture_output=True,
-                          text=True, encoding="utf-8")
+    Returns the CompletedProcess, its stdout and stderr as text.
+
+    The script runs in this process, as if it were one of its own, because an interpreter takes a
+    second to start and TensorFlow takes five. With process=True it is one of its own: for pipes,
+    for what is imported, and for what the system writes."""
+    if process:
+        return subprocess.run([sys.executable, REPO / f"{name}.py", *map(str, args)], cwd=cwd,
+                              env=environment(**(env or {})), timeout=timeout,
+                              capture_output=True, text=True, encoding="utf-8")
+    module = importlib.import_module(name)
+    stdout, stderr = io.BytesIO(), io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), \
+            mock.patch.dict(os.environ, environment(**(env or {})), clear=True):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [str(REPO / f"{name}.py"), *map(str, args)])
+        patch.setattr(sys, "stdout", io.TextIOWrapper(stdout, "utf-8"))
+        patch.setattr(sys, "stderr", io.TextIOWrapper(stderr, "utf-8", "backslashreplace",
+                                                      write_through=True))
+        warn_as_by_default()
+        try:
+            status = module.run(module.main)
+        except SystemExit as end:   # of argparse
+            status = end.code
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        sys.stdout.flush()
+        texts = [io.TextIOWrapper(io.BytesIO(written.getvalue()), "utf-8").read()
+                 for written in (stdout, stderr)]   # with line breaks as subprocess reads them
+    return subprocess.CompletedProcess([name, *args], status or 0, *texts)
+
+
+def warn_as_by_default():
+    """Have warnings written to stderr, as Python does where no pytest collects them."""
+    warnings.resetwarnings()
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    warnings.showwarning = show
 
 
 def write_feed(path, rows, header="id title description product_type image_link item_group_id"):

@@ -718,7 +718,7 @@ bottlenecks.fill(cache, pictures, inception.make_forward(network), read)
 
 
 @pytest.mark.parametrize("instants, count", [
-    ([40], 80),
+    ([20], 48),
     pytest.param(random.Random(50).choices(range(1, 45), k=50), 1000, marks=pytest.mark.slow)],
     ids=["1 kill", "50 kills"])
 def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, instants, count):
@@ -812,13 +812,15 @@ def fill_up(path):
             file.write(bytes(4096))
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_is_told_of_before_any_work(tmp_path, small_disk, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)   # which our own TensorFlow has set
     folder = tmp_path / "own"
     for i in range(100):                               # of which 62 would fit
         draw(folder / "pictures" / "ab"[i % 2] / f"{i}.png", i)
     done = run_script("retrain", "--image_dir", "pictures", "--weights", "random", "--layer",
-                      "mixed0", "--bottleneck_dir", small_disk / "cache", cwd=folder)
+                      "mixed0", "--bottleneck_dir", small_disk / "cache", cwd=folder,
+                      process=True)
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(r"retrain\.py: [^\n]+\n", done.stderr)
     assert f"{small_disk}/cache" in done.stderr and "--cache-dtype float16" in done.stderr

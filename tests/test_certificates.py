@@ -132,7 +132,8 @@ def is_broken(world, threshold):
 
 
 @pytest.mark.parametrize("family, least_certified", [
-    (any_world, .4), (small_world, .1), (always_a_little_too_wrong, 0),
+    pytest.param(any_world, .4, marks=pytest.mark.slow), (small_world, .1),
+    (always_a_little_too_wrong, 0),
     (sound_until_the_last_start, .9), (surest_are_wrong_most, .3), (few_distinct_scores, .4),
     (all_scores_one, 0)])
 def test_at_most_one_world_of_twenty_breaks_a_certified_promise(family, least_certified):

@@ -532,7 +532,9 @@ def test_a_catalogue_gives_the_same_products_by_feed_and_through_the_api(tmp_pat
 CATALOGUES = REPO.parent / "shared" / "data"
 
 
-@pytest.mark.parametrize("name", ("livostyle", "hm", "hm-text"))
+@pytest.mark.parametrize("name", (
+    "livostyle", pytest.param("hm", marks=pytest.mark.slow),
+    pytest.param("hm-text", marks=pytest.mark.slow)))
 def test_a_real_feed_loads_whole(tmp_path, name):
     feed = CATALOGUES / name / "products.tsv"
     if not feed.is_file():

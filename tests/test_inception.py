@@ -173,7 +173,7 @@ def test_a_file_that_ends_before_the_layer_is_told_before_anything_is_done(up_to
                                                                            flags):
     """Before the database is opened, pictures are looked for or TensorFlow is imported."""
     done = run_script(script, "--weights", up_to("mixed8"), *flags, cwd=tmp_path,
-                      env={"PYTHONPROFILEIMPORTTIME": "1"})
+                      env={"PYTHONPROFILEIMPORTTIME": "1"}, process=True)
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     assert done.returncode == 2 and len(said) == 1 and list(tmp_path.iterdir()) == []
     assert "up to mixed8 only" in said[0] and "train with --layer mixed8" in said[0]
@@ -215,7 +215,7 @@ def test_without_a_network_the_download_is_one_sentence_that_says_what_to_do(tmp
         draw(tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png", i)
     done = run_script("retrain", "--image_dir", "pictures", cwd=tmp_path,
                       env={"KERAS_HOME": str(tmp_path / "home"),
-                           "https_proxy": "http://127.0.0.1:9"})
+                           "https_proxy": "http://127.0.0.1:9"}, process=True)
     assert done.returncode == 2 and done.stdout == ""
     last = done.stderr.splitlines()[-1]
     for part in ("inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "87910968",

@@ -273,7 +273,7 @@ def test_too_few_pictures_are_told_with_their_counts_before_tensorflow_is_import
     draw_labels(tmp_path / "p", SMALL)
     drawn(tmp_path / "p" / "few" / "0.png", (0, 0, 0), (0, .1))
     done = run_script("retrain", "--image_dir", "p", "--weights", "random", cwd=tmp_path,
-                      env={"PYTHONPROFILEIMPORTTIME": "1"})
+                      env={"PYTHONPROFILEIMPORTTIME": "1"}, process=True)
     imported = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     assert (done.returncode, done.stdout) == (2, "") and os.listdir(tmp_path) == ["p"]
@@ -537,8 +537,9 @@ def test_distortions_of_nought_are_plain_training(small, plain, tmp_path):
     assert same(weights_in(plain[0]), weights_in(tmp_path))
 
 
-@pytest.mark.parametrize("more", [("--precision", "bfloat16"), ("--precision", "int8"),
-                                  ("--cache-dtype", "float16")])
+@pytest.mark.parametrize("more", [
+    pytest.param(("--precision", "bfloat16"), marks=pytest.mark.slow),
+    pytest.param(("--precision", "int8"), marks=pytest.mark.slow), ("--cache-dtype", "float16")])
 def test_other_precisions_have_caches_of_their_own_and_find_them_again(small, plain, tmp_path,
                                                                        more):
     shutil.copytree(plain[0] / "b", tmp_path / "b")
@@ -660,6 +661,7 @@ def mounted(folder, *command):
          folder, *command], env=environment(), capture_output=True, text=True, encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_for_the_distorted_pictures_is_refused_before_training(small,
                                                                                    tmp_path):
     (tmp_path / "b").mkdir()
@@ -677,6 +679,7 @@ def test_a_disk_without_room_for_the_distorted_pictures_is_refused_before_traini
     assert os.listdir(tmp_path) == ["b"]
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_for_the_curves_is_one_sentence(small, tmp_path):
     (tmp_path / "logs").mkdir()
     if not shutil.which("unshare") or mounted(tmp_path / "logs", "true").returncode:
@@ -690,6 +693,7 @@ def test_a_disk_without_room_for_the_curves_is_one_sentence(small, tmp_path):
                         done.stderr.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_for_the_network_is_refused_before_the_work(small, tmp_path):
     (tmp_path / "out").mkdir()
     if not shutil.which("unshare") or mounted(tmp_path / "out", "true").returncode:
@@ -718,6 +722,7 @@ def test_an_empty_label_is_named_and_left_out(small, tmp_path):
     assert "Final test accuracy" in printed and "ask it with --label_image" in said
 
 
+@pytest.mark.slow
 def test_a_picture_that_vanishes_between_two_epochs_is_one_sentence(tmp_path):
     draw_labels(tmp_path / "p", SMALL)
     gone = tmp_path / "p" / "grün" / "3.png"

@@ -83,11 +83,11 @@ def shop(tmp_path_factory):
     make_shop(folder)
     assert run_script("crawl", "--feed", "feed.tsv", cwd=folder).returncode == 0
     every = ("--min-products", "40")
-    runs = [run_script(name, *flags, cwd=folder) for name, flags in (
-        ("categorize_words", every),
-        ("categorize_images", every + NETWORK),
-        ("categorize_both", every + NETWORK),
-        ("categorize_both", every + NETWORK))]
+    runs = [run_script(name, *flags, cwd=folder, process=process) for name, flags, process in (
+        ("categorize_words", every, False),
+        ("categorize_images", every + NETWORK, False),
+        ("categorize_both", every + NETWORK, False),
+        ("categorize_both", every + NETWORK, True))]   # which says the same in its own interpreter
     for run in runs:
         assert run.returncode == 0, run.stderr
     printed = io.StringIO()
@@ -356,7 +356,8 @@ def test_the_second_run_finds_the_bottlenecks_of_the_first(shop):
 
 @pytest.mark.parametrize("script, flag, value", [
     (categorize_images, "--precision", "bfloat16"), (categorize_both, "--precision", "int8"),
-    (categorize_images, "--cache-dtype", "float16"), (categorize_both, "--precision", "float32")])
+    pytest.param(categorize_images, "--cache-dtype", "float16", marks=pytest.mark.slow),
+    (categorize_both, "--precision", "float32")])
 def test_another_precision_is_recorded_and_has_a_cache_of_its_own(shop, tmp_path, capsys, script,
                                                                   flag, value):
     copy = copy_of(shop, tmp_path)
@@ -571,7 +572,7 @@ def test_killed_while_it_records_there_is_the_whole_experiment_or_nothing(tmp_pa
     assert all(old < new for old, new in zip(counts, counts[1:]))   # each carried on
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(15, marks=pytest.mark.slow)])
 def test_the_script_killed_near_its_end_leaves_the_whole_experiment_or_nothing(shop, tmp_path,
                                                                                kills):
     copy = copy_of(shop, tmp_path)
@@ -777,6 +778,7 @@ print(terminal.run(lambda: categorize_images.main([*same, "cache"])))
 """
 
 
+@pytest.mark.slow
 def test_random_weights_step_in_for_the_download_only_where_they_were_used_before(shop, tmp_path):
     shutil.copytree(shop.folder / "retrain_out" / "bottleneck", tmp_path / "cache")
     copy = copy_of(shop, tmp_path)

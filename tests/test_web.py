@@ -283,7 +283,8 @@ raise SystemExit(crawl.run(crawl.main))
 """
 
 
-def test_the_key_is_nowhere_after_a_crawl_with_every_fault_at_debug_level(serve, tmp_path):
+@pytest.mark.parametrize("crawls", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_key_is_nowhere_after_a_crawl_with_every_fault_at_debug_level(serve, tmp_path, crawls):
     chance, lock, key = random.Random(7), threading.Lock(), "uid-secret-77-key"
     odd = [*FAULTS.values(), (404, b""), (400, {"errorCode": 400, "errorMessage": key}),
            lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n: : x\r\nbad\r\n\r\n{}"),
@@ -294,7 +295,7 @@ def test_the_key_is_nowhere_after_a_crawl_with_every_fault_at_debug_level(serve,
             return chance.choice(odd) if path != "categories" else None
 
     server = serve(catalogue(per_leaf=20), script)
-    for turn in range(3):
+    for _ in range(crawls):
         done = subprocess.run(
             [sys.executable, "-c", EVERY_FAULT, *HERE, "--api-url", server.api_url], cwd=tmp_path,
             env=environment(SHOPSTYLE_API_KEY=key, PYTHONPATH=str(REPO)), text=True,

@@ -276,15 +276,15 @@ def test_the_words_that_misled_are_told_of_the_worst_categories(tmp_path):
                                         line.split("; ")[1].split(", ")}
 
 
-def explained(folder, product, *more):
-    return run_script("categorize_words", "--explain", product, "--experiment", 1, *more,
-                      cwd=folder, env={"PYTHONPROFILEIMPORTTIME": "1"})
+def explained(folder, product, **how):
+    return run_script("categorize_words", "--explain", product, "--experiment", 1, cwd=folder,
+                      **how)
 
 
 def test_explain_shows_words_for_and_against_from_the_saved_model_without_what_is_slow(odd):
     folder, _ = odd
     product, = rows_of(folder, "select id from product where external_id = '4'")[0]
-    done = explained(folder, product)
+    done = explained(folder, product, env={"PYTHONPROFILEIMPORTTIME": "1"}, process=True)
     assert done.returncode == 0, done.stderr
     assert not [line for line in done.stderr.splitlines()
                 if re.search(r"\| +(tensorflow|sklearn)\b", line)]
