@@ -89,10 +89,12 @@ def count_terms(read, cut=tokens, words_alone=False):
     def words():
         return (cut(name) + cut(description) for name, description in read())
 
-    texts_with, n = np.zeros(BUCKETS, np.int32), 0
-    for n, some in enumerate(words() if not words_alone else (), 1):
-        texts_with[pair_buckets(some)] += 1
-    least = max(3, n // 20_000)
+    texts_with, count = np.zeros(BUCKETS, np.int32), 0
+    if not words_alone:
+        for text in words():
+            texts_with[pair_buckets(text)] += 1
+            count += 1
+    least = max(3, count // 20_000)
     frequent = texts_with >= least
 
     def analyze(text):

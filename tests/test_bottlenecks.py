@@ -312,7 +312,8 @@ def test_without_distortions_a_picture_is_read_plainly(chart):
 
 
 def test_the_same_chance_distorts_the_same_way(chart):
-    settings = dict(flip_left_right=True, random_crop=10, random_scale=10, random_brightness=10)
+    settings = {"flip_left_right": True, "random_crop": 10, "random_scale": 10,
+                "random_brightness": 10}
     first, again = (distortions(chart, 8, **settings) for _ in range(2))
     assert (np.array(first) == again).all()
     assert all((one != other).any() for one, other in itertools.combinations(first, 2))
@@ -887,7 +888,8 @@ def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
     again = bottlenecks.Cache(small_disk, {"network": "toy"}, size)
     assert len(again.rows) >= number > 0
     (small_disk / "ballast").unlink()
-    for number in range(number, number + 9, 3):        # by the process that has seen it fail
+    first = number
+    for number in range(first, first + 9, 3):          # by the process that has seen it fail
         append(number)
     keys, rows = files_of(cache)
     assert keys == [f"{i:064x}" for i in range(number + 3)]

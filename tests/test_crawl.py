@@ -346,7 +346,7 @@ def test_a_tree_with_anything_in_it_becomes_a_tree(serve, nodes, leaves, gone):
     rows, _ = fetch(serve, tree_of(nodes))
     assert {row[3] for row in rows.values() if row[2]} == leaves
     assert not set(gone) & set(rows)
-    for own, parent, leaf, path, name in rows.values():
+    for own, parent, _leaf, path, name in rows.values():
         assert own == "women" or path.split("/") == (rows[parent][3].split("/") if rows[parent][3]
                                                      else []) + [own]
         "".join((own, path, name)).encode("utf-8")
@@ -823,7 +823,7 @@ def test_pictures_whose_files_are_gone_are_fetched_again(small_feed, tmp_path):
 
 
 def test_pictures_beside_two_feeds_are_two_whatever_their_names(tmp_path):
-    for folder, own, pixels in (("a", "1", 1), ("b", "2", 2)):
+    for folder, _own, pixels in (("a", "1", 1), ("b", "2", 2)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.jpg").write_bytes(picture(pixels))
     (tmp_path / "b" / "late.jpg").write_bytes(picture(3))

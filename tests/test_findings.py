@@ -929,7 +929,7 @@ def test_whatever_is_missing_the_parts_of_a_result_add_up(shop, ask, tell):
         for table in ("predicted_category", "validation_prediction", "product", "experiment"):
             shop.execute(f"delete from {table}")
         shop.execute("delete from sqlite_sequence")
-        for experiment in range(2):
+        for _experiment in range(2):
             rows = [own._replace(score=round(own.score, turn + 2),
                                  predicted=rng.choice([own.predicted, "unknown", "jeans"]),
                                  parent=rng.choice([own.parent, "unknown"]))

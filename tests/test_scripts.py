@@ -63,7 +63,7 @@ def make_shop(folder):
     rng, rows = random.Random(11), []
     (folder / "pictures").mkdir(parents=True)
     for leaf, (words, shade) in LEAVES.items():
-        for turn in range(PER_LEAF):
+        for _turn in range(PER_LEAF):
             number = len(rows)
             own = words if rng.random() < .8 else "flare satin strap"
             text = " ".join(rng.sample("red green classic soft new daily light long".split(), 3))
