@@ -55,7 +55,7 @@ def run_settings(args: argparse.Namespace, **used) -> dict:
     """What made an experiment: its arguments, seed, versions and wall time in seconds. `used` are
     arguments whose value was found on the way."""
     versions = {name: metadata.version(name)
-                for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
+                for name in ("tensorflow", "keras", "numpy", "scikit-learn", "scipy")}
     return {"arguments": {name: value for name, value in sorted({**vars(args), **used}.items())
                           if name not in NOT_RECORDED},
             "seed": args.seed, "version": VERSION,

@@ -221,7 +221,7 @@ def test_settings_say_what_made_the_experiment(conn):
         found = settings_of(conn, number)
         assert found["seed"] == (5 if number == FOLDS else 0) and found["wall_time"] > 0
         assert found["versions"].keys() == {"python", "tensorflow", "keras", "numpy",
-                                            "scikit-learn"}
+                                            "scikit-learn", "scipy"}
         assert re.fullmatch(r"\d+\.\d+\.\d+", found["version"])
         models = 4 if number == FOLDS else 1
         assert found["folds"] == (4 if models == 4 else None)
