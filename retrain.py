@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
-import math
 import os
 import re
 import tempfile
@@ -22,35 +20,26 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.arguments import seed
-from common.files import file_sha256, free_space, replacing
-from common.terminal import Parser, UserError, first_few, grouped, log, run
+from common.files import free_space, replacing
+from common.terminal import Parser, UserError, log, run
 from learning import bottlenecks, inception, metrics, picture_arguments, training
-from learning.split import check_splits, split_position, splits
+from learning.distorted_bottlenecks import DistortionOptions, distorted_bottlenecks
+from learning.picture_folders import (
+    LabelledPictures,
+    find_pictures,
+    only_readable,
+    split_pictures,
+    warn_of_twins,
+)
 from learning.tensorflow_loader import load_tensorflow
 
 LABELS = "labels.json"   # in the .keras file, which is a zip, beside what Keras keeps there
-
-
-class Picture(NamedTuple):
-    path: str
-    label: str    # the name of its folder, unaltered
-    sha256: str   # of the file's bytes
-
-
-class LabelledPictures(NamedTuple):
-    """Pictures that can be trained on, and how they are split."""
-    pictures: list[Picture]      # n of them
-    names: list[str]             # of the labels, sorted
-    labels: NDArray[np.int32]    # [n], positions in names
-    training: NDArray[Any]       # positions in pictures, as are the next two
-    validation: NDArray[Any]
-    test: NDArray[Any]
 
 
 # ---- training: what is checked first ------------------------------------------------------------
@@ -91,157 +80,6 @@ def check_graph_space(path: str, network: Any) -> None:
     if need > free:
         raise UserError(f"{path} takes {need / 1e6:.0f} MB and there is room for "
                         f"{free / 1e6:.0f}: make room, or name another --output_graph")
-
-
-# ---- training: the pictures ---------------------------------------------------------------------
-
-def find_pictures(folder: str) -> list[Picture]:
-    """The pictures of a folder of folders, sorted by label and name. Files that can't be read are
-    named on stderr. Raises UserError if there are none."""
-    if not folder or not os.path.isdir(folder):
-        nowhere = f"; there is none at {folder}" if folder else ""
-        raise UserError("--image_dir must name a folder with a folder of pictures for each label"
-                        f"{nowhere}")
-    pictures: list[Picture] = []
-    empty = []
-    with grouped(unreadable) as tell:
-        for label in sorted(os.listdir(folder)):
-            label_folder = os.path.join(folder, label)
-            if label.startswith(".") or not os.path.isdir(label_folder):
-                continue
-            if "\n" in label or "\r" in label:
-                raise UserError(f"the folder {label!r} has a line break in its name: rename it")
-            of_label = []
-            for path in picture_paths(label_folder):
-                try:
-                    of_label.append(Picture(path, label, file_sha256(path)))
-                except OSError as error:
-                    tell(str(error.strerror), path)
-            pictures += of_label
-            if not of_label:
-                empty.append(label_folder)
-    if not pictures:
-        raise UserError(f"{folder} has no folders with pictures in them")
-    if empty:
-        log(f"warning: there are no pictures in {first_few(empty)}: left out")
-    return pictures
-
-
-def picture_paths(folder: str) -> Iterator[str]:
-    """The files of a folder, sorted, without hidden ones. Links count even if they lead nowhere, so
-    that they are reported."""
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if not name.startswith(".") and (os.path.isfile(path) or os.path.islink(path)):
-            yield path
-
-
-def unreadable(count: int, names: str, reason: str) -> str:
-    if count == 1:
-        return f"{names} can't be read ({reason}); left out"
-    return f"{count} files can't be read ({reason}); left out: {names}"
-
-
-def warn_of_twins(pictures: Sequence[Picture]) -> None:
-    """Warn if a picture has two labels: the same bytes in two folders."""
-    first: dict[str, Picture] = {}
-    twins = []
-    for picture in pictures:
-        earlier = first.setdefault(picture.sha256, picture)
-        if earlier.label != picture.label:
-            twins.append((picture.path, earlier.path))
-    if twins:
-        log(f"warning: {len(twins)} files are the same picture under two labels, such as "
-            f"{twins[0][0]} and {twins[0][1]}")
-
-
-def split(pictures: list[Picture], testing: float, validation: float) -> LabelledPictures:
-    """Split pictures by their content; testing and validation are shares. Raises UserError, with
-    the counts, if a label has too few."""
-    names = sorted({picture.label for picture in pictures})
-    labels = np.array([names.index(picture.label) for picture in pictures], np.int32)
-    positions = [split_position(picture.sha256) for picture in pictures]
-    parts = splits(positions, None, testing, validation)[0]
-    check_splits([[labels[rows] for rows in parts]], names)
-    return LabelledPictures(pictures, names, labels, *parts)
-
-
-def without_unread(labelled: LabelledPictures, cache: bottlenecks.Cache, args: argparse.Namespace
-                   ) -> LabelledPictures:
-    """The pictures that the cache has bottlenecks for, split anew. Warns of labels that are lost.
-    Raises UserError if none is left."""
-    readable = [picture for picture in labelled.pictures if picture.sha256 in cache.rows]
-    if not readable:
-        raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
-    unread = len(labelled.pictures) - len(readable)
-    if not unread:
-        return labelled
-    log(f"{unread} of {len(labelled.pictures)} files are left out")
-    lost = sorted(set(labelled.names) - {picture.label for picture in readable})
-    if lost:
-        log(f"warning: no picture of {first_few(lost)} can be read: left out")
-    return split(readable, args.testing_percentage / 100, args.validation_percentage / 100)
-
-
-# ---- training: distortions ----------------------------------------------------------------------
-
-def variant(sha256: str, epoch: int, seed: int) -> str:
-    """The key of a picture as chance distorts it in an epoch, from which that chance is drawn too.
-    It depends only on the picture's content, the epoch and the seed."""
-    return hashlib.sha256(f"{sha256} {epoch} {seed}".encode()).hexdigest()
-
-
-def distorted_bottlenecks(args: argparse.Namespace, labelled: LabelledPictures, network: Any,
-                          fingerprint: dict[str, Any]) -> Callable[[Any, int], NDArray[Any]]:
-    """A function (rows of pictures, epoch) -> bottlenecks [n, size] of these pictures as chance
-    distorts them in that epoch.
-
-    They have a cache of their own, so that an interrupted run goes on where it was. Logs what the
-    training will cost. Raises UserError if the disk has no room for it.
-    """
-    settings = picture_arguments.distortions_asked(args)
-    cache = bottlenecks.Cache(args.bottleneck_dir, {**fingerprint, **settings._asdict(),
-                                                    "seed": args.seed},
-                              network.output_shape[1], args.cache_dtype)
-    cache.drop_damaged(list(cache.rows))
-    forward = inception.make_forward(network, args.precision)
-    keys = [labelled.pictures[row].sha256 for row in labelled.training]
-    log_cost(args, cache, bottlenecks.measure_rate(forward), keys)
-
-    def read(key: str, path: str) -> NDArray[Any]:
-        return bottlenecks.read_picture(path, settings, np.random.default_rng(int(key, 16)))
-
-    def bottlenecks_in(rows: Any, epoch: int) -> NDArray[Any]:
-        keys = [variant(labelled.pictures[row].sha256, epoch, args.seed) for row in rows]
-        missing = {}
-        for key, row in zip(keys, rows):
-            if key not in cache.rows:
-                missing[key] = labelled.pictures[row].path
-        for key, reason in bottlenecks.fill(cache, missing, forward, read).items():
-            raise UserError(f"{missing[key]} could be read before and can't now ({reason})")
-        return cache.matrix()[[cache.rows[key] for key in keys]]
-
-    return bottlenecks_in
-
-
-def log_cost(args: argparse.Namespace, cache: bottlenecks.Cache, per_second: float,
-             keys: Sequence[str]) -> None:
-    """Log what training on distortions of these pictures will cost at so many pictures a second.
-    Raises UserError if the disk has no room for it."""
-    steps, batch = args.how_many_training_steps, min(args.train_batch_size, len(keys))
-    epochs = math.ceil(steps / math.ceil(len(keys) / batch))
-    cached = 0
-    for epoch in range(epochs):   # they were computed in this order
-        cached_of_epoch = sum(variant(key, epoch, args.seed) in cache.rows for key in keys)
-        if not cached_of_epoch:
-            break
-        cached += cached_of_epoch
-    left = max(0, steps * batch - cached)
-    log(f"distortions: each step looks at {batch} pictures anew, at most {steps * batch} in "
-        f"{steps} steps, of which {steps * batch - left} are in {args.bottleneck_dir} already; the "
-        f"others take up to {math.ceil(left / per_second / 60)} min at {per_second:.0f} pictures/s "
-        f"and {left * cache.row_bytes / 1e9:.2f} GB there; stopped, the same command goes on")
-    cache.check_space(left)
 
 
 # ---- training: its results ----------------------------------------------------------------------
@@ -313,8 +151,8 @@ def retrain(args: argparse.Namespace) -> None:
     """Train on the pictures of --image_dir, save the network, print its test accuracy."""
     check_outputs(args)
     inception.check_weights(args.weights, args.layer)
-    labelled = split(find_pictures(args.image_dir), args.testing_percentage / 100,
-                     args.validation_percentage / 100)
+    shares = args.testing_percentage / 100, args.validation_percentage / 100
+    labelled = split_pictures(find_pictures(args.image_dir), *shares)   # before the long work
     network, fingerprint = inception.build_network(args.weights or "imagenet", args.layer,
                                                    args.seed, args.precision)
     if args.final_tensor_name in {layer.name for layer in network.layers}:
@@ -324,13 +162,22 @@ def retrain(args: argparse.Namespace) -> None:
                               args.cache_dtype)
     bottlenecks.compute(network, args.precision, cache,
                         {picture.sha256: picture.path for picture in labelled.pictures})
-    labelled = without_unread(labelled, cache, args)
+    readable = only_readable(labelled.pictures, cache.rows)
+    if not readable:
+        raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
+    if len(readable) < len(labelled.pictures):
+        labelled = split_pictures(readable, *shares)
     warn_of_twins(labelled.pictures)
     rows = np.array([cache.rows[picture.sha256] for picture in labelled.pictures])
     inputs = training.Inputs(bottlenecks=cache.matrix(), rows=rows)
     distorted = None
-    if any(picture_arguments.distortions_asked(args)):
-        distorted = distorted_bottlenecks(args, labelled, network, fingerprint)
+    distortions = picture_arguments.distortions_asked(args)
+    if any(distortions):
+        options = DistortionOptions(distortions, args.bottleneck_dir, args.cache_dtype,
+                                    args.precision, args.seed, args.how_many_training_steps,
+                                    args.train_batch_size)
+        distorted = distorted_bottlenecks(options, labelled.pictures, labelled.training, network,
+                                          fingerprint)
     with summaries(args.summaries_dir) as watch:
         trained = training.train(inputs, labelled.labels, len(labelled.names), labelled.training,
                                  labelled.validation, picture_arguments.training_options(args),

@@ -33,7 +33,7 @@ import categorize_both
 import categorize_images
 import retrain
 from common.terminal import UserError
-from learning import bottlenecks, inception, picture_arguments
+from learning import bottlenecks, inception, picture_arguments, picture_folders
 from learning.split import check_splits, split_position, splits
 
 # ---- the split ----------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_file_that_may_not_be_read_is_named_and_left_out(tmp_path, capsys):
     draw_labels(tmp_path / "p", SMALL)
     locked = tmp_path / "p" / "grün" / "0.png"
     locked.chmod(0)
-    found = retrain.find_pictures(str(tmp_path / "p"))
+    found = picture_folders.find_pictures(str(tmp_path / "p"))
     assert str(locked) not in [path for path, *_ in found] and len(found) == 35
     assert f"{locked} can't be read" in capsys.readouterr().err
 
