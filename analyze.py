@@ -42,7 +42,7 @@ from evaluation import (
 
 # ---- the command ------------------------------------------------------------------------------
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> Parser:
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
         "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
@@ -83,6 +83,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="how many to show: errors on the page (default: 500), flipped "
                         "products and confused pairs (default: 20), suspects (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args(argv)
     paged = args.dump_errors_for_experiment is not None or args.review is not None
     if args.output is not None and not paged:
@@ -164,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.overrides is None:
         report_on(args)
         return 0
-    result = decisions.take(args.db_path, args.overrides)
+    result = decisions.take_file(args.db_path, args.overrides)
     show(result, text_report.overrides_text(result), args.json)
     return 1 if result["unusable"] else 0
 

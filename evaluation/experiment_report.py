@@ -35,7 +35,7 @@ def experiment_text(report: Report, top: int) -> Iterator[str]:
         yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
               "labels corrected by a person (who saw only what looked wrong, so this flatters)"
     yield from today_text(report)
-    for part in (promise_text(report), fallback_text(report), calibration_text(report),
+    for part in (certified_text(report), fallback_text(report), calibration_text(report),
                  classes_text(report), split_text(report["settings"]),
                  shared_text(report["shared_with_training"]), confusions_text(report, top),
                  categories_text(report), settings_text(report["settings"])):
@@ -100,9 +100,9 @@ def coverage_rows(report: Report) -> list[tuple[str, str, str]]:
 
 # ---- what is promised ---------------------------------------------------------------------------
 
-def promise_text(report: Report) -> Iterator[str]:
+def certified_text(report: Report) -> Iterator[str]:
     """Coverage beside what is certified of it."""
-    yield f"Certified with {100 * report['confidence']:g}% confidence, {basis_text(report)}"
+    yield f"Certified with {100 * report['confidence']:g}% confidence, {certified_on_text(report)}"
     rows = [("", "coverage", "certified", "accepted", "right of these", "where")]
     for promise in report["coverage"]:
         parent = "Parent " if promise["level"] == "parent" else ""
@@ -135,7 +135,7 @@ def folds_text(report: Report) -> Iterator[str]:
                   "nothing was accepted there"
 
 
-def basis_text(report: Report) -> str:
+def certified_on_text(report: Report) -> str:
     """What the certificates rest on, in words."""
     if report["certified_on"] == "folds":
         return "each fold by the predictions of the others"

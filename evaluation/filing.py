@@ -98,8 +98,8 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 
 # ---- the model ----------------------------------------------------------------------------------
 
-def load(conn: sqlite3.Connection, number: int, db_path: str,
-         kind: str) -> tuple[str, Weights, Description]:
+def load_for_apply(conn: sqlite3.Connection, number: int, db_path: str,
+                   kind: str) -> tuple[str, Weights, Description]:
     """(folder, weights, description) of the model of an experiment. Raises UserError if it is of
     another kind than `kind`, or not the model that the experiment wrote."""
     settings = db.settings(db.experiment(conn, number))
@@ -226,7 +226,7 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     classifiers of. Returns the exit status: 0, or 1 if the promise does not hold for all products.
     Raises UserError if there is no such model."""
     conn = db.open_database(wanted.db_path)
-    folder, weights, described = load(conn, wanted.number, wanted.db_path, kind)
+    folder, weights, described = load_for_apply(conn, wanted.number, wanted.db_path, kind)
     leaves = described["categories"]
     products, waiting, by_person = filing_queries.count_unfiled(conn, wanted.number, leaves)
     if by_person:

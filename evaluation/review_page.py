@@ -67,7 +67,7 @@ def review_view(row: dict[str, Any], model: product_view.TextModel | None,
     if row["level"] == "parent":
         badges.append("filed at the parent")
     loud = product_view.loud_terms(model, row) if model else set()
-    view = product_view.product(row, loud, badges, decisions.get(row["id"]), paths, images_path)
+    view = product_view.product_parts(row, loud, badges, decisions.get(row["id"]), paths, images_path)
     suggestions = [(leaf, paths.get(leaf, page_text(leaf, 200)), score) for leaf, score in offered]
     return {**view, "raw_parent": row["parent"], "proposed": offered[:1] == likeliest[:1],
             "why": why_unfiled(row, shops.get(row["source"] or ""), there),

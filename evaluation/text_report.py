@@ -1,6 +1,6 @@
 """What analyze.py prints as lines of text: blocks, comparisons, models and decisions.
 
-In: the dicts of figures.block, comparison.compare, today.models and decisions.take. Out: lines. No
+In: the dicts of figures.block, comparison.compare, today.models and decisions.take_file. Out: lines. No
 figure is computed here. experiment_report.py prints one experiment in full.
 
     python analyze.py
@@ -172,7 +172,7 @@ def model_lines(model: Report) -> Iterator[str]:
 
 
 def overrides_text(result: Report) -> Iterator[str]:
-    """Lines of decisions.take's result."""
+    """Lines of decisions.take_file's result."""
     yield f"decisions: {result['read']:,} read, {result['changed']:,} new or changed; in all " \
           + ", ".join(f"{count:,} {name}" for name, count in result["in_all"].items())
     if result["to_be_created"]:
