@@ -54,7 +54,7 @@ def first_lines(unusable: Sequence[tuple[int, str]]) -> list[str]:
     lines = [f"line {line}: {reason}" for line, reason in unusable[:NAMED]]
     more = len(unusable) - NAMED
     if more > 0:
-        lines.append(f"and {more} lines more like these")
+        lines.append(f"and {more} more lines like these")
     return lines
 
 

@@ -127,7 +127,7 @@ HEAD = ("", "kind", "date (UTC)", "products", "categories", "folds", "layer", "m
 def table_lines(experiments: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The lines of the table of list_experiments."""
     if not experiments:
-        yield "there is no experiment yet: run categorize_words.py, or one of its sisters"
+        yield "there is no experiment yet: run categorize_words.py or another classifier"
     else:
         yield from text_report.aligned([HEAD, *map(table_row, experiments)],
                                        left=(0, 1, 2, 6, 11))
