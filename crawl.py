@@ -83,7 +83,8 @@ def add_source_arguments(parser):
     feed = parser.add_argument_group("from a catalogue file")
     feed.add_argument("--feed", metavar="FILE_OR_URL",
                       help="load this file (a pipe is none) instead of an API: a feed of Google "
-                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see README)")
+                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see "
+                      "docs/crawl.md)")
     feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
                       help="which column holds id, title, description, product_type (the "
                       "category), image_link or item_group_id, where its name does not say so")

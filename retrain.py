@@ -250,7 +250,7 @@ def retrain(args):
         pictures = distorted_bottlenecks(args, found, network, fingerprint, rows)
     with summaries(args.summaries_dir) as watch:
         trained = training.train(inputs, labels, len(names), rows, validation,
-                                 picture_arguments.picture_options(args), pictures=pictures,
+                                 picture_arguments.training_options(args), pictures=pictures,
                                  watch=watch)
     guess = training.logits(trained.weights, inputs, test).argmax(axis=1)
     save_network(network, trained, names, args)

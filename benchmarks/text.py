@@ -32,9 +32,11 @@ import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
 from crawling import queries as crawling_queries
 from learning import (
+    experiment_arguments,
     experiments,  # noqa: E402
     model_folders,
     predictions,
+    selection,
 )
 from learning import queries as learning_queries
 
@@ -85,8 +87,8 @@ def work(which, path):
     """A rival as a whole command: read crawl.db, train, predict, write the predictions."""
     args = argparse.Namespace(categories="", min_products=1, folds=None, split_by="cluster")
     conn = db.open_database(path)
-    _, products = experiments.choose_products(conn, args)
-    part, = experiments.checked_splits(products, None)
+    products = selection.choose_products(conn, experiment_arguments.wanted(args))
+    part, = selection.checked_splits(products, None)
     texts = [f"{name} {text}" for name, text in learning_queries.texts(conn, products.leaves)]
     if which == "fasttext":
         scores = rivals.ask_fasttext(texts, products.labels, part.training, part.test,
@@ -96,7 +98,7 @@ def work(which, path):
                                    len(products.leaves), pairs=False)
     rows = predictions.prediction_rows(products, part.test, scores, 1.0, 0)
     model_folders.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
-    print(*experiments.summary(rows, products), sep="\n")
+    print(*experiments.summary_lines(rows, products), sep="\n")
 
 
 def measure(command, path):

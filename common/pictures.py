@@ -47,8 +47,8 @@ def upright_rgb(picture: Image.Image, side: tuple[int, int]) -> Image.Image:
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """A picture in RGB: 16 bits of grey scaled to 8, where Pillow would clip them, and what is
-    transparent white, as on a shop's page, where Pillow would show what it hides."""
+    """A picture in RGB. Grey of 16 bits is scaled to 8, because Pillow would clip it. What is
+    transparent becomes white, as on a shop's page, because Pillow would show what it hides."""
     if picture.mode.startswith("I"):
         deep = np.asarray(picture)
         grey = (deep >> 8).clip(0, 255).astype(np.uint8)

@@ -57,7 +57,7 @@ def block(conn: sqlite3.Connection, experiment: sqlite3.Row) -> dict[str, Any]:
                       experiment["id"])
     report = {"experiment": experiment["id"], "name": experiment["name"] or "",
               "date": experiment["date"], "n": len(rows),
-              "lines": metrics.summary(rows["score"], rows["right"], rows["parent_right"])}
+              "lines": metrics.summary_lines(rows["score"], rows["right"], rows["parent_right"])}
     for level, hits in (("", rows["right"]), ("parent_", rows["parent_right"])):
         report[f"{level}accuracy"] = metrics.accuracy(hits)
         for percent in TARGETS:

@@ -35,15 +35,15 @@ from evaluation import (
     today,
 )
 from evaluation.filing_output import Moves
-from learning import experiments, model_folders, near_duplicates, predictions, saved_models
+from learning import model_folders, near_duplicates, predictions, saved_models, selection
 
 CHUNK = 5_000    # products answered at a time, in one transaction
-Description = Mapping[str, Any]   # of a model, as saved_models.load_model reads it
+Description = dict[str, Any]   # of a model, as saved_models.load_model reads it
 Weights = dict[str, NDArray[Any]]
 # A classifier: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is anything
 # to go by, words, unknown words, whether there is a picture, [n] each).
 Score = Callable[[Sequence[sqlite3.Row]], tuple[Any, Any, Any, Any, Any]]
-Scorer = Callable[[sqlite3.Connection, Weights, Description], Score]
+Scorer = Callable[[Weights, Description], Score]   # of a saved model
 
 
 # ---- arguments ----------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def answer_all(conn: sqlite3.Connection, number: int, described: Description,
         for rows in filing_queries.to_answer(conn, number, leaves, CHUNK):
             bar.update(len(rows))
             rows = [row for row in rows if row["category_id"] is None or folds
-                    or experiments.certifies(row["cluster"])]
+                    or selection.certifies(row["cluster"])]
             if rows:
                 scored = score(rows)
                 twins = near([(row["group_key"], row["name"], row["description"])
@@ -239,7 +239,7 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
                 "--unlabelled")
         return 0
     if waiting:
-        answer_all(conn, wanted.number, described, scorer(conn, weights, described))
+        answer_all(conn, wanted.number, described, scorer(weights, described))
     if not refusals.reference(conn, wanted.number, described, None)["groups"]:
         log("nothing is filed: none of the products that the promise of experiment "
             f"{wanted.number} rests on is left to compare the new ones with; load labelled "

@@ -3,15 +3,19 @@ classify.
 
 In: an open crawl.db. Out: category ids, or their rows.
 """
+from __future__ import annotations
+
 import difflib
+import sqlite3
+from collections.abc import Callable, Sequence
 
 import db
 from common.terminal import UserError
 from common.text import folded
 
 
-def parents(conn):
-    """{leaf id: id of its immediate parent}, the leaf itself where there is none. The root is
+def parents(conn: sqlite3.Connection) -> dict[str, str]:
+    """{leaf id: id of its immediate parent}, the leaf itself if there is none. The root is
     nobody's parent: it does not stand in a path."""
     ids = {}
     for row in db.categories(conn):
@@ -20,40 +24,43 @@ def parents(conn):
     return ids
 
 
-def readable_paths(conn, clean=str):
+def readable_paths(conn: sqlite3.Connection, clean: Callable[[str], str] = str) -> dict[str, str]:
     """{category id: its path in the shop's words, cleaned one by one, from the top to it}."""
     rows = {row["id"]: row for row in db.categories(conn)}
 
-    def name(own):
-        return clean((rows[own]["name"] if own in rows else None) or own)
+    def name(category):
+        return clean((rows[category]["name"] if category in rows else None) or category)
 
-    return {own: " > ".join(map(name, row["path"].split("/"))) if row["path"] else name(own)
-            for own, row in rows.items()}
+    return {category: " > ".join(map(name, row["path"].split("/") if row["path"] else [category]))
+            for category, row in rows.items()}
 
 
-def leaf_names(conn):
+def leaf_names(conn: sqlite3.Connection) -> dict[str, str]:
     """{what a person may call a leaf, in lower case: its id}: its id, its path in the shop's words,
-    and the last part of that where only one leaf has it. Blanks in a row count as one."""
-    paths, found, last = readable_paths(conn), {}, {}
-    for row in db.categories(conn):
-        if row["leaf"]:
-            path = folded(paths[row["id"]])
-            last.setdefault(path.split(" > ")[-1], []).append(row["id"])
-            found[path] = row["id"]
-    found = {**{name: ids[0] for name, ids in last.items() if len(ids) == 1}, **found}
-    return {**found, **{folded(row["id"]): row["id"] for row in db.categories(conn) if row["leaf"]}}
+    and the last part of that if only one leaf has it. Blanks in a row count as one."""
+    leaves = [row["id"] for row in db.categories(conn) if row["leaf"]]
+    readable = readable_paths(conn)
+    paths = {leaf: folded(readable[leaf]) for leaf in leaves}
+    by_last_part: dict[str, list[str]] = {}
+    for leaf, path in paths.items():
+        by_last_part.setdefault(path.split(" > ")[-1], []).append(leaf)
+    # An id counts before a path, and a path before the last part of another one.
+    return {**{part: ids[0] for part, ids in by_last_part.items() if len(ids) == 1},
+            **{path: leaf for leaf, path in paths.items()},
+            **{folded(leaf): leaf for leaf in leaves}}
 
 
-def choose_leaves(conn, wanted, min_products):
+def choose_leaves(conn: sqlite3.Connection, wanted: Sequence[str], min_products: int
+                  ) -> list[sqlite3.Row]:
     """The leaves to classify, as rows in path order: those named in `wanted` (ids, or a leaf's own
-    slug where only one has it), or without names all with at least min_products products.
+    slug if only one has it), or without names all with at least min_products products.
 
     Raises UserError for a name that is unknown (with the nearest ones) or that several leaves have.
     """
     leaves = [row for row in db.categories(conn) if row["leaf"]]
     if not wanted:
         return large_leaves(leaves, min_products)
-    ids_by_name = {}
+    ids_by_name: dict[str, list[str]] = {}
     for leaf in leaves:
         for name in {leaf["id"], leaf["id"].split(".")[-1]}:
             ids_by_name.setdefault(name, []).append(leaf["id"])
@@ -61,8 +68,8 @@ def choose_leaves(conn, wanted, min_products):
     return [leaf for leaf in leaves if leaf["id"] in chosen]
 
 
-def large_leaves(leaves, min_products):
-    """The rows of leaves with so many products. Raises UserError where there is none."""
+def large_leaves(leaves: list[sqlite3.Row], min_products: int) -> list[sqlite3.Row]:
+    """The rows of leaves with so many products. Raises UserError if there is none."""
     large = [leaf for leaf in leaves if leaf["product_count"] >= min_products]
     if large:
         return large
@@ -73,7 +80,7 @@ def large_leaves(leaves, min_products):
                     "lower --min-products, name some with --categories, or crawl more")
 
 
-def leaf_called(name, ids_by_name):
+def leaf_called(name: str, ids_by_name: dict[str, list[str]]) -> str:
     """The id of the leaf that has this id, or else this slug."""
     ids = ids_by_name.get(name, [])
     if name in ids:

@@ -2,6 +2,8 @@
 
 In: an argparse parser, then what it parsed. Out: checked arguments, and options for training.
 """
+from __future__ import annotations
+
 import argparse
 import os
 
@@ -10,9 +12,10 @@ import numpy as np
 from common.arguments import count_or_all, whole_number
 from common.terminal import UserError
 from learning import bottlenecks, inception, training
+from learning.picture_classifier import PictureOptions
 
 
-def addargs(parser, alone=False):
+def addargs(parser: argparse.ArgumentParser, alone: bool = False) -> None:
     """The flags of the 2016 retrain.py, with its names and defaults, and those of the network; for
     retrain.py alone the five that matter come first."""
     first = parser.add_argument_group("the five that matter") if alone else None
@@ -24,7 +27,7 @@ def addargs(parser, alone=False):
     add_own_arguments(parser, first)
     add_network_arguments(network, first or network)
     for name, kind, default, text in (
-            ("how_many_training_steps", int, 4000, "steps of training at the most"),
+            ("how_many_training_steps", int, 4000, "at most so many steps of training"),
             ("learning_rate", float, 0.0, "0 means Adam, anything above it gradient descent"),
             ("train_batch_size", int, 100, "examples a step"),
             ("eval_step_interval", int, 10, "steps between two looks at the validation set"),
@@ -37,20 +40,25 @@ def addargs(parser, alone=False):
 
 def add(group, name, text, default, show=True, **more):
     """A flag in its old spelling and in kebab-case, with its default in its help."""
-    shown = "" if default is False else f" (default: {'none' if default == '' else default})"
-    group.add_argument(
-        f"--{name}", *({f"--{name.replace('_', '-')}"} - {f"--{name}"}), default=default, **more,
-        help=text + shown if show else argparse.SUPPRESS)
+    spellings = [f"--{name}"]
+    if "_" in name:
+        spellings.append(f"--{name.replace('_', '-')}")
+    if not show:
+        text = argparse.SUPPRESS
+    elif default is not False:
+        text += f" (default: {'none' if default == '' else default})"
+    group.add_argument(*spellings, default=default, help=text, **more)
 
 
 def add_network_arguments(network, first):
+    """The flags of the network, the weights among the first ones."""
     first.add_argument(
         "--weights", metavar="W", help="imagenet (downloaded once by Keras, 88 MB), random "
         "(figures mean little), or a Keras weights file (default: imagenet)")
     add(network, "layer", "where to take the bottleneck: mixed0 ... mixed10 or avg_pool, the last "
         "pooling layer, 2048-d", "avg_pool", choices=inception.LAYERS, metavar="LAYER")
     add(network, "precision", "arithmetic of the network: float32, bfloat16 (about twice as fast "
-        "where the processor has it) or int8 (three times)", "float32",
+        "if the processor has it) or int8 (three times)", "float32",
         choices=inception.PRECISIONS, metavar="P")
     add(network, "bottleneck_dir", "where bottlenecks are kept", "retrain_out/bottleneck",
         metavar="DIR")
@@ -90,12 +98,12 @@ def add_own_arguments(parser, first):
         metavar="DIR")
 
 
-def distortions_asked(args):
+def distortions_asked(args: argparse.Namespace) -> bottlenecks.Distortions:
     return bottlenecks.Distortions(args.flip_left_right, args.random_crop, args.random_scale,
                                    args.random_brightness)
 
 
-def check_arguments(args, one_split=False):
+def check_arguments(args: argparse.Namespace, one_split: bool = False) -> None:
     """Refuse what can't be done; with one_split also another share of test products, and
     distortions."""
     if one_split and any(distortions_asked(args)):
@@ -116,7 +124,13 @@ def check_arguments(args, one_split=False):
                         "train on")
 
 
-def picture_options(args):
+def picture_options(args: argparse.Namespace) -> PictureOptions:
+    """How pictures become bottlenecks."""
+    return PictureOptions(args.images_path, args.weights, args.layer, args.precision,
+                          args.bottleneck_dir, args.cache_dtype, args.seed)
+
+
+def training_options(args: argparse.Namespace) -> training.Options:
     """Options for training on bottlenecks. Two hundred steps without gain end it."""
     return training.Options(batch_size=args.train_batch_size,
                             max_steps=args.how_many_training_steps,

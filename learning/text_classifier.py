@@ -4,43 +4,54 @@ In: products and their texts. Out: inputs and options for training, what the sav
 of words, and a function from new products to logits. categorize_words.py and categorize_both.py
 train by it.
 """
-import argparse
+from __future__ import annotations
+
 import collections
 import math
-import os
-import tempfile
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 import db
-from common.arguments import whole_number
 from common.terminal import log
 from learning import queries, text_features, training, word_vectors
 
 EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
 
 
-def text_inputs(terms, rows, args):
+class TextOptions(NamedTuple):
+    """What of a product's text is read, and how the classifier is trained on it."""
+    network: str = "default"             # or original, that of 2016
+    fields: Sequence[str] = ("name", "description")
+    epochs: int | None = None            # None: as many as so many products need
+    embedding: str | None = None         # word2vec or swivel
+    embedding_alone: bool = False
+    save_embedding: str | None = None    # a file
+    seed: int = 0
+
+
+def text_inputs(terms, rows, options):
     """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
-    the original network of 0 and 1. With args.embedding the vectors are learned here too."""
+    the original network of 0 and 1. With options.embedding the vectors are learned here too."""
     columns, idf = text_features.choose_terms(terms, rows)
     has, kinds = terms.has[:, columns], terms.kinds[columns]
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
-    if args.network == "original":
+    if options.network == "original":
         return training.Inputs(bag=has.astype("float32"), columns=columns)
     inputs = training.Inputs(bag=text_features.weigh(has, idf), idf=idf, columns=columns)
-    if not args.embedding:
+    if not options.embedding:
         return inputs
     codes = terms.codes[columns]
     own = codes[kinds == text_features.WORD]
-    learn = word_vectors.word2vec if args.embedding == "word2vec" else word_vectors.swivel
-    vectors = learn(*word_vectors.chosen_words(terms.corpus, rows, own), len(own), args.seed)
-    if args.save_embedding:
-        word_vectors.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
+    learn = word_vectors.word2vec if options.embedding == "word2vec" else word_vectors.swivel
+    vectors = learn(*word_vectors.chosen_words(terms.corpus, rows, own), len(own), options.seed)
+    if options.save_embedding:
+        word_vectors.save(options.save_embedding, terms.corpus.vocabulary[own], vectors)
     # Their length is that of chance; the median one becomes 1, like a weight's of the bag.
     spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), own, kinds, codes)
-    return inputs._replace(embedding=spread, alone=args.embedding_alone)
+    return inputs._replace(embedding=spread, alone=options.embedding_alone)
 
 
 def term_vectors(vectors, own, kinds, codes):
@@ -52,25 +63,25 @@ def term_vectors(vectors, own, kinds, codes):
     return spread
 
 
-def described(terms, columns, args):
+def description(terms, columns, options):
     """What the saved model has to know of words."""
-    return {"network": args.network, "fields": args.fields,
+    return {"network": options.network, "fields": options.fields,
             "vocabulary": text_features.term_names(terms, columns)}
 
 
-def text_options(args, count):
+def training_options(options, count):
     """Options for training on so many products' words: batches small enough for some 80 steps an
     epoch. All of it was chosen on the validation products of public catalogues."""
-    if args.network == "original":
-        return training.Options(batch_size=32, max_epochs=args.epochs or 5, patience=0,
-                                start="2016", seed=args.seed)
+    if options.network == "original":
+        return training.Options(batch_size=32, max_epochs=options.epochs or 5, patience=0,
+                                start="2016", seed=options.seed)
     batch = min(max(count // 100, 32), 1024)
-    epochs = args.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
+    epochs = options.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
     return training.Options(batch_size=batch, max_epochs=epochs, patience=2, adam_rate=.005,
-                            decay=True, dropout=.5, word_dropout=.5, seed=args.seed)
+                            decay=True, dropout=.5, word_dropout=.5, seed=options.seed)
 
 
-def misled(products, terms, model, test, scores, found):
+def add_misleading(products, terms, model, test, scores, found):
     """Add to found[label, term] what each term of a product that is predicted wrongly said for the
     prediction and against the label, and to found[label, None] the predictions."""
     names = text_features.term_names(terms, model.inputs.columns)
@@ -124,9 +135,9 @@ def text_scorer(weights, described):
     return score
 
 
-def scorer(conn, args, weights, described):
+def scorer(weights: dict, description: dict) -> Callable:
     """What filing.apply needs."""
-    by_text = text_scorer(weights, described)
+    by_text = text_scorer(weights, description)
 
     def score(rows):
         logits, count, unknown = by_text(rows)
@@ -158,54 +169,10 @@ def measured_unknown(conn, products, measured):
     return {"unknown words": found}
 
 
-def add_text_arguments(parser):
-    """The flags of the classifier by text, which categorize_both.py has too."""
-    parser.add_argument("--epochs", type=whole_number(1, 10_000), metavar="N",
-                        help="times to go through the training products at the most; it ends "
-                        "earlier when validation gains nothing (default: 4, more where products "
-                        "are few)")
-    parser.add_argument("--network", choices=("default", "original"), default="default",
-                        help="original: that of 2016, with its way of cutting words, batches of 32 "
-                        "and five epochs, for the record (default: default)")
-    parser.add_argument("--fields", type=fields_argument, default="name,description",
-                        metavar="A,B", help="what of a product is read: name, description or both "
-                        "(default: name,description)")
-    parser.add_argument("--embedding", choices=("word2vec", "swivel"),
-                        help="learn vectors of words from the training products first, and let the "
-                        "hidden layer see their sum for a product beside the bag of words "
-                        "(default: none)")
-    parser.add_argument("--embedding-alone", action="store_true",
-                        help="nothing but that sum, no bag of words")
-    parser.add_argument("--save-embedding", metavar="FILE",
-                        help="write the vectors there, in word2vec's text format")
-
-
-def check_text_arguments(parser, args):
-    """End with a sentence where the flags of text can't go together or be done."""
-    if args.embedding and args.network == "original":
-        parser.error("--embedding is for the default network")
-    if not args.embedding and (args.embedding_alone or args.save_embedding):
-        parser.error("--embedding-alone and --save-embedding need --embedding")
-    if args.save_embedding:
-        if not word_vectors.may_be_replaced(args.save_embedding):
-            parser.error("--save-embedding names a file that holds something else: name another")
-        try:
-            tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
-        except OSError:
-            parser.error("--save-embedding must name a file in a folder that can be written")
-
-
-def fields_argument(text):
-    fields = [field.strip() for field in text.split(",")]
-    if not set(fields) <= {"name", "description"} or len(set(fields)) < len(fields):
-        raise argparse.ArgumentTypeError("must be name, description or name,description")
-    return fields
-
-
-def read_terms(conn, products, args):
+def read_terms(conn, products, options):
     """text_features.Terms of the products' texts, of the fields asked for."""
-    original = args.network == "original"
-    texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
+    original = options.network == "original"
+    texts = ((name if "name" in options.fields else "", text if "description" in options.fields else "")
              for name, text in queries.texts(conn, products.leaves))
     corpus = text_features.read_texts(
         texts, text_features.tokens_of_2016 if original else text_features.tokens)

@@ -19,7 +19,7 @@ import db
 import retrain
 from evaluation import catalogue_queries, experiment_report, figures, filing_queries, today
 from evaluation import queries as evaluation_queries
-from learning import experiments, model_folders, near_duplicates
+from learning import experiments, model_folders, near_duplicates, selection
 from learning import queries as learning_queries
 from learning.split import split_position
 
@@ -28,7 +28,7 @@ LONG = "soft woven cotton with long sleeves round neck and two pockets made for 
 
 def linked(first, second, least=near_duplicates.STYLE):
     """Whether two texts, each (name, description) or a name, are near-duplicates."""
-    texts = near_duplicates.read_texts((own, None) if isinstance(own, str) else own
+    texts = near_duplicates.word_sets((own, None) if isinstance(own, str) else own
                                        for own in (first, second))
     one, other = near_duplicates.components(np.arange(2), texts, least)
     return one == other
@@ -119,15 +119,15 @@ def test_hashes_are_the_same_in_every_process():
 
 def test_words_beyond_the_vocabulary_that_is_kept_have_their_hashes_all_the_same(monkeypatch):
     names = [(f"style {i // 2} has w{i // 2} x{i // 2} c{i % 2}", None) for i in range(40)]
-    whole = near_duplicates.read_texts(names)
+    whole = near_duplicates.word_sets(names)
     monkeypatch.setattr(near_duplicates, "VOCABULARY", 3)
-    assert (near_duplicates.read_texts(names).hashes == whole.hashes).all()
+    assert (near_duplicates.word_sets(names).hashes == whole.hashes).all()
 
 
 def test_sorted_in_parts_the_same_are_found(monkeypatch):
     rng = random.Random(1)
     names = [" ".join(rng.sample("abcdefghij", rng.randint(1, 9))) for _ in range(500)]
-    texts = near_duplicates.read_texts((name, None) for name in names)
+    texts = near_duplicates.word_sets((name, None) for name in names)
     whole = near_duplicates.components(np.arange(500), texts, (6, 8))
     monkeypatch.setattr(near_duplicates, "SORTED", 50)
     monkeypatch.setattr(near_duplicates, "CHUNK", 7)
@@ -258,7 +258,7 @@ def test_clusters_with_some_products_are_left_out():
 
 def test_each_side_is_asked_by_itself():
     names = ["Blue linen dress", "Red linen dress", "Green leather boots", "Odd one out"]
-    texts = near_duplicates.read_texts((name, None) for name in names)
+    texts = near_duplicates.word_sets((name, None) for name in names)
     sides = np.array([[True, False, False, False], [False, True, True, False], [False] * 4])
     first, second, none = near_duplicates.among(texts, list(sides))
     assert first.tolist()[1:] == [True, False, False]
@@ -466,7 +466,7 @@ def test_without_folds_a_cluster_is_kept_for_certifying_as_a_whole(shop):
     keys = dict(query(shop, """select product_id, cluster from near_duplicate
                                where experiment_id = 1"""))
     labelled = {own for own, in query(shop, "select id from product where category_id is not null")}
-    assert kept == {own for own in labelled if experiments.certifies(keys[own])} != set()
+    assert kept == {own for own in labelled if selection.certifies(keys[own])} != set()
     waiting = [row for rows in filing_queries.to_answer(conn, 1, ["jeans.bootcut"], 100) for row in rows]
     assert all(row["cluster"] == keys.get(row["id"], row["group_key"]) for row in waiting)
     assert sum(row["id"] in keys for row in waiting) >= 12

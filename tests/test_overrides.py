@@ -30,7 +30,7 @@ from common.terminal import UserError, run
 from crawling import queries as crawling_queries
 from evaluation import decisions as decisions_module
 from evaluation import queries as evaluation_queries
-from learning import experiments, model_folders, text_features
+from learning import experiments, model_folders, selection, text_features
 from learning import queries as learning_queries
 from learning.split import split_position
 
@@ -936,9 +936,7 @@ def test_trained_again_the_labels_predicted_are_still_those_of_the_shop(shop):
 def test_the_corrected_labels_are_those_that_are_taught(shop):
     path = str(shop.folder / "crawl.db")
     conn = db.open_readonly(path)
-    _, products = experiments.choose_products(
-        conn, argparse.Namespace(db_path=path, categories="", min_products=50, folds=None,
-                                 split_by="cluster"))
+    products = selection.choose_products(conn, selection.Wanted([], 50, None))
     conn.close()
     filed = dict(query(shop.folder, "select id, category_id from product"))
     named = {part: [products.leaves[i] for i in getattr(products, part)]
@@ -1101,14 +1099,12 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
 def test_products_know_which_are_put_in_and_which_are_put_out(moved):
     path = str(moved.folder / "crawl.db")
     conn = db.open_readonly(path)
-    _, products = experiments.choose_products(conn, argparse.Namespace(
-        db_path=path, categories=",".join(moved.leaves), min_products=0, folds=None,
-        split_by="cluster"))
+    products = selection.choose_products(conn, selection.Wanted(list(moved.leaves), 1, None))
     conn.close()
     for i, label, taught in zip(products.ids.tolist(), products.labels, products.taught):
         assert (label < 0) == (i not in moved.inside) and (taught < 0) == (i not in moved.learned)
     for folds in (None, 4):
-        for part in experiments.checked_splits(products, folds):
+        for part in selection.checked_splits(products, folds):
             learned = np.concatenate([part.training, part.tuning, part.certifying])
             assert (products.taught[learned] >= 0).all()
             assert (products.labels[np.append(part.certifying, part.test)] >= 0).all()

@@ -14,7 +14,7 @@ import db
 from crawling import queries as crawling_queries
 from evaluation import filing_queries, guarantees, refusals, today
 from evaluation import queries as evaluation_queries
-from learning import experiments
+from learning import experiments, selection
 from learning import queries as learning_queries
 
 NEW = ("bags.new", "bags", 1, "bags/bags.new", "New")
@@ -166,7 +166,7 @@ def filed_and_back(shop, trust=False):
 
 def test_own_filings_that_come_back_are_taught_and_no_label(shop):
     rows = filed_and_back(shop)
-    products = experiments.make_products(list(rows.values()), LEAVES, {})
+    products = selection.make_products(list(rows.values()), LEAVES, {})
     skinny = LEAVES.index("jeans.skinny")
     for number in (101, 102, 103):
         place = products.ids.tolist().index(number)
@@ -315,18 +315,18 @@ def test_a_load_says_how_many_products_have_another_group(tmp_path):
 # ---- categories that the model does not know ----------------------------------------------------
 
 def test_training_says_what_it_leaves_out_and_what_that_means(capsys):
-    experiments.tell_left_out({"a": 1000, "b": 1200, "c": 40, "d": 9}, ["a", "b"], 1000)
+    selection.tell_left_out({"a": 1000, "b": 1200, "c": 40, "d": 9}, ["a", "b"], 1000)
     told = capsys.readouterr().err
     assert told.startswith("2 of 4 leaves take part, with 2,200 of 2,249 labelled products. The "
                            "model never answers the other 49 rightly, and --apply counts")
     assert told.endswith("--min-products 5 takes more leaves in\n")
-    experiments.tell_left_out({"a": 10, "b": 3}, ["a"], 5)
+    selection.tell_left_out({"a": 10, "b": 3}, ["a"], 5)
     assert "--min-products 3 takes" in capsys.readouterr().err
-    experiments.tell_left_out({"a": 10, "b": 1}, ["a"], 5)
+    selection.tell_left_out({"a": 10, "b": 1}, ["a"], 5)
     assert "need more products" in capsys.readouterr().err
-    experiments.tell_left_out({"a": 10, "b": 5}, ["a"], None)
+    selection.tell_left_out({"a": 10, "b": 5}, ["a"], None)
     assert "--categories" in capsys.readouterr().err
-    experiments.tell_left_out({"a": 10, "b": 5}, ["a", "b"], 5)
+    selection.tell_left_out({"a": 10, "b": 5}, ["a", "b"], 5)
     assert capsys.readouterr().err == ""
 
 

@@ -169,14 +169,14 @@ def test_a_bag_of_words_is_tf_idf_as_scikit_learn_has_it_five_long():
 def model_of(texts, seed=0):
     """(described, weights) of a network of chance over the terms of texts, and its bag of them."""
     terms = terms_of(texts)
-    args = categorize_words.parse([])
-    inputs = text_classifier.text_inputs(terms, np.arange(len(texts)), args)
+    options = text_classifier.TextOptions()
+    inputs = text_classifier.text_inputs(terms, np.arange(len(texts)), options)
     rng = np.random.default_rng(seed)
     weights = {"hidden_kernel": rng.normal(size=(inputs.bag.shape[1], 100)),
                "hidden_bias": rng.normal(size=100), "kernel": rng.normal(size=(100, 4)),
                "bias": rng.normal(size=4)}
     weights = {name: value.astype(np.float32) for name, value in weights.items()}
-    return (text_classifier.described(terms, inputs.columns, args),
+    return (text_classifier.description(terms, inputs.columns, options),
             {**weights, "idf": inputs.idf}, inputs)
 
 
