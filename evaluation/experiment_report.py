@@ -149,7 +149,8 @@ def missing_text(promise: Report) -> str:
     """A sentence that says why nothing can be promised, and what it would take."""
     start = f"{promise['level'].capitalize()} {promise['target']}%: nothing can be promised"
     if not promise["have"]:
-        return f"{start} without such products, of which it takes at least {promise['fewest']:,}, all right"
+        return f"{start} without such products, of which it takes at least " \
+               f"{promise['fewest']:,}, all right"
     if promise["needed"] is None:
         return f"{start}: even a million products like these would not do"
     return f"{start} by {promise['have']:,} independent products: it would take about " \

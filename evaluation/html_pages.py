@@ -121,7 +121,8 @@ def save_page(path: str, text: str) -> None:
     target = os.path.realpath(path)   # a link stays one
     try:
         if os.path.isfile(target) and not is_page(target):
-            raise UserError(f"--output {path} is no HTML page, and is not replaced: name another file")
+            raise UserError(f"--output {path} is no HTML page, and is not replaced: name another "
+                            "file")
         if os.path.exists(path) and not os.path.isfile(target):
             write_text(path, text)   # a pipe or a device is written into, not replaced
         else:

@@ -101,8 +101,8 @@ def numbers_of(products: NDArray[np.int64], numbered: NDArray[np.void],
 
 def graded_rows(conn: sqlite3.Connection, number: int, groups: NDArray[np.void],
                 certifying: bool = False) -> Rows:
-    """Structured array GRADED [n] of an experiment's predictions in the order of their products, or of
-    the validation products that were kept for certifying."""
+    """Structured array GRADED [n] of an experiment's predictions in the order of their products, or
+    of the validation products that were kept for certifying."""
     columns = [("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4")]
     graded = figures.structured(queries.graded(conn, number, certifying), columns, number)
     order = np.argsort(graded["product"], kind="stable")
