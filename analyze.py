@@ -2,8 +2,8 @@
 
 In: crawl.db, which only --overrides writes (one of an older version is brought up to date first).
 Out, on stdout: for each experiment its accuracy and its coverage, the share of products that a
-machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents; the rest is
-asked for.
+machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents. Each flag
+prints something else.
 
     python analyze.py
     python analyze.py --experiments
@@ -42,10 +42,11 @@ from evaluation import (
 
 # ---- the command ------------------------------------------------------------------------------
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> Parser:
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
-        "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
+        "a machine may file by itself at 95 % and 98 % accuracy. Each flag prints something "
+        "else.")
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--experiments", action="store_true",
@@ -63,26 +64,31 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--overrides", metavar="FILE",
                       help="take a person's decisions from a CSV file (saved by a page, or that of "
                       "--label-suspects with its column `decision` filled in) into crawl.db; "
-                      "later training uses them. A line that can't be used is named and left out; "
-                      "the exit status is 1 then")
+                      "later training uses them. A line that can't be used is reported and left "
+                      "out, and the exit status is 1")
     what.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
                       help="print an HTML page of the wrong predictions with the highest scores of "
                       "experiment N")
     what.add_argument("--review", type=int, metavar="N",
                       help="print an HTML page of the products that --apply N has left to a "
-                      "person or filed at the parent only, to choose their leaves on")
+                      "person or filed at the parent only, to choose their leaves")
     what.add_argument("--models", action="store_true",
                       help="list the saved models, and the thresholds certified for them")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="write the page there, instead of printing it")
     parser.add_argument("--surest-first", action="store_true",
-                        help="of --review: the surest first, instead of the least sure")
+                        help="with --review: the surest products first, instead of the least sure")
     parser.add_argument("--confidence", type=share(50, 99.999), default=.95, metavar="PERCENT",
-                        help="of certificates, intervals and tests (default: 95)")
+                        help="confidence of certificates, intervals and tests (default: 95)")
     parser.add_argument("--top", type=whole_number(), metavar="K",
                         help="how many to show: errors on the page (default: 500), flipped "
                         "products and confused pairs (default: 20), suspects (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args(argv)
     paged = args.dump_errors_for_experiment is not None or args.review is not None
     if args.output is not None and not paged:
@@ -155,7 +161,7 @@ def report_on(args: argparse.Namespace) -> None:
     else:
         blocks = [figures.block(conn, experiment) for experiment in db.experiments(conn)]
         if not blocks:
-            log("there are no predictions yet: run categorize_words.py, or one of its sisters")
+            log("there are no predictions yet: run categorize_words.py or another classifier")
         show(blocks, text_report.blocks_text(blocks), args.json)
 
 
@@ -164,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.overrides is None:
         report_on(args)
         return 0
-    result = decisions.take(args.db_path, args.overrides)
+    result = decisions.take_file(args.db_path, args.overrides)
     show(result, text_report.overrides_text(result), args.json)
     return 1 if result["unusable"] else 0
 

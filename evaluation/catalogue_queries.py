@@ -1,8 +1,8 @@
-"""SQL of the catalogue as it is today: where products may be filed, which ones nobody has filed, and
-which ones an experiment's model has learned from, was measured on or does not know.
+"""SQL of the catalogue as it is today: where products may be filed, which ones nobody has filed,
+and which ones an experiment's model has learned from, was measured on or does not know.
 
-In: an open crawl.db and an experiment's number. Out: rows, and conditions that the SQL of filing and
-of the evaluation is made of.
+In: an open crawl.db and an experiment's number. Out: rows, and conditions that filing_queries.py
+and queries.py put into their SQL.
 """
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from learning import queries as learning_queries
 NAMED = 5   # lines that can't be used, at most; the others are counted
 
 
-def take(db_path: str, path: str) -> dict[str, Any]:
+def take_file(db_path: str, path: str) -> dict[str, Any]:
     """Store a file of decisions, and name the lines that can't be used. Returns what was done: a
     dict of read, changed, in_all {decision: products}, to_be_created {category: products} and
     unusable [{line, reason}]. Raises UserError if nothing of the file can be used."""
@@ -54,7 +54,7 @@ def first_lines(unusable: Sequence[tuple[int, str]]) -> list[str]:
     lines = [f"line {line}: {reason}" for line, reason in unusable[:NAMED]]
     more = len(unusable) - NAMED
     if more > 0:
-        lines.append(f"and {more} lines more like these")
+        lines.append(f"and {more} more lines like these")
     return lines
 
 
@@ -109,7 +109,7 @@ def contradictions(number: int, lines_by_decision: Mapping[Decision, Sequence[in
 def read_csv(path: str) -> list[tuple[int, dict[str, str]]]:
     """[(line, {column: cell})] of a CSV file as spreadsheets write it, columns in lower case.
     Raises UserError if it can't be read, or lacks the columns."""
-    text = read_text(path)
+    text = csv_text(path)
     if text.startswith("sep="):   # a hint for Excel
         text = text.partition("\n")[2]
     head = text.split("\n", 1)[0]
@@ -130,7 +130,7 @@ def read_csv(path: str) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def read_text(path: str) -> str:
+def csv_text(path: str) -> str:
     """The text of a file in UTF-8. Raises UserError if it can't be read as such."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:

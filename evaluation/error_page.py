@@ -60,7 +60,7 @@ def error_page(conn: sqlite3.Connection, number: int, images_path: str, db_path:
         name=page_text(report["name"], 300), date=page_text(report["date"], 40),
         confusions=confused_pairs(report, paths), chart=make_chart(rows, right, slider),
         count=len(report["settings"].get("categories") or np.unique(rows["label"])),
-        settings=settings_texts(report["settings"]),
+        settings=settings_pairs(report["settings"]),
         labels=html_pages.filter_options((row["label"] for row in raw), paths),
         predictions=html_pages.filter_options((row["predicted"] for row in raw), paths),
         parents=html_pages.filter_options((error["parent"] for error in errors), paths),
@@ -100,7 +100,7 @@ def read_errors(conn: sqlite3.Connection, rows: Sequence[Mapping[str, Any]],
         if row["id"] in suspects:
             badges.append("suspected label")
         loud = product_view.loud_terms(model, row) if model else set()
-        error = product_view.product({**row, "parent": label_parent}, loud, badges,
+        error = product_view.product_parts({**row, "parent": label_parent}, loud, badges,
                                      decisions.get(row["id"]), paths, images_path)
         if not there.get(row["predicted"]):
             error["suggestion"] = ""
@@ -119,7 +119,7 @@ def confused_pairs(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[
             for pair in report["confusions"][:10]]
 
 
-def settings_texts(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+def settings_pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """[(name, value)] of an experiment's settings, in words."""
     return [(page_text(str(key), 100), page_text(setting_text(key, value), 300))
             for key, value in settings.items() if key != "calibration"]

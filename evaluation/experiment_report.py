@@ -29,13 +29,13 @@ def experiment_text(report: Report, top: int) -> Iterator[str]:
     yield from blocks_text([report])
     low, high = report["interval"]
     yield f"  (accuracy between {100 * low:.2f}% and {100 * high:.2f}% with " \
-          f"{100 * report['confidence']:g}% confidence, were all products independent)"
+          f"{100 * report['confidence']:g}% confidence, if all products were independent)"
     review = report["after_review"]
     if review["corrected"]:
         yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
-              "labels corrected by a person (who saw only what looked wrong, so this flatters)"
+              "labels corrected by a person (who saw only what looked wrong, so this is too high)"
     yield from today_text(report)
-    for part in (promise_text(report), fallback_text(report), calibration_text(report),
+    for part in (certified_text(report), fallback_text(report), calibration_text(report),
                  classes_text(report), split_text(report["settings"]),
                  shared_text(report["shared_with_training"]), confusions_text(report, top),
                  categories_text(report), settings_text(report["settings"])):
@@ -51,8 +51,8 @@ def today_text(report: Report) -> Iterator[str]:
     for line in today.changes_lines(report["experiment"], changes):
         yield f"  {line[0].upper()}{line[1:]}."
     if changes["refiled"]:
-        yield "  (All that follows is as of the training. --apply counts products by the " \
-              "category they have now.)"
+        yield "  (All figures below are by the categories of the training. --apply counts " \
+              "products by the category they have now.)"
     if changes["all"] is not None:
         yield ""
         yield from all_text(report)
@@ -100,9 +100,9 @@ def coverage_rows(report: Report) -> list[tuple[str, str, str]]:
 
 # ---- what is promised ---------------------------------------------------------------------------
 
-def promise_text(report: Report) -> Iterator[str]:
+def certified_text(report: Report) -> Iterator[str]:
     """Coverage beside what is certified of it."""
-    yield f"Certified with {100 * report['confidence']:g}% confidence, {basis_text(report)}"
+    yield f"Certified with {100 * report['confidence']:g}% confidence, {certified_on_text(report)}"
     rows = [("", "coverage", "certified", "accepted", "right of these", "where")]
     for promise in report["coverage"]:
         parent = "Parent " if promise["level"] == "parent" else ""
@@ -135,7 +135,7 @@ def folds_text(report: Report) -> Iterator[str]:
                   "nothing was accepted there"
 
 
-def basis_text(report: Report) -> str:
+def certified_on_text(report: Report) -> str:
     """What the certificates rest on, in words."""
     if report["certified_on"] == "folds":
         return "each fold by the predictions of the others"
@@ -149,7 +149,8 @@ def missing_text(promise: Report) -> str:
     """A sentence that says why nothing can be promised, and what it would take."""
     start = f"{promise['level'].capitalize()} {promise['target']}%: nothing can be promised"
     if not promise["have"]:
-        return f"{start} without such products, at the least {promise['fewest']:,}, all right"
+        return f"{start} without such products, of which it takes at least " \
+               f"{promise['fewest']:,}, all right"
     if promise["needed"] is None:
         return f"{start}: even a million products like these would not do"
     return f"{start} by {promise['have']:,} independent products: it would take about " \
@@ -235,7 +236,7 @@ def split_text(settings: Mapping[str, Any]) -> Iterator[str]:
     try:
         yield from (f"  {line}" for line in near_duplicates.report_lines(clusters))
     except (KeyError, TypeError, ValueError, AttributeError):
-        yield "  (how many there were is not on record)"
+        yield "  (their number is not on record)"
 
 
 def shared_text(shared: Report | None) -> Iterator[str]:

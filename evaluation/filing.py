@@ -35,21 +35,15 @@ from evaluation import (
     today,
 )
 from evaluation.filing_output import Moves
-from learning import (
-    model_folders,
-    near_duplicates,
-    predictions,
-    saved_models,
-    selection,
-)
+from learning import model_folders, near_duplicates, predictions, saved_models, selection
 
 CHUNK = 5_000    # products answered at a time, in one transaction
-Description = Mapping[str, Any]   # of a model, as saved_models.load_model reads it
+Description = dict[str, Any]   # of a model, as saved_models.load_model reads it
 Weights = dict[str, NDArray[Any]]
 # A classifier: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is anything
 # to go by, words, unknown words, whether there is a picture, [n] each).
 Score = Callable[[Sequence[sqlite3.Row]], tuple[Any, Any, Any, Any, Any]]
-Scorer = Callable[[Weights, Description], Score]
+Scorer = Callable[[Weights, Description], Score]   # of a saved model
 
 
 # ---- arguments ----------------------------------------------------------------------------------
@@ -104,8 +98,8 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 
 # ---- the model ----------------------------------------------------------------------------------
 
-def load(conn: sqlite3.Connection, number: int, db_path: str,
-         kind: str) -> tuple[str, Weights, Description]:
+def load_for_apply(conn: sqlite3.Connection, number: int, db_path: str,
+                   kind: str) -> tuple[str, Weights, Description]:
     """(folder, weights, description) of the model of an experiment. Raises UserError if it is of
     another kind than `kind`, or not the model that the experiment wrote."""
     settings = db.settings(db.experiment(conn, number))
@@ -232,7 +226,7 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     classifiers of. Returns the exit status: 0, or 1 if the promise does not hold for all products.
     Raises UserError if there is no such model."""
     conn = db.open_database(wanted.db_path)
-    folder, weights, described = load(conn, wanted.number, wanted.db_path, kind)
+    folder, weights, described = load_for_apply(conn, wanted.number, wanted.db_path, kind)
     leaves = described["categories"]
     products, waiting, by_person = filing_queries.count_unfiled(conn, wanted.number, leaves)
     if by_person:

@@ -226,7 +226,7 @@ def nearest_text(promise: Promise, level: str) -> str:
     """The numbers that the promise failed on at a level, in words."""
     near = promise["nearest"].get(level)
     if near is None:
-        return "the leaf takes them all"
+        return "all of them are filed at the leaf"
     if not near["products"]:
         return "there is no product to go by"
     strange = ""

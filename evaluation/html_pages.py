@@ -82,7 +82,7 @@ def render(template: str, data: Mapping[str, Any], products: Sequence[Mapping[st
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
-    style, script = (read_text(os.path.join(folder, name)) for name in ("page.css", "page.js"))
+    style, script = (template_text(os.path.join(folder, name)) for name in ("page.css", "page.js"))
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'",
               f"style-src '{fingerprint(style)}'", f"script-src '{fingerprint(script)}'"]
     badges = sorted({badge for product in products for badge in product["badges"]})
@@ -91,7 +91,7 @@ def render(template: str, data: Mapping[str, Any], products: Sequence[Mapping[st
         badges=[(badge, badge) for badge in badges], policy="; ".join(policy), **values)
 
 
-def read_text(path: str) -> str:
+def template_text(path: str) -> str:
     with open(path, encoding="utf-8") as file:
         return file.read()
 
@@ -121,7 +121,8 @@ def save_page(path: str, text: str) -> None:
     target = os.path.realpath(path)   # a link stays one
     try:
         if os.path.isfile(target) and not is_page(target):
-            raise UserError(f"--output {path} is a file of something else: name another")
+            raise UserError(f"--output {path} is no HTML page, and is not replaced: name another "
+                            "file")
         if os.path.exists(path) and not os.path.isfile(target):
             write_text(path, text)   # a pipe or a device is written into, not replaced
         else:

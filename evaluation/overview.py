@@ -22,7 +22,7 @@ from evaluation import certificates, figures, queries, text_report
 from evaluation.figures import Rows
 from learning import metrics, model_folders
 
-ROW = np.dtype([("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4"),
+GRADED = np.dtype([("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4"),
                 ("group", "i8")])
 NUMBERED = np.dtype([("product", "i8"), ("group", "i8")])
 NOTHING, NOT_MEASURED = "none", "-"   # no threshold could be certified; there was nothing to try
@@ -101,12 +101,12 @@ def numbers_of(products: NDArray[np.int64], numbered: NDArray[np.void],
 
 def graded_rows(conn: sqlite3.Connection, number: int, groups: NDArray[np.void],
                 certifying: bool = False) -> Rows:
-    """Structured array ROW [n] of an experiment's predictions in the order of their products, or of
-    the validation products that were kept for certifying."""
+    """Structured array GRADED [n] of an experiment's predictions in the order of their products, or
+    of the validation products that were kept for certifying."""
     columns = [("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4")]
     graded = figures.structured(queries.graded(conn, number, certifying), columns, number)
     order = np.argsort(graded["product"], kind="stable")
-    rows = np.empty(len(graded), ROW)
+    rows = np.empty(len(graded), GRADED)
     for field, _ in columns:
         rows[field] = graded[field][order]
     rows["group"] = -1 - np.arange(len(rows))   # a product that is gone is a group by itself
@@ -127,7 +127,7 @@ HEAD = ("", "kind", "date (UTC)", "products", "categories", "folds", "layer", "m
 def table_lines(experiments: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The lines of the table of list_experiments."""
     if not experiments:
-        yield "there is no experiment yet: run categorize_words.py, or one of its sisters"
+        yield "there is no experiment yet: run categorize_words.py or another classifier"
     else:
         yield from text_report.aligned([HEAD, *map(table_row, experiments)],
                                        left=(0, 1, 2, 6, 11))

@@ -166,9 +166,9 @@ def marked_pieces(pieces: Sequence[str], loud: Collection[Term]) -> set[int]:
 
 # ---- all of it ----------------------------------------------------------------------------------
 
-def product(row: Row, loud: Collection[Term], badges: Sequence[str],
-            decision: sqlite3.Row | None, paths: Mapping[str, str],
-            images_path: str) -> dict[str, Any]:
+def product_parts(row: Row, loud: Collection[Term], badges: Sequence[str],
+                  decision: sqlite3.Row | None, paths: Mapping[str, str],
+                  images_path: str) -> dict[str, Any]:
     """What both pages show of a product, and what their script reads of it, as a dict.
 
     The row has id, source, external_id, name, description, image, picture, predicted, parent and

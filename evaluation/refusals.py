@@ -152,8 +152,8 @@ def reference(conn: sqlite3.Connection, number: int, described: Mapping[str, Any
 
 def unknown_words(old: Mapping[str, Any], measured: Any) -> tuple[int, float, float] | None:
     """(products, mean, variance of the share of words that are unknown) of labelled products, None
-    if it is not known. measured is [mean, variance] that the experiment wrote down for those that it
-    predicted; old["unknown"] is of those that only the saved model answered."""
+    if it is not known. measured is [mean, variance], which the experiment wrote down for those that
+    it predicted; old["unknown"] is of those that only the saved model answered."""
     if not is_mean_and_variance(measured):
         return None
     mean, variance = measured
@@ -189,9 +189,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], kind: str) -> li
     near, near_before = new["near-duplicate"], old["near-duplicate"]
     if near is not None and near_before is not None and near < near_before \
             and share_shift(near, n, near_before, m) > TOLERATED["near-duplicates"]:
-        lines.append(f"{100 * near:.0f} % of them have a near-duplicate among the labelled products "
-                     f"({100 * near_before:.0f} % had one among those that they were predicted "
-                     "from)")
+        lines.append(f"{100 * near:.0f} % of them have a near-duplicate among the labelled "
+                     f"products ({100 * near_before:.0f} % had one among those that they were "
+                     "predicted from)")
     if shifts.score_shift(new["scores"], n, old["scores"], m) > TOLERATED["scores"]:
         lines.append("their scores are lower (on the average "
                      f"{metrics.accuracy(new['scores']):.2f}, there "

@@ -24,8 +24,8 @@ def review_page(conn: sqlite3.Connection, number: int, images_path: str, db_path
     experiment."""
     experiment = db.experiment(conn, number)
     paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
-    model, shops = product_view.text_model(db_path, number), filing_queries.kept_filing(conn, number)
-    there, database = catalogue_queries.places_today(conn), page_text(str(db_path), 200)
+    model, there = product_view.text_model(db_path, number), catalogue_queries.places_today(conn)
+    shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
     products = []
     for row in filing_queries.left_to_person(conn, number, top, surest_first):
         products.append(review_view(dict(row), model, decisions, paths, images_path, shops, there))
@@ -67,7 +67,8 @@ def review_view(row: dict[str, Any], model: product_view.TextModel | None,
     if row["level"] == "parent":
         badges.append("filed at the parent")
     loud = product_view.loud_terms(model, row) if model else set()
-    view = product_view.product(row, loud, badges, decisions.get(row["id"]), paths, images_path)
+    view = product_view.product_parts(row, loud, badges, decisions.get(row["id"]), paths,
+                                      images_path)
     suggestions = [(leaf, paths.get(leaf, page_text(leaf, 200)), score) for leaf, score in offered]
     return {**view, "raw_parent": row["parent"], "proposed": offered[:1] == likeliest[:1],
             "why": why_unfiled(row, shops.get(row["source"] or ""), there),

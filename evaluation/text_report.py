@@ -1,7 +1,7 @@
 """What analyze.py prints as lines of text: blocks, comparisons, models and decisions.
 
-In: the dicts of figures.block, comparison.compare, today.models and decisions.take. Out: lines. No
-figure is computed here. experiment_report.py prints one experiment in full.
+In: the dicts of figures.block, comparison.compare, today.models and decisions.take_file. Out:
+lines. No figure is computed here. experiment_report.py prints one experiment in full.
 
     python analyze.py
     python analyze.py --compare 1 2
@@ -73,8 +73,8 @@ def comparison_text(comparison: Report, top: int) -> Iterator[str]:
     yield f"On the {comparison['n']:,} products that all have ({sizes})"
     if not comparison["same_categories"]:
         yield "  not the same task: " + ", ".join(
-            f"#{experiment['experiment']} told {experiment['categories'] or 'unknown'} categories "
-            "apart" for experiment in experiments)
+            f"#{experiment['experiment']} has {experiment['categories'] or 'unknown'} categories"
+            for experiment in experiments)
     for experiment in experiments:
         for line in today.changes_lines(experiment["experiment"], experiment["today"]):
             yield f"  {line}"
@@ -172,11 +172,11 @@ def model_lines(model: Report) -> Iterator[str]:
 
 
 def overrides_text(result: Report) -> Iterator[str]:
-    """Lines of decisions.take's result."""
+    """Lines of decisions.take_file's result."""
     yield f"decisions: {result['read']:,} read, {result['changed']:,} new or changed; in all " \
           + ", ".join(f"{count:,} {name}" for name, count in result["in_all"].items())
     if result["to_be_created"]:
-        yield "to be created, as no leaf is called so yet (training leaves these products out " \
-              "until then):"
+        yield "to be created, since no leaf has this name yet (until then training leaves these " \
+              "products out):"
         for category, count in result["to_be_created"].items():
             yield f"  {printable(category)} ({count:,} product{'s' if count != 1 else ''})"

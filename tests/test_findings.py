@@ -456,7 +456,7 @@ def test_every_interval_is_wilsons_at_the_confidence_asked_for(split, ask, tell,
             assert (own["share"], own["interval"]) == (None, [0, 1])
     low, high = found["interval"]
     assert f"(accuracy between {100 * low:.2f}% and {100 * high:.2f}% with {confidence}% " \
-           "confidence, were all products independent)" in tell("--experiment", 1, "--confidence",
+           "confidence, if all products were independent)" in tell("--experiment", 1, "--confidence",
                                                                 confidence)
 
 
@@ -1074,6 +1074,6 @@ def test_experiments_that_told_other_categories_apart_are_said_to(shop, ask, tel
     save(shop, rows)
     save(shop, rows, categories=list(LEAVES[:2]))
     save(shop, rows, categories=list(LEAVES[:2]))
-    assert "not the same task: #1 told 3 categories apart, #2 told 2" in tell("--compare", 1, 2)
+    assert "not the same task: #1 has 3 categories, #2 has 2" in tell("--compare", 1, 2)
     assert ask("--compare", 2, 3)["same_categories"] is True
     assert "same task" not in tell("--compare", 2, 3)

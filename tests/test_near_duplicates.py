@@ -457,7 +457,7 @@ def test_an_experiment_of_before_is_shown_as_split_by_group(shop, tmp_path):
     with sqlite3.connect(path) as own:
         own.execute("""update experiment set settings = json_set(settings, '$."split by"',
                        'cluster', '$."near-duplicates"', json('{"chains": 3}'))""")
-    assert "how many there were is not on record" in shown(path, 2)
+    assert "their number is not on record" in shown(path, 2)
 
 
 def test_without_folds_a_cluster_is_kept_for_certifying_as_a_whole(shop):

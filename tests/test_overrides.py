@@ -594,7 +594,7 @@ def test_of_many_lines_that_cannot_be_used_the_first_are_named_and_the_rest_coun
     said = partly(folder, GOOD + "".join(f"{i},unclear,,\n" for i in range(1000, 1040)))
     lines = said.splitlines()
     assert len(lines) == 7 and lines[4].startswith("decisions.csv, line 7: there is no product")
-    assert lines[5] == "decisions.csv, and 35 lines more like these"
+    assert lines[5] == "decisions.csv, and 35 more lines like these"
     assert lines[6].startswith("40 lines of decisions.csv can't be used")
 
 

@@ -1078,7 +1078,7 @@ def test_the_page_goes_into_a_file_whole_or_not_at_all(folder, tmp_path):
     for bad in ("crawl.db", "notes.txt"):
         before = (folder / bad).read_bytes()
         done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", bad, cwd=folder)
-        assert done.returncode == 2 and "something else" in done.stderr
+        assert done.returncode == 2 and "is no HTML page" in done.stderr
         assert (folder / bad).read_bytes() == before
     (folder / "link.html").symlink_to("errors.html")
     (folder / "errors.html").write_text("<!DOCTYPE html>old")
