@@ -42,7 +42,8 @@ def running(request, stirred):
     return request.param, inception.make_forward(stirred, request.param)
 
 
-@pytest.mark.parametrize("layer", ["mixed0", "mixed3", "mixed8"])
+@pytest.mark.parametrize("layer", ["mixed0", "mixed3",
+                                   pytest.param("mixed8", marks=pytest.mark.slow)])
 def test_folded_and_swapped_operations_give_what_keras_gives(layer, paths):
     model = stir(inception.build_network("random", layer)[0])
     expected = direct(model, paths[:4])
@@ -53,6 +54,7 @@ def test_folded_and_swapped_operations_give_what_keras_gives(layer, paths):
     assert off < 1e-2 * expected.std(axis=0).max()      # far less than the pictures' differences
 
 
+@pytest.mark.slow
 def test_the_full_network_gives_2048_d_bottlenecks_equal_to_those_of_keras_applications(tmp_path):
     keras = inception.load_tensorflow().keras
     reference = stir(keras.applications.InceptionV3(
