@@ -107,6 +107,29 @@ def draw_feed(folder, per_leaf=4):
     return write_feed(folder / "products.tsv", rows)
 
 
+MADE = {}   # the networks of random weights, by layer and seed
+
+
+@pytest.fixture(scope="module")
+def networks_made_once():
+    """Scripts that ask for the same random network are given the same one, for making it takes two
+    thirds of a small run. Scripts in processes of their own make theirs, and say the same."""
+    from learning import inception
+    build = inception.build_network
+
+    def build_once(weights="imagenet", layer="avg_pool", seed=0, precision="float32"):
+        if weights != "random":
+            return build(weights, layer, seed, precision)
+        if (layer, seed) not in MADE:
+            MADE[layer, seed] = build(weights, layer, seed)
+        network, fingerprint = MADE[layer, seed]
+        return network, {**fingerprint, "precision": precision}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inception, "build_network", build_once)
+        yield
+
+
 @pytest.fixture
 def small_feed(tmp_path):
     """A feed of twelve products in three leaves of two parents, each with a picture by path."""

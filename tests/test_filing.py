@@ -25,6 +25,7 @@ import db
 from evaluation import filing, filing_output, guarantees
 from learning import text_features
 
+pytestmark = pytest.mark.usefixtures("networks_made_once")
 KINDS = {"Jeans": ("Bootcut", "Skinny", "Straight"), "Bags": ("Clutch", "Tote"),
          "Shoes": ("Boot", "Sandal")}
 FILLING = "red green classic soft new daily light long warm plain fine early".split()
@@ -587,7 +588,7 @@ def test_few_folds_file_nothing_and_both_scripts_say_so(shop):
 # ---- pictures -----------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def pictured(tmp_path_factory):
+def pictured(tmp_path_factory, networks_made_once):
     """A shop of test_scripts with experiments by picture (1), both (2) and both of 2016 (3), and
     thirty products more without a category, five of them without a picture."""
     import test_scripts
@@ -600,7 +601,7 @@ def pictured(tmp_path_factory):
     write_feed(folder / "new.tsv", rows)
     for name, flags in (("feed.tsv", ()), ("new.tsv", ("--source", "new"))):
         run(folder, "--feed", name, *flags, script="crawl")
-    every = ("--min-products", "40", "--folds", "5", *NETWORK)
+    every = ("--min-products", "40", "--folds", "5", *NETWORK, "--how_many_training_steps", "60")
     run(folder, *every, script="categorize_images")
     run(folder, *every, script="categorize_both")
     run(folder, *every, "--fusion", "concat", script="categorize_both")

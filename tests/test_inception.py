@@ -42,7 +42,8 @@ def running(request, stirred):
     return request.param, inception.make_forward(stirred, request.param)
 
 
-@pytest.mark.parametrize("layer", ["mixed0", "mixed3", "mixed8"])
+@pytest.mark.parametrize("layer", ["mixed0", "mixed3",
+                                   pytest.param("mixed8", marks=pytest.mark.slow)])
 def test_folded_and_swapped_operations_give_what_keras_gives(layer, paths):
     model = stir(inception.build_network("random", layer)[0])
     expected = direct(model, paths[:4])
@@ -53,6 +54,7 @@ def test_folded_and_swapped_operations_give_what_keras_gives(layer, paths):
     assert off < 1e-2 * expected.std(axis=0).max()      # far less than the pictures' differences
 
 
+@pytest.mark.slow
 def test_the_full_network_gives_2048_d_bottlenecks_equal_to_those_of_keras_applications(tmp_path):
     keras = inception.load_tensorflow().keras
     reference = stir(keras.applications.InceptionV3(
@@ -232,6 +234,7 @@ def trained_network():
     return inception.build_network(str(WEIGHTS), "mixed8")[0]
 
 
+@pytest.mark.slow
 def test_with_real_weights_two_pictures_of_one_thing_are_nearer_than_a_third(trained_network,
                                                                              tmp_path):
     originals, altered = [], []
@@ -250,6 +253,7 @@ def test_with_real_weights_two_pictures_of_one_thing_are_nearer_than_a_third(tra
     assert len(links) >= 5 and distance.argmin(axis=1).tolist() == list(range(len(links)))
 
 
+@pytest.mark.slow
 def test_an_earlier_block_of_a_file_is_the_inner_output_of_the_later_one(trained_network):
     keras = inception.load_tensorflow().keras
     early = inception.build_network(str(WEIGHTS), "mixed5")[0]
@@ -259,6 +263,7 @@ def test_an_earlier_block_of_a_file_is_the_inner_output_of_the_later_one(trained
     np.testing.assert_allclose(early(batch).numpy(), inner(batch).numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_before_the_layer_is_refused(trained_network):
     with pytest.raises(UserError, match="up to --layer"):
         inception.build_network(str(WEIGHTS), "mixed9")

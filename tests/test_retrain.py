@@ -36,6 +36,8 @@ from common.terminal import UserError
 from learning import bottlenecks, inception, picture_arguments, picture_folders
 from learning.split import check_splits, split_position, splits
 
+pytestmark = pytest.mark.usefixtures("networks_made_once")
+
 # ---- the split ----------------------------------------------------------------------------------
 
 KEYS = [f"group-{i}" for i in range(20_000)]
@@ -176,7 +178,7 @@ def network_of(path):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(tmp_path_factory, networks_made_once):
     """A folder of folders, with all that people have in them, on which retrain.py was run."""
     folder = tmp_path_factory.mktemp("alone")
     pictures, (train, test) = folder / "pictures", ((.3, 1), (0, .2))
@@ -517,7 +519,7 @@ def caches(folder):
 
 
 @pytest.fixture(scope="module")
-def plain(small, tmp_path_factory):
+def plain(small, tmp_path_factory, networks_made_once):
     folder = tmp_path_factory.mktemp("plain")
     return folder, *retrained(small, folder)
 
@@ -560,7 +562,7 @@ def test_with_both_it_trains_and_then_labels_with_all_labels_where_they_are_few(
 
 
 @pytest.fixture(scope="module")
-def distorted(small, tmp_path_factory):
+def distorted(small, tmp_path_factory, networks_made_once):
     """The folder, the output and the stderr of an undisturbed run with distortions."""
     folder = tmp_path_factory.mktemp("distorted")
     return folder, *retrained(small, folder, *DISTORTIONS)

@@ -44,6 +44,7 @@ from learning import (
 )
 from learning.split import split_position
 
+pytestmark = pytest.mark.usefixtures("networks_made_once")
 SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
            "analyze")
 LEAVES = {  # category: (its own words, the colour of its pictures)
@@ -77,7 +78,7 @@ def make_shop(folder):
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory, networks_made_once):
     """The folder after one run of each script, with what each of them answered."""
     folder = tmp_path_factory.mktemp("shop")
     make_shop(folder)
