@@ -144,7 +144,8 @@ def crawl_plan(conn: sqlite3.Connection, api_url: str, root: str, most: int, ima
                        if status == db.PICTURE_FAILED)
     time_left = ""
     if image_rate:
-        time_left = f", {waiting / image_rate / 60:.0f} min at {image_rate:g} a second from one host"
+        time_left = (f", {waiting / image_rate / 60:.0f} min at {image_rate:g} a second from one "
+                     "host")
     return [*lines, f"and {waiting} pictures of products that are there{time_left}"]
 
 
