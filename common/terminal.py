@@ -117,7 +117,7 @@ class StopEvent(threading.Event):
 @contextlib.contextmanager
 def told_to_stop() -> Iterator[StopEvent]:
     """A StopEvent that the first SIGINT or SIGTERM sets. The second one ends the process at once,
-    which loses only what is in flight."""
+    which loses only what is under way."""
     stop = StopEvent()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -128,7 +128,7 @@ def told_to_stop() -> Iterator[StopEvent]:
         if stop.error:
             raise stop.error
         # Not by `log`: the signal may have come in the middle of it.
-        os.write(2, b"\nfinishing what is in flight; once more to end at once\n")
+        os.write(2, b"\nfinishing what is under way; a second signal (Ctrl-C) ends at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -40,7 +40,7 @@ def run_summary(conn: sqlite3.Connection, source: str, counts: Mapping[str, int]
     requests, retries, size = (sum(web.counts[name] for web in webs)
                                for name in ("requests", "retries", "bytes"))
     if requests:
-        lines.append(f"requests: {requests}, {retries} of them tries again; {size / 1e6:.1f} MB in "
+        lines.append(f"requests: {requests}, {retries} of them retries; {size / 1e6:.1f} MB in "
                      f"{seconds:.0f} s")
     return lines
 
@@ -78,7 +78,7 @@ def short_leaves_lines(conn: sqlite3.Connection, most: int) -> list[str]:
     for leaf in sorted(short, key=lambda leaf: leaf["product_count"])[:3]:
         total = "of an unknown number"
         if leaf["total"] is not None:
-            total = f"of the {leaf['total']} the shop tells of"
+            total = f"of the {leaf['total']} that the shop reports"
         examples.append(f"{leaf['id']} ({leaf['product_count']} {total})")
     return [f"short of {most} products: {len(short)} leaves, such as {', '.join(examples)}"]
 
@@ -144,7 +144,8 @@ def crawl_plan(conn: sqlite3.Connection, api_url: str, root: str, most: int, ima
                        if status == db.PICTURE_FAILED)
     time_left = ""
     if image_rate:
-        time_left = f", {waiting / image_rate / 60:.0f} min at {image_rate:g} a second from one host"
+        time_left = (f", {waiting / image_rate / 60:.0f} min at {image_rate:g} a second from one "
+                     "host")
     return [*lines, f"and {waiting} pictures of products that are there{time_left}"]
 
 

@@ -102,7 +102,7 @@ def load_for_apply(conn: sqlite3.Connection, number: int, db_path: str,
                    kind: str) -> tuple[str, Weights, Description]:
     """(folder, weights, description) of the model of an experiment. Raises UserError if it is of
     another kind than `kind`, or not the model that the experiment wrote."""
-    settings = db.settings(db.experiment(conn, number))
+    settings = db.settings(db.experiment_row(conn, number))
     folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{number}")
     weights, described = saved_models.load_model(folder)
     if described["kind"] != kind:

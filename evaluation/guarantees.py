@@ -46,7 +46,7 @@ def promise(conn: sqlite3.Connection, number: int, leaves: Sequence[str], target
     leaves that the model does not know, as some of the catalogue do: its answers for those are
     `strange` and count as errors, and so do rows of products that the shop has refiled elsewhere.
     """
-    settings = db.settings(db.experiment(conn, number))
+    settings = db.settings(db.experiment_row(conn, number))
     folds = settings.get("folds")
     names, rows = figures.read_predictions(conn, number, not folds, False, leaves)
     above = figures.parent_codes(names, category_tree.parents(conn))
