@@ -201,7 +201,7 @@ def test_with_near_duplicates_one_of_each_cluster_keeps_the_promise(worlds, colo
           f"{by_group / min(worlds, 200):.3f} if they are split by group")
     assert broken / worlds <= most_broken(worlds)
     assert certified / worlds >= .2
-    assert by_group / min(worlds, 200) > .5    # these worlds do tell a sound split from an unsound one
+    assert by_group / min(worlds, 200) > .5    # they do tell a sound split from an unsound one
 
 
 def test_a_threshold_that_is_merely_observed_breaks_its_promise_in_many_worlds():
