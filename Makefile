@@ -1,6 +1,7 @@
 # make demo   set everything up, then run the whole suite against the sample shop, in demo/
 # make test   set everything up, then run the tests
 # make test-all   the slow tests too
+# make lint   set everything up, then check style and types
 # make clean  remove what the above made
 
 # The first of these that is Python 3.10 to 3.13; name another with make PYTHON=...
@@ -8,29 +9,38 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo $$python && break; done)
 WEIGHTS ?= random
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
-demo: .venv/demo-ready
+demo: $(VENV)/demo-ready
 	$(BIN)/python sample/demo.py --weights $(WEIGHTS)
 
-test: .venv/test-ready
+test: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: .venv/test-ready
+test-all: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-.venv/demo-ready: requirements.txt
+lint: $(VENV)/lint-ready
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+$(VENV)/demo-ready: requirements.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 was found; name one with" \
 		"make PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-.venv/test-ready: requirements-test.txt .venv/demo-ready
+$(VENV)/test-ready: requirements-test.txt $(VENV)/demo-ready
 	$(BIN)/python -m pip install --quiet -r requirements-test.txt
 	touch $@
 
-clean:
-	rm -rf .venv demo
+$(VENV)/lint-ready: requirements-lint.txt $(VENV)/demo-ready
+	$(BIN)/python -m pip install --quiet -r requirements-lint.txt
+	touch $@
 
-.PHONY: demo test test-all clean
+clean:
+	rm -rf $(VENV) demo
+
+.PHONY: demo test test-all lint clean

@@ -2,8 +2,8 @@
 
 In: crawl.db, which only --overrides writes (one of an older version is brought up to date first).
 Out, on stdout: for each experiment its accuracy and its coverage, the share of products that a
-machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents; the rest is
-asked for.
+machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents. Each flag
+prints something else.
 
     python analyze.py
     python analyze.py --experiments
@@ -14,52 +14,40 @@ asked for.
     python analyze.py --models
     python analyze.py --review 2 > review.html
 """
+from __future__ import annotations
+
 import argparse
-import contextlib
 import json
 import math
-import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import db
-from common.terminal import Parser, UserError, log, run
+from common.arguments import add_paths, share, whole_number
+from common.files import images_folder
+from common.terminal import Parser, log, run
 from evaluation import (
     comparison,
     decisions,
+    error_page,
+    experiment_report,
     figures,
     html_pages,
     label_suspects,
     overview,
+    review_page,
     text_report,
     today,
 )
 
 # ---- the command ------------------------------------------------------------------------------
 
-def positive(text):
-    if not text.isdecimal() or not 1 <= int(text[:20]) <= 10 ** 9:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000000000")
-    return int(text)
-
-
-def confidence_argument(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 50 <= value <= 99.999:
-        raise argparse.ArgumentTypeError("must be a percentage from 50 to 99.999")
-    return value / 100
-
-
-def parse(argv):
+def make_parser() -> Parser:
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
-        "a machine may file by itself at 95 % and 98 % accuracy. Everything else is asked for.")
-    parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
-                        help="the SQLite file with the experiments (default: crawl.db)")
-    parser.add_argument("--images-path", metavar="DIR",
-                        help="folder of the pictures for the page (default: images/ beside the "
-                        "file of --db-path)")
+        "a machine may file by itself at 95 % and 98 % accuracy. Each flag prints something "
+        "else.")
+    add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--experiments", action="store_true",
                       help="print a table of all experiments: how each was made, its accuracy, and "
@@ -76,26 +64,31 @@ def parse(argv):
     what.add_argument("--overrides", metavar="FILE",
                       help="take a person's decisions from a CSV file (saved by a page, or that of "
                       "--label-suspects with its column `decision` filled in) into crawl.db; "
-                      "later training uses them. A line that can't be used is named and left out; "
-                      "the exit status is 1 then")
+                      "later training uses them. A line that can't be used is reported and left "
+                      "out, and the exit status is 1")
     what.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
                       help="print an HTML page of the wrong predictions with the highest scores of "
                       "experiment N")
     what.add_argument("--review", type=int, metavar="N",
                       help="print an HTML page of the products that --apply N has left to a "
-                      "person or filed at the parent only, to choose their leaves on")
+                      "person or filed at the parent only, to choose their leaves")
     what.add_argument("--models", action="store_true",
                       help="list the saved models, and the thresholds certified for them")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="write the page there, instead of printing it")
     parser.add_argument("--surest-first", action="store_true",
-                        help="of --review: the surest first, instead of the least sure")
-    parser.add_argument("--confidence", type=confidence_argument, default=.95, metavar="PERCENT",
-                        help="of certificates, intervals and tests (default: 95)")
-    parser.add_argument("--top", type=positive, metavar="K",
+                        help="with --review: the surest products first, instead of the least sure")
+    parser.add_argument("--confidence", type=share(50, 99.999), default=.95, metavar="PERCENT",
+                        help="confidence of certificates, intervals and tests (default: 95)")
+    parser.add_argument("--top", type=whole_number(), metavar="K",
                         help="how many to show: errors on the page (default: 500), flipped "
                         "products and confused pairs (default: 20), suspects (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args(argv)
     paged = args.dump_errors_for_experiment is not None or args.review is not None
     if args.output is not None and not paged:
@@ -104,104 +97,82 @@ def parse(argv):
         parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
-    args.images_path = db.images_folder(args.db_path, args.images_path)
+    args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
 
-def save_page(path, text):
-    """Write a page to a file, whole or not at all. Raises UserError where that can't be, or where
-    there is something else than a page."""
-    target = os.path.realpath(path)   # a link stays one
-    ordinary = os.path.isfile(target) or not os.path.exists(path)
-    beside = f"{target}.{os.getpid()}.tmp"
-    try:
-        if os.path.isfile(target):
-            with open(target, "rb") as file:
-                if file.read(100).lstrip()[:5].lower() not in (b"", b"<!doc", b"<html"):
-                    raise UserError(f"--output {path} is a file of something else: name another")
-        with open(beside if ordinary else path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        if ordinary:   # a pipe or a device is written into, not replaced
-            if os.path.exists(target):
-                os.chmod(beside, os.stat(target).st_mode & 0o777)
-            os.replace(beside, target)
-    except OSError as error:
-        raise UserError(f"--output {path} can't be written ({error.strerror}): name "
-                        "another") from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(beside)
-
-
-def make_page(conn, args):
-    """The HTML of the page that is asked for."""
-    if args.review is not None:
-        return html_pages.review_page(conn, args.review, args.images_path, args.db_path,
-                                      args.top or 500, args.surest_first)
-    number, suspected = args.dump_errors_for_experiment, ()
-    if db.settings(db.experiment(conn, number)).get("folds"):
-        suspected = {row["product_id"] for row in label_suspects.label_suspects(conn, number, None)}
-    return html_pages.error_page(conn, number, args.images_path, args.db_path, args.confidence,
-                                 args.top or 500, suspected)
-
-
-def write_page(text, args):
-    """Print a page, or write it to the file asked for."""
-    if args.output is None:
-        print(text)
-        return
-    save_page(args.output, text)
-    log(f"{args.output}: {len(text.encode()) / 1e6:.1f} MB")
-
-
-def clean(value):
-    """The value with None for what JSON has no number for."""
+def json_ready(value: Any) -> Any:
+    """The value without `lines`, which are text, and with None for what JSON has no number for."""
     if isinstance(value, dict):
-        return {key: clean(own) for key, own in value.items() if key != "lines"}
+        return {key: json_ready(part) for key, part in value.items() if key != "lines"}
     if isinstance(value, (list, tuple)):
-        return [clean(own) for own in value]
+        return [json_ready(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def main(argv=None):
-    args = parse(argv)
-    if args.overrides is not None:
-        result, show = decisions.take(args.db_path, args.overrides), text_report.overrides_text
+def show(result: Any, lines: Iterable[str], as_json: bool) -> None:
+    """Print a result: its lines of text, or as JSON."""
+    if as_json:
+        print(json.dumps(json_ready(result), ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        conn = db.open_readonly(args.db_path)
-        if args.dump_errors_for_experiment is not None or args.review is not None:
-            write_page(make_page(conn, args), args)
-            return 0
-        if args.label_suspects is not None:
-            result = label_suspects.label_suspects(conn, args.label_suspects, args.top)
-            if not args.json:
-                label_suspects.print_csv(result)
-                return 0
-        elif args.experiments:
-            result = overview.listing(conn, args.db_path, args.confidence)
-            show = overview.text
-        elif args.experiment is not None:
-            result = figures.describe(conn, args.experiment, args.confidence)
-            result["today"] = today.describe(conn, args.experiment, result)
-            show = text_report.experiment_text
-        elif args.models:
-            result = today.models(conn, args.db_path)
-            show = text_report.models_text
-        elif args.compare is not None:
-            result = comparison.compare(conn, args.compare, args.confidence,
-                                        args.top or (None if args.json else 20))
-            show = text_report.comparison_text
-        else:
-            result = [figures.block(conn, experiment) for experiment in db.experiments(conn)]
-            show = text_report.blocks_text
-            if not result:
-                log("there are no predictions yet: run categorize_words.py, or one of its sisters")
-    if args.json:
-        print(json.dumps(clean(result), ensure_ascii=False, indent=1, allow_nan=False))
-    else:
-        for line in show(result, args.top or 20):
+        for line in lines:
             print(line)
-    return 1 if args.overrides is not None and result["unusable"] else 0
+
+
+def write_page(text: str, path: str | None) -> None:
+    """Print a page, or write it to the file asked for."""
+    if path is None:
+        print(text)
+        return
+    html_pages.save_page(path, text)
+    log(f"{path}: {len(text.encode()) / 1e6:.1f} MB")
+
+
+def report_on(args: argparse.Namespace) -> None:
+    """Print what is asked for about experiments."""
+    conn = db.open_readonly(args.db_path)
+    if args.dump_errors_for_experiment is not None:
+        write_page(error_page.error_page(conn, args.dump_errors_for_experiment, args.images_path,
+                                         args.db_path, args.confidence, args.top or 500),
+                   args.output)
+    elif args.review is not None:
+        write_page(review_page.review_page(conn, args.review, args.images_path, args.db_path,
+                                           args.top or 500, args.surest_first), args.output)
+    elif args.label_suspects is not None:
+        suspects = label_suspects.label_suspects(conn, args.label_suspects, args.top)
+        if args.json:
+            show(suspects, (), as_json=True)
+        else:
+            label_suspects.print_csv(suspects)
+    elif args.experiments:
+        listed = overview.list_experiments(conn, args.db_path, args.confidence)
+        show(listed, overview.table_lines(listed), args.json)
+    elif args.experiment is not None:
+        report = figures.describe(conn, args.experiment, args.confidence)
+        report["today"] = today.since_training(conn, args.experiment, report)
+        show(report, experiment_report.experiment_text(report, args.top or 20), args.json)
+    elif args.models:
+        models = today.models(conn, args.db_path)
+        show(models, text_report.models_text(models), args.json)
+    elif args.compare is not None:
+        most = args.top or (None if args.json else 20)
+        result = comparison.compare(conn, args.compare, args.confidence, most)
+        show(result, text_report.comparison_text(result, args.top or 20), args.json)
+    else:
+        blocks = [figures.block(conn, experiment) for experiment in db.experiments(conn)]
+        if not blocks:
+            log("there are no predictions yet: run categorize_words.py or another classifier")
+        show(blocks, text_report.blocks_text(blocks), args.json)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    if args.overrides is None:
+        report_on(args)
+        return 0
+    result = decisions.take_file(args.db_path, args.overrides)
+    show(result, text_report.overrides_text(result), args.json)
+    return 1 if result["unusable"] else 0
 
 
 if __name__ == "__main__":

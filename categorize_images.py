@@ -7,48 +7,62 @@ which makes every later run a matter of seconds. Products without a readable pic
     python categorize_images.py --categories bootcut-jeans,skinny-jeans
     python categorize_images.py --min-products 50 --weights FILE --layer mixed8
 """
+import functools
 
 import numpy as np
 
 import db
+from common.files import images_folder
 from common.terminal import Parser, run
 from evaluation import filing
-from learning import experiments, inception, picture_arguments, picture_classifier
+from learning import (
+    experiment_arguments,
+    experiments,
+    inception,
+    picture_arguments,
+    picture_classifier,
+    queries,
+    selection,
+)
 
-# ---- the script ---------------------------------------------------------------------------------
 
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
-    experiments.add_experiment_arguments(parser)
+    experiment_arguments.add_arguments(parser)
     picture_arguments.addargs(parser)
     filing.add_arguments(parser)
     args = parser.parse_args(argv)
     picture_arguments.check_arguments(args, one_split=True)
     filing.check_arguments(parser, args)
-    args.images_path = db.images_folder(args.db_path, args.images_path)
+    args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
 
 def main(argv=None):
     args = parse(argv)
+    options = picture_arguments.picture_options(args)
     if args.apply is not None:
-        return filing.apply(args, "Image", picture_classifier.scorer)
+        return filing.apply(filing.options(args), "Image",
+                            functools.partial(picture_classifier.scorer, options))
     inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
-    wanted, products = experiments.choose_products(conn, args)
-    # Before the long work, of those that may have a picture; without any it is told below.
-    known = np.isin(products.ids, [row["product_id"] for row in db.pictures(conn, products.leaves)])
+    wanted = experiment_arguments.wanted(args)
+    products = selection.choose_products(conn, wanted)
+    experiments.check_disk(args.db_path, products)
+    # Before the long work, for those that may have a picture. If none has, that is reported below.
+    known = np.isin(products.ids,
+                    [row["product_id"] for row in queries.pictures(conn, products.leaves)])
     if known.any():
-        experiments.checked_splits(experiments.take_products(products, known), args.folds)
-    inputs, extra = picture_classifier.picture_inputs(conn, products, args)
-    seen = inputs.rows >= 0
-    products = experiments.take_products(products, seen)
-    inputs = inputs._replace(rows=inputs.rows[seen])
+        selection.checked_splits(selection.take_products(products, known), args.folds)
+    inputs, extra, weights = picture_classifier.picture_inputs(conn, products, options)
+    readable = inputs.rows >= 0
+    products = selection.take_products(products, readable)
+    inputs = inputs._replace(rows=inputs.rows[readable])
     fit = experiments.network(products, lambda rows: inputs,
-                              picture_arguments.picture_options(args))
-    outcome = experiments.experiment(products, experiments.checked_splits(products, args.folds),
-                                     fit)
-    experiments.record(conn, args, "Image", wanted, products, outcome, extra)
+                              picture_arguments.training_options(args))
+    outcome = experiments.experiment(products, selection.checked_splits(products, args.folds), fit)
+    experiments.record(conn, args.db_path, "Image", wanted.categories, products, outcome,
+                       experiment_arguments.run_settings(args, weights=weights), extra)
     return 0
 
 

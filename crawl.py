@@ -1,22 +1,29 @@
 """Fill crawl.db with a shop's categories and products, and images/ with their pictures.
 
-In: a ShopStyle-compatible API (key in SHOPSTYLE_API_KEY), or with --feed a catalogue file. Out:
-tables category, product, product_category and picture of crawl.db; one file a picture in images/.
-Stop it whenever you like: the same command goes on where it was, page by page.
+In: a catalogue file with --feed, or a ShopStyle-compatible API (its key in SHOPSTYLE_API_KEY). Out:
+the tables category, product, product_category and picture of crawl.db; one file for each picture in
+images/. It may be stopped at any time: the same command goes on where it was.
 
     python crawl.py --feed products.tsv
     SHOPSTYLE_API_KEY=... python crawl.py --root women
 """
+from __future__ import annotations
+
 import argparse
 import contextlib
 import hashlib
 import os
+import sqlite3
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 
 import db
+from common.arguments import add_paths, rate, whole_number
+from common.files import images_folder
 from common.terminal import (
     Parser,
+    StopEvent,
     UserError,
     ended_at_once,
     log,
@@ -29,99 +36,97 @@ from crawling import (
     feed_import,
     feed_products,
     http_client,
+    picture_queries,
     picture_store,
+    private_addresses,
     shopstyle_api,
     status,
 )
 
 # ---- the command ------------------------------------------------------------------------------
 
-def parse(argv):
-    parser = Parser(description=__doc__.split("\n\n")[0], epilog=(
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(description=(__doc__ or "").split("\n\n")[0], epilog=(
         "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
         "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a "
         "mistake to mend first, 130 or 143 stopped (run it again)."))
-    parser.add_argument("--db-path", default="crawl.db", metavar="FILE",
-                        help="the SQLite file to fill (default: crawl.db)")
-    parser.add_argument("--images-path", metavar="DIR",
-                        help="folder for the pictures (default: images/ beside the "
-                        "file of --db-path)")
-    add_source_arguments(parser)
-    images = parser.add_argument_group("pictures")
-    images.add_argument("--image-rate", type=rate_argument, default=8.0, metavar="N",
-                        help="pictures a second from one host at the most, 0 for no limit "
-                        "(default: 8)")
-    images.add_argument("--allow-private", action="store_true",
-                        help="fetch pictures from private addresses too, as of a shop on this "
-                        "machine, and through a proxy")
-    images.add_argument("--retry-failed", action="store_true",
-                        help="try the pictures again that were no good")
+    add_paths(parser, "the SQLite file to fill", "folder for the pictures")
+    add_feed_arguments(parser)
+    add_api_arguments(parser)
+    add_picture_arguments(parser)
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--verify", action="store_true",
-                      help="only check all pictures on the disk; what is damaged or gone the next "
-                      "crawl fetches again")
+                      help="only check all pictures on the disk; the next crawl fetches those "
+                      "again that are damaged or gone")
     only.add_argument("--status", action="store_true", help="only say where the crawl stands")
     only.add_argument("--dry-run", action="store_true",
                       help="only say what would be done; nothing is written, and nothing is asked "
                       "of an API")
-    parser.add_argument("--tries", type=int, default=http_client.TRIES, metavar="N",
-                        help="of a request that fails but may succeed (default: "
+    parser.add_argument("--tries", type=whole_number(), default=http_client.TRIES, metavar="N",
+                        help="how often a request that may succeed later is tried (default: "
                         f"{http_client.TRIES}, with up to 2, 4, 8 and 16 s between them)")
     args = parser.parse_args(argv)
-    for name in ("max_per_category", "tries"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be 1 or more")
+    check_arguments(parser, args)
+    args.images_path = images_folder(args.db_path, args.images_path)
+    args.source = "feed" if args.source is None else args.source
+    args.column = named_columns(parser, args.column)
+    return args
+
+
+def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
+    feed = parser.add_argument_group("from a catalogue file")
+    feed.add_argument("--feed", metavar="FILE_OR_URL",
+                      help="load this file (no pipe) instead of an API: a feed of Google "
+                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see "
+                      "docs/crawl.md)")
+    feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
+                      help="which column holds id, title, description, product_type (the "
+                      "category), image_link or item_group_id, if its name does not say so")
+    feed.add_argument("--source", metavar="NAME",
+                      help="name of the feed's shop; products of the same name and id replace "
+                      "each other, so give a second shop another name (default: feed)")
+    feed.add_argument("--unlabelled", action="store_true",
+                      help="load the products without the feed's categories, for --apply to "
+                      "file; products that have a category already keep it")
+
+
+def add_api_arguments(parser: argparse.ArgumentParser) -> None:
+    api = parser.add_argument_group("from an API")
+    api.add_argument("--api-url", metavar="URL",
+                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle_api.API_URL,
+                     help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
+                     f"environment, otherwise {shopstyle_api.API_URL})")
+    api.add_argument("--root", default="women", metavar="ID",
+                     help="category whose leaves are crawled (default: women)")
+    api.add_argument("--max-per-category", type=whole_number(), default=1000, metavar="N",
+                     help="products to file in a leaf before going on to the next; a feed is "
+                     "never limited (default: 1000)")
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    images = parser.add_argument_group("pictures")
+    images.add_argument("--image-rate", type=rate, default=8.0, metavar="N",
+                        help="pictures a second from one host, at most; 0 for no limit "
+                        "(default: 8)")
+    images.add_argument("--allow-private", action="store_true",
+                        help="fetch pictures from private addresses too, for example from a shop "
+                        "on this machine, and through a proxy")
+    images.add_argument("--retry-failed", action="store_true",
+                        help="also try again the pictures that were unusable")
+
+
+def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with an error if flags do not fit together."""
     for name in ("column", "source", "unlabelled"):
         if getattr(args, name) and args.feed is None:
             parser.error(f"--{name} is for --feed")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error("--verify and --status look at all that is there: leave --feed and "
                      "--retry-failed out")
-    args.images_path = db.images_folder(args.db_path, args.images_path)
-    args.source = "feed" if args.source is None else args.source
-    args.column = column_arguments(parser, args.column)
-    return args
 
 
-def add_source_arguments(parser):
-    """The flags of where products come from, a catalogue file or an API."""
-    feed = parser.add_argument_group("from a catalogue file")
-    feed.add_argument("--feed", metavar="FILE_OR_URL",
-                      help="load this file (a pipe is none) instead of an API: a feed of Google "
-                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see README)")
-    feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
-                      help="which column holds id, title, description, product_type (the "
-                      "category), image_link or item_group_id, where its name does not say so")
-    feed.add_argument("--source", metavar="NAME",
-                      help="name of the feed's shop; products of one name replace each other by "
-                      "id, so give a second shop its own (default: feed)")
-    feed.add_argument("--unlabelled", action="store_true",
-                      help="load the products without the feed's categories, for --apply to "
-                      "file; those that have one already keep it")
-    api = parser.add_argument_group("from an API")
-    api.add_argument("--api-url", metavar="URL",
-                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle_api.API_URL,
-                     help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
-                     f"environment, else {shopstyle_api.API_URL})")
-    api.add_argument("--root", default="women", metavar="ID",
-                     help="category whose leaves are crawled (default: women)")
-    api.add_argument("--max-per-category", type=int, default=1000, metavar="N",
-                     help="products to file in a leaf before going on to the next; never "
-                     "limits a feed (default: 1000)")
-
-
-def rate_argument(text):
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = -1
-    if not (rate == 0 or 1e-3 <= rate <= 1e6):
-        raise argparse.ArgumentTypeError("must be a number of pictures a second, or 0")
-    return rate
-
-
-def column_arguments(parser, texts):
-    """{field: header} of the --column arguments."""
+def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict[str, str]:
+    """{field: column name} of the --column arguments."""
     columns = {}
     for text in texts:
         field, equals, name = text.partition("=")
@@ -132,108 +137,143 @@ def column_arguments(parser, texts):
     return columns
 
 
-def crawl(args, stop):
+# ---- the crawl --------------------------------------------------------------------------------
+
+def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     """Products, then pictures; prints the summary. Returns the exit status."""
-    began, counts = time.monotonic(), dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
-    webs = [http_client.Web(shopstyle_api.RATE, stop, 1, args.tries, api_crawl.GIVE_UP),
-            http_client.Web(args.image_rate, stop, picture_store.CONNECTIONS, args.tries,
-                            public_only=not args.allow_private)]
-    failed, fetched = [], {"ok": 0, "failed": 0, "unfinished": 0}
-    path = base = None
+    began = time.monotonic()
+    web = http_client.Web(shopstyle_api.RATE, stop, 1, args.tries, api_crawl.GIVE_UP)
+    picture_web = http_client.Web(args.image_rate, stop, picture_store.CONNECTIONS, args.tries,
+                                  public_only=not args.allow_private)
+    counts = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
+    fetched = {"ok": 0, "failed": 0, "unfinished": 0}
+    failed_leaves: list[str] = []
+    feed = shop = None
     with contextlib.ExitStack() as stack:
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
         picture_store.check_folder(args.images_path)
         if args.feed is not None:
-            source = args.source = feed_products.clean(args.source)
-            if source in ("", "shopstyle"):
-                raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's "
-                                "name")
-            path, base = feed_download.feed_file(args, stack, webs[0])
-            with feed_download.called(path, base), ended_at_once(stop, http_client.Stopped):
-                feed_products.check_feed(path, args.column)
+            source = feed_source(args.source)
+            feed = open_feed(args, web, stack, stop)
         else:
-            key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
-            if not key:
-                raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file "
-                                "with --feed FILE")
-            source, shop = "shopstyle", shopstyle_api.Shop(args.api_url, key, webs[0])
+            source = "shopstyle"
+            shop = shopstyle_api.Shop(args.api_url, api_key(), web)
             tree = api_crawl.read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
         stack.enter_context(contextlib.closing(conn))   # which leaves one file
         stack.enter_context(db.only_crawl(args.db_path))
         if not args.retry_failed:
             picture_store.check_there(conn, source, args.images_path)
-        try:
-            if args.feed is not None:
-                with feed_download.called(path, base):
-                    feed_import.load_feed(conn, path, args, counts, stop, base)
-            else:
-                failed = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
-        except http_client.Stopped:
-            if args.feed is not None:   # of which nothing was kept
-                counts = dict.fromkeys(counts, 0)
+        with contextlib.suppress(http_client.Stopped):
+            if feed:
+                options = feed_import.FeedOptions(source, args.column, args.unlabelled)
+                with feed_download.called_by_name(feed):
+                    counts = feed_import.load_feed(conn, feed, options, stop)
+            elif shop:
+                failed_leaves = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         if not stop.is_set():
-            if args.retry_failed:
-                db.forget_failed_pictures(conn, source)
-            elif args.allow_private:
-                db.forget_failed_pictures(conn, source, http_client.PRIVATE)
-            mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
-            fetched = picture_store.fetch_pictures(conn, source, args.images_path, webs[1],
-                                                   None if base else path, mark)
-        have, bad = db.count_usable_pictures(conn, source, args.feed is not None)
-        none_usable = bad if not have and not stop.is_set() else 0
-        print(*status.summary(conn, source, counts, fetched, args.max_per_category, webs,
-                              time.monotonic() - began), sep="\n")
-    if failed or fetched["unfinished"]:
-        log(f"{len(failed)} categories and {fetched['unfinished']} pictures are not done: run the "
-            "same command again")
+            fetched = fetch_pictures(args, conn, source, picture_web, feed)
+        usable, unusable = picture_queries.count_usable_pictures(conn, source, feed is not None)
+        print(*status.run_summary(conn, source, counts, fetched, args.max_per_category,
+                                  (web, picture_web), time.monotonic() - began), sep="\n")
+    if failed_leaves or fetched["unfinished"]:
+        log(f"{len(failed_leaves)} categories and {fetched['unfinished']} pictures are not done: "
+            "run the same command again")
         return 1
-    if none_usable:
-        log(f"none of the {none_usable} pictures of this load can be used, for the reasons above: "
+    if unusable and not usable and not stop.is_set():
+        log(f"none of the {unusable} pictures of this load can be used, for the reasons above: "
             "mend the files or the links (--retry-failed tries links into the web again)")
         return 1
     return 0
 
 
-def dry_run(args, stop):
+def feed_source(name: str) -> str:
+    """The name of a feed's shop. Raises UserError if it can't be one."""
+    source = feed_products.clean_text(name)
+    if source in ("", "shopstyle"):
+        raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's name")
+    return source
+
+
+def open_feed(args: argparse.Namespace, web: http_client.Web, stack: contextlib.ExitStack,
+              stop: StopEvent) -> feed_download.Feed:
+    """The feed as a file, which can be read and has a catalogue's columns."""
+    feed = feed_download.feed_file(args.feed, web, stack)
+    with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
+        feed_products.check_feed(feed.path, args.column)
+    return feed
+
+
+def api_key() -> str:
+    key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
+    if not key:
+        raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file with "
+                        "--feed FILE")
+    return key
+
+
+def fetch_pictures(args: argparse.Namespace, conn: sqlite3.Connection, source: str,
+                   web: http_client.Web, feed: feed_download.Feed | None) -> dict[str, int]:
+    """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished."""
+    if args.retry_failed:
+        picture_queries.forget_failed_pictures(conn, source)
+    elif args.allow_private:
+        picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
+    mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
+    store = picture_store.Store(args.images_path, mark)
+    return picture_store.fetch_pictures(conn, source, store, web, feed.beside if feed else None)
+
+
+# ---- instead of a crawl -----------------------------------------------------------------------
+
+def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
     """Print what a crawl would do."""
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
             web = http_client.Web(0, stop, tries=args.tries)
-            path, base = feed_download.feed_file(args, stack, web)
-            with feed_download.called(path, base), ended_at_once(stop, http_client.Stopped):
-                print(*status.feed_plan(path, args.column, args.unlabelled,
-                                        None if base else path), sep="\n")
-        elif os.path.exists(args.db_path):
-            print(*status.plan(db.open_readonly(args.db_path), args), sep="\n")
+            feed = feed_download.feed_file(args.feed, web, stack)
+            with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
+                print(*status.feed_plan(feed, args.column, args.unlabelled), sep="\n")
+            return
+        if os.path.exists(args.db_path):
+            conn = db.open_readonly(args.db_path)
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
-            print(*status.plan(db.open_database(f"{folder}/crawl.db", create=True), args),
-                  sep="\n")
-    return 0
+            conn = db.open_database(f"{folder}/crawl.db", create=True)
+        stack.enter_context(contextlib.closing(conn))
+        print(*status.crawl_plan(conn, args.api_url, args.root, args.max_per_category,
+                                 args.image_rate, args.retry_failed), sep="\n")
 
 
-def main(argv=None):
+def verify(args: argparse.Namespace) -> int:
+    """Check all pictures on the disk. Returns the exit status."""
+    conn = db.open_database(args.db_path)
+    with db.only_crawl(args.db_path):
+        good, bad = picture_store.verify(conn, args.images_path)
+    line = f"pictures: {good} good, {bad} damaged or gone"
+    print(f"{line}, which the next crawl fetches again" if bad else line)
+    return 1 if bad else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    if args.status or args.verify:
-        conn = (db.open_readonly if args.status else db.open_database)(args.db_path)
-        if args.status:
-            print(*status.status(conn, args.max_per_category), sep="\n")
-            return 0
-        with db.only_crawl(args.db_path):
-            good, bad = picture_store.verify(conn, args.images_path)
-        print(f"pictures: {good} good, {bad} damaged or gone"
-              f"{', which the next crawl fetches again' if bad else ''}")
-        return 1 if bad else 0
+    if args.status:
+        conn = db.open_readonly(args.db_path)
+        print(*status.crawl_status(conn, args.max_per_category), sep="\n")
+        return 0
+    if args.verify:
+        return verify(args)
+    exit_status = 0
     with told_to_stop() as stop:
-        try:
-            status_code = dry_run(args, stop) if args.dry_run else crawl(args, stop)
-        except http_client.Stopped:
-            status_code = 0
+        with contextlib.suppress(http_client.Stopped):
+            if args.dry_run:
+                dry_run(args, stop)
+            else:
+                exit_status = crawl(args, stop)
         if stop.is_set():
             log("crawl.py: stopped; run the same command again to go on")
             return 128 + stop.signal
-        return status_code
+    return exit_status
 
 
 if __name__ == "__main__":

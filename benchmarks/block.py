@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
+from crawling import queries as crawling_queries
+from evaluation import queries as evaluation_queries
+from learning import model_folders
 
 LEAVES, PARENTS = 156, 38
 
@@ -36,12 +39,12 @@ def fill(path, n):
     guess = np.where(rng.random(n) < score, label, rng.integers(0, LEAVES, n))
     five = json.dumps([[leaf, .123456] for leaf in leaves[:5]])
     with contextlib.closing(db.open_database(path, create=True)) as conn:
-        db.store_categories(conn, [
+        crawling_queries.store_categories(conn, [
             (leaf, f"group-{i % PARENTS}", 1, f"group-{i % PARENTS}/{leaf}", leaf)
             for i, leaf in enumerate(leaves)])
         rows = ((i, leaves[guess[i]], float(score[i]), leaves[label[i]], .5, "group-1", .9, five, 0)
                 for i in range(n))
-        db.save_experiment(conn, path, "Text classification of: ", {}, rows, [],
+        model_folders.save_experiment(conn, path, "Text classification of: ", {}, rows, [],
                            lambda folder: None)
 
 
@@ -62,7 +65,7 @@ def loop(path):
     """Seconds that reading the rows and the four coverages of the block take in a loop."""
     started = time.perf_counter()
     with contextlib.closing(db.open_readonly(path)) as conn:
-        rows = list(db.outcomes(conn, 1))
+        rows = list(evaluation_queries.block_rows(conn, 1))
     for level in (1, 2):
         for target in (.95, .98):
             rule_of_2016([(row[0], row[level]) for row in rows], target)

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from learning import model_folders
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -51,7 +53,7 @@ def main(argv=None):
         sys.path.insert(0, str(ROOT))
         import db
         db.open_database(str(copy)).close()   # an older file's tables
-        shutil.copytree(db.models_folder(args.db_path), db.models_folder(str(copy)))
+        shutil.copytree(model_folders.models_folder(args.db_path), model_folders.models_folder(str(copy)))
         for count in map(int, args.products.split(",")):
             multiply(copy, count)
             began = time.monotonic()

@@ -30,8 +30,8 @@ import put_to_work
 sys.path.insert(0, str(put_to_work.ROOT))
 
 import db
-from evaluation import guarantees, refusals
-from learning import metrics, saved_models
+from evaluation import filing_queries, guarantees, refusals
+from learning import metrics, model_folders, saved_models
 
 HARD = .16   # of the labelled products are of the hard leaves
 
@@ -108,7 +108,7 @@ def run_half(args, half, found):
         number, = conn.execute("select max(id) from experiment").fetchone()
         put_to_work.run("words", "--db-path", path, "--apply", number, "--target", args.target)
         _, described = saved_models.load_model(
-            f"{db.models_folder(str(path))}/experiment-{number}")
+            f"{model_folders.models_folder(str(path))}/experiment-{number}")
         promise = guarantees.promise(conn, number, described["categories"], args.target / 100, .95)
         if promise["leaf"] is None:
             print(f"half {half}: nothing can be promised at leaves", file=sys.stderr)
@@ -116,7 +116,7 @@ def run_half(args, half, found):
         labelled = refusals.labelled_rows(conn, number, described)
         hard = hard_leaves(*labelled[:2])
         hidden = dict(conn.execute("select product_id, category_id from hidden order by 1"))
-        source, = db.unfiled_sources(conn)
+        source, = filing_queries.unfiled_sources(conn)
         for kind in ("as they come", "hard", "shifted", "unseen"):
             for size in args.sizes:
                 for _ in range(args.batches):

@@ -50,7 +50,7 @@ def measure(rows, described):
         pass
     drawing, before = 10 * (time.process_time() - core), memory()
     core = time.process_time()
-    texts = near_duplicates.read_texts(draw(rows, described))
+    texts = near_duplicates.word_sets(draw(rows, described))
     read, core = time.process_time() - core - drawing, time.process_time()
     found, chains = near_duplicates.bounded(np.arange(rows), texts)
     size = np.bincount(found)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import db
-from evaluation import guarantees
+from evaluation import filing_queries, guarantees
 
 KEPT = .39   # of the hidden products of leaves that are not hard
 
@@ -81,10 +81,10 @@ def keep_hard(path, number, percent, seed):
 def file_as_if_known(path, number, target):
     """File again by what is promised where no product is of a leaf that the model does not know."""
     conn = db.open_database(str(path))
-    thresholds = guarantees.thresholds(guarantees.promise(conn, number, (), target, .95))
+    thresholds = guarantees.promised_thresholds(guarantees.promise(conn, number, (), target, .95))
     with db.transaction(conn):
-        for source in db.unfiled_sources(conn):
-            db.file_products(conn, number, source, **thresholds)
+        for source in filing_queries.unfiled_sources(conn):
+            filing_queries.file_products(conn, number, source, **thresholds)
     conn.close()
 
 

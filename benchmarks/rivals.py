@@ -23,9 +23,13 @@ sys.path.insert(0, str(ROOT))
 import db  # noqa: E402
 from common.terminal import UserError, log, run  # noqa: E402
 from learning import (
+    experiment_arguments,
     experiments,  # noqa: E402
     metrics,  # noqa: E402
+    model_folders,
     predictions,
+    queries,
+    selection,
     text_features,  # noqa: E402
 )
 
@@ -109,22 +113,22 @@ def rival(products, parts, texts, ask, known):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    experiments.add_experiment_arguments(parser)
+    experiment_arguments.add_arguments(parser)
     parser.add_argument("--only", choices=RIVALS, help="(default: both)")
     parser.add_argument("--known", action="store_true", help="fit on validation products too")
     args = parser.parse_args(argv)
     conn = db.open_database(args.db_path)
-    wanted, products = experiments.choose_products(conn, args)
-    parts = experiments.checked_splits(products, args.folds)
+    products = selection.choose_products(conn, experiment_arguments.wanted(args))
+    parts = selection.checked_splits(products, args.folds)
     texts = [" ".join(text_features.tokens(f"{name} {text}")) for name, text in
-             db.texts(conn, products.leaves)]
+             queries.texts(conn, products.leaves)]
     for name, (title, ask) in RIVALS.items():
         if args.only in (None, name):
             began = time.monotonic()
             rows = rival(products, parts, texts, ask, args.known)
-            number = db.save_experiment(conn, args.db_path, title, {"known": args.known}, rows, [],
+            number = model_folders.save_experiment(conn, args.db_path, title, {"known": args.known}, rows, [],
                                         lambda folder: None)
-            print(f"#{number}: {title}", *experiments.summary(rows, products), sep="\n")
+            print(f"#{number}: {title}", *experiments.summary_lines(rows, products), sep="\n")
             log(f"{time.monotonic() - began:.0f} s")
     return 0
 

@@ -30,10 +30,15 @@ import rivals  # noqa: E402
 
 import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
+from crawling import queries as crawling_queries
 from learning import (
+    experiment_arguments,
     experiments,  # noqa: E402
+    model_folders,
     predictions,
+    selection,
 )
+from learning import queries as learning_queries
 
 LEAVES, PARENTS, PER_LEAF = 156, 38, 940
 COMMON, OWN, SHARED = 30_000, 60, 400     # words of all, of a leaf, of a parent's leaves
@@ -57,7 +62,7 @@ def draw(path, count):
     shared = rng.integers(300, COMMON, (PARENTS, SHARED))
     leaves = [f"women.group-{i % PARENTS}.leaf-{i}" for i in range(LEAVES)]
     with contextlib.closing(db.open_database(path, create=True)) as conn:
-        db.store_categories(conn, [
+        crawling_queries.store_categories(conn, [
             (leaf, f"women.group-{i % PARENTS}", 1, f"women.group-{i % PARENTS}/{leaf}", leaf)
             for i, leaf in enumerate(leaves)])
         with db.transaction(conn):
@@ -82,9 +87,9 @@ def work(which, path):
     """A rival as a whole command: read crawl.db, train, predict, write the predictions."""
     args = argparse.Namespace(categories="", min_products=1, folds=None, split_by="cluster")
     conn = db.open_database(path)
-    _, products = experiments.choose_products(conn, args)
-    part, = experiments.checked_splits(products, None)
-    texts = [f"{name} {text}" for name, text in db.texts(conn, products.leaves)]
+    products = selection.choose_products(conn, experiment_arguments.wanted(args))
+    part, = selection.checked_splits(products, None)
+    texts = [f"{name} {text}" for name, text in learning_queries.texts(conn, products.leaves)]
     if which == "fasttext":
         scores = rivals.ask_fasttext(texts, products.labels, part.training, part.test,
                                      len(products.leaves), {"epoch": 5, "lr": .5, "thread": 2})
@@ -92,8 +97,8 @@ def work(which, path):
         scores = rivals.ask_linear(texts, products.labels, part.training, part.test,
                                    len(products.leaves), pairs=False)
     rows = predictions.prediction_rows(products, part.test, scores, 1.0, 0)
-    db.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
-    print(*experiments.summary(rows, products), sep="\n")
+    model_folders.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
+    print(*experiments.summary_lines(rows, products), sep="\n")
 
 
 def measure(command, path):

@@ -20,12 +20,15 @@ import categorize_both  # noqa: E402
 import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
 from learning import (
+    experiment_arguments,
     experiments,  # noqa: E402
     fusion,
     inception,  # noqa: E402
     metrics,  # noqa: E402
     picture_arguments,
     picture_classifier,
+    selection,
+    text_arguments,
     text_classifier,
     training,  # noqa: E402
 )
@@ -193,12 +196,12 @@ def fold(products, terms, pictures, part, args, number):
     a picture."""
     name = f"fold {number + 1} of {FOLDS_USED}"
     has_picture = pictures.rows >= 0
-    text_options = text_classifier.text_options(args, len(products.ids))
+    text_options = text_classifier.training_options(text_arguments.text_options(args), len(products.ids))
     part = part._replace(tuning=part.tuning[has_picture[part.tuning]])
     text = experiments.network(
-        products, lambda rows: text_classifier.text_inputs(terms, rows, args), text_options)(
+        products, lambda rows: text_classifier.text_inputs(terms, rows, text_arguments.text_options(args)), text_options)(
             part.training, part.tuning, f"{name}, text")
-    picture = experiments.network(products, lambda rows: pictures, picture_arguments.picture_options(args))(
+    picture = experiments.network(products, lambda rows: pictures, picture_arguments.training_options(args))(
         part.training[has_picture[part.training]], part.tuning, f"{name}, picture")
     labels = products.taught[part.tuning]
     by_text, by_picture = (fusion.log_probabilities(model, part.tuning)
@@ -222,11 +225,12 @@ def main(argv=None):
     args = categorize_both.parse(argv)
     args.folds = 10
     with contextlib.closing(db.open_readonly(args.db_path)) as conn:
-        _, products = experiments.choose_products(conn, args)
-        terms = text_classifier.read_terms(conn, products, args)
-        pictures, _ = picture_classifier.picture_inputs(conn, products, args)
+        products = selection.choose_products(conn, experiment_arguments.wanted(args))
+        terms = text_classifier.read_terms(conn, products, text_arguments.text_options(args))
+        pictures, _, _ = picture_classifier.picture_inputs(
+            conn, products, picture_arguments.picture_options(args))
     results = [fold(products, terms, pictures, part, args, number) for number, part in
-               enumerate(experiments.checked_splits(products, args.folds)[:FOLDS_USED])]
+               enumerate(selection.checked_splits(products, args.folds)[:FOLDS_USED])]
     labels = np.concatenate([labels for _, labels in results])
     print(f"| N = {len(labels):,} | accuracy | nll |\n|---|---|---|")
     for way in results[0][0]:

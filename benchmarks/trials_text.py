@@ -20,7 +20,9 @@ import categorize_words  # noqa: E402
 import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
 from learning import (
-    experiments,  # noqa: E402
+    experiment_arguments,
+    selection,
+    text_arguments,
     text_classifier,
     text_features,  # noqa: E402
     training,  # noqa: E402
@@ -44,8 +46,8 @@ def bag_of(terms, rows, kinds, weighed):
     columns, idf = text_features.choose_terms(terms, rows)
     some = terms.kinds[columns] < kinds
     columns, idf = columns[some], idf[some]
-    has = terms.has[:, columns]
-    bag = text_features.weigh(has, idf) if weighed else has.astype("float32")
+    has = text_features.presence(terms, columns)
+    bag = text_features.weigh(has, idf) if weighed else has
     return training.Inputs(bag=bag, idf=idf if weighed else None, columns=columns)
 
 
@@ -58,10 +60,10 @@ def main(argv=None):
     args = categorize_words.parse(["--db-path", own.db_path, "--folds", "10",
                                    "--min-products", str(own.min_products)])
     with contextlib.closing(db.open_readonly(own.db_path)) as conn:
-        _, products = experiments.choose_products(conn, args)
-        terms = text_classifier.read_terms(conn, products, args)
-    parts = experiments.checked_splits(products, args.folds)[:own.folds_used]
-    options = text_classifier.text_options(args, len(products.ids))
+        products = selection.choose_products(conn, experiment_arguments.wanted(args))
+        terms = text_classifier.read_terms(conn, products, text_arguments.text_options(args))
+    parts = selection.checked_splits(products, args.folds)[:own.folds_used]
+    options = text_classifier.training_options(text_arguments.text_options(args), len(products.ids))
     print("| network, N = "
           f"{sum(len(part.tuning) for part in parts):,} | accuracy | nll |\n|---|---|---|")
     for name, (kinds, weighed, more) in TRIALS.items():

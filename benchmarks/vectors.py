@@ -30,9 +30,12 @@ import categorize_words  # noqa: E402
 import db  # noqa: E402
 from common.terminal import run  # noqa: E402
 from learning import (
-    experiments,  # noqa: E402
+    experiment_arguments,
     metrics,  # noqa: E402
+    selection,
+    text_arguments,
     text_classifier,
+    text_features,
     word_vectors,  # noqa: E402
 )
 
@@ -60,8 +63,8 @@ def thin(path, min_products):
     args = argparse.Namespace(categories="", min_products=min_products, db_path=path,
                               folds=None, split_by="cluster")
     with contextlib.closing(db.open_database(path)) as conn:
-        _, products = experiments.choose_products(conn, args)
-        part, = experiments.checked_splits(products, None)
+        products = selection.choose_products(conn, experiment_arguments.wanted(args))
+        part, = selection.checked_splits(products, None)
         order = np.random.default_rng(0).permutation(part.training)
         gone = [int(products.ids[row]) for leaf in range(len(products.leaves))
                 for row in order[products.labels[order] == leaf][FEW:]]
@@ -113,12 +116,12 @@ def against_gensim(path, min_products):
     python = rivals.environment_python("gensim", ("gensim",))
     args = categorize_words.parse(["--min-products", str(min_products)])
     with contextlib.closing(db.open_database(path)) as conn:
-        _, products = experiments.choose_products(conn, args)
-        part, = experiments.checked_splits(products, None)
-        corpus = text_classifier.read_terms(conn, products, args).corpus
-    used = np.unique(np.concatenate([corpus.words[corpus.ends[row]:corpus.ends[row + 1]]
-                                     for row in part.training]))
-    words, texts = word_vectors.chosen_words(corpus, part.training, used)
+        products = selection.choose_products(conn, experiment_arguments.wanted(args))
+        part, = selection.checked_splits(products, None)
+        terms = text_classifier.read_terms(conn, products, text_arguments.text_options(args))
+        learned = np.unique(terms.counts[part.training].indices)
+        used = terms.names[learned[terms.kinds[learned] == text_features.WORD]]
+        words, texts = word_vectors.chosen_words(terms.words(), part.training, used)
     began = time.perf_counter()
     ours = word_vectors.word2vec(words, texts, len(used))
     seconds = time.perf_counter() - began

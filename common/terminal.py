@@ -1,21 +1,30 @@
 """What every script shares at the terminal: one-sentence errors, log lines, a progress bar.
 
-stdout belongs to a script's result; everything here goes to stderr. Imports nothing of ours.
+stdout belongs to a script's result; everything here goes to stderr.
 """
+from __future__ import annotations
+
 import argparse
 import contextlib
 import errno
+import io
 import os
-import re
 import signal
 import sqlite3
 import sys
 import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from common.text import without_controls
+
 VERSION = "1.0.0"
-FEW, MOST_REASONS = 5, 10    # names in a line of warnings, and such lines of one loop
+FEW = 5              # names in one line of warnings
+MOST_REASONS = 10    # lines of warnings from one loop
+MAKE_ROOM = "; make room, and run the same command again"
 
 
 class UserError(Exception):
@@ -23,31 +32,31 @@ class UserError(Exception):
 
 
 class Undone(UserError):
-    """What was asked for could not be done this time, but may be another; exit status 1."""
+    """What was asked for could not be done now, but another run may do it; exit status 1."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, but a mistake is one sentence, without the usage in front of it."""
+    """An ArgumentParser that reports a mistake in one sentence, without the usage before it."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def run(main):
-    """Run a script's main and return its exit status: 2 for a user's mistake, 1 for what may be
-    done another time, 130 for Ctrl-C.
+# ---- from main to an exit status ----------------------------------------------------------------
 
-    An OSError (disk full, no permission) is reported by what the system says of it, never by
-    its whole text: the text of a network error holds the URL, and the URL holds the API key.
+def run(main: Callable[[], int]) -> int:
+    """Run a script's main and return its exit status: 2 after a user's mistake, 1 if another run
+    may do what is left, 130 after Ctrl-C.
+
+    An OSError (the disk is full, a permission is missing) is reported by the system's words for it.
+    Its whole text is never printed: the text of a network error holds the URL, and the URL holds
+    the API key.
     """
-    script, status = os.path.basename(sys.argv[0]), 2
-    # Names of products come in any alphabet, whatever the terminal's; and a page says it is UTF-8.
-    if sys.stdout is None:   # closed by the shell: >&-
-        sys.stdout = open(os.devnull, "w")
-    sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    script = os.path.basename(sys.argv[0])
+    prepare_stdout()
     try:
         status = main()
-        sys.stdout.flush()   # here, where a reader that went away can still be dealt with
+        sys.stdout.flush()   # here, so that a reader that went away can still be dealt with
         return status
     except UserError as error:
         sentence, status = str(error), 1 if isinstance(error, Undone) else 2
@@ -55,35 +64,63 @@ def run(main):
         print(f"{script}: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) went away, which is its right. Point stdout at nothing, or the
-        # interpreter complains once more while it shuts down.
+        # The reader (head, less) went away, and may. stdout is pointed at nothing, because the
+        # interpreter would complain again while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except sqlite3.DatabaseError as error:   # disk full, locked for 30 s, damaged
-        sentence = f"the database given by --db-path can't be used: {error}"
-        if "disk is full" in sentence:
-            sentence += "; make room, and run the same command again"
-        if "malformed" in sentence:
-            sentence += "; restore it from a copy, or crawl into a new file"
+    except sqlite3.DatabaseError as error:   # the disk is full; locked for 30 s; damaged
+        sentence, status = database_sentence(error), 2
     except OSError as error:
         if error.strerror is None:
             raise
-        sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sentence += "; make room, and run the same command again"
-    print(f"{script}: {printable(sentence)}", file=sys.stderr)
+        sentence, status = system_sentence(error), 2
+    print(f"{script}: {without_controls(sentence)}", file=sys.stderr)
     return status
 
 
-@contextlib.contextmanager
-def told_to_stop():
-    """An Event that the first SIGINT or SIGTERM sets, with its number as .signal; the second one
-    ends the process at once, which loses nothing but what is in flight. Where .error is set (by
-    ended_at_once) the first one raises it too."""
-    stop = threading.Event()
-    stop.error = None
+def prepare_stdout() -> None:
+    """Make stdout write UTF-8, whatever the terminal's alphabet is: product names come in any, and
+    an HTML page says that it is UTF-8."""
+    if sys.stdout is None:   # the shell closed it: >&-
+        sys.stdout = open(os.devnull, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
-    def handle(number, frame):
+
+def database_sentence(error: sqlite3.DatabaseError) -> str:
+    """What SQLite says of its own trouble, and what to do about it."""
+    sentence = f"the database given by --db-path can't be used: {error}"
+    if "disk is full" in sentence:
+        sentence += MAKE_ROOM
+    if "malformed" in sentence:
+        sentence += "; restore it from a copy, or crawl into a new file"
+    return sentence
+
+
+def system_sentence(error: OSError) -> str:
+    """What the system says of an error, and what to do about it."""
+    sentence = f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        sentence += MAKE_ROOM
+    return sentence
+
+
+# ---- signals ------------------------------------------------------------------------------------
+
+class StopEvent(threading.Event):
+    """Set when the process was asked to end; `signal` is then the number of the signal. The signal
+    also raises `error`, if that is set."""
+    signal = 0
+    error: type[Exception] | None = None
+
+
+@contextlib.contextmanager
+def told_to_stop() -> Iterator[StopEvent]:
+    """A StopEvent that the first SIGINT or SIGTERM sets. The second one ends the process at once,
+    which loses only what is in flight."""
+    stop = StopEvent()
+
+    def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(128 + number)
         stop.signal = number
@@ -102,8 +139,8 @@ def told_to_stop():
 
 
 @contextlib.contextmanager
-def ended_at_once(stop, error):
-    """What the block does a signal may end in the middle, by raising `error` there."""
+def ended_at_once(stop: StopEvent, error: type[Exception]) -> Iterator[None]:
+    """Let a signal end the block at any point: it raises `error` there."""
     if stop.is_set():
         raise error
     stop.error = error
@@ -113,79 +150,89 @@ def ended_at_once(stop, error):
         stop.error = None
 
 
-def printable(sentence):
-    """A line without what would steer a terminal: names and ids are a shop's."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", sentence)
+# ---- lines on stderr ----------------------------------------------------------------------------
 
-
-def log(sentence):
-    """Print one line to stderr without tearing a progress bar that may be there."""
-    sentence = printable(sentence)
+def log(sentence: str) -> None:
+    """Print one line to stderr. A progress bar that is there stays whole."""
+    sentence = without_controls(sentence)
     if sys.stderr.isatty():
         tqdm.write(sentence, file=sys.stderr)
     else:
         print(sentence, file=sys.stderr, flush=True)
 
 
-@contextlib.contextmanager
-def grouped(sentence, write=None):
-    """A function tell(reason, name) for a loop that may warn of many things. When the block ends,
-    also by an error, each reason is one line, sentence(count, names, reason), to write (default:
-    log). names holds the first few; reasons beyond the first MOST_REASONS share a line."""
-    kinds = {}
+class Reason:
+    """How often a reason was reported, and the first FEW names it was reported for."""
 
-    def tell(reason, name):
-        if reason not in kinds and len(kinds) >= MOST_REASONS:
+    def __init__(self) -> None:
+        self.count = 0
+        self.names: list[str] = []
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self.names) < FEW and name not in self.names:
+            self.names.append(name)
+
+
+@contextlib.contextmanager
+def grouped(sentence: Callable[[int, str, str], str],
+            write: Callable[[str], object] | None = None
+            ) -> Iterator[Callable[[str, object], None]]:
+    """A function tell(reason, name) for a loop that may warn of many things.
+
+    When the block ends, also by an error, each reason becomes one line, sentence(count, names,
+    reason), which is given to `write` (default: log). `names` is a text with the first few of them.
+    Reasons beyond the first MOST_REASONS share a line.
+    """
+    reasons: dict[str, Reason] = {}
+
+    def tell(reason: str, name: object) -> None:
+        if reason not in reasons and len(reasons) >= MOST_REASONS:
             reason = "other reasons"
-        own = kinds.setdefault(reason, {"count": 0, "names": []})
-        own["count"] += 1
-        if len(own["names"]) < FEW and str(name) not in own["names"]:
-            own["names"].append(str(name))
+        reasons.setdefault(reason, Reason()).add(str(name))
 
     try:
         yield tell
     finally:
-        for reason, own in kinds.items():
-            (write or log)(sentence(own["count"], first_few(**own), reason))
+        for text, reason in reasons.items():
+            (write or log)(sentence(reason.count, first_few(reason.names, reason.count), text))
 
 
-def first_few(names, count=None):
-    """The first few names in words: "a, b and 28 more"; count is how many there are in all."""
-    shown = names[:FEW]
-    more = (len(names) if count is None else count) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+def first_few(names: Sequence[str], count: int | None = None) -> str:
+    """The first few names in words: "a, b and 28 more". `count` is how many there are in all
+    (default: as many as there are names)."""
+    first = names[:FEW]
+    more = (len(names) if count is None else count) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
+
+# ---- progress -----------------------------------------------------------------------------------
 
 class Lines(tqdm):
-    """A progress bar for where nothing can be redrawn: a plain line now and then."""
+    """A progress bar for an output where nothing can be redrawn: a plain line now and then."""
+    disable: bool
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         print(f"{self.desc}: {self.n} {text}", file=sys.stderr, flush=True)
 
-    def display(self, msg=None, pos=None):
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         rate = self.n / (self.format_dict["elapsed"] or 1)
-        left = f", {self.format_interval((self.total - self.n) / rate)} left" \
-            if self.total and rate else ""
+        left = ""
+        if self.total and rate:
+            left = f", {self.format_interval((self.total - self.n) / rate)} left"
         note = f", {self.postfix}" if self.postfix else ""
         self.say(f"of {self.total or '?'} {self.unit}, {rate:.1f}/s{left}{note}")
 
-    def close(self):
+    def close(self) -> None:
         if not self.disable and self.n:
             self.say(f"{self.unit} in {self.format_dict['elapsed']:.1f} s")
         self.disable = True
 
 
-def safe_cell(value):
-    """A cell on one line, without control characters, that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    if not text.isprintable():
-        text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
-
-
-def progress(label, total, unit, iterable=None):
+def progress(label: str, total: int | None, unit: str, iterable: Iterable[Any] | None = None
+             ) -> tqdm:
     """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds.
-    `unit` is a plural."""
+    `unit` is a plural; `total` is None if nobody knows it."""
     if sys.stderr.isatty():
         return tqdm(iterable, desc=label, total=total, unit=f" {unit}", leave=False,
                     dynamic_ncols=True)

@@ -1,92 +1,120 @@
-"""Where a feed lies, a file or a URL -> a file to read.
+"""Where a feed is, a file or a URL -> a file to read.
 
-In: the value of --feed. Out: a path, and the URL it came from: of a Shopify shop's /products.json
-all pages, of anything else the file as it is.
+In: the value of --feed. Out: a Feed, whose path is a file. A URL is downloaded: of a Shopify shop's
+/products.json all pages, of anything else the file as it is.
 
     python crawl.py --feed https://shop.example/products.json
     python crawl.py --feed https://shop.example/feed.xml.gz
 """
+from __future__ import annotations
+
 import contextlib
 import itertools
 import json
 import os
 import tempfile
 import urllib.parse
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from common.terminal import Undone, UserError, log
 from crawling import http_client, shopstyle_api
 
-MOST_OF_A_FEED = 20_000_000_000   # bytes
-SHOPIFY_PAGE = 250   # products, the most that a shop shows
+MOST_BYTES = 20_000_000_000   # of a feed
+SHOPIFY_PAGE = 250   # products on a page; a shop shows no more
 
 
-def shopify_page(answer):
-    """The products of a page of a Shopify shop's /products.json; None where the shop will show no
-    later ones, as it says with status 400 beyond its 25,000th."""
+class Feed(NamedTuple):
+    """A feed as a file to read."""
+    path: str
+    url: str | None   # where the file was downloaded from; None if it is the user's own
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path of a downloaded file would say nothing."""
+        return "the feed" if self.url else self.path
+
+    @property
+    def beside(self) -> str | None:
+        """The path beside which the feed's pictures may lie as files; None if it came from a URL.
+        """
+        return None if self.url else self.path
+
+    def absolute(self, link: str) -> str:
+        """A link of this feed; of one that came from a URL, links without a host lead there."""
+        if self.url and link.startswith("//"):
+            return f"{self.url.split(':')[0]}:{link}"
+        if self.url and link.startswith("/"):
+            return "/".join(self.url.split("/")[:3]) + link
+        return link
+
+
+def shopify_products(answer: http_client.Answer) -> list[Any] | None:
+    """The products on a page of a Shopify shop's /products.json. None if the shop shows no later
+    pages: beyond its 25,000th product it answers with status 400. Raises ValueError if the answer
+    is another one."""
     if answer.status == 400:
         return None
-    found = shopstyle_api.json_object(answer.body) if answer.status == 200 else None
-    if not found or not isinstance(found.get("products"), list):
+    page = shopstyle_api.json_object(answer.body) if answer.status == 200 else None
+    if not page or not isinstance(page.get("products"), list):
         raise ValueError(f"no products.json of Shopify (status {answer.status})")
-    return found["products"]
+    return page["products"]
 
 
-def feed_arrived(answer):
+def check_status(answer: http_client.Answer) -> None:
     if answer.status != 200:
         raise ValueError(f"error {answer.status}")
 
 
-def fetch_feed(requests, url, path):
-    """Fetch a feed into a file; of a Shopify shop's /products.json all pages, as JSON Lines. Raises
-    ValueError and http_client.Unfinished, neither of which quotes the URL: an affiliate's holds a
-    key."""
+def download(web: http_client.Web, url: str, path: str) -> None:
+    """Download a feed into a file; of a Shopify shop's /products.json all pages, as JSON Lines.
+
+    Raises ValueError and http_client.Unfinished. Neither of them quotes the URL: an affiliate's URL
+    holds a key.
+    """
     with open(path, "wb") as file:
         if not urllib.parse.urlsplit(url).path.endswith("/products.json"):
-            requests.get(url, feed_arrived, redirects=3, most=MOST_OF_A_FEED, seconds=3600,
-                         sink=file)
+            web.get(url, check_status, redirects=3, most=MOST_BYTES, seconds=3600, sink=file)
             return
-        before, count = None, 0
+        last_products, count = None, 0
         for page in itertools.count(1):
-            found = requests.get(url, shopify_page, {"limit": SHOPIFY_PAGE, "page": page}, 3)
-            if found is None and page > 1:
+            products = web.get(url, shopify_products, {"limit": SHOPIFY_PAGE, "page": page}, 3)
+            if products is None and page > 1:
                 log(f"warning: the shop shows no more than its first {count} products so: load its "
                     "own export for the rest")
-            if not found or found == before:   # some shops show one page for ever
+            if not products or products == last_products:   # some shops show one page for ever
                 return
-            before, count = found, count + len(found)
-            file.writelines(json.dumps(one).encode() + b"\n" for one in found)
+            last_products, count = products, count + len(products)
+            file.writelines(json.dumps(product).encode() + b"\n" for product in products)
 
 
-def feed_file(args, stack, requests):
-    """(path of the feed as a file, the URL it came from or None). What a URL gives is fetched into
-    a folder that is there until the ExitStack `stack` is closed."""
-    if not args.feed.lower().startswith(("http://", "https://")):
-        if not os.path.isfile(args.feed):
-            raise UserError(f"--feed takes a file or an http(s) URL, and {args.feed} is none")
-        return args.feed, None
-    path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-")), "feed")
+def feed_file(address: str, web: http_client.Web, stack: contextlib.ExitStack) -> Feed:
+    """The Feed at a path or URL. A URL is downloaded into a folder that exists until the ExitStack
+    `stack` is closed.
+
+    Raises UserError if there is no feed, Undone if another run may get it, and http_client.Stopped.
+    """
+    if not address.lower().startswith(("http://", "https://")):
+        if not os.path.isfile(address):
+            raise UserError(f"--feed takes a file or an http(s) URL, and {address} is none")
+        return Feed(address, None)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
+    path = os.path.join(folder, "feed")
     try:
-        fetch_feed(requests, args.feed, path)
+        download(web, address, path)
     except http_client.Stopped:
         raise
     except (ValueError, http_client.Unfinished) as problem:
         kind = Undone if isinstance(problem, http_client.Unfinished) else UserError
         raise kind(f"the URL of --feed gives no feed ({problem}): check it, or load a "
                    "file") from None
-    return path, args.feed
+    return Feed(path, address)
 
 
 @contextlib.contextmanager
-def called(path, base):
-    """In a mistake's sentence, the temporary file of a feed that came from a URL is the feed."""
+def called_by_name(feed: Feed) -> Iterator[None]:
+    """In the sentence of a UserError of the block, the feed's path is replaced by its name."""
     try:
         yield
     except UserError as problem:
-        raise UserError(str(problem).replace(path, "the feed") if base else str(problem)) from None
-
-
-def at_shop(link, base):
-    """A link of a feed that came from the URL base, or from a file (None)."""
-    if base and link.startswith("//"):
-        return f"{base.split(':')[0]}:{link}"
-    return "/".join(base.split("/")[:3]) + link if base and link.startswith("/") else link
+        raise UserError(str(problem).replace(feed.path, feed.name)) from None

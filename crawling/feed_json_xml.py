@@ -1,27 +1,37 @@
-"""JSON and XML with products in it -> rows, a piece at a time: no more than a product is kept.
+"""JSON and XML with products in it -> rows, read in pieces: at most one product is kept at a time.
 
-In: text or bytes of a catalogue file. Out: rows as feed_formats.read_rows gives them. XML with a
-DOCTYPE is refused, because entities can be made to grow without bound and to read other files.
+In: text or bytes of a catalogue file. Out: rows as feed_formats.read_feed_rows yields them. XML
+with a DOCTYPE is refused, because entities can be made to grow without bound and to read other
+files.
 
     python crawl.py --feed products.json
     python crawl.py --feed products.xml
 """
+from __future__ import annotations
+
 import json
 import re
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from typing import IO, Any, TextIO
 from xml.parsers import expat
 
 from common.terminal import UserError
 
 LONGEST_LINE = 4_000_000   # characters; a longer line, record, object or item is broken, no product
-PIECE = 65_536             # read at a time where there are no lines
-COST = 100                 # of a line or an element beyond its characters, while it is kept
+PIECE = 65_536             # characters or bytes that are read at a time if there are no lines
+COST = 100                 # what a line or an element counts for, besides its characters
 DEEPEST_XML = 200
-# Numbers stay as they were written: 007, 1.50 and one of 5,000 digits are somebody's ids.
+# Numbers stay as they were written: 1.50 and a number of 5,000 digits may be ids. (JSON has no 007:
+# zeros in front stay only in a text, "007".)
 JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
 
+Value = str | tuple[str, ...]     # of a column; a tuple if JSON has a list of texts there
+Row = tuple[int, tuple[str, ...], Sequence[Value]]   # line, column names, values
+Skipped = MutableSequence[tuple[int, str]]           # (line, reason) of what can't be used
 
-def check_utf8(text, path, line):
-    """Raise UserError where text that begins in this line was read from what is not UTF-8."""
+
+def check_utf8(text: str, path: str, line: int) -> None:
+    """Raise UserError if text that begins in this line was read from bytes that are not UTF-8."""
     if not text.isascii() and (bad := re.search("[\ud800-\udfff]", text)):
         line += text.count("\n", 0, bad.start())
         raise UserError(f"{path}, line {line} is not UTF-8: save the file as UTF-8, or convert it "
@@ -30,20 +40,21 @@ def check_utf8(text, path, line):
 
 # ---- JSON ---------------------------------------------------------------------------------------
 
-def is_json_lines(head):
-    """Whether JSON that begins like this has an object a line, and is no document: its first line
-    is an object without a list of products, or a broken one and the next line begins another."""
+def is_json_lines(head: str) -> bool:
+    """Whether JSON that begins like this has an object on each line, and is no document. Its first
+    line is then an object without a list of products, or a broken object before the next one."""
     first, _, rest = head.lstrip().partition("\n")
     try:
         item = JSON.decode(first.rstrip())
-        return isinstance(item, dict) and not isinstance(item.get("products"), list)
     except (ValueError, RecursionError):
-        return (re.match(r'{(?!\s*"products"\s*:)', first) is not None
+        begins_products = re.match(r'{\s*"products"\s*:', first)
+        return (first.startswith("{") and not begins_products
                 and rest.lstrip("\r\n").startswith("{"))
+    return isinstance(item, dict) and not isinstance(item.get("products"), list)
 
 
-def json_line_rows(lines, skipped):
-    """The rows of JSON Lines, (number, text) each, as feed_formats.read_rows says."""
+def json_line_rows(lines: Iterable[tuple[int, str]], skipped: Skipped) -> Iterator[Row]:
+    """The rows of JSON Lines, given as (number, text), as feed_formats.read_feed_rows says."""
     for number, line in lines:
         if len(line) == LONGEST_LINE:
             skipped.append((number, "line too long"))
@@ -56,7 +67,7 @@ def json_line_rows(lines, skipped):
                 yield from object_rows(number, item, skipped)
 
 
-def json_document_rows(file, path, skipped):
+def json_document_rows(file: TextIO, path: str, skipped: Skipped) -> Iterator[Row]:
     """The rows of a list of objects, of an object's list `products`, or of an object without one.
     Another may follow in the same file: pages that were fetched one by one and put together."""
     text = JsonText(file, path)
@@ -66,7 +77,7 @@ def json_document_rows(file, path, skipped):
             yield from object_rows(line, item, skipped)
 
 
-def list_items(text):
+def list_items(text: JsonText) -> Iterator[tuple[int, Any]]:
     """Yield (line, value) of the list whose [ has been taken."""
     while text.peek() != "]":
         yield text.line, text.value()
@@ -75,18 +86,20 @@ def list_items(text):
     text.take("]")
 
 
-def product_items(text):
+def product_items(text: JsonText) -> Iterator[tuple[int, Any]]:
     """Yield (line, value) of the list `products` of the object whose { has been taken, or of the
-    object itself where it has none."""
-    line, item, found, start = text.line, {}, False, text.used
+    object itself if it has no such list."""
+    line, start = text.line, text.used
+    item: dict[str, Any] = {}
+    has_products = False
     while text.peek() != "}":
         key = str(text.value())
         text.take(":")
         if key == "products" and text.peek() == "[":
-            found = True
+            has_products = True
             text.take("[")
             yield from list_items(text)
-        elif found:
+        elif has_products:
             text.value()
         else:
             item[key] = text.value()
@@ -95,52 +108,52 @@ def product_items(text):
         if text.peek() != "}":
             text.take(",")
     text.take("}")
-    if not found:
+    if not has_products:
         yield line, item
 
 
 class JsonText:
-    """JSON text read piece by piece, of which no more than a value is kept."""
+    """JSON text that is read in pieces; at most one value of it is kept."""
 
-    def __init__(self, file, path):
+    def __init__(self, file: TextIO, path: str) -> None:
         self.file, self.path = file, path
         self.text, self.line, self.used = "", 1, 0
 
-    def more(self):
-        """Read more text; whether there was any."""
+    def more(self) -> bool:
+        """Read more text. Returns whether there was any."""
         piece = self.file.read(max(PIECE, len(self.text)))
         check_utf8(piece, self.path, self.line + self.text.count("\n"))
         self.text += piece
         return piece != ""
 
-    def drop(self, size):
+    def drop(self, size: int) -> None:
         self.used += size
         self.line += self.text.count("\n", 0, size)
         self.text = self.text[size:]
 
-    def peek(self):
+    def peek(self) -> str:
         """The next character that is no space, "" at the end."""
         self.drop(len(self.text) - len(self.text.lstrip(" \t\r\n")))
         while not self.text and self.more():
             self.drop(len(self.text) - len(self.text.lstrip(" \t\r\n")))
         return self.text[:1]
 
-    def take(self, wanted):
-        """The next character, which must be one of those wanted."""
-        found = self.peek()
-        if not found or found not in wanted:
+    def take(self, wanted: str) -> str:
+        """Take the next character, which must be one of those wanted."""
+        character = self.peek()
+        if not character or character not in wanted:
             raise self.broken()
         self.drop(1)
-        return found
+        return character
 
-    def value(self):
+    def value(self) -> Any:
         """Take the next value."""
         self.peek()
         while True:
             try:
                 value, end = JSON.raw_decode(self.text)
             except ValueError:
-                end = len(self.text)   # broken, or not all of it is here
+                end = len(self.text)   # it is broken, or not all of it has been read
             except RecursionError:
                 raise self.broken() from None
             if end < len(self.text):   # at the end of the text a number might go on
@@ -149,44 +162,50 @@ class JsonText:
             if len(self.text) > LONGEST_LINE or not self.more():
                 raise self.broken()
 
-    def broken(self):
+    def broken(self) -> UserError:
         return UserError(f"{self.path}, line {self.line}: here the JSON is broken, cut short, too "
                          "long or nested too deep; save it again")
 
 
-def object_rows(line, item, skipped):
-    """The row of a JSON object, if it is one. Of Shopify's pictures the first is kept; other nested
-    values, null and so on are ''."""
+def object_rows(line: int, item: Any, skipped: Skipped) -> Iterator[Row]:
+    """The row of a JSON object, if `item` is one. Of Shopify's list of pictures the first is kept;
+    other nested values, null, true and false become ''."""
     if not isinstance(item, dict):
         skipped.append((line, "no JSON object"))
         return
-    values = []
+    values: list[Value] = []
     for key, value in item.items():
-        if isinstance(value, list):
-            value = first_picture(value) if key == "images" else tuple(
-                text for text in value if isinstance(text, str))
-        values.append(value if isinstance(value, (str, tuple)) else "")
+        if isinstance(value, str):
+            values.append(value)
+        elif isinstance(value, list) and key == "images":
+            values.append(first_picture(value))
+        elif isinstance(value, list):
+            values.append(tuple(text for text in value if isinstance(text, str)))
+        else:
+            values.append("")
     yield line, tuple(item), values
 
 
-def first_picture(images):
-    """The address of the picture in the first position, '' where there is none."""
-    found = [image for image in images
-             if isinstance(image, dict) and isinstance(image.get("src"), str)]
-    first = [image for image in found if image.get("position") == "1"]
-    return (first or found or [{"src": ""}])[0]["src"]
+def first_picture(images: list[Any]) -> str:
+    """The address of the picture in position 1, otherwise of the first that has one, otherwise ''.
+    """
+    usable = [image for image in images
+              if isinstance(image, dict) and isinstance(image.get("src"), str)]
+    for image in usable:
+        if image.get("position") == "1":
+            return image["src"]
+    return usable[0]["src"] if usable else ""
 
 
 # ---- XML ----------------------------------------------------------------------------------------
 
-def xml_rows(file, marked, path, skipped):
-    """The rows of RSS or Atom, as feed_formats.read_rows says: what is in an item or entry are its
-    columns.
-    `marked` is the encoding that a mark at the beginning tells, None where there is none."""
+def xml_rows(file: IO[bytes], marked: str | None, path: str, skipped: Skipped) -> Iterator[Row]:
+    """The rows of RSS or Atom, as feed_formats.read_feed_rows says. The elements of an item or
+    entry are its columns. `marked` is the encoding if a mark at the beginning tells it."""
     items = XmlItems(marked, path, skipped)
     piece = file.read(PIECE)
     start = piece.lstrip(b" \t\r\n")   # scripts begin with an empty line, which XML forbids
-    items.above = piece.count(b"\n", 0, len(piece) - len(start))
+    items.lines_dropped = piece.count(b"\n", 0, len(piece) - len(start))
     try:
         while piece:
             items.parser.Parse(start, False)
@@ -195,35 +214,46 @@ def xml_rows(file, marked, path, skipped):
         items.parser.Parse(b"", True)
     except expat.ExpatError as error:
         problem = expat.ErrorString(error.code)
-        line = error.lineno + items.above
+        line = error.lineno + items.lines_dropped
         raise UserError(f"{path}, line {line}: the XML is broken or cut short ({problem}); mend "
                         "it, or get it again") from None
     except (ValueError, LookupError):
         raise UserError(f"{path} is XML in an unusual encoding: save it as UTF-8") from None
-    if not items.found:
-        names = ", ".join(repr(name[:30]) for name in items.others)
+    if not items.has_items:
+        names = ", ".join(repr(name[:30]) for name in items.other_names)
         raise UserError(f"{path} is XML without an <item> or <entry>: ask the shop for its Google "
                         f"Merchant feed; found: {names}")
 
 
 class XmlItems:
-    """expat's handlers, which make a row of each item; no more than one is kept while it is read.
-    """
+    """expat's handlers, which make a row of each item. Only the item being read is kept."""
 
-    def __init__(self, marked, path, skipped):
+    def __init__(self, marked: str | None, path: str, skipped: Skipped) -> None:
         self.path, self.skipped = path, skipped
-        self.parser = expat.ParserCreate(marked, namespace_separator=" ")   # or XML's own word
+        # Without a mark the XML's own declaration says what the encoding is.
+        self.parser = expat.ParserCreate(marked, namespace_separator=" ")
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self.refuse
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
-        self.rows, self.found, self.others = [], False, {}
-        self.above = self.depth = self.silent = 0
-        self.item = self.line = self.size = 0   # of the open item: its depth, 0 where none is
-        self.space, self.pieces, self.texts = "", [], ({}, {}, {})
+        self.rows: list[Row] = []
+        self.has_items = False
+        self.other_names: dict[str, None] = {}   # the first few elements outside items, in order
+        self.lines_dropped = 0       # before what expat gets
+        self.depth = 0               # of the open element
+        self.silent = 0              # bytes read since expat last told of something
+        self.item_depth = 0          # of the open item, 0 if none is open
+        self.new_item(0, "")
 
-    def take_rows(self):
+    def new_item(self, line: int, space: str) -> None:
+        """Begin an item in this line, whose name is in this namespace."""
+        self.item_line, self.item_space, self.item_size = line, space, 0
+        self.pieces: list[str] = []                  # of the open column's text
+        # Texts by column: those of other namespaces, of the item's own, and of Google's.
+        self.texts: tuple[dict[str, str], ...] = ({}, {}, {})
+
+    def take_rows(self) -> list[Row]:
         """The rows of the items that ended in the last piece."""
         self.silent += PIECE
         if self.silent > LONGEST_LINE:   # expat holds all of a tag or comment without an end
@@ -231,53 +261,66 @@ class XmlItems:
         rows, self.rows = self.rows, []
         return rows
 
-    def broken(self, what):
-        line = self.parser.CurrentLineNumber + self.above
-        return UserError(f"{self.path}, line {line}: the XML {what}; ask the shop for its Google "
-                         "Merchant feed")
+    def broken(self, problem: str) -> UserError:
+        line = self.parser.CurrentLineNumber + self.lines_dropped
+        return UserError(f"{self.path}, line {line}: the XML {problem}; ask the shop for its "
+                         "Google Merchant feed")
 
-    def refuse(self, *_):
+    def refuse(self, *_: Any) -> None:
         # Entities can be made to grow without bound, or to read other files. No feed needs any.
         raise self.broken("has a DOCTYPE, which a web page has and a feed does not need")
 
-    def start(self, name, _):
+    def start(self, name: str, _: Any) -> None:
         self.depth, self.silent = self.depth + 1, 0
         if self.depth > DEEPEST_XML:
             raise self.broken("is nested too deep")
         space, _, name = name.rpartition(" ")
-        if self.item:
-            self.size += len(name) + COST
-            if self.depth == self.item + 1:
+        if self.item_depth:
+            self.item_size += len(name) + COST
+            if self.depth == self.item_depth + 1:
                 self.pieces = []
         elif name in ("item", "entry"):
-            self.item, self.space, self.found = self.depth, space, True
-            self.line = self.parser.CurrentLineNumber + self.above
-            self.size, self.pieces, self.texts = 0, [], ({}, {}, {})
-        elif len(self.others) < 20:
-            self.others[name] = None
+            self.item_depth, self.has_items = self.depth, True
+            self.new_item(self.parser.CurrentLineNumber + self.lines_dropped, space)
+        elif len(self.other_names) < 20:
+            self.other_names[name] = None
 
-    def text(self, text):
+    def text(self, text: str) -> None:
         self.silent = 0
-        if self.item:
-            self.size += len(text)
-            if self.size <= LONGEST_LINE:
+        if self.item_depth:
+            self.item_size += len(text)
+            if self.item_size <= LONGEST_LINE:
                 self.pieces.append(text)
 
-    def end(self, name):
-        if self.item and self.depth == self.item + 1:
-            space, _, name = name.rpartition(" ")
-            # Google's elements win over the feed's own, and those over any others.
-            rank = 2 if "base.google.com/ns" in space else 1 if space == self.space else 0
-            if not self.texts[rank].get(name):
-                self.texts[rank][name] = "".join(self.pieces).strip()
-        elif self.depth == self.item:
-            self.item = 0
-            if self.size > LONGEST_LINE:
-                self.skipped.append((self.line, "item too long"))
-            else:
-                row = {}
-                for texts in self.texts:
-                    row.update((name, text) for name, text in texts.items()
-                               if text or name not in row)
-                self.rows.append((self.line, tuple(row), list(row.values())))
+    def end(self, name: str) -> None:
+        if self.item_depth and self.depth == self.item_depth + 1:
+            self.end_column(name)
+        elif self.depth == self.item_depth:
+            self.end_item()
         self.depth -= 1
+
+    def end_column(self, name: str) -> None:
+        """Keep the text of an element of the item, unless the same element had a text before."""
+        space, _, name = name.rpartition(" ")
+        if "base.google.com/ns" in space:
+            texts = self.texts[2]
+        elif space == self.item_space:
+            texts = self.texts[1]
+        else:
+            texts = self.texts[0]
+        if not texts.get(name):
+            texts[name] = "".join(self.pieces).strip()
+
+    def end_item(self) -> None:
+        """Make a row of the item. Google's elements win over those of the item's own namespace, and
+        those over any others, unless they are empty."""
+        self.item_depth = 0
+        if self.item_size > LONGEST_LINE:
+            self.skipped.append((self.item_line, "item too long"))
+            return
+        row: dict[str, str] = {}
+        for texts in self.texts:
+            for name, text in texts.items():
+                if text or name not in row:
+                    row[name] = text
+        self.rows.append((self.item_line, tuple(row), list(row.values())))

@@ -1,42 +1,46 @@
-"""Requests with manners: how crawl.py asks anybody for anything.
+"""Polite HTTP requests: everything that crawl.py asks a server for goes through here.
 
 In: URLs. Out: whole answers within limits of size and time, or a reason in words that never quotes
-a URL, for that may hold a key. A rate for each host, connections kept alive, exponential backoff
-with full jitter, Retry-After obeyed, and no private address reached unless that is allowed.
+a URL, because a URL may hold a key. Each host has a rate; connections are kept alive; a request
+that may succeed later is retried with exponential backoff and full jitter; Retry-After is obeyed.
+Private addresses are not reached unless that is allowed (private_addresses.py).
 
     python crawl.py --image-rate 2
     python crawl.py --api-url http://127.0.0.1:8080/api/v2/ --allow-private
 """
+from __future__ import annotations
+
 import collections
 import datetime
 import email.utils
 import http.client
 import http.cookiejar
-import ipaddress
 import logging
 import random
-import socket
 import threading
 import time
 import urllib.parse
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import IO, Any, NamedTuple, TypeVar
 
 import requests
 import urllib3
 
 from common.terminal import VERSION, UserError
+from crawling.private_addresses import PRIVATE, PrivateAddress, PublicAdapter
 
 TIMEOUT = (10, 30)      # seconds to connect, and between two pieces of an answer
 LONGEST = 120           # seconds for all of an answer: a piece now and then is no answer
 MOST_BYTES = 20_000_000
 TRIES = 5
-LONGEST_PAUSE = 15 * 60   # a host that asks for more is left alone in this run
-PASSING = {408, 425, 429, *range(500, 600)}   # statuses after which another try may do better
-MAPPED = ipaddress.ip_network("64:ff9b::/96")   # IPv4 addresses behind NAT64
+LONGEST_PAUSE = 15 * 60   # seconds; a host that asks for more is left alone in this run
+RETRIED = {408, 425, 429, *range(500, 600)}   # statuses after which another try may do better
+
+Result = TypeVar("Result")
 
 
 class Unfinished(Exception):
-    """Something that may succeed another time; its text says what happened, without a URL."""
+    """Another run may succeed. The text says what happened, without a URL."""
 
 
 class Unreachable(Unfinished):
@@ -44,98 +48,40 @@ class Unreachable(Unfinished):
 
 
 class GivenUp(Unfinished):
-    """The host failed so many times in a row that it is left alone for this run."""
+    """The host failed so many times in a row that it is left alone in this run."""
 
 
 class Stopped(Unfinished):
     """Somebody wants the run to end."""
 
 
-PRIVATE = "its host is at a private address (--allow-private)"
-
-
-class PrivateAddress(ValueError):
-    """The host is at an address that is not of the open internet."""
-
-
 class Again(Exception):
-    """This try failed, another may not."""
+    """This try failed, but another one may succeed."""
+
+
+class Request(NamedTuple):
+    """What is asked for besides the URL, and the limits of the answer."""
+    params: Mapping[str, Any] | None   # of the query
+    redirects: int                     # how many are followed
+    most: int                          # bytes of the answer
+    seconds: float                     # for all of the answer
+    sink: IO[bytes] | None             # a file that takes the answer's body, None to return it
 
 
 class Answer(NamedTuple):
     status: int
-    headers: Any      # a dict of any case
-    body: bytes       # b'' where it went into a file
-    measured: bool    # whether its length was told, so that a cut would have been seen
-
-
-# ---- addresses ----------------------------------------------------------------------------------
-
-def is_public(address):
-    """Whether an IP address, as text, is one of the open internet, also where it holds another."""
-    found = ipaddress.ip_address(address)
-    if found.version == 6:
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
-        if found in MAPPED:
-            inner = ipaddress.ip_address(int(found) & 0xffffffff)
-        if inner is not None and not is_public(str(inner)):
-            return False
-    return found.is_global and not found.is_multicast
-
-
-def public_connection(conn):
-    """A socket to the host of a urllib3 connection. Looks the name up once, checks every address
-    and connects to one of those, so that nobody can slip another in between. Raises PrivateAddress
-    where one is not public."""
-    try:
-        found = socket.getaddrinfo(conn.host, conn.port, 0, socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        raise urllib3.exceptions.NameResolutionError(conn.host, conn, error) from None
-    addresses = list(dict.fromkeys(entry[4][0] for entry in found))
-    if not all(map(is_public, addresses)):
-        raise PrivateAddress(PRIVATE)
-    for address in addresses:
-        try:
-            return urllib3.util.connection.create_connection(
-                (address, conn.port), conn.timeout, conn.source_address, conn.socket_options)
-        except OSError as error:
-            problem = error
-    if isinstance(problem, TimeoutError):
-        raise urllib3.exceptions.ConnectTimeoutError(conn, "no connection in time")
-    raise urllib3.exceptions.NewConnectionError(conn, str(problem))
-
-
-class PublicConnection(urllib3.connection.HTTPConnection):
-    _new_conn = public_connection
-
-
-class PublicTLSConnection(urllib3.connection.HTTPSConnection):
-    _new_conn = public_connection
-
-
-class PublicPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = PublicConnection
-
-
-class PublicTLSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = PublicTLSConnection
-
-
-class PublicAdapter(requests.adapters.HTTPAdapter):
-    """Connects to public addresses only."""
-
-    def init_poolmanager(self, *args, **kwargs):
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": PublicPool, "https": PublicTLSPool}
+    headers: Mapping[str, str]   # their names in any case
+    body: bytes                  # b'' if it went into a file
+    measured: bool               # whether its length was given, so that a cut would have been seen
 
 
 # ---- one request --------------------------------------------------------------------------------
 
-def new_session(connections, public_only):
+def new_session(connections: int, public_only: bool) -> requests.Session:
     """A requests session that says what it is, takes no cookies, sends no password of ~/.netrc and
-    keeps so many connections to a host. With public_only it uses no proxy, which would look names
-    up itself."""
-    # Its lines on stderr or in somebody's log hold whole URLs, and so the key.
+    keeps up to `connections` connections to a host. With public_only it uses no proxy, because a
+    proxy would look names up itself."""
+    # Lines of urllib3's log hold whole URLs, and so the key.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     session = requests.Session()
     session.headers["User-Agent"] = f"ProductClassifier-crawl/{VERSION}"
@@ -148,7 +94,7 @@ def new_session(connections, public_only):
     return session
 
 
-def plain_reason(error):
+def plain_reason(error: Exception) -> str:
     """A network error in words. Never its own text, which quotes the URL and so the key."""
     if isinstance(error, (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)):
         return "no answer in time"
@@ -161,10 +107,13 @@ def plain_reason(error):
     return "no connection"
 
 
-def read_body(response, most, seconds, sink=None, stop=None):
-    """All bytes of a response, b'' where they go into the file `sink`. Raises ValueError beyond
-    `most` bytes, requests.Timeout beyond `seconds`, UserError where sink can't be written, Stopped
-    where stop is set in the middle of what goes into one."""
+def read_body(response: requests.Response, most: int, seconds: float,
+              sink: IO[bytes] | None = None, stop: threading.Event | None = None) -> bytes:
+    """All bytes of a response, b'' if they go into the file `sink`.
+
+    Raises ValueError beyond `most` bytes and requests.Timeout beyond `seconds`. With a sink, also
+    UserError if it can't be written, and Stopped as soon as `stop` is set.
+    """
     pieces, size, deadline = [], 0, time.monotonic() + seconds
     # Not iter_content, which waits for a whole piece: ten bytes now and then would never end.
     while piece := response.raw.read1(65536, decode_content=True):
@@ -180,13 +129,14 @@ def read_body(response, most, seconds, sink=None, stop=None):
             raise Stopped("stopped")
         try:
             sink.write(piece)
-        except OSError as error:   # a full disk is no fault of the network
+        except OSError as error:   # a full disk is not the network's fault
             raise UserError(f"{sink.name}: {error.strerror}; make room, or set TMPDIR") from None
     return b"".join(pieces)
 
 
-def host_of(url):
-    """Host and port of a URL. Raises ValueError where it is no http(s) URL with a host."""
+def host_of(url: str) -> str:
+    """Host and port of a URL. Raises ValueError unless it is an http(s) URL with a host and without
+    a user's name."""
     try:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.username is None:
@@ -196,7 +146,12 @@ def host_of(url):
     raise ValueError("not a URL that can be fetched")
 
 
-def pause_asked(headers):
+def has_length(headers: Mapping[str, str]) -> bool:
+    """Whether an answer says how long it is, at the beginning or piece by piece."""
+    return any(name.lower() in ("content-length", "transfer-encoding") for name in headers)
+
+
+def pause_asked(headers: Mapping[str, str]) -> float:
     """The seconds that a Retry-After asks for, which may be a date; 0 without one."""
     asked = (headers.get("Retry-After") or "").strip()
     if asked.isdecimal() and len(asked) < 10:
@@ -215,67 +170,70 @@ def pause_asked(headers):
 class Web:
     """What all requests of a run share; threads may use it together.
 
-    `rate` is requests a second to one host, 0 for no limit; `stop` a threading.Event that ends all
-    waiting; `connections` how many requests may be under way; `give_up` the failures in a row after
-    which a host is left alone. counts has requests, tries again and bytes.
+    `rate` is how many requests a second one host gets, 0 for no limit. Setting `stop` ends all
+    waiting. `connections` is how many requests may be under way at once; `tries` how often one is
+    tried; `give_up` after how many failures in a row a host is left alone. `counts` has the numbers
+    of requests, retries and bytes.
     """
 
-    def __init__(self, rate, stop, connections=1, tries=TRIES, give_up=20, public_only=False):
+    def __init__(self, rate: float, stop: threading.Event, connections: int = 1,
+                 tries: int = TRIES, give_up: int = 20, public_only: bool = False) -> None:
         self.session = new_session(connections, public_only)
         self.rate, self.stop, self.tries, self.give_up = rate, stop, tries, give_up
         self.lock, self.slots = threading.Lock(), threading.Semaphore(connections)
-        self.counts = collections.Counter()
-        self.failures = collections.Counter()   # in a row, by host
-        self.private = set()   # hosts at private addresses, which need no turn
-        self.turn = {}       # host -> when its next request may start
-        self.pause = {}      # host -> until when it wants to be left alone
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.failures: collections.Counter[str] = collections.Counter()   # in a row, by host
+        self.private: set[str] = set()       # hosts at private addresses, which need no turn
+        self.turn: dict[str, float] = {}     # host -> when its next request may start
+        self.pause: dict[str, float] = {}    # host -> until when it wants to be left alone
 
-    def sleep(self, seconds):
-        if self.stop.wait(max(0.0, seconds)):
-            raise Stopped("stopped")
+    def get(self, url: str, judge: Callable[[Answer], Result],
+            params: Mapping[str, Any] | None = None, redirects: int = 0, most: int = MOST_BYTES,
+            seconds: float = LONGEST, sink: IO[bytes] | None = None) -> Result:
+        """What judge(Answer) returns for a URL's answer; it raises Again if another try may do
+        better. The other arguments are those of a Request.
 
-    def wait(self, host):
-        """Until it is this request's turn at the host. Raises GivenUp and Stopped."""
+        Raises Unfinished if another run may succeed (Unreachable if no try had an answer),
+        ValueError if none will, and whatever judge raises.
+        """
+        host, request = host_of(url), Request(params, redirects, most, seconds, sink)
+        answered, reason = False, ""
+        for attempt in range(self.tries):
+            if attempt:
+                self.sleep(random.uniform(0, min(60, 2 ** attempt)))
+                self.count("retries", 1)
+            try:
+                answer = self.ask(url, request)
+                answered = True
+                if answer.status in RETRIED:
+                    self.leave_alone(host, answer, attempt)
+                    raise Again(f"error {answer.status}")
+                result = judge(answer)
+            except Again as problem:
+                reason = str(problem)
+                continue
+            except (Stopped, GivenUp):
+                raise
+            except Exception:   # whatever it is, the host has answered
+                self.set_failures(host, 0)
+                raise
+            self.set_failures(host, 0)
+            self.count("bytes", len(answer.body))
+            return result
         with self.lock:
-            if self.failures[host] >= self.give_up:
-                raise GivenUp(f"{self.give_up} failures in a row: the host is left alone")
-            now = time.monotonic()
-            turn = max(now, self.turn.get(host, now))
-            self.turn[host] = turn + (1 / self.rate if self.rate else 0)
-        self.sleep(turn - now)
-        while (left := self.pause.get(host, 0) - time.monotonic()) > 0:
-            self.sleep(left)
+            self.failures[host] += 1
+        raise (Unfinished if answered else Unreachable)(reason)
 
-    def ask(self, url, params, redirects, most, seconds, sink):
-        """One try. Raises Again, or ValueError where no other try will do better."""
-        counted = 0
+    def ask(self, url: str, request: Request) -> Answer:
+        """One try. Raises Again, or ValueError if no other try will do better."""
+        params = request.params
         try:
-            for hop in range(redirects + 1):
-                host, counted = host_of(url), 0
-                if host in self.private:
-                    raise PrivateAddress(PRIVATE)
-                self.wait(host)
-                if sink:
-                    sink.seek(0)
-                    sink.truncate()
-                with self.lock:
-                    self.counts["requests"] += 1
-                counted = 1
-                with self.slots, self.session.get(url, params=params, timeout=TIMEOUT, stream=True,
-                                                  allow_redirects=False) as response:
-                    target = self.session.get_redirect_target(response)
-                    if not target or not redirects:
-                        body = read_body(response, most, seconds, sink, self.stop)
-                        return Answer(response.status_code, response.headers, body, bool(
-                            {"content-length", "transfer-encoding"} & {
-                                name.lower() for name in response.headers}))
-                url, params = urllib.parse.urljoin(url, target), None
+            for _ in range(request.redirects + 1):
+                answer = self.send(url, params, request)
+                if isinstance(answer, Answer):
+                    return answer
+                url, params = urllib.parse.urljoin(url, answer), None
             raise ValueError("too many redirects")
-        except PrivateAddress:
-            with self.lock:
-                self.counts["requests"] -= counted   # none was sent
-                self.private.add(host)
-            raise
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ValueError("its host's certificate is not valid") from None
@@ -288,52 +246,64 @@ class Web:
                 OSError) as error:
             raise Again(plain_reason(error)) from None
 
-    def get(self, url, judge, params=None, redirects=0, most=MOST_BYTES, seconds=LONGEST,
-            sink=None):
-        """What judge(Answer) makes of a URL's answer; it raises Again where another try may do
-        better.
+    def send(self, url: str, params: Mapping[str, Any] | None, request: Request) -> Answer | str:
+        """Ask one host, when its turn comes: its answer, or the URL of a redirect to follow."""
+        host = host_of(url)
+        if host in self.private:
+            raise PrivateAddress(PRIVATE)
+        self.wait_turn(host)
+        if request.sink:   # an earlier try may have left something there
+            request.sink.seek(0)
+            request.sink.truncate()
+        self.count("requests", 1)
+        try:
+            with self.slots, self.session.get(url, params=params, timeout=TIMEOUT, stream=True,
+                                              allow_redirects=False) as response:
+                target = self.session.get_redirect_target(response)
+                if target and request.redirects:
+                    return target
+                body = read_body(response, request.most, request.seconds, request.sink, self.stop)
+                return Answer(response.status_code, response.headers, body,
+                              has_length(response.headers))
+        except PrivateAddress:
+            self.count("requests", -1)   # none was sent
+            with self.lock:
+                self.private.add(host)
+            raise
 
-        Raises Unfinished where another run may have more luck (Unreachable where no try had an
-        answer), ValueError where it will not, and whatever judge raises.
-        """
-        host, answered = host_of(url), False
-        for attempt in range(self.tries):
-            if attempt:
-                self.sleep(random.uniform(0, min(60, 2 ** attempt)))
-                with self.lock:
-                    self.counts["tries again"] += 1
-            try:
-                answer = self.ask(url, params, redirects, most, seconds, sink)
-                answered = True
-                if answer.status in PASSING:
-                    self.heed(host, answer, attempt)
-                    raise Again(f"error {answer.status}")
-                found = judge(answer)
-            except Again as problem:
-                reason = str(problem)
-            except (Stopped, GivenUp):
-                raise
-            except Exception:   # whatever it is, the host has answered
-                with self.lock:
-                    self.failures[host] = 0
-                raise
-            else:
-                with self.lock:
-                    self.failures[host] = 0
-                    self.counts["bytes"] += len(answer.body)
-                return found
+    def wait_turn(self, host: str) -> None:
+        """Wait until it is this request's turn at the host. Raises GivenUp and Stopped."""
         with self.lock:
-            self.failures[host] += 1
-        raise (Unfinished if answered else Unreachable)(reason)
+            if self.failures[host] >= self.give_up:
+                raise GivenUp(f"{self.give_up} failures in a row: the host is left alone")
+            now = time.monotonic()
+            turn = max(now, self.turn.get(host, now))
+            self.turn[host] = turn + (1 / self.rate if self.rate else 0)
+        self.sleep(turn - now)
+        while (left := self.pause.get(host, 0) - time.monotonic()) > 0:
+            self.sleep(left)
 
-    def heed(self, host, answer, attempt):
-        """Leave a host alone that asks for it. Raises GivenUp where that is too long."""
+    def leave_alone(self, host: str, answer: Answer, attempt: int) -> None:
+        """Leave a host alone for as long as its answer asks for. Raises GivenUp if that is longer
+        than LONGEST_PAUSE."""
         seconds = pause_asked(answer.headers)
         if seconds > LONGEST_PAUSE:
-            with self.lock:
-                self.failures[host] = self.give_up
+            self.set_failures(host, self.give_up)
             raise GivenUp(f"it asks to be left alone for {seconds / 60:.0f} min")
         if not seconds and answer.status in (429, 503):
             seconds = random.uniform(0, 2 ** (attempt + 1))
         with self.lock:
             self.pause[host] = max(self.pause.get(host, 0), time.monotonic() + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, unless `stop` is set or gets set. Raises Stopped then."""
+        if self.stop.wait(max(0.0, seconds)):
+            raise Stopped("stopped")
+
+    def count(self, name: str, number: int) -> None:
+        with self.lock:
+            self.counts[name] += number
+
+    def set_failures(self, host: str, number: int) -> None:
+        with self.lock:
+            self.failures[host] = number

@@ -1,68 +1,90 @@
 """Pictures of products -> files under images/, checked and named by their content.
 
 In: links of the products of crawl.db. Out: a file for each picture that can be decoded whole, and a
-row of the table picture for each product: its file, or the reason why there is none. Whenever it is
-killed, the next run goes on; what a file holds is the server's own bytes.
+row of the table picture for each product: its file, or the reason why there is none. A file holds
+the server's own bytes. Whenever this is killed, the next run goes on.
 
     python crawl.py --image-rate 2
     python crawl.py --verify
 """
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import glob
 import hashlib
-import io
 import itertools
 import os
 import random
+import sqlite3
 import time
-import warnings
-
-from PIL import Image
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from typing import NamedTuple, TypeVar
 
 import db
+from common.files import replacing
+from common.pictures import SUFFIXES, TooLarge, opened
 from common.terminal import UserError, grouped, log, progress
-from crawling import feed_products, http_client
+from crawling import feed_products, http_client, picture_queries
 
 CONNECTIONS = 8
-WORKERS = 2 * CONNECTIONS     # while one half fetches, the other checks and writes
+WORKERS = 2 * CONNECTIONS     # while one half fetches, the other half checks and writes
 MOST_BYTES = 20_000_000       # of a picture
-MOST_PIXELS = 50_000_000
-LEAST_SIDE = 8                # pixels; a smaller one counts visits and shows nothing
+LEAST_SIDE = 8                # pixels; a smaller picture counts visits and shows nothing
 GONE = "no longer there"
-PLACEHOLDER = 20              # groups of products that share one picture: "no picture yet"
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp",
-            "TIFF": ".tif", "MPO": ".jpg"}   # MPO: a JPEG with more pictures behind the first
-FORMATS = [name for name in SUFFIXES if name != "MPO"]   # Pillow finds that inside JPEG
+PLACEHOLDER = 20              # groups of products that share one picture: it shows none of them
+
+Result = TypeVar("Result")
+
+
+class Outcome(NamedTuple):
+    """What became of a product's picture: columns of the table picture."""
+    path: str | None     # relative to the folder of pictures
+    sha256: str | None
+    status: str
+    reason: str | None   # why there is none
+
+
+def failed(reason: Exception) -> Outcome:
+    return Outcome(None, None, db.PICTURE_FAILED, str(reason))
+
+
+class Store(NamedTuple):
+    """Where pictures are kept."""
+    folder: str
+    mark: str   # part of the name of a file that is being written: the crawl that writes it
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
 
 
 # ---- what is a picture --------------------------------------------------------------------------
 
-def check_picture(data):
-    """The file suffix of picture bytes that decode in full. Raises ValueError with the reason."""
+def check_picture(data: bytes) -> str:
+    """The file suffix of picture bytes that decode in full. Raises ValueError with the reason if
+    they do not."""
     if not data:
         raise ValueError("empty")
+    too_small = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # Pillow's own, of a size that is checked below
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                width, height = picture.size
-                small = min(width, height) < LEAST_SIDE
-                if not small and width * height <= MOST_PIXELS:
-                    picture.load()
-                    if not has_end(data, picture.format):
-                        raise ValueError
+        with opened(data) as picture:
+            if min(picture.size) < LEAST_SIDE:
+                too_small = "{}x{} pixels are too few".format(*picture.size)
+            else:
+                picture.load()
+                if picture.format and has_end(data, picture.format):
                     return SUFFIXES[picture.format]
-    except Image.DecompressionBombError:
-        raise ValueError("too many pixels") from None
-    except Exception:   # a decoder raises whatever it meets: RuntimeError, struct.error ...
-        raise ValueError("not a picture in a known format, or a broken one") from None
-    raise ValueError(f"{width}x{height} pixels are too {'few' if small else 'many'}")
+    except TooLarge:
+        raise
+    except Exception:   # Pillow raises anything
+        pass
+    raise ValueError(too_small or "not a picture in a known format, or a broken one")
 
 
-def has_end(data, kind):
-    """Whether a file goes on to its format's last mark. Pillow decodes one that lost its last
-    bytes, and with them, of several pictures, the last ones."""
+def has_end(data: bytes, kind: str) -> bool:
+    """Whether a file goes on to its format's last mark. Pillow also decodes a file that lost its
+    last bytes, and with them the last of several pictures."""
     if kind in ("JPEG", "MPO"):
         return b"\xff\xd9" in data[data.rfind(b"\xff\xda"):]
     if kind == "PNG":
@@ -70,33 +92,28 @@ def has_end(data, kind):
     return kind != "GIF" or b";" in data[-64:]   # some writers pad it
 
 
-def keep_picture(data, images_path, mark):
-    """Check picture bytes and put them under images_path by their content. Returns a picture
-    row's (path, sha256, status, reason). The file is whole or not there, whenever this is killed.
-    `mark` is part of the name it has until then."""
+def keep_picture(data: bytes, store: Store) -> Outcome:
+    """Check picture bytes and put them into the store, named by their content. The file is whole or
+    not there, whenever this is killed. Raises UserError if it can't be written."""
     try:
         suffix = check_picture(data)
     except ValueError as problem:
-        return None, None, db.PICTURE_FAILED, str(problem)
+        return failed(problem)
     sha256 = hashlib.sha256(data).hexdigest()
-    path = f"{sha256[:2]}/{sha256}{suffix}"
-    target = os.path.join(images_path, path)
-    if not holds(target, data):   # it may be there, and damaged
+    name = f"{sha256[:2]}/{sha256}{suffix}"
+    target = store.path(name)
+    if not holds(target, data):   # a file of this name may be there and be damaged
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        beside = os.path.join(images_path, f".{mark}-{random.getrandbits(64):x}.tmp")
-        try:
-            with open(beside, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(beside)
-    return path, sha256, db.PICTURE_OK, None
+        beside = store.path(f".{store.mark}-{random.getrandbits(64):x}.tmp")
+        with replacing(target, beside), open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    return Outcome(name, sha256, db.PICTURE_OK, None)
 
 
-def holds(path, data):
+def holds(path: str, data: bytes) -> bool:
+    """Whether a file holds these bytes. Raises UserError if something else stands there."""
     try:
         with open(path, "rb") as file:
             return file.read() == data
@@ -104,32 +121,33 @@ def holds(path, data):
         return False
     except OSError as error:
         raise UserError(f"{path} stands where a picture belongs, and can't be read "
-                        f"({error.strerror}): move it away, and run the same command again"
-                        ) from None
+                        f"({error.strerror}): move it away, and run the same command "
+                        "again") from None
 
 
-def sweep(images_path, mark):
+def sweep(store: Store) -> None:
     """Remove what a killed crawl of the same database left half-written."""
-    for path in glob.glob(os.path.join(glob.escape(images_path), f".{mark}-*.tmp")):
+    for path in glob.glob(os.path.join(glob.escape(store.folder), f".{store.mark}-*.tmp")):
         with contextlib.suppress(OSError):
             os.remove(path)
 
 
 # ---- getting one --------------------------------------------------------------------------------
 
-def adopt_picture(path, images_path):
-    """The picture row of a file that an earlier crawl left at `path`, None where it is no good."""
+def adopt_picture(name: str, store: Store) -> Outcome | None:
+    """A file that an earlier crawl left in the store; None if it is not usable."""
     try:
-        with open(os.path.join(images_path, path), "rb") as file:
+        with open(store.path(name), "rb") as file:
             data = file.read(MOST_BYTES + 1)
         check_picture(data)
     except (OSError, ValueError):
         return None
-    return path, hashlib.sha256(data).hexdigest(), db.PICTURE_OK, None
+    return Outcome(name, hashlib.sha256(data).hexdigest(), db.PICTURE_OK, None)
 
 
-def judge(answer):
-    """The bytes of a picture's answer. One whose length nobody told may have been cut short."""
+def judge_picture(answer: http_client.Answer) -> bytes:
+    """The bytes of an answer. Raises ValueError if it is an error, and http_client.Again if it may
+    have been cut short: it is no picture, and nobody told its length."""
     if answer.status != 200:
         raise ValueError(f"error {answer.status}")
     if not answer.measured:
@@ -140,30 +158,31 @@ def judge(answer):
     return answer.body
 
 
-def get_picture(row, images_path, requests, feed, mark):
-    """The picture row's (path, sha256, status, reason) of one product, fetched if it must be.
-    Raises http_client.Unfinished where another run may have more luck."""
-    adopted = adopt_picture(row["path"], images_path) if row["path"] else None
+def get_picture(row: sqlite3.Row, store: Store, web: http_client.Web, feed_path: str | None
+                ) -> Outcome:
+    """The picture of a row of picture_queries.rows_to_fetch, fetched if it must be. feed_path
+    is the feed beside which files may lie. Raises Unfinished if another run may succeed."""
+    adopted = adopt_picture(row["path"], store) if row["path"] else None
     if adopted:
         return adopted
     link = row["image"].strip()
     try:
         if feed_products.of_the_web(link):
-            link = f"https:{link}" if link.startswith("//") else link
-            data = requests.get(link, judge, redirects=3, most=MOST_BYTES)
+            url = f"https:{link}" if link.startswith("//") else link
+            data = web.get(url, judge_picture, redirects=3, most=MOST_BYTES)
         else:
-            path = feed_products.picture_file(feed, link) if feed else None
+            path = feed_products.picture_file(feed_path, link) if feed_path else None
             if path is None:
                 raise ValueError("neither an http(s) URL nor a file in the feed's folder")
             data = read_picture_file(path)
     except ValueError as problem:
-        return None, None, db.PICTURE_FAILED, str(problem)
-    return keep_picture(data, images_path, mark)
+        return failed(problem)
+    return keep_picture(data, store)
 
 
-def read_picture_file(path):
-    """Bytes of a file beside a feed. Raises ValueError where it can't be read or is too large."""
-    if os.path.exists(path) and not os.path.isfile(path):   # a pipe would be waited for
+def read_picture_file(path: str) -> bytes:
+    """Bytes of a file beside a feed. Raises ValueError if it can't be read or is too large."""
+    if os.path.exists(path) and not os.path.isfile(path):   # a pipe would block
         raise ValueError("no readable file")
     try:
         with open(path, "rb") as file:
@@ -177,41 +196,35 @@ def read_picture_file(path):
 
 # ---- getting all --------------------------------------------------------------------------------
 
-def check_folder(images_path):
-    """Raise UserError, before the long work, where no picture could be kept."""
+def check_folder(images_path: str) -> None:
+    """Raise UserError, before the long work, if no picture could be kept there."""
     if not images_path:
         raise UserError("--images-path must name a folder")
-    if os.path.lexists(images_path) and not (os.path.isdir(images_path)
-                                             and os.access(images_path, os.W_OK)):
+    writable = os.path.isdir(images_path) and os.access(images_path, os.W_OK)
+    if os.path.lexists(images_path) and not writable:
         raise UserError(f"--images-path {images_path} is no folder that you may write in: name "
                         "another")
 
 
-def check_there(conn, source, images_path):
-    """Raise UserError where pictures are known, and not one is in images_path: that is another
+def check_there(conn: sqlite3.Connection, source: str, images_path: str) -> None:
+    """Raise UserError if pictures are known, and none of them is in images_path: that is another
     folder, and all would be fetched again."""
-    there, number = False, 0
-    for number, row in enumerate(db.kept_pictures(conn, source), 1):
-        there = os.path.exists(os.path.join(images_path, row["path"]))
-        if there:
-            break
-    if number and not there:
+    number = 0
+    for row in picture_queries.kept_pictures(conn, source):
+        if os.path.exists(os.path.join(images_path, row["path"])):
+            return
+        number += 1
+    if number:
         raise UserError(f"none of {number} pictures is in {images_path}: name their folder with "
                         "--images-path, or fetch them all again with --retry-failed")
 
 
-def rows_to_fetch(conn, source):
-    """Yield the rows of db.pictures_to_fetch, read a thousand at a time."""
-    after = -2 ** 63
-    while rows := db.pictures_to_fetch(conn, source, after, 1000):
-        after = rows[-1]["id"]
-        yield from rows
-
-
-def in_parallel(work, rows, most):
+def in_parallel(work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Row], most: int
+                ) -> Generator[tuple[sqlite3.Row, Future[Result]], None, None]:
     """Yield (row, Future of work(row)) as they are done, at most `most` under way at a time."""
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs, rows = {}, iter(rows)
+        jobs: dict[Future[Result], sqlite3.Row] = {}
+        rows = iter(rows)
         try:
             while True:
                 for row in rows:
@@ -228,30 +241,42 @@ def in_parallel(work, rows, most):
             pool.shutdown(cancel_futures=True)
 
 
-def forget_missing(conn, source, images_path):
-    """Forget, and say, which pictures are known but no longer there."""
-    gone = [row["product_id"] for row in db.kept_pictures(conn, source)
-            if not os.path.exists(os.path.join(images_path, row["path"]))]
+def forget_missing(conn: sqlite3.Connection, source: str, store: Store) -> None:
+    """Forget the pictures that are known but no longer there, and log how many they are."""
+    gone = [row["product_id"] for row in picture_queries.kept_pictures(conn, source)
+            if not os.path.exists(store.path(row["path"]))]
     if gone:
-        log(f"{len(gone)} pictures are no longer in {images_path}: getting them again")
-        db.forget_pictures(conn, gone)
+        log(f"{len(gone)} pictures are no longer in {store.folder}: getting them again")
+        picture_queries.forget_pictures(conn, gone)
 
 
-def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
-    """Get the pictures that are not there yet; requests is a http_client.Web. Stops early where
-    requests.stop is set. Returns a dict of how many are ok, failed and unfinished."""
-    counts = dict.fromkeys(("ok", "failed", "unfinished"), 0)
-    sweep(images_path, mark)
-    forget_missing(conn, source, images_path)
-    db.share_pictures(conn, source)
-    todo = db.count_pictures_to_fetch(conn, source)
-    rows, saved = [], time.monotonic()
-    # What is in flight when somebody wants an end is finished and kept.
-    wanted = itertools.takewhile(lambda row: not requests.stop.is_set(),
-                                 rows_to_fetch(conn, source))
-    jobs = in_parallel(lambda row: get_picture(row, images_path, requests, feed, mark), wanted,
-                       2 * WORKERS)
-    with progress("pictures", todo, "pictures") as bar, contextlib.closing(jobs), \
+def fetch_pictures(conn: sqlite3.Connection, source: str, store: Store, web: http_client.Web,
+                   feed_path: str | None = None) -> dict[str, int]:
+    """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished. Ends
+    early if web.stop is set; what is in flight then is finished and kept."""
+    sweep(store)
+    forget_missing(conn, source, store)
+    picture_queries.share_pictures(conn, source)
+    counts = store_all(conn, source, store, web, feed_path)
+    picture_queries.share_pictures(conn, source)
+    placeholders = picture_queries.set_placeholders(conn, PLACEHOLDER)
+    if placeholders:
+        log(f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
+            "have, a placeholder: it is not used")
+    return {**counts, "unfinished": picture_queries.count_unfinished(conn, source)}
+
+
+def store_all(conn: sqlite3.Connection, source: str, store: Store, web: http_client.Web,
+              feed_path: str | None) -> dict[str, int]:
+    """Get pictures side by side and store their rows. Returns how many are ok and failed."""
+    counts = {db.PICTURE_OK: 0, db.PICTURE_FAILED: 0}
+    total = picture_queries.count_pictures_to_fetch(conn, source)
+    rows: list[picture_queries.PictureRow] = []
+    saved = time.monotonic()
+    rows_to_fetch = picture_queries.rows_to_fetch(conn, source)
+    wanted = itertools.takewhile(lambda row: not web.stop.is_set(), rows_to_fetch)
+    jobs = in_parallel(lambda row: get_picture(row, store, web, feed_path), wanted, 2 * WORKERS)
+    with progress("pictures", total, "pictures") as bar, contextlib.closing(jobs), \
             grouped(unusable) as tell:
         for row, job in jobs:
             try:
@@ -261,61 +286,65 @@ def fetch_pictures(conn, source, images_path, requests, feed=None, mark=""):
             except http_client.Unfinished as problem:
                 tell(str(problem), row["external_id"])
             else:
-                counts[outcome[2]] += 1
-                if outcome[2] == db.PICTURE_FAILED:
-                    tell(outcome[3], row["external_id"])
+                counts[outcome.status] += 1
+                if outcome.reason is not None:
+                    tell(outcome.reason, row["external_id"])
                 rows.append((row["id"], *outcome))
             bar.update()
             if len(rows) >= 100 or rows and time.monotonic() - saved > .2:
-                db.store_pictures(conn, rows)
+                picture_queries.store_pictures(conn, rows)
                 rows, saved = [], time.monotonic()
-    db.store_pictures(conn, rows)
-    db.share_pictures(conn, source)
-    placeholders = db.set_placeholders(conn, PLACEHOLDER)
-    if placeholders:
-        log(f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
-            "have, a placeholder: it is not used")
-    counts["unfinished"] = db.count_unfinished(conn, source)
+    picture_queries.store_pictures(conn, rows)
     return counts
 
 
-def unusable(count, names, reason):
-    return f"picture of product {names}: {reason}" if count == 1 else \
-        f"{count} pictures: {reason} (of products {names})"
+def unusable(count: int, names: str, reason: str) -> str:
+    if count == 1:
+        return f"picture of product {names}: {reason}"
+    return f"{count} pictures: {reason} (of products {names})"
 
 
-def verify(conn, images_path):
-    """Read and decode every picture again and forget what is damaged or gone, so that the next
-    crawl fetches it. Returns (good, damaged). Raises UserError where not one is there: that is
+# ---- checking all -------------------------------------------------------------------------------
+
+def verify(conn: sqlite3.Connection, images_path: str) -> tuple[int, int]:
+    """Read and decode every picture again, and forget those that are damaged or gone, so that the
+    next crawl fetches them. Returns (good, damaged). Raises UserError if not one is there: that is
     another folder."""
-    def damage(row):
-        path = os.path.join(images_path, row["path"])
-        try:
-            with open(path, "rb") as file:
-                data = file.read(MOST_BYTES + 1)
-            check_picture(data)
-        except FileNotFoundError:
-            return GONE
-        except OSError as error:
-            return f"can't be read ({error.strerror})"
-        except ValueError as problem:
-            return str(problem)
-        return None if hashlib.sha256(data).hexdigest() == row["sha256"] else "not what was fetched"
-
-    total = sum(number for status, _, number in db.picture_counts(conn) if status == db.PICTURE_OK)
+    total = sum(number for status, _, number in picture_queries.picture_counts(conn)
+                if status == db.PICTURE_OK)
     bad, missing = [], 0
     with progress("pictures", total, "pictures") as bar:
-        for row, job in in_parallel(damage, db.kept_pictures(conn, None), 100):
-            if job.result():
-                bad.append((row["product_id"], row["path"], job.result()))
-                missing += job.result() == GONE
+        kept = picture_queries.kept_pictures(conn, None)
+        for row, job in in_parallel(lambda row: damage(row, images_path), kept, 100):
+            reason = job.result()
+            if reason:
+                bad.append((row["product_id"], row["path"], reason))
+                missing += reason == GONE
             bar.update()
     if bad and missing == total:
         raise UserError(f"none of {total} pictures is in {images_path}: name their folder with "
                         "--images-path, or run crawl.py --retry-failed to fetch them again")
-    with grouped(lambda count, names, reason: f"{names}: {reason}" if count == 1 else
-                 f"{count} pictures: {reason} ({names})") as tell:
-        for number, path, reason in bad:
-            tell(reason, f"{path} of product {number}")
-    db.forget_pictures(conn, [number for number, _, _ in bad])
+    with grouped(damaged) as tell:
+        for product_id, path, reason in bad:
+            tell(reason, f"{path} of product {product_id}")
+    picture_queries.forget_pictures(conn, [product_id for product_id, _, _ in bad])
     return total - len(bad), len(bad)
+
+
+def damage(row: sqlite3.Row, images_path: str) -> str | None:
+    """What is wrong with the file of a row of picture_queries.kept_pictures, None if nothing is."""
+    try:
+        with open(os.path.join(images_path, row["path"]), "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        check_picture(data)
+    except FileNotFoundError:
+        return GONE
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
+    except ValueError as problem:
+        return str(problem)
+    return None if hashlib.sha256(data).hexdigest() == row["sha256"] else "not what was fetched"
+
+
+def damaged(count: int, names: str, reason: str) -> str:
+    return f"{names}: {reason}" if count == 1 else f"{count} pictures: {reason} ({names})"

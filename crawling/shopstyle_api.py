@@ -1,29 +1,56 @@
 """The ShopStyle API v2 -> categories and products.
 
 In: the URL of a host that speaks the API, and a key. Out: rows for crawl.py to store. The original
-service closed in 2026; whatever still speaks its protocol is crawled with
+service closed in 2026; any other host that speaks its protocol is crawled with
 
     python crawl.py --api-url https://shop.example/api/v2/
     SHOPSTYLE_API_URL=https://shop.example/api/v2/ python crawl.py
 """
+from __future__ import annotations
+
 import json
 import re
 import urllib.parse
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from common.terminal import UserError, log
-from crawling import feed_products, http_client
+from crawling.feed_products import clean_text
+from crawling.http_client import (
+    RETRIED,
+    Again,
+    Answer,
+    GivenUp,
+    Stopped,
+    Unfinished,
+    Unreachable,
+    Web,
+)
+from crawling.queries import CategoryRow, CrawledProduct
 
 API_URL = "https://api.shopstyle.com/api/v2/"
 PAGE = 50                     # products a request, as the API's clients have always asked
 PAGING_CAP = 5000             # the API shows no more products of one query
 RATE = 750 / 60               # requests a second that the API's documents allow
-PICTURE_SIZES = ("XLarge", "Best", "Original", "Large", "IPhone", "Medium")
+SHORTEST_KEY = 8              # letters; a shorter one is no secret
+PICTURE_SIZES = ("XLarge", "Best", "Original", "Large", "IPhone", "Medium")   # the best first
+
+
+class Node(NamedTuple):
+    """A category of a /categories answer."""
+    id: str
+    parent: str
+    name: str
+
+
+PlacedNode = tuple[str, "str | None", str, tuple[str, ...]]   # id, parent, name, path
 
 
 class Shop:
-    """A ShopStyle API v2 host. The key goes into requests only: no error text holds it."""
+    """A host that speaks the ShopStyle API v2. The key goes into requests only; no error text holds
+    it. Raises UserError if the URL can't be one."""
 
-    def __init__(self, url, key, requests):
+    def __init__(self, url: str, key: str, web: Web) -> None:
         try:
             parts = urllib.parse.urlsplit(url)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -33,164 +60,235 @@ class Shop:
             raise UserError(f"--api-url must be an http(s) URL without a password, such as "
                             f"{API_URL}")
         self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc
-        self.name = parts.hostname   # without the port: the sample shop has another each time
-        self.web, self.accepted = requests, False
+        self.name = parts.hostname or ""   # no port: the sample shop has another each time
+        self.web = web
+        self.key_accepted = False
 
-    def get(self, path, **params):
-        """The JSON object the API answers. Raises http_client.Unfinished where it fails, UserError
-        where it refuses the key."""
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """The JSON object that the API answers. Raises http_client.Unfinished if it fails, and
+        UserError if it refuses the key."""
         try:
             # A redirect would carry the key to wherever it points, so none is followed.
-            return self.web.get(self.url + path, self.judge,
+            return self.web.get(self.url + path, self.judge_answer,
                                 {"pid": self.key, "format": "json", **params})
-        except http_client.Stopped:
+        except Stopped:
             raise
-        except http_client.Unfinished as problem:
+        except Unfinished as problem:
             raise type(problem)(f"{self.host} answers /{path} with: {problem}") from None
         except ValueError as problem:
-            raise http_client.Unfinished(f"{self.host} answers /{path} with: {problem}") from None
+            raise Unfinished(f"{self.host} answers /{path} with: {problem}") from None
 
-    def judge(self, answer):
-        body, status = json_object(answer.body), answer.status
-        if body and "errorCode" in body:   # whatever the status of the answer says
-            code = str(body["errorCode"])   # some say "500"
-            status = int(code) if re.fullmatch("[4-9][0-9]{2}", code) else 400
-        if status in (401, 403) and self.accepted:   # the key is good, but not for this
-            raise http_client.Unfinished(f"it refuses the key for this ({status})")
+    def judge_answer(self, answer: Answer) -> dict[str, Any]:
+        """The JSON object of an answer. Raises Again, Unfinished or UserError if it is an error."""
+        body = json_object(answer.body)
+        status = error_status(body) or answer.status
+        if status in (401, 403) and self.key_accepted:   # the key is good, but not for this
+            raise Unfinished(f"it refuses the key for this ({status})")
         if status in (401, 403):
             raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
-        if status in http_client.PASSING:
-            raise http_client.Again(f"error {status}")
+        if status in RETRIED:
+            raise Again(f"error {status}")
         if 300 <= status < 400:
-            raise http_client.Unfinished(f"a redirect ({status}), which is not followed because it "
-                                         "would carry the key elsewhere")
+            raise Unfinished(f"a redirect ({status}), which is not followed because it would carry "
+                             "the key elsewhere")
         if status != 200:
-            raise http_client.Unfinished(f"error {status}")
+            raise Unfinished(f"error {status}")
         if body is None:
-            raise http_client.Again("200 without JSON")
-        self.accepted = True
+            raise Again("200 without JSON")
+        self.key_accepted = True
         return body
 
-    def page(self, leaf, offset):
-        """(items, total or None, items asked for) of a leaf's products from `offset` on. Raises
-        http_client.Unfinished where the answer holds no list of products."""
+    def page(self, leaf: str, offset: int) -> tuple[list[Any], int | None, int]:
+        """(items, how many products the leaf has or None, how many items a full page has) of a
+        leaf's products from `offset` on. Raises http_client.Unfinished if the answer holds no list
+        of products."""
         answer = self.get("products", cat=leaf, offset=offset, limit=PAGE)
-        items, about = answer.get("products"), answer.get("metadata")
+        items, metadata = answer.get("products"), as_dict(answer.get("metadata"))
         if not isinstance(items, list):
-            raise http_client.Unfinished(f"{self.host} gives no list of products for {leaf}")
-        total, limit = (about.get(name) if isinstance(about, dict) else None
-                        for name in ("total", "limit"))
-        return (items, total if type(total) is int and 0 <= total < 2 ** 62 else None,
-                limit if type(limit) is int and 0 < limit < PAGE else PAGE)
+            raise Unfinished(f"{self.host} gives no list of products for {leaf}")
+        total, limit = metadata.get("total"), metadata.get("limit")
+        if type(total) is not int or not 0 <= total < 2 ** 62:   # a bool is an int, too
+            total = None
+        if type(limit) is not int or not 0 < limit < PAGE:
+            limit = PAGE
+        return items, total, limit
 
 
-def json_object(body):
-    """The JSON object in an answer's bytes, None where it is anything else."""
+def error_status(body: dict[str, Any] | None) -> int | None:
+    """The status of an error that a JSON answer tells of, whatever the answer's own status is. None
+    if it tells of none."""
+    if not body or "errorCode" not in body:
+        return None
+    code = str(body["errorCode"])   # some say "500"
+    return int(code) if re.fullmatch("[4-9][0-9]{2}", code) else 400
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in an answer's bytes, None if it is anything else."""
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError):   # also a number of 5,000 digits, or lists in lists
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
-def fetch_tree(shop, root):
-    """The category tree below `root` as rows (id, parent, leaf, path, name), the root's own first.
+def as_dict(value: Any) -> dict[str, Any]:
+    """A JSON object as it is, {} for anything else."""
+    return value if isinstance(value, dict) else {}
 
-    One request for all of it; where the host answers only one level or none, a request a level.
+
+# ---- categories ---------------------------------------------------------------------------------
+
+def fetch_tree(shop: Shop, root: str) -> list[CategoryRow]:
+    """The category tree below `root` as rows (id, parent, leaf, path, name), the root's row first.
+
+    One request gets all of it. If the host answers only one level or none, each category is asked
+    for what is below it. Raises http_client.Unfinished and UserError as Shop.get does.
     """
-    try:
-        answer = shop.get("categories", cat=root)
-    except (http_client.Unreachable, http_client.GivenUp, http_client.Stopped):
-        raise
-    except http_client.Unfinished as problem:
-        log(f"{problem}; asking for the tree level by level")
-        answer = shop.get("categories", cat=root, depth=1)
-    metadata = answer.get("metadata") if isinstance(answer.get("metadata"), dict) else {}
-    top = metadata.get("root") if isinstance(metadata.get("root"), dict) else {}
+    answer = ask_for_tree(shop, root)
     nodes = child_nodes(answer, root, shop.key)
-    if nodes and all(parent == root for _, parent, _ in nodes):
-        waiting, asked = list(nodes), {root}
-        while waiting:
-            node = waiting.pop()
-            if node[0] not in asked:
-                asked.add(node[0])
-                below = child_nodes(shop.get("categories", cat=node[0], depth=1), node[0],
-                                    shop.key)
-                waiting += below
-                nodes += below
-    children = {}
-    for node in nodes:
-        children.setdefault(node[1], []).append(node)
-    above = top.get("parentId") if isinstance(top.get("parentId"), str) else None
-    name = feed_products.clean(str(top.get("name") or root))
-    rows, level = [], [(root, above and feed_products.clean(above), name, ())]
-    seen = {root}
-    while level:   # a category under two parents stays with the first; a cycle is never entered
-        below = []
-        for own, parent, name, path in level:
-            fresh = [node for node in children.get(own, ()) if node[0] not in seen]
-            fresh = list({node[0]: node for node in reversed(fresh)}.values())[::-1]
-            seen.update(node[0] for node in fresh)
-            below += [(node[0], own, node[2], path + (node[0],)) for node in fresh]
-            inner = {node[0] for node in children.get(own, ())} - {root, *path}
-            rows.append((own, parent, int(not inner and own != root), "/".join(path), name))
-        level = below
-    if lost := sorted({node[0] for node in nodes} - seen):
+    if all(node.parent == root for node in nodes):
+        nodes += lower_levels(shop, nodes, root)
+    root_entry = as_dict(as_dict(answer.get("metadata")).get("root"))
+    parent = root_entry.get("parentId")
+    rows = tree_rows(nodes, root, clean_text(parent) if isinstance(parent, str) else None,
+                     clean_text(str(root_entry.get("name") or root)))
+    if lost := sorted({node.id for node in nodes} - {row[0] for row in rows}):
         log(f"{len(lost)} categories hang on none below {root}, such as {lost[0]}: left out")
     return rows
 
 
-def child_nodes(answer, root, key):
-    """[(id, parent, name)] of a /categories answer; what is malformed is counted and left out."""
-    nodes = answer.get("categories")
-    nodes = nodes if isinstance(nodes, list) else []
-    found = [(less_key(node["id"], key), less_key(node.get("parentId") or root, key),
-              less_key(str(node.get("name") or ""), key))
-             for node in nodes
-             if isinstance(node, dict) and isinstance(node.get("id"), str)
-             and isinstance(node.get("parentId") or root, str)
-             and node["id"].isprintable() and node["id"].strip()
-             and not set(node["id"]) & set("/,")]
-    if len(found) < len(nodes):
-        log(f"{len(nodes) - len(found)} categories without a usable id (a text without / and ,): "
+def ask_for_tree(shop: Shop, root: str) -> dict[str, Any]:
+    """The host's answer about all categories below `root`, or only about the level below it."""
+    try:
+        return shop.get("categories", cat=root)
+    except (Unreachable, GivenUp, Stopped):
+        raise
+    except Unfinished as problem:
+        log(f"{problem}; asking for the tree level by level")
+        return shop.get("categories", cat=root, depth=1)
+
+
+def lower_levels(shop: Shop, top_level: list[Node], root: str) -> list[Node]:
+    """All categories below those of the top level, each asked for what is below it."""
+    lower, waiting, asked = [], list(top_level), {root}
+    while waiting:
+        node = waiting.pop()
+        if node.id not in asked:
+            asked.add(node.id)
+            answer = shop.get("categories", cat=node.id, depth=1)
+            children = child_nodes(answer, node.id, shop.key)
+            waiting += children
+            lower += children
+    return lower
+
+
+def tree_rows(nodes: Iterable[Node], root: str, root_parent: str | None, root_name: str
+              ) -> list[CategoryRow]:
+    """The rows of the tree, level by level. A category under two parents stays with the first, and
+    a cycle is never entered."""
+    children: dict[str, list[Node]] = {}
+    for node in nodes:
+        children.setdefault(node.parent, []).append(node)
+    rows: list[CategoryRow] = []
+    level: list[PlacedNode] = [(root, root_parent, root_name, ())]
+    placed = {root}
+    while level:
+        next_level: list[PlacedNode] = []
+        for category, parent, name, path in level:
+            has_children = False
+            for child in children.get(category, ()):
+                if child.id != root and child.id not in path:
+                    has_children = True
+                if child.id not in placed:
+                    placed.add(child.id)
+                    next_level.append((child.id, category, child.name, (*path, child.id)))
+            is_leaf = not has_children and category != root
+            rows.append((category, parent, int(is_leaf), "/".join(path), name))
+        level = next_level
+    return rows
+
+
+def child_nodes(answer: dict[str, Any], root: str, key: str) -> list[Node]:
+    """The categories of a /categories answer. What is malformed is counted and left out."""
+    entries = answer.get("categories")
+    if not isinstance(entries, list):
+        return []
+    nodes = []
+    for entry in entries:
+        if is_category(entry):
+            nodes.append(Node(drop_key(entry["id"], key),
+                              drop_key(entry.get("parentId") or root, key),
+                              drop_key(str(entry.get("name") or ""), key)))
+    if len(nodes) < len(entries):
+        log(f"{len(entries) - len(nodes)} categories without a usable id (a text without / and ,): "
             "left out")
-    return found
+    return nodes
 
 
-def read_product(item, leaf, key):
-    """A product of a /products answer as db.store_product takes it; None where it has no id."""
+def is_category(entry: Any) -> bool:
+    """Whether an entry of a /categories answer has a usable id, and a parent's id or none."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+        return False
+    if entry.get("parentId") and not isinstance(entry["parentId"], str):
+        return False
+    category = entry["id"]
+    return bool(category.isprintable() and category.strip()) and not set(category) & set("/,")
+
+
+# ---- products -----------------------------------------------------------------------------------
+
+def read_product(item: Any, leaf: str, key: str) -> CrawledProduct | None:
+    """A product of a /products answer, which stood on the page of this leaf, as
+    queries.store_product takes it. None if it has no id."""
     number = item.get("id") if isinstance(item, dict) else None
     if isinstance(number, bool) or not isinstance(number, (int, str)) or not str(number).strip():
         return None
-    image = item.get("image")
-    sizes = image.get("sizes") if isinstance(image, dict) else None
-    urls = [sizes[size].get("url") for size in PICTURE_SIZES
-            if isinstance(sizes, dict) and isinstance(sizes.get(size), dict)]
-    urls = [without_key(url, key) for url in urls if isinstance(url, str) and url]
-    listed = item["categories"] if isinstance(item.get("categories"), list) else ()
-    return {"external_id": less_key(str(number), key),
-            "name": less_key(str(item.get("name") or ""), key),
-            "description": less_key(str(item.get("description") or ""), key),
-            "image": urls[0] if urls else "",
-            "listed": [less_key(category["id"], key) for category in listed
-                       if isinstance(category, dict) and isinstance(category.get("id"), str)],
+    return {"external_id": drop_key(str(number), key),
+            "name": drop_key(str(item.get("name") or ""), key),
+            "description": drop_key(str(item.get("description") or ""), key),
+            "image": picture_url(item, key),
+            "listed": listed_categories(item, key),
             "found": leaf, "group": None}
 
 
-def without_key(url, key):
-    """The URL less its `pid` parameter, and less the key wherever else it may stand."""
+def picture_url(item: dict[str, Any], key: str) -> str:
+    """The URL of the best size of a product's picture, '' if it has none."""
+    sizes = as_dict(as_dict(item.get("image")).get("sizes"))
+    for size in PICTURE_SIZES:
+        url = as_dict(sizes.get(size)).get("url")
+        if isinstance(url, str) and url:
+            return url_without_key(url, key)
+    return ""
+
+
+def listed_categories(item: dict[str, Any], key: str) -> list[str]:
+    """The ids of the categories that a product is listed in, in the shop's order."""
+    entries = item.get("categories")
+    if not isinstance(entries, list):
+        return []
+    return [drop_key(entry["id"], key) for entry in entries
+            if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+
+
+# ---- the key ------------------------------------------------------------------------------------
+
+def url_without_key(url: str, key: str) -> str:
+    """The URL without its `pid` parameter, and without the key wherever else it may stand."""
     address, _, query = url.partition("?")
     kept = "&".join(pair for pair in query.split("&") if not pair.lower().startswith("pid="))
-    return less_key(f"{address}?{kept}" if kept else address, key)
+    return drop_key(f"{address}?{kept}" if kept else address, key)
 
 
-def less_key(text, key):
-    """Clean text less the key, as it is and as URLs quote it. One of under 8 letters stays: it is
-    no secret but a word said to the stand-in shop, and "x" would be cut out of "_xlarge.jpg"."""
-    text = feed_products.clean(text)
-    if len(key) < 8:
+def drop_key(text: str, key: str) -> str:
+    """Clean text without the key, as it is and as URLs quote it. A key of fewer than SHORTEST_KEY
+    letters stays: it is only a word for the sample shop, and "x" would be cut out of "_xlarge.jpg".
+    """
+    text = clean_text(text)
+    if len(key) < SHORTEST_KEY:
         return text
-    forms = {key, *(quote(key, **more) for quote in (urllib.parse.quote, urllib.parse.quote_plus)
-                    for more in ({}, {"safe": ""}))}
-    longest = sorted(forms, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest)), "", text, flags=re.I)
+    forms = {key}
+    for quote in (urllib.parse.quote, urllib.parse.quote_plus):
+        forms |= {quote(key), quote(key, safe="")}
+    longest_first = sorted(forms, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), "", text, flags=re.I)

@@ -1,204 +1,263 @@
-"""What may be filed of products to come.
+"""What a model may file of products to come.
 
 In: an experiment's predictions of products that its model had never seen. Out: thresholds that are
-certified for a target, and where there are none, why, in words. Numpy only; refusals.py looks
-whether they hold of a shop's new products, filing.py files by them, and they are listed by
+certified for a target, and, if there are none, the reason in words. Numpy only. refusals.py checks
+whether they hold for a shop's new products, filing.py files by them, and they are listed by
 
     python categorize_words.py --apply 1 --target 95
     python analyze.py --models
 """
+from __future__ import annotations
+
 import bisect
 import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import db
 from evaluation import certificates, figures
+from evaluation.figures import Rows
+from learning import category_tree
 from learning.split import FEWEST_FOLDS, few_folds_text
 
 OUT_OF_FOLD = "out-of-fold predictions"
+Promise = dict[str, Any]   # as `promise` makes it
 
 
-def promise(conn, number, leaves, target, confidence):
-    """What an experiment's model, of these leaves, may file of products to come: a dict of target,
-    confidence, leaf, below, parent and alone (certificates.Thresholds, None for inf), what it
-    rests_on, how many independent products that were, how many of them `strange` and how many
-    `refiled`, which of these two `stopped` it (names, if nothing is promised at the leaf), the
-    `min_products` of the training, what came `nearest` at each level at which nothing is promised,
-    and, if nothing is promised at the leaf, as `lower` a target at which something would be
-    (lower_target).
+def promise(conn: sqlite3.Connection, number: int, leaves: Sequence[str], target: float,
+            confidence: float) -> Promise:
+    """What an experiment's model, of these leaves, may file of products to come. A dict:
+
+    target, confidence
+    leaf, below, parent, alone    certificates.Thresholds, None for inf
+    rests_on, products            on what it rests: in words, and how many independent products
+    strange, refiled              how many of those products are so (see below)
+    stopped                       the names of these two that prevent a promise at the leaf
+    lower                         if nothing is promised at the leaf, lower_target, else None
+    nearest                       nearest_by_level, of the levels at which nothing is promised
+    few_folds                     how many folds there were, if these are too few, else None
+    min_products                  that of the training, None with --categories
 
     A row is right if it says what the product's label is today. Products to come may belong to
     leaves that the model does not know, as some of the catalogue do: its answers for those are
     `strange` and count as errors, and so do rows of products that the shop has refiled elsewhere.
     """
     settings = db.settings(db.experiment(conn, number))
-    folds, arguments = settings.get("folds"), settings.get("arguments")
-    names, rows = figures.read_rows(conn, number, not folds, False, leaves)
-    above = figures.parent_codes(names, db.parents(conn))
-    found, few = certified(rows, above, target, confidence), bool(folds and folds < FEWEST_FOLDS)
-    if few:
-        found = certificates.Thresholds(*[math.inf] * 4)
-    own = rows[certificates.one_of_each(rows["group"])]
-    counts = {"strange": int((own["fold"] < 0).sum()) if leaves else 0,
-              "refiled": int(((own["label"] != own["learned"]) & (own["fold"] >= 0)).sum())}
-    why, lower = [], None
-    if math.isinf(found.leaf) and not few:
-        lower = lower_target(own, above, target, confidence)
-    if math.isinf(found.leaf) and not few and any(counts.values()):
-        _, learned = figures.read_rows(conn, number, not folds, False)
-        why = stopped(rows, learned, counts, lambda some: certified(
-            some, above, target, confidence).leaf < math.inf)
+    folds = settings.get("folds")
+    names, rows = figures.read_predictions(conn, number, not folds, False, leaves)
+    above = figures.parent_codes(names, category_tree.parents(conn))
+    independent = rows[certificates.one_of_each(rows["group"])]
+    counts = {"strange": 0, "refiled": int(((independent["label"] != independent["learned"])
+                                            & (independent["fold"] >= 0)).sum())}
+    if leaves:
+        counts["strange"] = int((independent["fold"] < 0).sum())
+    few_folds = bool(folds and folds < FEWEST_FOLDS)
+    limits, stopped, lower, near = certificates.NO_THRESHOLDS, [], None, {}
+    if not few_folds:
+        limits = certify_rows(rows, above, target, confidence)
+        near = nearest_by_level(independent, above, limits, target, confidence)
+        if math.isinf(limits.leaf):
+            lower = lower_target(independent, above, target, confidence)
+        if math.isinf(limits.leaf) and any(counts.values()):
+            _, learned = figures.read_predictions(conn, number, not folds, False)
+            stopped = stopped_by(rows, learned, counts, above, target, confidence)
     return {"target": target, "confidence": confidence,
-            **{level: None if math.isinf(one) else one for level, one in found._asdict().items()},
+            **{level: None if math.isinf(score) else score
+               for level, score in limits._asdict().items()},
             "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
-            "products": len(own), **counts, "stopped": why, "lower": lower,
-            "nearest": {} if few else nearest(own, above, found, target, confidence),
-            "few_folds": folds if few else None,
-            "min_products": arguments.get("min_products") if isinstance(arguments, dict)
-            and not arguments.get("categories") else None}
+            "products": len(independent), **counts, "stopped": stopped, "lower": lower,
+            "nearest": near, "few_folds": folds if few_folds else None,
+            "min_products": asked_min_products(settings)}
 
 
-def certified(rows, above, target, confidence):
+def asked_min_products(settings: Mapping[str, Any]) -> int | None:
+    """--min-products of an experiment's training; None if it is not known, or with --categories,
+    which are not bound by it."""
+    arguments = settings.get("arguments")
+    if not isinstance(arguments, dict) or arguments.get("categories"):
+        return None
+    return arguments.get("min_products")
+
+
+def certify_rows(rows: Rows, above: NDArray[np.int64], target: float,
+                 confidence: float) -> certificates.Thresholds:
     """The certificates.Thresholds of one row of each group."""
-    own = rows[certificates.one_of_each(rows["group"])]
-    if not len(own) or (own["parent"] < 0).any():
-        return certificates.Thresholds(*[math.inf] * 4)
-    return figures.certify_pair(own, above, target, confidence)
+    independent = rows[certificates.one_of_each(rows["group"])]
+    if not len(independent) or (independent["parent"] < 0).any():
+        return certificates.NO_THRESHOLDS
+    return figures.certify_pair(independent, above, target, confidence)
 
 
-def nearest(own, above, found, target, confidence):
-    """{level: dict of score, products, wrong ones, how many of those are `strange`, and how many at
-    `most` may be wrong} of the threshold that came nearest to a promise, for each level that
-    `found`, the Thresholds of these independent rows, promises nothing at."""
-    right, _, parent_right = figures.outcomes(own, above)
-    failed, near = {}, ~(own["score"] >= found.leaf)
-    if math.isinf(found.leaf):
-        failed["leaf"] = own, own["score"], right
-    if math.isinf(found.parent) and near.any() and (own["parent"] >= 0).all():
-        failed["parent"] = own[near], own["parent_score"][near], parent_right[near]
-    numbers = {}
-    for level, (rows, score, hits) in failed.items():
-        threshold, products, wrong = certificates.nearest(score, hits, target, (1 - confidence) / 2)
-        numbers[level] = {
-            "score": threshold, "products": products, "wrong": wrong,
-            "strange": int(((score >= threshold) & ~hits & (rows["fold"] < 0)).sum()),
-            "most": certificates.most_wrong(products, target, (1 - confidence) / 2,
-                                            7 if level == "leaf" else 7 * certificates.RUNS)}
-    return numbers
+def nearest_by_level(independent: Rows, above: NDArray[np.int64], limits: certificates.Thresholds,
+                     target: float, confidence: float) -> dict[str, dict[str, Any]]:
+    """{level: what came nearest to a promise} for each level at which `limits`, the Thresholds of
+    these independent rows, promise nothing. What came nearest is a dict of score (the threshold),
+    products and wrong ones there, how many of the wrong ones are `strange`, and how many may be
+    wrong at `most`."""
+    hits = figures.correct(independent, above)
+    failed, rest = {}, ~(independent["score"] >= limits.leaf)
+    if math.isinf(limits.leaf):
+        failed["leaf"] = independent, independent["score"], hits.leaf
+    if math.isinf(limits.parent) and rest.any() and (independent["parent"] >= 0).all():
+        failed["parent"] = (independent[rest], independent["parent_score"][rest],
+                            hits.likeliest_parent[rest])
+    delta = (1 - confidence) / 2
+    report = {}
+    for level, (rows, score, right) in failed.items():
+        threshold, products, wrong = certificates.nearest(score, right, target, delta)
+        tests = 7 if level == "leaf" else 7 * certificates.RUNS
+        strange_errors = (score >= threshold) & ~right & (rows["fold"] < 0)
+        report[level] = {"score": threshold, "products": products, "wrong": wrong,
+                         "strange": int(strange_errors.sum()),
+                         "most": certificates.most_wrong(products, target, delta, tests)}
+    return report
 
 
-def lower_target(own, above, target, confidence):
+def lower_target(independent: Rows, above: NDArray[np.int64], target: float,
+                 confidence: float) -> tuple[int, float] | None:
     """(percent, share): the highest whole percentage under the target at which leaves can be
-    promised to these independent rows, and the share of them that this would file; None if none
+    promised for these independent rows, and the share of them that this would file; None if none
     from 50 on."""
-    def hopeless(percent):
-        return math.isinf(certified(own, above, percent / 100, confidence).leaf)
+    def leaf_limit(percent: int) -> float:
+        return certify_rows(independent, above, percent / 100, confidence).leaf
 
     percents = range(50, math.ceil(100 * target))
-    place = bisect.bisect_left(percents, True, key=hopeless) - 1
-    if place < 0 or not len(own):
+    last = bisect.bisect_left(percents, True, key=lambda percent: math.isinf(leaf_limit(percent)))
+    if last == 0 or not len(independent):
         return None
-    leaf = certified(own, above, percents[place] / 100, confidence).leaf
-    return percents[place], float((own["score"] >= leaf).mean())
+    percent = percents[last - 1]
+    return percent, float((independent["score"] >= leaf_limit(percent)).mean())
 
 
-def stopped(rows, learned, counts, enough):
-    """What stopped a promise at the leaf: `strange`, if enough(the rows without them), or
-    `refiled`, if enough(the rows with the labels that were learned), or both; [] if neither did.
-    `learned` are the rows as they were learned, without strange ones."""
-    strange = rows[rows["fold"] < 0]
-    if counts["strange"] and enough(rows[rows["fold"] >= 0]):
+def stopped_by(rows: Rows, learned: Rows, counts: Mapping[str, int], above: NDArray[np.int64],
+               target: float, confidence: float) -> list[str]:
+    """What stopped a promise at the leaf: `strange`, if something is promised without these rows;
+    `refiled`, if something is promised with the labels that were learned; or both, if it takes
+    both. [] if neither did. `learned` are the rows as they were learned, without strange ones."""
+    def is_promised(other_rows: Rows) -> bool:
+        return certify_rows(other_rows, above, target, confidence).leaf < math.inf
+
+    if counts["strange"] and is_promised(rows[rows["fold"] >= 0]):
         return ["strange"]
-    if counts["refiled"] and enough(np.append(learned, strange)):
+    if counts["refiled"] and is_promised(np.append(learned, rows[rows["fold"] < 0])):
         return ["refiled"]
-    return ["strange", "refiled"] if all(counts.values()) and enough(learned) else []
+    return ["strange", "refiled"] if all(counts.values()) and is_promised(learned) else []
 
 
-def promise_text(promise):
+# ---- the thresholds of a promise ----------------------------------------------------------------
+
+def promised_thresholds(promise: Promise) -> dict[str, float]:
+    """{leaf, below, parent}: the scores that are needed, as in certificates.Thresholds."""
+    return {level: math.inf if promise[level] is None else promise[level]
+            for level in ("leaf", "below", "parent")}
+
+
+def parent_alone(promise: Promise) -> dict[str, float]:
+    """The thresholds if nothing may be filed at leaves."""
+    return {"leaf": math.inf, "below": math.inf,
+            "parent": math.inf if promise["alone"] is None else promise["alone"]}
+
+
+# ---- a promise in words -------------------------------------------------------------------------
+
+def promise_text(promise: Promise) -> str:
     """What is promised, in words."""
-    target = f"{100 * promise['target']:g} %"
     if promise["few_folds"]:
         return "nothing can be promised, so nothing is filed: " \
             + few_folds_text(promise["few_folds"])
+    if promise["leaf"] is None and promise["parent"] is None:
+        return nothing_promised_text(promise)
+    levels = []
+    for level in ("leaf", "parent"):
+        if promise[level] is None:
+            levels.append(f"at the {level} nothing ({nearest_text(promise, level)})")
+        else:
+            levels.append(f"at the {level} from score {promise[level]:.4f} on")
+    lower = ""
+    if promise["leaf"] is None and lowering_helps(promise):
+        lower = f"; a lower --target may give some leaves{lower_text(promise)}"
+    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
+            f"least {100 * promise['target']:g} % are right; {', '.join(levels)}{lower}. It rests "
+            f"on {basis_text(promise)}, and holds for products like those, of their categories"
+            + stopped_text(promise))
+
+
+def nothing_promised_text(promise: Promise) -> str:
+    """Why nothing is promised at the leaf or at the parent, and what may help, in words."""
+    advice = []
+    if promise["rests_on"] != OUT_OF_FOLD:
+        advice.append("train with --folds 10, which certifies on all products")
+    if lowering_helps(promise):
+        advice.append(f"try a lower --target{lower_text(promise)}")
+    text = f"nothing can be promised at {100 * promise['target']:g} % by {basis_text(promise)}, " \
+           "so nothing is filed"
+    if advice:
+        text += ": " + ", or ".join(advice)
+    reasons = [f"At the {level} {nearest_text(promise, level)}" for level in promise["nearest"]]
+    return f"{text}. {'. '.join(reasons)}{stopped_text(promise)}"
+
+
+def basis_text(promise: Promise) -> str:
+    """What a promise rests on, in words."""
     details = [promise["rests_on"]]
     if promise["strange"]:
         details.append(f"{promise['strange']} of them of other categories than the model's")
     if promise["refiled"]:
         details.append(f"{promise['refiled']} of them refiled by the shop since")
-    rests = f"{promise['products']} independent products ({'; '.join(details)})"
-    lowering = promise["lower"] and "refiled" not in promise["stopped"]   # else train again
-    if promise["leaf"] is None and promise["parent"] is None:
-        advice = ["train with --folds 10, which certifies on all products"] * (
-            promise["rests_on"] != OUT_OF_FOLD)
-        advice += [f"try a lower --target{lower_text(promise)}"] if lowering else []
-        return (f"nothing can be promised at {target} by {rests}, so nothing is filed"
-                + ": " * bool(advice) + ", or ".join(advice) + ". "
-                + ". ".join(f"At the {level} {nearest_text(promise, level)}"
-                            for level in promise["nearest"]) + stopped_text(promise))
-    levels = ", ".join(f"at the {level} " + (
-        f"nothing ({nearest_text(promise, level)})" if promise[level] is None
-        else f"from score {promise[level]:.4f} on") for level in ("leaf", "parent"))
-    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
-            f"least {target} are right; {levels}"
-            + (f"; a lower --target may give some leaves{lower_text(promise)}"
-               if promise["leaf"] is None and lowering else "")
-            + f". It rests on {rests}, and holds for products like those, of their categories"
-            + stopped_text(promise))
+    return f"{promise['products']} independent products ({'; '.join(details)})"
 
 
-def lower_text(promise):
-    """What a lower target would file, in words, if there is one."""
+def lowering_helps(promise: Promise) -> bool:
+    """Whether a lower target is the advice; if products were refiled, it is to train again."""
+    return bool(promise["lower"]) and "refiled" not in promise["stopped"]
+
+
+def lower_text(promise: Promise) -> str:
+    """What the lower target would file, in words."""
     percent, share = promise["lower"]
     return f" ({percent} would file {100 * share:.0f} % of products like these at leaves)"
 
 
-def nearest_text(promise, level):
+def nearest_text(promise: Promise, level: str) -> str:
     """The numbers that the promise failed on at a level, in words."""
-    own = promise["nearest"].get(level)
-    if own is None:
-        return "the leaf takes them all"
-    if not own["products"]:
+    near = promise["nearest"].get(level)
+    if near is None:
+        return "all of them are filed at the leaf"
+    if not near["products"]:
         return "there is no product to go by"
-    strange = f", {own['strange']} of those of categories that the model does not know" \
-        if own["strange"] else ""
-    return (f"it comes nearest from score {own['score']:.4f} on: {own['wrong']} of "
-            f"{own['products']} are wrong there{strange}, and "
-            + ("so few products prove nothing" if own["most"] < 0 else
-               "none may be" if own["most"] == 0 < own["wrong"] else
-               f"at most about {own['most']} may be" if own["most"] < own["wrong"] else
-               "that falls a little short of a proof"))
+    strange = ""
+    if near["strange"]:
+        strange = f", {near['strange']} of those of categories that the model does not know"
+    if near["most"] < 0:
+        verdict = "so few products prove nothing"
+    elif near["most"] == 0 < near["wrong"]:
+        verdict = "none may be"
+    elif near["most"] < near["wrong"]:
+        verdict = f"at most about {near['most']} may be"
+    else:
+        verdict = "that falls a little short of a proof"
+    return (f"it comes nearest from score {near['score']:.4f} on: {near['wrong']} of "
+            f"{near['products']} are wrong there{strange}, and {verdict}")
 
 
-def stopped_text(promise):
-    """A sentence that says what stopped the promise at the leaf, and what to do about it, to stand
-    behind another; empty if it was nothing of the kind."""
-    what, advice = [], []
+def stopped_text(promise: Promise) -> str:
+    """A sentence that says what stopped the promise at the leaf, and what to do about it. It stands
+    behind another, and is empty if nothing of the kind stopped it."""
+    causes, advice = [], []
     if "strange" in promise["stopped"]:
         low = promise["min_products"]
-        what.append(f"the {promise['strange']} products of categories that the model does not know")
-        advice.append("train with " + ("more --categories" if low is None else
-                                       f"--min-products below {low}")
-                      + ", which leaves fewer of them out")
+        wider = "more --categories" if low is None else f"--min-products below {low}"
+        causes.append(f"the {promise['strange']} products of categories that the model does not "
+                      "know")
+        advice.append(f"train with {wider}, which leaves fewer of them out")
     if "refiled" in promise["stopped"]:
-        what.append(f"the {promise['refiled']} products that the shop has refiled since")
+        causes.append(f"the {promise['refiled']} products that the shop has refiled since")
         advice.append("train again, on the categories they have now")
-    if not what:
+    if not causes:
         return ""
-    return (f". At the leaf it would be promised without {' and '.join(what)}, which count as "
+    return (f". At the leaf it would be promised without {' and '.join(causes)}, which count as "
             f"errors: {', and '.join(advice)}")
-
-
-# ---- does it hold here? -------------------------------------------------------------------------
-
-
-def thresholds(promise):
-    """{leaf, below, parent}: what scores have to be, as in certificates.Thresholds."""
-    return {level: math.inf if promise[level] is None else promise[level]
-            for level in ("leaf", "below", "parent")}
-
-
-def parent_alone(promise):
-    """The thresholds if nothing may be filed at leaves."""
-    return {"leaf": math.inf, "below": math.inf,
-            "parent": math.inf if promise["alone"] is None else promise["alone"]}

@@ -6,65 +6,87 @@ likeliest first, or CSV with an empty column `decision`, which `analyze.py --ove
     python analyze.py --label-suspects 2 > suspects.csv
     python analyze.py --overrides suspects.csv
 """
+from __future__ import annotations
+
 import csv
 import json
+import sqlite3
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import db
-from common.terminal import UserError, log, safe_cell
-from evaluation import figures, today
+from common.terminal import UserError, log
+from common.text import safe_cell
+from evaluation import figures, queries, today
 from learning import metrics
 
+COLUMNS = ("product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
+           "external_id", "name", "description", "image", "picture")
 
-def label_suspects(conn, experiment, top):
-    """Products whose label is probably wrong, likeliest first, as dicts; those that a person has
-    decided on are left out. Raises UserError where the experiment has no folds: only then each
-    product was judged by a model that had not learned its label."""
-    settings = db.settings(db.experiment(conn, experiment))
+
+def label_suspects(conn: sqlite3.Connection, number: int,
+                   most: int | None) -> list[dict[str, Any]]:
+    """At most so many (None: all) of the products whose label is probably wrong by experiment
+    `number`, likeliest first, as dicts of COLUMNS; those that a person has decided on are left out.
+    Raises UserError if the experiment has no folds: only with folds each product was judged by a
+    model that had not learned its label."""
+    settings = db.settings(db.experiment(conn, number))
     if not settings.get("folds"):
-        raise UserError(f"experiment {experiment} has no folds, and a model agrees with the labels "
+        raise UserError(f"experiment {number} has no folds, and a model agrees with the labels "
                         "it was trained on: run its script again with --folds 10")
-    names, rows = figures.read_rows(conn, experiment)
-    place = {name: i for i, name in enumerate(names)}
-    try:
-        five = json.loads(f"[{','.join(db.best_five(conn, experiment))}]")
-    except ValueError:
-        raise figures.damaged(experiment) from None
-    width = max((len(best) for best in five), default=0) or 1
-    best, probability = np.zeros((len(rows), width), int), np.full((len(rows), width), -1.0)
-    for i, top_five in enumerate(five):
-        for j, (name, score) in enumerate(top_five):
-            best[i, j] = place.setdefault(name, len(place))
-            probability[i, j] = score
+    names, rows = figures.read_predictions(conn, number)
+    codes = {name: code for code, name in enumerate(names)}
+    best, probability = best_leaves(conn, number, codes, len(rows))
     labelled = np.flatnonzero((rows["label"] >= 0) & (rows["label_score"] >= 0))
-    found, guess, margin = metrics.label_suspects(
-        rows["label"][labelled], rows["label_score"][labelled], best[labelled],
-        probability[labelled])
-    names, decided, suspects = list(place), db.overrides(conn), []
-    ids = rows["product"][labelled]
-    texts = db.product_texts(conn, ids[found].tolist())
-    for i, suggestion, by in zip(found, guess, margin):
-        number = int(ids[i])
-        if number in texts and not (number in decided and decided[number]["holds"]):
+    judged, ids = rows[labelled], rows["product"][labelled]
+    suspected, guesses, margins = metrics.label_suspects(
+        judged["label"], judged["label_score"], best[labelled], probability[labelled])
+    names, decided = list(codes), queries.overrides(conn)
+    texts = queries.product_texts(conn, ids[suspected].tolist())
+    suspects = []
+    for row, guess, margin in zip(suspected, guesses, margins):
+        product_id = int(ids[row])
+        is_decided = product_id in decided and decided[product_id]["holds"]
+        if product_id in texts and not is_decided:
+            text = texts[product_id]
             suspects.append({
-                "product_id": number, "decision": "", "suggestion": names[suggestion],
-                "label": names[rows["label"][labelled[i]]], "margin": round(float(by), 6),
-                "label_score": round(float(rows["label_score"][labelled[i]]), 6),
-                **{key: texts[number][key] for key in ("source", "external_id", "name",
-                                                       "description", "image", "picture")}})
-    done = len(found) - len(suspects)
-    log(f"{len(found)} of {len(rows)} labels may be wrong, the likeliest first"
+                "product_id": product_id, "decision": "", "suggestion": names[guess],
+                "label": names[judged["label"][row]], "margin": round(float(margin), 6),
+                "label_score": round(float(judged["label_score"][row]), 6),
+                **{key: text[key] for key in ("source", "external_id", "name", "description",
+                                              "image", "picture")}})
+    done = len(suspected) - len(suspects)
+    log(f"{len(suspected)} of {len(rows)} labels may be wrong, the likeliest first"
         + (f"; {done} of them are decided on already" if done else ""))
-    for line in today.changes_lines(experiment, db.changes(conn, experiment)):
+    for line in today.changes_lines(number, queries.changes(conn, number)):
         log(line)
-    return suspects[:top]
+    return suspects[:most]
 
 
-def print_csv(rows):
-    columns = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
-               "external_id", "name", "description", "image", "picture"]
+def best_leaves(conn: sqlite3.Connection, number: int, codes: dict[str, int],
+                n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(leaves int [n, 5 or fewer], probabilities [n, 5 or fewer]) of an experiment's n predictions,
+    the likeliest leaf first; the probability is -1 if there are fewer leaves. Leaves are numbers by
+    `codes`, to which it adds the ones that are new. Raises UserError if a row was damaged."""
+    try:
+        best_by_row = json.loads(f"[{','.join(queries.best_five(conn, number))}]")
+    except ValueError:
+        raise figures.damaged(number) from None
+    width = max((len(best) for best in best_by_row), default=0) or 1
+    leaves, probability = np.zeros((n, width), int), np.full((n, width), -1.0)
+    for i, best in enumerate(best_by_row):
+        for j, (name, score) in enumerate(best):
+            leaves[i, j] = codes.setdefault(name, len(codes))
+            probability[i, j] = score
+    return leaves, probability
+
+
+def print_csv(suspects: Iterable[Mapping[str, Any]]) -> None:
+    """Print label_suspects as CSV."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([[safe_cell(row[column]) for column in columns] for row in rows])
+    writer.writerow(COLUMNS)
+    writer.writerows([safe_cell(suspect[column]) for column in COLUMNS] for suspect in suspects)

@@ -1,4 +1,4 @@
-"""What a product looks like on a page: a small picture, its texts, the words that spoke.
+"""What a product looks like on a page: a small picture, its texts, the words behind a prediction.
 
 In: rows of crawl.db, the folder of pictures, an experiment's model. Out: plain text in pieces and
 data URIs, nothing that a browser would run or fetch. html_pages.py puts them into its pages:
@@ -6,55 +6,56 @@ data URIs, nothing that a browser would run or fetch. html_pages.py puts them in
     python analyze.py --dump-errors-for-experiment 1 -o errors.html
     python analyze.py --review 1 -o review.html
 """
+from __future__ import annotations
+
 import base64
 import html
 import io
 import os
 import re
+import sqlite3
 import unicodedata
-import warnings
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-import db
-from learning import saved_models, text_features
+from numpy.typing import NDArray
 
-THUMBNAIL = (160, 205)   # pixels at the most
-MOST_PIXELS = 50_000_000
+from learning import model_folders, saved_models, text_features
+
+THUMBNAIL = (160, 205)   # pixels at most
 LONGEST = 3000           # characters of a description that are shown
-MARKED = 8               # words of a product, at the most
+MARKED = 8               # terms of a product at most
+DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"   # of writing
 BREAK = re.compile(r"<(?:/?(?:p|div|ul|ol|li|h[1-6]|tr|table|dl|dt|dd)|br ?/?)(?:\s[^<>]*)?>", re.I)
 FORMING = re.compile(r"</?(?:b|i|u|a|em|strong|span|font|small|sup|sub|td|th|tbody|thead|center)"
                      r"(?:\s[^<>]*)?>", re.I)
 
+Row = sqlite3.Row | Mapping[str, Any]
+TextModel = tuple[dict[str, NDArray[Any]], dict[str, Any]]   # weights, description
+Term = tuple[str, ...]   # a word, or a pair of words in a row
+
 
 # ---- pictures and text --------------------------------------------------------------------------
 
-def thumbnail(path):
-    """A picture's data URI, small; None where there is no file that can be read, or a huge one."""
-    from PIL import Image, ImageOps
+def thumbnail(path: str) -> str | None:
+    """A picture's data URI, small; None if the file is not there, can't be read, or is huge."""
+    from common import pictures  # late: Pillow takes a tenth of a second
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # Pillow's own, of odd files that it reads anyway
-            with Image.open(path) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    return None
-                picture.draft("RGB", THUMBNAIL)
-                small = ImageOps.exif_transpose(picture)
-                small.thumbnail(THUMBNAIL)
-                if small.mode.startswith("I;16"):   # or all above 255 would be white
-                    small = small.point(lambda value: value / 256).convert("L")
-                if small.has_transparency_data:
-                    paper = Image.new("RGBA", small.size, "white")
-                    small = Image.alpha_composite(paper, small.convert("RGBA"))
-                data = io.BytesIO()
-                small.convert("RGB").save(data, "JPEG", quality=75)
-                return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    except Exception:   # there is no file, or Pillow's decoders raise whatever comes up
+        with open(path, "rb") as file:
+            data = file.read()
+        with pictures.opened(data) as picture:
+            small = pictures.upright_rgb(picture, THUMBNAIL)
+        small.thumbnail(THUMBNAIL)
+        jpeg = io.BytesIO()
+        small.save(jpeg, "JPEG", quality=75)
+        return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
+    except Exception:   # there is no file, or Pillow raises an error of any kind
         return None
 
 
-def picture_of(row, images_path):
-    """{file, picture, link} of a product: its file under images_path, that as a data URI, and else
-    a link to the shop's; each may be None."""
+def picture_of(row: Row, images_path: str) -> dict[str, str | None]:
+    """{file, picture, link} of a product: its file under images_path, that as a data URI, and if
+    there is none, a link to the shop's picture; each may be None."""
     folder, file = os.path.realpath(images_path), None
     if row["picture"]:
         path = os.path.join(images_path, row["picture"])
@@ -65,14 +66,14 @@ def picture_of(row, images_path):
             "link": None if picture else web_address(row["image"])}
 
 
-def web_address(link):
-    """The link where a browser may follow it to a shop, else None."""
-    return link if (link or "").lower().startswith(("http://", "https://")) else None
+def web_address(link: str | None) -> str | None:
+    """The link if a browser may follow it to a shop, else None."""
+    return link if link and link.lower().startswith(("http://", "https://")) else None
 
 
-def shown(text, most=LONGEST):
-    """Text as the page shows it: cut where it is very long, control characters as their pictures,
-    and marks that turn the direction of writing left out."""
+def page_text(text: str | None, most: int = LONGEST) -> str:
+    """Text as a page shows it: cut if it is very long, control characters as their pictures, and
+    without marks that turn the direction of writing."""
     text = text or ""
     more = f" ... ({len(text) - most:,} characters more)" if len(text) > most else ""
     kept = []
@@ -81,100 +82,121 @@ def shown(text, most=LONGEST):
             kept.append(letter)
         elif letter < " ":
             kept.append(chr(0x2400 + ord(letter)))
-        elif unicodedata.category(letter) not in ("Cc", "Cs") and letter not in \
-                "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
+        elif unicodedata.category(letter) not in ("Cc", "Cs") and letter not in DIRECTIONS:
             kept.append(letter)
     return "".join(kept) + more
 
 
-def readable(text):
-    """A description for reading: entities read once, what only forms text left out. Anything else
-    that looks like markup is shown as it stands."""
+def readable(text: str | None) -> str | None:
+    """A description for reading: entities decoded once, tags that only format text left out.
+    Anything else that looks like markup is shown as it stands."""
     if not text or not ("<" in text or "&" in text):
         return text
     text = BREAK.sub("\n", html.unescape(text))
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"[ \t]+", " ", FORMING.sub(" ", text))).strip()
 
 
-# ---- the words that spoke for a prediction ------------------------------------------------------
+# ---- the words behind a prediction --------------------------------------------------------------
 
-def text_model(db_path, number):
-    """(weights, description) of the experiment's model of words; None where it has none."""
-    folder = os.path.join(db.models_folder(db_path), f"experiment-{number}")
+def text_model(db_path: str, number: int) -> TextModel | None:
+    """(weights, description) of the experiment's model of words; None if it has none."""
+    folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{number}")
     try:
         weights, described = saved_models.load_model(folder)
         if "fusion" in weights:   # of two networks the one of words
             weights = {name[5:]: value for name, value in weights.items()
                        if name.startswith("text_")}
         described["vocabulary"], weights["hidden_kernel"]
-    except Exception:   # deleted or damaged: the page is worth having without
+    except Exception:   # deleted or damaged: the page is useful without it
         return None
     described["lexicon"] = text_features.make_lexicon(described, weights)
-    described["leaves"] = {leaf: place for place, leaf in enumerate(described["categories"])}
+    described["leaves"] = {leaf: code for code, leaf in enumerate(described["categories"])}
     return weights, described
 
 
-def loud_terms(model, row):
-    """The terms of a product that spoke loudest for the predicted category and against the label:
-    words as (word,) and pairs of words in a row as (word, word), MARKED of them at the most. Empty
-    where the model can't tell."""
+def loud_terms(model: TextModel, row: Row) -> set[Term]:
+    """The terms of a product that speak most for the predicted category and against the label:
+    words as (word,) and pairs of words in a row as (word, word), MARKED of them at most. Empty if
+    the model can't tell."""
     weights, described = model
-    pair = [described["leaves"].get(row[name]) for name in ("predicted", "label")]
-    if None in pair:
+    categories = [described["leaves"].get(row[name]) for name in ("predicted", "label")]
+    if None in categories:
         return set()
     columns, values = text_features.one_text(described, weights, row["name"] or "",
                                              row["description"] or "", described["lexicon"])
-    said, _ = text_features.contributions(weights, columns, values, *pair)
-    found = {}   # in logits; what a word says in a name, it says beside what it says anywhere
-    for column, one in zip(columns.tolist(), said.tolist()):
-        own = tuple(described["vocabulary"][column].removeprefix("name:").split(" "))
-        found[own] = found.get(own, 0.0) + one
-    least = max(found.values(), default=0) / 5   # or every "and" that spoke a little were marked
-    loudest = sorted(found, key=found.get, reverse=True)[:MARKED]
-    return {own for own in loudest if found[own] > max(0, least)}
+    logits, _ = text_features.contributions(weights, columns, values, *categories)
+    said: dict[Term, float] = {}   # a word in the name counts there and as a word anywhere
+    for column, logit in zip(columns.tolist(), logits.tolist()):
+        term = tuple(described["vocabulary"][column].removeprefix("name:").split(" "))
+        said[term] = said.get(term, 0.0) + logit
+    # Without a lower bound every "and" that speaks a little would be marked.
+    least = max(said.values(), default=0) / 5
+    loudest = sorted(said, key=lambda term: said[term], reverse=True)[:MARKED]
+    return {term for term in loudest if said[term] > max(0, least)}
 
 
-def marked(text, loud):
-    """The text in pieces (piece, whether it is marked): where the terms `loud` stand."""
+def marked(text: str, loud: Collection[Term]) -> list[tuple[str, bool]]:
+    """The text in pieces (piece, whether it is marked). The terms `loud` are marked."""
     if not loud:
         return [(text, False)] if text else []
     pieces = re.split(r"(\s+)", text)
-    places, own = [], []   # the piece of each word, and the words
-    for place, piece in enumerate(pieces):
+    marks = marked_pieces(pieces, loud)
+    merged: list[tuple[str, bool]] = []
+    for i, piece in enumerate(pieces):
+        if merged and merged[-1][1] == (i in marks):
+            merged[-1] = (merged[-1][0] + piece, merged[-1][1])
+        elif piece:
+            merged.append((piece, i in marks))
+    return merged
+
+
+def marked_pieces(pieces: Sequence[str], loud: Collection[Term]) -> set[int]:
+    """The numbers of the pieces, words and the blanks between them, that hold a term of `loud`."""
+    piece_of_word, words = [], []
+    for i, piece in enumerate(pieces):
         for word in text_features.tokens(piece):
-            places.append(place)
-            own.append(word)
-    marks = {place for place, word in zip(places, own) if (word,) in loud}
-    for first, last, term in zip(places, places[1:], zip(own, own[1:])):
+            piece_of_word.append(i)
+            words.append(word)
+    marks = {i for i, word in zip(piece_of_word, words) if (word,) in loud}
+    for first, last, term in zip(piece_of_word, piece_of_word[1:], zip(words, words[1:])):
         if term in loud:
             marks.update(range(first, last + 1))   # with the blank between them
-    found = []
-    for place, piece in enumerate(pieces):
-        if found and found[-1][1] == (place in marks):
-            found[-1] = (found[-1][0] + piece, found[-1][1])
-        elif piece:
-            found.append((piece, place in marks))
-    return found
+    return marks
 
 
 # ---- all of it ----------------------------------------------------------------------------------
 
-def product(row, loud, badges, decision, paths, images_path):
-    """What both pages show of a product, a dict of a row with id, source, external_id, name,
-    description, image, picture, predicted, parent and score, and what the script reads of it; loud
-    are the terms to mark, decision a person's row or None."""
-    holds = decision is not None and decision["holds"]
-    own = picture_of(row, images_path)
-    there = own["picture"] or own["link"]
-    put = (decision["category_id"] or "") if holds else ""
-    return {**own, "id": row["id"], "external_id": shown(row["external_id"], 100),
-            "name": marked(shown(row["name"], 500), loud),
-            "description": marked(shown(readable(row["description"])), loud),
-            "badges": badges + ["no picture"] * (not there),
+def product_parts(row: Row, loud: Collection[Term], badges: Sequence[str],
+                  decision: sqlite3.Row | None, paths: Mapping[str, str],
+                  images_path: str) -> dict[str, Any]:
+    """What both pages show of a product, and what their script reads of it, as a dict.
+
+    The row has id, source, external_id, name, description, image, picture, predicted, parent and
+    score; loud are the terms to mark, decision is a person's row or None, paths are
+    category_tree.readable_paths.
+    """
+    picture = picture_of(row, images_path)
+    badges = list(badges)
+    if not (picture["picture"] or picture["link"]):
+        badges.append("no picture")
+    return {**picture, "id": row["id"], "external_id": page_text(row["external_id"], 100),
+            "name": marked(page_text(row["name"], 500), loud),
+            "description": marked(page_text(readable(row["description"])), loud),
+            "badges": badges,
             # What goes back by --overrides is the id itself.
             "raw_source": row["source"] or "", "raw_external": row["external_id"] or "",
-            "suggestion": row["predicted"] or "", "predicted": shown(row["predicted"], 200),
-            "predicted_path": paths.get(row["predicted"], shown(row["predicted"], 200)),
-            "score": row["score"] or 0.0, "parent": shown(row["parent"], 200),
-            "decided": f"decided before: {decision['decision']}"
-            + f", it belongs in {paths.get(put, shown(put, 200))}" * bool(put) if holds else ""}
+            "suggestion": row["predicted"] or "", "predicted": page_text(row["predicted"], 200),
+            "predicted_path": paths.get(row["predicted"], page_text(row["predicted"], 200)),
+            "score": row["score"] or 0.0, "parent": page_text(row["parent"], 200),
+            "decided": decided_text(decision, paths)}
+
+
+def decided_text(decision: sqlite3.Row | None, paths: Mapping[str, str]) -> str:
+    """What a person decided before, in words; empty if nothing that still holds."""
+    if decision is None or not decision["holds"]:
+        return ""
+    text = f"decided before: {decision['decision']}"
+    category = decision["category_id"]
+    if category:
+        text += f", it belongs in {paths.get(category, page_text(category, 200))}"
+    return text

@@ -1,38 +1,49 @@
 """Are new products like the labelled ones that a promise rests on?
 
-In: features, scores and answers of a classifier for both. Out: how far they are apart by more than
-chance, and how often the classifier is right in the new products' mix of categories. Numpy and
-scipy; imports nothing of ours. refusals.py decides with it what holds of products to come.
+In: features, scores and answers of a classifier for both. Out: how far apart they are beyond what
+chance explains, and how often the classifier is right in the new products' mix of categories. Numpy
+and scipy; imports nothing of ours. refusals.py decides with it what holds for products to come.
 """
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-LEAST = 30     # labelled products of a label to know how it is answered; rarer ones are one label
+if TYPE_CHECKING:
+    from scipy import sparse
+
+LEAST = 30     # labelled products that a label needs; rarer ones together are one label
 PRIOR = 100    # products, by which an estimated mix is drawn to the labelled one
-DRAWS = 200    # of labelled products, to see what chance makes of the estimate
+DRAWS = 200    # samples of labelled products, to see how far chance moves the estimate
 ROUNDS = 60    # of expectation maximization
 
 
 # ---- single features ----------------------------------------------------------------------------
 
-def mean_shift(mean, variance, n, other_mean, other_variance, other_n, delta=1e-4):
-    """How far two means are apart at the least, with confidence 1 - delta (normal approximation);
-    0 where chance may have done it."""
+def mean_shift(mean: float, variance: float, n: float, other_mean: float, other_variance: float,
+               other_n: float, delta: float = 1e-4) -> float:
+    """How far two means are apart at least, with confidence 1 - delta (normal approximation); 0 if
+    chance may explain the difference."""
     deviation = math.sqrt(variance / max(1, n) + other_variance / max(1, other_n))
     # The quantile of a normal tail is not above this (Chernoff's bound).
     return max(0.0, abs(mean - other_mean) - math.sqrt(2 * math.log(2 / delta)) * deviation)
 
 
-def score_shift(scores, n, other, other_n, delta=1e-4):
-    """How much lower scores from 0 to 1 are than other ones at the least, with confidence
-    1 - delta: the area by which their distribution function lies above the other's (how far scores
-    fell, on the average), less what chance makes of n and other_n independent ones at the most (by
-    the tail of Kolmogorov and Smirnov's distance, exp(-2 d^2 n m / (n + m)), which bounds it).
+def score_shift(scores: ArrayLike, n: float, other: ArrayLike, other_n: float,
+                delta: float = 1e-4) -> float:
+    """How much lower `scores` are than the `other` ones at least, with confidence 1 - delta.
+
+    Scores lie in [0, 1]. The result is the area by which their distribution function lies above
+    the other's (how far scores fell, on average), less the most that chance makes of n and other_n
+    independent ones (the tail of Kolmogorov and Smirnov's distance, exp(-2 d^2 n m / (n + m)),
+    bounds it).
 
     Higher scores do not count: a model that learned from all products is surer than those of the
-    folds, which learned from a part, and so it is of products like some it has seen.
+    folds, which learned from a part, and it is surer of products like some that it has seen.
     """
     scores, other = np.sort(scores), np.sort(other)
     if not len(scores) or not len(other):
@@ -44,54 +55,62 @@ def score_shift(scores, n, other, other_n, delta=1e-4):
                - math.sqrt(math.log(1 / delta) / 2 * (1 / max(1, n) + 1 / max(1, other_n))))
 
 
-def count_shift(counts, n, other, other_n, delta=1e-4):
-    """How far two distributions over categories are apart at the least, with confidence
-    1 - delta: the total variation distance of {category: products}, less its mean under no
-    difference and what chance adds to that (McDiarmid's inequality), of n and other_n independent
-    ones."""
+def count_shift(counts: Mapping[str | None, int], n: float, other: Mapping[str | None, int],
+                other_n: float, delta: float = 1e-4) -> float:
+    """How far two distributions over categories are apart at least, with confidence 1 - delta.
+
+    counts and other are {category: products}, of n and other_n independent ones. The result is
+    their total variation distance, less its mean if nothing differs and less what chance adds to
+    that (McDiarmid's inequality).
+    """
     names = sorted({*counts, *other}, key=str)
     if not counts or not other:
         return 0.0
-    own, old = (np.array([some.get(name, 0) for name in names], float) for some in (counts, other))
-    own, old = own / own.sum(), old / old.sum()
+    new = np.array([counts.get(name, 0) for name in names], float)
+    old = np.array([other.get(name, 0) for name in names], float)
+    new, old = new / new.sum(), old / old.sum()
     n, other_n = max(1, n), max(1, other_n)
-    pooled = (n * own + other_n * old) / (n + other_n)
+    both = (n * new + other_n * old) / (n + other_n)
     # The mean of |x| of a normal x is sqrt(2 / pi) deviations.
-    mean = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n) * 2 / math.pi).sum() / 2
+    mean = np.sqrt(both * (1 - both) * (1 / n + 1 / other_n) * 2 / math.pi).sum() / 2
     chance = math.sqrt(math.log(1 / delta) / 2 * (1 / n + 1 / other_n))
-    return max(0.0, float(np.abs(own - old).sum() / 2 - mean - chance))
+    return max(0.0, float(np.abs(new - old).sum() / 2 - mean - chance))
 
 
 # ---- the mix of categories ----------------------------------------------------------------------
 
 class Right(NamedTuple):
-    """How often a classifier is right of those that some threshold lets pass, as shares."""
+    """How often a classifier is right among the products that some threshold accepts, as shares."""
     usual: float       # of the labelled products
     estimated: float   # of labelled products in the new ones' mix of categories
-    chance: float      # standard deviation of that estimate when nothing has moved
+    chance: float      # standard deviation of that estimate if nothing has moved
 
 
-def pooled(labels, least=LEAST):
-    """int [n]: labels int [n], those with fewer than `least` products being one label, -1. How a
-    rare label is answered cannot be estimated, and a few of its products that were answered like
-    a common one would explain a surplus of those answers as well as the common label does."""
-    _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.where(count[place] < least, -1, labels)
+def pooled(labels: NDArray[np.integer], least: int = LEAST) -> NDArray[np.integer]:
+    """The labels int [n]; those with fewer than `least` products all become one label, -1.
+
+    The answers for a rare label cannot be estimated. A few of its products that were answered like
+    a common label would explain a surplus of those answers as well as the common label does.
+    """
+    _, codes, count = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.where(count[codes] < least, -1, labels)
 
 
-def right_in_mix(answers, labels, passed, right, new, seed=0):
-    """A Right for each of k thresholds, None if it lets no labelled product pass.
+def right_in_mix(answers: NDArray[np.integer], labels: NDArray[np.integer],
+                 passed: NDArray[np.bool_], right: NDArray[np.bool_], new: NDArray[np.float64],
+                 seed: int = 0) -> list[Right | None]:
+    """A Right for each of k thresholds, None if it accepts no labelled product.
 
     answers and labels are int [n] of independent labelled products; passed and right bool [n, k],
-    whether a threshold lets a product pass and whether it is right there; new float [a], how many
+    whether a threshold accepts a product and whether it is right there; new float [a], how many
     new products got each answer 0 ... a - 1.
 
-    The shares of labels that make the new answers likeliest, if products of a label are answered as
-    before (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002; with the answer in the
-    place of probabilities, as Lipton, Wang and Smola, ICML 2018), weigh the labelled products.
-    The same is done for DRAWS pairs of samples of the labelled products, of as many as there are
-    labelled and new ones (parametric bootstrap; Efron and Tibshirani 1993, chapter 6): their mean
-    is the bias of the estimate, which is taken off, and their spread is chance.
+    The labelled products are weighted by the shares of labels that make the new answers likeliest,
+    if products of a label are answered as before (Saerens, Latinne and Decaestecker, Neural
+    Computation 14, 2002; with the answer in place of probabilities, as Lipton, Wang and Smola, ICML
+    2018). The same is done for DRAWS pairs of samples of the labelled products, of as many as there
+    are labelled and new ones (parametric bootstrap; Efron and Tibshirani 1993, chapter 6): their
+    mean is the bias of the estimate, which is subtracted, and their spread is chance.
     """
     rng, total = np.random.default_rng(seed), len(labels)
     columns = np.column_stack([answers, pooled(labels), passed, right])
@@ -105,19 +124,19 @@ def right_in_mix(answers, labels, passed, right, new, seed=0):
     old = np.column_stack([count, drawn]).astype(float)   # the labelled products, then the draws
     weights = mix_weights(by_answer, indicator(labels, labels.max(initial=0) + 1), old,
                           np.column_stack([new, by_answer @ as_new]))
-    found = []
-    for of_these, hits in zip(passed.T, right.T):
-        if not of_these.any():
-            found.append(None)
+    estimates: list[Right | None] = []
+    for accepted, hits in zip(passed.T, right.T):
+        if not accepted.any():
+            estimates.append(None)
             continue
-        usual, estimate = (share_right(some, of_these, hits) for some in (old, old * weights))
-        moved = estimate - usual
+        usual = share_right(old, accepted, hits)
+        moved = share_right(old * weights, accepted, hits) - usual
         bias, chance = np.nanmean(moved[1:]), np.nanstd(moved[1:])
-        found.append(Right(float(usual[0]), float(usual[0] + moved[0] - bias), float(chance)))
-    return found
+        estimates.append(Right(float(usual[0]), float(usual[0] + moved[0] - bias), float(chance)))
+    return estimates
 
 
-def indicator(codes, size):
+def indicator(codes: NDArray[np.integer], size: int) -> sparse.csr_matrix:
     """A sparse matrix [size, n] that sums n values by their code."""
     from scipy import sparse  # late: analyze.py needs it seldom, and starts at once
 
@@ -125,10 +144,15 @@ def indicator(codes, size):
                              (size, len(codes)))
 
 
-def mix_weights(by_answer, by_label, old, new):
+def mix_weights(by_answer: sparse.csr_matrix, by_label: sparse.csr_matrix,
+                old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
     """float [cells, samples]: how much each product of a cell counts in the mix of labels that
-    explains the answers `new` [answers, samples], if there are `old` [cells, samples] labelled ones
-    of each; by expectation maximization after a Dirichlet prior, as strong as PRIOR products."""
+    explains the new answers.
+
+    new [answers, samples] are the counts to explain, old [cells, samples] the labelled products of
+    each cell; by_answer and by_label sum cells. Expectation maximization with a Dirichlet prior, as
+    strong as PRIOR products.
+    """
     count = by_label @ old
     usual = count / count.sum(axis=0)
     shares = usual
@@ -140,13 +164,14 @@ def mix_weights(by_answer, by_label, old, new):
     return by_label.T @ ratio(shares, usual)
 
 
-def ratio(above, below):
-    """above / below, 0 where both are to be left out because `below` is 0."""
+def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """above / below, and 0 wherever `below` is 0."""
     return np.divide(above, below, out=np.zeros_like(above, dtype=float), where=below > 0)
 
 
-def share_right(weights, passed, right):
-    """float [samples]: the share that is right of what passes, weights [cells, samples]; nan if
-    a sample has nothing that passes."""
+def share_right(weights: NDArray[np.float64], passed: NDArray[np.bool_],
+                right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """float [samples]: the share of right products among the accepted ones, by weights [cells,
+    samples]; nan for a sample that has no accepted product."""
     taken = weights[passed].sum(axis=0)
     return np.where(taken > 0, ratio(weights[passed & right].sum(axis=0), taken), np.nan)

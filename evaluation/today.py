@@ -1,5 +1,5 @@
 """An experiment against the catalogue as it is today: what has changed since the training, and what
-its figures become if the categories that the model does not know count too.
+its figures become if products of the categories that the model does not know count too.
 
 In: crawl.db. Out: dicts of counts and shares, and sentences about them. They are shown by
 
@@ -7,17 +7,26 @@ In: crawl.db. Out: dicts of counts and shares, and sentences about them. They ar
     python analyze.py --models
     python categorize_words.py --apply 1
 """
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 import db
-from evaluation import figures, guarantees
-from learning import metrics, saved_models
+from evaluation import figures, filing_queries, guarantees, queries
+from learning import metrics, model_folders, saved_models
+from learning import queries as learning_queries
 
-SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}
+SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}   # by the kind of a model
 
 
-def changes_lines(number, changes):
-    """Sentences about db.changes of an experiment; none if nothing has changed."""
+# ---- sentences ----------------------------------------------------------------------------------
+
+def changes_lines(number: int, changes: Mapping[str, int]) -> list[str]:
+    """Sentences about queries.changes of an experiment; none if nothing has changed."""
     lines = []
     if changes["refiled"]:
         lines.append(f"the shop has refiled {changes['refiled']:,} of the {changes['products']:,} "
@@ -33,8 +42,8 @@ def changes_lines(number, changes):
     return lines
 
 
-def gone_line(answers):
-    """A sentence about db.answers_gone, None if there are none."""
+def gone_line(answers: Sequence[tuple[str, int]] | Sequence[sqlite3.Row]) -> str | None:
+    """A sentence about filing_queries.answers_gone, None if there are none."""
     if not answers:
         return None
     names = ", ".join(leaf for leaf, _ in answers[:3])
@@ -44,65 +53,75 @@ def gone_line(answers):
             "such a leaf; train again")
 
 
-def describe(conn, number, found):
-    """What has changed since an experiment's training, and its figures for all that comes, as a
-    dict for JSON: the keys of db.changes, and `all` as of_all has it. found is figures.describe's.
-    """
-    return {**db.changes(conn, number), "all": of_all(conn, number, found)}
+# ---- figures ------------------------------------------------------------------------------------
+
+def since_training(conn: sqlite3.Connection, number: int,
+                   described: Mapping[str, Any]) -> dict[str, Any]:
+    """What has changed since an experiment's training, and its figures for all products to come, as
+    a dict for JSON: the keys of queries.changes, and `all`: figures_of_all. described is
+    figures.describe's."""
+    return {**queries.changes(conn, number), "all": figures_of_all(conn, number, described)}
 
 
-def models(conn, db_path):
-    """saved_models.listing of all experiments, with the db.changes of each under `today`."""
+def models(conn: sqlite3.Connection, db_path: str) -> list[dict[str, Any]]:
+    """saved_models.listing of all experiments, with the queries.changes of each under `today`."""
     rows = db.all_experiments(conn)
-    found = saved_models.listing(db.models_folder(db_path), rows, {
-        row["id"]: db.settings(row).get("model") for row in rows})
-    return [{**model, "today": db.changes(conn, model["experiment"])} for model in found]
+    digests = {row["id"]: db.settings(row).get("model") for row in rows}
+    listed = saved_models.listing(model_folders.models_folder(db_path), rows, digests)
+    return [{**model, "today": queries.changes(conn, model["experiment"])} for model in listed]
 
 
-def of_all(conn, number, found):
+def figures_of_all(conn: sqlite3.Connection, number: int,
+                   described: Mapping[str, Any]) -> dict[str, Any] | None:
     """The figures of an experiment if products of leaves that the model does not know count too, as
-    errors, and all by the labels they have today; None if it knows the leaves of all, or if its
-    leaves are not on record.
+    errors, and all by the labels they have today. None if it knows the leaves of all, or if its
+    leaves are not on record. described is figures.describe's.
 
     A dict of kind; leaves and products, (known, of how many) each; min_products of the training or
-    None; accuracy, of all; and answered, whether --apply has had the model answer the others. If
-    so, `coverage` holds for each target a dict of percent, observed, and the shares of products
-    that --apply may file at the leaf and at the parent today.
+    None; accuracy, of all; and answered, whether --apply has had the model answer the products of
+    unknown leaves. If it has answered any, `coverage` is coverage_of_all, else [].
     """
-    settings, folds = found["settings"], found["settings"].get("folds")
-    leaves, kind = settings.get("categories"), found["name"].partition(" classification")[0]
+    settings, folds = described["settings"], described["settings"].get("folds")
+    leaves = settings.get("categories")
+    kind = described["name"].partition(" classification")[0]
     if not isinstance(leaves, list) or not leaves:
         return None
-    strange, answered = db.count_strange(conn, number, leaves, kind == "Image")
-    names, rows = figures.read_rows(conn, number, False, False, leaves)
+    strange, answered = filing_queries.count_strange(conn, number, leaves, kind == "Image")
+    names, rows = figures.read_predictions(conn, number, False, False, leaves)
     rows = rows[rows["fold"] >= 0]   # those that were measured
     right = rows["label"] == rows["predicted"]
     known_today = np.isin(rows["label"], [names.index(leaf) for leaf in leaves if leaf in names])
     if not strange and known_today.all():
         return None
-    sizes, known = db.leaf_sizes(conn), settings.get("products") or found["n"]
+    sizes = learning_queries.leaf_sizes(conn)
+    known = settings.get("products") or described["n"]
     # Without folds a tenth of the known products was tested: as large a share of the others counts.
-    n = len(rows) + strange * (1 if folds else found["n"] / known)
-    arguments = settings.get("arguments")
+    strange_share = 1 if folds else described["n"] / known
+    n = len(rows) + strange * strange_share
+    coverage = []
+    if answered:
+        coverage = coverage_of_all(conn, number, folds, leaves, described["confidence"])
     return {"kind": kind, "leaves": (sum(leaf in sizes for leaf in leaves), len(sizes)),
             "products": (round(known * metrics.accuracy(known_today)), known + strange),
             "accuracy": float(right.sum() / n),
-            "min_products": arguments.get("min_products") if isinstance(arguments, dict)
-            and not arguments.get("categories") else None,
-            "answered": answered == strange if folds else answered > 0,
-            "coverage": coverage_of_all(conn, number, folds, leaves, found["confidence"])
-            if answered else []}
+            "min_products": guarantees.asked_min_products(settings),
+            "answered": answered == strange if folds else answered > 0, "coverage": coverage}
 
 
-def coverage_of_all(conn, number, folds, leaves, confidence):
-    """What of_all says of coverage, by the products that the promise of --apply rests on."""
-    names, rows = figures.read_rows(conn, number, not folds, False, leaves)
-    right, n, found = (rows["label"] >= 0) & (rows["label"] == rows["predicted"]), len(rows), []
+def coverage_of_all(conn: sqlite3.Connection, number: int, folds: int | None,
+                    leaves: Sequence[str], confidence: float) -> list[dict[str, Any]]:
+    """For each target a dict of it in percent, the observed coverage, and the shares of products
+    that --apply may file at the leaf and at the parent today, by the products that its promise
+    rests on."""
+    _, rows = figures.read_predictions(conn, number, not folds, False, leaves)
+    right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
+    coverage = []
     for percent in figures.TARGETS:
         promise = guarantees.promise(conn, number, leaves, percent / 100, confidence)
-        least = guarantees.thresholds(promise)
-        leaf = rows["score"] >= least["leaf"]
-        parent = ~leaf & (rows["parent_score"] >= least["parent"])
-        found.append({"target": percent, "leaf": float(leaf.mean()), "parent": float(parent.mean()),
-                      "observed": metrics.accepted(rows["score"], right, percent) / n})
-    return found
+        limits = guarantees.promised_thresholds(promise)
+        leaf = rows["score"] >= limits["leaf"]
+        parent = ~leaf & (rows["parent_score"] >= limits["parent"])
+        coverage.append({"target": percent, "leaf": float(leaf.mean()),
+                         "parent": float(parent.mean()),
+                         "observed": metrics.accepted(rows["score"], right, percent) / len(rows)})
+    return coverage

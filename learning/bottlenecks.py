@@ -1,33 +1,34 @@
 """Pictures -> Inception v3 bottlenecks, kept in a cache on disk.
 
-A bottleneck is what the network knows of a picture just before it would name it: the average over
-the picture of one layer's outputs. In: picture files with the SHA-256 of their bytes. Out: rows of
+A bottleneck is what the network knows of a picture just before it names it: the outputs of one
+layer, averaged over the picture. In: picture files with the SHA-256 of their bytes. Out: rows of
 a memory-mapped matrix. retrain.py and the two classifiers that look at pictures use it:
 
     python categorize_images.py --weights imagenet
     python categorize_images.py --precision int8 --cache-dtype float16
 """
+from __future__ import annotations
+
 import collections
 import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
-import io
 import json
 import os
-import shutil
 import time
-import warnings
 import zlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from common.files import free_space, replacing
+from common.pictures import opened, upright_rgb
 from common.terminal import UserError, grouped, log, progress
 from learning import inception
 
-MOST_PIXELS = 50_000_000    # of a picture, as crawl.py has it
 MISSING = "the file is missing"
 RECORD = 36                 # bytes: a picture's SHA-256 and the CRC-32 of its row
 
@@ -42,7 +43,8 @@ class Distortions(NamedTuple):
     random_brightness: int = 0  # pixels multiplied by 1 - so much to 1 + so much
 
 
-def read_picture(path, distortions=None, rng=None):
+def read_picture(path: str | os.PathLike, distortions: Distortions | None = None,
+                 rng: np.random.Generator | None = None) -> np.ndarray:
     """A picture file as the network wants it: uint8 [299, 299, 3] in RGB, of a moving picture the
     first frame, upright. With Distortions, as chance (a numpy Generator) has it.
 
@@ -51,11 +53,8 @@ def read_picture(path, distortions=None, rng=None):
     try:
         with open(path, "rb") as file:
             data = file.read()
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(f"{picture.width}x{picture.height} pixels are too many")
-            picture.draft("RGB", (inception.SIDE, inception.SIDE))
-            upright = as_rgb(ImageOps.exif_transpose(picture))
+        with opened(data) as picture:
+            upright = upright_rgb(picture, (inception.SIDE, inception.SIDE))
         return distorted(upright, distortions or Distortions(), rng)
     except FileNotFoundError:
         raise ValueError(MISSING) from None
@@ -66,24 +65,12 @@ def read_picture(path, distortions=None, rng=None):
         raise ValueError(reason.replace(str(path), "it")[:120]) from None
 
 
-def as_rgb(picture):
-    """A picture in RGB: 16 bits of grey scaled to 8, where Pillow would clip them, and what is
-    transparent white, as on a shop's page, where Pillow would show what it hides."""
-    if picture.mode.startswith("I"):
-        deep = np.asarray(picture)
-        grey = (deep >> 8).clip(0, 255).astype(np.uint8)
-        grey[deep == picture.info.get("transparency", -1)] = 255
-        picture = Image.fromarray(grey)
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return picture.convert("RGB")
 
-
-def distorted(picture, distortions, rng):
+def distorted(picture: Image.Image, distortions: Distortions,
+              rng: np.random.Generator | None) -> np.ndarray:
     """Pixels uint8 [299, 299, 3] of a picture in RGB: a part of it, or all, scaled to that size."""
     side = (inception.SIDE, inception.SIDE)
-    if not any(distortions):
+    if rng is None or not any(distortions):
         return np.asarray(picture.resize(side, Image.Resampling.BILINEAR))
     zoom = (1 + distortions.random_crop / 100) * rng.uniform(1, 1 + distortions.random_scale / 100)
     width, height = picture.width / zoom, picture.height / zoom
@@ -107,7 +94,7 @@ class Cache:
     the next append overwrites. Appends are under a file lock, so two processes may share a cache.
     """
 
-    def __init__(self, folder, fingerprint, size, dtype="float32"):
+    def __init__(self, folder: str, fingerprint: dict, size: int, dtype: str = "float32"):
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
@@ -120,15 +107,13 @@ class Cache:
         self.lock_path = base + ".lock"
         self.size, self.dtype = size, np.dtype(dtype)
         self.row_bytes = size * self.dtype.itemsize
-        self.count, self.rows = 0, {}
+        self.count, self.rows = 0, dict[str, int]()
         self.refresh()
         if not os.path.exists(base + ".json"):
-            beside = f"{base}.json.{os.getpid()}"
-            with open(beside, "w", encoding="utf-8") as file:
+            with replacing(base + ".json") as beside, open(beside, "w", encoding="utf-8") as file:
                 file.write(described + "\n")
-            os.replace(beside, base + ".json")
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Read the keys that this process has not seen yet."""
         with contextlib.suppress(FileNotFoundError), open(self.keys_path, "rb") as file:
             whole = os.path.getsize(self.data_path) // self.row_bytes
@@ -138,7 +123,7 @@ class Cache:
                 self.rows[fresh[start:start + 32].hex()] = self.count
                 self.count += 1
 
-    def append(self, keys, rows):
+    def append(self, keys: list[str], rows: np.ndarray) -> None:
         """Write rows [n, size] under their keys (hex) and wait until they are on disk."""
         with open(self.lock_path, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -154,7 +139,7 @@ class Cache:
             write_at(self.keys_path, end, b"".join(records))
             self.refresh()
 
-    def drop_damaged(self, keys):
+    def drop_damaged(self, keys: Iterable[str]) -> None:
         """Forget rows whose bytes on disk are no longer what was written, so that they are computed
         again, and say how many."""
         rows, matrix = self.rows, self.matrix()
@@ -170,24 +155,23 @@ class Cache:
             log(f"warning: {len(damaged)} bottlenecks in {self.data_path} were damaged on the "
                 "disk: they are computed again")
 
-    def matrix(self):
+    def matrix(self) -> np.ndarray:
         """All rows [n, size], memory-mapped."""
         if not self.count:
             return np.zeros((0, self.size), self.dtype)
         return np.memmap(self.data_path, self.dtype, "r", shape=(self.count, self.size))
 
-    def check_space(self, count):
-        """Raise UserError where the disk has no room for so many rows more."""
+    def check_space(self, count: int) -> None:
+        """Raise UserError if the disk has no room for so many rows more."""
         folder = os.path.dirname(self.data_path)
-        need = count * (self.row_bytes + RECORD)
-        free = shutil.disk_usage(folder).free
+        need, free = count * (self.row_bytes + RECORD), free_space(folder)
         if need > free:
             half = "" if self.dtype == np.float16 else ", or halve them with --cache-dtype float16"
             raise UserError(f"{count} bottlenecks take {need / 1e6:.1f} MB and {folder} has room "
                             f"for {free / 1e6:.1f}: make room, name another --bottleneck_dir{half}")
 
 
-def write_at(path, offset, data):
+def write_at(path: str, offset: int, data: bytes) -> None:
     """Write data at an offset, cut off what lies behind it, and wait until that is on disk."""
     if not data and os.path.exists(path) and os.path.getsize(path) == offset:
         return
@@ -202,7 +186,7 @@ def write_at(path, offset, data):
         raise OSError(error.errno, error.strerror, path) from None
 
 
-def random_before(folder):
+def random_before(folder: str) -> bool:
     """Whether a cache in this folder was made with random weights."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
@@ -215,11 +199,11 @@ def random_before(folder):
 
 # ---- from one to the other ----------------------------------------------------------------------
 
-def compute(network, precision, cache, pictures):
+def compute(network: Any, precision: str, cache: Cache, pictures: dict[str, str]) -> dict[str, str]:
     """Bring pictures {key: path} into the cache of a network in a precision.
 
     Returns {key: reason} of those that can't be read, which are named on stderr. Raises UserError,
-    before any work, where the disk has no room for them.
+    before any work, if the disk has no room for them.
     """
     cache.drop_damaged(pictures)
     todo = {key: path for key, path in pictures.items() if key not in cache.rows}
@@ -239,7 +223,8 @@ def compute(network, precision, cache, pictures):
     return bad
 
 
-def fill(cache, pictures, forward, read, bar=None):
+def fill(cache: Cache, pictures: dict[str, str], forward: tuple[Callable, int], read: Callable,
+         bar: Any = None) -> dict[str, str]:
     """Compute {key: path} and append it to the cache, batch by batch and in order.
 
     forward is what inception.make_forward returns; read(key, path) gives pixels as read_picture
@@ -250,9 +235,8 @@ def fill(cache, pictures, forward, read, bar=None):
     items, bad = list(pictures.items()), {}
     batches = collections.deque(items[i:i + inception.BATCH]
                                 for i in range(0, len(items), inception.BATCH))
-    running = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # of Pillow, about files that are odd but readable
+    running: collections.deque[concurrent.futures.Future] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         while batches or running:
             while batches and len(running) <= threads:   # one waits its turn
                 cache.refresh()
@@ -264,9 +248,10 @@ def fill(cache, pictures, forward, read, bar=None):
             finished = [running.popleft().result()]
             while running and running[0].done():
                 finished.append(running.popleft().result())
-            keys = [key for some, _, _ in finished for key in some]
+            keys = [key for batch_keys, _, _ in finished for key in batch_keys]
             if keys:
-                cache.append(keys, np.concatenate([rows for some, rows, _ in finished if some]))
+                cache.append(keys, np.concatenate([rows for batch_keys, rows, _ in finished
+                                                   if batch_keys]))
             for _, _, unreadable in finished:
                 bad.update(unreadable)
             if bar is not None:
@@ -274,7 +259,8 @@ def fill(cache, pictures, forward, read, bar=None):
     return bad
 
 
-def compute_batch(function, batch, read, dtype):
+def compute_batch(function: Callable, batch: list[tuple[str, str]], read: Callable,
+                  dtype: np.dtype) -> tuple[list[str], np.ndarray | None, dict[str, str]]:
     """(keys, rows, {key: reason of those that can't be read}) of [(key, path)]."""
     keys, pixels, bad = [], [], {}
     for key, path in batch:
@@ -292,7 +278,7 @@ def compute_batch(function, batch, read, dtype):
     return [key for key, good in zip(keys, sound) if good], rows[sound], bad
 
 
-def measure_rate(forward):
+def measure_rate(forward: tuple[Callable, int]) -> float:
     """Pictures a second of what inception.make_forward returns, decoding left out."""
     function, threads = forward
     shape = (inception.BATCH, inception.SIDE, inception.SIDE, 3)

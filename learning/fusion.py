@@ -4,6 +4,10 @@ In: the log-probabilities of two classifiers. Out: their sum, with weights fitte
 products; the less sure the text is, the more the picture counts. A product without a readable
 picture is answered from its words.
 """
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from common.terminal import UserError, log
@@ -15,37 +19,39 @@ from learning import (
     text_features,
     training,
 )
+from learning.selection import Products
 
 FUSED = ("text", "picture", "picture per nat of the text's entropy")
 PRIOR = (1, 1, 25)   # precision of the normal prior of each weight, around the text alone
 MOST = 20_000        # validation products that the weights are fitted on
 
 
-def evidence(text, picture):
+def evidence(text: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """What speaks for each category, [n, leaves, 3] as in FUSED, of the log-probabilities
     [n, leaves] of the text and of the picture."""
     entropy = -(np.exp(text) * text).sum(axis=1, keepdims=True)
     return np.stack([text, picture, entropy * picture], axis=2)
 
 
-def fit_fusion(found, labels, prior=PRIOR):
+def fit_fusion(spoken: np.ndarray, labels: np.ndarray, prior: Sequence[float] = PRIOR
+               ) -> np.ndarray:
     """The weights [k] of evidence [n, leaves, k] that make the labels [n] likeliest: a conditional
     logit (McFadden 1974), with a prior that keeps to the text alone where products are few. The
-    likelihood is concave: Newton's steps, halved where they go too far, find its top."""
-    prior, start = np.array(prior), np.eye(len(prior))[0]
+    likelihood is concave: Newton's steps, halved if they go too far, find its top."""
+    precision, start = np.array(prior), np.eye(len(prior))[0]
     rows = np.arange(len(labels))
-    chosen, weights = found[rows, labels], start
+    chosen, weights = spoken[rows, labels], start
 
     def loss(weights):
-        return (prior @ (weights - start) ** 2 / 2
-                - metrics.log_softmax(found @ weights)[rows, labels].sum())
+        return (precision @ (weights - start) ** 2 / 2
+                - metrics.log_softmax(spoken @ weights)[rows, labels].sum())
 
     for _ in range(50):
-        chance = np.exp(metrics.log_softmax(found @ weights))
-        mean = np.einsum("nk,nkd->nd", chance, found)
-        slope = (mean - chosen).sum(axis=0) + prior * (weights - start)
-        curvature = np.einsum("nk,nkd,nke->de", chance, found, found) - mean.T @ mean
-        step = np.linalg.solve(curvature + np.diag(prior), slope)
+        chance = np.exp(metrics.log_softmax(spoken @ weights))
+        mean = np.einsum("nk,nkd->nd", chance, spoken)
+        slope = (mean - chosen).sum(axis=0) + precision * (weights - start)
+        curvature = np.einsum("nk,nkd,nke->de", chance, spoken, spoken) - mean.T @ mean
+        step = np.linalg.solve(curvature + np.diag(precision), slope)
         while np.abs(step).max() > 1e-9 and not loss(weights - step) <= loss(weights):
             step /= 2
         weights = weights - step
@@ -54,69 +60,70 @@ def fit_fusion(found, labels, prior=PRIOR):
     return weights
 
 
-def fuse(text, picture, has_picture, weights):
+def fuse(text: np.ndarray, picture: np.ndarray, has_picture: np.ndarray, weights: np.ndarray
+         ) -> np.ndarray:
     """Logits [n, leaves] of the log-probabilities [n, leaves] of text and picture; those of the
-    text alone where there is no picture."""
+    text alone if there is no picture."""
     entropy = -(np.exp(text) * text).sum(axis=1, keepdims=True)
     both = weights[0] * text + (weights[1] + weights[2] * entropy) * picture
     return np.where(has_picture[:, None], both, text)
 
 
-def log_probabilities(model, rows):
+def log_probabilities(model: experiments.Fitted, rows: np.ndarray) -> np.ndarray:
     """Calibrated, [rows, leaves], of an experiments.Fitted."""
     return metrics.log_softmax(model.scores(rows).astype(np.float64) / model.temperature)
 
 
-def fusion(products, fit_text, fit_picture, has_picture):
+def fusion(products: Products, fit_text: experiments.Fit, fit_picture: experiments.Fit,
+           has_picture: np.ndarray) -> experiments.Fit:
     """A function that trains two classifiers and fuses them, as experiments.experiment needs it;
     has_picture is bool [products].
 
     Its weights are those of both networks, their names with text_ and picture_ before them,
-    `fusion` (float64 [3]) and `unseen`. Raises UserError where there are no pictures to train and
-    to validate on.
+    `fusion` (float64 [3]) and `unseen`. Raises UserError if there are no pictures to train and to
+    validate on.
     """
     def fit(rows, validation, label, models=()):
         seen, watched = rows[has_picture[rows]], validation[has_picture[validation]]
         if not len(seen) or not (len(watched) or models):
             raise UserError("there are no pictures that can be read among the products to train "
                             "or to validate on: use categorize_words.py")
-        text, picture = (
-            train(some, held, f"{label}, {name}", [model.parts[turn] for model in models])
-            for turn, (train, some, held, name) in enumerate((
-                (fit_text, rows, validation, "text"), (fit_picture, seen, watched, "picture"))))
+        text = fit_text(rows, validation, f"{label}, text", [model.parts[0] for model in models])
+        picture = fit_picture(seen, watched, f"{label}, picture",
+                              [model.parts[1] for model in models])
         # Of a category that had no picture to learn from the picture says nothing at all.
         unseen = np.bincount(products.taught[seen], minlength=len(products.leaves)) == 0
 
-        def both(some):
-            by_picture = log_probabilities(picture, some)
+        def both(rows):
+            by_picture = log_probabilities(picture, rows)
             by_picture[:, unseen] = -np.log(len(unseen))
-            return log_probabilities(text, some), by_picture
+            return log_probabilities(text, rows), by_picture
 
         if models:
             weights = np.mean([model.weights["fusion"] for model in models], axis=0)
         else:
-            some = watched[np.argsort(products.u[watched])[:MOST]]   # by chance: u is a hash
-            weights = fit_fusion(evidence(*both(some)), products.taught[some])
+            sample = watched[np.argsort(products.u[watched])[:MOST]]   # by chance: u is a hash
+            weights = fit_fusion(evidence(*both(sample)), products.taught[sample])
         log(f"{label}: weights of the " + ", ".join(f"{name} {weight:.2f}"
                                                     for name, weight in zip(FUSED, weights)))
 
-        def scores(some):
-            out = np.empty((len(some), len(unseen)), np.float32)
-            for start in range(0, len(some), training.CHUNK):
-                few = slice(start, start + training.CHUNK)
-                out[few] = fuse(*both(some[few]), has_picture[some[few]], weights)
+        def scores(rows):
+            out = np.empty((len(rows), len(unseen)), np.float32)
+            for start in range(0, len(rows), training.CHUNK):
+                chunk = rows[start:start + training.CHUNK]
+                out[start:start + training.CHUNK] = fuse(*both(chunk), has_picture[chunk], weights)
             return out
 
         kept = {f"{name}_{key}": value for name, part in (("text", text), ("picture", picture))
                 for key, value in part.weights.items()}
         return experiments.Fitted({**kept, "fusion": weights, "unseen": unseen},
-                                  [text.steps, picture.steps], len(rows), 1.0, scores,
+                                  [*text.steps, *picture.steps], len(rows), 1.0, scores,
                                   parts=(text, picture))
 
     return fit
 
 
-def fused_settings(outcome):
+def fused_settings(outcome: experiments.Outcome) -> dict:
     """What the experiment and its model keep of the fusion, in plain numbers."""
     return {"fusion": {
         "weights": {name: [round(float(model.weights["fusion"][place]), 4)
@@ -126,7 +133,8 @@ def fused_settings(outcome):
         "used temperatures": [part.temperature for part in outcome.model.parts]}}
 
 
-def compared(products, rows, guesses, most=5):
+def compared(products: Products, rows: np.ndarray, guesses: np.ndarray, most: int = 5
+             ) -> list[str]:
     """Lines about test products `rows`: how many text, picture, both and either alone answer
     rightly, and in which categories the picture helps. guesses: int [3, rows], of text, picture
     (-1 for none) and both."""
@@ -136,13 +144,14 @@ def compared(products, rows, guesses, most=5):
     for name, right in (("Text", text), ("Picture, where there is one", picture[pictured]),
                         ("Both", both), ("Text or picture right", text | picture)):
         lines.append(f"  {name}: {100 * metrics.accuracy(right):.2f}%")
-    for name, some in (("text", text), ("picture, where there is one", picture)):
-        asked = pictured | (name == "text")
-        gained, lost = int((both & ~some & asked).sum()), int((some & ~both).sum())
+    everywhere = np.ones(len(rows), bool)
+    for name, alone, asked in (("text", text, everywhere),
+                               ("picture, where there is one", picture, pictured)):
+        gained, lost = int((both & ~alone & asked).sum()), int((alone & ~both).sum())
         lines.append(f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p "
                      f"{metrics.p_value(metrics.mcnemar(gained, lost))}")
-    gains, losses = (np.bincount(labels[some], minlength=len(products.leaves))
-                     for some in (both & ~text, text & ~both))
+    gains = np.bincount(labels[both & ~text], minlength=len(products.leaves))
+    losses = np.bincount(labels[text & ~both], minlength=len(products.leaves))
     for title, net in (("helps", gains - losses), ("harms", losses - gains)):
         best = [leaf for leaf in np.argsort(-net, kind="stable")[:most] if net[leaf] > 0]
         if best:
@@ -151,36 +160,48 @@ def compared(products, rows, guesses, most=5):
     return lines
 
 
-def scorer(conn, args, weights, described):
-    """What filing.apply needs."""
-    find = picture_classifier.picture_rows(args, described)
-    if "fusion" not in weights:   # one network, of 2016
-        lexicon = text_features.make_lexicon(described, weights)
+def scorer(options: picture_classifier.PictureOptions, weights: dict, description: dict
+           ) -> Callable:
+    """A function from new products to logits and what they rest on, as picture_classifier.scorer
+    has it, by a saved model of categorize_both.py."""
+    find = picture_classifier.bottleneck_finder(options, description)
+    if "fusion" in weights:
+        return fused_scorer(find, weights, description)
+    return concat_scorer(find, weights, description)
 
-        def score(rows):
-            matrix, found = find(rows)
-            bag, count, unknown = text_features.bag_of(
-                lexicon, ((row["name"], row["description"]) for row in rows),
-                len(described["vocabulary"]))
-            logits = training.logits(weights, training.Inputs(
-                bag=bag, bottlenecks=matrix, rows=found), np.arange(len(rows)))
-            return logits, (count > 0) | (found >= 0), count, unknown, found >= 0
 
-        return score
+def concat_scorer(find: Callable, weights: dict, description: dict) -> Callable:
+    """`scorer` of one network of both, as in 2016."""
+    lexicon = text_features.make_lexicon(description, weights)
+
+    def score(rows: Sequence) -> tuple:
+        matrix, picture = find(rows)
+        bag, count, unknown = text_features.bag_of(
+            lexicon, ((row["name"], row["description"]) for row in rows),
+            len(description["vocabulary"]))
+        logits = training.logits(weights, training.Inputs(
+            bag=bag, bottlenecks=matrix, rows=picture), np.arange(len(rows)))
+        return logits, (count > 0) | (picture >= 0), count, unknown, picture >= 0
+
+    return score
+
+
+def fused_scorer(find: Callable, weights: dict, description: dict) -> Callable:
+    """`scorer` of two networks and the weights that fuse them."""
     text, picture = ({name.removeprefix(prefix): array for name, array in weights.items()
                       if name.startswith(prefix)} for prefix in ("text_", "picture_"))
-    by_text = text_classifier.text_scorer(text, described)
-    warmth = described["fusion"]["used temperatures"]
+    by_text = text_classifier.text_scorer(text, description)
+    text_temperature, picture_temperature = description["fusion"]["used temperatures"]
 
-    def score(rows):
-        matrix, found = find(rows)
-        logits, count, unknown = by_text(rows)
-        by_picture = metrics.log_softmax(training.logits(
-            picture, training.Inputs(bottlenecks=matrix, rows=found), np.arange(len(rows))
-        ).astype(np.float64) / warmth[1])
+    def score(rows: Sequence) -> tuple:
+        matrix, picture_row = find(rows)
+        text_logits, count, unknown = by_text(rows)
+        picture_logits = training.logits(
+            picture, training.Inputs(bottlenecks=matrix, rows=picture_row), np.arange(len(rows)))
+        by_picture = metrics.log_softmax(picture_logits.astype(np.float64) / picture_temperature)
         by_picture[:, weights["unseen"]] = -np.log(len(weights["unseen"]))
-        fused = fuse(metrics.log_softmax(logits.astype(np.float64) / warmth[0]), by_picture,
-                     found >= 0, weights["fusion"])
-        return fused, (count > 0) | (found >= 0), count, unknown, found >= 0
+        fused = fuse(metrics.log_softmax(text_logits.astype(np.float64) / text_temperature),
+                     by_picture, picture_row >= 0, weights["fusion"])
+        return fused, (count > 0) | (picture_row >= 0), count, unknown, picture_row >= 0
 
     return score

@@ -7,17 +7,22 @@ it:
     python categorize_images.py --weights imagenet
     python categorize_images.py --weights FILE --layer mixed8 --precision bfloat16
 """
+from __future__ import annotations
+
 import contextlib
-import hashlib
 import os
 import queue
 import sys
-import tempfile
 import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from common.files import file_sha256
 from common.terminal import UserError, log
+from learning.tensorflow_loader import load_tensorflow, quiet
 
 SIDE = 299                                          # pixels; the network's own input size
 LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
@@ -34,51 +39,9 @@ WEIGHTS_BYTES = 87_910_968
 WEIGHTS_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
 
 
-def load_tensorflow():
-    """TensorFlow, imported late because it takes seconds, and quietly: newer versions write of what
-    they find whatever TF_CPP_MIN_LOG_LEVEL holds. Where the user has set that, all is shown."""
-    # By itself TensorFlow uses oneDNN only on processors with AVX-512 for networks; on one with
-    # AVX2 alone its convolutions are a fifth faster too.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        import tensorflow
-        return tensorflow
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with quiet():
-        import tensorflow
-        tensorflow.config.list_physical_devices()
-    return tensorflow
-
-
-@contextlib.contextmanager
-def quiet():
-    """Drop what the libraries below Python say on stderr, unless an exception comes of it."""
-    sys.stderr.flush()
-    own = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            said.seek(0)
-            os.write(own, said.read())
-            raise
-        finally:
-            os.dup2(own, 2)
-            os.close(own)
-
-
-def file_sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 # ---- the network and its weights ----------------------------------------------------------------
 
-def check_weights(weights, layer):
+def check_weights(weights: str | None, layer: str) -> None:
     """Raise UserError, before anything is downloaded or computed, if --weights names no file, or a
     file of weights that ends before the layer. None, "imagenet" and "random" reach every layer."""
     if weights in (None, "imagenet", "random"):
@@ -95,7 +58,7 @@ def check_weights(weights, layer):
                         "goes further")
 
 
-def convolutions(path):
+def convolutions(path: str) -> int:
     """How many convolutions a Keras weights file holds, in the format of today or the one before
     it; 0 if it can't be read."""
     import h5py  # late, as Keras itself, which needs it
@@ -109,7 +72,8 @@ def convolutions(path):
     return sum(name.startswith("conv2d") for name in names)
 
 
-def build_network(weights="imagenet", layer="avg_pool", seed=0, precision="float32"):
+def build_network(weights: str = "imagenet", layer: str = "avg_pool", seed: int = 0,
+                  precision: str = "float32") -> tuple[Any, dict]:
     """Inception v3 up to a layer, averaged over the picture.
 
     weights: "imagenet" (downloaded by Keras), "random" (from the seed) or the path of a Keras
@@ -137,10 +101,10 @@ def build_network(weights="imagenet", layer="avg_pool", seed=0, precision="float
     return cut, fingerprint
 
 
-def imagenet_file(keras):
+def imagenet_file(keras: ModuleType) -> str:
     """Path of the ImageNet weights, which Keras downloads once and checks."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):   # where Keras shows its progress
+        with contextlib.redirect_stdout(sys.stderr):   # Keras shows its progress on stdout
             return keras.utils.get_file(WEIGHTS_FILE, WEIGHTS_URL, cache_subdir="models",
                                         file_hash=WEIGHTS_MD5)
     except Exception as error:   # Keras raises a bare Exception, or what urllib or the disk raise
@@ -151,7 +115,7 @@ def imagenet_file(keras):
             "little") from None
 
 
-def load_weights(whole, cut, path):
+def load_weights(whole: Any, cut: Any, path: str) -> None:
     """Load a weights file of the whole network, or else of its part up to the layer."""
     problem = "is it whole, and does it reach so far?"
     for model in (whole, cut):
@@ -168,14 +132,14 @@ def load_weights(whole, cut, path):
                     f"up to --layer: {problem}")
 
 
-def network_input(pixels):
+def network_input(pixels: np.ndarray) -> np.ndarray:
     """Pixels uint8 as the network takes them: float32 in [-1, 1]."""
     return np.asarray(pixels, np.float32) / np.float32(127.5) - np.float32(1)
 
 
 # ---- running it fast ----------------------------------------------------------------------------
 
-def operations(network):
+def operations(network: Any) -> list[tuple]:
     """A network of build_network as [(kind, name, names of its inputs, what it needs)] in order.
 
     A batch normalisation is folded into the convolution before it, whose kernel becomes
@@ -183,17 +147,19 @@ def operations(network):
     ReLU belongs to its convolution: (kernel, bias, strides, padding). A pooling needs (window,
     strides, padding). Raises UserError for weights that can't be folded.
     """
-    found, names = {}, {}
+    steps: dict[str, tuple] = {}
+    names: dict[int, str] = {}
     for layer in network.layers:
         kind = type(layer).__name__
         name = layer.name
-        inputs = [names.get(id(tensor)) for tensor in
+        needs: tuple = ()
+        inputs: list = [names.get(id(tensor)) for tensor in
                   (layer.input if isinstance(layer.input, list) else [layer.input])]
         if kind == "Conv2D":
             needs = (layer.get_weights()[0], None, layer.strides, layer.padding.upper())
         elif kind == "BatchNormalization":
             name = inputs[0]
-            kind, _, inputs, (kernel, _, *shape) = found[name]
+            kind, _, inputs, (kernel, _, *shape) = steps[name]
             beta, mean, variance = layer.get_weights()
             if not (variance > -layer.epsilon).all():
                 raise UserError(f"the weights are spoilt: a variance of {layer.name} is below 0")
@@ -203,16 +169,17 @@ def operations(network):
             needs = (layer.pool_size, layer.strides, layer.padding.upper())
         elif kind in ("InputLayer", "Concatenate", "GlobalAveragePooling2D"):
             needs = ()
-        else:
-            assert kind == "Activation", kind
+        elif kind == "Activation":
             name = inputs[0]
-            kind, _, inputs, needs = found[name]
+            kind, _, inputs, needs = steps[name]
+        else:
+            raise ValueError(f"{layer.name} is a layer that run_operations does not know: {kind}")
         names[id(layer.output)] = name
-        found[name] = (kind, name, inputs, needs)
-    return list(found.values())
+        steps[name] = (kind, name, inputs, needs)
+    return list(steps.values())
 
 
-def run_operations(steps, pixels, dtype):
+def run_operations(steps: list[tuple], pixels: Any, dtype: Any) -> Any:
     """Bottlenecks float32 [n, size] of pixels uint8 [n, 299, 299, 3], as TensorFlow operations.
 
     The weights become constants, which oneDNN brings into its own order once instead of at every
@@ -220,7 +187,8 @@ def run_operations(steps, pixels, dtype):
     linear, and the average of a constant is that constant) and averages far fewer channels.
     """
     tf = load_tensorflow()
-    values, averages = {}, {}
+    values: dict[str, Any] = {}
+    averages: dict[str, tuple] = {}
     for kind, name, inputs, needs in steps:
         if kind == "InputLayer":
             values[name] = tf.cast(tf.cast(pixels, tf.float32) / 127.5 - 1, dtype)
@@ -236,13 +204,13 @@ def run_operations(steps, pixels, dtype):
         elif kind == "MaxPooling2D":
             values[name] = tf.nn.max_pool2d(values[inputs[0]], *needs)
         elif kind == "Concatenate":
-            values[name] = tf.concat([values[one] for one in inputs], 3)
+            values[name] = tf.concat([values[branch] for branch in inputs], 3)
         else:
             values[name] = tf.reduce_mean(tf.cast(values[inputs[0]], tf.float32), [1, 2])
     return values[name]
 
 
-def make_forward(network, precision="float32"):
+def make_forward(network: Any, precision: str = "float32") -> tuple[Callable, int]:
     """(function, threads): pixels uint8 [n, 299, 299, 3] -> bottlenecks float32 [n, size], and how
     many threads should call it at once to keep the machine busy.
 
@@ -262,22 +230,23 @@ def make_forward(network, precision="float32"):
         # Called by two threads at once, the first call would prepare everything twice.
         function(np.zeros((BATCH, SIDE, SIDE, 3), np.uint8))
         return lambda pixels: function(pixels).numpy(), 2   # one decodes, or waits, as one computes
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    idle = queue.SimpleQueue()
+    cores = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
+             os.cpu_count() or 1)
+    idle: queue.SimpleQueue = queue.SimpleQueue()
     for interpreter in lite_interpreters(function.get_concrete_function(), cores):
         idle.put(interpreter)
 
     def forward(pixels):
         interpreter = idle.get()
         try:
-            return np.concatenate([lite_output(interpreter, one[None]) for one in pixels])
+            return np.concatenate([lite_output(interpreter, picture[None]) for picture in pixels])
         finally:
             idle.put(interpreter)
 
     return forward, cores
 
 
-def knows_bfloat16():
+def knows_bfloat16() -> bool:
     """Whether the processor has instructions for bfloat16, as far as Linux tells."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -287,11 +256,12 @@ def knows_bfloat16():
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def lite_interpreters(function, count):
+def lite_interpreters(function: Any, count: int) -> list:
     """So many TensorFlow Lite interpreters of a concrete function, quantised, of one thread."""
     lite = load_tensorflow().lite
     with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # it speaks of its successor
+        # It says that tf.lite moves to the package ai-edge-litert; docs/method.md has the plan.
+        warnings.simplefilter("ignore")
         converter = lite.TFLiteConverter.from_concrete_functions([function])
         converter.optimizations = [lite.Optimize.DEFAULT]
         model = converter.convert()
@@ -301,7 +271,8 @@ def lite_interpreters(function, count):
     return made
 
 
-def lite_output(interpreter, pixels):
+def lite_output(interpreter: Any, pixels: np.ndarray) -> np.ndarray:
+    """What an interpreter says of one picture, uint8 [1, 299, 299, 3]."""
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

@@ -4,18 +4,21 @@ numpy only; imports nothing of ours. Everywhere `score` is a float array [n], th
 predicted category, `right` a bool array [n], and `groups` an int array [n]: products of one group
 (colours of a style) are no independent evidence. Shares and confidences lie in [0, 1].
 """
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 
 
-def accuracy(right):
-    """Share of right predictions, 0 where there are none."""
+def accuracy(right: np.ndarray) -> float:
+    """Share of right predictions, 0 if there are none."""
     return float(np.mean(right)) if len(right) else 0.0
 
 
-def by_score(score):
+def by_score(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rows from the highest score down, bool array [n]: whether a row is the last of its score).
     A threshold can't part products of one score."""
     order = np.argsort(-np.asarray(score), kind="stable")
@@ -25,14 +28,14 @@ def by_score(score):
     return order, last_of_tie
 
 
-def last_enough(hits, taken, last_of_tie, percent):
+def last_enough(hits: np.ndarray, taken: np.ndarray, last_of_tie: np.ndarray, percent: int) -> int:
     """The largest of the counts `taken` that ends a tie and of which `percent` % are hits, or 0."""
     # In whole numbers, because .29 * 100 is 28.999999999999996.
     enough = np.flatnonzero(last_of_tie & (100 * hits >= percent * taken))
     return int(taken[enough[-1]]) if len(enough) else 0
 
 
-def accepted(score, right, percent):
+def accepted(score: np.ndarray, right: np.ndarray, percent: int) -> int:
     """How many products can be taken, from the highest score down, so that at least `percent` %
     (a whole number) of them are right: the largest such count, 0 when there is none.
 
@@ -43,12 +46,12 @@ def accepted(score, right, percent):
     return last_enough(hits, np.arange(1, len(order) + 1), last_of_tie, percent)
 
 
-def coverage_percent(score, right, percent):
+def coverage_percent(score: np.ndarray, right: np.ndarray, percent: int) -> int:
     """`accepted` as a whole percentage of all products, cut off, not rounded."""
     return 100 * accepted(score, right, percent) // len(score) if len(score) else 0
 
 
-def summary(score, right, parent_right):
+def summary_lines(score: np.ndarray, right: np.ndarray, parent_right: np.ndarray) -> list[str]:
     """The six lines of figures that the 2016 analyze.py printed, to the letter."""
     lines = [f"  Accuracy: {100 * accuracy(right):.2f}% (N={len(score)})"]
     for name, hits in (("", right), ("Parent ", parent_right)):
@@ -61,11 +64,11 @@ def summary(score, right, parent_right):
 
 # ---- how sure a figure is -----------------------------------------------------------------------
 
-def binomial_cdf(k, n, p):
+def binomial_cdf(k: int, n: int, p: float) -> float:
     """P(X <= k) of X ~ Binomial(n, p) for 0 < p < 1, every term summed."""
     if k < 0 or k >= n:
         return float(k >= n)
-    if k > n * p:   # from the other side, where the terms fall off
+    if k > n * p:   # from the other side: there the terms become smaller
         return 1 - binomial_cdf(n - k - 1, n, 1 - p)
     last = math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
                     + k * math.log(p) + (n - k) * math.log1p(-p))
@@ -73,7 +76,7 @@ def binomial_cdf(k, n, p):
     return min(1.0, last * (1 + float(np.cumprod(i * (1 - p) / ((n - i + 1) * p)).sum())))
 
 
-def wilson(hits, n, confidence=.95):
+def wilson(hits: float, n: int, confidence: float = .95) -> tuple[float, float]:
     """(low, high) of a share hits / n (Wilson, JASA 22, 1927); (0, 1) for n = 0."""
     if not n:
         return 0.0, 1.0
@@ -83,19 +86,21 @@ def wilson(hits, n, confidence=.95):
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def mcnemar(only_first, only_second):
+def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided p of two classifiers that are right alone so often on the same products
     (McNemar, Psychometrika 12, 1947; as advised by Dietterich, Neural Computation 10(7), 1998)."""
     fewer, both = min(only_first, only_second), only_first + only_second
     return min(1.0, 2 * binomial_cdf(fewer, both, .5))
 
 
-def p_value(p):
-    """A p-value as text; what is too small for a float is not nought."""
+def p_value(p: float) -> str:
+    """A p-value as text; what is too small for a float is not zero."""
     return f"= {p:.3g}" if p > 1e-300 else "< 1e-300"
 
 
-def bootstrap_differences(first, second, groups, percents=(95, 98), rounds=2000, seed=0):
+def bootstrap_differences(first: tuple, second: tuple, groups: np.ndarray,
+                          percents: Sequence[int] = (95, 98), rounds: int = 2000, seed: int = 0
+                          ) -> np.ndarray:
     """Differences second - first of accuracy and of the coverages at `percents`, as shares, in
     `rounds` resamples of whole groups: float [rounds, 1 + len(percents)].
 
@@ -120,7 +125,7 @@ def bootstrap_differences(first, second, groups, percents=(95, 98), rounds=2000,
 
 # ---- the curve of risk and coverage -------------------------------------------------------------
 
-def aurc(score, right):
+def aurc(score: np.ndarray, right: np.ndarray) -> float:
     """Area under the risk-coverage curve: the mean, over all counts of products accepted from the
     highest score down, of the share that is wrong (Geifman et al., ICLR 2019); nan for none.
     Products of one score count as if in random order."""
@@ -134,13 +139,13 @@ def aurc(score, right):
 
 # ---- calibration --------------------------------------------------------------------------------
 
-def log_softmax(logits):
+def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-probabilities [n, classes] of logits [n, classes]."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def nll(logits, labels):
+def nll(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean negative log-likelihood in nats of the labels [n], nan for none."""
     if not len(labels):
         return float("nan")
@@ -148,7 +153,7 @@ def nll(logits, labels):
     return 0.0 if loss <= 0 else loss   # rounding may make it -1e-17
 
 
-def ece(score, right, bins=15):
+def ece(score: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error over equal-width bins (Guo et al., ICML 2017, equation 3)."""
     if not len(score):
         return float("nan")
@@ -157,7 +162,7 @@ def ece(score, right, bins=15):
     return float(np.abs(gap).sum() / len(score))
 
 
-def fit_temperature(logits, labels):
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The T > 0 that minimises the NLL of logits / T (Guo et al. 2017, section 4.2), with a normal
     prior of standard deviation 1/2 on log T.
 
@@ -168,12 +173,12 @@ def fit_temperature(logits, labels):
     logits = np.asarray(logits, np.float64)
     if not len(labels):
         return 1.0
-    own = logits[np.arange(len(labels)), labels]
+    of_label = logits[np.arange(len(labels)), labels]
 
     def slope(inverse):
         probability = np.exp(log_softmax(logits * inverse))
         prior = 4 * np.log(inverse) / (inverse * len(labels))
-        return float(((probability * logits).sum(axis=1) - own).mean() + prior)
+        return float(((probability * logits).sum(axis=1) - of_label).mean() + prior)
 
     low, high = 1 / 20, 20.0
     for _ in range(50):
@@ -184,30 +189,31 @@ def fit_temperature(logits, labels):
 
 # ---- labels that are probably wrong -------------------------------------------------------------
 
-def label_suspects(labels, own, best, probability):
+def label_suspects(labels: np.ndarray, label_probability: np.ndarray, best: np.ndarray,
+                   probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Confident learning (Northcutt, Jiang and Chuang, JAIR 70, 2021, section 3.1) on out-of-sample
     probabilities: (rows whose label is probably wrong, the likeliest first; the suggested class of
     each; the margin by which its label is the less probable).
 
-    labels int [n]; own float [n], the probability of the label; best int [n, k] and probability
-    [n, k], the k most probable classes of each row, surest first (probability -1 where there are
-    fewer). A class is confident where its probability reaches the mean of `own` over the products
-    labelled so; of several confident ones the most probable class of all is taken, as cleanlab
-    does.
+    labels int [n]; label_probability float [n]; best int [n, k] and probability [n, k], the k most
+    probable classes of each row, surest first (probability -1 if there are fewer). A class is
+    confident if its probability reaches the mean of label_probability over the products labelled
+    so; of several confident ones the most probable class of all is taken, as cleanlab does.
     """
     most = int(max(labels.max(initial=0), best.max(initial=0))) + 1
     count = np.bincount(labels, minlength=most)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(count, np.bincount(labels, own, most) / count, np.inf)
+        mean = np.where(count, np.bincount(labels, label_probability, most) / count, np.inf)
     mean = np.maximum(mean, 2e-6)   # or all would be sure of a class that nobody is sure of
     confident = probability >= mean[best] - 1e-6   # `top` in crawl.db has six digits
     of_label = (best == labels[:, None]) & (probability >= 0)
-    beyond = ~of_label.any(axis=1) & (own >= mean[labels] - 1e-6)
+    beyond = ~of_label.any(axis=1) & (label_probability >= mean[labels] - 1e-6)
     guess = np.where(confident.sum(axis=1) + beyond > 1, best[:, 0],
                      best[np.arange(len(best)), confident.argmax(axis=1)])
     # Compared as the six digits have it, or rounding alone would make a tie a suspect.
-    own = np.where(of_label.any(axis=1), (probability * of_label).sum(axis=1), own)
-    margin = np.where(of_label, -np.inf, probability).max(axis=1) - own
+    label_probability = np.where(of_label.any(axis=1), (probability * of_label).sum(axis=1),
+                                 label_probability)
+    margin = np.where(of_label, -np.inf, probability).max(axis=1) - label_probability
     rows = np.flatnonzero(confident.any(axis=1) & (guess != labels) & (margin > 0))
     rows = rows[np.argsort(-margin[rows], kind="stable")]
     return rows, guess[rows], margin[rows]

@@ -2,37 +2,20 @@
 
 In: an argparse parser, then what it parsed. Out: checked arguments, and options for training.
 """
+from __future__ import annotations
+
 import argparse
 import os
-import re
 
 import numpy as np
 
+from common.arguments import count_or_all, whole_number
 from common.terminal import UserError
 from learning import bottlenecks, inception, training
+from learning.picture_classifier import PictureOptions
 
 
-def percentage(text):
-    if not text.isdecimal() or not 0 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError("must be a percentage from 0 to 100")
-    return int(text)
-
-
-def count_argument(text):
-    """A whole number above 0, or -1 for all."""
-    number = int(text) if re.fullmatch("-?[0-9]{1,9}", text) else 0
-    if number < 1 and number != -1:
-        raise argparse.ArgumentTypeError("must be above 0, or -1 for all")
-    return number
-
-
-def seed_argument(text):
-    if not text.isdecimal() or int(text) >= 2 ** 32:
-        raise argparse.ArgumentTypeError("must be a whole number from 0 to 4294967295")
-    return int(text)
-
-
-def addargs(parser, alone=False):
+def addargs(parser: argparse.ArgumentParser, alone: bool = False) -> None:
     """The flags of the 2016 retrain.py, with its names and defaults, and those of the network; for
     retrain.py alone the five that matter come first."""
     first = parser.add_argument_group("the five that matter") if alone else None
@@ -44,33 +27,38 @@ def addargs(parser, alone=False):
     add_own_arguments(parser, first)
     add_network_arguments(network, first or network)
     for name, kind, default, text in (
-            ("how_many_training_steps", int, 4000, "steps of training at the most"),
+            ("how_many_training_steps", int, 4000, "at most so many steps of training"),
             ("learning_rate", float, 0.0, "0 means Adam, anything above it gradient descent"),
             ("train_batch_size", int, 100, "examples a step"),
             ("eval_step_interval", int, 10, "steps between two looks at the validation set"),
-            ("validation_batch_size", count_argument, 100, "no effect: all of the set is used"),
-            ("test_batch_size", count_argument, -1, "no effect: all of the set is used"),
-            ("testing_percentage", percentage, 10, "examples held out for the test"),
-            ("validation_percentage", percentage, 10, "examples held out for validation")):
+            ("validation_batch_size", count_or_all, 100, "no effect: all of the set is used"),
+            ("test_batch_size", count_or_all, -1, "no effect: all of the set is used"),
+            ("testing_percentage", whole_number(0, 100), 10, "examples held out for the test"),
+            ("validation_percentage", whole_number(0, 100), 10, "examples held out for validation")):
         add(steps, name, text, default, type=kind, metavar="N")
 
 
 def add(group, name, text, default, show=True, **more):
     """A flag in its old spelling and in kebab-case, with its default in its help."""
-    shown = "" if default is False else f" (default: {'none' if default == '' else default})"
-    group.add_argument(
-        f"--{name}", *({f"--{name.replace('_', '-')}"} - {f"--{name}"}), default=default, **more,
-        help=text + shown if show else argparse.SUPPRESS)
+    spellings = [f"--{name}"]
+    if "_" in name:
+        spellings.append(f"--{name.replace('_', '-')}")
+    if not show:
+        text = argparse.SUPPRESS
+    elif default is not False:
+        text += f" (default: {'none' if default == '' else default})"
+    group.add_argument(*spellings, default=default, help=text, **more)
 
 
 def add_network_arguments(network, first):
+    """The flags of the network, the weights among the first ones."""
     first.add_argument(
         "--weights", metavar="W", help="imagenet (downloaded once by Keras, 88 MB), random "
         "(figures mean little), or a Keras weights file (default: imagenet)")
     add(network, "layer", "where to take the bottleneck: mixed0 ... mixed10 or avg_pool, the last "
         "pooling layer, 2048-d", "avg_pool", choices=inception.LAYERS, metavar="LAYER")
     add(network, "precision", "arithmetic of the network: float32, bfloat16 (about twice as fast "
-        "where the processor has it) or int8 (three times)", "float32",
+        "if the processor has it) or int8 (three times)", "float32",
         choices=inception.PRECISIONS, metavar="P")
     add(network, "bottleneck_dir", "where bottlenecks are kept", "retrain_out/bottleneck",
         metavar="DIR")
@@ -99,7 +87,7 @@ def add_own_arguments(parser, first):
     for name, text in (("random_crop", "margin around what is cut out, in percent"),
                        ("random_scale", "enlarge by up to so many percent"),
                        ("random_brightness", "make darker or brighter by up to so many percent")):
-        add(distortions, name, text, 0, alone, type=percentage, metavar="N")
+        add(distortions, name, text, 0, alone, type=whole_number(0, 100), metavar="N")
     add(files, "print_misclassified_test_images", "list the test pictures it got wrong", False,
         alone, action="store_true")
     add(files, "final_tensor_name", "name of the last layer in the saved network", "final_result",
@@ -110,12 +98,12 @@ def add_own_arguments(parser, first):
         metavar="DIR")
 
 
-def distortions_asked(args):
+def distortions_asked(args: argparse.Namespace) -> bottlenecks.Distortions:
     return bottlenecks.Distortions(args.flip_left_right, args.random_crop, args.random_scale,
                                    args.random_brightness)
 
 
-def check_arguments(args, one_split=False):
+def check_arguments(args: argparse.Namespace, one_split: bool = False) -> None:
     """Refuse what can't be done; with one_split also another share of test products, and
     distortions."""
     if one_split and any(distortions_asked(args)):
@@ -136,7 +124,13 @@ def check_arguments(args, one_split=False):
                         "train on")
 
 
-def picture_options(args):
+def picture_options(args: argparse.Namespace) -> PictureOptions:
+    """How pictures become bottlenecks."""
+    return PictureOptions(args.images_path, args.weights, args.layer, args.precision,
+                          args.bottleneck_dir, args.cache_dtype, args.seed)
+
+
+def training_options(args: argparse.Namespace) -> training.Options:
     """Options for training on bottlenecks. Two hundred steps without gain end it."""
     return training.Options(batch_size=args.train_batch_size,
                             max_steps=args.how_many_training_steps,

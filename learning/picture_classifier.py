@@ -1,109 +1,147 @@
 """The classifier by picture: a softmax on the bottlenecks of Inception v3.
 
-In: products and the files of their pictures. Out: bottlenecks, computed where the cache lacks them,
+In: products and the files of their pictures. Out: bottlenecks, computed if the cache lacks them,
 and a function from new products to logits. categorize_images.py and categorize_both.py train by it.
 """
+from __future__ import annotations
+
 import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-import db
+from common.files import file_sha256
 from common.terminal import UserError, log
-from learning import bottlenecks, inception, training
+from learning import bottlenecks, inception, queries, training
+from learning.selection import Products
 
 
-def open_network(args):
-    """(network, fingerprint, cache of its bottlenecks). Raises UserError where the weights can't be
-    had."""
-    unasked, args.weights = args.weights is None, args.weights or "imagenet"
+class PictureOptions(NamedTuple):
+    """How pictures become bottlenecks."""
+    images_path: str
+    weights: str | None     # imagenet, random or a file; None: nobody has asked for any
+    layer: str
+    precision: str
+    bottleneck_dir: str
+    cache_dtype: str
+    seed: int               # of random weights
+
+
+class OpenNetwork(NamedTuple):
+    """A network that is ready, and the cache of its bottlenecks."""
+    network: Any            # keras.Model
+    fingerprint: dict
+    cache: bottlenecks.Cache
+    options: PictureOptions   # with the weights that are used
+
+
+def open_network(options: PictureOptions) -> OpenNetwork:
+    """The network that is asked for. Raises UserError if the weights can't be had."""
+    weights = options.weights or "imagenet"
     try:
-        network, fingerprint = inception.build_network(args.weights, args.layer, args.seed,
-                                                       args.precision)
+        network, fingerprint = inception.build_network(weights, options.layer, options.seed,
+                                                       options.precision)
     except UserError as problem:
-        # Where somebody has chosen random weights before (the demo does) and asks for none now, a
+        # If somebody has chosen random weights before (the demo does) and asks for none now, a
         # missing network is no reason to stop: the settings and the warning below say what is used.
-        if not unasked or not bottlenecks.random_before(args.bottleneck_dir):
+        if options.weights or not bottlenecks.random_before(options.bottleneck_dir):
             raise
-        log(f"warning: {problem}; going on with random weights, as before in {args.bottleneck_dir}")
-        args.weights = "random"
-        network, fingerprint = inception.build_network(args.weights, args.layer, args.seed,
-                                                       args.precision)
-    if args.weights == "random":
+        log(f"warning: {problem}; going on with random weights, as before in "
+            f"{options.bottleneck_dir}")
+        weights = "random"
+        network, fingerprint = inception.build_network(weights, options.layer, options.seed,
+                                                       options.precision)
+    if weights == "random":
         log("warning: with --weights random the network has learned nothing of the world, so "
             "figures by picture mean little")
-    return network, fingerprint, bottlenecks.Cache(
-        args.bottleneck_dir, fingerprint, network.output_shape[1], args.cache_dtype)
+    cache = bottlenecks.Cache(options.bottleneck_dir, fingerprint, network.output_shape[1],
+                              options.cache_dtype)
+    return OpenNetwork(network, fingerprint, cache, options._replace(weights=weights))
 
 
-def cached_rows(network, cache, args, ids, pictures):
-    """int [n]: the cache's row of each product of `ids`, -1 where it has no readable picture; those
+def cached_rows(opened: OpenNetwork, ids: Sequence[int], pictures: Iterable[tuple]) -> np.ndarray:
+    """int [n]: the cache's row of each product of `ids`, -1 if it has no readable picture; those
     that are missing are computed first. pictures are rows (product_id, path, sha256)."""
-    keys, paths = {}, {}
-    for product, picture, sha256 in pictures:
-        path = os.path.join(args.images_path, picture)
+    keys: dict[int, str] = {}
+    paths: dict[str, str] = {}
+    for product_id, picture, sha256 in pictures:
+        path = os.path.join(opened.options.images_path, picture)
         try:
-            key = sha256 or inception.file_sha256(path)
+            key = sha256 or file_sha256(path)
         except OSError:
             continue
-        keys[product] = key
+        keys[product_id] = key
         paths.setdefault(key, path)
-    bottlenecks.compute(network, args.precision, cache, paths)
-    return np.array([cache.rows.get(keys.get(number), -1) for number in ids])
+    bottlenecks.compute(opened.network, opened.options.precision, opened.cache, paths)
+    return np.array([opened.cache.rows.get(keys.get(product_id, ""), -1) for product_id in ids])
 
 
-def picture_inputs(conn, products, args):
-    """(Inputs with the products' bottlenecks, what to record of them). A product without a readable
-    picture has row -1; they are counted on stderr."""
-    network, fingerprint, cache = open_network(args)
-    rows = cached_rows(network, cache, args, products.ids.tolist(),
-                       map(tuple, db.pictures(conn, products.leaves)))
-    if (rows < 0).any():
-        log(f"{(rows < 0).sum()} of {len(rows)} products have no picture that can be read")
-    if (rows < 0).all():
+def picture_inputs(conn: sqlite3.Connection, products: Products,
+                   options: PictureOptions) -> tuple[training.Inputs, dict, str]:
+    """(Inputs with the products' bottlenecks, what to record of them, the weights that are used).
+    A product without a readable picture has row -1; they are counted on stderr."""
+    opened = open_network(options)
+    rows = cached_rows(opened, products.ids.tolist(),
+                       map(tuple, queries.pictures(conn, products.leaves)))
+    missing = rows < 0
+    if missing.any():
+        log(f"{missing.sum()} of {len(rows)} products have no picture that can be read")
+    if missing.all():
         raise UserError(f"none of these products has a picture that can be read in "
-                        f"{args.images_path}; run crawl.py, name the folder with --images-path, "
+                        f"{options.images_path}; run crawl.py, name the folder with --images-path, "
                         "or use categorize_words.py")
-    return (training.Inputs(bottlenecks=cache.matrix(), rows=rows),
-            {"bottleneck": fingerprint, "without picture": int((rows < 0).sum())})
+    return (training.Inputs(bottlenecks=opened.cache.matrix(), rows=rows),
+            {"bottleneck": opened.fingerprint, "without picture": int(missing.sum())},
+            opened.options.weights or "")
 
 
-def picture_rows(args, described):
-    """A function: rows of db.to_answer -> (bottlenecks [m, size], a row of them for each, -1
-    without a picture), by the network that a saved model was trained on. Raises UserError where
-    the weights are not to be had."""
-    own = described["settings"].get("arguments")
-    own = own if isinstance(own, dict) else {}
+def options_of_model(options: PictureOptions, description: dict) -> PictureOptions:
+    """The options that a saved model was trained with: what its settings do not hold is taken from
+    `options`, and so are the weights if somebody names some."""
+    arguments = description["settings"].get("arguments")
+    arguments = arguments if isinstance(arguments, dict) else {}
     for name, choices in (("layer", inception.LAYERS), ("precision", inception.PRECISIONS),
                           ("cache_dtype", ("float32", "float16"))):
-        if own.get(name) in choices:
-            setattr(args, name, own[name])
-    if type(own.get("seed")) is int and own["seed"] >= 0:
-        args.seed = own["seed"]
-    if args.weights is None and isinstance(own.get("weights"), str):
-        args.weights = own["weights"]
-    network, fingerprint, cache = open_network(args)
-    if fingerprint != described["bottleneck"]:
-        raise UserError(f"experiment {args.apply} was trained on bottlenecks of other weights: "
-                        "name their file with --weights")
+        if arguments.get(name) in choices:
+            options = options._replace(**{name: arguments[name]})
+    if type(arguments.get("seed")) is int and arguments["seed"] >= 0:
+        options = options._replace(seed=arguments["seed"])
+    if options.weights is None and isinstance(arguments.get("weights"), str):
+        options = options._replace(weights=arguments["weights"])
+    return options
 
-    def find(rows):
-        found = cached_rows(network, cache, args, [row["id"] for row in rows],
+
+def bottleneck_finder(options: PictureOptions, description: dict) -> Callable:
+    """A function: rows of filing_queries.to_answer -> (bottlenecks [m, size], a row of them for
+    each, -1 without a picture), by the network that a saved model was trained on. Raises UserError
+    if the weights are not to be had."""
+    opened = open_network(options_of_model(options, description))
+    if opened.fingerprint != description["bottleneck"]:
+        raise UserError("the experiment was trained on bottlenecks of other weights: name their "
+                        "file with --weights")
+
+    def find(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:
+        found = cached_rows(opened, [row["id"] for row in rows],
                             [(row["id"], row["path"], row["sha256"]) for row in rows
                              if row["path"] is not None])
-        return cache.matrix(), found
+        return opened.cache.matrix(), found
 
     return find
 
 
-def scorer(conn, args, weights, described):
-    """What filing.apply needs."""
-    find = picture_rows(args, described)
+def scorer(options: PictureOptions, weights: dict, description: dict) -> Callable:
+    """A function: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is
+    anything to go by, words, unknown words, whether there is a picture, [n] each), by a saved
+    model. filing.apply needs it."""
+    find = bottleneck_finder(options, description)
 
-    def score(rows):
-        matrix, found = find(rows)
-        logits = training.logits(weights, training.Inputs(bottlenecks=matrix, rows=found),
+    def score(rows: Sequence) -> tuple:
+        matrix, picture = find(rows)
+        logits = training.logits(weights, training.Inputs(bottlenecks=matrix, rows=picture),
                                  np.arange(len(rows)))
-        nought = np.zeros(len(rows), int)
-        return logits, found >= 0, nought, nought, found >= 0
+        no_words = np.zeros(len(rows), int)
+        return logits, picture >= 0, no_words, no_words, picture >= 0
 
     return score

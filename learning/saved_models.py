@@ -7,34 +7,44 @@ model.json all else, thresholds.json what is promised of it. They are listed and
     python analyze.py --models
     python categorize_words.py --apply 1
 """
+from __future__ import annotations
+
 import json
 import os
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from common.files import file_sha256
 from common.terminal import UserError, log
-from db import model_digest as digest
+from common.text import one_line
 
 MOST_JSON, MOST_WEIGHTS = 100_000_000, 2_000_000_000   # bytes
 
 
-def save_model(folder, weights, described):
+def digest(folder: str) -> str:
+    """What a model is known by: the SHA-256 of its two files."""
+    return file_sha256(os.path.join(folder, "weights.npz"), os.path.join(folder, "model.json"))
+
+
+def save_model(folder: str, weights: dict[str, np.ndarray], described: dict) -> str:
     """Write weights.npz and model.json, from which training.logits and a softmax give scores again;
-    for the two networks of categorize_both.py see there."""
-    np.savez(os.path.join(folder, "weights.npz"), **weights)
+    for the two networks of categorize_both.py see fusion.fusion. Returns the digest."""
+    np.savez(os.path.join(folder, "weights.npz"), **weights)   # type: ignore[arg-type]
     with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
               errors="replace") as file:
         json.dump({"format": 1, **described}, file, ensure_ascii=False)
     return digest(folder)
 
 
-def load_model(folder):
+def load_model(folder: str) -> tuple[dict[str, np.ndarray], dict]:
     """(weights, description) as save_model wrote them, checked: whoever made the folder, loading
     runs no code of it, reads no other file, and what is returned fits together. Raises UserError,
-    with what is wrong, where it does not."""
+    with what is wrong, if it does not."""
     try:
         with open_regular(os.path.join(folder, "model.json"), MOST_JSON) as file:
             described = json.loads(file.read().decode("utf-8"))
@@ -58,10 +68,10 @@ def load_model(folder):
     return weights, described
 
 
-def keep_promise(folder, promise):
+def keep_promise(folder: str, promise: dict) -> None:
     """Put what guarantees.promise found beside the model, whole or not at all; a folder that can't
     be written is no reason to stop."""
-    kept = {**promises(folder), f"{100 * promise['target']:g}": promise}
+    kept = {**kept_promises(folder), f"{100 * promise['target']:g}": promise}
     path = os.path.join(folder, "thresholds.json")
     try:
         # A new file of a name that nobody can know, and have made a link elsewhere of.
@@ -73,30 +83,34 @@ def keep_promise(folder, promise):
         log(f"warning: {path} can't be written ({error.strerror})")
 
 
-def promises(folder):
-    """{target in percent, as text: what guarantees.promise found} kept beside a model; {} where
-    there is none, or nothing that can be read."""
+def kept_promises(folder: str) -> dict[str, dict]:
+    """{target in percent, as text: what guarantees.promise found} kept beside a model; {} if there
+    is none, or nothing that can be read."""
     try:
         with open_regular(os.path.join(folder, "thresholds.json"), MOST_JSON) as file:
-            found = json.loads(file.read().decode("utf-8"))
-        return {target: own for target, own in found.items() if isinstance(own, dict)
-                and positive(own["target"]) and target == f"{100 * own['target']:g}"
-                and positive(own["confidence"])
-                and all(own[name] is None or own[name] == 0 or positive(own[name])
-                        for name in ("leaf", "parent"))
-                and isinstance(own["rests_on"], str) and positive(own["products"])}
+            kept = json.loads(file.read().decode("utf-8"))
+        return {target: promise for target, promise in kept.items()
+                if is_promise(promise) and target == f"{100 * promise['target']:g}"}
     except (OSError, ValueError, KeyError, AttributeError, RecursionError):
         return {}
 
 
-def listing(models_path, rows, digests):
-    """What analyze.py --models tells of experiments, rows of the table, that have a folder here:
-    a dict each, of experiment, name, date, kind, categories, folds, bytes and promises, or of a
+def is_promise(value: Any) -> bool:
+    """Whether it may be what guarantees.promise found. Raises KeyError for a dict of other keys."""
+    return (isinstance(value, dict) and positive(value["target"]) and positive(value["confidence"])
+            and all(value[level] is None or value[level] == 0 or positive(value[level])
+                    for level in ("leaf", "parent"))
+            and isinstance(value["rests_on"], str) and positive(value["products"]))
+
+
+def listing(models_path: str, rows: Iterable, digests: dict[int, str | None]) -> list[dict]:
+    """What analyze.py --models says of the experiments, rows of the table, that have a folder here:
+    a dict each, with experiment, name, date, kind, categories, folds, bytes and promises, or with a
     `problem` in the model's place. digests are what they wrote down, by their numbers, or None."""
-    found = []
+    models = []
     for row in rows:
         folder = os.path.join(models_path, f"experiment-{row['id']}")
-        own = {"experiment": row["id"], "name": row["name"] or "", "date": row["date"]}
+        model = {"experiment": row["id"], "name": row["name"] or "", "date": row["date"]}
         if not os.path.isdir(folder):
             continue
         try:
@@ -104,18 +118,18 @@ def listing(models_path, rows, digests):
             if digests[row["id"]] not in (None, digest(folder)):
                 raise UserError(f"{folder} was changed, or this is another experiment's model")
         except UserError as error:
-            own["problem"] = str(error)
+            model["problem"] = str(error)
         else:
-            own.update(kind=described["kind"], categories=len(described["categories"]),
-                       folds=described["settings"].get("folds"), promises=promises(folder),
-                       bytes=sum(os.path.getsize(os.path.join(folder, name))
-                                 for name in ("weights.npz", "model.json")))
-        found.append(own)
-    return found
+            model.update(kind=described["kind"], categories=len(described["categories"]),
+                         folds=described["settings"].get("folds"), promises=kept_promises(folder),
+                         bytes=sum(os.path.getsize(os.path.join(folder, name))
+                                   for name in ("weights.npz", "model.json")))
+        models.append(model)
+    return models
 
 
-def open_regular(path, most):
-    """A file opened for reading bytes; raises ValueError where it is a device or too large."""
+def open_regular(path: str, most: int) -> BinaryIO:
+    """A file opened for reading bytes; raises ValueError if it is a device or too large."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"{os.path.basename(path)} is no file")
     if os.path.getsize(path) > most:
@@ -123,15 +137,15 @@ def open_regular(path, most):
     return open(path, "rb")
 
 
-def one_reason(error):
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    return text[:80] or type(error).__name__
+def one_reason(error: BaseException) -> str:
+    """What an exception says, on one line of at most 80 characters."""
+    return one_line(str(error))[:80] or type(error).__name__
 
 
-def check_description(described):
-    """Raise ValueError or KeyError where model.json is not what experiments.record writes."""
-    def texts(some):
-        return isinstance(some, list) and all(isinstance(one, str) for one in some)
+def check_description(described: Any) -> None:
+    """Raise ValueError or KeyError if model.json is not what experiments.record writes."""
+    def texts(value):
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
     if not isinstance(described, dict) or described.get("format") != 1:
         raise ValueError("model.json is not of format 1")
@@ -152,44 +166,52 @@ def check_description(described):
             raise ValueError("unknown fields")
 
 
-def positive(value):
+def positive(value: Any) -> bool:
     """Whether it is a number above 0 that a float can hold."""
     return type(value) in (int, float) and 0 < value < 1e300
 
 
-def check_weights(weights, described):
-    """Raise ValueError or KeyError where the arrays do not fit the description and each other."""
-    def check(name, array, *shape):
-        if array.shape != shape:
-            raise ValueError(f"{name} is {array.shape} and should be {shape}")
-        if array.dtype.kind not in "fb" or not np.isfinite(array).all():
-            raise ValueError(f"{name} must be finite numbers")
-
-    def network(prefix, text, picture):
-        own = {name.removeprefix(prefix): array for name, array in weights.items()
-               if name.startswith(prefix)}
-        width = 0
-        if text:
-            terms, width = len(described["vocabulary"]), len(own["hidden_bias"])
-            check("hidden_kernel", own["hidden_kernel"], terms, width)
-            check("hidden_bias", own["hidden_bias"], width)
-            if "idf" in own:
-                check("idf", own["idf"], terms)
-        if picture:
-            mean = own["bottleneck_mean"]
-            check("bottleneck_mean", mean, mean.size)
-            width += mean.size
-        check("kernel", own["kernel"], width, leaves)
-        check("bias", own["bias"], leaves)
-
+def check_weights(weights: dict[str, np.ndarray], described: dict) -> None:
+    """Raise ValueError or KeyError if the arrays do not fit the description and each other."""
     leaves = len(described["categories"])
-    if "fusion" in weights:
-        network("text_", True, False)
-        network("picture_", False, True)
-        check("fusion", weights["fusion"], 3)
-        check("unseen", weights["unseen"], leaves)
-        own = described["fusion"]["used temperatures"]
-        if not isinstance(own, list) or len(own) != 2 or not all(map(positive, own)):
-            raise ValueError("there must be a temperature above 0 for text and picture")
-    else:
-        network("", "Text" in described["kind"], "Image" in described["kind"])
+    terms = len(described.get("vocabulary", ()))
+    if "fusion" not in weights:
+        check_network(weights, terms if "Text" in described["kind"] else None,
+                      "Image" in described["kind"], leaves)
+        return
+    text, picture = ({name.removeprefix(prefix): array for name, array in weights.items()
+                      if name.startswith(prefix)} for prefix in ("text_", "picture_"))
+    check_network(text, terms, False, leaves)
+    check_network(picture, None, True, leaves)
+    check_array("fusion", weights["fusion"], 3)
+    check_array("unseen", weights["unseen"], leaves)
+    temperatures = described["fusion"]["used temperatures"]
+    if not isinstance(temperatures, list) or len(temperatures) != 2 \
+            or not all(map(positive, temperatures)):
+        raise ValueError("there must be a temperature above 0 for text and picture")
+
+
+def check_network(weights: dict[str, np.ndarray], terms: int | None, pictures: bool, leaves: int
+                  ) -> None:
+    """check_weights of one network, which reads so many terms (None: no text) and pictures."""
+    width = 0
+    if terms is not None:
+        width = len(weights["hidden_bias"])
+        check_array("hidden_kernel", weights["hidden_kernel"], terms, width)
+        check_array("hidden_bias", weights["hidden_bias"], width)
+        if "idf" in weights:
+            check_array("idf", weights["idf"], terms)
+    if pictures:
+        mean = weights["bottleneck_mean"]
+        check_array("bottleneck_mean", mean, mean.size)
+        width += mean.size
+    check_array("kernel", weights["kernel"], width, leaves)
+    check_array("bias", weights["bias"], leaves)
+
+
+def check_array(name: str, array: np.ndarray, *shape: int) -> None:
+    """Raise ValueError if an array has another shape, or holds what is no number."""
+    if array.shape != shape:
+        raise ValueError(f"{name} is {array.shape} and should be {shape}")
+    if array.dtype.kind not in "fb" or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite numbers")

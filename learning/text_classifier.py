@@ -4,75 +4,88 @@ In: products and their texts. Out: inputs and options for training, what the sav
 of words, and a function from new products to logits. categorize_words.py and categorize_both.py
 train by it.
 """
-import argparse
+from __future__ import annotations
+
 import collections
 import math
-import os
-import tempfile
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 import db
 from common.terminal import log
-from learning import text_features, training, word_vectors
+from learning import queries, text_features, training, word_vectors
 
 EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
 
 
-def text_inputs(terms, rows, args):
+class TextOptions(NamedTuple):
+    """What of a product's text is read, and how the classifier is trained on it."""
+    network: str = "default"             # or original, that of 2016
+    fields: Sequence[str] = ("name", "description")
+    epochs: int | None = None            # None: as many as so many products need
+    embedding: str | None = None         # word2vec or swivel
+    embedding_alone: bool = False
+    save_embedding: str | None = None    # a file
+    seed: int = 0
+
+
+def text_inputs(terms, rows, options):
     """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
-    the original network of 0 and 1. With args.embedding the vectors are learned here too."""
+    the original network of 0 and 1. With options.embedding the vectors are learned here too."""
     columns, idf = text_features.choose_terms(terms, rows)
-    has, kinds = terms.has[:, columns], terms.kinds[columns]
+    has, kinds, names = (text_features.presence(terms, columns), terms.kinds[columns],
+                         terms.names[columns])
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
-    if args.network == "original":
-        return training.Inputs(bag=has.astype("float32"), columns=columns)
+    if options.network == "original":
+        return training.Inputs(bag=has, columns=columns)
     inputs = training.Inputs(bag=text_features.weigh(has, idf), idf=idf, columns=columns)
-    if not args.embedding:
+    if not options.embedding:
         return inputs
-    codes = terms.codes[columns]
-    own = codes[kinds == text_features.WORD]
-    learn = word_vectors.word2vec if args.embedding == "word2vec" else word_vectors.swivel
-    vectors = learn(*word_vectors.chosen_words(terms.corpus, rows, own), len(own), args.seed)
-    if args.save_embedding:
-        word_vectors.save(args.save_embedding, terms.corpus.vocabulary[own], vectors)
+    words = names[kinds == text_features.WORD]
+    learn = word_vectors.word2vec if options.embedding == "word2vec" else word_vectors.swivel
+    vectors = learn(*word_vectors.chosen_words(terms.words(), rows, words), len(words), options.seed)
+    if options.save_embedding:
+        word_vectors.save(options.save_embedding, words, vectors)
     # Their length is that of chance; the median one becomes 1, like a weight's of the bag.
-    spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), own, kinds, codes)
-    return inputs._replace(embedding=spread, alone=args.embedding_alone)
+    spread = term_vectors(vectors / np.median(np.linalg.norm(vectors, axis=1)), words, names)
+    return inputs._replace(embedding=spread, alone=options.embedding_alone)
 
 
-def term_vectors(vectors, own, kinds, codes):
-    """The vectors float32 [terms, size] of terms by those of the words `own`: a word of the name
-    has its word's once more, a pair and a word that is none of these have nought."""
-    spread = np.zeros((len(codes), vectors.shape[1]), np.float32)
-    known = (kinds != text_features.PAIR) & np.isin(codes, own)
-    spread[known] = vectors[np.searchsorted(own, codes[known])]
+def term_vectors(vectors, words, names):
+    """The vectors float32 [terms, size] of terms by those of `words`: a word of the name has its
+    word's once more, a pair and a word that is none of these have zeros."""
+    number = {word: place for place, word in enumerate(words)}
+    places = np.array([number.get(name.removeprefix("name:"), -1) for name in names], int)
+    spread = np.zeros((len(names), vectors.shape[1]), np.float32)
+    spread[places >= 0] = vectors[places[places >= 0]]
     return spread
 
 
-def described(terms, columns, args):
+def description(terms, columns, options):
     """What the saved model has to know of words."""
-    return {"network": args.network, "fields": args.fields,
-            "vocabulary": text_features.term_names(terms, columns)}
+    return {"network": options.network, "fields": options.fields,
+            "vocabulary": terms.names[columns].tolist()}
 
 
-def text_options(args, count):
+def training_options(options, count):
     """Options for training on so many products' words: batches small enough for some 80 steps an
     epoch. All of it was chosen on the validation products of public catalogues."""
-    if args.network == "original":
-        return training.Options(batch_size=32, max_epochs=args.epochs or 5, patience=0,
-                                start="2016", seed=args.seed)
+    if options.network == "original":
+        return training.Options(batch_size=32, max_epochs=options.epochs or 5, patience=0,
+                                start="2016", seed=options.seed)
     batch = min(max(count // 100, 32), 1024)
-    epochs = args.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
+    epochs = options.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
     return training.Options(batch_size=batch, max_epochs=epochs, patience=2, adam_rate=.005,
-                            decay=True, dropout=.5, word_dropout=.5, seed=args.seed)
+                            decay=True, dropout=.5, word_dropout=.5, seed=options.seed)
 
 
-def misled(products, terms, model, test, scores, found):
+def add_misleading(products, terms, model, test, scores, found):
     """Add to found[label, term] what each term of a product that is predicted wrongly said for the
     prediction and against the label, and to found[label, None] the predictions."""
-    names = text_features.term_names(terms, model.inputs.columns)
+    names = terms.names[model.inputs.columns]
     for row, guess in zip(test, scores.argmax(axis=1)):
         label = products.labels[row]
         if guess == label:
@@ -123,9 +136,9 @@ def text_scorer(weights, described):
     return score
 
 
-def scorer(conn, args, weights, described):
+def scorer(weights: dict, description: dict) -> Callable:
     """What filing.apply needs."""
-    by_text = text_scorer(weights, described)
+    by_text = text_scorer(weights, description)
 
     def score(rows):
         logits, count, unknown = by_text(rows)
@@ -137,12 +150,13 @@ def scorer(conn, args, weights, described):
 def unknown_shares(terms, rows, columns):
     """(rows, float [rows]): the share of the words of each of these products that are not in the
     vocabulary, the terms `columns`; products without words are left out."""
-    known = np.zeros(len(terms.corpus.vocabulary), bool)
-    known[terms.codes[columns][terms.kinds[columns] == text_features.WORD]] = True
-    total = np.append(0, np.cumsum(~known[terms.corpus.words]))
-    first, last = terms.corpus.ends[rows], terms.corpus.ends[rows + 1]
-    some = last > first
-    return rows[some], (total[last] - total[first])[some] / (last - first)[some]
+    words = terms.kinds == text_features.WORD
+    strange = words.copy()
+    strange[columns] = False
+    counts = terms.counts[rows]
+    total, unknown = counts @ words.astype(int), counts @ strange.astype(int)
+    some = total > 0
+    return rows[some], unknown[some] / total[some]
 
 
 def measured_unknown(conn, products, measured):
@@ -151,67 +165,19 @@ def measured_unknown(conn, products, measured):
     rows, shares = map(np.concatenate, zip(*measured))
     found = {"": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
     for source in db.sources(conn):
-        own = shares[np.isin(products.ids[rows], db.product_ids(conn, source))]
+        own = shares[np.isin(products.ids[rows], queries.product_ids(conn, source))]
         if len(own):
             found[source] = [float(own.mean()), float(own.var())]
     return {"unknown words": found}
 
 
-def add_text_arguments(parser):
-    """The flags of the classifier by text, which categorize_both.py has too."""
-    parser.add_argument("--epochs", type=epochs_argument, metavar="N",
-                        help="times to go through the training products at the most; it ends "
-                        "earlier when validation gains nothing (default: 4, more where products "
-                        "are few)")
-    parser.add_argument("--network", choices=("default", "original"), default="default",
-                        help="original: that of 2016, with its way of cutting words, batches of 32 "
-                        "and five epochs, for the record (default: default)")
-    parser.add_argument("--fields", type=fields_argument, default="name,description",
-                        metavar="A,B", help="what of a product is read: name, description or both "
-                        "(default: name,description)")
-    parser.add_argument("--embedding", choices=("word2vec", "swivel"),
-                        help="learn vectors of words from the training products first, and let the "
-                        "hidden layer see their sum for a product beside the bag of words "
-                        "(default: none)")
-    parser.add_argument("--embedding-alone", action="store_true",
-                        help="nothing but that sum, no bag of words")
-    parser.add_argument("--save-embedding", metavar="FILE",
-                        help="write the vectors there, in word2vec's text format")
-
-
-def check_text_arguments(parser, args):
-    """End with a sentence where the flags of text can't go together or be done."""
-    if args.embedding and args.network == "original":
-        parser.error("--embedding is for the default network")
-    if not args.embedding and (args.embedding_alone or args.save_embedding):
-        parser.error("--embedding-alone and --save-embedding need --embedding")
-    if args.save_embedding:
-        if not word_vectors.may_be_replaced(args.save_embedding):
-            parser.error("--save-embedding names a file that holds something else: name another")
-        try:
-            tempfile.TemporaryFile(dir=os.path.dirname(args.save_embedding) or ".").close()
-        except OSError:
-            parser.error("--save-embedding must name a file in a folder that can be written")
-
-
-def epochs_argument(text):
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 10000")
-    return int(text)
-
-
-def fields_argument(text):
-    fields = [field.strip() for field in text.split(",")]
-    if not set(fields) <= {"name", "description"} or len(set(fields)) < len(fields):
-        raise argparse.ArgumentTypeError("must be name, description or name,description")
-    return fields
-
-
-def read_terms(conn, products, args):
+def read_terms(conn, products, options):
     """text_features.Terms of the products' texts, of the fields asked for."""
-    original = args.network == "original"
-    texts = ((name if "name" in args.fields else "", text if "description" in args.fields else "")
-             for name, text in db.texts(conn, products.leaves))
-    corpus = text_features.read_texts(
-        texts, text_features.tokens_of_2016 if original else text_features.tokens)
-    return text_features.count_terms(corpus, names=not original, pairs=not original)
+    original = options.network == "original"
+
+    def read():
+        return ((name if "name" in options.fields else "", text if "description" in options.fields else "")
+                for name, text in queries.texts(conn, products.leaves))
+
+    return text_features.count_terms(
+        read, text_features.tokens_of_2016 if original else text_features.tokens, original)

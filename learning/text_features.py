@@ -1,12 +1,12 @@
 """Texts -> words -> a bag of words, and what each word of a text says for a category.
 
-In: the texts of products. Out: a Corpus, sparse matrices over a vocabulary, and the contributions
-of words to a saved network's scores. No TensorFlow here. The classifiers of text use it:
+In: the texts of products. Out: sparse matrices over a vocabulary, counted by scikit-learn, and the
+contributions of words to a saved network's scores. No TensorFlow here, and scikit-learn, which is
+slow to import, only for training. The classifiers of text use it:
 
     python categorize_words.py --min-products 50
     python categorize_words.py --explain 17 --experiment 1
 """
-import collections
 import html
 import itertools
 import re
@@ -18,7 +18,7 @@ import numpy as np
 from common.terminal import UserError
 
 VOCABULARY = 20_000  # words, and as many words of names and pairs
-TEXTS = 10_000       # read at a time
+BUCKETS = 2 ** 24    # that pairs are counted in, before they are told apart
 LONGEST = 100        # characters; what is longer is no word that a second text will have
 WORD, WORD_OF_NAME, PAIR = range(3)   # kinds of terms
 TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
@@ -35,22 +35,13 @@ ALONE = re.compile("[\u3041-\u3096\u30a1-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-
 LOOSE = re.compile(r"(?<![^\s'])'+|'+(?![^\s'])")
 
 
-class Corpus(NamedTuple):
-    """The words of n texts, in order: those of the name, then those of the description."""
-    words: Any    # int32 [words], index into vocabulary
-    ends: Any     # int64 [n + 1], where a text ends and the next begins, from 0
-    names: Any    # int64 [n], how many words of a text are its name's
-    vocabulary: Any   # object [distinct words], in the order of the alphabet
-
-
 class Terms(NamedTuple):
-    """Which of n texts has which term."""
-    has: Any      # CSR uint8 [n, terms], 1 where a text has the term
+    """Which of n texts has which term how often."""
+    counts: Any   # CSR int32 [n, terms]
+    names: Any    # object [terms]: `jean`, `name:jean`, `flared jean`, in the order of the alphabet
     kinds: Any    # uint8 [terms]: WORD wherever it stands, WORD_OF_NAME, PAIR of words in a row
-    codes: Any    # int64 [terms]: the word's place in the vocabulary, of pairs the first one's *
-    #               distinct words + the second one's
-    corpus: Corpus
     least: int    # how many training texts must have a pair before it is a term
+    words: Any    # function: yields the words of each text once more
 
 
 def tokens(text):
@@ -72,117 +63,76 @@ def tokens_of_2016(text):
     return re.sub("[^a-z0-9 ]", "", re.sub("<..?>", " ", text.lower())).split()
 
 
-def read_texts(texts, cut=tokens):
-    """The Corpus of (name, description) pairs, read once, a chunk at a time; no loop in Python goes
-    over words."""
-    number = collections.defaultdict(itertools.count().__next__)
-    words, lengths, names, texts = [np.zeros(0, np.int32)], [0], [], iter(texts)
-    while chunk := [(cut(name), cut(text)) for name, text in itertools.islice(texts, TEXTS)]:
-        names += [len(name) for name, _ in chunk]
-        lengths += [len(name) + len(text) for name, text in chunk]
-        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(chunk))
-        words.append(np.fromiter(map(number.__getitem__, flat), np.int32))
-    vocabulary = np.array(list(number), object)
-    order = np.argsort(vocabulary)
-    place = np.empty(len(vocabulary), np.int32)
-    place[order] = np.arange(len(vocabulary))
-    words = np.concatenate(words)
-    return Corpus(place[words] if len(words) else words, np.cumsum(lengths),
-                  np.array(names, np.int64), vocabulary[order])
+def terms_of(title, description, frequent=None):
+    """The terms of the words of a name and of a description: each word, each word of the name once
+    more, and the pairs of words in a row; where `frequent` is given, only pairs of its buckets."""
+    words = title + description
+    pairs = zip(words, words[1:])
+    if frequent is not None:
+        pairs = itertools.compress(pairs, frequent[pair_buckets(words)].tolist())
+    return [*words, *("name:" + word for word in title), *map(" ".join, pairs)]
 
 
-def presence(columns, ends, width):
-    """CSR uint8 [n, width], 1 where text i has it among its columns[ends[i]:ends[i + 1]]."""
+def pair_buckets(words):
+    """int64 [words - 1]: the bucket of each pair of words in a row, a hash of the pair."""
+    hashes = np.fromiter(map(hash, words), np.int64, len(words))
+    return (3 * hashes[:-1] + hashes[1:]) % BUCKETS
+
+
+def count_terms(read, cut=tokens, words_alone=False):
+    """The Terms of texts, without most of the pairs that are too rare to be one. read() yields the
+    (name, description) of each text, and is called twice: for the buckets of pairs that at least
+    `least` texts have, and for the terms. Raises UserError if there is not a word in them."""
     from scipy import sparse
-    found = sparse.csr_matrix((np.ones(len(columns), np.uint8), columns, ends),
-                              (len(ends) - 1, width))
-    found.sum_duplicates()
-    found.data[:] = 1
-    return found
+    from sklearn.feature_extraction.text import CountVectorizer
 
+    def words():
+        return (cut(name) + cut(description) for name, description in read())
 
-def count_terms(corpus, names=True, pairs=True):
-    """The Terms of a Corpus. Raises UserError where there is not a word in it."""
-    from scipy import sparse
-    if not len(corpus.words):
-        raise UserError("these products have no words in name or description")
-    size, n = len(corpus.vocabulary), len(corpus.names)
-    least = max(3, n // 20_000)
-    kinds, codes = [WORD], [np.arange(size)]
-    parts = [presence(corpus.words.copy(), corpus.ends, size)]
-    if names:
-        rows = np.repeat(np.arange(n), np.diff(corpus.ends))
-        own = np.arange(len(rows)) - corpus.ends[rows] < corpus.names[rows]
-        parts.append(presence(corpus.words[own], np.append(0, np.cumsum(corpus.names)), size))
-        codes.append(np.arange(size))
-        kinds.append(WORD_OF_NAME)
-    if pairs:
-        found, ends = frequent_pairs(corpus, least)
-        distinct, columns = np.unique(found, return_inverse=True)
-        parts.append(presence(columns.astype(np.int32), ends, len(distinct)))
-        codes.append(distinct)
-        kinds.append(PAIR)
-    return Terms(sparse.hstack(parts, "csr", np.uint8),
-                 np.repeat(np.array(kinds, np.uint8), [len(some) for some in codes]),
-                 np.concatenate(codes), corpus, least)
+    texts_with, count = np.zeros(BUCKETS, np.int32), 0
+    if not words_alone:
+        for text in words():
+            texts_with[pair_buckets(text)] += 1
+            count += 1
+    least = max(3, count // 20_000)
+    frequent = texts_with >= least
 
+    def analyze(text):
+        title, description = map(cut, text)
+        return title + description if words_alone else terms_of(title, description, frequent)
 
-def frequent_pairs(corpus, least):
-    """(codes int64, ends) of the pairs of words in each text, without most of those that fewer than
-    `least` texts have: a pair is left out where all pairs with its hash are too few."""
-    size, n, buckets = len(corpus.vocabulary), len(corpus.names), 2 ** 22
-    starts = [*range(0, n, TEXTS), n]
-
-    def chunks():
-        for first, last in zip(starts, starts[1:]):
-            ends = corpus.ends[first:last + 1]
-            words = corpus.words[ends[0]:ends[-1]].astype(np.int64)
-            inside = np.ones(len(words), bool)
-            inside[ends[1:][np.diff(ends) > 0] - ends[0] - 1] = False   # a text's last word
-            left = np.flatnonzero(inside)
-            text = np.repeat(np.arange(last - first), np.diff(ends))[left]
-            code = words[left] * size + words[left + 1]
-            bucket = (code.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(42)
-            yield code, bucket.astype(np.int64), text, last - first
-
-    total = np.zeros(buckets, np.int64)
-    for _, bucket, *_ in chunks():
-        total += np.bincount(bucket, minlength=buckets)
-    kept, counts = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
-    for code, bucket, text, texts in chunks():
-        often = total[bucket] >= least
-        kept.append(code[often])
-        counts.append(np.bincount(text[often], minlength=texts))
-    return np.concatenate(kept), np.cumsum(np.concatenate(counts))
+    vectorizer = CountVectorizer(analyzer=analyze, dtype=np.int32)
+    try:
+        counts = sparse.csr_matrix(vectorizer.fit_transform(read()))
+    except ValueError:   # its vocabulary is empty
+        raise UserError("these products have no words in name or description") from None
+    names = vectorizer.get_feature_names_out()
+    kinds = [WORD_OF_NAME if name.startswith("name:") else PAIR if " " in name else WORD
+             for name in names]
+    return Terms(counts, names, np.array(kinds, np.uint8), least, words)
 
 
 def choose_terms(terms, rows):
     """The vocabulary of the texts `rows`: of each kind the 20,000 terms that most of them have (of
-    equals the first in the alphabet). Returns (columns of terms.has, in order, inverse document
+    equals the first in the alphabet). Returns (columns of terms.counts, in order, inverse document
     frequencies float32, ln((1 + n) / (1 + texts that have it)) + 1)."""
-    often = np.bincount(terms.has[rows].indices, minlength=terms.has.shape[1])
-    long = np.array([len(word) > LONGEST for word in terms.corpus.vocabulary])
+    often = np.bincount(terms.counts[rows].indices, minlength=len(terms.names))
     chosen = []
     for kind, least in ((WORD, 1), (WORD_OF_NAME, 1), (PAIR, terms.least)):
         some = np.flatnonzero((terms.kinds == kind) & (often >= least))
         if kind != PAIR:
-            some = some[~long[terms.codes[some]]]
+            some = some[[len(name.removeprefix("name:")) <= LONGEST for name in terms.names[some]]]
         chosen.append(np.sort(some[np.argsort(-often[some], kind="stable")[:VOCABULARY]]))
     columns = np.concatenate(chosen)
     return columns, (np.log((1 + len(rows)) / (1 + often[columns])) + 1).astype(np.float32)
 
 
-def term_names(terms, columns):
-    """The terms in words: `jean`, `name:jean`, `flared jean`."""
-    words, size = terms.corpus.vocabulary, len(terms.corpus.vocabulary)
-
-    def name(kind, code):
-        if kind == PAIR:
-            return f"{words[code // size]} {words[code % size]}"
-        return f"name:{words[code]}" if kind == WORD_OF_NAME else words[code]
-
-    return [name(kind, code) for kind, code in zip(terms.kinds[columns].tolist(),
-                                                   terms.codes[columns].tolist())]
+def presence(terms, columns):
+    """CSR float32 [n, columns], 1 where a text has the term."""
+    has = terms.counts[:, columns]
+    has.data = np.ones(len(has.data), np.float32)
+    has.sort_indices()
+    return has
 
 
 def weigh(has, idf):
@@ -202,32 +152,16 @@ class Lexicon(NamedTuple):
     """A saved model's vocabulary, ready for texts to be looked up in."""
     cut: Any        # function: text -> its words
     fields: tuple   # of name and description, what is read
-    number: dict    # word -> its number, of all words in its terms
-    columns: tuple  # int [numbers]: the column of the word itself, and of it as a word of the name;
-    #                 -1 where there is none
-    pairs: Any      # int64 [pairs], first number * count of numbers + second, ascending
-    of_pairs: Any   # int [pairs], their columns
+    columns: dict   # term -> its column
     idf: Any        # float32 [terms], None where the bag is of 0 and 1
 
 
 def make_lexicon(described, weights):
     """The Lexicon of a model, by its description and weights as of saved_models.load_model."""
-    vocabulary, number = described["vocabulary"], {}
-    terms = [[number.setdefault(word, len(number))
-              for word in term.removeprefix("name:").split(" ")] for term in vocabulary]
-    columns = np.full((2, len(number)), -1)
-    codes, of_pairs = [], []
-    for column, (own, term) in enumerate(zip(terms, vocabulary)):
-        if len(own) == 2:
-            codes.append(own[0] * len(number) + own[1])
-            of_pairs.append(column)
-        else:
-            columns[int(term.startswith("name:")), own[0]] = column
-    order = np.argsort(np.array(codes, np.int64))
     original = described.get("network") == "original"
     return Lexicon(tokens_of_2016 if original else tokens,
-                   tuple(described.get("fields", ("name", "description"))), number, tuple(columns),
-                   np.array(codes, np.int64)[order], np.array(of_pairs, int)[order],
+                   tuple(described.get("fields", ("name", "description"))),
+                   {term: column for column, term in enumerate(described["vocabulary"])},
                    weights.get("idf"))
 
 
@@ -235,35 +169,19 @@ def bag_of(lexicon, texts, width):
     """(CSR float32 [n, width], words int [n], how many of them are not in the vocabulary int [n])
     of n pairs (name, description)."""
     from scipy import sparse
-    name, description = (field in lexicon.fields for field in ("name", "description"))
-    own, names = [], []
-    for title, text in texts:
-        title = lexicon.cut(title) if name else []
-        names.append(len(title))
-        own.append(title + lexicon.cut(text) if description else title)
-    n, lengths = len(own), np.array([len(words) for words in own], int)
-    numbers = np.fromiter((lexicon.number.get(word, -1)
-                           for word in itertools.chain.from_iterable(own)), np.int64)
-    rows = np.repeat(np.arange(n), lengths)
-    in_name = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths) \
-        < np.repeat(np.array(names, int), lengths)
-    alone, named = (np.append(column, -1)[numbers] for column in lexicon.columns)
-    found = [(rows, alone), (rows[in_name], named[in_name])]
-    if len(lexicon.pairs) and len(rows) > 1:
-        code = numbers[:-1] * len(lexicon.number) + numbers[1:]
-        code[(numbers[:-1] < 0) | (numbers[1:] < 0) | (rows[:-1] != rows[1:])] = -1
-        place = np.minimum(np.searchsorted(lexicon.pairs, code), len(lexicon.pairs) - 1)
-        found.append((rows[:-1], np.where(lexicon.pairs[place] == code, lexicon.of_pairs[place],
-                                          -1)))
-    rows, columns = map(np.concatenate, zip(*found))
-    rows, columns = rows[columns >= 0], columns[columns >= 0]
-    has = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (n, width))
-    has.sum_duplicates()
-    has.data[:] = 1
+    known, lengths, unknown = [], [], []
+    for name, description in texts:
+        title, rest = (lexicon.cut(text) if field in lexicon.fields else []
+                       for field, text in (("name", name), ("description", description)))
+        known.append(sorted({*map(lexicon.columns.get, terms_of(title, rest))} - {None}))
+        lengths.append(len(title) + len(rest))
+        unknown.append(sum(word not in lexicon.columns for word in title + rest))
+    ends = np.cumsum([0, *map(len, known)])
+    columns = np.fromiter(itertools.chain.from_iterable(known), np.int32, ends[-1])
+    has = sparse.csr_matrix((np.ones(len(columns), np.float32), columns, ends),
+                            (len(known), width))
     bag = has if lexicon.idf is None else weigh(has, lexicon.idf)
-    unknown = np.add.reduceat(np.append(alone < 0, False).astype(int),
-                              np.cumsum(lengths) - lengths)
-    return bag, lengths, np.where(lengths > 0, unknown, 0)
+    return bag, np.array(lengths, int), np.array(unknown, int)
 
 
 def one_text(described, weights, name, description, lexicon=None):

@@ -6,14 +6,18 @@ In: Inputs and labels of products. Out: Trained weights, a handful of numpy arra
     python categorize_words.py --epochs 5
     python retrain.py --image_dir flower_photos --learning_rate 0.01
 """
+from __future__ import annotations
+
 import itertools
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.terminal import UserError, log, progress
-from learning import inception, metrics
+from learning import metrics
+from learning.tensorflow_loader import load_tensorflow
 
 HIDDEN = 100       # ReLU units between the bag of words and the softmax
 CHUNK = 4096       # products whose logits are computed at a time
@@ -21,20 +25,21 @@ CHUNK = 4096       # products whose logits are computed at a time
 
 class Inputs(NamedTuple):
     """What a network sees of n products; a part it does not use is None."""
-    bag: Any = None           # scipy CSR float32 [n, terms], by text_features.weigh, or 0 and 1
-    idf: Any = None           # float32 [terms], what the bag was weighed with; None for 0 and 1
-    embedding: Any = None     # float32 [terms, size]: the sum of its terms' vectors is seen too
-    alone: bool = False       # or is all that is seen
-    bottlenecks: Any = None   # float32 or float16 [m, size], memory-mapped
-    rows: Any = None          # int [n]: a product's row of bottlenecks, -1 where it has none
-    columns: Any = None       # int [terms]: which of the catalogue's terms the bag's columns are
+    bag: Any = None                          # scipy CSR float32 [n, terms], weighed, or 0 and 1
+    idf: np.ndarray | None = None            # float32 [terms], what the bag was weighed with
+    embedding: np.ndarray | None = None      # float32 [terms, size]: the sum of the vectors of a
+    #                                          product's terms is seen too
+    alone: bool = False                      # or is all that is seen
+    bottlenecks: np.ndarray | None = None    # float32 or float16 [m, size], memory-mapped
+    rows: np.ndarray | None = None           # int [n]: a product's row of bottlenecks, -1: none
+    columns: np.ndarray | None = None        # int [terms], the catalogue's terms that the bag has
 
 
 class Options(NamedTuple):
     """How to train. An evaluation is a look at the validation set; the best one's weights win."""
     batch_size: int = 100
     max_steps: int = 4000
-    max_epochs: int = 0         # where above 0, counts instead of max_steps
+    max_epochs: int = 0         # if above 0, it counts instead of max_steps
     evaluate_every: int = 0     # steps; 0 for once an epoch
     patience: int = 3           # evaluations without a lower validation loss before it stops; 0: it
     #                             goes on to the end and the last weights count, as in 2016
@@ -53,43 +58,43 @@ class Trained(NamedTuple):
     temperature: float          # fitted on validation; 1 without
 
 
-def logits(weights, inputs, rows):
+def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> np.ndarray:
     """Logits [len(rows), classes] of a network given by its weights, in numpy.
 
-    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], where it is among
+    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], if it is among
     them, is what text_features.weigh made the bag with); bottleneck_mean [size] stands in for a
     missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
     classes.
     """
     out = np.empty((len(rows), len(weights["bias"])), np.float32)
     for start in range(0, len(rows), CHUNK):
-        some, parts = rows[start:start + CHUNK], []
+        chunk, parts = rows[start:start + CHUNK], []
         if "hidden_kernel" in weights:
-            parts.append(np.maximum(inputs.bag[some] @ weights["hidden_kernel"]
+            parts.append(np.maximum(inputs.bag[chunk] @ weights["hidden_kernel"]
                                     + weights["hidden_bias"], 0))
         if "bottleneck_mean" in weights:
-            parts.append(picture_rows(inputs, some, weights["bottleneck_mean"]))
+            parts.append(bottlenecks_of(inputs, chunk, weights["bottleneck_mean"]))
         out[start:start + CHUNK] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
     return out
 
 
-def picture_rows(inputs, some, mean):
-    """Bottlenecks [len(some), size], the mean where a product has no picture."""
-    where = inputs.rows[some]
-    taken = np.repeat(mean[None], len(some), axis=0)
-    taken[where >= 0] = inputs.bottlenecks[where[where >= 0]]
-    return taken
+def bottlenecks_of(inputs, products, mean):
+    """Bottlenecks [len(products), size], the mean if a product has no picture."""
+    rows = inputs.rows[products]
+    pictures = np.repeat(mean[None], len(products), axis=0)
+    pictures[rows >= 0] = inputs.bottlenecks[rows[rows >= 0]]
+    return pictures
 
 
 def bottleneck_statistics(inputs, train):
     """Mean and standard deviation [size] of the training products' bottlenecks."""
-    where = inputs.rows[train]
-    where = np.sort(where[where >= 0])
+    rows = inputs.rows[train]
+    rows = np.sort(rows[rows >= 0])
     total = np.zeros((2, inputs.bottlenecks.shape[1]))
-    for start in range(0, len(where), CHUNK):
-        some = inputs.bottlenecks[where[start:start + CHUNK]].astype(np.float64)
-        total += some.sum(axis=0), (some ** 2).sum(axis=0)
-    mean, square = total / max(1, len(where))
+    for start in range(0, len(rows), CHUNK):
+        chunk = inputs.bottlenecks[rows[start:start + CHUNK]].astype(np.float64)
+        total += chunk.sum(axis=0), (chunk ** 2).sum(axis=0)
+    mean, square = total / max(1, len(rows))
     deviation = np.sqrt(np.maximum(square - mean ** 2, 0))
     # A unit that hardly ever fires must not be blown up to the size of the others.
     live = deviation[deviation > 0]
@@ -125,7 +130,7 @@ def initial_weights(inputs, classes, rng, start="glorot"):
 def make_loss(variables, dropout, seed):
     """A TensorFlow function of a batch: the mean cross-entropy of the network of these variables,
     hidden units dropped by chance."""
-    tf = inception.load_tensorflow()
+    tf = load_tensorflow()
     generator = tf.random.Generator.from_seed(seed)
 
     def hidden_units(batch):
@@ -161,7 +166,7 @@ def make_step(variables, loss_of, learning_rate):
     Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
     weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
     """
-    tf = inception.load_tensorflow()
+    tf = load_tensorflow()
     slots = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
              for name, v in variables.items()}
     power = (tf.Variable(1.0), tf.Variable(1.0))
@@ -197,72 +202,86 @@ def make_step(variables, loss_of, learning_rate):
     return step
 
 
-def train(inputs, labels, classes, rows, validation, options, label="training", pictures=None,
-          watch=None):
+class Kept(NamedTuple):
+    """The best that training has come to so far."""
+    weights: dict | None
+    loss: float       # on validation
+    step: int
+
+
+def train(inputs: Inputs, labels: np.ndarray, classes: int, rows: np.ndarray,
+          validation: np.ndarray, options: Options, label: str = "training",
+          pictures: Callable | None = None, watch: Callable | None = None) -> Trained:
     """Train a network on products `rows`, watching products `validation`.
 
-    Stops when the validation loss has not fallen for options.patience evaluations, and keeps the
-    weights of the lowest. Without validation rows it takes as many steps as it may. Bottlenecks are
-    standardised for training only: the weights returned take them as they are. Where it evaluates
+    It stops when the validation loss has not fallen for options.patience evaluations, and keeps the
+    weights with the lowest. Without validation rows it takes as many steps as it may. Bottlenecks
+    are standardised for training only: the weights returned take them as they are. If it evaluates
     once an epoch, it says so in a line each.
 
-    pictures(some rows, epoch), where given, is what to train on instead of these products' own
-    bottlenecks. watch(step, training loss, validation loss, validation accuracy), where given, is
-    called at each evaluation. Returns Trained. Raises UserError where the loss is no number.
+    pictures(rows, epoch), if given, is what to train on instead of the bottlenecks of these
+    products. watch(step, training loss, validation loss, validation accuracy), if given, is called
+    at each evaluation. Raises UserError if the loss is no number.
     """
-    tf = inception.load_tensorflow()
+    tf = load_tensorflow()
     rng = np.random.default_rng(options.seed)
     variables = {name: tf.Variable(value) for name, value in
                  initial_weights(inputs, classes, rng, options.start).items()}
     statistics = bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
     step = make_step(variables, make_loss(variables, options.dropout, options.seed),
                      options.learning_rate)
-    epoch = -(-len(rows) // options.batch_size)
-    most = options.max_epochs * epoch or options.max_steps
-    every, patience = options.evaluate_every or epoch, options.patience or np.inf
-    batches = shuffled(rows, epoch, rng)
-    best, best_loss, best_step, since, done, losses = None, np.inf, 0, 0, 0, []
-    began = time.monotonic()
-    # A run that diverges is told of below, in a sentence, not by numpy at every step.
+    epoch_steps = -(-len(rows) // options.batch_size)
+    most = options.max_epochs * epoch_steps or options.max_steps
+    every, patience = options.evaluate_every or epoch_steps, options.patience or np.inf
+    batches = shuffled(rows, epoch_steps, rng)
+    best, without_gain = Kept(None, np.inf, 0), 0
+    done, losses, began = 0, [], time.monotonic()
+    # A run that diverges is reported below, in a sentence, not by numpy at every step.
     with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
-        while done < most and since < patience:
-            number, batch = next(batches)
-            drawn = pictures(batch, number) if pictures else None
-            rate = options.adam_rate * (1 - done / most if options.decay else 1)
-            losses.append(step(batch_tensors(inputs, labels, batch, statistics, drawn,
-                                             options.word_dropout, rng), rate))
+        while done < most and without_gain < patience:
+            epoch, batch = next(batches)
+            drawn = pictures(batch, epoch) if pictures else None
+            tensors = batch_tensors(inputs, labels, batch, statistics, drawn, options.word_dropout,
+                                    rng)
+            losses.append(step(tensors, adam_rate(options, done, most)))
             done += 1
             bar.update()
             if done % every and done < most:
                 continue
             weights = usable_weights(variables, inputs, statistics)
-            note = {"loss": float(np.mean(losses))}
-            losses = []
+            note, losses = {"loss": float(np.mean(losses))}, []
             if len(validation):
-                loss, right = evaluate(weights, inputs, labels, validation)
-                note.update({"validation loss": loss, "validation accuracy": right})
-                since += 1
-                if loss < best_loss or not options.patience and np.isfinite(loss):
-                    best, best_loss, best_step, since = weights, loss, done, 0
+                loss, accuracy = evaluate(weights, inputs, labels, validation)
+                note.update({"validation loss": loss, "validation accuracy": accuracy})
+                without_gain += 1
+                if loss < best.loss or not options.patience and np.isfinite(loss):
+                    best, without_gain = Kept(weights, loss, done), 0
                 if watch:
-                    watch(done, note["loss"], loss, right)
-            bar.set_postfix(shown(note), refresh=False)
+                    watch(done, note["loss"], loss, accuracy)
+            bar.set_postfix(in_words(note), refresh=False)
             if not options.evaluate_every:
                 left = (time.monotonic() - began) * (most / done - 1)
-                log_epoch(label, number + 1, -(-most // epoch), note, left)
+                log_epoch(label, epoch + 1, -(-most // epoch_steps), note, left)
     if not len(validation) and np.isfinite(note["loss"]):
         return Trained(weights, done, 1.0)
-    if best is None:
+    if best.weights is None:
         raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
-    temperature = metrics.fit_temperature(logits(best, inputs, validation), labels[validation])
-    log_end(label, best_step, done, best_loss, note)
-    return Trained(best, best_step, temperature)
+    log_end(label, best, done, note)
+    logits_kept = logits(best.weights, inputs, validation)
+    return Trained(best.weights, best.step,
+                   metrics.fit_temperature(logits_kept, labels[validation]))
 
 
-def log_end(label, kept, done, loss, note):
-    last = ", ".join(f"{name} {value}" for name, value in shown(note).items()
+def adam_rate(options: Options, done: int, most: int) -> float:
+    """Adam's rate after `done` of at most `most` steps."""
+    return options.adam_rate * (1 - done / most if options.decay else 1)
+
+
+def log_end(label, best, done, note):
+    """Say what was kept, of so many steps; note are the figures of the last evaluation."""
+    last = ", ".join(f"{name} {value}" for name, value in in_words(note).items()
                      if name != "validation loss")
-    log(f"{label}: kept step {kept} of {done}, validation loss {loss:.4f}, last {last}")
+    log(f"{label}: kept step {best.step} of {done}, validation loss {best.loss:.4f}, last {last}")
 
 
 def shuffled(rows, count, rng):
@@ -274,12 +293,12 @@ def shuffled(rows, count, rng):
 
 def evaluate(weights, inputs, labels, rows):
     """(loss in nats, accuracy) of a network given by its weights on products `rows`."""
-    scores = logits(weights, inputs, rows)
-    return (metrics.nll(scores, labels[rows]),
-            metrics.accuracy(scores.argmax(axis=1) == labels[rows]))
+    values = logits(weights, inputs, rows)
+    return (metrics.nll(values, labels[rows]),
+            metrics.accuracy(values.argmax(axis=1) == labels[rows]))
 
 
-def shown(note):
+def in_words(note):
     """An evaluation's figures as text."""
     return {name: f"{100 * value:.2f}%" if name.endswith("accuracy") else f"{value:.4f}"
             for name, value in note.items()}
@@ -288,12 +307,12 @@ def shown(note):
 def log_epoch(label, number, epochs, note, left):
     """Say how an epoch went, of many only of some twenty; `left` in seconds."""
     if number % (1 + epochs // 20) == 0:
-        figures = ", ".join(f"{name} {value}" for name, value in shown(note).items())
+        figures = ", ".join(f"{name} {value}" for name, value in in_words(note).items())
         log(f"{label}: epoch {number} of {epochs}, {figures}, at most {left:.0f} s left")
 
 
 def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.0, rng=None):
-    """What `make_step` takes of some products, as {name: array}; drawn [len(batch), size], where
+    """What `make_step` takes of some products, as {name: array}; drawn [len(batch), size], if
     given, instead of their bottlenecks. Of their terms chance drops the share word_dropout."""
     tensors = {"labels": labels[batch].astype(np.int32)}
     if inputs.bag is not None:
@@ -310,7 +329,7 @@ def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.
             tensors["vectors"] = (bag @ inputs.embedding).astype(np.float32, copy=False)
     if statistics is not None:
         mean, deviation = statistics
-        drawn = picture_rows(inputs, batch, mean) if drawn is None else drawn
+        drawn = bottlenecks_of(inputs, batch, mean) if drawn is None else drawn
         tensors["pictures"] = (drawn - mean) / deviation
     return tensors
 
@@ -326,8 +345,8 @@ def usable_weights(variables, inputs, statistics):
         weights["idf"] = inputs.idf
     if statistics is not None:
         mean, deviation = statistics
-        own = slice(len(weights["kernel"]) - len(mean), None)
-        weights["kernel"][own] /= deviation[:, None]
-        weights["bias"] -= mean @ weights["kernel"][own]
+        pictures = slice(len(weights["kernel"]) - len(mean), None)
+        weights["kernel"][pictures] /= deviation[:, None]
+        weights["bias"] -= mean @ weights["kernel"][pictures]
         weights["bottleneck_mean"] = mean
     return weights

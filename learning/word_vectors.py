@@ -1,12 +1,13 @@
 """Vectors of words from the company they keep, learned from the training products' own text.
 
-In: a text_features.Corpus and the products to learn from. Out: a matrix of vectors. Two ways to
+In: the words of texts, and which texts to learn from. Out: a matrix of vectors. Two ways to
 learn them: word2vec's skip-gram with negative sampling (Mikolov et al. 2013, arXiv 1310.4546) and
 Swivel (Shazeer et al. 2016, arXiv 1602.02215). categorize_words.py uses them:
 
     python categorize_words.py --min-products 50 --embedding word2vec
     python categorize_words.py --min-products 50 --embedding swivel --save-embedding vectors.txt
 """
+import itertools
 import os
 import re
 
@@ -27,17 +28,17 @@ ROWS = 4096         # of a block of Swivel's matrix, at the most
 SWEEPS = 40         # of Swivel over its matrix
 
 
-def chosen_words(corpus, rows, columns):
-    """(words int32, texts int32) of the texts `rows`, in order, without words outside `columns`,
-    which are numbered as they stand there."""
-    place = np.full(len(corpus.vocabulary), -1, np.int32)
-    place[columns] = np.arange(len(columns))
-    lengths = np.diff(corpus.ends)
-    taken = np.zeros(len(lengths), bool)
+def chosen_words(texts, rows, vocabulary):
+    """(words int32, texts int32) of the texts `rows`, in order, of all texts, lists of words: their
+    words that are in the vocabulary, by their places there."""
+    number = {word: place for place, word in enumerate(vocabulary)}
+    taken = np.zeros(rows.max(initial=-1) + 1, bool)
     taken[rows] = True
-    words = place[corpus.words[np.repeat(taken, lengths)]]
-    texts = np.repeat(np.arange(len(rows), dtype=np.int32), lengths[taken])
-    return words[words >= 0], texts[words >= 0]
+    chosen = [np.array([number[word] for word in words if word in number], np.int32)
+              for words in itertools.compress(texts, taken)]
+    lengths = [len(words) for words in chosen]
+    return (np.concatenate([np.zeros(0, np.int32), *chosen]),
+            np.repeat(np.arange(len(chosen), dtype=np.int32), lengths))
 
 
 def neighbours(words, texts, reach=None):

@@ -1,10 +1,10 @@
 r"""A drawn catalogue for the stand-in shop: invented products, filed as a real shop files them.
 
-In: how many leaves, how many products a leaf, a seed, and the tree in results/categories.txt.
-Out: a Catalogue of categories and products; the same arguments give the same one, and the first
-products of a leaf are the same however many follow. Pictures are drawn when asked for.
+In: how many leaves, how many products in each, a seed, and the tree in results/categories.txt.
+Out: a Catalogue of categories and products. The same arguments give the same catalogue, and the
+first products of a leaf are the same however many follow. Pictures are drawn when asked for.
 
-It is hard on purpose: words are shared by neighbouring leaves or left out, products stand in two
+It is hard on purpose: neighbouring leaves share words, words are missing, products stand in two
 leaves or in the wrong one, colors of one style share their text, texts hold HTML or are empty.
 
     python -c "from sample.catalogue import *; print(*make_catalogue(3, 4).products, sep='\n')"
@@ -25,9 +25,9 @@ FIRST = ("bootcut-jeans skinny-jeans clutches tote-bags flare-jeans satchels coc
          " day-dresses evening-dresses pumps sandals boots").split()  # 12 leaves, 4 parents
 
 # What a leaf's products are called and look like. A line that starts with ">" gives the pool of
-# words, the shape and the nouns of the leaves after it; a noun with "?" stands in when no cue is
-# named. Then: leaf, three digits for the cut of the shape, its cues. "<parent" borrows another
-# parent's cues and shapes, as do petite-jeans and the like from jeans: one may be bootcut.
+# words, the shape and the nouns of the leaves after it; a noun with "?" is used only if no cue is
+# named. Then follow the leaf, three digits for the cut of the shape, and its cues. "<parent" borrows
+# another parent's cues and shapes. So do sections: petite-jeans may be bootcut, as jeans are.
 KINDS = """
 > denim legs jeans/jean/denim
 bootcut-jeans 593 bootcut, slim boot, baby boot, kick hem; cropped-jeans 263 cropped, capri, ankle;
@@ -143,7 +143,7 @@ liner, lip pencil, pencil, lip
 eye-shadow 826 eye shadow, palette, shimmer, pigment; blush 383 blush, cheek, bronzer, shimmer
 """
 
-# Pool: materials; details; where it is worn; sizes.
+# Pool: materials; details; occasions; sizes.
 POOLS = """
 denim: cotton, stretch denim, rigid denim, indigo twill, elastane; five pockets, whiskering, frayed
  hem, rivets, zip fly, back yoke; the weekend, every day, the city; 24 25 26 27 28 29 30 31 32
@@ -211,7 +211,7 @@ class Kind(NamedTuple):
     nouns: list
     cut: tuple
     cues: list
-    bases: list  # the leaves it borrows from, where it is a section such as petites
+    bases: list  # the leaves it borrows from, if it is a section such as petites
 
 
 class Product(NamedTuple):
@@ -248,18 +248,22 @@ def read_kinds(paths):
             table[leaf] = head.split(), cut, cues
     kinds = {}
     for leaf, parent in parents.items():
-        section, word = (leaf, "") if leaf in table else leaf.rsplit("-", 1)
-        (pool, shape, nouns), cut, cues = table[section + "-" * bool(word)]
+        entry, borrowed = leaf, ""   # the parent whose leaves it borrows from
+        if leaf not in table:        # a section, such as petite-jeans
+            section, borrowed = leaf.rsplit("-", 1)
+            entry = f"{section}-"
+        (pool, shape, nouns), cut, cues = table[entry]
         if cues.startswith("<"):
-            word, cues = cues[1:].split(" ", 1)
-        bases = [own for own, above in parents.items() if above in (word, "womens-" + word)]
+            borrowed, cues = cues[1:].split(" ", 1)
+        bases = [base for base, base_parent in parents.items()
+                 if base_parent in (borrowed, f"womens-{borrowed}")]
         kinds[leaf] = Kind(leaf, parent, pool, shape, nouns.split("/"),
                            tuple(map(int, cut)), cues.split(", "), bases)
     return kinds
 
 
 def read_pools():
-    """{pool: (materials, details, places, sizes)}"""
+    """{pool: (materials, details, occasions, sizes)}"""
     pools = {}
     for line in POOLS.replace("\n ", " ").strip().split("\n"):
         name, rest = line.split(": ")
@@ -274,7 +278,7 @@ def coin(rng):
 
 
 def make_brands(seed, kinds):
-    """{parent: its brands}: a brand sells mostly one sort of thing."""
+    """{parent: its brands}: a brand sells mostly products of one parent."""
     brands = {kind.parent: [] for kind in kinds.values()}
     for parent, names in brands.items():
         rng = random.Random(f"{seed}/brands/{parent}")
@@ -283,9 +287,9 @@ def make_brands(seed, kinds):
 
 
 def write_texts(rng, kind, cues, words, brand, colors):
-    """Name and description of one style. Cues may be empty, then it is known by its pool alone."""
+    """Name and description of one style. Without cues only the words of its pool tell of its leaf."""
     pick, chance = rng.choice, rng.random
-    materials, details, places, _ = words
+    materials, details, occasions, _ = words
     noun = pick(kind.nouns)
     thing = noun.strip("?")
     if cues and chance() < NAMED:
@@ -300,12 +304,13 @@ def write_texts(rng, kind, cues, words, brand, colors):
     for template in templates:
         sentences.append(template.format(
             thing=pick(kind.nouns).strip("?"), m=pick(materials), d=pick(details), d2=pick(details),
-            w=pick(places), a=pick(ADJECTIVES), A=pick(ADJECTIVES).capitalize(), brand=brand,
+            w=pick(occasions), a=pick(ADJECTIVES), A=pick(ADJECTIVES).capitalize(), brand=brand,
             n=int(chance() * 90000) + 10000, k=int(chance() * 90) + 10, coined=coin(rng),
             colors=", ".join(colors)))
     for cue in cues:
         sentences.insert(0, pick(CUED).format(c=cue, a=pick(ADJECTIVES), m=pick(materials),
-                                              d=pick(details), w=pick(places), thing=thing))
+                                              d=pick(details), w=pick(occasions),
+                                              thing=thing))
     sentences = [sentence[0].upper() + sentence[1:] for sentence in sentences]
     look = chance()
     if look < 0.15:
@@ -319,7 +324,7 @@ def write_texts(rng, kind, cues, words, brand, colors):
 
 
 def choose_cues(rng, kind, base, neighbour, mixed):
-    """The words that give a product's leaf away: none, a few, or a neighbour's as well."""
+    """The words that tell a product's leaf: none, a few, or a neighbour's as well."""
     luck = rng.random()
     if luck < VAGUE:
         return []
@@ -334,21 +339,28 @@ def choose_cues(rng, kind, base, neighbour, mixed):
 
 
 def make_style(rng, leaf, kinds, near, pools, brands):
-    """A product that has no id yet. Its other colors will share all but that and the picture."""
+    """A product that has no id yet. Its other colors will share all but the id and the picture."""
     pick, chance = rng.choice, rng.random
-    own = kind = kinds[leaf]
+    leaf_kind = kind = kinds[leaf]   # of where it is filed, and of what it really is
     if chance() < MISFILED:
         far = chance() < FAR_OFF
-        kind = pick([k for k in kinds.values() if far or k.parent == own.parent])
+        kind = pick([other for other in kinds.values()
+                     if far or other.parent == leaf_kind.parent])
     base = kinds[pick(kind.bases)] if kind.bases else kind
     listed = (leaf,)
     if near and chance() < SHARED:
         listed = (leaf, pick(near), pick(near)) if chance() < 0.2 else (leaf, pick(near))
-    neighbour = own if kind is not own else kinds[(listed[1:] or (pick(near or [leaf]),))[0]]
+    if kind is not leaf_kind:
+        neighbour = leaf_kind
+    elif listed[1:]:
+        neighbour = kinds[listed[1]]
+    else:
+        neighbour = kinds[pick(near or [leaf])]
     words = pools[base.pool]
-    brand = pick(brands[own.parent]) if chance() < KNOWN else coin(rng)
+    brand = pick(brands[leaf_kind.parent]) if chance() < KNOWN else coin(rng)
     colors = tuple(dict.fromkeys(pick(list(COLORS)) for _ in range(3)))
-    cues = choose_cues(rng, kind, base, neighbour, MIXED if kind is own else EXCUSED)
+    cues = choose_cues(rng, kind, base, neighbour,
+                       MIXED if kind is leaf_kind else EXCUSED)
     name, description = write_texts(rng, base, cues, words, brand, colors)
     cut = base.cut if base is kind else tuple((2 * x + y) // 3 for x, y in zip(base.cut, kind.cut))
     return Product(0, name, description, tuple(dict.fromkeys(listed)), brand,
@@ -357,7 +369,8 @@ def make_style(rng, leaf, kinds, near, pools, brands):
 
 
 def stock(leaf, per_leaf, seed, kinds, near, pools, brands):
-    """The products filed in a leaf. Each has its own random numbers: more don't change these."""
+    """The products filed in a leaf. Each has its own random numbers, so that more products do not
+    change the first ones."""
     first_id, style = 500_000_000 + 1_000_000 * list(kinds).index(leaf), None
     for number in range(per_leaf):
         rng = random.Random(f"{seed}/{leaf}/{number}")
@@ -387,7 +400,7 @@ def make_catalogue(leaves=12, per_leaf=60, seed=1):
     products = []
     for leaf in chosen:
         parent, bases = kinds[leaf].parent, kinds[leaf].bases
-        near = [own for own in chosen if own != leaf and (
-            kinds[own].parent == parent or leaf in kinds[own].bases or own in bases)]
+        near = [other for other in chosen if other != leaf and (
+            kinds[other].parent == parent or leaf in kinds[other].bases or other in bases)]
         products.extend(stock(leaf, per_leaf, seed, kinds, near, pools, brands))
     return Catalogue(list(categories.values()), products)

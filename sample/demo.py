@@ -33,9 +33,9 @@ def make_folder(folder):
 def shop(folder):
     """The sample shop's API URL while it runs.
 
-    The shop takes the port it had in the last run if that is free, since pictures still to be
-    fetched are known by their URLs, else another. It ends when its stdin closes, and so with this
-    process, whatever ends it.
+    The shop takes the port of the last run if it is free, because pictures that are still to be
+    fetched are known by their URLs; otherwise another. It ends when its stdin closes, and so with
+    this process, whatever ends it.
     """
     remembered = os.path.join(folder, "shop-port")
     port = "0"
@@ -61,7 +61,7 @@ def shop(folder):
         server.wait()
 
 
-def show(folder, environment, *command, output=None):
+def run_command(folder, environment, *command, output=None):
     """Print a command as one would type it in demo/, then run it there. Raises SystemExit with
     its status when it fails."""
     print(f"\n$ python {' '.join(command)}" + (f" > {output}" if output else ""), flush=True)
@@ -92,13 +92,13 @@ def main(argv=None):
         print("\n$ export", *(f"{name}={value}" for name, value in environment.items()))
         pictures = ("--min-products", "40", "--weights", args.weights)
         # The shop is on this machine, which needs no manners and is a private address.
-        show(folder, environment, "crawl.py", "--allow-private", "--image-rate", "0")
-        show(folder, environment, "categorize_words.py", "--min-products", "40")
-        show(folder, environment, "categorize_images.py", *pictures)
-        show(folder, environment, "categorize_both.py", *pictures)
-        show(folder, environment, "analyze.py")
-        show(folder, environment, "analyze.py", "--dump-errors-for-experiment", "1",
-             output="errors.html")
+        run_command(folder, environment, "crawl.py", "--allow-private", "--image-rate", "0")
+        run_command(folder, environment, "categorize_words.py", "--min-products", "40")
+        run_command(folder, environment, "categorize_images.py", *pictures)
+        run_command(folder, environment, "categorize_both.py", *pictures)
+        run_command(folder, environment, "analyze.py")
+        run_command(folder, environment, "analyze.py", "--dump-errors-for-experiment", "1",
+                    output="errors.html")
     if args.weights == "random":
         print("\nThe network that looked at the pictures had RANDOM weights, so its figures and "
               "those of both\nmean little; make demo WEIGHTS=imagenet downloads real ones.")

@@ -1,7 +1,7 @@
 """Pictures of the drawn catalogue: each product is a simple shape on a light ground.
 
 In: a product's id, shape, cut (three digits) and first colour. Out: JPEG bytes, always the same
-for a product. Leaves of one parent share a shape, so that pictures alone can't part them well.
+for a product. Leaves of one parent share a shape, so that pictures alone can't tell them apart well.
 
     python -c "from sample.catalogue import *; import pathlib; \
         pathlib.Path('jeans.jpg').write_bytes(make_catalogue(1, 1).products[0].picture())"
@@ -12,14 +12,15 @@ import random
 from PIL import Image, ImageDraw
 
 JITTER = 0.25   # how far a product's cut strays from its leaf's
-COLORS = dict(
-    Black=(32, 32, 36), Ivory=(232, 224, 204), Navy=(34, 48, 92), Rust=(168, 78, 44),
-    Indigo=(62, 74, 128), Grey=(136, 138, 142), Red=(190, 36, 48), Blush=(232, 178, 176),
-    Olive=(104, 108, 62), Teal=(32, 122, 128), Tan=(196, 154, 108), Plum=(104, 48, 96),
-    Mustard=(214, 168, 52), Sky=(136, 180, 218), Crème=(240, 226, 190), Rosé=(222, 140, 140))
+COLORS = {
+    "Black": (32, 32, 36), "Ivory": (232, 224, 204), "Navy": (34, 48, 92), "Rust": (168, 78, 44),
+    "Indigo": (62, 74, 128), "Grey": (136, 138, 142), "Red": (190, 36, 48),
+    "Blush": (232, 178, 176), "Olive": (104, 108, 62), "Teal": (32, 122, 128),
+    "Tan": (196, 154, 108), "Plum": (104, 48, 96), "Mustard": (214, 168, 52),
+    "Sky": (136, 180, 218), "Crème": (240, 226, 190), "Rosé": (222, 140, 140)}
 
 # The shapes. Each takes the cut as three numbers from 0 to 1 and gives the parts to draw on a
-# board 100 wide and 133 high: (what, points, tone); tone 0 is patterned, 1 its shade, 2 the ground.
+# board 100 wide and 133 high: (form, points, tone); tone 0 is patterned, 1 its shade, 2 the ground.
 
 def sides(*right, tone=0):
     """A polygon from its right half: (distance from the middle line, height)."""
@@ -130,7 +131,9 @@ def pans(count, height, tall):
 def band(height, width, tail):
     h, w = 3 + 22 * height, 14 + 30 * width
     parts = [sides((w, 62 - h), (w, 62 + h)), ellipse(50 - w * 0.6, 62, 5, h + 2, 1)]
-    return parts + [sides((w * 0.6, 62), (w * 0.5, 62 + 55 * tail))] * (tail > 0.15)
+    if tail > 0.15:
+        parts.append(sides((w * 0.6, 62), (w * 0.5, 62 + 55 * tail)))
+    return parts
 
 
 def ring(size, stone, count):
@@ -141,8 +144,8 @@ def ring(size, stone, count):
     return parts
 
 
-SHAPES = dict(legs=legs, torso=torso, gown=gown, wear=wear, shoe=shoe, bag=bag, flask=flask,
-              stick=stick, pans=pans, band=band, ring=ring)
+SHAPES = {"legs": legs, "torso": torso, "gown": gown, "wear": wear, "shoe": shoe, "bag": bag,
+          "flask": flask, "stick": stick, "pans": pans, "band": band, "ring": ring}
 
 
 def cloth(rng, color, size):
@@ -150,14 +153,14 @@ def cloth(rng, color, size):
     other = tuple(min(255, int(v * 0.7 + 70)) for v in color)
     image = Image.new("RGB", size, color)
     draw, step, look = ImageDraw.Draw(image), 14 + int(rng.random() * 30), rng.random()
-    for at in range(0, size[1], step):
+    for y in range(0, size[1], step):
         if 0.55 < look < 0.75 or look > 0.92:
-            draw.line([(0, at), (size[0], at)], other, 5)
+            draw.line([(0, y), (size[0], y)], other, 5)
         if 0.75 < look < 0.82 or look > 0.92:
-            draw.line([(at, 0), (at, size[1])], other, 5)
+            draw.line([(y, 0), (y, size[1])], other, 5)
         if 0.82 < look < 0.92:
             for x in range(0, size[0], step):
-                draw.ellipse([x, at, x + 7, at + 7], other)
+                draw.ellipse([x, y, x + 7, y + 7], other)
     return image
 
 
@@ -175,23 +178,25 @@ def draw_picture(product, width=246, height=328):
     parts = SHAPES[product.shape](*cut)
     draw, stencil = ImageDraw.Draw(image), ImageDraw.Draw(mask)
 
-    def put(on, what, points, fill):
+    def put(canvas, form, points, fill):
         points = [(left + x * zoom, top + y * zoom) for x, y in points]
-        if what == "arc":
-            on.arc(points, 180, 360, fill, 9)
-        elif what == "line":
-            on.line(points, fill, 4)
+        if form == "arc":
+            canvas.arc(points, 180, 360, fill, 9)
+        elif form == "line":
+            canvas.line(points, fill, 4)
+        elif form == "polygon":
+            canvas.polygon(points, fill)
         else:
-            getattr(on, what)(points, fill)
+            canvas.ellipse(points, fill)
 
-    for what, points, tone in parts:
+    for form, points, tone in parts:
         if tone == 0:
-            put(stencil, what, points, 255)
-    image.paste(shadow, (8, 8), mask)  # or ivory could not be told from the ground
+            put(stencil, form, points, 255)
+    image.paste(shadow, (8, 8), mask)  # without it ivory could not be told from the ground
     image.paste(cloth(rng, color, size), mask=mask)
-    for what, points, tone in parts:
+    for form, points, tone in parts:
         if tone:
-            put(draw, what, points, shade if tone == 1 else ground)
+            put(draw, form, points, shade if tone == 1 else ground)
     data = io.BytesIO()
     image.reduce(2).save(data, "JPEG", quality=85)
     return data.getvalue()

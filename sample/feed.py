@@ -1,5 +1,5 @@
-"""A catalogue file as something the stand-in shop can serve, so that real products, too, can be
-crawled over HTTP.
+"""A catalogue file as a catalogue that the stand-in shop can serve, so that real products can be
+crawled over HTTP too.
 
 In: a feed as `crawl.py --feed` takes it. Out: a catalogue for sample/shop.py, whose categories have
 the ids that loading the feed would give them. Pictures are those in the feed's own folder.
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from common.terminal import UserError
 from crawling import feed_products
+from crawling.feed_categories import CategoryTree
 
 ROOT = {"id": "women", "name": "Women", "path": "", "parent": None}   # where crawl.py starts
 
@@ -43,11 +44,12 @@ class FeedCatalogue(NamedTuple):
 
 def feed_catalogue(path):
     """The catalogue of a feed. The API knows whole numbers only, so a product whose id is none
-    gets one. Raises UserError where the file is no feed or has no products."""
-    tree, products, taken, highest = feed_products.CategoryTree([ROOT]), [], set(), 0
+    gets one. Raises UserError if the file is no feed or has no products."""
+    tree, products, taken, highest = CategoryTree([ROOT]), [], set(), 0
     for row in feed_products.read_feed(path, []):
-        own = row.external_id
-        number = int(own) if own.isascii() and own.isdecimal() and own[0] != "0" else 0
+        shop_id, number = row.external_id, 0
+        if shop_id.isascii() and shop_id.isdecimal() and shop_id[0] != "0":
+            number = int(shop_id)
         if not 0 < number < 2 ** 63 or number in taken:
             number = highest + 1
         taken.add(number)
@@ -57,5 +59,7 @@ def feed_catalogue(path):
                                 (tree.id_of(row.category),) if row.category else (), file))
     if not products:
         raise UserError(f"{path} holds no product")
-    rows = [Category(own, name, parent or ROOT["id"]) for own, parent, _, _, name in tree.rows()]
-    return FeedCatalogue([Category(ROOT["id"], ROOT["name"], None), *rows], products)
+    categories = [Category(ROOT["id"], ROOT["name"], None)]
+    for category, parent, _, _, name in tree.rows():
+        categories.append(Category(category, name, parent or ROOT["id"]))
+    return FeedCatalogue(categories, products)

@@ -34,7 +34,7 @@ from sample.feed import feed_catalogue  # noqa: E402
 
 API = "/api/v2/"
 PAGE, LONGEST_PAGE = 10, 50
-PAGING_CAP = 5000  # of one query's products no more can be had, whatever `total` says
+PAGING_CAP = 5000  # products of one query that are shown, at most, whatever `total` says
 MAX_DEPTH = 20
 IMAGE_SIZES = {"Small": (32, 40), "IPhoneSmall": (100, 125), "Medium": (112, 140),
                "Large": (164, 205), "IPhone": (288, 360), "XLarge": (328, 410),
@@ -62,62 +62,63 @@ def image_id(product):
     return hashlib.md5(f"picture of {product.id}".encode()).hexdigest()
 
 
-def mixed(thing):
-    """A number that looks random and is always the same for the same thing."""
-    return zlib.crc32(str(thing).encode())
+def mixed(value):
+    """A number that looks random and is always the same for the same value."""
+    return zlib.crc32(str(value).encode())
 
 
 def index_catalogue(catalogue):
     categories = {category.id: category for category in catalogue.categories}
-    children = {own: [] for own in categories}
-    for own, category in categories.items():
-        children.setdefault(category.parent_id, []).append(own)
-    shelves = {own: [] for own in categories}
+    children = {category_id: [] for category_id in categories}
+    for category_id, category in categories.items():
+        children.setdefault(category.parent_id, []).append(category_id)
+    shelves = {category_id: [] for category_id in categories}
     # Mixed, so that a page shows products filed here beside those that are only listed here too.
     for product in sorted(catalogue.products, key=lambda product: mixed(product.id)):
-        found = set()
-        for own in product.categories:
-            while own in categories and own not in found:
-                found.add(own)
-                shelves[own].append(product)
-                own = categories[own].parent_id
-    numbers = {own: number for number, own in enumerate(categories, 1)}
+        listed_in = set()
+        for category_id in product.categories:
+            while category_id in categories and category_id not in listed_in:
+                listed_in.add(category_id)
+                shelves[category_id].append(product)
+                category_id = categories[category_id].parent_id
+    numbers = {category_id: number for number, category_id in enumerate(categories, 1)}
     return Index(categories, numbers, children, shelves,
                  {str(product.id): product for product in catalogue.products},
                  {image_id(product): product for product in catalogue.products})
 
 
 def descendants(index, root, depth):
-    """The ids below a category, by name and not by level: a parent may come after its child."""
-    found, level = [], [root]
+    """The ids below a category, sorted by name and not by level: a parent may come after its
+    child."""
+    below, level = [], [root]
     for _ in range(depth):
-        level = [child for own in level for child in index.children[own]]
-        found += level
-    return sorted(found)
+        level = [child for category_id in level for child in index.children[category_id]]
+        below += level
+    return sorted(below)
 
 
-def category_json(index, own):
-    category = index.categories[own]
+def category_json(index, category_id):
+    category = index.categories[category_id]
     above = {"parentId": category.parent_id} if category.parent_id else {}
-    return {"id": own, "name": category.name, "shortName": category.name, "localizedId": own,
-            **above, "hasHeelHeightFilter": False, "hasSizeFilter": True,
-            "hasColorFilter": True, "numId": index.numbers[own]}
+    return {"id": category_id, "name": category.name, "shortName": category.name,
+            "localizedId": category_id, **above, "hasHeelHeightFilter": False,
+            "hasSizeFilter": True, "hasColorFilter": True, "numId": index.numbers[category_id]}
 
 
 def has_picture(product):
-    """Asks the product's own flag, where it has one: drawing a picture to see costs more."""
+    """Whether a product has a picture. Its flag is asked if it has one: drawing costs more."""
     known = getattr(product, "has_picture", None)
     return product.picture() is not None if known is None else known
 
 
 def image_json(product, site):
-    own = image_id(product)
-    start = f"{site}/pim/{own[:2]}/{own[2:4]}/{own}_"
+    picture_id = image_id(product)
+    start = f"{site}/pim/{picture_id[:2]}/{picture_id[2:4]}/{picture_id}_"
     sizes = {name: {"sizeName": name, "url": f"{start}{name.lower()}.jpg",
                     "width": width, "height": height}
              for name, (width, height) in IMAGE_SIZES.items()}
     sizes["Original"] = {"sizeName": "Original", "url": f"{start}best.jpg"}
-    return {"id": own, "sizes": sizes}
+    return {"id": picture_id, "sizes": sizes}
 
 
 def product_json(index, product, site, pid):
@@ -169,30 +170,35 @@ def whole_number(query, name, default):
 
 
 def asked_category(index, query):
-    """The category of the query, by its id or numId; without one, the root."""
-    own = query.get("cat") or next(own for own, category in index.categories.items()
-                                   if category.parent_id not in index.categories)
-    if own not in index.categories:
-        own = {str(number): name for name, number in index.numbers.items()}.get(own)
-    if own is None:
-        raise ApiError(404, "InvalidCategoryId", f"Invalid category id: {query['cat']}")
-    return own
+    """The id of the query's category, which it names by its id or numId; by default the root."""
+    asked = query.get("cat")
+    if not asked:
+        return next(category_id for category_id, category in index.categories.items()
+                    if category.parent_id not in index.categories)
+    if asked in index.categories:
+        return asked
+    for category_id, number in index.numbers.items():
+        if str(number) == asked:
+            return category_id
+    raise ApiError(404, "InvalidCategoryId", f"Invalid category id: {asked}")
 
 
 def answer_categories(index, query, site):
     root = asked_category(index, query)
     below = descendants(index, root, min(whole_number(query, "depth", MAX_DEPTH), MAX_DEPTH))
     return {"metadata": {"root": category_json(index, root), "maxDepth": MAX_DEPTH},
-            "categories": [category_json(index, own) for own in below]}
+            "categories": [category_json(index, category_id) for category_id in below]}
 
 
 def answer_products(index, query, site):
-    own = asked_category(index, query)
+    category_id = asked_category(index, query)
     offset = whole_number(query, "offset", 0)
     limit = min(whole_number(query, "limit", PAGE), LONGEST_PAGE)
-    page = index.shelves[own][offset:min(offset + limit, PAGING_CAP)]
-    return {"metadata": {"offset": offset, "limit": limit, "total": len(index.shelves[own]),
-                         "category": {"id": own, "name": index.categories[own].name},
+    shelf = index.shelves[category_id]
+    page = shelf[offset:min(offset + limit, PAGING_CAP)]
+    return {"metadata": {"offset": offset, "limit": limit, "total": len(shelf),
+                         "category": {"id": category_id,
+                                      "name": index.categories[category_id].name},
                          "showSizeFilter": True, "showColorFilter": True,
                          "showHeelHeightFilter": False},
             "products": [product_json(index, product, site, query["pid"]) for product in page]}
@@ -202,10 +208,12 @@ def answer_histogram(index, query, site):
     root = asked_category(index, query)
     if query.get("filters") != "Category":
         raise ApiError(400, "InvalidParameter", "Only filters=Category is served here")
-    rows = [{"id": own, "name": index.categories[own].name,
-             "parentId": index.categories[own].parent_id, "count": len(index.shelves[own])}
-            for own in descendants(index, root, MAX_DEPTH)
-            if len(index.shelves[own]) >= whole_number(query, "floor", 1)]
+    rows = []
+    for category_id in descendants(index, root, MAX_DEPTH):
+        category, count = index.categories[category_id], len(index.shelves[category_id])
+        if count >= whole_number(query, "floor", 1):
+            rows.append({"id": category_id, "name": category.name,
+                         "parentId": category.parent_id, "count": count})
     return {"metadata": {"total": len(index.shelves[root])}, "categoryHistogram": rows}
 
 

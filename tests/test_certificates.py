@@ -17,8 +17,17 @@ from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 
 import db
-from evaluation import certificates, figures, guarantees, refusals
-from learning import metrics
+from crawling import queries as crawling_queries
+from evaluation import (
+    catalogue_queries,
+    certificates,
+    figures,
+    filing_queries,
+    guarantees,
+    refusals,
+)
+from learning import metrics, model_folders
+from learning import queries as learning_queries
 
 TARGET, DELTA = .98, .05
 SLOW = pytest.mark.slow     # not that one is, but all together are
@@ -325,7 +334,7 @@ def store_shop(path, label, predicted, score, folds=5, **settings):
         (n, LEAVES[guess], sure, LEAVES[one], sure, LEAVES[guess].split(".")[0], (1 + sure) / 2,
          "[]", n % folds) for n, (one, guess, sure) in enumerate(
              zip(label.tolist(), predicted.tolist(), score.tolist()), 1)]
-    db.save_experiment(conn, path, "Text classification of: ",
+    model_folders.save_experiment(conn, path, "Text classification of: ",
                        {"categories": LEAVES, "folds": folds, **settings}, predictions, [],
                        lambda folder: None)
     return conn
@@ -334,16 +343,16 @@ def store_shop(path, label, predicted, score, folds=5, **settings):
 def store_leaves(conn, leaves):
     leaves = sorted(set(leaves))
     tops = {leaf.split(".")[0] for leaf in leaves}
-    db.store_categories(conn, [(top, None, 0, top, top) for top in sorted(tops)] + [
+    crawling_queries.store_categories(conn, [(top, None, 0, top, top) for top in sorted(tops)] + [
         (leaf, leaf.split(".")[0], 1, f"{leaf.split('.')[0]}/{leaf}", leaf) for leaf in leaves])
 
 
 def filed_rightly(conn, promise, label, predicted, score):
     """{level: (products filed there, how many of them rightly)} of new products, as
-    db.file_products files them; label are category ids."""
-    db.want_places(conn)
+    filing_queries.file_products files them; label are category ids."""
+    catalogue_queries.want_places(conn)
     places = dict(conn.execute("select id, leaf from place").fetchall())
-    least, names = guarantees.thresholds(promise), np.array(LEAVES)[predicted]
+    least, names = guarantees.promised_thresholds(promise), np.array(LEAVES)[predicted]
     above = np.array([name.split(".")[0] for name in names])
     there = np.array([places.get(name) == 1 for name in names])
     leaf = (score >= least["leaf"]) & there
@@ -378,7 +387,7 @@ def test_a_promise_is_kept_after_the_shop_has_changed_its_labels(
         learned = guarantees.promise(conn, 1, (), KEEP, .95)
         certified += promise["leaf"] is not None
         broken += not is_kept(filed_rightly(conn, promise, true, guess, sure))
-        taken = sure >= guarantees.thresholds(learned)["leaf"]
+        taken = sure >= guarantees.promised_thresholds(learned)["leaf"]
         right = np.array(LEAVES)[guess[taken]] == true[taken]
         naive += not is_kept({"leaf": (taken.sum(), right.sum()), "parent": (0, 0)})
         conn.close()
@@ -402,7 +411,7 @@ def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_
         conn = store_shop(str(tmp_path / "crawl.db"), label, predicted, score)
         conn.execute("""insert into filed_before
                         select id, category_id from product where id <= 4000""")
-        rows = db.labelled_products(conn, LEAVES, trust)
+        rows = learning_queries.labelled_products(conn, LEAVES, trust)
         assert sum(row["filed"] for row in rows) == (0 if trust else 4000)
         # What training predicts: a label that is only taught is in no prediction.
         taught = ",".join(str(row["id"]) for row in rows if row["category_id"] is None)
@@ -433,7 +442,7 @@ def test_own_filings_that_the_shop_corrected_certify_nothing(tmp_path, shops):
         conn = store_shop(str(tmp_path / "crawl.db"), label, predicted, score)
         conn.execute("""insert into filed_before select product_id, category_id
                         from predicted_category where product_id <= 4000""")
-        rows = db.labelled_products(conn, LEAVES)
+        rows = learning_queries.labelled_products(conn, LEAVES)
         assert [row["filed"] for row in rows] == [1] * 4000 + [0] * 2000
         promise = guarantees.promise(conn, 1, LEAVES, KEEP, .95)
         assert promise["products"] == 2000

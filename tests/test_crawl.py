@@ -346,7 +346,7 @@ def test_a_tree_with_anything_in_it_becomes_a_tree(serve, nodes, leaves, gone):
     rows, _ = fetch(serve, tree_of(nodes))
     assert {row[3] for row in rows.values() if row[2]} == leaves
     assert not set(gone) & set(rows)
-    for own, parent, leaf, path, name in rows.values():
+    for own, parent, _leaf, path, name in rows.values():
         assert own == "women" or path.split("/") == (rows[parent][3].split("/") if rows[parent][3]
                                                      else []) + [own]
         "".join((own, path, name)).encode("utf-8")
@@ -721,7 +721,7 @@ def test_a_feed_without_its_categories_takes_none_away(tmp_path):
     done = load(tmp_path, "f.csv", "--unlabelled")
     assert "3 in 1 leaves (0 at an inner category, 2 without one); this run: 1 new, 1 changed" \
         in done.stdout
-    assert "1 of these products have a category in crawl.db already, and keep it" in done.stderr
+    assert "1 of these products have a category in the database already, and keep it" in done.stderr
     assert select(tmp_path, "select name, category_id from product order by id") == [
         ("New Jean", "women.jeans"), ("Tote", None), ("Gown", None)]
     done = load(tmp_path, "f.csv")   # into categories that are new themselves
@@ -823,7 +823,7 @@ def test_pictures_whose_files_are_gone_are_fetched_again(small_feed, tmp_path):
 
 
 def test_pictures_beside_two_feeds_are_two_whatever_their_names(tmp_path):
-    for folder, own, pixels in (("a", "1", 1), ("b", "2", 2)):
+    for folder, _own, pixels in (("a", "1", 1), ("b", "2", 2)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.jpg").write_bytes(picture(pixels))
     (tmp_path / "b" / "late.jpg").write_bytes(picture(3))

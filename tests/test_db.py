@@ -19,6 +19,10 @@ from hypothesis import strategies as st
 
 import db
 from common.terminal import UserError
+from crawling import picture_queries
+from crawling import queries as crawling_queries
+from evaluation import queries as evaluation_queries
+from learning import category_tree, experiments, model_folders, saved_models
 
 STEPS_2016 = ("category table", "product table", "add category.path",
               "add product.image_crawled", "add experiment schema")
@@ -131,9 +135,9 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
     assert {tuple(row) for row in conn.execute("select * from product_category")} == {
         (7, "gone-category", 0, 0), (616000001, "bootcut-jeans", 0, 0),
         (616000002, "skinny-jeans", 0, 0)}
-    assert [row["id"] for row in db.leaves_to_crawl(conn, 1000)] == ["clutches"]
-    assert db.parents(conn)["bootcut-jeans"] == "jeans"
-    assert sorted(db.outcomes(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
+    assert [row["id"] for row in crawling_queries.leaves_to_crawl(conn, 1000)] == ["clutches"]
+    assert category_tree.parents(conn)["bootcut-jeans"] == "jeans"
+    assert sorted(evaluation_queries.block_rows(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
     assert [row["name"] for row in db.experiments(conn)] == ["Text classification of: "]
     conn.close()
 
@@ -285,7 +289,7 @@ def test_a_file_that_may_not_be_written_is_refused_for_writing_and_read():
         before = dump(path)
         with pytest.raises((UserError, sqlite3.OperationalError), match="readonly|written"):
             with contextlib.closing(db.open_database(path)) as conn, db.transaction(conn):
-                db.store_categories(conn, [("a", None, 1, "a", "A")])
+                crawling_queries.store_categories(conn, [("a", None, 1, "a", "A")])
         assert dump(path) == before
         with contextlib.closing(db.open_readonly(path)) as conn:
             assert db.categories(conn) == []
@@ -329,7 +333,7 @@ def test_a_2016_script_killed_in_a_write_leaves_a_file_that_opens(tmp_path):
 
 def test_transaction_is_all_or_nothing(conn):
     with pytest.raises(ZeroDivisionError), db.transaction(conn):
-        db.store_categories(conn, [("a", None, 1, "a", "A")])
+        crawling_queries.store_categories(conn, [("a", None, 1, "a", "A")])
         raise ZeroDivisionError
     assert db.categories(conn) == []
 
@@ -339,7 +343,7 @@ def test_a_second_writer_is_told_and_waits_rather_than_lose_its_work(tmp_path, c
         with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as second:
             second.execute("pragma busy_timeout = 50")
             with db.transaction(second):
-                db.store_categories(second, [("late", None, 1, "late", "Late")])
+                crawling_queries.store_categories(second, [("late", None, 1, "late", "Late")])
 
     writer = threading.Thread(target=write)
     with db.transaction(conn):
@@ -362,7 +366,7 @@ def test_two_databases_in_one_folder_keep_their_own_models(tmp_path):
 
     for name in ("crawl.db", "second.db"):
         with contextlib.closing(db.open_database(tmp_path / name, create=True)) as conn:
-            assert db.save_experiment(conn, tmp_path / name, "\udce9", {"at": "\udce9"}, [], [],
+            assert model_folders.save_experiment(conn, tmp_path / name, "\udce9", {"at": "\udce9"}, [], [],
                                       write_model) == 1
             assert conn.execute("select name from experiment").fetchone()[0] == "?"
     assert (tmp_path / "models" / "experiment-1" / "model.json").exists()
@@ -375,17 +379,17 @@ def save_model(path, text):
         for name in ("weights.npz", "model.json"):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(text)
-        return db.model_digest(folder)
+        return saved_models.digest(folder)
 
     with contextlib.closing(db.open_database(path, create=True)) as conn:
-        return db.save_experiment(conn, path, "n", {}, [], [], write_model)
+        return model_folders.save_experiment(conn, path, "n", {}, [], [], write_model)
 
 
 def model_of(path, number):
-    folder = os.path.join(db.models_folder(path), f"experiment-{number}")
+    folder = os.path.join(model_folders.models_folder(path), f"experiment-{number}")
     with contextlib.closing(db.open_database(path)) as conn:
         known = db.settings(db.experiment(conn, number))["model"]
-    return known == db.model_digest(folder)
+    return known == saved_models.digest(folder)
 
 
 @pytest.mark.parametrize("names", list(itertools.permutations(("shop.db", "shop.sqlite", "shop"))))
@@ -394,8 +398,8 @@ def test_databases_that_differ_in_the_extension_only_keep_their_own_models(tmp_p
         for name in names:
             save_model(tmp_path / name, f"{name} {turn}")
     assert all(model_of(tmp_path / name, number) for name in names for number in (1, 2))
-    assert len({db.models_folder(tmp_path / name) for name in names}) == 3
-    assert db.models_folder(tmp_path / "shop.db") == str(tmp_path / "models-shop")
+    assert len({model_folders.models_folder(tmp_path / name) for name in names}) == 3
+    assert model_folders.models_folder(tmp_path / "shop.db") == str(tmp_path / "models-shop")
 
 
 @pytest.mark.parametrize("first, second", (("crawl.db", "crawl.sqlite"),
@@ -404,7 +408,7 @@ def test_models_that_share_a_folder_from_before_are_found_there_and_not_replaced
                                                                                  second):
     """Experiment 1 of the first and 2 of the second lie in one folder, as older versions did it."""
     save_model(tmp_path / first, "of the first")
-    shared = db.models_folder(tmp_path / first)
+    shared = model_folders.models_folder(tmp_path / first)
     save_model(tmp_path / "other.db", "of nobody")
     save_model(tmp_path / "other.db", "of the second")
     os.rename(tmp_path / "other.db", tmp_path / second)
@@ -433,7 +437,7 @@ def test_a_link_and_another_programs_file_take_no_models_folder_away(tmp_path):
 @pytest.fixture
 def tree(conn):
     """Leaves a.x (30 products), b.x (20), b.y (10) and skinny-jeans (none)."""
-    db.store_categories(conn, [
+    crawling_queries.store_categories(conn, [
         ("women", None, 0, "", "Women"), ("a", "women", 0, "a", "A"), ("b", "women", 0, "b", "B"),
         ("a.x", "a", 1, "a/a.x", "X"), ("b.x", "b", 1, "b/b.x", "X"),
         ("b.y", "b", 1, "b/b.y", "Y"), ("skinny-jeans", "women", 1, "skinny-jeans", "Skinny")])
@@ -450,7 +454,7 @@ def tree(conn):
     (["skinny-jeans", "a.x", "skinny-jeans"], 1000, ["a.x", "skinny-jeans"]),
 ))
 def test_choose_leaves(tree, wanted, min_products, chosen):
-    assert [row["id"] for row in db.choose_leaves(tree, wanted, min_products)] == chosen
+    assert [row["id"] for row in category_tree.choose_leaves(tree, wanted, min_products)] == chosen
 
 
 @pytest.mark.parametrize("wanted, min_products, sentence", (
@@ -462,12 +466,12 @@ def test_choose_leaves(tree, wanted, min_products, chosen):
 ))
 def test_choose_leaves_explains_a_bad_choice(tree, wanted, min_products, sentence):
     with pytest.raises(UserError, match=sentence):
-        db.choose_leaves(tree, wanted, min_products)
+        category_tree.choose_leaves(tree, wanted, min_products)
 
 
 def test_a_leaf_whose_id_is_anothers_slug_is_meant_by_its_id(tree):
-    db.store_categories(tree, [("y", "women", 1, "y", "Y")])
-    assert [row["id"] for row in db.choose_leaves(tree, ["y"], 1)] == ["y"]
+    crawling_queries.store_categories(tree, [("y", "women", 1, "y", "Y")])
+    assert [row["id"] for row in category_tree.choose_leaves(tree, ["y"], 1)] == ["y"]
 
 
 # ---- products -----------------------------------------------------------------------------------
@@ -479,11 +483,11 @@ def product(external_id="1", name="Jean", description="Blue", image="", listed=(
 
 
 def test_the_shops_number_is_the_id_where_it_can_be(conn):
-    assert db.store_product(conn, "a", product("616000001")) == (616000001, "new", False)
-    assert db.store_product(conn, "a", product("0"))[0] == 0
+    assert crawling_queries.store_product(conn, "a", product("616000001")) == (616000001, "new", False)
+    assert crawling_queries.store_product(conn, "a", product("0"))[0] == 0
     texts = ("007", "sku-1", "-5", "１２", "1.0", str(2 ** 63), "9" * 40, "1" * 5000, "")
-    numbers = [db.store_product(conn, "a", product(text))[0] for text in texts]
-    numbers.append(db.store_product(conn, "b", product("616000001"))[0])   # taken by shop a
+    numbers = [crawling_queries.store_product(conn, "a", product(text))[0] for text in texts]
+    numbers.append(crawling_queries.store_product(conn, "b", product("616000001"))[0])   # taken by shop a
     assert len({*numbers, 0, 616000001}) == len(texts) + 3
     stored = conn.execute("select id, external_id from product where source = 'a'").fetchall()
     assert dict(map(tuple, stored)) == {0: "0", 616000001: "616000001", **dict(zip(numbers, texts))}
@@ -491,8 +495,8 @@ def test_the_shops_number_is_the_id_where_it_can_be(conn):
 
 def test_the_largest_number_leaves_room_for_ids_that_are_no_numbers(conn):
     for number in (2 ** 63 - 1, 2 ** 63 - 2, 2 ** 62):
-        db.store_product(conn, "a", product(str(number)))
-    stored = [db.store_product(conn, "a", product(text))[0] for text in ("sku-1", "sku-2")]
+        crawling_queries.store_product(conn, "a", product(str(number)))
+    stored = [crawling_queries.store_product(conn, "a", product(text))[0] for text in ("sku-1", "sku-2")]
     assert all(isinstance(number, int) for number in stored) and len(set(stored)) == 2
     assert conn.execute("select count(*) from product where typeof(id) = 'integer'"
                         ).fetchone()[0] == 5
@@ -500,22 +504,22 @@ def test_the_largest_number_leaves_room_for_ids_that_are_no_numbers(conn):
 
 def test_storing_again_is_unchanged_and_a_change_keeps_the_id(conn):
     first = product(image="a.jpg")
-    assert db.store_product(conn, "a", first) == (1, "new", False)
-    assert db.store_product(conn, "a", first) == (1, "unchanged", False)
+    assert crawling_queries.store_product(conn, "a", first) == (1, "new", False)
+    assert crawling_queries.store_product(conn, "a", first) == (1, "unchanged", False)
     key = conn.execute("select group_key from product").fetchone()[0]
-    db.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
-    assert db.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed", False)
+    picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
+    assert crawling_queries.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed", False)
     row = conn.execute("select name, group_key, image_crawled from product").fetchone()
     assert tuple(row) == ("Gown", key, 1)
     other = product(name="Gown", image="b.jpg")
-    assert db.store_product(conn, "a", other) == (1, "changed", False)
+    assert crawling_queries.store_product(conn, "a", other) == (1, "changed", False)
     row = conn.execute("select group_key, image_crawled from product").fetchone()
     assert tuple(row) == (key, 0)
     assert rows_of(conn, "picture") == []
 
 
 def test_only_an_item_group_that_is_new_or_changed_moves_a_product(conn):
-    db.store_product(conn, "a", product())
+    crawling_queries.store_product(conn, "a", product())
     first = conn.execute("select group_key from product").fetchone()[0]
     for change, outcome, key, before in (
             ({"name": "Gown"}, "changed", first, []), ({"group": "g"}, "changed", "g", [first]),
@@ -523,7 +527,7 @@ def test_only_an_item_group_that_is_new_or_changed_moves_a_product(conn):
             ({"name": "Robe", "group": "g"}, "unchanged", "g", [first]),
             ({"name": "Robe"}, "unchanged", "g", [first]),
             ({"name": "Robe", "group": "h"}, "changed", "h", [first, "g"])):
-        assert db.store_product(conn, "a", product(**change))[1] == outcome
+        assert crawling_queries.store_product(conn, "a", product(**change))[1] == outcome
         assert conn.execute("select group_key from product").fetchone()[0] == key
         assert [row[0] for row in conn.execute(
             "select group_key from regrouped order by id")] == before
@@ -577,7 +581,7 @@ def test_a_product_is_filed_by_the_shops_list_whatever_the_order_of_pages(tree, 
     seen = set()
     for turn, pages in enumerate(itertools.permutations(found)):
         for page in pages:
-            db.store_product(tree, str(turn), product(listed=listed, found=page))
+            crawling_queries.store_product(tree, str(turn), product(listed=listed, found=page))
         seen.add(tree.execute("select category_id from product where source = ?",
                               (str(turn),)).fetchone()[0])
     assert seen == {filed}
@@ -598,12 +602,12 @@ def test_filing_does_not_depend_on_the_order_of_the_crawl(shelves, chance):
         conn = sqlite3.connect(":memory:")
         conn.row_factory, conn.isolation_level = sqlite3.Row, None
         db.migrate(conn)
-        db.store_categories(conn, [("women", None, 0, "", "")] + [
+        crawling_queries.store_categories(conn, [("women", None, 0, "", "")] + [
             (own, None, int("." in own or "-" in own), own.replace(".", "/"), own)
             for own in ("a", "b", "a.x", "b.x", "b.y", "skinny-jeans")])
         for answer in answers:
-            db.store_product(conn, "s", answer)
-        db.count_products(conn)
+            crawling_queries.store_product(conn, "s", answer)
+        crawling_queries.count_products(conn)
         outcomes.append([conn.execute(f"select * from {table} order by 1, 2").fetchall()
                          for table in ("product_category", "category")]
                         + [conn.execute("select external_id, category_id from product "
@@ -614,16 +618,16 @@ def test_filing_does_not_depend_on_the_order_of_the_crawl(shelves, chance):
 
 
 def test_a_list_that_the_shop_changes_moves_the_product_and_its_count(tree):
-    db.store_product(tree, "s", product(listed=["a.x", "b.x"], found="b.x"))
-    assert db.store_product(tree, "s", product(listed=["b.x"], found="b.x")) == (1, "changed", False)
+    crawling_queries.store_product(tree, "s", product(listed=["a.x", "b.x"], found="b.x"))
+    assert crawling_queries.store_product(tree, "s", product(listed=["b.x"], found="b.x")) == (1, "changed", False)
     assert rows_of(tree, "product_category") == [(1, "b.x", 0, 1)]
-    db.count_products(tree, ["a.x", "b.x"])
+    crawling_queries.count_products(tree, ["a.x", "b.x"])
     counts = dict(tree.execute("select id, product_count from category where leaf = 1").fetchall())
     assert counts == {"a.x": 0, "b.x": 1, "b.y": 10, "skinny-jeans": 0}   # only what was named
 
 
 def test_counting_takes_any_number_of_categories(tree):
-    db.count_products(tree, [f"category-{number}" for number in range(300_000)] + ["b.y"])
+    crawling_queries.count_products(tree, [f"category-{number}" for number in range(300_000)] + ["b.y"])
     assert tree.execute("select product_count from category where id = 'b.y'").fetchone()[0] == 0
 
 
@@ -648,7 +652,7 @@ def write_model(folder):
 
 
 def test_save_experiment_writes_rows_and_folder_together(conn, tmp_path):
-    number = db.save_experiment(conn, tmp_path / "crawl.db", "n", {"seed": 1, "naïve": "ö"},
+    number = model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {"seed": 1, "naïve": "ö"},
                                 [ROW, ROW], [(*ROW, 1)], write_model)
     row = db.experiment(conn, number)
     assert (number, row["name"], json.loads(row["settings"])) == (1, "n", {"seed": 1, "naïve": "ö"})
@@ -664,16 +668,16 @@ def test_save_experiment_leaves_nothing_when_the_model_cannot_be_written(conn, t
         write_model(folder)
         raise error
     with pytest.raises((OSError, KeyboardInterrupt)):
-        db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [(*ROW, 0)], fail)
+        model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [(*ROW, 0)], fail)
     for table in ("experiment", "predicted_category", "validation_prediction"):
         assert rows_of(conn, table) == []
     assert os.listdir(tmp_path / "models") == []
-    assert db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
+    assert model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
 
 
 def test_a_bad_prediction_row_leaves_nothing(conn, tmp_path):
     with pytest.raises(sqlite3.Error):
-        db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW, ROW[:3]], [], write_model)
+        model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW, ROW[:3]], [], write_model)
     assert rows_of(conn, "experiment") == rows_of(conn, "predicted_category") == []
 
 
@@ -681,14 +685,14 @@ def test_a_folder_that_a_killed_run_left_without_a_row_is_replaced(conn, tmp_pat
     orphan = tmp_path / "models" / "experiment-1"
     orphan.mkdir(parents=True)
     (orphan / "weights.npz").write_bytes(b"of nobody")
-    assert db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
+    assert model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
     assert os.listdir(orphan) == ["model.json"]
 
 
 def test_an_unknown_experiment_is_a_sentence_with_the_known_ones(conn, tmp_path):
     with pytest.raises(UserError, match="no experiment 1 .there are: none yet"):
         db.experiment(conn, 1)
-    db.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model)
+    model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model)
     with pytest.raises(UserError, match="no experiment 2 .there are: 1"):
         db.experiment(conn, 2)
 
@@ -698,4 +702,4 @@ def test_an_unknown_experiment_is_a_sentence_with_the_known_ones(conn, tmp_path)
     (list("abcdefghij"), "Image classification of: a,b,c,d,e,f,g,h,i,j"),
     (list("abcdefghijk"), "Image classification of: a,b,c,d,e... (11 total)")))
 def test_experiments_are_named_as_in_2016(wanted, name):
-    assert db.experiment_name("Image", wanted) == name
+    assert experiments.experiment_name("Image", wanted) == name

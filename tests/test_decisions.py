@@ -27,8 +27,12 @@ import categorize_words
 import db
 import retrain
 from common.terminal import UserError, run
+from crawling import picture_queries
+from crawling import queries as crawling_queries
 from evaluation import decisions as decisions_module
-from learning import experiments, text_features
+from evaluation import queries as evaluation_queries
+from learning import experiments, model_folders, selection, text_features
+from learning import queries as learning_queries
 from learning.split import split_position
 
 COLUMNS = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
@@ -57,7 +61,7 @@ def judged(number):
 def folder(tmp_path):
     """80 products in four leaves; experiment 1 has folds, 2 and 3 have none."""
     conn = db.open_database(str(tmp_path / "crawl.db"), create=True)
-    db.store_categories(conn, [
+    crawling_queries.store_categories(conn, [
         *((top, None, 0, top, top.title()) for top in ("bags", "jeans")),
         *((leaf, leaf.split(".")[0], 1, leaf.replace(".", "/"), leaf) for leaf in LEAVES),
         (FORMULA, None, 1, FORMULA, FORMULA)])
@@ -66,7 +70,7 @@ def folder(tmp_path):
                      [(i, leaf_of(i), f"p/{i}.png", f"Name {i}", f"sku-{i}", f"g{i}")
                       for i in range(1, 81)])
     for settings in ({"folds": 4}, {"folds": None}):
-        db.save_experiment(conn, tmp_path / "crawl.db", "Text classification of: ", settings,
+        model_folders.save_experiment(conn, tmp_path / "crawl.db", "Text classification of: ", settings,
                            [judged(i) for i in range(1, 81)], [], lambda folder: None)
     conn.execute("insert into experiment(name, date) values ('of 2016', '2016-12-24')")
     conn.close()
@@ -465,7 +469,7 @@ def test_what_had_no_label_is_filed_by_hand_also_from_an_older_file(folder):
     assert done.returncode == 1 and "for products without a label, and this one has" in done.stderr
     assert decisions(folder) == dict.fromkeys((1, 2), ("filed by hand", "bags.totes"))
     conn = db.open_database(str(folder / "crawl.db"))
-    assert {row["id"]: row["taught"] for row in db.labelled_products(conn, ["bags.totes"])}[1] \
+    assert {row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, ["bags.totes"])}[1] \
         == "bags.totes"
     conn.close()
 
@@ -496,11 +500,11 @@ def test_a_category_that_does_not_exist_is_proposed_and_used_once_it_does(folder
     assert lines[1].startswith("to be created") and "  =Hats (1 product)" in lines
     assert "  Bags > Belt bags (1 product)" in lines
     conn = db.open_database(str(folder / "crawl.db"))
-    assert 1 not in {row["id"] for row in db.labelled_products(conn, LEAVES)}
-    db.store_categories(conn, [("bags.b2", "bags", 1, "bags/bags.b2", "belt BAGS")])
+    assert 1 not in {row["id"] for row in learning_queries.labelled_products(conn, LEAVES)}
+    crawling_queries.store_categories(conn, [("bags.b2", "bags", 1, "bags/bags.b2", "belt BAGS")])
     conn.execute("update category set name = 'Bags' where id = 'bags'")
-    db.settle_proposals(conn)
-    assert {row["id"]: row["taught"] for row in db.labelled_products(conn, ["bags.b2"])} \
+    learning_queries.settle_proposals(conn)
+    assert {row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, ["bags.b2"])} \
         == {1: "bags.b2"}
     conn.close()
 
@@ -590,7 +594,7 @@ def test_of_many_lines_that_cannot_be_used_the_first_are_named_and_the_rest_coun
     said = partly(folder, GOOD + "".join(f"{i},unclear,,\n" for i in range(1000, 1040)))
     lines = said.splitlines()
     assert len(lines) == 7 and lines[4].startswith("decisions.csv, line 7: there is no product")
-    assert lines[5] == "decisions.csv, and 35 lines more like these"
+    assert lines[5] == "decisions.csv, and 35 more lines like these"
     assert lines[6].startswith("40 lines of decisions.csv can't be used")
 
 
@@ -699,7 +703,7 @@ LINES = st.lists(st.lists(CELLS, max_size=5), max_size=6)
 def test_whatever_a_file_holds_it_is_decisions_or_one_sentence(tmp_path_factory, header):
     path = tmp_path_factory.mktemp("any") / "any.csv"
     conn = db.open_database(str(path.with_suffix(".db")), create=True)
-    db.store_categories(conn, [("bags", None, 0, "bags", ""), ("bags.totes", "bags", 1, "b/t", "")])
+    crawling_queries.store_categories(conn, [("bags", None, 0, "bags", ""), ("bags.totes", "bags", 1, "b/t", "")])
     conn.executemany("insert into product(id, name) values (?, '')", [(1,), (2,)])
 
     @given(LINES, st.sampled_from(["\n", "\r\n", "\r"]))
@@ -713,7 +717,7 @@ def test_whatever_a_file_holds_it_is_decisions_or_one_sentence(tmp_path_factory,
         else:
             assert len(found) <= 2
             for number, decision, category in found:
-                assert number in (1, 2) and decision in (*db.DECISIONS, None)
+                assert number in (1, 2) and decision in (*evaluation_queries.DECISIONS, None)
                 assert category == ("bags.totes" if decision == "filed by hand" else None)
     check()
     conn.close()
@@ -732,18 +736,18 @@ def test_store_overrides_returns_how_many_changed_something(folder):
             ([(4, None, None)], 0),
             ([(1, None, None), (2, "unclear", None), (4, "unclear", None)], 2),
             ([(999, "unclear", None)], 0)]:
-        assert db.store_overrides(conn, rows) == changed
-    assert {number: row["decision"] for number, row in db.overrides(conn).items()} \
+        assert evaluation_queries.store_overrides(conn, rows) == changed
+    assert {number: row["decision"] for number, row in evaluation_queries.overrides(conn).items()} \
         == {2: "unclear", 3: "unclear", 4: "unclear"}
     conn.close()
 
 
 def test_a_row_that_sqlite_cannot_hold_undoes_those_before_it(folder):
     conn = db.open_database(str(folder / "crawl.db"))
-    db.store_overrides(conn, [(1, "unclear", None)])
+    evaluation_queries.store_overrides(conn, [(1, "unclear", None)])
     with pytest.raises(OverflowError):
-        db.store_overrides(conn, [(1, None, None), (2, "unclear", None), (2 ** 70, "a", None)])
-    assert list(db.overrides(conn)) == [1] and not conn.in_transaction
+        evaluation_queries.store_overrides(conn, [(1, None, None), (2, "unclear", None), (2 ** 70, "a", None)])
+    assert list(evaluation_queries.overrides(conn)) == [1] and not conn.in_transaction
     conn.close()
 
 
@@ -751,20 +755,20 @@ def test_a_decision_goes_with_its_product(folder):
     override(folder, table())
     conn = db.open_database(str(folder / "crawl.db"))
     conn.execute("delete from product where id = 2")
-    assert sorted(db.overrides(conn)) == [1, 3]
+    assert sorted(evaluation_queries.overrides(conn)) == [1, 3]
     conn.close()
 
 
 KILL_HALF_WAY = """
 import os, signal
 import db
-from evaluation import decisions
+from evaluation import decisions, queries
 conn = db.open_database("crawl.db")
 conn.execute("pragma cache_size = 1")
 conn.create_function("kill_9", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
 conn.execute('''create temp trigger half_way after insert on label_override
                 when new.product_id = 60 begin select kill_9(); end''')
-db.store_overrides(conn, decisions.read_decisions(conn, "decisions.csv")[0])
+queries.store_overrides(conn, decisions.read_decisions(conn, "decisions.csv")[0])
 """
 
 
@@ -851,7 +855,7 @@ def shop(tmp_path_factory):
     products, before = query(folder, PRODUCTS), analyzed(folder)
     path, _ = suspects_file(folder)
     suspects = read_csv(path)
-    decide(path, {number: "label wrong" for number in swapped})
+    decide(path, dict.fromkeys(swapped, "label wrong"))
     taken = run_script("analyze", "--overrides", path.name, cwd=folder)
     assert taken.returncode == 0, taken.stderr
     after = analyzed(folder)
@@ -933,9 +937,7 @@ def test_trained_again_the_labels_predicted_are_still_those_of_the_shop(shop):
 def test_the_corrected_labels_are_those_that_are_taught(shop):
     path = str(shop.folder / "crawl.db")
     conn = db.open_readonly(path)
-    _, products = experiments.choose_products(
-        conn, argparse.Namespace(db_path=path, categories="", min_products=50, folds=None,
-                                 split_by="cluster"))
+    products = selection.choose_products(conn, selection.Wanted([], 50, None))
     conn.close()
     filed = dict(query(shop.folder, "select id, category_id from product"))
     named = {part: [products.leaves[i] for i in getattr(products, part)]
@@ -982,7 +984,7 @@ def test_a_model_taught_the_opposite_of_the_shops_labels_answers_the_opposite(sh
     other = {one: two, two: one}
     filed = dict(query(tmp_path, "select id, category_id from product where category_id in (?, ?)",
                        one, two))
-    assert db.store_overrides(conn, [(number, "label wrong", other[leaf])
+    assert evaluation_queries.store_overrides(conn, [(number, "label wrong", other[leaf])
                                      for number, leaf in filed.items()]) == len(filed)
     conn.close()
     train(tmp_path, "--categories", f"{one},{two}")
@@ -1011,9 +1013,9 @@ def moved(shop, tmp_path_factory):
     put.update((i, (OUT, "elsewhere")) for i in own[OUT][6::8])
     conn.executemany("update product set category_id = ? where id = ?",
                      [(where, i) for i, (where, _) in put.items()])
-    db.store_overrides(conn, [(i, "label wrong", into) for i, (_, into) in put.items()])
+    evaluation_queries.store_overrides(conn, [(i, "label wrong", into) for i, (_, into) in put.items()])
     for i in random.Random(2).sample(sorted(put), 9):     # what is no 'label wrong' moves nothing
-        db.store_overrides(conn, [(i, "unclear", THIRD)])
+        evaluation_queries.store_overrides(conn, [(i, "unclear", THIRD)])
         put[i] = (put[i][0], put[i][0])
     conn.close()
     leaves = (INTO, BESIDE, THIRD)
@@ -1082,15 +1084,15 @@ def test_what_is_put_into_a_leaf_is_taught_as_of_that_leaf(moved, number):
 
 def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
     conn = db.open_database(str(moved.folder / "crawl.db"))
-    rows = db.labelled_products(conn, moved.leaves)
+    rows = learning_queries.labelled_products(conn, moved.leaves)
     numbers = [row["id"] for row in rows]
     assert numbers == sorted(moved.inside | moved.learned)
     assert [(row["category_id"], row["taught"]) for row in rows] \
         == [(moved.filed[i], moved.taught[i]) for i in numbers]
-    assert [int(text.split("only")[1]) for _, text in db.texts(conn, moved.leaves)] == numbers
-    db.store_pictures(conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None)
+    assert [int(text.split("only")[1]) for _, text in learning_queries.texts(conn, moved.leaves)] == numbers
+    picture_queries.store_pictures(conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None)
                              for i in moved.filed])
-    assert [row["product_id"] for row in db.pictures(conn, moved.leaves)] \
+    assert [row["product_id"] for row in learning_queries.pictures(conn, moved.leaves)] \
         == [i for i in numbers if i % 7]
     conn.close()
 
@@ -1098,14 +1100,12 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
 def test_products_know_which_are_put_in_and_which_are_put_out(moved):
     path = str(moved.folder / "crawl.db")
     conn = db.open_readonly(path)
-    _, products = experiments.choose_products(conn, argparse.Namespace(
-        db_path=path, categories=",".join(moved.leaves), min_products=0, folds=None,
-        split_by="cluster"))
+    products = selection.choose_products(conn, selection.Wanted(list(moved.leaves), 1, None))
     conn.close()
     for i, label, taught in zip(products.ids.tolist(), products.labels, products.taught):
         assert (label < 0) == (i not in moved.inside) and (taught < 0) == (i not in moved.learned)
     for folds in (None, 4):
-        for part in experiments.checked_splits(products, folds):
+        for part in selection.checked_splits(products, folds):
             learned = np.concatenate([part.training, part.tuning, part.certifying])
             assert (products.taught[learned] >= 0).all()
             assert (products.labels[np.append(part.certifying, part.test)] >= 0).all()
@@ -1121,7 +1121,7 @@ def test_a_leaf_that_a_person_has_emptied_is_one_sentence(shop, tmp_path):
     conn = copy_of(shop, tmp_path)
     numbers = [row[0] for row in query(tmp_path, "select id from product where category_id = ?",
                                        INTO)]
-    db.store_overrides(conn, [(i, "label wrong", BESIDE) for i in numbers])
+    evaluation_queries.store_overrides(conn, [(i, "label wrong", BESIDE) for i in numbers])
     conn.close()
     with pytest.raises(UserError, match="bags.totes has nothing to train on"):
         categorize_words.main(["--db-path", str(tmp_path / "crawl.db"), "--min-products", "50"])
@@ -1134,9 +1134,9 @@ def test_a_decision_on_a_label_that_the_shop_has_changed_since_holds_no_more(fol
     filed = conn.execute("select category_id from product where id = 3").fetchone()[0]
 
     def taught():
-        return {row["id"]: row["taught"] for row in db.labelled_products(conn, LEAVES)}[3]
+        return {row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, LEAVES)}[3]
     assert filed != LEAVES[0] == taught()
     other = next(leaf for leaf in LEAVES if leaf not in (filed, LEAVES[0]))
     conn.execute("update product set category_id = ? where id = 3", (other,))
-    assert taught() == other and not db.overrides(conn)[3]["holds"]
+    assert taught() == other and not evaluation_queries.overrides(conn)[3]["holds"]
     conn.close()

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.terminal import UserError
-from crawling import feed_formats, feed_json_xml, feed_products
+from crawling import feed_categories, feed_formats, feed_json_xml, feed_products
 
 HEADER = "id\ttitle\tdescription\tproduct_type\timage_link\titem_group_id"
 
@@ -113,8 +113,8 @@ def test_what_is_not_utf_8_is_refused_with_its_line_and_not_guessed(read, raw):
 
 @given(st.text())
 def test_clean_text_can_be_encoded_and_is_clean_already(text):
-    cleaned = feed_products.clean(text)
-    assert cleaned.encode("utf-8").decode("utf-8") == cleaned == feed_products.clean(cleaned)
+    cleaned = feed_products.clean_text(text)
+    assert cleaned.encode("utf-8").decode("utf-8") == cleaned == feed_products.clean_text(cleaned)
     assert "\0" not in cleaned
 
 
@@ -190,7 +190,7 @@ def test_what_csv_writes_is_read_as_it_was(tmp_path_factory, rows, delimiter, qu
         for number, (title, description, category, image) in enumerate(texts)]
     text = a_table(table, delimiter=delimiter, quoting=quoting)
     path.write_bytes(text.encode("utf-8", "replace"))
-    skipped, clean = [], feed_products.clean
+    skipped, clean = [], feed_products.clean_text
     products = list(feed_products.read_feed(str(path), skipped))
     assert [(each.external_id, each.name, each.description, each.image) for each in products] == [
         (own, clean(title), clean(description), clean(image))
@@ -916,11 +916,11 @@ def test_what_is_escaped_in_xml_is_read_as_it_was(tmp_path_factory, texts):
     path = tmp_path_factory.mktemp("feed") / "f"
     # XML has no other control characters, and reads \r as \n.
     texts = ["T" + "".join(letter for letter in text if letter >= " " or letter in "\t\n")
-             .replace("\ufffe", "").replace("\uffff", "") for text in map(feed_products.clean, texts)]
+             .replace("\ufffe", "").replace("\uffff", "") for text in map(feed_products.clean_text, texts)]
     items = "".join(ITEM.format(escape(text)) for text in texts)
     path.write_text(f"<r>{items}</r>", encoding="utf-8", newline="")
     assert [each.name for each in feed_products.read_feed(str(path), [])] == [
-        feed_products.clean(text) for text in texts]
+        feed_products.clean_text(text) for text in texts]
 
 
 def test_a_feed_of_any_length_is_read_in_little_memory(tmp_path):
@@ -947,13 +947,13 @@ def test_a_feed_of_any_length_is_read_in_little_memory(tmp_path):
     ("<b>x</b>", "b-x-b"),
     ("../..", None), ("👖", None), ("", None)))
 def test_a_slug_keeps_letters_of_any_language_and_nothing_that_parts(words, slug):
-    own = feed_products.slug(words)
-    assert own == (feed_products.short_hash(words) if slug is None else slug)
+    own = feed_categories.slug(words)
+    assert own == (feed_categories.short_hash(words) if slug is None else slug)
     assert own and not set(own) & set("./, \t\n")
 
 
 def test_ids_are_the_slugs_of_the_whole_path():
-    tree = feed_products.CategoryTree()
+    tree = feed_categories.CategoryTree()
     assert tree.id_of(("Women", "Jeans, Denim", "Boot & Flare")) == "women.jeans-denim.boot-flare"
     assert tree.id_of(("Women",)) == "women"
     assert sorted(tree.rows()) == [
@@ -973,11 +973,11 @@ def as_stored(tree):
 
 @given(paths, st.randoms(use_true_random=False))
 def test_two_paths_never_share_an_id_and_keep_theirs_when_loaded_again_in_any_order(paths, chance):
-    first = feed_products.CategoryTree()
+    first = feed_categories.CategoryTree()
     ids = {path: first.id_of(path) for path in paths}
     assert len(set(ids.values())) == len(ids)
     chance.shuffle(paths)
-    again = feed_products.CategoryTree(as_stored(first))
+    again = feed_categories.CategoryTree(as_stored(first))
     assert {path: again.id_of(path) for path in paths} == ids
     assert sorted(again.rows()) == sorted(first.rows())
     parents = {own: parent for own, parent, *_ in first.rows()}
@@ -990,7 +990,7 @@ def test_no_category_of_another_shop_is_taken_over_or_rewritten():
     api = [{"id": "women", "parent": "all", "leaf": 0, "path": "", "name": "Women"},
            {"id": "jeans", "parent": "women", "leaf": 0, "path": "jeans", "name": "Jeans"},
            {"id": "boot", "parent": "jeans", "leaf": 1, "path": "jeans/boot", "name": "Boot"}]
-    tree = feed_products.CategoryTree(api)
+    tree = feed_categories.CategoryTree(api)
     ids = [tree.id_of(("Jeans", "Boot")), tree.id_of(("Jeans",)), tree.id_of(("Women",))]
     assert not {"jeans", "boot", "women"} & set(ids)
     assert {row[0] for row in tree.rows()} == set(ids)

@@ -23,7 +23,10 @@ from test_metrics import accepted_by_definition
 import analyze
 import db
 from common.terminal import UserError
+from crawling import queries as crawling_queries
 from evaluation import certificates
+from evaluation import queries as evaluation_queries
+from learning import model_folders
 
 LEAVES = ("bags.clutches", "jeans.bootcut", "jeans.skinny")
 PARENT = {leaf: leaf.split(".")[0] for leaf in LEAVES}
@@ -32,7 +35,7 @@ TEXT = "Text classification of: "
 
 
 class Row(NamedTuple):
-    """A row of predicted_category, as db.save_experiment takes it."""
+    """A row of predicted_category, as model_folders.save_experiment takes it."""
     product: int
     predicted: str
     score: float
@@ -96,7 +99,7 @@ def stock(conn, rows, texts=(), groups=()):
 def save(conn, predicted, tuned=(), kept=(), name=TEXT, **settings):
     """Store an experiment; `kept` are the validation products that it certifies on."""
     validation = [(*own, 0) for own in tuned] + [(*own, 1) for own in kept]
-    return db.save_experiment(conn, path_of(conn), name, {"categories": LEAVES, **settings},
+    return model_folders.save_experiment(conn, path_of(conn), name, {"categories": LEAVES, **settings},
                               predicted, validation, lambda folder: None)
 
 
@@ -112,7 +115,7 @@ def no_number(name):
 def shop(tmp_path):
     """A crawl.db with three leaves below two parents, and no products yet."""
     conn = db.open_database(str(tmp_path / "crawl.db"), create=True)
-    db.store_categories(conn, [("jeans", None, 0, "jeans", ""), ("bags", None, 0, "bags", ""),
+    crawling_queries.store_categories(conn, [("jeans", None, 0, "jeans", ""), ("bags", None, 0, "bags", ""),
                                *((leaf, PARENT[leaf], 1, f"{PARENT[leaf]}/{leaf}", "")
                                  for leaf in LEAVES)])
     yield conn
@@ -453,7 +456,7 @@ def test_every_interval_is_wilsons_at_the_confidence_asked_for(split, ask, tell,
             assert (own["share"], own["interval"]) == (None, [0, 1])
     low, high = found["interval"]
     assert f"(accuracy between {100 * low:.2f}% and {100 * high:.2f}% with {confidence}% " \
-           "confidence, were all products independent)" in tell("--experiment", 1, "--confidence",
+           "confidence, if all products were independent)" in tell("--experiment", 1, "--confidence",
                                                                 confidence)
 
 
@@ -607,13 +610,13 @@ def test_a_review_changes_the_line_after_review_and_nothing_else(shop, ask, tell
         "share": hits / 400, "hits": hits, "n": 400, "interval": before["interval"]}}
     wrong = [own for own in test if not is_right(own)][:12]
     right = [own for own in test if is_right(own)][:5]
-    db.store_overrides(shop, [(own.product, decision, None) for own, decision in zip(
+    evaluation_queries.store_overrides(shop, [(own.product, decision, None) for own, decision in zip(
         wrong + right + kept, itertools.cycle(["classifier wrong", "unclear"]))])
     assert tell("--experiment", 1) == text and "After review" not in text
     put = {own.product: own.predicted for own in wrong[:9]}
     put.update({own.product: LEAVES[LEAVES.index(own.predicted) - 1] for own in right})
     put.update({own.product: own.predicted for own in kept})
-    db.store_overrides(shop, [(number, "label wrong", leaf) for number, leaf in put.items()])
+    evaluation_queries.store_overrides(shop, [(number, "label wrong", leaf) for number, leaf in put.items()])
     after = ask("--experiment", 1)
     review = after.pop("after_review")
     assert after == before and tell() == blocks
@@ -926,7 +929,7 @@ def test_whatever_is_missing_the_parts_of_a_result_add_up(shop, ask, tell):
         for table in ("predicted_category", "validation_prediction", "product", "experiment"):
             shop.execute(f"delete from {table}")
         shop.execute("delete from sqlite_sequence")
-        for experiment in range(2):
+        for _experiment in range(2):
             rows = [own._replace(score=round(own.score, turn + 2),
                                  predicted=rng.choice([own.predicted, "unknown", "jeans"]),
                                  parent=rng.choice([own.parent, "unknown"]))
@@ -1055,7 +1058,7 @@ def test_names_of_categories_and_experiments_do_not_move_the_terminal(shop, tell
 def test_variants_of_a_few_styles_put_nobody_ahead(shop, ask, tell):
     """Forty variants of one style are one piece of evidence, whatever McNemar makes of them."""
     rows = [row(number, LEAVES[0], LEAVES[0], .9) for number in range(100)]
-    stock(shop, rows, groups={number: "style" for number in range(40)})
+    stock(shop, rows, groups=dict.fromkeys(range(40), "style"))
     save(shop, rows)
     save(shop, [own._replace(predicted=LEAVES[1]) if own.product < 40 else own for own in rows])
     pair, = ask("--compare", 1, 2)["pairs"]
@@ -1071,6 +1074,6 @@ def test_experiments_that_told_other_categories_apart_are_said_to(shop, ask, tel
     save(shop, rows)
     save(shop, rows, categories=list(LEAVES[:2]))
     save(shop, rows, categories=list(LEAVES[:2]))
-    assert "not the same task: #1 told 3 categories apart, #2 told 2" in tell("--compare", 1, 2)
+    assert "not the same task: #1 has 3 categories, #2 has 2" in tell("--compare", 1, 2)
     assert ask("--compare", 2, 3)["same_categories"] is True
     assert "same task" not in tell("--compare", 2, 3)

@@ -22,7 +22,7 @@ from conftest import REPO, environment, run_script, write_feed
 from test_scripts import NETWORK
 
 import db
-from evaluation import filing, guarantees
+from evaluation import filing, filing_output, guarantees
 from learning import text_features
 
 pytestmark = pytest.mark.usefixtures("networks_made_once")
@@ -113,7 +113,7 @@ def test_each_product_is_filed_at_leaf_or_parent_or_left_with_three_suggestions(
     done = run(shop.folder, "--apply", "1")
     rows = filed(done)
     assert [row["id"] for row in rows] == list(shop.hidden)
-    assert tuple(rows[0]) == filing.COLUMNS
+    assert tuple(rows[0]) == filing_output.COLUMNS
     levels = {level: [row for row in rows if row["level"] == level]
               for level in ("leaf", "parent", "person")}
     assert sum(map(len, levels.values())) == 700 and len(levels["leaf"]) > 300
@@ -631,8 +631,8 @@ def test_a_products_answer_is_what_the_model_says(pictured, number, script):
                             on new.external_id = 'new-' || old.external_id and new.image = old.image
                             join filing on new.id = product_id and experiment_id = ?""",
                          (number,)).fetchall()
-    conn.execute("update product set category_id = null where id in (%s)"
-                 % ",".join(str(row[1]) for row in twins))
+    conn.execute("update product set category_id = null where id in ({})".format(
+        ",".join(str(row[1]) for row in twins)))
     assert len(twins) == 25
     try:
         run(pictured, "--apply", number, "--target", "60", script=f"categorize_{script}")
@@ -716,7 +716,7 @@ def test_hostile_names_are_cells_and_json(shop):
               description) values (?, 'feed', ?, ?, ?, 'warm plain')""", number, name, name, name)
     rows = filed(run(shop.folder, "--apply", "1"))
     assert len(rows) == 706
-    for row, name in zip(rows[-6:], evil):
+    for row in rows[-6:]:
         assert row["name"][0] not in "=+-@" and row["id"][0] not in "=+-@"
         assert row["name"].isprintable()
     lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()

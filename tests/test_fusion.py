@@ -10,7 +10,7 @@ from scipy import sparse
 
 import categorize_both
 from common.terminal import UserError
-from learning import experiments, fusion, metrics, training
+from learning import experiments, fusion, metrics, selection, training
 
 
 def drawn(weights, n=4000, leaves=5, seed=0):
@@ -64,7 +64,7 @@ def test_the_less_sure_the_text_is_the_more_the_picture_counts():
 
 
 def test_where_the_picture_helps_and_harms():
-    products = experiments.make_products(
+    products = selection.make_products(
         [(i, "ab"[i % 2], f"g{i}", "ab"[i % 2]) for i in range(6)], ["a", "b"], {})
     labels = products.labels                      # 0 1 0 1 0 1
     guesses = np.array([[0, 0, 1, 1, 1, 0], [0, 1, 0, 0, -1, -1], [0, 1, 0, 0, 1, 0]])
@@ -84,7 +84,7 @@ def catalogue():
     the leaves apart, but one leaf has none, their words only sometimes."""
     rng = np.random.default_rng(2)
     names = "abc"
-    products = experiments.make_products(
+    products = selection.make_products(
         [(i, names[i % 3], f"g{i}", names[i % 3]) for i in range(300)], list(names), {})
     bag = sparse.csr_matrix(np.eye(4, dtype=np.float32)[
         np.where(rng.random(300) < .6, products.labels, 3)])
@@ -95,7 +95,7 @@ def catalogue():
         products, experiments.network(products, lambda _: training.Inputs(bag=bag), options),
         experiments.network(products, lambda _: training.Inputs(bottlenecks=bottlenecks, rows=rows),
                             options), rows >= 0)
-    return products, experiments.checked_splits(products, None)[0], fit
+    return products, selection.checked_splits(products, None)[0], fit
 
 
 def test_of_a_leaf_without_pictures_the_picture_says_nothing(catalogue):
@@ -129,7 +129,7 @@ def test_nothing_is_fitted_on_what_is_predicted(catalogue):
 
 def test_refitted_after_folds_it_is_the_mean_of_the_folds(catalogue):
     products, _, fit = catalogue
-    parts = experiments.checked_splits(products, 3)
+    parts = selection.checked_splits(products, 3)
     outcome = experiments.experiment(products, parts, fit)
     folds, last = outcome.models, outcome.model
     assert last.weights["fusion"] == pytest.approx(

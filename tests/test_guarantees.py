@@ -50,7 +50,7 @@ def test_a_batch_of_harder_products_is_not_filed_at_leaves_and_others_are(easy, 
     assert promise["leaf"] is not None
     least, lines = refusals.mixed(counts_of(new, labelled), (NAMES, labelled, ABOVE), promise)
     if at_the_leaf:
-        assert least == guarantees.thresholds(promise) and not lines
+        assert least == guarantees.promised_thresholds(promise) and not lines
     else:
         assert least["leaf"] == least["below"] == math.inf
         assert "are right at the leaf" in lines[0] and "in such a mix of categories" in lines[0]
@@ -74,7 +74,7 @@ def test_nothing_to_compare_refuses_nothing():
     for known, counts in ((labelled, {}), (labelled[:0], counts_of(labelled, labelled)),
                           (labelled, {("gone", 2): 30.})):
         least, lines = refusals.mixed(counts, (NAMES, known, ABOVE), promise)
-        assert least == guarantees.thresholds(promise) and not lines
+        assert least == guarantees.promised_thresholds(promise) and not lines
 
 
 def features(near, scores, n=5000):
@@ -101,7 +101,7 @@ def test_lower_scores_differ_and_higher_ones_do_not():
 def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on():
     rows = rows_of(8000, np.random.default_rng(4), strange=.06)
     found = figures.certify_pair(rows, ABOVE, .98, .95)
-    own = guarantees.nearest(rows, ABOVE, found, .98, .95)["leaf"]
+    own = guarantees.nearest_by_level(rows, ABOVE, found, .98, .95)["leaf"]
     taken = rows["score"] >= own["score"]
     wrong = taken & (rows["predicted"] != rows["label"])
     assert (own["products"], own["wrong"]) == (taken.sum(), wrong.sum())
@@ -118,9 +118,9 @@ def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on(
 def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_not():
     rows = rows_of(8000, np.random.default_rng(5), strange=.06)
     percent, share = guarantees.lower_target(rows, ABOVE, .98, .95)
-    assert guarantees.certified(rows, ABOVE, percent / 100, .95).leaf < math.inf
-    assert guarantees.certified(rows, ABOVE, (percent + 1) / 100, .95).leaf == math.inf
-    assert share == (rows["score"] >= guarantees.certified(rows, ABOVE, percent / 100,
+    assert guarantees.certify_rows(rows, ABOVE, percent / 100, .95).leaf < math.inf
+    assert guarantees.certify_rows(rows, ABOVE, (percent + 1) / 100, .95).leaf == math.inf
+    assert share == (rows["score"] >= guarantees.certify_rows(rows, ABOVE, percent / 100,
                                                            .95).leaf).mean()
     assert guarantees.lower_target(rows[:0], ABOVE, .98, .95) is None
     assert guarantees.lower_target(rows[:5], ABOVE, .98, .95) is None
@@ -143,7 +143,7 @@ def test_a_lower_target_is_advised_only_if_one_would_do(rests_on, lower, stopped
         "target": .98, "confidence": .95, "leaf": None, "below": None, "parent": parent,
         "alone": None, "rests_on": rests_on, "products": 10, "strange": 2, "refiled": 3,
         "stopped": stopped, "lower": lower, "few_folds": None, "min_products": 1000,
-        "nearest": {level: near for level in ("leaf", "parent")}})
+        "nearest": dict.fromkeys(("leaf", "parent"), near)})
     assert ("a lower --target" in text) == ("(90 would file 50 % of" in text) == advised
     assert "  " not in text and ": ." not in text and ".." not in text and ", or ." not in text
     if parent is None:

@@ -113,7 +113,7 @@ def test_hostile_text_comes_out_of_the_page_as_text(folder):
     whole = " ".join("".join(page.texts).split())
     for text in HOSTILE:
         for one in (text, f"P {text} P", f"L {text} L"):
-            assert " ".join(product_view.shown(one, 500).split()).strip("\ufeff")[:150] in whole
+            assert " ".join(product_view.page_text(one, 500).split()).strip("\ufeff")[:150] in whole
 
 
 def test_the_page_holds_500_at_the_most_and_they_are_the_surest(folder):
@@ -775,7 +775,7 @@ def test_chromium_hostile_data_runs_nothing_and_fetches_nothing(folder, visit):
     assert tab.title() == "Errors of experiment 1" and len(seen(tab)) == 3 + len(more)
     text = tab.inner_text("main")
     for one in more:
-        assert " ".join(product_view.shown(one, 150).split())[:100].strip("\ufeff") in " ".join(
+        assert " ".join(product_view.page_text(one, 150).split())[:100].strip("\ufeff") in " ".join(
             text.split()), one[:40]
     assert tab.evaluate("[...document.querySelectorAll('a')].every(a => a.protocol === 'https:')")
     assert tab.evaluate("document.querySelectorAll('iframe, object, embed, base, form').length") == 0
@@ -796,7 +796,7 @@ def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_
                score, label_id) values (1, ?, ?, .97, ?)""", number, own, LEAVES[0])
     tab = visit(folder)
     for number, own in enumerate(odd, 100):
-        tab.select_option("#predicted", product_view.shown(own, 200))
+        tab.select_option("#predicted", product_view.page_text(own, 200))
         assert seen(tab) == [number]
         tab.locator(f"[data-product='{number}'] select").select_option("label wrong")
     tab.select_option("#predicted", "")
@@ -1078,7 +1078,7 @@ def test_the_page_goes_into_a_file_whole_or_not_at_all(folder, tmp_path):
     for bad in ("crawl.db", "notes.txt"):
         before = (folder / bad).read_bytes()
         done = run_script("analyze", "--dump-errors-for-experiment", 1, "-o", bad, cwd=folder)
-        assert done.returncode == 2 and "something else" in done.stderr
+        assert done.returncode == 2 and "is no HTML page" in done.stderr
         assert (folder / bad).read_bytes() == before
     (folder / "link.html").symlink_to("errors.html")
     (folder / "errors.html").write_text("<!DOCTYPE html>old")

@@ -18,7 +18,7 @@ from conftest import REPO, environment
 from loopback import HERE, catalogue, crawled, products_of, run, select, shop_at, state
 
 import crawl
-from crawling import api_crawl, http_client
+from crawling import api_crawl, http_client, private_addresses
 
 # ---- faults of the API --------------------------------------------------------------------------
 
@@ -317,7 +317,7 @@ def test_the_key_is_nowhere_after_a_crawl_with_every_fault_at_debug_level(serve,
     ("ff02::1", False), ("::ffff:127.0.0.1", False), ("::ffff:93.184.216.34", True),
     ("2002:7f00:0001::", False), ("64:ff9b::7f00:1", False), ("64:ff9b::5db8:d822", True)))
 def test_which_addresses_are_public(address, public):
-    assert http_client.is_public(address) is public
+    assert private_addresses.is_public(address) is public
 
 
 @pytest.mark.parametrize("host", ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1",

@@ -112,7 +112,7 @@ def test_scores_above_the_last_threshold_of_2016_can_be_told_apart():
 def test_no_predictions_are_no_error():
     none = columns([])
     assert metrics.coverage_percent(*none, 95) == 0
-    assert metrics.summary(*none, none[1])[0] == "  Accuracy: 0.00% (N=0)"
+    assert metrics.summary_lines(*none, none[1])[0] == "  Accuracy: 0.00% (N=0)"
 
 
 # ---- what is printed ----------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_the_six_lines_to_the_letter():
     score = np.linspace(1, .001, 200)
     right = np.arange(200) < 117             # 117 taken at 100 %, 123 at 95 %, 119 at 98 %
     above = np.arange(200) < 191             # 191 of 200 are 95.5 %: all taken at 95 %
-    assert metrics.summary(score, right, above) == [
+    assert metrics.summary_lines(score, right, above) == [
         "  Accuracy: 58.50% (N=200)",
         "  95% Accuracy Coverage: 61%",      # 61.5 cut off
         "  98% Accuracy Coverage: 59%",      # 59.5 cut off
@@ -132,7 +132,7 @@ def test_the_six_lines_to_the_letter():
 
 def test_accuracy_is_rounded_and_coverage_is_cut_off():
     right = np.arange(3) < 2
-    lines = metrics.summary(np.array([.9, .8, .7]), right, right)
+    lines = metrics.summary_lines(np.array([.9, .8, .7]), right, right)
     assert lines[0] == "  Accuracy: 66.67% (N=3)"
     assert lines[1] == "  95% Accuracy Coverage: 66%"
 

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 import db
 import retrain
-from evaluation import figures, text_report, today
-from learning import experiments, near_duplicates
+from evaluation import catalogue_queries, experiment_report, figures, filing_queries, today
+from evaluation import queries as evaluation_queries
+from learning import experiments, model_folders, near_duplicates, selection
+from learning import queries as learning_queries
 from learning.split import split_position
 
 LONG = "soft woven cotton with long sleeves round neck and two pockets made for early autumn days"
@@ -26,7 +28,7 @@ LONG = "soft woven cotton with long sleeves round neck and two pockets made for 
 
 def linked(first, second, least=near_duplicates.STYLE):
     """Whether two texts, each (name, description) or a name, are near-duplicates."""
-    texts = near_duplicates.read_texts((own, None) if isinstance(own, str) else own
+    texts = near_duplicates.word_sets((own, None) if isinstance(own, str) else own
                                        for own in (first, second))
     one, other = near_duplicates.components(np.arange(2), texts, least)
     return one == other
@@ -117,15 +119,15 @@ def test_hashes_are_the_same_in_every_process():
 
 def test_words_beyond_the_vocabulary_that_is_kept_have_their_hashes_all_the_same(monkeypatch):
     names = [(f"style {i // 2} has w{i // 2} x{i // 2} c{i % 2}", None) for i in range(40)]
-    whole = near_duplicates.read_texts(names)
+    whole = near_duplicates.word_sets(names)
     monkeypatch.setattr(near_duplicates, "VOCABULARY", 3)
-    assert (near_duplicates.read_texts(names).hashes == whole.hashes).all()
+    assert (near_duplicates.word_sets(names).hashes == whole.hashes).all()
 
 
 def test_sorted_in_parts_the_same_are_found(monkeypatch):
     rng = random.Random(1)
     names = [" ".join(rng.sample("abcdefghij", rng.randint(1, 9))) for _ in range(250)]
-    texts = near_duplicates.read_texts((name, None) for name in names)
+    texts = near_duplicates.word_sets((name, None) for name in names)
     whole = near_duplicates.components(np.arange(250), texts, (6, 8))
     monkeypatch.setattr(near_duplicates, "SORTED", 50)
     monkeypatch.setattr(near_duplicates, "CHUNK", 7)
@@ -256,7 +258,7 @@ def test_clusters_with_some_products_are_left_out():
 
 def test_each_side_is_asked_by_itself():
     names = ["Blue linen dress", "Red linen dress", "Green leather boots", "Odd one out"]
-    texts = near_duplicates.read_texts((name, None) for name in names)
+    texts = near_duplicates.word_sets((name, None) for name in names)
     sides = np.array([[True, False, False, False], [False, True, True, False], [False] * 4])
     first, second, none = near_duplicates.among(texts, list(sides))
     assert first.tolist()[1:] == [True, False, False]
@@ -289,10 +291,10 @@ def test_a_model_learns_from_what_is_in_its_leaves_by_a_persons_word_too(tmp_pat
     def learned(folds, predicted, validated, own=()):
         rows = [[(i, "tote", .9, "tote", .9, "tote", .9, "[]", 0) for i in some]
                 for some in (predicted, validated)]
-        number = db.save_experiment(
+        number = model_folders.save_experiment(
             conn, tmp_path / "crawl.db", "Text", {"folds": folds}, rows[0],
             [(*row, 1) for row in rows[1]], lambda folder: None, learned=own)
-        return [row[0] for row in db.learned_texts(conn, number, ["tote"])]
+        return [row[0] for row in catalogue_queries.learned_texts(conn, number, ["tote"])]
 
     # 5 has got its label since, and 3 and what is gone have lost theirs.
     assert learned(None, [], [], [0, 2, 3, 4, 99]) == ["g0", "g2", "g3", "g4"]
@@ -303,7 +305,7 @@ def test_a_model_learns_from_what_is_in_its_leaves_by_a_persons_word_too(tmp_pat
     conn.execute("update product set group_key = null where id = 4")
     assert learned(None, [0], [2]) == ["product 4", "g5"]
     conn.execute("update product set group_key = 'g4' where id = 4")
-    assert list(db.catalogue(conn))[4] == (4, "g4", "name 4", None)
+    assert list(learning_queries.catalogue(conn))[4] == (4, "g4", "name 4", None)
     conn.close()
 
 
@@ -392,9 +394,9 @@ def test_the_clusters_are_stored_with_the_experiment_and_go_with_it(shop, tmp_pa
 def test_one_of_each_cluster_counts(shop):
     conn = db.open_readonly(shop / "crawl.db")
     for number, groups in ((2, 150), (4, 300)):
-        rows = list(db.details(conn, number)[1])
+        rows = list(evaluation_queries.details(conn, number)[1])
         assert len(rows) == 300 and len({row[1] for row in rows}) == groups
-    contents = list(db.contents(conn, 2, ["jeans.bootcut", "jeans.skinny", "bags.tote"]))
+    contents = list(evaluation_queries.contents(conn, 2, ["jeans.bootcut", "jeans.skinny", "bags.tote"]))
     assert len({row[1] for row in contents}) == 150
     conn.close()
 
@@ -429,8 +431,8 @@ def shown(path, number):
     """What analyze.py --experiment prints."""
     conn = db.open_readonly(path)
     found = figures.describe(conn, number, .95)
-    found["today"] = today.describe(conn, number, found)
-    lines = "\n".join(text_report.experiment_text(found, 20))
+    found["today"] = today.since_training(conn, number, found)
+    lines = "\n".join(experiment_report.experiment_text(found, 20))
     conn.close()
     return lines
 
@@ -455,17 +457,17 @@ def test_an_experiment_of_before_is_shown_as_split_by_group(shop, tmp_path):
     with sqlite3.connect(path) as own:
         own.execute("""update experiment set settings = json_set(settings, '$."split by"',
                        'cluster', '$."near-duplicates"', json('{"chains": 3}'))""")
-    assert "how many there were is not on record" in shown(path, 2)
+    assert "their number is not on record" in shown(path, 2)
 
 
 def test_without_folds_a_cluster_is_kept_for_certifying_as_a_whole(shop):
     conn = db.open_readonly(shop / "crawl.db")
-    kept = {row[0] for row in db.details(conn, 1, certifying=True)[1]}
+    kept = {row[0] for row in evaluation_queries.details(conn, 1, certifying=True)[1]}
     keys = dict(query(shop, """select product_id, cluster from near_duplicate
                                where experiment_id = 1"""))
     labelled = {own for own, in query(shop, "select id from product where category_id is not null")}
-    assert kept == {own for own in labelled if experiments.certifies(keys[own])} != set()
-    waiting = [row for rows in db.to_answer(conn, 1, ["jeans.bootcut"], 100) for row in rows]
+    assert kept == {own for own in labelled if selection.certifies(keys[own])} != set()
+    waiting = [row for rows in filing_queries.to_answer(conn, 1, ["jeans.bootcut"], 100) for row in rows]
     assert all(row["cluster"] == keys.get(row["id"], row["group_key"]) for row in waiting)
     assert sum(row["id"] in keys for row in waiting) >= 12
     conn.close()

@@ -122,7 +122,7 @@ def test_products_that_are_gone_count_as_groups_by_themselves(several):
     conn = db.open_database(several / "crawl.db")
     conn.execute("pragma foreign_keys = off")
     conn.execute("delete from product where id % 2")
-    one, full = overview.listing(conn, several / "crawl.db", .95)[0], figures.describe(conn, 1, .95)
+    one, full = overview.list_experiments(conn, several / "crawl.db", .95)[0], figures.describe(conn, 1, .95)
     assert one["certified_95"] == full["coverage"][0]["coverage"]["share"]
     groups = overview.graded_rows(conn, 1, overview.group_numbers(conn))["group"]
     assert len(certificates.one_of_each(groups)) == 3000 - 300 + 1   # 300 are left of group g1

@@ -33,7 +33,7 @@ import categorize_both
 import categorize_images
 import retrain
 from common.terminal import UserError
-from learning import bottlenecks, inception, picture_arguments
+from learning import bottlenecks, inception, picture_arguments, picture_folders
 from learning.split import check_splits, split_position, splits
 
 pytestmark = pytest.mark.usefixtures("networks_made_once")
@@ -249,7 +249,7 @@ def test_a_file_that_may_not_be_read_is_named_and_left_out(tmp_path, capsys):
     draw_labels(tmp_path / "p", SMALL)
     locked = tmp_path / "p" / "grün" / "0.png"
     locked.chmod(0)
-    found = retrain.find_pictures(str(tmp_path / "p"))
+    found = picture_folders.find_pictures(str(tmp_path / "p"))
     assert str(locked) not in [path for path, *_ in found] and len(found) == 35
     assert f"{locked} can't be read" in capsys.readouterr().err
 
@@ -295,7 +295,7 @@ def test_pictures_none_of_which_can_be_read_are_one_sentence(tmp_path, monkeypat
     for label in "ab":
         (tmp_path / "p" / label).mkdir(parents=True)
         for number, side in enumerate([(.2, 1), (.1, .2), (0, .1)]):
-            text = of_side(lambda turn: f"{label} {turn}".encode(), side)
+            text = of_side(lambda turn, label=label: f"{label} {turn}".encode(), side)
             (tmp_path / "p" / label / f"{number}.jpg").write_bytes(text)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="none of the files in p is a picture"):
@@ -433,7 +433,7 @@ def test_a_broken_network_is_one_sentence(alone, tmp_path, spoil):
         retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
 
 
-@pytest.mark.parametrize("text", [None, "", "b\na\n", "\n".join(reversed(sorted(COLOURS)))],
+@pytest.mark.parametrize("text", [None, "", "b\na\n", "\n".join(sorted(COLOURS, reverse=True))],
                          ids=["gone", "empty", "another's", "reordered"])
 def test_the_network_knows_its_labels_whatever_became_of_the_file(alone, tmp_path, capsys, text):
     shutil.copytree(alone[0] / "out", tmp_path / "out")

@@ -19,6 +19,7 @@ from PIL import Image
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))  # plain pytest puts only tests/ there
 
+from sample import tables  # noqa: E402
 from sample.catalogue import COLORS, FIRST, draw_picture, make_catalogue  # noqa: E402
 from sample.shop import make_server  # noqa: E402
 
@@ -349,3 +350,11 @@ def test_a_mistake_is_one_sentence(tmp_path, flags):
     stdout, stderr = process.communicate(timeout=5)
     assert process.returncode == 2 and stdout == ""
     assert stderr.startswith("shop.py: ") and stderr.count("\n") == 1
+
+
+def test_the_catalogue_files_are_those_that_their_command_writes(tmp_path):
+    assert tables.main(["--folder", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new-products.tsv", "products.tsv"]
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (REPO / "sample" / path.name).read_bytes()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 200_000

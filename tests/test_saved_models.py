@@ -198,11 +198,11 @@ def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path,
     '"parent": null, "rests_on": "", "products": 1}}', '{"98": {"target": 0.98, "confidence": 0.95, '
     '"leaf": 1' + "0" * 400 + ', "parent": null, "rests_on": "", "products": 1}}'))
 def test_thresholds_that_nobody_can_read_are_none(tmp_path, text):
-    assert saved_models.promises(tmp_path) == {}
+    assert saved_models.kept_promises(tmp_path) == {}
     (tmp_path / "thresholds.json").write_text(text)
-    assert saved_models.promises(tmp_path) == {}
+    assert saved_models.kept_promises(tmp_path) == {}
     promise = {"target": .98, "confidence": .95, "leaf": None, "parent": .5, "strange": 0,
                "rests_on": "out-of-fold predictions", "products": 7, "fewest": 9}
     saved_models.keep_promise(tmp_path, promise)
     saved_models.keep_promise(tmp_path, {**promise, "target": .9})
-    assert saved_models.promises(tmp_path) == {"98": promise, "90": {**promise, "target": .9}}
+    assert saved_models.kept_promises(tmp_path) == {"98": promise, "90": {**promise, "target": .9}}

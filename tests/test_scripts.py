@@ -37,6 +37,7 @@ from learning import (
     fusion,
     metrics,
     saved_models,
+    selection,
     text_classifier,
     text_features,
     training,
@@ -63,7 +64,7 @@ def make_shop(folder):
     rng, rows = random.Random(11), []
     (folder / "pictures").mkdir(parents=True)
     for leaf, (words, shade) in LEAVES.items():
-        for turn in range(PER_LEAF):
+        for _turn in range(PER_LEAF):
             number = len(rows)
             own = words if rng.random() < .8 else "flare satin strap"
             text = " ".join(rng.sample("red green classic soft new daily light long".split(), 3))
@@ -144,7 +145,7 @@ def test_experiments_are_named_as_in_2016(conn):
     (0, ""), (1, "c0"), (10, ",".join(f"c{i}" for i in range(10))),
     (11, "c0,c1,c2,c3,c4... (11 total)"), (156, "c0,c1,c2,c3,c4... (156 total)")])
 def test_over_ten_names_are_the_first_five_and_how_many(count, names):
-    assert db.experiment_name("Text", [f"c{i}" for i in range(count)]) \
+    assert experiments.experiment_name("Text", [f"c{i}" for i in range(count)]) \
         == f"Text classification of: {names}"
 
 
@@ -221,7 +222,7 @@ def test_settings_say_what_made_the_experiment(conn):
         found = settings_of(conn, number)
         assert found["seed"] == (5 if number == FOLDS else 0) and found["wall_time"] > 0
         assert found["versions"].keys() == {"python", "tensorflow", "keras", "numpy",
-                                            "scikit-learn"}
+                                            "scikit-learn", "scipy"}
         assert re.fullmatch(r"\d+\.\d+\.\d+", found["version"])
         models = 4 if number == FOLDS else 1
         assert found["folds"] == (4 if models == 4 else None)
@@ -435,16 +436,17 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
     lots = rng.integers(0, 2, 200)
     labels = ["ab"[lots[i // 2]] for i in range(400)]
     rows = [(i, labels[i], f"twins-{i // 2}", labels[i]) for i in range(400)]
-    products = experiments.make_products(rows, ["a", "b"], {})
-    terms = text_features.count_terms(text_features.read_texts(("", f"word{i // 2} dress") for i in range(400)))
+    products = selection.make_products(rows, ["a", "b"], {})
+    texts = [("", f"word{i // 2} dress") for i in range(400)]
+    terms = text_features.count_terms(lambda: iter(texts))
     trained_on = []
 
     def inputs_for(some):
         trained_on.append(set(some.tolist()))
-        return text_classifier.text_inputs(terms, some, categorize_words.parse([]))
+        return text_classifier.text_inputs(terms, some, text_classifier.TextOptions())
 
     outcome = experiments.experiment(
-        products, experiments.checked_splits(products, 4), experiments.network(
+        products, selection.checked_splits(products, 4), experiments.network(
             products, inputs_for, training.Options(batch_size=50, max_epochs=20)))
     assert sorted(row[0] for row in outcome.predicted) == list(range(400))
     for row in outcome.predicted:
@@ -540,10 +542,9 @@ def check_whole(folder, expected=None):
 
 
 RECORD_FOR_EVER = """
-import argparse, time
 import numpy as np
 import db
-from learning import experiments, training
+from learning import experiments, selection, training
 conn = db.open_database("crawl.db")
 rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
 weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32),
@@ -551,10 +552,9 @@ weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.f
 leaves = ["a", *map(str, range(49))]
 kept = [(*row, 1) for row in rows[:50]]
 outcome = experiments.Outcome(rows, kept, training.Trained(weights, 1, 1.0), None, {}, [])
-products = experiments.Products(np.arange(2000), None, np.zeros(2000, int), None, leaves, leaves)
-args = argparse.Namespace(db_path="crawl.db", seed=0, started=time.monotonic())
+products = selection.Products(np.arange(2000), None, np.zeros(2000, int), None, leaves, leaves)
 while True:
-    experiments.record(conn, args, "Image", [], products, outcome, {})
+    experiments.record(conn, "crawl.db", "Image", [], products, outcome, {}, {})
 """
 
 

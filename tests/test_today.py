@@ -11,8 +11,11 @@ from conftest import run_script
 from test_figures import LEAVES, change, draw, path_of, save, shop, stock, tell  # noqa: F401
 
 import db
-from evaluation import guarantees, refusals, today
-from learning import experiments
+from crawling import queries as crawling_queries
+from evaluation import filing_queries, guarantees, refusals, today
+from evaluation import queries as evaluation_queries
+from learning import experiments, selection
+from learning import queries as learning_queries
 
 NEW = ("bags.new", "bags", 1, "bags/bags.new", "New")
 
@@ -30,12 +33,12 @@ def answer(shop, number, leaf, score, parent=None, parent_score=.9, label=None):
     shop.execute("""insert or ignore into product(id, source, external_id, group_key, name,
                     category_id) values (?, 'shop', ?, ?, 'x', ?)""",
                  (number, f"new-{number}", f"new {number}", label))
-    db.store_answers(shop, 1, [(number, leaf, score, parent or leaf.split(".")[0], parent_score,
+    filing_queries.store_answers(shop, 1, [(number, leaf, score, parent or leaf.split(".")[0], parent_score,
                                 "[]", 1, 0, 0, 0)])
 
 
 def levels(shop, leaf=.5, parent=.5):
-    db.file_products(shop, 1, "shop", leaf, leaf, parent)
+    filing_queries.file_products(shop, 1, "shop", leaf, leaf, parent)
     return {row["product_id"]: (row["level"], row["category_id"]) for row in shop.execute(
         "select product_id, level, category_id from filing where level is not null")}
 
@@ -44,7 +47,7 @@ def levels(shop, leaf=.5, parent=.5):
 
 def test_a_shop_that_has_refiled_nothing_is_not_said_to_have(shop, tell):
     measured(shop, 200)
-    assert db.changes(shop, 1) == {"products": 200, "refiled": 0, "unlabelled": 0,
+    assert evaluation_queries.changes(shop, 1) == {"products": 200, "refiled": 0, "unlabelled": 0,
                                    "regrouped": 0}
     assert "since" not in tell("--experiment", "1") + tell("--models")
 
@@ -52,11 +55,11 @@ def test_a_shop_that_has_refiled_nothing_is_not_said_to_have(shop, tell):
 def test_refiled_products_are_counted_and_the_block_stays_as_learned(shop, tell):
     measured(shop, 200)
     block = tell()
-    db.store_categories(shop, [NEW])
+    crawling_queries.store_categories(shop, [NEW])
     change(shop, "update product set category_id = 'bags.new' where id <= 30")
     change(shop, "update product set category_id = null where id > 195")
     change(shop, "delete from product where id = 40")
-    assert db.changes(shop, 1)["refiled"] == 30
+    assert evaluation_queries.changes(shop, 1)["refiled"] == 30
     told = tell("--experiment", "1")
     assert tell() == block and told.startswith(block)
     assert "The shop has refiled 30 of the 200 products of experiment 1 since: train again" in told
@@ -69,7 +72,7 @@ def test_refiled_products_are_counted_and_the_block_stays_as_learned(shop, tell)
 def test_a_category_that_is_no_leaf_any_more_counts_as_refiled(shop, gone):
     rows = measured(shop, 300)
     change(shop, gone)
-    assert db.changes(shop, 1)["refiled"] == sum(own.label == "jeans.skinny" for own in rows)
+    assert evaluation_queries.changes(shop, 1)["refiled"] == sum(own.label == "jeans.skinny" for own in rows)
 
 
 def test_without_folds_the_validation_products_count_too(shop):
@@ -77,7 +80,7 @@ def test_without_folds_the_validation_products_count_too(shop):
     stock(shop, rows)
     save(shop, rows[:50], rows[50:70], rows[70:90])
     change(shop, "update product set category_id = 'bags.other' where id between 41 and 100")
-    assert db.changes(shop, 1) == {"products": 90, "refiled": 50, "unlabelled": 0,
+    assert evaluation_queries.changes(shop, 1) == {"products": 90, "refiled": 50, "unlabelled": 0,
                                    "regrouped": 0}
 
 
@@ -85,7 +88,7 @@ def test_a_promise_rests_on_the_labels_of_today(shop):
     measured(shop)
     before = guarantees.promise(shop, 1, LEAVES, .9, .95)
     assert before["leaf"] is not None and before["refiled"] == 0 and before["stopped"] == []
-    db.store_categories(shop, [(f"new.{leaf}", "new", 1, f"new/{leaf}", leaf) for leaf in LEAVES])
+    crawling_queries.store_categories(shop, [(f"new.{leaf}", "new", 1, f"new/{leaf}", leaf) for leaf in LEAVES])
     change(shop, "update product set category_id = 'new.' || category_id")
     after = guarantees.promise(shop, 1, LEAVES, .9, .95)
     assert (after["leaf"], after["parent"], after["refiled"]) == (None, None, 3000)
@@ -108,13 +111,13 @@ def test_products_that_vanished_or_lost_their_label_are_as_they_were_learned(sho
 
 def test_a_product_refiled_to_a_leaf_that_the_model_does_not_know_counts_once(shop):
     measured(shop, 500)
-    db.store_categories(shop, [NEW])
+    crawling_queries.store_categories(shop, [NEW])
     change(shop, "update product set category_id = 'bags.new' where id <= 20")
     answer(shop, 3, "bags.clutches", .99)   # what the model says of it now, having learned it
     answer(shop, 900, "bags.clutches", .99, label="bags.new")
     promise = guarantees.promise(shop, 1, LEAVES, .9, .95)
     assert (promise["products"], promise["strange"], promise["refiled"]) == (501, 1, 20)
-    assert db.count_strange(shop, 1, LEAVES) == (1, 1)
+    assert filing_queries.count_strange(shop, 1, LEAVES) == (1, 1)
 
 
 # ---- places ------------------------------------------------------------------------------------
@@ -124,27 +127,27 @@ def test_nothing_is_filed_at_a_category_that_is_not_there(shop):
     for number, leaf in enumerate(("bags.clutches", "jeans.bootcut", "jeans.skinny"), 101):
         answer(shop, number, leaf, .9)
     assert {level for level, _ in levels(shop).values()} == {"leaf"}
-    assert db.answers_gone(shop, 1) == []
+    assert filing_queries.answers_gone(shop, 1) == []
     change(shop, "update product set category_id = 'jeans.bootcut' "
                  "where category_id = 'jeans.skinny'")   # empty
     assert levels(shop) == {101: ("leaf", "bags.clutches"), 102: ("leaf", "jeans.bootcut"),
                             103: ("parent", "jeans")}
-    assert [tuple(row) for row in db.answers_gone(shop, 1)] == [("jeans.skinny", 1)]
+    assert [tuple(row) for row in filing_queries.answers_gone(shop, 1)] == [("jeans.skinny", 1)]
     change(shop, "update category set leaf = 0 where id = 'jeans.bootcut'")   # inner
     change(shop, "delete from category where id = 'bags.clutches'")
     assert set(levels(shop).values()) == {("person", None)}   # and no parent has a leaf left
-    assert today.gone_line(db.answers_gone(shop, 1)).startswith(
+    assert today.gone_line(filing_queries.answers_gone(shop, 1)).startswith(
         "3 products were answered with leaves that are not there any more, or are empty now "
         "(bags.clutches, jeans.bootcut, jeans.skinny): none of them is filed")
 
 
 def test_a_leaf_that_only_a_person_has_filled_is_there(shop):
     measured(shop, 60)
-    db.store_categories(shop, [NEW])
+    crawling_queries.store_categories(shop, [NEW])
     answer(shop, 101, "bags.new", .9)
     answer(shop, 102, "bags.new", .9)
     assert levels(shop)[101] == ("parent", "bags")
-    db.store_overrides(shop, [(102, "label wrong", "bags.new")])
+    evaluation_queries.store_overrides(shop, [(102, "label wrong", "bags.new")])
     assert levels(shop)[101] == ("leaf", "bags.new")
 
 
@@ -158,12 +161,12 @@ def filed_and_back(shop, trust=False):
     assert set(levels(shop).values()) == {("leaf", "jeans.skinny")}
     change(shop, "update product set category_id = 'jeans.skinny' where id between 101 and 103")
     change(shop, "update product set category_id = 'bags.clutches' where id = 104")
-    return {row["id"]: row for row in db.labelled_products(shop, LEAVES, trust)}
+    return {row["id"]: row for row in learning_queries.labelled_products(shop, LEAVES, trust)}
 
 
 def test_own_filings_that_come_back_are_taught_and_no_label(shop):
     rows = filed_and_back(shop)
-    products = experiments.make_products(list(rows.values()), LEAVES, {})
+    products = selection.make_products(list(rows.values()), LEAVES, {})
     skinny = LEAVES.index("jeans.skinny")
     for number in (101, 102, 103):
         place = products.ids.tolist().index(number)
@@ -189,10 +192,10 @@ def test_the_memory_outlives_a_changed_text_and_another_target(shop):
     filed_and_back(shop)
     change(shop, "update product set category_id = null where id = 102")
     assert levels(shop, 2, 2)[102] == ("person", None)
-    db.store_product(shop, "shop", {"external_id": "new-102", "name": "other", "image": "",
+    crawling_queries.store_product(shop, "shop", {"external_id": "new-102", "name": "other", "image": "",
                                     "description": "", "listed": ["jeans.skinny"], "found": None,
                                     "group": None})
-    assert db.labelled_products(shop, ["jeans.skinny"])[-2]["filed"] == 1
+    assert learning_queries.labelled_products(shop, ["jeans.skinny"])[-2]["filed"] == 1
 
 
 @pytest.mark.parametrize("decision, category", (("label wrong", "jeans.skinny"),
@@ -201,9 +204,9 @@ def test_what_a_person_has_confirmed_is_a_persons_label(shop, decision, category
     filed_and_back(shop)
     if category:   # chosen before the shop had it
         change(shop, "update product set category_id = null where id = 101")
-    db.store_overrides(shop, [(101, decision, category)])
+    evaluation_queries.store_overrides(shop, [(101, decision, category)])
     change(shop, "update product set category_id = 'jeans.skinny' where id = 101")
-    filed = {row["id"] for row in db.labelled_products(shop, LEAVES) if row["filed"]}
+    filed = {row["id"] for row in learning_queries.labelled_products(shop, LEAVES) if row["filed"]}
     assert filed == {102, 103, 104}
 
 
@@ -211,7 +214,7 @@ def test_an_experiment_of_before_does_not_count_own_filings_as_errors_or_labels(
     """They are answers for products of a leaf that the model does not know, or, in an experiment
     that was trained before the suite remembered, predictions with the label that it gave itself."""
     measured(shop, 500)
-    db.store_categories(shop, [NEW])
+    crawling_queries.store_categories(shop, [NEW])
     for number in range(901, 921):
         answer(shop, number, "bags.clutches", .99, label="bags.new")
     assert guarantees.promise(shop, 1, LEAVES, .9, .95)["strange"] == 20
@@ -233,8 +236,8 @@ def test_an_experiment_of_before_does_not_count_own_filings_as_errors_or_labels(
         shop.execute("insert into filed_before select id, ? from product where id > 910", (leaf,))
         promise = guarantees.promise(shop, 1, LEAVES, .9, .95)
         assert (promise["refiled"], promise["strange"], promise["products"]) == (0, 10, 410)
-        assert db.changes(shop, 1)["refiled"] == 0
-        assert db.count_strange(shop, 1, LEAVES) == (10, 10)
+        assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+        assert filing_queries.count_strange(shop, 1, LEAVES) == (10, 10)
 
 
 def test_figures_of_products_that_were_filed_and_corrected_do_not_rest_on_the_errors(shop):
@@ -242,7 +245,7 @@ def test_figures_of_products_that_were_filed_and_corrected_do_not_rest_on_the_er
     rows = measured(shop, 2000)
     shop.execute("""insert into filed_before select product_id, category_id from predicted_category
                     where product_id > 1000""")
-    own = {row["id"]: row for row in db.labelled_products(shop, LEAVES)}
+    own = {row["id"]: row for row in learning_queries.labelled_products(shop, LEAVES)}
     corrected = {row.product for row in rows[1000:] if row.label != row.predicted}
     assert {number for number, row in own.items() if row["corrected"]} == corrected
     assert {number for number, row in own.items() if row["category_id"]} == set(range(1, 1001))
@@ -268,7 +271,7 @@ def test_an_older_database_remembers_what_filing_still_holds(shop):
 
 def regroup(shop, numbers, group):
     for number in numbers:
-        db.store_product(shop, "shop", {"external_id": f"sku-{number}", "name": f"Name {number}",
+        crawling_queries.store_product(shop, "shop", {"external_id": f"sku-{number}", "name": f"Name {number}",
                                         "image": "", "description": "Text", "listed": None,
                                         "found": None, "group": group})
 
@@ -279,14 +282,14 @@ def test_experiments_of_before_are_marked_as_split_otherwise(shop, tell):
     regroup(shop, range(1, 11), "shop style")
     regroup(shop, [11], "group 11")   # the same
     save(shop, rows, folds=5, regroupings=db.last_regrouping(shop))
-    assert [db.changes(shop, number)["regrouped"] for number in (1, 2)] == [10, 0]
+    assert [evaluation_queries.changes(shop, number)["regrouped"] for number in (1, 2)] == [10, 0]
     line = "10 of the 200 products of experiment 1 have another item group now: it was split " \
            "otherwise, and groups may have been parted"
     for told in (tell("--experiment", "1"), tell("--compare", "1", "2")):
         assert line in told and "experiment 2 have another" not in told
     # A product that has its old group again was split as it is.
     regroup(shop, [5], "group 5")
-    assert [db.changes(shop, number)["regrouped"] for number in (1, 2)] == [9, 1]
+    assert [evaluation_queries.changes(shop, number)["regrouped"] for number in (1, 2)] == [9, 1]
 
 
 def test_a_promise_takes_one_product_of_each_group_of_today(shop):
@@ -312,18 +315,18 @@ def test_a_load_says_how_many_products_have_another_group(tmp_path):
 # ---- categories that the model does not know ----------------------------------------------------
 
 def test_training_says_what_it_leaves_out_and_what_that_means(capsys):
-    experiments.tell_left_out({"a": 1000, "b": 1200, "c": 40, "d": 9}, ["a", "b"], 1000)
+    selection.tell_left_out({"a": 1000, "b": 1200, "c": 40, "d": 9}, ["a", "b"], 1000)
     told = capsys.readouterr().err
     assert told.startswith("2 of 4 leaves take part, with 2,200 of 2,249 labelled products. The "
                            "model never answers the other 49 rightly, and --apply counts")
     assert told.endswith("--min-products 5 takes more leaves in\n")
-    experiments.tell_left_out({"a": 10, "b": 3}, ["a"], 5)
+    selection.tell_left_out({"a": 10, "b": 3}, ["a"], 5)
     assert "--min-products 3 takes" in capsys.readouterr().err
-    experiments.tell_left_out({"a": 10, "b": 1}, ["a"], 5)
+    selection.tell_left_out({"a": 10, "b": 1}, ["a"], 5)
     assert "need more products" in capsys.readouterr().err
-    experiments.tell_left_out({"a": 10, "b": 5}, ["a"], None)
+    selection.tell_left_out({"a": 10, "b": 5}, ["a"], None)
     assert "--categories" in capsys.readouterr().err
-    experiments.tell_left_out({"a": 10, "b": 5}, ["a", "b"], 5)
+    selection.tell_left_out({"a": 10, "b": 5}, ["a", "b"], 5)
     assert capsys.readouterr().err == ""
 
 
@@ -333,7 +336,7 @@ def test_figures_of_all_that_comes_are_by_the_labels_of_today(shop, tell, folds)
     if not folds:
         stock(shop, rows)
         save(shop, rows, products=2000)
-    db.store_categories(shop, [NEW])
+    crawling_queries.store_categories(shop, [NEW])
     change(shop, "update product set category_id = 'bags.new' where category_id = 'jeans.skinny'")
     renamed = sum(own.label == "jeans.skinny" for own in rows)
     right = sum(own.label == own.predicted != "jeans.skinny" for own in rows)
@@ -347,7 +350,7 @@ def test_figures_of_all_that_comes_are_by_the_labels_of_today(shop, tell, folds)
 def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, tell):
     rows = measured(shop, 3000, products=3000, arguments={"min_products": 1000})
     assert "of all that comes" not in tell("--experiment", "1")
-    db.store_categories(shop, [NEW])
+    crawling_queries.store_categories(shop, [NEW])
     for number in range(5001, 6001):
         shop.execute("""insert into product(id, source, external_id, group_key, name, category_id)
                         values (?, 'shop', ?, ?, 'x', 'bags.new')""", (number, number, number))

@@ -337,7 +337,7 @@ def test_the_training_loss_is_the_mean_since_the_last_evaluation(toy):
     for every in (1, 5):
         training.train(inputs, labels, CLASSES, *SIDES[:2], training.Options(
             batch_size=32, max_steps=10, evaluate_every=every, patience=99),
-            watch=lambda step, loss, *rest: told.update({(every, step): loss}))
+            watch=lambda step, loss, *rest, every=every: told.update({(every, step): loss}))
     for step in (5, 10):
         assert told[5, step] == pytest.approx(
             np.mean([told[1, before] for before in range(step - 4, step + 1)]), rel=1e-5)

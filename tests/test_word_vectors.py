@@ -13,49 +13,42 @@ from conftest import run_script, write_feed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning import saved_models, text_classifier, text_features, word_vectors
+from learning import saved_models, text_classifier, word_vectors
 
 TOPICS = ["red green blue yellow black white".split(), "one two three four five six".split()]
-
-
-def corpus_of(texts):
-    return text_features.read_texts(("", text) for text in texts)
 
 
 def topical(count, seed=0):
     """(words, texts, vocabulary) of texts of eight words of one of two topics."""
     rng = np.random.default_rng(seed)
-    corpus = corpus_of(" ".join(rng.choice(TOPICS[i % 2], 8)) for i in range(count))
-    rows = np.arange(count)
-    return (*word_vectors.chosen_words(corpus, rows, np.arange(len(corpus.vocabulary))),
-            corpus.vocabulary.tolist())
+    texts = [rng.choice(TOPICS[i % 2], 8).tolist() for i in range(count)]
+    vocabulary = sorted({word for text in texts for word in text})
+    return (*word_vectors.chosen_words(texts, np.arange(count), vocabulary), vocabulary)
 
 
 def test_only_words_of_the_training_texts_and_of_the_vocabulary_are_learned_from():
-    corpus = corpus_of(["a b c", "d a", "", "c c b"])
-    columns = np.array([0, 2])                          # a and c
-    found, texts = word_vectors.chosen_words(corpus, np.array([0, 2, 3]), columns)
+    texts = iter(["a b c".split(), "d a".split(), [], "c c b".split(), ["a"]])
+    found, texts = word_vectors.chosen_words(texts, np.array([0, 2, 3]), ["a", "c"])
     assert found.tolist() == [0, 1, 1, 1] and texts.tolist() == [0, 0, 2, 2]
 
 
 def test_a_word_of_names_has_its_words_vector_and_none_where_that_is_none_of_the_vocabulary():
-    vectors = np.array([[1, 2], [3, 4]], np.float32)      # of words 5 and 9
-    kinds = np.array([text_features.WORD, text_features.WORD, text_features.WORD_OF_NAME, text_features.WORD_OF_NAME, text_features.PAIR])
-    codes = np.array([5, 9, 9, 10, 5])
-    spread = text_classifier.term_vectors(vectors, np.array([5, 9]), kinds, codes)
+    vectors = np.array([[1, 2], [3, 4]], np.float32)
+    spread = text_classifier.term_vectors(vectors, ["blue", "jean"], [
+        "blue", "jean", "name:jean", "name:slim", "blue jean"])
     assert spread.tolist() == [[1, 2], [3, 4], [3, 4], [0, 0], [0, 0]]
 
 
 @given(st.lists(st.text("abcd ", max_size=14), min_size=1, max_size=6)
        .filter(lambda texts: any(text.strip() for text in texts)))
 def test_cooccurrences_are_those_of_a_plain_loop(texts):
-    corpus = corpus_of(texts)
-    count = len(corpus.vocabulary)
-    found, own = word_vectors.chosen_words(corpus, np.arange(len(texts)), np.arange(count))
+    texts = [text.split() for text in texts]
+    vocabulary = sorted({word for text in texts for word in text})
+    count = len(vocabulary)
+    found, own = word_vectors.chosen_words(texts, np.arange(len(texts)), vocabulary)
     expected = np.zeros((count, count))
-    place = {word: number for number, word in enumerate(corpus.vocabulary)}
     for text in texts:
-        cut = [place[word] for word in text_features.tokens(text)]
+        cut = [vocabulary.index(word) for word in text]
         for i, left in enumerate(cut):
             for distance, right in enumerate(cut[i + 1:i + 6], 1):
                 expected[left, right] += 1 / distance
@@ -91,10 +84,9 @@ def test_a_seed_makes_vectors_repeatable(learn):
 @pytest.mark.parametrize("learn", [word_vectors.word2vec, word_vectors.swivel])
 @pytest.mark.parametrize("text", ["", "alone", "alone alone"])
 def test_words_without_company_have_finite_vectors(learn, text):
-    corpus = corpus_of([text, "x"])
-    found, texts = word_vectors.chosen_words(corpus, np.arange(2),
-                                             np.arange(len(corpus.vocabulary)))
-    assert np.isfinite(learn(found, texts, len(corpus.vocabulary))).all()
+    vocabulary = sorted({*text.split(), "x"})
+    found, texts = word_vectors.chosen_words([text.split(), ["x"]], np.arange(2), vocabulary)
+    assert np.isfinite(learn(found, texts, len(vocabulary))).all()
 
 
 def test_blocks_of_swivel_cover_a_vocabulary_of_any_size(monkeypatch):

@@ -1,0 +1,54 @@
+"""Texts as they are compared, stored and printed.
+
+In and out: strings. Names and ids are a shop's, so none may steer a terminal or a spreadsheet.
+"""
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import unicodedata
+
+
+def normalised(name: str | None, description: str | None) -> str:
+    """A product's text without case, markup, punctuation and spacing."""
+    text = unicodedata.normalize("NFKC", html.unescape(f"{name or ''}\n{description or ''}"))
+    return re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
+
+
+def text_key(text: str) -> str:
+    """32 hex digits by which texts are told apart."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def folded(text: str) -> str:
+    """A category's name as it is compared: in lower case, blanks in a row as one."""
+    return " ".join(text.split()).casefold()
+
+
+def storable(text: str) -> str:
+    """The text without halves of surrogate pairs, which arguments may hold and SQLite can't."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def without_controls(text: str) -> str:
+    """Lines without the characters that would steer a terminal; tabs and line ends stay."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)
+
+
+def printable(text: str) -> str:
+    """A blank for each character that has no picture, line ends too."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def one_line(text: str) -> str:
+    """Printable, and blanks in a row as one."""
+    return " ".join(printable(text).split())
+
+
+def safe_cell(value: object) -> str:
+    """A cell on one line, without control characters, that no spreadsheet takes for a formula."""
+    text = "" if value is None else str(value)
+    if not text.isprintable():
+        text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

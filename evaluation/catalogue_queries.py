@@ -1,0 +1,110 @@
+"""SQL of the catalogue as it is today: where products may be filed, which ones nobody has filed,
+and which ones an experiment's model has learned from, was measured on or does not know.
+
+In: an open crawl.db and an experiment's number. Out: rows, and conditions that filing_queries.py
+and queries.py put into their SQL.
+"""
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+
+import db
+from learning import category_tree
+from learning.queries import FILED_HERE, PUTS, want_leaves
+
+# Whether products may be filed today at the category {0}, a column: at it as a leaf, or at all.
+LEAF_TODAY = "{0} in (select id from place where leaf = 1)"
+PLACE_TODAY = "{0} in (select id from place)"
+LEAF_THERE = LEAF_TODAY.format("leaf_id")
+PARENT_THERE = PLACE_TODAY.format("parent_id")
+
+# Neither the shop nor a person has given the product a category.
+UNFILED = f"""product.category_id is null and not exists (
+             select 1 from label_override where product_id = product.id
+             and {PUTS} and label_id is null)"""
+
+# The shop has given it no category, but a person has: these products UNFILED leaves out.
+DECIDED = f"""product.category_id is null and {PUTS} and label_override.label_id is null"""
+
+# Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
+# (and never by this suite), unless the experiment was measured on it.
+STRANGE = f"""+product.category_id in (select id from category where leaf = 1)
+             and product.category_id not in (select id from wanted_leaf)
+             and product.source in (select source from taught_source)
+             and product.id not in (select id from measured) and not {FILED_HERE}"""
+
+
+def want_places(conn: sqlite3.Connection) -> None:
+    """Fill the temporary table place(id, leaf) with the categories that products may be filed at
+    today: the leaves that have a labelled product, and all categories above those."""
+    conn.execute("create temp table if not exists place(id text primary key, leaf integer)")
+    conn.execute("delete from place")
+    rows = conn.execute(f"""
+        select id, path from category where leaf = 1 and (
+            exists (select 1 from product where category_id = category.id)
+            or id in (select label_override.category_id from label_override
+                      join product on product.id = product_id where {PUTS}
+                      and label_id is product.category_id))""").fetchall()
+    parents = category_tree.parents(conn)
+    leaves = {row["id"] for row in rows}
+    above = set()
+    for row in rows:
+        above.add(parents[row["id"]])
+        above.update((row["path"] or "").split("/"))
+    conn.executemany("insert into place values (?, 1)", [(name,) for name in leaves])
+    conn.executemany("insert into place values (?, 0)",
+                     [(name,) for name in above - leaves if name])
+
+
+def places_today(conn: sqlite3.Connection) -> dict[str, int]:
+    """{category id: 1 for a leaf, else 0} of the categories that products may be filed at today."""
+    want_places(conn)
+    return dict(db.plain(conn, "select id, leaf from place"))
+
+
+def measured_products(conn: sqlite3.Connection, number: int) -> str:
+    """The SQL of the products that an experiment was measured on: rows of product_id and label_id,
+    each product once."""
+    tested = "select product_id, label_id from predicted_category where experiment_id = :number"
+    if db.settings(db.experiment(conn, number)).get("folds"):   # each product is predicted once
+        return tested
+    return tested + " union " + tested.replace("predicted_category", "validation_prediction")
+
+
+def want_strange(conn: sqlite3.Connection, number: int, leaves: Iterable[str]) -> None:
+    """Fill the temporary tables that STRANGE looks into, for experiment `number` and its leaves."""
+    want_leaves(conn, leaves)
+    conn.execute("create temp table if not exists measured(id integer primary key)")
+    conn.execute("delete from measured")
+    conn.execute(f"""insert or ignore into measured
+                     select id from ({measured_products(conn, number)})
+                     join product on id = product_id
+                     where category_id not in (select id from wanted_leaf)""", {"number": number})
+    conn.execute("create temp table if not exists taught_source(source text)")
+    conn.execute("delete from taught_source")
+    conn.execute("""insert into taught_source select distinct source from product
+                    where category_id in (select id from wanted_leaf)""")
+
+
+def learned_texts(conn: sqlite3.Connection, number: int,
+                  leaves: Iterable[str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield (group key, name, description) of the products that the saved model of experiment
+    `number`, of these leaves, learned from, as far as they are still there.
+
+    An older experiment has no rows in learned_product. With folds its model learned from all that
+    it predicted, and from a few that a person had filed, which are left out here. Without folds
+    those products are taken that have a label today and that it was not measured on, so those that
+    came with a label after the training count too."""
+    want_leaves(conn, leaves)
+    learned = "select product_id from learned_product where experiment_id = :number"
+    if not conn.execute(f"{learned} limit 1", {"number": number}).fetchone():
+        learned = f"select product_id from ({measured_products(conn, number)})"
+        if not db.settings(db.experiment(conn, number)).get("folds"):
+            learned = f"""
+                select id from product left join label_override on product_id = id and {PUTS}
+                and label_id is product.category_id
+                where coalesce(label_override.category_id, product.category_id) in (
+                    select id from wanted_leaf) and id not in ({learned})"""
+    yield from db.plain(conn, f"""select {db.GROUP_KEY}, name, description from product
+                                  where id in ({learned}) order by id""", {"number": number})

@@ -1,0 +1,337 @@
+"""SQL of the evaluation: an experiment's predictions, what has become of its products, and what a
+person decided about them.
+
+In: an open crawl.db and an experiment's number. Out: rows; plain tuples wherever there may be a
+million of them.
+"""
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+import db
+from common.text import normalised, text_key
+from evaluation.catalogue_queries import (
+    LEAF_TODAY,
+    PLACE_TODAY,
+    STRANGE,
+    measured_products,
+    want_places,
+    want_strange,
+)
+from learning import category_tree
+from learning.queries import FILED_HERE, PUTS, want_leaves
+
+# Rows of 2016 hold no label of their own and get the category their product is filed under.
+LABEL = "coalesce(label_id, (select product.category_id from product where id = product_id))"
+
+
+# ---- predictions --------------------------------------------------------------------------------
+
+def name_parents(conn: sqlite3.Connection) -> None:
+    """Fill the temporary table leaf_parent(leaf, parent)."""
+    conn.execute("create temp table if not exists leaf_parent(leaf text primary key, parent text)")
+    conn.execute("delete from leaf_parent")
+    conn.executemany("insert into leaf_parent values (?, ?)", category_tree.parents(conn).items())
+
+
+def block_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
+    """Tuples (score, whether the leaf is right, whether its parent is) of an experiment."""
+    name_parents(conn)
+    predicted_parent, label_parent = (
+        f"coalesce((select parent from leaf_parent where leaf = {column}), {column})"
+        for column in ("predicted", "label"))
+    return db.plain(conn, f"""
+        select coalesce(score, 0), coalesce(predicted = label, 0),
+               case when predicted = label then 1
+               else coalesce({predicted_parent} = {label_parent}, 0) end
+        from (select score, category_id as predicted, {LABEL} as label
+              from predicted_category where experiment_id = ?)""", (number,))
+
+
+def graded(conn: sqlite3.Connection, number: int, certifying: bool = False) -> sqlite3.Cursor:
+    """Tuples (product_id, score, whether the leaf is right, fold or -1) of an experiment's
+    predictions, or of the validation products that were kept for certifying."""
+    source = "validation_prediction where certifying and" if certifying else \
+        "predicted_category where"
+    return db.plain(conn, f"""select product_id, coalesce(score, 0),
+                              coalesce(category_id = {LABEL}, 0), coalesce(fold, -1)
+                              from {source} experiment_id = ?""", (number,))
+
+
+def group_numbers(conn: sqlite3.Connection) -> sqlite3.Cursor:
+    """Tuples (product id, number of its group) of all products, by id."""
+    return db.plain(conn, f"""select id, dense_rank() over (
+                              order by {db.GROUP_KEY}) from product order by id""")
+
+
+def cluster_numbers(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
+    """Tuples (product id, number of its cluster) of the near-duplicates that an experiment's split
+    kept together, by product id."""
+    return db.plain(conn, """select product_id, dense_rank() over (order by cluster)
+                             from near_duplicate where experiment_id = ? order by product_id""",
+                    (number,))
+
+
+def count_labels(conn: sqlite3.Connection, number: int) -> int:
+    """How many different labels the products have that an experiment predicted."""
+    return conn.execute(f"""select count(distinct {LABEL}) from predicted_category
+                            where experiment_id = ?""", (number,)).fetchone()[0]
+
+
+def count_predictions(conn: sqlite3.Connection, number: int) -> int:
+    return conn.execute("select count(*) from predicted_category where experiment_id = ?",
+                        (number,)).fetchone()[0]
+
+
+def code_categories(conn: sqlite3.Connection, number: int) -> list[str]:
+    """Fill the temporary table code(id, number) with every category that an experiment, its labels
+    or a person may name. Returns their ids by number."""
+    conn.execute("create temp table if not exists code(id text primary key, number integer)")
+    conn.execute("delete from code")
+    predicted = " union ".join(f"select {column} from {table} where experiment_id = :number"
+                               for table in ("predicted_category", "validation_prediction")
+                               for column in ("category_id", "label_id", "parent_id"))
+    conn.execute(f"""insert into code select id, row_number() over (order by id) - 1 from (
+                     select id from category union select category_id from product
+                     union select category_id from label_override union {predicted})
+                     where id is not null""", {"number": number})
+    return [row[0] for row in conn.execute("select id from code order by number")]
+
+
+PREDICTION = """product_id, category_id, score, label_id, label_score, parent_id, parent_score,
+                fold"""
+TESTED = f"select {PREDICTION} from predicted_category where experiment_id = :number"
+CERTIFYING = f"""select {PREDICTION} from validation_prediction
+                 where certifying and experiment_id = :number"""
+# The model's answers for products of leaves that it does not know, with the columns of PREDICTION.
+STRANGE_ANSWERS = f"""select product_id, leaf_id, leaf_score, null, null, parent_id, parent_score,
+                             null
+                      from filing join product on product.id = product_id
+                      where experiment_id = :number and leaf_id is not null and {STRANGE}"""
+LEARNED_LABEL = "coalesce(prediction.label_id, product.category_id)"
+LABEL_TODAY = f"coalesce(product.category_id, {LEARNED_LABEL})"
+SCORE_TODAY = f"case when {LEAF_TODAY.format('prediction.category_id')} then score else -1 end"
+PARENT_SCORE_TODAY = f"case when {PLACE_TODAY.format('parent_id')} then parent_score else -1 end"
+
+
+def code_of(category: str) -> str:
+    """SQL of the number that the table `code` has for a category, -1 for none."""
+    return f"coalesce((select number from code where code.id = {category}), -1)"
+
+
+def details(conn: sqlite3.Connection, number: int, certifying: bool = False, words: bool = True,
+            leaves: Sequence[str] = ()) -> tuple[list[str], sqlite3.Cursor]:
+    """(names, rows) of an experiment's predictions by product, or of the validation products kept
+    for certifying. names are category ids; a row is a tuple of numbers:
+
+    product_id, group (products of one group, or cluster of near-duplicates, share it), label,
+    predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
+    text, picture (1: has one), reviewed (the label after a person's review), learned (the label
+    that the experiment learned). Categories are indexes into names, -1 for none. Without `words`
+    these are not counted, but 0.
+
+    With `leaves`, the model's, the rows are what a promise of today rests on. Then they also hold
+    its answers for products filed in other leaves (fold -1). The label is the one that the product
+    has now, and the learned one if it has none or is gone. Scores of categories that nothing may be
+    filed at now are -1. Products that --apply filed before they had the label of now are left out,
+    unless --trust-filed was given.
+    """
+    names = code_categories(conn, number)
+    conn.create_function("count_words", 2, lambda *text: len(normalised(*text).split()),
+                         deterministic=True)
+    predictions = CERTIFYING if certifying else TESTED
+    label, score, parent_score, kept = LEARNED_LABEL, "score", "parent_score", "true"
+    if leaves:
+        want_strange(conn, number, leaves)
+        want_places(conn)
+        predictions = f"{predictions} union all {STRANGE_ANSWERS}"
+        label, score, parent_score = LABEL_TODAY, SCORE_TODAY, PARENT_SCORE_TODAY
+        if not trusts_filed(conn, number):
+            kept = f"not {FILED_HERE}"
+    reviewed = f"case when {PUTS} then review.category_id else {label} end"
+    count = "count_words(name, description)" if words else "0"
+    rows = db.plain(conn, f"""
+        select prediction.product_id,
+               dense_rank() over (
+                   order by coalesce(cluster, group_key, 'product ' || prediction.product_id)),
+               {code_of(label)}, {code_of("prediction.category_id")}, coalesce({score}, 0),
+               coalesce(label_score, -1),
+               {code_of("parent_id")}, coalesce({parent_score}, -1), coalesce(fold, -1),
+               {count},
+               exists(select 1 from picture where picture.product_id = prediction.product_id
+                      and status <> '{db.PICTURE_FAILED}'),
+               {code_of(reviewed)}, {code_of(LEARNED_LABEL)}
+        from ({predictions}) as prediction
+        left join product on product.id = prediction.product_id
+        left join near_duplicate on near_duplicate.experiment_id = :number
+                  and near_duplicate.product_id = prediction.product_id
+        left join label_override as review on review.product_id = prediction.product_id
+                  and review.label_id is product.category_id
+        where {kept} order by prediction.product_id""", {"number": number})
+    return names, rows
+
+
+def best_five(conn: sqlite3.Connection, number: int) -> Iterator[str]:
+    """Yield `top` of an experiment's predictions by product, as written: JSON."""
+    for row in db.plain(conn, """select coalesce(top, '[]') from predicted_category
+                                 where experiment_id = ? order by product_id""", (number,)):
+        yield row[0]
+
+
+def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sqlite3.Row]:
+    """The wrong predictions with the highest scores: product, picture, label, prediction, their
+    scores, and whether the shop lists the product in the predicted category too."""
+    return conn.execute("""
+        select product.id, source, external_id, product.name, product.description, product.image,
+               picture.path as picture, coalesce(label_id, product.category_id) as label,
+               predicted_category.category_id as predicted, score, label_score,
+               exists (select 1 from product_category where product_id = product.id
+                       and category_id = predicted_category.category_id) as listed
+        from predicted_category join product on product.id = predicted_category.product_id
+        left join picture on picture.product_id = product.id and picture.status <> ?
+        where experiment_id = ?
+              and coalesce(label_id, product.category_id) is not predicted_category.category_id
+        order by score desc, product.id limit ?""", (db.PICTURE_FAILED, number, count)).fetchall()
+
+
+# ---- an experiment's products -------------------------------------------------------------------
+
+def trusts_filed(conn: sqlite3.Connection, number: int) -> bool:
+    """Whether an experiment was trained with --trust-filed."""
+    arguments = db.settings(db.experiment(conn, number)).get("arguments")
+    return isinstance(arguments, dict) and bool(arguments.get("trust_filed"))
+
+
+def changes(conn: sqlite3.Connection, number: int) -> dict[str, int]:
+    """What has become of the products that an experiment was measured on: {products: how many they
+    are; refiled: those that the shop has in another category now, or in one that nothing may be
+    filed at any more; unlabelled: those that have no category any more; regrouped: those that have
+    another item group now than when it read them}."""
+    want_places(conn)
+    measured = measured_products(conn, number)
+    last = db.settings(db.experiment(conn, number)).get("regroupings")
+    products, unlabelled, refiled = db.plain(conn, f"""
+        select count(*), coalesce(sum(product.id is not null and product.category_id is null), 0),
+            coalesce(sum(product.category_id is not null and label_id is not null
+            and (product.category_id <> label_id
+                 or not {LEAF_TODAY.format("product.category_id")}) and not {FILED_HERE}), 0)
+        from ({measured}) left join product on product.id = product_id""",
+                                             {"number": number}).fetchone()
+    regrouped, = db.plain(conn, f"""
+        select count(*) from (select product_id, min(id) as first from regrouped where id > :last
+                              group by product_id) as moved
+        join regrouped on regrouped.id = first join product on product.id = moved.product_id
+        where regrouped.group_key is not product.group_key
+        and moved.product_id in (select product_id from ({measured}))""",
+                          {"number": number, "last": last if type(last) is int else 0}).fetchone()
+    return {"products": products, "refiled": refiled, "unlabelled": unlabelled,
+            "regrouped": regrouped}
+
+
+def tuned_products(conn: sqlite3.Connection, number: int) -> list[int]:
+    """Ids of the products that an experiment's validation held."""
+    return [row[0] for row in db.plain(conn, """select product_id from validation_prediction
+                                                where experiment_id = ?""", (number,))]
+
+
+def near_trained(conn: sqlite3.Connection, number: int) -> list[int] | None:
+    """Ids of the predicted products whose model had learned from a near-duplicate; None if nobody
+    has looked."""
+    rows = db.plain(conn, """select product_id, twin from predicted_category
+                             where experiment_id = ?""", (number,)).fetchall()
+    if any(twin is None for _, twin in rows):
+        return None
+    return [product_id for product_id, twin in rows if twin]
+
+
+def text_code(name: str | None, description: str | None) -> str | None:
+    """By what two texts are told apart; None for a product without words."""
+    text = normalised(name, description)
+    return text_key(text) if text else None
+
+
+def contents(conn: sqlite3.Connection, number: int, leaves: Sequence[str]) -> sqlite3.Cursor:
+    """Tuples (product_id, group, text, picture) of all products filed in these leaves. Products of
+    one number share the group or cluster by which experiment `number` was split, the words, or the
+    picture file; -1 stands for none."""
+    want_leaves(conn, leaves)
+    conn.create_function("text_code", 2, text_code, deterministic=True)
+    return db.plain(conn, """
+        with content as (select product.id, coalesce(cluster, group_key) as group_key,
+                         text_code(name, description) as text, sha256 as picture
+                         from product left join picture on picture.product_id = product.id
+                         left join near_duplicate on near_duplicate.product_id = product.id
+                         and experiment_id = ?
+                         where category_id in (select id from wanted_leaf))
+        select id, case when group_key is null then -1
+               else dense_rank() over (order by group_key) end,
+               case when text is null then -1 else dense_rank() over (order by text) end,
+               case when picture is null then -1 else dense_rank() over (order by picture) end
+        from content order by id""", (number,))
+
+
+# ---- products -----------------------------------------------------------------------------------
+
+def product_texts(conn: sqlite3.Connection, ids: Sequence[int]) -> dict[int, sqlite3.Row]:
+    """{id: row of source, external_id, name, description, image, picture (path)} of these
+    products."""
+    rows = {}
+    for start in range(0, len(ids), 500):
+        chunk = ids[start:start + 500]
+        for row in conn.execute(f"""select id, source, external_id, name, description, image,
+                                    picture.path as picture from product
+                                    left join picture on product_id = id
+                                    where id in ({','.join('?' * len(chunk))})""", chunk):
+            rows[row["id"]] = row
+    return rows
+
+
+def product_by_id(conn: sqlite3.Connection, number: int) -> sqlite3.Row | None:
+    """A product's row of id, source, external_id, name and category_id; None if there is none."""
+    return conn.execute("""select id, source, external_id, name, category_id from product
+                           where id = ?""", (number,)).fetchone()
+
+
+def products_called(conn: sqlite3.Connection, source: str,
+                    external_ids: Iterable[str]) -> list[sqlite3.Row]:
+    """The same rows of a shop's products with these external ids."""
+    rows = (conn.execute("""select id, source, external_id, name, category_id from product
+                            where source = ? and external_id = ?""",
+                         (source, external_id)).fetchone() for external_id in external_ids)
+    return [row for row in rows if row]
+
+
+# ---- a person's decisions -----------------------------------------------------------------------
+
+# `filed by hand` is for products without a label.
+DECISIONS = ("label wrong", "classifier wrong", "unclear", "filed by hand")
+
+
+def overrides(conn: sqlite3.Connection) -> dict[int, sqlite3.Row]:
+    """All decisions: {product id: row of decision, category_id, label_id, date, and holds: 1 as
+    long as the shop's label is the one that was looked at}."""
+    return {row["product_id"]: row for row in conn.execute(
+        """select label_override.*, label_id is product.category_id as holds
+           from label_override join product on product.id = product_id""")}
+
+
+def store_overrides(conn: sqlite3.Connection,
+                    rows: Sequence[tuple[int, str | None, str | None]]) -> int:
+    """Store decisions (product id, decision or None to take one back, category id or None) in one
+    transaction. Returns how many changed something."""
+    with db.transaction(conn):
+        before = conn.total_changes
+        conn.executemany("delete from label_override where product_id = ?",
+                         [(number,) for number, decision, _ in rows if decision is None])
+        conn.executemany("""insert into label_override(product_id, decision, category_id, label_id,
+                            date) select id, :decision, :category, category_id, datetime()
+                            from product where id = :id
+                            on conflict(product_id) do update set decision = excluded.decision,
+                            category_id = excluded.category_id, label_id = excluded.label_id,
+                            date = excluded.date where decision <> excluded.decision
+                            or category_id is not excluded.category_id
+                            or label_id is not excluded.label_id""",
+                         [{"id": number, "decision": decision, "category": category}
+                          for number, decision, category in rows if decision is not None])
+        return conn.total_changes - before

@@ -1,0 +1,141 @@
+"""The page for review: the products that --apply left to a person, to choose categories for.
+
+In: what an experiment has filed in crawl.db, its model, and the pictures' folder. Out: HTML with
+the three likeliest categories of each product, and the reason why it was not filed.
+
+    python analyze.py --review 1 -o review.html
+"""
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+import db
+from evaluation import catalogue_queries, filing_queries, html_pages, product_view, queries
+from evaluation.product_view import page_text
+
+
+def review_page(conn: sqlite3.Connection, number: int, images_path: str, db_path: str,
+                top: int = 500, surest_first: bool = False) -> str:
+    """HTML of `top` products that an experiment's --apply has left to a person or filed at the
+    parent only: the least sure first, or the surest. Raises UserError if there is no such
+    experiment."""
+    experiment = db.experiment(conn, number)
+    paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
+    model, there = product_view.text_model(db_path, number), catalogue_queries.places_today(conn)
+    shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
+    products = []
+    for row in filing_queries.left_to_person(conn, number, top, surest_first):
+        products.append(review_view(dict(row), model, decisions, paths, images_path, shops, there))
+    html_pages.warn_missing_pictures(products, images_path)
+    counts = filing_queries.count_levels(conn, number)
+    data = {"key": html_pages.page_key("review", number, experiment["date"], db_path),
+            "word": "product", "puts": "filed by hand", "database": database,
+            "decided": html_pages.decided_before(decisions),
+            "all": counts.get("person", 0) + counts.get("parent", 0), "start": None, "n": 0,
+            "steps": []}
+    first_choices = [product["suggestion"] for product in products if product["suggestion"]]
+    return html_pages.render(
+        "review.html", data, products, number=number, name=page_text(experiment["name"], 300),
+        counts=counts, predictions=html_pages.filter_options(first_choices, paths),
+        parents=html_pages.filter_options((product["raw_parent"] for product in products), paths),
+        words=model is not None, surest=surest_first,
+        known=len(db.settings(experiment).get("categories") or ()), database=database,
+        shops=[reason for reason in map(shop_reason, shops.values()) if reason],
+        leaves=html_pages.leaf_options(conn, paths), marks=("filed by hand", "unclear"))
+
+
+def review_view(row: dict[str, Any], model: product_view.TextModel | None,
+                decisions: Mapping[int, sqlite3.Row], paths: Mapping[str, str], images_path: str,
+                shops: Mapping[str, sqlite3.Row], there: Mapping[str, int]) -> dict[str, Any]:
+    """What the page shows of a product, a row of filing_queries.left_to_person.
+
+    It offers the three categories that the model thinks likeliest of those that are there today
+    (`there`, catalogue_queries.places_today). The first is proposed if it is the model's first.
+    shops are filing_queries.kept_filing.
+    """
+    likeliest = json.loads(row["top"] or "[]")
+    offered = [pair for pair in likeliest if there.get(pair[0])][:3]
+    row["predicted"] = offered[0][0] if offered else None
+    row["label"] = offered[1][0] if len(offered) > 1 else None   # what the words speak against
+    row["parent"] = row["parent_id"]
+    badges = []
+    if not likeliest:
+        badges.append("nothing to go by")
+    if row["level"] == "parent":
+        badges.append("filed at the parent")
+    loud = product_view.loud_terms(model, row) if model else set()
+    view = product_view.product_parts(row, loud, badges, decisions.get(row["id"]), paths,
+                                      images_path)
+    suggestions = [(leaf, paths.get(leaf, page_text(leaf, 200)), score) for leaf, score in offered]
+    return {**view, "raw_parent": row["parent"], "proposed": offered[:1] == likeliest[:1],
+            "why": why_unfiled(row, shops.get(row["source"] or ""), there),
+            "suggestions": suggestions}
+
+
+# ---- why a product was not filed ----------------------------------------------------------------
+
+def shop_reason(shop: sqlite3.Row) -> str | None:
+    """Why less of a shop was filed than is promised, a sentence; None if all was filed that is
+    promised. shop is a row of filing_queries.kept_filing."""
+    levels, reasons = json_texts(shop["refused"]), json_texts(shop["reasons"])
+    if not levels or not reasons:
+        return None
+    return page_text(
+        f"The products of {shop['source']} differ from those that the promise rests on, so none "
+        f"of them was filed at the {' or at the '.join(levels)}: "
+        f"{'; '.join(reasons)}.", 1000)
+
+
+def json_texts(text: str | None) -> list[str]:
+    """The texts of a JSON list; [] if it is none."""
+    values = json.loads(text or "[]")
+    return [str(value) for value in values] if isinstance(values, list) else []
+
+
+def why_unfiled(row: Mapping[str, Any], shop: sqlite3.Row | None,
+                there: Mapping[str, int]) -> str:
+    """Why a product, a row of filing_queries.left_to_person, lacks a leaf, a sentence; "" if that
+    is not known, because an older version filed it. shop is its row of filing_queries.kept_filing
+    or None, there is catalogue_queries.places_today."""
+    if not json.loads(row["top"] or "[]"):
+        return "Not filed: there is no word that the model knows, and no picture."
+    if shop is None:
+        return ""
+    if row["level"] == "parent":
+        start, reasons = "Filed at the parent only: ", [why_not_at("leaf", row, shop, there)]
+    else:
+        start, reasons = "Not filed: ", [why_not_at(level, row, shop, there)
+                                         for level in ("leaf", "parent")]
+    known = [reason for reason in reasons if reason]
+    return f"{start}{', and '.join(known)}." if known else ""
+
+
+def why_not_at(level: str, row: Mapping[str, Any], shop: sqlite3.Row,
+               there: Mapping[str, int]) -> str | None:
+    """Why a product was not filed at this level, leaf or parent; None if that is not known. The
+    arguments are those of why_unfiled."""
+    category, target = row[f"{level}_id"], f"{100 * shop['target']:g} %"
+    score = row["score"] if level == "leaf" else row["parent_score"]
+    if category not in there or level == "leaf" and not there[category]:
+        return f"its {level} {page_text(category, 200)} is not there any more or is empty"
+    if level in json_texts(shop["refused"]):
+        return f"at the {level} nothing of its shop was filed (see above)"
+    if shop[level] is None:
+        return f"nothing is promised at the {level} for {target}"
+    if score >= shop[level]:
+        return None
+    which = "its score" if level == "leaf" else "its parent's score"
+    low, high = distinct_texts(score, shop[level])
+    return f"{which} {low} is below the {high} that the {level} needs for {target}"
+
+
+def distinct_texts(low: float, high: float) -> tuple[str, str]:
+    """Two scores, low below high, as texts with as few digits as tell them apart."""
+    for digits in range(2, 17):
+        texts = f"{low:.{digits}f}", f"{high:.{digits}f}"
+        if texts[0] != texts[1]:
+            break
+    return texts

@@ -1,0 +1,157 @@
+"""SQL of training: the labelled products, their texts and pictures, and the experiment's rows.
+
+In: an open crawl.db. Out: rows by product id, so that several reads go side by side.
+"""
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+import db
+from common.terminal import UserError
+from common.text import folded, storable
+from learning import category_tree
+
+# A person's decisions that put a product into a category.
+PUTS = "decision in ('label wrong', 'filed by hand')"
+
+# A product takes part if it is filed in a wanted leaf, or if a person has put it into one. A
+# decision holds as long as the shop's label is the one that was looked at.
+TAKES_PART = f"""from product left join label_override
+                on product_id = product.id and {PUTS}
+                and label_id is product.category_id
+                where (product.category_id in (select id from wanted_leaf)
+                       or label_override.category_id in (select id from wanted_leaf))"""
+
+# The product has a category that no person has chosen, and --apply filed the product before. If it
+# has another category now, the shop has corrected it. Those count no more than the others: figures
+# that left out only what was filed rightly would rest on the suite's errors.
+FILED_HERE = """(product.category_id is not null and exists (
+                select 1 from filed_before where filed_before.product_id = product.id)
+                and not exists (
+                select 1 from label_override where label_override.product_id = product.id
+                and (label_override.category_id = product.category_id
+                     or decision = 'classifier wrong' and label_id = product.category_id)))"""
+
+
+def want_leaves(conn: sqlite3.Connection, leaves: Iterable[str]) -> None:
+    """Fill the temporary table wanted_leaf: an IN list would meet SQLite's limit of variables."""
+    conn.execute("create temp table if not exists wanted_leaf(id text primary key)")
+    conn.execute("delete from wanted_leaf")
+    conn.executemany("insert into wanted_leaf values (?)", [(leaf,) for leaf in leaves])
+
+
+def labelled_products(conn: sqlite3.Connection, leaves: Iterable[str], trust_filed: bool = False
+                      ) -> list[sqlite3.Row]:
+    """(id, category_id, group_key, taught, filed, corrected) of all products filed in these leaves,
+    or put into one of them by a person, by id. category_id is the label as crawled, `taught` the
+    one to learn. Unless trust_filed, the label of a product that --apply filed before is only
+    taught: category_id is null then, and `filed` is 1; `corrected` is 1 if that label is another
+    one than --apply gave."""
+    want_leaves(conn, leaves)
+    filed = "0" if trust_filed else FILED_HERE
+    as_filed = """select 1 from filed_before where filed_before.product_id = product.id
+                  and filed_before.category_id = product.category_id"""
+    return conn.execute(f"""
+        select product.id, case when {filed} then null else product.category_id end as category_id,
+               {db.GROUP_KEY} as group_key,
+               coalesce(label_override.category_id, product.category_id) as taught,
+               {filed} as filed, {filed} and not exists ({as_filed}) as corrected
+        {TAKES_PART} order by product.id""").fetchall()
+
+
+def leaf_sizes(conn: sqlite3.Connection) -> dict[str, int]:
+    """{leaf: products filed there}, without empty leaves."""
+    return dict(db.plain(conn, """
+        select category_id, count(*) from product
+        where category_id in (select id from category where leaf = 1) group by category_id"""))
+
+
+def texts(conn: sqlite3.Connection, leaves: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield (name, description) of the same products in the same order, so that the catalogue's
+    text is never in memory as a whole."""
+    want_leaves(conn, leaves)
+    yield from db.plain(conn, f"""select coalesce(name, ''), coalesce(description, '')
+                                  {TAKES_PART} order by product.id""")
+
+
+def pictures(conn: sqlite3.Connection, leaves: Iterable[str]) -> list[sqlite3.Row]:
+    """(product_id, path, sha256) of the products of `labelled_products` that may have a picture,
+    by id."""
+    want_leaves(conn, leaves)
+    return conn.execute(f"""
+        select product_id, path, sha256 from picture
+        where product_id in (select product.id {TAKES_PART}) and status <> ?
+        order by product_id""", (db.PICTURE_FAILED,)).fetchall()
+
+
+def catalogue(conn: sqlite3.Connection) -> Iterator[tuple]:
+    """Yield (id, group key, name, description) of all products that the shop or a person has filed,
+    whatever the category, by id. Products that only wait must not move the split."""
+    yield from db.plain(conn, f"""
+        select id, {db.GROUP_KEY}, name, description from product
+        where category_id is not null or exists (
+            select 1 from label_override where product_id = product.id and {PUTS})
+        order by id""")
+
+
+def product_ids(conn: sqlite3.Connection, source: str) -> list[int]:
+    """Ids of a shop's products."""
+    return [row[0] for row in db.plain(conn, "select id from product where source = ?", (source,))]
+
+
+def product_text(conn: sqlite3.Connection, number: int) -> tuple[str, str, str | None]:
+    """(name, description, category id) of a product. Raises UserError if there is none."""
+    row = None
+    if abs(number) < 2 ** 63:   # what SQLite can hold
+        row = conn.execute("""select coalesce(name, ''), coalesce(description, ''), category_id
+                              from product where id = ?""", (number,)).fetchone()
+    if row is None:
+        raise UserError(f"there is no product {number}: the ids are those of the table product, "
+                        "as in predicted_category.product_id")
+    return tuple(row)
+
+
+def missing_categories(conn: sqlite3.Connection) -> dict[str, int]:
+    """{category: products} of decisions that hold, of categories that are no leaf (yet)."""
+    return dict(db.plain(conn, f"""
+        select label_override.category_id, count(*) from label_override
+        join product on product.id = product_id and label_id is product.category_id
+        where {PUTS} and label_override.category_id not in (select id from category where leaf = 1)
+        group by label_override.category_id order by count(*) desc, label_override.category_id"""))
+
+
+def settle_proposals(conn: sqlite3.Connection) -> None:
+    """Have decisions of a category that did not exist name the leaf that is called so by now."""
+    missing = missing_categories(conn)
+    leaves = category_tree.leaf_names(conn) if missing else {}
+    settled = [(leaves[folded(name)], name) for name in missing if folded(name) in leaves]
+    if settled:
+        with db.transaction(conn):
+            conn.executemany("update label_override set category_id = ? where category_id = ?",
+                             settled)
+
+
+def insert_experiment(conn: sqlite3.Connection, name: str, settings: dict, predicted: Iterable,
+                      validation: Iterable, twins: Sequence[Iterable] | None, clusters: Iterable,
+                      learned: Iterable[int]) -> int:
+    """Insert an experiment with its predictions, as model_folders.save_experiment describes them.
+    Returns its number. The caller holds the transaction."""
+    conn.execute("insert into experiment(name, date, settings) values (?, datetime(), ?)",
+                 (storable(name), storable(json.dumps(settings, ensure_ascii=False))))
+    number = conn.execute("select last_insert_rowid()").fetchone()[0]
+    columns = """experiment_id, product_id, category_id, score, label_id, label_score,
+                 parent_id, parent_score, top, fold"""
+    predicted_twins, validation_twins = twins or (itertools.repeat(None), itertools.repeat(None))
+    conn.executemany(f"""insert into predicted_category({columns}, twin)
+                         values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                     ((*row, twin) for row, twin in zip(predicted, predicted_twins)))
+    conn.executemany(f"""insert into validation_prediction({columns}, certifying, twin)
+                         values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                     ((*row, twin) for row, twin in zip(validation, validation_twins)))
+    conn.executemany(f"insert into near_duplicate values ({number}, ?, ?)", clusters)
+    conn.executemany(f"insert into learned_product values ({number}, ?)",
+                     ((product_id,) for product_id in learned))
+    return number
