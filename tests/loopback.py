@@ -1,7 +1,7 @@
 """What the tests of crawling share: a scripted shop on loopback, crawls of it, what they leave.
 
     pytest tests/test_crawl.py
-    pytest tests/test_web.py tests/test_pictures.py
+    pytest tests/test_http_client.py tests/test_picture_store.py
 """
 import collections
 import contextlib

@@ -412,6 +412,7 @@ def test_nothing_readable_is_no_error_of_the_cache(tmp_path, network):
     assert cache.matrix().shape == (0, 256)
 
 
+@pytest.mark.slow
 def test_rows_of_another_network_are_never_served(tmp_path, network, monkeypatch):
     network[0].save_weights(tmp_path / "same.weights.h5")
     fingerprints = [network[1]] + [inception.build_network(weights, layer, seed, precision)[1]

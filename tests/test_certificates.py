@@ -34,13 +34,13 @@ SLOW = pytest.mark.slow     # not that one is, but all together are
 TOO_WRONG = 1 - TARGET + 1e-5     # hardly above what is allowed, yet more than integrals are off by
 
 
-@pytest.fixture(params=[200, pytest.param(2000, marks=SLOW)])
+@pytest.fixture(params=[100, pytest.param(2000, marks=SLOW)])
 def worlds(request):
     """How many worlds a test draws: few tell a gross error, many a small one."""
     return request.param
 
 
-@pytest.fixture(params=[6, pytest.param(30, marks=SLOW)])
+@pytest.fixture(params=[4, pytest.param(30, marks=SLOW)])
 def shops(request):
     """The same of shops."""
     return request.param
@@ -180,10 +180,11 @@ def test_with_groups_of_very_unequal_size_one_product_of_each_keeps_the_promise(
         if turn < 200:
             naive += is_broken(world, certificates.certify(score, right, TARGET, DELTA))
     print(f"unequal groups: {certified / worlds:.4f} certified, {broken / worlds:.4f} broken, "
-          f"{naive / 200:.3f} if every product counts")
+          f"{naive / min(worlds, 200):.3f} if every product counts")
     assert broken / worlds <= most_broken(worlds)
     assert certified / worlds >= .2
-    assert naive / 200 > 4 * DELTA    # these worlds do tell a sound procedure from an unsound one
+    # These worlds do tell a sound procedure from an unsound one.
+    assert naive / min(worlds, 200) > 4 * DELTA
 
 
 @pytest.mark.parametrize("colours", [2, 5])
@@ -206,10 +207,10 @@ def test_with_near_duplicates_one_of_each_cluster_keeps_the_promise(worlds, colo
             by_group += is_broken(world, certificates.certify(np.where(known, 1, score), right | known,
                                                               TARGET, DELTA))
     print(f"{colours} colours: {certified / worlds:.4f} certified, {broken / worlds:.4f} broken, "
-          f"{by_group / 200:.3f} if they are split by group")
+          f"{by_group / min(worlds, 200):.3f} if they are split by group")
     assert broken / worlds <= most_broken(worlds)
     assert certified / worlds >= .2
-    assert by_group / 200 > .5    # these worlds do tell a sound split from an unsound one
+    assert by_group / min(worlds, 200) > .5    # they do tell a sound split from an unsound one
 
 
 def test_a_threshold_that_is_merely_observed_breaks_its_promise_in_many_worlds():

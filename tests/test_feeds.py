@@ -343,7 +343,8 @@ def test_a_feed_without_products_holds_none(read, content):
 @pytest.mark.parametrize("start", ("1,Jean,", '1,Jean,"'), ids=("bare", "quoted"))
 @pytest.mark.parametrize("filling, times", (
     ("x", 20_000_000), (",", 20_000_000), ('""', 10_000_000), ("x" * 999 + "\n", 20_000),
-    ("\n", 200_000), ("x\n", 100_000), ("a,b,c\n", 100_000)),
+    ("\n", 200_000), pytest.param("x\n", 100_000, marks=pytest.mark.slow),
+    pytest.param("a,b,c\n", 100_000, marks=pytest.mark.slow)),
     ids="letters commas quotes lines blank short rows".split())
 def test_a_huge_field_costs_its_own_row_and_no_memory(tmp_path, start, filling, times):
     end = '"' if start.endswith('"') else ""
@@ -573,6 +574,7 @@ def test_shopifys_own_tree_is_only_used_where_the_shop_has_no_types(read, header
     assert [each.category for each in read(shopify_table(header, rows))[0]] == [(), ("Gowns",)]
 
 
+@pytest.mark.slow
 def test_a_shopify_product_with_very_many_rows_is_held_once(tmp_path):
     path = tmp_path / "f"
     with open(path, "w", encoding="utf-8") as file:

@@ -42,8 +42,8 @@ def running(request, stirred):
     return request.param, inception.make_forward(stirred, request.param)
 
 
-@pytest.mark.parametrize("layer", ["mixed0", "mixed3",
-                                   pytest.param("mixed8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layer", [
+    "mixed0", *(pytest.param(layer, marks=pytest.mark.slow) for layer in ("mixed3", "mixed8"))])
 def test_folded_and_swapped_operations_give_what_keras_gives(layer, paths):
     model = stir(inception.build_network("random", layer)[0])
     expected = direct(model, paths[:4])

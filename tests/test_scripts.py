@@ -44,7 +44,7 @@ from learning import (
 )
 from learning.split import split_position
 
-pytestmark = pytest.mark.usefixtures("networks_made_once")
+pytestmark = [pytest.mark.smoke, pytest.mark.usefixtures("networks_made_once")]
 SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
            "analyze")
 LEAVES = {  # category: (its own words, the colour of its pictures)

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from conftest import run_script
-from test_findings import LEAVES, change, draw, path_of, save, shop, stock, tell  # noqa: F401
+from test_figures import LEAVES, change, draw, path_of, save, shop, stock, tell  # noqa: F401
 
 import db
 from crawling import queries as crawling_queries

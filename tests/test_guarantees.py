@@ -1,6 +1,6 @@
 """What is promised, and if it holds of new products: the decisions, on rows drawn by hand.
 
-    pytest tests/test_promises.py
+    pytest tests/test_guarantees.py
 """
 import collections
 import math

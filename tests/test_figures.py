@@ -2,8 +2,8 @@
 
 No TensorFlow; about 20 seconds.
 
-    pytest tests/test_findings.py
-    pytest tests/test_findings.py -k compare
+    pytest tests/test_figures.py
+    pytest tests/test_figures.py -k compare
 """
 import itertools
 import json

@@ -1,6 +1,6 @@
 """The fusion of what text and picture say, on numbers alone, and mistakes of categorize_both.py.
 
-    pytest tests/test_both.py
+    pytest tests/test_fusion.py
 """
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """Texts to words, terms and bags of words; what a saved network makes of words; --explain.
 
-    pytest tests/test_words.py
-    pytest tests/test_words.py -k explain
+    pytest tests/test_text_features.py
+    pytest tests/test_text_features.py -k explain
 """
 import json
 import re

@@ -2,8 +2,8 @@
 
 Tests in Chromium are left out where there is none: apt-get install chromium, or set CHROMIUM.
 
-    pytest tests/test_page.py
-    pytest tests/test_page.py -k chromium
+    pytest tests/test_html_pages.py
+    pytest tests/test_html_pages.py -k chromium
 """
 import base64
 import html.parser

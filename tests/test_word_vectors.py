@@ -2,8 +2,8 @@
 
 Real TensorFlow; about a minute.
 
-    pytest tests/test_embeddings.py
-    pytest tests/test_embeddings.py -k script
+    pytest tests/test_word_vectors.py
+    pytest tests/test_word_vectors.py -k script
 """
 import json
 

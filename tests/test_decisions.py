@@ -1,5 +1,5 @@
 """Labels that are probably wrong, what a person decides about them, and what is trained on then.
-About 45 seconds: pytest tests/test_overrides.py"""
+About 45 seconds: pytest tests/test_decisions.py"""
 import argparse
 import contextlib
 import csv

@@ -1,6 +1,6 @@
 """Many warnings of one kind are one line.
 
-    pytest tests/test_console.py
+    pytest tests/test_terminal.py
 """
 import pytest
 

@@ -2,7 +2,7 @@
 
 Here it is asked of the folder alone; tests/test_filing.py asks the scripts.
 
-    pytest tests/test_model_files.py
+    pytest tests/test_saved_models.py
 """
 import io
 import json
