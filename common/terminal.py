@@ -9,6 +9,7 @@ import contextlib
 import errno
 import io
 import os
+import shlex
 import signal
 import sqlite3
 import sys
@@ -151,6 +152,19 @@ def ended_at_once(stop: StopEvent, error: type[Exception]) -> Iterator[None]:
 
 
 # ---- lines on stderr ----------------------------------------------------------------------------
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: 1 product, 1,234 products."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def command(script: str, *arguments: object, db_path: str) -> str:
+    """The command that runs one of the scripts on a database, as it can be typed."""
+    words = ["python", f"{script}.py", *map(str, arguments)]
+    if db_path != "crawl.db":
+        words += ["--db-path", db_path]
+    return shlex.join(words)
+
 
 def log(sentence: str) -> None:
     """Print one line to stderr. A progress bar that is there stays whole."""

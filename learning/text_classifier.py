@@ -114,8 +114,8 @@ def worst_categories(products: Products, predicted: list, misleading: dict, most
     enough = 10 if max(total.values(), default=0) >= 10 else 1
     worst = sorted((leaf for leaf in total if total[leaf] >= enough and wrong[leaf]),
                    key=lambda leaf: (-wrong[leaf] / total[leaf], leaf))[:most]
-    lines = ["the worst categories, and the words that misled (by how much in logits, on the "
-             "average of the errors):"] if worst else []
+    lines = ["the worst categories, and the words that misled most (in logits, on the average of "
+             "the errors):"] if worst else []
     for leaf in worst:
         label = products.leaves.index(leaf)
         (taken, times), = misleading[label, None].most_common(1)

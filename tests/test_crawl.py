@@ -902,7 +902,7 @@ def test_of_lines_left_out_each_reason_is_counted_and_flat_categories_are_told(t
             "title; left out") in told
     assert "f.csv, 3 lines (42, 43, 44): more columns than the header names; left out" in told
     assert told.count("left out") == 2
-    assert "no category has a level below another, but many have '/' in them" in told
+    assert "the categories have no levels, but many contain '/'" in told
 
 
 def test_a_feed_line_whose_id_stood_before_is_left_out_and_told(tmp_path):
