@@ -126,8 +126,8 @@ def certified_text(report: Report) -> Iterator[str]:
 
 def folds_text(report: Report) -> Iterator[str]:
     """Lines about the thresholds of the folds."""
-    yield "  (\"where\" is the threshold for new products, from all folds; the figures beside it " \
-          "were counted with a threshold for each fold)"
+    yield "  (\"where\" is the threshold for new products; the figures beside it come from one " \
+          "threshold a fold)"
     for promise in report["coverage"]:
         without = sum(map(math.isinf, promise["fold_thresholds"]))
         if without and not math.isinf(promise["threshold"]):
