@@ -45,8 +45,8 @@ from evaluation import (
 def make_parser() -> Parser:
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
-        "a machine may file by itself at 95 % and 98 % accuracy. Each flag prints something "
-        "else.")
+        "a machine may file by itself at 95 % and 98 % accuracy. Each flag prints a "
+        "different report.")
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--experiments", action="store_true",
@@ -149,6 +149,7 @@ def report_on(args: argparse.Namespace) -> None:
         show(listed, overview.table_lines(listed), args.json)
     elif args.experiment is not None:
         report = figures.describe(conn, args.experiment, args.confidence)
+        report["db_path"] = args.db_path
         report["today"] = today.since_training(conn, args.experiment, report)
         show(report, experiment_report.experiment_text(report, args.top or 20), args.json)
     elif args.models:

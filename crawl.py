@@ -160,7 +160,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
             shop = shopstyle_api.Shop(args.api_url, api_key(), web)
             tree = api_crawl.read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
-        stack.enter_context(contextlib.closing(conn))   # which leaves one file
+        stack.enter_context(contextlib.closing(conn))   # without -wal and -shm beside the file
         stack.enter_context(db.only_crawl(args.db_path))
         if not args.retry_failed:
             picture_store.check_there(conn, source, args.images_path)

@@ -494,7 +494,7 @@ def all_experiments(conn: sqlite3.Connection) -> list[sqlite3.Row]:
     return conn.execute("select * from experiment order by id").fetchall()
 
 
-def experiment(conn: sqlite3.Connection, number: int) -> sqlite3.Row:
+def experiment_row(conn: sqlite3.Connection, number: int) -> sqlite3.Row:
     """One experiment's row. Raises UserError if there is none."""
     row = None
     if abs(number) < 2 ** 63:   # what SQLite can hold

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import io
 import os
+import shlex
 import signal
 import sqlite3
 import sys
@@ -117,7 +118,7 @@ class StopEvent(threading.Event):
 @contextlib.contextmanager
 def told_to_stop() -> Iterator[StopEvent]:
     """A StopEvent that the first SIGINT or SIGTERM sets. The second one ends the process at once,
-    which loses only what is in flight."""
+    which loses only what is under way."""
     stop = StopEvent()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -128,7 +129,7 @@ def told_to_stop() -> Iterator[StopEvent]:
         if stop.error:
             raise stop.error
         # Not by `log`: the signal may have come in the middle of it.
-        os.write(2, b"\nfinishing what is in flight; once more to end at once\n")
+        os.write(2, b"\nfinishing what is under way; a second signal (Ctrl-C) ends at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -151,6 +152,19 @@ def ended_at_once(stop: StopEvent, error: type[Exception]) -> Iterator[None]:
 
 
 # ---- lines on stderr ----------------------------------------------------------------------------
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: 1 product, 1,234 products."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def command(script: str, *arguments: object, db_path: str) -> str:
+    """The command that runs one of the scripts on a database, as it can be typed."""
+    words = ["python", f"{script}.py", *map(str, arguments)]
+    if db_path != "crawl.db":
+        words += ["--db-path", db_path]
+    return shlex.join(words)
+
 
 def log(sentence: str) -> None:
     """Print one line to stderr. A progress bar that is there stays whole."""

@@ -38,8 +38,8 @@ def crawl_leaf(conn: sqlite3.Connection, shop: shopstyle_api.Shop, leaf: sqlite3
     is empty before `total` is asked for again a second later. If it is still empty, the leaf is
     left for this run, and the next run asks again.
 
-    tell(reason, name) is told what is left out. Returns whether this run may fetch more of the
-    leaf. Raises http_client.Unfinished as Shop.page does.
+    tell(reason, name) is called for what is left out. Returns whether this run may fetch more of
+    the leaf. Raises http_client.Unfinished as Shop.page does.
     """
     leaf_id, offset, stale_pages = leaf["id"], leaf["next_offset"], leaf["stale_pages"]
     asked_again = False
@@ -135,7 +135,7 @@ def crawl_api(conn: sqlite3.Connection, shop: shopstyle_api.Shop, tree: list[que
                 except http_client.Stopped:
                     raise
                 except http_client.GivenUp as problem:
-                    log(f"going no further: {problem}")
+                    log(f"the crawl ends here: {problem}")
                     return failed + [leaf["id"] for leaf in waiting()]
                 except http_client.Unfinished as problem:
                     tell_unfinished(str(problem), leaf["id"])
@@ -156,5 +156,5 @@ def store_tree(conn: sqlite3.Connection, shop: shopstyle_api.Shop, tree: list[qu
         queries.store_categories(conn, tree)
         host_before = queries.set_host(conn, tree[0][0], shop.name)
     if host_before:
-        log(f"warning: what is in this file came from {host_before}, and {shop.name} is taken for "
-            "the same shop: crawl another one into another --db-path")
+        log(f"warning: the products in this file came from {host_before}, and {shop.name} counts "
+            "as the same shop: crawl another shop into another --db-path")

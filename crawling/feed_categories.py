@@ -23,7 +23,7 @@ def slug(words: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Eight hex digits by which texts are told apart."""
+    """The first eight hex digits of a text's SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
 
 

@@ -80,7 +80,7 @@ def download(web: http_client.Web, url: str, path: str) -> None:
         for page in itertools.count(1):
             products = web.get(url, shopify_products, {"limit": SHOPIFY_PAGE, "page": page}, 3)
             if products is None and page > 1:
-                log(f"warning: the shop shows no more than its first {count} products so: load its "
+                log(f"warning: the shop shows only its first {count} products this way: load its "
                     "own export for the rest")
             if not products or products == last_products:   # some shops show one page for ever
                 return

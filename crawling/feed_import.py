@@ -131,8 +131,8 @@ def report(feed: Feed, options: FeedOptions, counted: LoadCounts) -> None:
     if counted.deepest == 1 and counted.separators:
         separator, often = counted.separators.most_common(1)[0]
         if often > counted.total / 2:
-            log(f"{feed.name}: no category has a level below another, but many have "
-                f"{separator!r} in them: levels are parted by ' > '")
+            log(f"{feed.name}: the categories have no levels, but many contain {separator!r}. If it "
+                "stands between levels, replace it by ' > ' in the file and load it again")
 
 
 def log_left_out(skipped: Iterable[tuple[int, str]], write: Callable[[str], object]) -> None:

@@ -242,7 +242,7 @@ class XmlItems:
         self.other_names: dict[str, None] = {}   # the first few elements outside items, in order
         self.lines_dropped = 0       # before what expat gets
         self.depth = 0               # of the open element
-        self.silent = 0              # bytes read since expat last told of something
+        self.silent = 0              # bytes read since expat last called a handler
         self.item_depth = 0          # of the open item, 0 if none is open
         self.new_item(0, "")
 

@@ -253,7 +253,7 @@ def forget_missing(conn: sqlite3.Connection, source: str, store: Store) -> None:
 def fetch_pictures(conn: sqlite3.Connection, source: str, store: Store, web: http_client.Web,
                    feed_path: str | None = None) -> dict[str, int]:
     """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished. Ends
-    early if web.stop is set; what is in flight then is finished and kept."""
+    early if web.stop is set; what is under way then is finished and kept."""
     sweep(store)
     forget_missing(conn, source, store)
     picture_queries.share_pictures(conn, source)

@@ -154,7 +154,7 @@ def fetch_tree(shop: Shop, root: str) -> list[CategoryRow]:
     rows = tree_rows(nodes, root, clean_text(parent) if isinstance(parent, str) else None,
                      clean_text(str(root_entry.get("name") or root)))
     if lost := sorted({node.id for node in nodes} - {row[0] for row in rows}):
-        log(f"{len(lost)} categories hang on none below {root}, such as {lost[0]}: left out")
+        log(f"{len(lost)} categories have no parent below {root}, such as {lost[0]}: left out")
     return rows
 
 

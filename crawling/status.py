@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 import db
-from common.terminal import grouped, progress
+from common.terminal import counted, grouped, progress
 from crawling import feed_import, feed_products, picture_queries, queries, shopstyle_api
 from crawling.feed_download import Feed
 from crawling.http_client import Web
@@ -29,7 +29,7 @@ def run_summary(conn: sqlite3.Connection, source: str, counts: Mapping[str, int]
     pictures, webs its requests; the rest is what is there now. `most` is how many products were
     wanted in each leaf."""
     products, leaves, inner, without = queries.catalogue_counts(conn, source)
-    lines = [f"products: {products} in {leaves} leaves ({inner} at an inner category, {without} "
+    lines = [f"products: {products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an inner category, {without} "
              f"without one); this run: {counts['new']} new, {counts['changed']} changed, "
              f"{counts['unchanged']} seen before, {counts['skipped']} left out",
              pictures_line(conn, source, fetched)]
@@ -40,8 +40,8 @@ def run_summary(conn: sqlite3.Connection, source: str, counts: Mapping[str, int]
     requests, retries, size = (sum(web.counts[name] for web in webs)
                                for name in ("requests", "retries", "bytes"))
     if requests:
-        lines.append(f"requests: {requests}, {retries} of them tries again; {size / 1e6:.1f} MB in "
-                     f"{seconds:.0f} s")
+        lines.append(f"requests: {requests}, {retries or 'none'} of them retries; "
+                     f"{size / 1e6:.1f} MB in {seconds:.0f} s")
     return lines
 
 
@@ -78,7 +78,7 @@ def short_leaves_lines(conn: sqlite3.Connection, most: int) -> list[str]:
     for leaf in sorted(short, key=lambda leaf: leaf["product_count"])[:3]:
         total = "of an unknown number"
         if leaf["total"] is not None:
-            total = f"of the {leaf['total']} the shop tells of"
+            total = f"of the {leaf['total']} that the shop reports"
         examples.append(f"{leaf['id']} ({leaf['product_count']} {total})")
     return [f"short of {most} products: {len(short)} leaves, such as {', '.join(examples)}"]
 
@@ -144,7 +144,8 @@ def crawl_plan(conn: sqlite3.Connection, api_url: str, root: str, most: int, ima
                        if status == db.PICTURE_FAILED)
     time_left = ""
     if image_rate:
-        time_left = f", {waiting / image_rate / 60:.0f} min at {image_rate:g} a second from one host"
+        time_left = (f", {waiting / image_rate / 60:.0f} min at {image_rate:g} a second from one "
+                     "host")
     return [*lines, f"and {waiting} pictures of products that are there{time_left}"]
 
 

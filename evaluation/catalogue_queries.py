@@ -67,7 +67,7 @@ def measured_products(conn: sqlite3.Connection, number: int) -> str:
     """The SQL of the products that an experiment was measured on: rows of product_id and label_id,
     each product once."""
     tested = "select product_id, label_id from predicted_category where experiment_id = :number"
-    if db.settings(db.experiment(conn, number)).get("folds"):   # each product is predicted once
+    if db.settings(db.experiment_row(conn, number)).get("folds"):   # each product is predicted once
         return tested
     return tested + " union " + tested.replace("predicted_category", "validation_prediction")
 
@@ -100,7 +100,7 @@ def learned_texts(conn: sqlite3.Connection, number: int,
     learned = "select product_id from learned_product where experiment_id = :number"
     if not conn.execute(f"{learned} limit 1", {"number": number}).fetchone():
         learned = f"select product_id from ({measured_products(conn, number)})"
-        if not db.settings(db.experiment(conn, number)).get("folds"):
+        if not db.settings(db.experiment_row(conn, number)).get("folds"):
             learned = f"""
                 select id from product left join label_override on product_id = id and {PUTS}
                 and label_id is product.category_id

@@ -54,7 +54,7 @@ def compare(conn: sqlite3.Connection, numbers: Sequence[int], confidence: float,
     that flipped (None: all). Raises UserError if they have no products in common."""
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise UserError("--compare takes two or more different experiments, such as --compare 1 2")
-    experiments = [db.experiment(conn, number) for number in numbers]
+    experiments = [db.experiment_row(conn, number) for number in numbers]
     names, tables, shared = aligned = align(
         [figures.read_predictions(conn, number) for number in numbers])
     check_comparable(numbers, aligned)

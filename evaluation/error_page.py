@@ -37,7 +37,7 @@ def error_page(conn: sqlite3.Connection, number: int, images_path: str, db_path:
     """HTML of an experiment's `top` wrong predictions with the highest scores. Raises UserError if
     there is no such experiment, or if it has no predictions."""
     suspects: set[int] = set()
-    if db.settings(db.experiment(conn, number)).get("folds"):
+    if db.settings(db.experiment_row(conn, number)).get("folds"):
         suspects = {suspect["product_id"]
                     for suspect in label_suspects.label_suspects(conn, number, None)}
     report = figures.describe(conn, number, confidence)

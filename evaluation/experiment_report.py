@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.terminal import command
 from common.text import printable
 from evaluation import today
 from evaluation.text_report import (
@@ -125,8 +126,8 @@ def certified_text(report: Report) -> Iterator[str]:
 
 def folds_text(report: Report) -> Iterator[str]:
     """Lines about the thresholds of the folds."""
-    yield "  (\"where\" is for products to come, by all folds; each fold was accepted by a " \
-          "threshold of its own)"
+    yield "  (\"where\" is the threshold for new products, from all folds; the figures beside it " \
+          "were counted with a threshold for each fold)"
     for promise in report["coverage"]:
         without = sum(map(math.isinf, promise["fold_thresholds"]))
         if without and not math.isinf(promise["threshold"]):
@@ -152,7 +153,8 @@ def missing_text(promise: Report) -> str:
         return f"{start} without such products, of which it takes at least " \
                f"{promise['fewest']:,}, all right"
     if promise["needed"] is None:
-        return f"{start}: even a million products like these would not do"
+        return f"{start}, and even a million products like these would not be enough: too many " \
+               "of the surest predictions are wrong"
     return f"{start} by {promise['have']:,} independent products: it would take about " \
            f"{promise['needed']:,} like these"
 
@@ -170,17 +172,30 @@ def fallback_text(report: Report) -> Iterator[str]:
     yield from aligned(rows, left=(0, 1))
     for fallback in report["fallback"]:
         target = fallback["target"]
-        for level, products in (("leaf", ""), ("parent", " of what the leaf leaves")):
+        for level, products in (("leaf", ""), ("parent", " for products not filed at the leaf")):
             if math.isinf(fallback[level]["threshold"]) and fallback["person"]["taken"]["hits"]:
-                yield f"  {target}%: at the {level} nothing can be promised{products}; " \
-                      f"its script with --apply {report['experiment']} --target " \
-                      f"{target} --dry-run says how near it comes"
+                yield f"  {target}%: nothing can be promised at the {level}{products}"
+    unsure = [fallback["target"] for fallback in report["fallback"]
+              if fallback["person"]["taken"]["hits"]
+              and any(math.isinf(fallback[level]["threshold"]) for level in ("leaf", "parent"))]
+    if unsure:
+        yield f"  (how near it comes: {apply_command(report, unsure[0])})"
+
+
+def apply_command(report: Report, target: int) -> str:
+    """The command that shows what an experiment would file at a target."""
+    kind = report["name"].partition(" classification of")[0]
+    return command(f"categorize_{today.SCRIPTS.get(kind, 'words')}", "--apply",
+                   report["experiment"], "--target", target, "--dry-run",
+                   db_path=report["db_path"])
 
 
 def fallback_rows(fallback: Report) -> list[tuple[str, ...]]:
     """The rows of fallback_text's table for one target."""
     leaf, parent, person = fallback["leaf"], fallback["parent"], fallback["person"]
-    guess = f"({percent(person['accuracy']['share'])} by the leaf's guess)"
+    guess = ""
+    if person["taken"]["hits"]:
+        guess = f"(the first suggestion is right for {percent(person['accuracy']['share'])})"
     return [(f"{fallback['target']}%", "leaf", f"{leaf['taken']['hits']:,}",
              with_interval(leaf["taken"]), with_interval(leaf["accuracy"]),
              threshold_text("score", leaf["threshold"])),

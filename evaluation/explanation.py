@@ -26,7 +26,7 @@ def lines(conn: sqlite3.Connection, db_path: str, experiment: int, product_id: i
     """Lines about a product, by the model of an experiment. Raises UserError if there is no such
     product, or no model of words."""
     name, text, label = queries.product_text(conn, product_id)
-    db.experiment(conn, experiment)
+    db.experiment_row(conn, experiment)
     folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{experiment}")
     weights, model = saved_models.load_model(folder)
     if model["kind"] != "Text":

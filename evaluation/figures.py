@@ -287,7 +287,7 @@ def shared_shares(masks: Mapping[str, NDArray[np.bool_] | None] | None, right: N
 def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[str, Any]:
     """All that is known about one experiment, as a dict for JSON. Raises UserError if there is no
     such experiment, or if it has no predictions."""
-    experiment = db.experiment(conn, number)
+    experiment = db.experiment_row(conn, number)
     names, rows = read_predictions(conn, number)
     if not len(rows):
         raise UserError(f"experiment {number} has no predictions; run its script again")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 import db
 from common.arguments import share
-from common.terminal import UserError, log, progress
+from common.terminal import UserError, command, counted, log, progress
 from evaluation import (
     catalogue_queries,
     filing_output,
@@ -102,7 +102,7 @@ def load_for_apply(conn: sqlite3.Connection, number: int, db_path: str,
                    kind: str) -> tuple[str, Weights, Description]:
     """(folder, weights, description) of the model of an experiment. Raises UserError if it is of
     another kind than `kind`, or not the model that the experiment wrote."""
-    settings = db.settings(db.experiment(conn, number))
+    settings = db.settings(db.experiment_row(conn, number))
     folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{number}")
     weights, described = saved_models.load_model(folder)
     if described["kind"] != kind:
@@ -174,7 +174,8 @@ def file_all(conn: sqlite3.Connection, wanted: Options, described: Description,
                                                            labelled, promise)
             if new["near-duplicate"]:
                 log(f"{100 * new['near-duplicate']:.0f} % of the {new['products']} products of "
-                    f"{source} have a near-duplicate among those that the model learned from")
+                    f"{source} have the text of a product that the model learned from, or one that "
+                    "differs by a word or two")
             if reasons:
                 holds = False
                 refused = refused_text(refused_levels(promise, thresholds), wanted.file_anyway)
@@ -230,7 +231,7 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     leaves = described["categories"]
     products, waiting, by_person = filing_queries.count_unfiled(conn, wanted.number, leaves)
     if by_person:
-        log(f"{by_person} products have a person's category already")
+        log(f"{counted(by_person, 'product')} with a person's category already")
     if not products:
         if by_person and not wanted.dry_run:
             filing_output.print_filed(conn, wanted.number, wanted.format)
@@ -248,7 +249,7 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     promise = guarantees.promise(conn, wanted.number, leaves, wanted.target, wanted.confidence)
     if not wanted.dry_run:
         saved_models.keep_promise(folder, promise)
-    log_promise(conn, wanted.number, described, promise)
+    log_promise(conn, wanted, described, promise)
     holds, moves = file_all(conn, wanted, described, promise)
     if wanted.dry_run:
         filing_output.print_dry_run(wanted.number, wanted.target, moves, products)
@@ -257,14 +258,15 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     return 0 if holds else 1
 
 
-def log_promise(conn: sqlite3.Connection, number: int, described: Description,
+def log_promise(conn: sqlite3.Connection, wanted: Options, described: Description,
                 promise: guarantees.Promise) -> None:
     """Say what is promised, and what has changed since the training."""
+    number = wanted.number
     log(guarantees.promise_text(promise))
     if promise["leaf"] is None and described["settings"].get("folds"):
-        log("wrong labels count as errors, too: python analyze.py --label-suspects "
-            f"{number} lists those that may be wrong; put them right in the shop's feed, "
-            "load it and train again")
+        suspects = command("analyze", "--label-suspects", number, db_path=wanted.db_path)
+        log(f"wrong labels count as errors, too. To list those that may be wrong: {suspects}. "
+            "Correct them in the shop's feed, load it and train again")
     for line in today.changes_lines(number, queries.changes(conn, number)):
         log(line)
     if gone := today.gone_line(filing_queries.answers_gone(conn, number)):
@@ -278,5 +280,5 @@ def print_result(conn: sqlite3.Connection, wanted: Options, moves: Moves, produc
     counts = filing_output.print_filed(conn, wanted.number, wanted.format)
     log(filing_output.counts_text(counts, products))
     if counts["person"] + counts["parent"]:
-        log("choose a leaf for what has none: python analyze.py --review "
-            f"{wanted.number} > review.html")
+        log("to choose leaves for the others: " + command(
+            "analyze", "--review", wanted.number, "-o", "review.html", db_path=wanted.db_path))

@@ -145,7 +145,7 @@ def print_dry_run(number: int, target: float, moves: Moves, products: int) -> No
     for (before, _, after), count in moves.items():
         counts[after] += count
         decided = decided or before is not None
-    print(f"nothing is filed: by experiment {number}, at {100 * target:g} %, it would be "
+    print(f"dry run, nothing is filed. Experiment {number} at {100 * target:g} % would give "
           + counts_text(counts, products))
     if changes := moves_text(moves):
         print(changes)

@@ -12,13 +12,14 @@ from __future__ import annotations
 import bisect
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import db
+from common.terminal import counted
 from evaluation import certificates, figures
 from evaluation.figures import Rows
 from learning import category_tree
@@ -46,7 +47,7 @@ def promise(conn: sqlite3.Connection, number: int, leaves: Sequence[str], target
     leaves that the model does not know, as some of the catalogue do: its answers for those are
     `strange` and count as errors, and so do rows of products that the shop has refiled elsewhere.
     """
-    settings = db.settings(db.experiment(conn, number))
+    settings = db.settings(db.experiment_row(conn, number))
     folds = settings.get("folds")
     names, rows = figures.read_predictions(conn, number, not folds, False, leaves)
     above = figures.parent_codes(names, category_tree.parents(conn))
@@ -165,40 +166,43 @@ def parent_alone(promise: Promise) -> dict[str, float]:
 # ---- a promise in words -------------------------------------------------------------------------
 
 def promise_text(promise: Promise) -> str:
-    """What is promised, in words."""
+    """What is promised, in a few lines."""
+    return "\n".join(promise_lines(promise))
+
+
+def promise_lines(promise: Promise) -> Iterator[str]:
+    """The lines of promise_text."""
     if promise["few_folds"]:
-        return "nothing can be promised, so nothing is filed: " \
+        yield "nothing can be promised, so nothing is filed: " \
             + few_folds_text(promise["few_folds"])
+        return
     if promise["leaf"] is None and promise["parent"] is None:
-        return nothing_promised_text(promise)
-    levels = []
+        yield from nothing_promised_lines(promise)
+        return
+    yield (f"promised with {100 * promise['confidence']:g} % confidence: of the products that are "
+           f"filed, at least {100 * promise['target']:g} % are right. It rests on "
+           f"{basis_text(promise)}, and holds for products like those, of their categories")
     for level in ("leaf", "parent"):
         if promise[level] is None:
-            levels.append(f"at the {level} nothing ({nearest_text(promise, level)})")
+            yield f"  at the {level}: nothing. {nearest_text(promise, level)}"
         else:
-            levels.append(f"at the {level} from score {promise[level]:.4f} on")
-    lower = ""
+            yield f"  at the {level}: from score {promise[level]:.4f} on"
     if promise["leaf"] is None and lowering_helps(promise):
-        lower = f"; a lower --target may give some leaves{lower_text(promise)}"
-    return (f"promised with {100 * promise['confidence']:g} % confidence: of what is filed, at "
-            f"least {100 * promise['target']:g} % are right; {', '.join(levels)}{lower}. It rests "
-            f"on {basis_text(promise)}, and holds for products like those, of their categories"
-            + stopped_text(promise))
+        yield f"  a lower --target may file some at leaves{lower_text(promise)}"
+    yield from stopped_lines(promise)
 
 
-def nothing_promised_text(promise: Promise) -> str:
+def nothing_promised_lines(promise: Promise) -> Iterator[str]:
     """Why nothing is promised at the leaf or at the parent, and what may help, in words."""
-    advice = []
+    yield f"nothing can be promised at {100 * promise['target']:g} % by {basis_text(promise)}, " \
+          "so nothing is filed"
+    for level in promise["nearest"]:
+        yield f"  at the {level}: {nearest_text(promise, level)}"
     if promise["rests_on"] != OUT_OF_FOLD:
-        advice.append("train with --folds 10, which certifies on all products")
+        yield "  train with --folds 10, which certifies on all products"
     if lowering_helps(promise):
-        advice.append(f"try a lower --target{lower_text(promise)}")
-    text = f"nothing can be promised at {100 * promise['target']:g} % by {basis_text(promise)}, " \
-           "so nothing is filed"
-    if advice:
-        text += ": " + ", or ".join(advice)
-    reasons = [f"At the {level} {nearest_text(promise, level)}" for level in promise["nearest"]]
-    return f"{text}. {'. '.join(reasons)}{stopped_text(promise)}"
+        yield f"  try a lower --target{lower_text(promise)}"
+    yield from stopped_lines(promise)
 
 
 def basis_text(promise: Promise) -> str:
@@ -226,27 +230,27 @@ def nearest_text(promise: Promise, level: str) -> str:
     """The numbers that the promise failed on at a level, in words."""
     near = promise["nearest"].get(level)
     if near is None:
-        return "all of them are filed at the leaf"
+        return "All of them are filed at the leaf"
     if not near["products"]:
-        return "there is no product to go by"
+        return "There is no product to go by"
     strange = ""
     if near["strange"]:
         strange = f", {near['strange']} of those of categories that the model does not know"
     if near["most"] < 0:
-        verdict = "so few products prove nothing"
+        verdict = "So few products prove nothing"
     elif near["most"] == 0 < near["wrong"]:
-        verdict = "none may be"
+        verdict = "None may be wrong"
     elif near["most"] < near["wrong"]:
-        verdict = f"at most about {near['most']} may be"
+        verdict = f"At most about {near['most']} may be wrong"
     else:
-        verdict = "that falls a little short of a proof"
-    return (f"it comes nearest from score {near['score']:.4f} on: {near['wrong']} of "
-            f"{near['products']} are wrong there{strange}, and {verdict}")
+        verdict = "That falls a little short of a proof"
+    return (f"Of the {counted(near['products'], 'product')} with a score of at least "
+            f"{near['score']:.4f}, {near['wrong']} are wrong{strange}. {verdict}")
 
 
-def stopped_text(promise: Promise) -> str:
-    """A sentence that says what stopped the promise at the leaf, and what to do about it. It stands
-    behind another, and is empty if nothing of the kind stopped it."""
+def stopped_lines(promise: Promise) -> Iterator[str]:
+    """A line that says what stopped the promise at the leaf, and what to do about it; none if
+    nothing of the kind stopped it."""
     causes, advice = [], []
     if "strange" in promise["stopped"]:
         low = promise["min_products"]
@@ -257,7 +261,6 @@ def stopped_text(promise: Promise) -> str:
     if "refiled" in promise["stopped"]:
         causes.append(f"the {promise['refiled']} products that the shop has refiled since")
         advice.append("train again, on the categories they have now")
-    if not causes:
-        return ""
-    return (f". At the leaf it would be promised without {' and '.join(causes)}, which count as "
-            f"errors: {', and '.join(advice)}")
+    if causes:
+        yield f"  at the leaf it would be promised without {' and '.join(causes)}, which count " \
+              f"as errors: {', and '.join(advice)}"

@@ -34,7 +34,7 @@ def label_suspects(conn: sqlite3.Connection, number: int,
     `number`, likeliest first, as dicts of COLUMNS; those that a person has decided on are left out.
     Raises UserError if the experiment has no folds: only with folds each product was judged by a
     model that had not learned its label."""
-    settings = db.settings(db.experiment(conn, number))
+    settings = db.settings(db.experiment_row(conn, number))
     if not settings.get("folds"):
         raise UserError(f"experiment {number} has no folds, and a model agrees with the labels "
                         "it was trained on: run its script again with --folds 10")

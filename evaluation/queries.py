@@ -199,7 +199,7 @@ def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sql
 
 def trusts_filed(conn: sqlite3.Connection, number: int) -> bool:
     """Whether an experiment was trained with --trust-filed."""
-    arguments = db.settings(db.experiment(conn, number)).get("arguments")
+    arguments = db.settings(db.experiment_row(conn, number)).get("arguments")
     return isinstance(arguments, dict) and bool(arguments.get("trust_filed"))
 
 
@@ -210,7 +210,7 @@ def changes(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     another item group now than when it read them}."""
     want_places(conn)
     measured = measured_products(conn, number)
-    last = db.settings(db.experiment(conn, number)).get("regroupings")
+    last = db.settings(db.experiment_row(conn, number)).get("regroupings")
     products, unlabelled, refiled = db.plain(conn, f"""
         select count(*), coalesce(sum(product.id is not null and product.category_id is null), 0),
             coalesce(sum(product.category_id is not null and label_id is not null

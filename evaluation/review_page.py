@@ -22,7 +22,7 @@ def review_page(conn: sqlite3.Connection, number: int, images_path: str, db_path
     """HTML of `top` products that an experiment's --apply has left to a person or filed at the
     parent only: the least sure first, or the surest. Raises UserError if there is no such
     experiment."""
-    experiment = db.experiment(conn, number)
+    experiment = db.experiment_row(conn, number)
     paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
     model, there = product_view.text_model(db_path, number), catalogue_queries.places_today(conn)
     shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)

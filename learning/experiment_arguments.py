@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="without --categories, take the leaves with at least so many products "
                         "(default: 1000)")
     parser.add_argument("--folds", type=whole_number(3, 100), metavar="K",
-                        help="predict every product once, by K models that never saw it, instead "
-                        "of a tenth of them by one; the model saved is then trained on all")
+                        help="train K models, each of which predicts a part of the products that it "
+                        "never saw, and save one that learns from all; 10 is a good number. "
+                        "(default: one model predicts a tenth of the products)")
     parser.add_argument("--split-by", choices=("cluster", "group"), default="cluster",
                         help="what the split keeps on one side: clusters of near-duplicates, whose "
                         "texts differ by a word or two, or only groups, which share their text or "
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "--apply filed before; without it they are only learned, and no figure "
                         "rests on them")
     parser.add_argument("--seed", type=seed, default=0, metavar="N",
-                        help="the start of everything random; the split does not depend on it "
+                        help="start number of the random generator; the split does not depend on it "
                         "(default: 0)")
 
 

@@ -37,7 +37,7 @@ class Fitted(NamedTuple):
     trained_on: int                  # products
     temperature: float
     scores: Callable[[np.ndarray], np.ndarray]   # rows [m] -> logits [m, leaves]
-    inputs: training.Inputs | None = None               # what it was trained on
+    inputs: training.Inputs = training.Inputs()         # what it was trained on
     parts: tuple[Fitted, ...] = ()                      # what it fuses
 
 
@@ -158,7 +158,7 @@ def counts(products: Products, parts: Sequence[Part]) -> dict:
 
 def slim(model: Fitted) -> Fitted:
     """What refitting and the settings need of a Fitted, without all that is large."""
-    return model._replace(inputs=None, scores=gone, parts=tuple(map(slim, model.parts)),
+    return model._replace(inputs=training.Inputs(), scores=gone, parts=tuple(map(slim, model.parts)),
                           weights={name: value for name, value in model.weights.items()
                                    if name == "fusion"})
 

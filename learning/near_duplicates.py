@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.terminal import counted
 from common.text import normalised
 
 # (words that must be left without one word, without two words of the name)
@@ -234,9 +235,8 @@ def without(clusters: Clusters, ids: set[int]) -> Clusters:
 
 def report_lines(report: dict) -> Iterator[str]:
     """Lines about the clusters of find_clusters, by its report."""
-    yield f"{report['near-duplicates']:,} of {report['products']:,} products are near-duplicates " \
-          f"of products in other groups: {report['styles']:,} " \
-          f"{'style' if report['styles'] == 1 else 'styles'}"
+    yield f"{report['near-duplicates']:,} of {report['products']:,} products differ by a word or " \
+          f"two from a product in another group: {counted(report['styles'], 'style')}"
     if report.get("parted for training"):
         yield f"{report['parted for training']:,} of these were split by group: whole, they " \
               "would have left a category nothing to train on"

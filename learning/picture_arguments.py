@@ -69,8 +69,8 @@ def add_network_arguments(network, first):
 def add_own_arguments(parser, first):
     """What only retrain.py by itself uses; the classifiers (first None) take it and show it not."""
     distortions = parser.add_argument_group(
-        "distortions of the training pictures, drawn anew in each epoch; hours of work, which it "
-        "says before it starts")
+        "distortions of the training pictures, drawn anew in each epoch. They take hours; the "
+        "script prints an estimate first")
     files = parser.add_argument_group("the rest")
     alone = first is not None
     first = first or files

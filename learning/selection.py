@@ -14,7 +14,7 @@ import numpy as np
 import db
 from common.terminal import UserError, log
 from learning import category_tree, near_duplicates, queries
-from learning.split import check_splits, split_position, splits
+from learning.split import FEWEST_FOLDS, check_splits, few_folds_text, split_position, splits
 
 CERTIFYING = .15   # place in the split from which on validation (.1 to .2) is kept for thresholds
 
@@ -126,6 +126,9 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
                 "there")
         products = make_products(rows, leaves, parents, near)
     filed = np.array([row["filed"] for row in rows], bool)
+    if wanted.folds and wanted.folds < FEWEST_FOLDS:
+        log("warning: --apply will file nothing by this experiment: "
+            f"{few_folds_text(wanted.folds)}")
     tell_left_out(queries.leaf_sizes(conn), leaves,
                   None if wanted.categories else wanted.min_products)
     if filed.any():
@@ -145,12 +148,12 @@ def tell_left_out(sizes: dict[str, int], leaves: Sequence[str], min_products: in
     largest = max(size for leaf, size in sizes.items() if leaf not in leaves)
     more = max(2, min(5, largest))
     if min_products is None:
-        advice = "name more of them with --categories, or train without it"
+        advice = "name more of them with --categories, or leave that flag out"
     elif largest >= more:
         advice = f"--min-products {more} takes more leaves in"
     else:
         advice = "their leaves need more products before a model can learn them"
     log(f"{len(leaves)} of {len(sizes)} leaves take part, with {known:,} of {total:,} labelled "
-        f"products. The model never answers the other {total - known:,} rightly, and --apply "
-        "counts such products as errors, because new products will be of such categories too; "
+        f"products. The model cannot know the categories of the other {total - known:,}. --apply "
+        "counts such products as errors, because new products will be of them, too; "
         + advice)

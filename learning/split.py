@@ -54,7 +54,8 @@ def check_splits(parts: Sequence, names: Sequence[str]) -> None:
                f"{validation[smallest]} validation and {predicted[smallest]} test"
         for what, products in (("validation", validation), ("test", predicted)):
             if not products.sum():
-                raise UserError(f"the {what} set is empty ({have}): there is too little to part")
+                raise UserError(f"there are too few products to split: the {what} set is empty "
+                                f"({have}). Load more")
     if len(names) < 2:
         raise UserError(f"there is nothing to tell apart: {names[0]} is the only category; name "
                         "two or more")

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "hidden layer see their sum for a product beside the bag of words "
                         "(default: none)")
     parser.add_argument("--embedding-alone", action="store_true",
-                        help="nothing but that sum, no bag of words")
+                        help="use only the word vectors, without the bag of words")
     parser.add_argument("--save-embedding", metavar="FILE",
                         help="write the vectors there, in word2vec's text format")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import math
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,8 +17,11 @@ import numpy as np
 import db
 from common.terminal import log
 from learning import queries, text_features, training, word_vectors
+from learning.experiments import Fitted
+from learning.selection import Products
+from learning.text_features import Terms
 
-EPOCHS, STEPS = 4, 330    # at least so many of each, where --epochs does not say
+EPOCHS, STEPS = 4, 330    # at least so many of each, if --epochs does not say
 
 
 class TextOptions(NamedTuple):
@@ -31,12 +35,12 @@ class TextOptions(NamedTuple):
     seed: int = 0
 
 
-def text_inputs(terms, rows, options):
+def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> training.Inputs:
     """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
     the original network of 0 and 1. With options.embedding the vectors are learned here too."""
     columns, idf = text_features.choose_terms(terms, rows)
-    has, kinds, names = (text_features.presence(terms, columns), terms.kinds[columns],
-                         terms.names[columns])
+    has = text_features.presence(terms, columns)
+    kinds, names = terms.kinds[columns], terms.names[columns]
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
     if options.network == "original":
@@ -54,23 +58,23 @@ def text_inputs(terms, rows, options):
     return inputs._replace(embedding=spread, alone=options.embedding_alone)
 
 
-def term_vectors(vectors, words, names):
+def term_vectors(vectors: np.ndarray, words: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """The vectors float32 [terms, size] of terms by those of `words`: a word of the name has its
     word's once more, a pair and a word that is none of these have zeros."""
-    number = {word: place for place, word in enumerate(words)}
-    places = np.array([number.get(name.removeprefix("name:"), -1) for name in names], int)
+    number = {word: row for row, word in enumerate(words)}
+    rows = np.array([number.get(name.removeprefix("name:"), -1) for name in names], int)
     spread = np.zeros((len(names), vectors.shape[1]), np.float32)
-    spread[places >= 0] = vectors[places[places >= 0]]
+    spread[rows >= 0] = vectors[rows[rows >= 0]]
     return spread
 
 
-def description(terms, columns, options):
+def description(terms: Terms, columns: np.ndarray, options: TextOptions) -> dict:
     """What the saved model has to know of words."""
     return {"network": options.network, "fields": options.fields,
             "vocabulary": terms.names[columns].tolist()}
 
 
-def training_options(options, count):
+def training_options(options: TextOptions, count: int) -> training.Options:
     """Options for training on so many products' words: batches small enough for some 80 steps an
     epoch. All of it was chosen on the validation products of public catalogues."""
     if options.network == "original":
@@ -82,51 +86,55 @@ def training_options(options, count):
                             decay=True, dropout=.5, word_dropout=.5, seed=options.seed)
 
 
-def add_misleading(products, terms, model, test, scores, found):
-    """Add to found[label, term] what each term of a product that is predicted wrongly said for the
-    prediction and against the label, and to found[label, None] the predictions."""
+def add_misleading(products: Products, terms: Terms, model: Fitted, test: np.ndarray,
+                   logits: np.ndarray, misleading: dict) -> None:
+    """Add to misleading[label, term] what each term of a product that is predicted wrongly said for
+    the prediction and against the label, and to misleading[label, None] the predictions."""
     names = terms.names[model.inputs.columns]
-    for row, guess in zip(test, scores.argmax(axis=1)):
+    for row, guess in zip(test, logits.argmax(axis=1)):
         label = products.labels[row]
         if guess == label:
             continue
         bag = model.inputs.bag[row]
         said, _ = text_features.contributions(model.weights, bag.indices, bag.data, guess, label)
-        found[label, None][guess] += 1
-        for column, one in zip(bag.indices, said.tolist()):
-            found[label, names[column]]["said"] += one
+        misleading[label, None][guess] += 1
+        for column, logit in zip(bag.indices, said.tolist()):
+            misleading[label, names[column]]["said"] += logit
 
 
-def worst_categories(products, predicted, found, most=5):
+def worst_categories(products: Products, predicted: list, misleading: dict, most: int = 5
+                     ) -> list[str]:
     """Lines about the leaves that were most often predicted wrongly, of those with ten test
-    products or more where there are such: what they were taken for, and the words that misled."""
-    total, wrong = collections.Counter(), collections.Counter()
+    products or more if there are such: what they were taken for, and the words that misled."""
+    total: collections.Counter = collections.Counter()
+    wrong: collections.Counter = collections.Counter()
     for row in predicted:
         total[row[3]] += 1
         wrong[row[3]] += row[1] != row[3]
     enough = 10 if max(total.values(), default=0) >= 10 else 1
     worst = sorted((leaf for leaf in total if total[leaf] >= enough and wrong[leaf]),
                    key=lambda leaf: (-wrong[leaf] / total[leaf], leaf))[:most]
-    lines = ["the worst categories, and the words that misled (by how much in logits, on the "
-             "average of the errors):"] if worst else []
+    lines = ["the worst categories, and the words that misled most (in logits, on the average of "
+             "the errors):"] if worst else []
     for leaf in worst:
         label = products.leaves.index(leaf)
-        (taken, times), = found[label, None].most_common(1)
-        said = {term: sums["said"] / wrong[leaf] for (own, term), sums in found.items()
-                if own == label and term is not None}
+        (taken, times), = misleading[label, None].most_common(1)
+        said = {term: sums["said"] / wrong[leaf]
+                for (term_label, term), sums in misleading.items()
+                if term_label == label and term is not None}
         best = sorted(said.items(), key=lambda item: (-item[1], item[0]))[:5]
         lines.append(f"  {leaf}: {100 - 100 * wrong[leaf] / total[leaf]:.1f}% right of "
                      f"{total[leaf]}, {times} taken for {products.leaves[taken]}; "
-                     + ", ".join(f"{term} +{one:.2f}" for term, one in best if one > 0))
+                     + ", ".join(f"{term} +{logit:.2f}" for term, logit in best if logit > 0))
     return lines
 
 
-def text_scorer(weights, described):
+def text_scorer(weights: dict, described: dict) -> Callable:
     """A function: rows with name and description -> (logits [n, leaves], words, how many of them
     are unknown, [n] each), by a saved model."""
     lexicon = text_features.make_lexicon(described, weights)
 
-    def score(rows):
+    def score(rows: Sequence) -> tuple:
         bag, count, unknown = text_features.bag_of(
             lexicon, ((row["name"], row["description"]) for row in rows),
             len(described["vocabulary"]))
@@ -137,17 +145,19 @@ def text_scorer(weights, described):
 
 
 def scorer(weights: dict, description: dict) -> Callable:
-    """What filing.apply needs."""
+    """A function from new products to logits and what they rest on, as picture_classifier.scorer
+    has it, by a saved model."""
     by_text = text_scorer(weights, description)
 
-    def score(rows):
+    def score(rows: Sequence) -> tuple:
         logits, count, unknown = by_text(rows)
         return logits, count > 0, count, unknown, [row["path"] is not None for row in rows]
 
     return score
 
 
-def unknown_shares(terms, rows, columns):
+def unknown_shares(terms: Terms, rows: np.ndarray, columns: np.ndarray
+                   ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, float [rows]): the share of the words of each of these products that are not in the
     vocabulary, the terms `columns`; products without words are left out."""
     words = terms.kinds == text_features.WORD
@@ -155,23 +165,24 @@ def unknown_shares(terms, rows, columns):
     strange[columns] = False
     counts = terms.counts[rows]
     total, unknown = counts @ words.astype(int), counts @ strange.astype(int)
-    some = total > 0
-    return rows[some], unknown[some] / total[some]
+    with_words = total > 0
+    return rows[with_words], unknown[with_words] / total[with_words]
 
 
-def measured_unknown(conn, products, measured):
+def measured_unknown(conn: sqlite3.Connection, products: Products, measured: Sequence[tuple]
+                     ) -> dict:
     """What the experiment keeps of unknown_shares of its splits, which filing.py compares new
     products with: mean and variance for each shop, and for all under ''."""
     rows, shares = map(np.concatenate, zip(*measured))
-    found = {"": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
+    moments = {"": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
     for source in db.sources(conn):
-        own = shares[np.isin(products.ids[rows], queries.product_ids(conn, source))]
-        if len(own):
-            found[source] = [float(own.mean()), float(own.var())]
-    return {"unknown words": found}
+        of_shop = shares[np.isin(products.ids[rows], queries.product_ids(conn, source))]
+        if len(of_shop):
+            moments[source] = [float(of_shop.mean()), float(of_shop.var())]
+    return {"unknown words": moments}
 
 
-def read_terms(conn, products, options):
+def read_terms(conn: sqlite3.Connection, products: Products, options: TextOptions) -> Terms:
     """text_features.Terms of the products' texts, of the fields asked for."""
     original = options.network == "original"
 

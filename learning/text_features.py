@@ -7,10 +7,13 @@ slow to import, only for training. The classifiers of text use it:
     python categorize_words.py --min-products 50
     python categorize_words.py --explain 17 --experiment 1
 """
+from __future__ import annotations
+
 import html
 import itertools
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,14 +40,14 @@ LOOSE = re.compile(r"(?<![^\s'])'+|'+(?![^\s'])")
 
 class Terms(NamedTuple):
     """Which of n texts has which term how often."""
-    counts: Any   # CSR int32 [n, terms]
-    names: Any    # object [terms]: `jean`, `name:jean`, `flared jean`, in the order of the alphabet
-    kinds: Any    # uint8 [terms]: WORD wherever it stands, WORD_OF_NAME, PAIR of words in a row
-    least: int    # how many training texts must have a pair before it is a term
-    words: Any    # function: yields the words of each text once more
+    counts: Any          # scipy CSR int32 [n, terms]
+    names: np.ndarray    # object [terms]: `jean`, `name:jean`, `flared jean`, in alphabetical order
+    kinds: np.ndarray    # uint8 [terms]: WORD wherever it stands, WORD_OF_NAME, PAIR in a row
+    least: int           # how many training texts must have a pair before it is a term
+    words: Callable[[], Iterator[list[str]]]   # yields the words of each text once more
 
 
-def tokens(text):
+def tokens(text: str) -> list[str]:
     """The words of a text: entities read once, markup dropped, case folded, and letters and digits
     of any language kept together with the apostrophes between them (women's, café, 27)."""
     if "&" in text or "<" in text:
@@ -57,29 +60,32 @@ def tokens(text):
     return (LOOSE.sub(" ", text) if "'" in text else text).split()
 
 
-def tokens_of_2016(text):
+def tokens_of_2016(text: str) -> list[str]:
     """The words as the original study cut them: only tags of one or two characters dropped, then
     all but a to z, 0 to 9 and the blank deleted, which glues what a line break parted."""
     return re.sub("[^a-z0-9 ]", "", re.sub("<..?>", " ", text.lower())).split()
 
 
-def terms_of(title, description, frequent=None):
+def terms_of(title: list[str], description: list[str], frequent: np.ndarray | None = None
+             ) -> list[str]:
     """The terms of the words of a name and of a description: each word, each word of the name once
-    more, and the pairs of words in a row; where `frequent` is given, only pairs of its buckets."""
+    more, and the pairs of words in a row; if `frequent` is given, bool [BUCKETS], only pairs of its
+    buckets."""
     words = title + description
-    pairs = zip(words, words[1:])
+    pairs: Iterable[tuple[str, str]] = zip(words, words[1:])
     if frequent is not None:
         pairs = itertools.compress(pairs, frequent[pair_buckets(words)].tolist())
     return [*words, *("name:" + word for word in title), *map(" ".join, pairs)]
 
 
-def pair_buckets(words):
+def pair_buckets(words: list[str]) -> np.ndarray:
     """int64 [words - 1]: the bucket of each pair of words in a row, a hash of the pair."""
     hashes = np.fromiter(map(hash, words), np.int64, len(words))
     return (3 * hashes[:-1] + hashes[1:]) % BUCKETS
 
 
-def count_terms(read, cut=tokens, words_alone=False):
+def count_terms(read: Callable[[], Iterable[tuple[str, str]]],
+                cut: Callable[[str], list[str]] = tokens, words_alone: bool = False) -> Terms:
     """The Terms of texts, without most of the pairs that are too rare to be one. read() yields the
     (name, description) of each text, and is called twice: for the buckets of pairs that at least
     `least` texts have, and for the terms. Raises UserError if there is not a word in them."""
@@ -112,31 +118,31 @@ def count_terms(read, cut=tokens, words_alone=False):
     return Terms(counts, names, np.array(kinds, np.uint8), least, words)
 
 
-def choose_terms(terms, rows):
+def choose_terms(terms: Terms, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The vocabulary of the texts `rows`: of each kind the 20,000 terms that most of them have (of
     equals the first in the alphabet). Returns (columns of terms.counts, in order, inverse document
     frequencies float32, ln((1 + n) / (1 + texts that have it)) + 1)."""
     often = np.bincount(terms.counts[rows].indices, minlength=len(terms.names))
     chosen = []
     for kind, least in ((WORD, 1), (WORD_OF_NAME, 1), (PAIR, terms.least)):
-        some = np.flatnonzero((terms.kinds == kind) & (often >= least))
+        able = np.flatnonzero((terms.kinds == kind) & (often >= least))
         if kind != PAIR:
-            some = some[[len(name.removeprefix("name:")) <= LONGEST for name in terms.names[some]]]
-        chosen.append(np.sort(some[np.argsort(-often[some], kind="stable")[:VOCABULARY]]))
+            able = able[[len(name.removeprefix("name:")) <= LONGEST for name in terms.names[able]]]
+        chosen.append(np.sort(able[np.argsort(-often[able], kind="stable")[:VOCABULARY]]))
     columns = np.concatenate(chosen)
     return columns, (np.log((1 + len(rows)) / (1 + often[columns])) + 1).astype(np.float32)
 
 
-def presence(terms, columns):
-    """CSR float32 [n, columns], 1 where a text has the term."""
+def presence(terms: Terms, columns: np.ndarray) -> Any:
+    """CSR float32 [n, columns], 1 if a text has the term."""
     has = terms.counts[:, columns]
     has.data = np.ones(len(has.data), np.float32)
     has.sort_indices()
     return has
 
 
-def weigh(has, idf):
-    """The bag of words float32 of CSR [n, columns], 1 where a text has a term: TF-IDF rows of
+def weigh(has: Any, idf: np.ndarray) -> Any:
+    """The bag of words float32 of CSR [n, columns], 1 if a text has a term: TF-IDF rows of
     length 5, as long as a text of 25 words of which all count alike."""
     bag = has.astype(np.float32)
     bag.data *= idf[bag.indices]
@@ -150,13 +156,13 @@ def weigh(has, idf):
 
 class Lexicon(NamedTuple):
     """A saved model's vocabulary, ready for texts to be looked up in."""
-    cut: Any        # function: text -> its words
-    fields: tuple   # of name and description, what is read
-    columns: dict   # term -> its column
-    idf: Any        # float32 [terms], None where the bag is of 0 and 1
+    cut: Callable[[str], list[str]]
+    fields: tuple[str, ...]      # of name and description, what is read
+    columns: dict[str, int]      # of a term
+    idf: np.ndarray | None       # float32 [terms], None if the bag is of 0 and 1
 
 
-def make_lexicon(described, weights):
+def make_lexicon(described: dict, weights: dict) -> Lexicon:
     """The Lexicon of a model, by its description and weights as of saved_models.load_model."""
     original = described.get("network") == "original"
     return Lexicon(tokens_of_2016 if original else tokens,
@@ -165,7 +171,8 @@ def make_lexicon(described, weights):
                    weights.get("idf"))
 
 
-def bag_of(lexicon, texts, width):
+def bag_of(lexicon: Lexicon, texts: Iterable[tuple[str, str]], width: int
+           ) -> tuple[Any, np.ndarray, np.ndarray]:
     """(CSR float32 [n, width], words int [n], how many of them are not in the vocabulary int [n])
     of n pairs (name, description)."""
     from scipy import sparse
@@ -173,7 +180,8 @@ def bag_of(lexicon, texts, width):
     for name, description in texts:
         title, rest = (lexicon.cut(text) if field in lexicon.fields else []
                        for field, text in (("name", name), ("description", description)))
-        known.append(sorted({*map(lexicon.columns.get, terms_of(title, rest))} - {None}))
+        known.append(sorted({lexicon.columns[term] for term in terms_of(title, rest)
+                             if term in lexicon.columns}))
         lengths.append(len(title) + len(rest))
         unknown.append(sum(word not in lexicon.columns for word in title + rest))
     ends = np.cumsum([0, *map(len, known)])
@@ -184,15 +192,17 @@ def bag_of(lexicon, texts, width):
     return bag, np.array(lengths, int), np.array(unknown, int)
 
 
-def one_text(described, weights, name, description, lexicon=None):
+def one_text(described: dict, weights: dict, name: str, description: str,
+             lexicon: Lexicon | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(columns, values) of the bag of words of one text for a saved model: its description and its
-    weights, as saved_models.load_model gives them; with its Lexicon, where that is at hand."""
+    weights, as saved_models.load_model gives them; with its Lexicon, if that is at hand."""
     bag = bag_of(lexicon or make_lexicon(described, weights), [(name, description)],
                  len(described["vocabulary"]))[0]
     return bag.indices, bag.data
 
 
-def contributions(weights, columns, values, first, second):
+def contributions(weights: dict[str, np.ndarray], columns: np.ndarray, values: np.ndarray,
+                  first: int, second: int) -> tuple[np.ndarray, float]:
     """What each term of a product adds to the logit of class `first` over that of `second`, and
     what is left without words. Around a product the network is linear, so these sum to the
     difference of the two logits: each is the gradient times the term's value."""

@@ -7,14 +7,19 @@ Swivel (Shazeer et al. 2016, arXiv 1602.02215). categorize_words.py uses them:
     python categorize_words.py --min-products 50 --embedding word2vec
     python categorize_words.py --min-products 50 --embedding swivel --save-embedding vectors.txt
 """
+from __future__ import annotations
+
 import itertools
-import os
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from common.files import replacing
 from common.terminal import progress
-from learning import inception
+from learning.tensorflow_loader import load_tensorflow
 
 SIZE = 100          # of a vector
 WINDOW = 5          # words on either side that are a word's company
@@ -28,10 +33,11 @@ ROWS = 4096         # of a block of Swivel's matrix, at the most
 SWEEPS = 40         # of Swivel over its matrix
 
 
-def chosen_words(texts, rows, vocabulary):
-    """(words int32, texts int32) of the texts `rows`, in order, of all texts, lists of words: their
-    words that are in the vocabulary, by their places there."""
-    number = {word: place for place, word in enumerate(vocabulary)}
+def chosen_words(texts: Iterable[list[str]], rows: np.ndarray, vocabulary: Sequence[str]
+                 ) -> tuple[np.ndarray, np.ndarray]:
+    """(words int32, texts int32) of the texts `rows`, ascending: their words that are in the
+    vocabulary, by their numbers there. texts are the lists of words of all texts."""
+    number = {word: index for index, word in enumerate(vocabulary)}
     taken = np.zeros(rows.max(initial=-1) + 1, bool)
     taken[rows] = True
     chosen = [np.array([number[word] for word in words if word in number], np.int32)
@@ -41,7 +47,8 @@ def chosen_words(texts, rows, vocabulary):
             np.repeat(np.arange(len(chosen), dtype=np.int32), lengths))
 
 
-def neighbours(words, texts, reach=None):
+def neighbours(words: np.ndarray, texts: np.ndarray, reach: np.ndarray | None = None
+               ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield (distance, left words, right words) of all pairs within WINDOW in one text; with reach
     [words] only those that the left one reaches."""
     for distance in range(1, WINDOW + 1):
@@ -51,35 +58,36 @@ def neighbours(words, texts, reach=None):
         yield distance, words[:-distance][near], words[distance:][near]
 
 
-def make_adagrad(tf, rate):
+def make_adagrad(tf: ModuleType, rate: float) -> Callable:
     """update(variable, its sums of squares, row numbers, gradient of these rows): Adagrad (Duchi et
     al. 2011) on some rows of a matrix. A row that comes more than once is summed first: several
     threads at work on it would get in each other's way, and a seed would not repeat a run."""
     def update(variable, squares, rows, gradient):
-        rows, place = tf.unique(rows)
-        gradient = tf.math.unsorted_segment_sum(gradient, place, tf.size(rows))
+        rows, segment = tf.unique(rows)
+        gradient = tf.math.unsorted_segment_sum(gradient, segment, tf.size(rows))
         tf.raw_ops.ResourceSparseApplyAdagradV2(
             var=variable.handle, accum=squares.handle, lr=rate, epsilon=1e-7, grad=gradient,
             indices=rows)
     return update
 
 
-def tables(tf, count, rng):
+def random_vectors(tf: ModuleType, count: int, rng: np.random.Generator
+                   ) -> tuple[list[Any], list[Any]]:
     """Two matrices [count, SIZE] of vectors, of words and of company, and Adagrad's sums."""
     start = (rng.random((2, count, SIZE), np.float32) - .5) / SIZE ** .5
-    return [tf.Variable(one) for one in start], [tf.Variable(tf.fill(one.shape, .1))
-                                                 for one in start]
+    return ([tf.Variable(matrix) for matrix in start],
+            [tf.Variable(tf.fill(matrix.shape, .1)) for matrix in start])
 
 
-def word2vec(words, texts, count, seed=0):
+def word2vec(words: np.ndarray, texts: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """Vectors float32 [count, SIZE] of words by skip-gram with negative sampling.
 
     The negatives are drawn for a whole batch of pairs and weighed down to NEGATIVES a pair, which
     turns them into a matrix product and changes nothing in expectation.
     """
-    tf = inception.load_tensorflow()
+    tf = load_tensorflow()
     rng = np.random.default_rng(seed)
-    vectors, squares = tables(tf, count, rng)
+    vectors, squares = random_vectors(tf, count, rng)
     frequency = np.bincount(words, minlength=count) / max(1, len(words))
     kept = np.minimum(1, np.sqrt(OFTEN / np.maximum(frequency, 1e-12)))
     noise = np.cumsum(frequency ** .75)
@@ -87,27 +95,28 @@ def word2vec(words, texts, count, seed=0):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def step(left, right, drawn):
-        own, near = tf.gather(vectors[0], left), tf.gather(vectors[1], right)
+        word, near = tf.gather(vectors[0], left), tf.gather(vectors[1], right)
         far = tf.gather(vectors[1], drawn)
         with tf.GradientTape() as tape:
-            tape.watch([own, near, far])
-            loss = (tf.reduce_sum(tf.nn.softplus(-tf.reduce_sum(own * near, 1)))
+            tape.watch([word, near, far])
+            loss = (tf.reduce_sum(tf.nn.softplus(-tf.reduce_sum(word * near, 1)))
                     + NEGATIVES / SHARED * tf.reduce_sum(tf.nn.softplus(
-                        tf.matmul(own, far, transpose_b=True))))
-        for which, rows, gradient in zip((0, 1, 1), (left, right, drawn),
-                                         tape.gradient(loss, [own, near, far])):
-            update(vectors[which], squares[which], rows, gradient)
+                        tf.matmul(word, far, transpose_b=True))))
+        of_word, of_near, of_far = tape.gradient(loss, [word, near, far])
+        update(vectors[0], squares[0], left, of_word)
+        update(vectors[1], squares[1], right, of_near)
+        update(vectors[1], squares[1], drawn, of_far)
 
     with progress("word2vec", EPOCHS * len(words), "words") as bar:
         for _ in range(EPOCHS):
             for start in range(0, len(words), PIECE):
-                piece, own_texts = words[start:start + PIECE], texts[start:start + PIECE]
+                piece = words[start:start + PIECE]
                 thin = rng.random(len(piece)) < kept[piece]
-                some, own_texts = piece[thin], own_texts[thin]
-                reach = rng.integers(1, WINDOW + 1, len(some))
-                sides = [pair for _, *pair in neighbours(some, own_texts, reach)]
-                left = np.concatenate([side for a, b in sides for side in (a, b)])
-                right = np.concatenate([side for a, b in sides for side in (b, a)])
+                thinned, thinned_texts = piece[thin], texts[start:start + PIECE][thin]
+                reach = rng.integers(1, WINDOW + 1, len(thinned))
+                pairs = list(neighbours(thinned, thinned_texts, reach))
+                left = np.concatenate([side for _, a, b in pairs for side in (a, b)])
+                right = np.concatenate([side for _, a, b in pairs for side in (b, a)])
                 order = rng.permutation(len(left))
                 for batch in np.array_split(order, -(-len(order) // BATCH)) if len(order) else ():
                     drawn = np.searchsorted(noise, rng.random(SHARED) * noise[-1])
@@ -116,7 +125,7 @@ def word2vec(words, texts, count, seed=0):
     return vectors[0].numpy()
 
 
-def cooccurrences(words, texts, count):
+def cooccurrences(words: np.ndarray, texts: np.ndarray, count: int) -> Any:
     """CSR float32 [count, count]: how often two words stand within WINDOW of each other, a pair
     at a distance d counting 1/d, both ways."""
     from scipy import sparse
@@ -129,16 +138,16 @@ def cooccurrences(words, texts, count):
     return (total + total.T).tocsr()
 
 
-def swivel(words, texts, count, seed=0):
+def swivel(words: np.ndarray, texts: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """Vectors float32 [count, SIZE] of words by Swivel: the product of a word's and its company's
     vector approximates their pointwise mutual information, pairs never seen included.
 
     Equations 2 and 3 of the paper, with its weights .1 + .25 sqrt(count) of the squared error; the
     matrix is worked off in blocks of words that are far apart in frequency.
     """
-    tf = inception.load_tensorflow()
+    tf = load_tensorflow()
     rng = np.random.default_rng(seed)
-    vectors, squares = tables(tf, count, rng)
+    vectors, squares = random_vectors(tf, count, rng)
     seen = cooccurrences(words, texts, count)
     marginal = np.log(np.maximum(np.asarray(seen.sum(axis=1)).ravel(), 1e-3)).astype(np.float32)
     total = np.float32(np.log(max(seen.sum(), 1e-3)))
@@ -149,18 +158,18 @@ def swivel(words, texts, count, seed=0):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def step(rows, columns, seen, row_marginal, column_marginal):
-        own, near = tf.gather(vectors[0], rows), tf.gather(vectors[1], columns)
+        word, near = tf.gather(vectors[0], rows), tf.gather(vectors[1], columns)
         with tf.GradientTape() as tape:
-            tape.watch([own, near])
-            product = tf.matmul(own, near, transpose_b=True)
+            tape.watch([word, near])
+            product = tf.matmul(word, near, transpose_b=True)
             expected = row_marginal[:, None] + column_marginal[None] - total
             there = seen > 0
             error = product - (tf.math.log(tf.where(there, seen, 1.0)) - expected)
             loss = tf.reduce_sum(tf.where(there, .5 * (.1 + .25 * tf.sqrt(seen)) * error ** 2,
                                           tf.nn.softplus(error)))
-        for which, chosen, gradient in zip((0, 1), (rows, columns),
-                                           tape.gradient(loss, [own, near])):
-            update(vectors[which], squares[which], chosen, gradient)
+        of_word, of_near = tape.gradient(loss, [word, near])
+        update(vectors[0], squares[0], rows, of_word)
+        update(vectors[1], squares[1], columns, of_near)
 
     with progress("swivel", SWEEPS * stripes ** 2, "blocks") as bar:
         for _ in range(SWEEPS):
@@ -172,7 +181,7 @@ def swivel(words, texts, count, seed=0):
     return (vectors[0] + vectors[1]).numpy()
 
 
-def may_be_replaced(path):
+def may_be_replaced(path: str) -> bool:
     """Whether there is no such file, or one that begins as those of `save` do."""
     try:
         with open(path, "rb") as file:
@@ -183,11 +192,9 @@ def may_be_replaced(path):
         return False
 
 
-def save(path, names, vectors):
+def save(path: str, names: Sequence[str], vectors: np.ndarray) -> None:
     """Write word2vec's text format, whole or not at all: count and size, then a word a line."""
-    beside = f"{path}.{os.getpid()}"
-    with open(beside, "w", encoding="utf-8") as file:
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         file.write(f"{len(names)} {vectors.shape[1]}\n")
         for name, vector in zip(names, vectors):
             file.write(f"{name} {' '.join(f'{value:.6g}' for value in vector.tolist())}\n")
-    os.replace(beside, path)

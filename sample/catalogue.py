@@ -26,8 +26,8 @@ FIRST = ("bootcut-jeans skinny-jeans clutches tote-bags flare-jeans satchels coc
 
 # What a leaf's products are called and look like. A line that starts with ">" gives the pool of
 # words, the shape and the nouns of the leaves after it; a noun with "?" is used only if no cue is
-# named. Then follow the leaf, three digits for the cut of the shape, and its cues. "<parent" borrows
-# another parent's cues and shapes. So do sections: petite-jeans may be bootcut, as jeans are.
+# named. Then follow the leaf, three digits for the cut of the shape, and its cues. "<parent"
+# borrows another parent's cues and shapes. So do sections: petite-jeans may be bootcut, as jeans.
 KINDS = """
 > denim legs jeans/jean/denim
 bootcut-jeans 593 bootcut, slim boot, baby boot, kick hem; cropped-jeans 263 cropped, capri, ankle;
@@ -287,7 +287,7 @@ def make_brands(seed, kinds):
 
 
 def write_texts(rng, kind, cues, words, brand, colors):
-    """Name and description of one style. Without cues only the words of its pool tell of its leaf."""
+    """Name and description of one style. Without cues only the words of its pool tell its leaf."""
     pick, chance = rng.choice, rng.random
     materials, details, occasions, _ = words
     noun = pick(kind.nouns)

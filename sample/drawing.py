@@ -1,7 +1,8 @@
 """Pictures of the drawn catalogue: each product is a simple shape on a light ground.
 
 In: a product's id, shape, cut (three digits) and first colour. Out: JPEG bytes, always the same
-for a product. Leaves of one parent share a shape, so that pictures alone can't tell them apart well.
+for a product. Leaves of one parent share a shape, so that pictures alone can't tell them apart
+well.
 
     python -c "from sample.catalogue import *; import pathlib; \
         pathlib.Path('jeans.jpg').write_bytes(make_catalogue(1, 1).products[0].picture())"

@@ -9,8 +9,8 @@ is accepted.
     python sample/shop.py --feed products.tsv
 
 It answers /categories, /products, /products/ID, /products/histogram?filters=Category and the
-pictures; parameters it does not know are ignored. What the real API did in places where no record
-is left (an unknown category, an offset past the cap) is a guess: 404, and an empty page.
+pictures; parameters it does not know are ignored. No record is left of what the real API did with
+an unknown category or an offset past the cap: the answers 404 and an empty page are a guess.
 """
 import argparse
 import contextlib
@@ -303,9 +303,9 @@ def make_server(catalogue, host="127.0.0.1", port=0):
     """A server that listens already; call serve_forever() on it. Its api_url is the base URL.
 
     `catalogue.categories` are objects with id, name and parent_id (None above the top);
-    `catalogue.products` have id, name, description, categories (ids, where it is filed first) and
-    picture(), which gives JPEG bytes or None; they may have brand, price, colors, sizes and
-    has_picture, which saves drawing pictures just to see whether there are any.
+    `catalogue.products` have id, name, description, categories (ids, the first of which it is filed
+    under) and picture(), which gives JPEG bytes or None. They may have brand, price, colors, sizes
+    and has_picture, which saves drawing pictures only to see whether there are any.
     """
     server = Server((host, port), Handler)
     server.index = index_catalogue(catalogue)

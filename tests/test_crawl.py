@@ -62,7 +62,7 @@ def test_a_whole_crawl_files_all_products_and_keeps_the_key_to_itself(serve, tmp
                         f"yet; this run: {len(wanted)} fetched, 0 unusable")
     assert lines[2].startswith("short of 1000 products: 3 leaves, such as ")
     assert "clutches (12 of the " in lines[2]
-    assert lines[3].startswith(f"requests: {len(server.seen)}, 0 of them tries again; ")
+    assert lines[3].startswith(f"requests: {len(server.seen)}, 0 of them retries; ")
     for path in tmp_path.rglob("*"):
         data = path.read_bytes() if path.is_file() else b""
         assert not [form for form in (KEY, quote(KEY), quote(KEY, safe=""))
@@ -625,7 +625,7 @@ def test_a_shopify_shop_is_read_to_its_end_whatever_its_pages_and_its_end_are_to
         assert "products: 360 in 1 leaves" in done.stdout and len(server.seen) == 13
     else:
         assert "products: 2000 in 1 leaves" in done.stdout
-        assert "the shop shows no more than its first 2000 products" in done.stderr
+        assert "the shop shows only its first 2000 products" in done.stderr
 
 
 def test_a_mistake_in_a_feed_from_a_url_names_no_temporary_file(serve, tmp_path):
@@ -692,7 +692,7 @@ def test_what_a_tree_leaves_out_is_told(serve, tmp_path):
     server = serve(script=lambda path, query: (200, {"categories": nodes})
                    if path == "categories" else (200, {"products": [{"name": "Jean"}]}))
     told = run(tmp_path, server).stderr
-    assert "2 categories without a usable id" in told and "2 categories hang on none" in told
+    assert "2 categories without a usable id" in told and "2 categories have no parent" in told
     assert "a product without a usable id; left out" in told and "jeans from row 0 on" in told
 
 
@@ -892,7 +892,7 @@ def test_another_host_for_the_same_file_is_told(serve, tmp_path):
     assert "warning" not in run(tmp_path, first).stderr
     assert "warning" not in run(tmp_path, second).stderr   # on another port
     told = run(tmp_path, f"http://localhost:{second.server_port}/api/v2/").stderr
-    assert "came from 127.0.0.1, and localhost is taken for the same shop" in told
+    assert "came from 127.0.0.1, and localhost counts as the same shop" in told
 
 
 def test_of_lines_left_out_each_reason_is_counted_and_flat_categories_are_told(tmp_path):
@@ -904,7 +904,7 @@ def test_of_lines_left_out_each_reason_is_counted_and_flat_categories_are_told(t
             "title; left out") in told
     assert "f.csv, 3 lines (42, 43, 44): more columns than the header names; left out" in told
     assert told.count("left out") == 2
-    assert "no category has a level below another, but many have '/' in them" in told
+    assert "the categories have no levels, but many contain '/'" in told
 
 
 def test_a_feed_line_whose_id_stood_before_is_left_out_and_told(tmp_path):

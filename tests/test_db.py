@@ -388,7 +388,7 @@ def save_model(path, text):
 def model_of(path, number):
     folder = os.path.join(model_folders.models_folder(path), f"experiment-{number}")
     with contextlib.closing(db.open_database(path)) as conn:
-        known = db.settings(db.experiment(conn, number))["model"]
+        known = db.settings(db.experiment_row(conn, number))["model"]
     return known == saved_models.digest(folder)
 
 
@@ -654,7 +654,7 @@ def write_model(folder):
 def test_save_experiment_writes_rows_and_folder_together(conn, tmp_path):
     number = model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {"seed": 1, "naïve": "ö"},
                                 [ROW, ROW], [(*ROW, 1)], write_model)
-    row = db.experiment(conn, number)
+    row = db.experiment_row(conn, number)
     assert (number, row["name"], json.loads(row["settings"])) == (1, "n", {"seed": 1, "naïve": "ö"})
     assert [len(rows_of(conn, table)) for table in ("predicted_category", "validation_prediction")
             ] == [2, 1]
@@ -691,10 +691,10 @@ def test_a_folder_that_a_killed_run_left_without_a_row_is_replaced(conn, tmp_pat
 
 def test_an_unknown_experiment_is_a_sentence_with_the_known_ones(conn, tmp_path):
     with pytest.raises(UserError, match="no experiment 1 .there are: none yet"):
-        db.experiment(conn, 1)
+        db.experiment_row(conn, 1)
     model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model)
     with pytest.raises(UserError, match="no experiment 2 .there are: 1"):
-        db.experiment(conn, 2)
+        db.experiment_row(conn, 2)
 
 
 @pytest.mark.parametrize("wanted, name", (

@@ -183,7 +183,7 @@ def test_when_a_person_has_decided_on_all_they_are_still_in_the_file(shop):
         done = run(shop.folder, "--apply", number)
         assert [(row["id"], row["category"], row["path"], row["level"]) for row in filed(done)] == [
             (name, "bags.tote", "Bags > Tote", "decided") for name in shop.hidden]
-        assert "700 products have a person's category already" in done.stderr
+        assert "700 products with a person's category already" in done.stderr
 
 
 def test_a_suggestion_that_is_gone_gives_way_to_the_next(shop):
@@ -236,7 +236,7 @@ def test_a_dry_run_counts_what_would_be_filed_and_writes_no_decision(shop):
     assert "answers" not in done.stderr            # they were kept
     said = done.stderr.splitlines()[-2]
     assert "filed at the leaf" in said
-    assert would == f"nothing is filed: by experiment 1, at 90 %, it would be {said}"
+    assert would == f"dry run, nothing is filed. Experiment 1 at 90 % would give {said}"
     again = run(shop.folder, "--apply", "1", "--dry-run", "--target", "90")
     assert again.stdout.splitlines()[1] == "nothing would change against what is filed now"
 
@@ -313,7 +313,7 @@ def test_what_the_shop_or_a_person_has_filed_meanwhile_is_filed_no_more(shop):
     write(shop.folder, "later.tsv", labelled)
     run(shop.folder, "--feed", "later.tsv", script="crawl")
     done = run(shop.folder, "--apply", "1")
-    assert "5 products have a person's category already" in done.stderr
+    assert "5 products with a person's category already" in done.stderr
     after = filed(done)
     assert [row["id"] for row in after] == [
         name for name in own if name not in [row[0] for row in labelled]]

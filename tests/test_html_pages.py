@@ -959,7 +959,7 @@ def test_chromium_hostile_products_are_reviewed_as_text(left, visit):
                leaf_score, parent_id, parent_score, top) values (1, ?, 'person', .1, ?, .1, ?, .1, ?)""",
                number, text[:99], text[:99], json.dumps([[text[:99], .1]]))
     tab = visit(left, "--review", 1)
-    assert tab.title() == "Left to a person by experiment 1"
+    assert tab.title() == "Products to review, experiment 1"
     assert tab.evaluate("document.querySelectorAll('iframe, object, embed, base, form').length") == 0
     tab.keyboard.press("j")
     tab.keyboard.press("1")

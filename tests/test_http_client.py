@@ -170,7 +170,7 @@ def test_many_failures_in_a_row_end_the_crawl_of_products_with_the_reason(serve,
     server.script = lambda path, query: (500, b"") if path == "products" else None
     done = run(tmp_path / "all", server, "--tries", "1", status=1)
     assert len(products_of(server)) == api_crawl.GIVE_UP
-    assert "going no further: " in done.stderr and "failures in a row" in done.stderr
+    assert "the crawl ends here: " in done.stderr and "failures in a row" in done.stderr
     assert "12 categories" in done.stderr
 
 
@@ -237,7 +237,7 @@ def test_a_fault_that_passes_is_ridden_out_whatever_it_is(serve, tmp_path, fault
         answers[path] = [FAULTS[fault]]
     server.script = lambda path, query: answers[path].pop() if answers.get(path) else None
     done = run(tmp_path / "faulty", server)
-    assert not any(answers.values()) and "2 of them tries again" in done.stdout
+    assert not any(answers.values()) and "2 of them retries" in done.stdout
     assert state(tmp_path / "faulty") == state(tmp_path / "whole")
 
 

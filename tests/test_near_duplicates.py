@@ -177,7 +177,7 @@ def test_a_chain_is_parted_into_its_groups_and_reported():
     assert found.report == {"products": most + 4, "near-duplicates": 3, "styles": 1, "largest": 3,
                             "chains": [most + 1]}
     first, second = near_duplicates.report_lines(found.report)
-    assert first == f"3 of {most + 4} products are near-duplicates of products in other groups: 1 style"
+    assert first == f"3 of {most + 4} products differ by a word or two from a product in another group: 1 style"
     assert f"1 chain of near-duplicates, of {most + 1} groups" in second
 
 
@@ -232,7 +232,7 @@ def test_a_leaf_that_whole_clusters_would_leave_nothing_to_train_on_is_split_by_
                           ("categorize_words", "--min-products", "5", "--epochs", "1", "--folds", "3")):
         done = run_script(script, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert "90 of 180 products are near-duplicates of products in other groups: 1 style" in done.stderr
+    assert "90 of 180 products differ by a word or two from a product in another group: 1 style" in done.stderr
     assert "nothing to train on in bags.tote: theirs are split by group" in done.stderr
     write_feed(tmp_path / "products.tsv", [(f"{n}", f"a{n} b{n} c{n} d{n}", "", f"Shoes > {leaf}", "", "")
                                            for n, leaf in enumerate(["Boot"] * 40 + ["Odd"])])
@@ -336,7 +336,7 @@ def shop(tmp_path_factory):
         done = run_script(script, *more, cwd=folder)
         assert done.returncode in (0, 1), done.stderr
         if more[-1] == "cluster":
-            assert "300 of 300 products are near-duplicates of products in other groups: 150 styles" in done.stderr
+            assert "300 of 300 products differ by a word or two from a product in another group: 150 styles" in done.stderr
     return folder
 
 
@@ -440,7 +440,7 @@ def shown(path, number):
 def test_an_experiment_shows_how_it_was_split(shop):
     cluster, group = (shown(shop / "crawl.db", number) for number in (2, 4))
     assert "by clusters of near-duplicates" in cluster
-    assert "  300 of 300 products are near-duplicates of products in other groups: 150 styles\n" in cluster
+    assert "  300 of 300 products differ by a word or two from a product in another group: 150 styles\n" in cluster
     assert "all but a word or two: 0 (0.00%)" in cluster
     assert "by group: near-duplicates" in group and "all but a word or two: 1" in group
     assert "near-duplicates: {" not in cluster

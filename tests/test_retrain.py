@@ -649,6 +649,7 @@ def test_another_seed_and_other_percentages_draw_others(small, tmp_path):
     assert len(np.unique(every, axis=0)) == 3 * 48
 
 
+@pytest.mark.slow
 def test_the_cost_counts_what_is_there_of_this_folders_pictures_alone(small, tmp_path):
     draw_labels(tmp_path / "p", SMALL)
     three = (*DISTORTIONS, "--how_many_training_steps", "3")
