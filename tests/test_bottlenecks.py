@@ -720,7 +720,7 @@ bottlenecks.fill(cache, pictures, inception.make_forward(network), read)
 
 
 @pytest.mark.parametrize("instants, count", [
-    ([20], 48),
+    pytest.param([20], 48, marks=pytest.mark.slow),
     pytest.param(random.Random(50).choices(range(1, 45), k=50), 1000, marks=pytest.mark.slow)],
     ids=["1 kill", "50 kills"])
 def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, instants, count):

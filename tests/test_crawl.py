@@ -742,7 +742,9 @@ def test_a_signal_while_a_feed_loads_leaves_the_file_as_it_was(small_feed, tmp_p
         "id title description product_type")
     process = subprocess.Popen([sys.executable, REPO / "crawl.py", "--feed", large], cwd=tmp_path,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    while not (tmp_path / "crawl.db-crawling").exists():
+        time.sleep(.05)
+    time.sleep(.5)
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 143 and "run the same command again" in stderr
