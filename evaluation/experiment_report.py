@@ -187,7 +187,7 @@ def apply_command(report: Report, target: int) -> str:
     kind = report["name"].partition(" classification of")[0]
     return command(f"categorize_{today.SCRIPTS.get(kind, 'words')}", "--apply",
                    report["experiment"], "--target", target, "--dry-run",
-                   db_path=report["db_path"])
+                   db_path=report.get("db_path", "crawl.db"))
 
 
 def fallback_rows(fallback: Report) -> list[tuple[str, ...]]:

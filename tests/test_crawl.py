@@ -62,7 +62,7 @@ def test_a_whole_crawl_files_all_products_and_keeps_the_key_to_itself(serve, tmp
                         f"yet; this run: {len(wanted)} fetched, 0 unusable")
     assert lines[2].startswith("short of 1000 products: 3 leaves, such as ")
     assert "clutches (12 of the " in lines[2]
-    assert lines[3].startswith(f"requests: {len(server.seen)}, 0 of them retries; ")
+    assert lines[3].startswith(f"requests: {len(server.seen)}, none of them retries; ")
     for path in tmp_path.rglob("*"):
         data = path.read_bytes() if path.is_file() else b""
         assert not [form for form in (KEY, quote(KEY), quote(KEY, safe=""))
@@ -600,7 +600,7 @@ def test_all_pages_of_a_shopify_shop_are_read(serve, tmp_path):
     server = serve(script=script)
     shop = f"http://127.0.0.1:{server.server_port}"
     done = load(tmp_path, f"{shop}/products.json")
-    assert "products: 260 in 1 leaves" in done.stdout and "260 fetched" in done.stdout
+    assert "products: 260 in 1 leaf" in done.stdout and "260 fetched" in done.stdout
     assert [seen[0] for seen in server.seen].count("/products.json") == 3
     assert select(tmp_path, "select external_id, name, description from product where name = "
                   "'Jean 7'") == [("jean-7", "Jean 7", "<p>Blue</p>")]
@@ -622,9 +622,9 @@ def test_a_shopify_shop_is_read_to_its_end_whatever_its_pages_and_its_end_are_to
     server = serve(script=script)
     done = load(tmp_path, f"http://127.0.0.1:{server.server_port}/products.json")
     if page == 30:
-        assert "products: 360 in 1 leaves" in done.stdout and len(server.seen) == 13
+        assert "products: 360 in 1 leaf" in done.stdout and len(server.seen) == 13
     else:
-        assert "products: 2000 in 1 leaves" in done.stdout
+        assert "products: 2000 in 1 leaf" in done.stdout
         assert "the shop shows only its first 2000 products" in done.stderr
 
 
@@ -708,7 +708,7 @@ def test_columns_may_be_named_and_a_dry_run_says_what_would_be_loaded(tmp_path):
     done = load(tmp_path, "f.csv", *flags, "--unlabelled", "--dry-run")
     assert "2 products in 0 categories (2 without one)" in done.stdout
     assert os.listdir(tmp_path) == ["f.csv"]
-    assert "products: 2 in 1 leaves (0 at an inner category, 1 without one)" in load(
+    assert "products: 2 in 1 leaf (0 at an inner category, 1 without one)" in load(
         tmp_path, "f.csv", *flags).stdout
 
 
@@ -719,7 +719,7 @@ def test_a_feed_without_its_categories_takes_none_away(tmp_path):
     (tmp_path / "f.csv").write_text("id,title,product_type\n1,New Jean,Bags\n2,Tote,Bags\n"
                                     "3,Gown,Women > Gowns\n")
     done = load(tmp_path, "f.csv", "--unlabelled")
-    assert "3 in 1 leaves (0 at an inner category, 2 without one); this run: 1 new, 1 changed" \
+    assert "3 in 1 leaf (0 at an inner category, 2 without one); this run: 1 new, 1 changed" \
         in done.stdout
     assert "1 of these products have a category in the database already, and keep it" in done.stderr
     assert select(tmp_path, "select name, category_id from product order by id") == [

@@ -112,7 +112,8 @@ def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on(
     batches = [certificates.batch_tail(k, own["products"], .98) for k in (own["most"], own["most"] + 1)]
     assert max(tails[0], batches[0]) <= .025 < max(tails[1], batches[1])
     text = guarantees.nearest_text({"nearest": {"leaf": own}}, "leaf")
-    assert f"{own['wrong']} of {own['products']} are wrong there, {own['strange']} of those" in text
+    assert f"Of the {own['products']} products with a score" in text
+    assert f" {own['wrong']} are wrong, {own['strange']} of those" in text
 
 
 def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_not():

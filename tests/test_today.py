@@ -318,7 +318,7 @@ def test_training_says_what_it_leaves_out_and_what_that_means(capsys):
     selection.tell_left_out({"a": 1000, "b": 1200, "c": 40, "d": 9}, ["a", "b"], 1000)
     told = capsys.readouterr().err
     assert told.startswith("2 of 4 leaves take part, with 2,200 of 2,249 labelled products. The "
-                           "model never answers the other 49 rightly, and --apply counts")
+                           "model cannot know the categories of the other 49. --apply counts")
     assert told.endswith("--min-products 5 takes more leaves in\n")
     selection.tell_left_out({"a": 10, "b": 3}, ["a"], 5)
     assert "--min-products 3 takes" in capsys.readouterr().err
