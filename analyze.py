@@ -62,9 +62,9 @@ def make_parser() -> Parser:
                       help="print the products whose label may be wrong, as CSV, by an "
                       "experiment with folds")
     what.add_argument("--overrides", metavar="FILE",
-                      help="take a person's decisions from a CSV file (saved by a page, or that of "
-                      "--label-suspects with its column `decision` filled in) into crawl.db; "
-                      "later training uses them. A line that can't be used is reported and left "
+                      help="store a person's decisions in crawl.db, from a CSV file that a page has "
+                      "saved, or that --label-suspects has printed and you have filled in "
+                      "(column `decision`); later training uses them. A line that can't be used is reported and left "
                       "out, and the exit status is 1")
     what.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
                       help="print an HTML page of the wrong predictions with the highest scores of "

@@ -236,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage="retrain.py --image_dir DIR [flags]\n       retrain.py --label_image FILE [FILE ...]")
     picture_arguments.addargs(parser, alone=True)
     parser.add_argument("--seed", type=seed, default=0, metavar="N",
-                        help="of everything random (default: 0)")
+                        help="start number of the random generator (default: 0)")
     args = parser.parse_args(argv)
     picture_arguments.check_arguments(args)
     if args.image_dir or not args.label_image:

@@ -80,7 +80,8 @@ def short_leaves_lines(conn: sqlite3.Connection, most: int) -> list[str]:
         if leaf["total"] is not None:
             total = f"of the {leaf['total']} that the shop reports"
         examples.append(f"{leaf['id']} ({leaf['product_count']} {total})")
-    return [f"short of {most} products: {len(short)} leaves, such as {', '.join(examples)}"]
+    return [f"{counted(len(short), 'leaf', 'leaves')} with fewer than {most} products, such as "
+            + ", ".join(examples)]
 
 
 # ---- --status -----------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_a_whole_crawl_files_all_products_and_keeps_the_key_to_itself(serve, tmp
     lines = done.stdout.splitlines()
     assert lines[1] == (f"pictures: {len(wanted)} products have theirs, 0 an unusable one, 0 none "
                         f"yet; this run: {len(wanted)} fetched, 0 unusable")
-    assert lines[2].startswith("short of 1000 products: 3 leaves, such as ")
+    assert lines[2].startswith("3 leaves with fewer than 1000 products, such as ")
     assert "clutches (12 of the " in lines[2]
     assert lines[3].startswith(f"requests: {len(server.seen)}, none of them retries; ")
     for path in tmp_path.rglob("*"):
