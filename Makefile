@@ -23,6 +23,7 @@ test-all: $(VENV)/test-ready
 
 lint: $(VENV)/lint-ready
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
 $(VENV)/demo-ready: requirements.txt
