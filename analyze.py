@@ -14,6 +14,7 @@ prints something else.
     python analyze.py --models
     python analyze.py --review 2 > review.html
 """
+
 from __future__ import annotations
 
 import argparse
@@ -42,47 +43,90 @@ from evaluation import (
 
 # ---- the command ------------------------------------------------------------------------------
 
+
 def make_parser() -> Parser:
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
         "a machine may file by itself at 95 % and 98 % accuracy. Each flag prints a "
-        "different report.")
+        "different report."
+    )
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--experiments", action="store_true",
-                      help="print a table of all experiments: how each was made, its accuracy, and "
-                      "the coverage that is certified for its leaves")
-    what.add_argument("--experiment", type=int, metavar="N",
-                      help="print experiment N in full: certified coverage, what leaf, parent and "
-                      "a person would file, calibration, categories, settings")
-    what.add_argument("--compare", type=int, nargs="+", metavar="N",
-                      help="compare experiments on the products that all have: exact McNemar test, "
-                      "paired bootstrap, products that flipped")
-    what.add_argument("--label-suspects", type=int, metavar="N",
-                      help="print the products whose label may be wrong, as CSV, by an "
-                      "experiment with folds")
-    what.add_argument("--overrides", metavar="FILE",
-                      help="store a person's decisions in crawl.db, from a CSV file that a page has "
-                      "saved, or that --label-suspects has printed and you have filled in "
-                      "(column `decision`); later training uses them. A line that can't be used is reported and left "
-                      "out, and the exit status is 1")
-    what.add_argument("--dump-errors-for-experiment", type=int, metavar="N",
-                      help="print an HTML page of the wrong predictions with the highest scores of "
-                      "experiment N")
-    what.add_argument("--review", type=int, metavar="N",
-                      help="print an HTML page of the products that --apply N has left to a "
-                      "person or filed at the parent only, to choose their leaves")
-    what.add_argument("--models", action="store_true",
-                      help="list the saved models, and the thresholds certified for them")
-    parser.add_argument("-o", "--output", metavar="FILE",
-                        help="write the page there, instead of printing it")
-    parser.add_argument("--surest-first", action="store_true",
-                        help="with --review: the surest products first, instead of the least sure")
-    parser.add_argument("--confidence", type=share(50, 99.999), default=.95, metavar="PERCENT",
-                        help="confidence of certificates, intervals and tests (default: 95)")
-    parser.add_argument("--top", type=whole_number(), metavar="K",
-                        help="how many to show: errors on the page (default: 500), flipped "
-                        "products and confused pairs (default: 20), suspects (default: all)")
+    what.add_argument(
+        "--experiments",
+        action="store_true",
+        help="print a table of all experiments: how each was made, its accuracy, and "
+        "the coverage that is certified for its leaves",
+    )
+    what.add_argument(
+        "--experiment",
+        type=int,
+        metavar="N",
+        help="print experiment N in full: certified coverage, what leaf, parent and "
+        "a person would file, calibration, categories, settings",
+    )
+    what.add_argument(
+        "--compare",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="compare experiments on the products that all have: exact McNemar test, "
+        "paired bootstrap, products that flipped",
+    )
+    what.add_argument(
+        "--label-suspects",
+        type=int,
+        metavar="N",
+        help="print the products whose label may be wrong, as CSV, by an experiment with folds",
+    )
+    what.add_argument(
+        "--overrides",
+        metavar="FILE",
+        help="store a person's decisions in crawl.db, from a CSV file that a page has "
+        "saved, or that --label-suspects has printed and you have filled in "
+        "(column `decision`); later training uses them. A line that can't be used is reported and left "
+        "out, and the exit status is 1",
+    )
+    what.add_argument(
+        "--dump-errors-for-experiment",
+        type=int,
+        metavar="N",
+        help="print an HTML page of the wrong predictions with the highest scores of experiment N",
+    )
+    what.add_argument(
+        "--review",
+        type=int,
+        metavar="N",
+        help="print an HTML page of the products that --apply N has left to a "
+        "person or filed at the parent only, to choose their leaves",
+    )
+    what.add_argument(
+        "--models",
+        action="store_true",
+        help="list the saved models, and the thresholds certified for them",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the page there, instead of printing it"
+    )
+    parser.add_argument(
+        "--surest-first",
+        action="store_true",
+        help="with --review: the surest products first, instead of the least sure",
+    )
+    parser.add_argument(
+        "--confidence",
+        type=share(50, 99.999),
+        default=0.95,
+        metavar="PERCENT",
+        help="confidence of certificates, intervals and tests (default: 95)",
+    )
+    parser.add_argument(
+        "--top",
+        type=whole_number(),
+        metavar="K",
+        help="how many to show: errors on the page (default: 500), flipped "
+        "products and confused pairs (default: 20), suspects (default: all)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead")
     return parser
 
@@ -132,12 +176,29 @@ def report_on(args: argparse.Namespace) -> None:
     """Print what is asked for about experiments."""
     conn = db.open_readonly(args.db_path)
     if args.dump_errors_for_experiment is not None:
-        write_page(error_page.error_page(conn, args.dump_errors_for_experiment, args.images_path,
-                                         args.db_path, args.confidence, args.top or 500),
-                   args.output)
+        write_page(
+            error_page.error_page(
+                conn,
+                args.dump_errors_for_experiment,
+                args.images_path,
+                args.db_path,
+                args.confidence,
+                args.top or 500,
+            ),
+            args.output,
+        )
     elif args.review is not None:
-        write_page(review_page.review_page(conn, args.review, args.images_path, args.db_path,
-                                           args.top or 500, args.surest_first), args.output)
+        write_page(
+            review_page.review_page(
+                conn,
+                args.review,
+                args.images_path,
+                args.db_path,
+                args.top or 500,
+                args.surest_first,
+            ),
+            args.output,
+        )
     elif args.label_suspects is not None:
         suspects = label_suspects.label_suspects(conn, args.label_suspects, args.top)
         if args.json:

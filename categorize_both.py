@@ -9,6 +9,7 @@ product without a readable picture is answered from its words.
     python categorize_both.py --categories bootcut-jeans,skinny-jeans
     python categorize_both.py --min-products 50 --weights FILE --layer mixed8
 """
+
 import functools
 
 import numpy as np
@@ -33,10 +34,14 @@ from learning import (
 def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
     experiment_arguments.add_arguments(parser)
-    parser.add_argument("--fusion", choices=("decision", "concat"), default="decision",
-                        help="decision: add what the two classifiers say; concat: the network of "
-                        "2016, hidden units of the text and bottleneck side by side into one "
-                        "softmax, for the record (default: decision)")
+    parser.add_argument(
+        "--fusion",
+        choices=("decision", "concat"),
+        default="decision",
+        help="decision: add what the two classifiers say; concat: the network of "
+        "2016, hidden units of the text and bottleneck side by side into one "
+        "softmax, for the record (default: decision)",
+    )
     text_arguments.add_arguments(parser)
     picture_arguments.addargs(parser)
     filing.add_arguments(parser)
@@ -56,8 +61,9 @@ def main(argv=None):
     args = parse(argv)
     by_text, by_picture = text_arguments.text_options(args), picture_arguments.picture_options(args)
     if args.apply is not None:
-        return filing.apply(filing.options(args), "Image+Text",
-                            functools.partial(fusion.scorer, by_picture))
+        return filing.apply(
+            filing.options(args), "Image+Text", functools.partial(fusion.scorer, by_picture)
+        )
     inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted = experiment_arguments.wanted(args)
@@ -71,10 +77,11 @@ def main(argv=None):
     def look(model, test, logits):
         text = model.parts[0] if model.parts else model
         unknown.append(text_classifier.unknown_shares(terms, test, text.inputs.columns))
-        if not model.parts:   # of --fusion concat
+        if not model.parts:  # of --fusion concat
             return
-        guesses = np.stack([*(part.scores(test).argmax(axis=1) for part in model.parts),
-                            logits.argmax(axis=1)])
+        guesses = np.stack(
+            [*(part.scores(test).argmax(axis=1) for part in model.parts), logits.argmax(axis=1)]
+        )
         guesses[1, pictures.rows[test] < 0] = -1
         tested.append(test)
         answers.append(guesses)
@@ -87,22 +94,35 @@ def main(argv=None):
 
     options = picture_arguments.training_options(args)
     if args.fusion == "concat":
-        fit = experiments.network(products, both_inputs, options._replace(dropout=.5))
+        fit = experiments.network(products, both_inputs, options._replace(dropout=0.5))
         outcome = experiments.experiment(products, parts, fit, look)
         text, lines = outcome.model, []
     else:
         fit_text = experiments.network(
-            products, text_inputs, text_classifier.training_options(by_text, len(products.ids)))
+            products, text_inputs, text_classifier.training_options(by_text, len(products.ids))
+        )
         fit_picture = experiments.network(products, lambda rows: pictures, options)
         fit = fusion.fusion(products, fit_text, fit_picture, pictures.rows >= 0)
         outcome = experiments.experiment(products, parts, fit, look)
-        text, lines = outcome.model.parts[0], fusion.compared(
-            products, np.concatenate(tested), np.concatenate(answers, axis=1))
+        text, lines = (
+            outcome.model.parts[0],
+            fusion.compared(products, np.concatenate(tested), np.concatenate(answers, axis=1)),
+        )
         extra.update(fusion.fused_settings(outcome))
-    experiments.record(conn, args.db_path, "Image+Text", wanted.categories, products, outcome,
-                       experiment_arguments.run_settings(args, weights=weights), {
-        **extra, **text_classifier.description(terms, text.inputs.columns, by_text),
-        **text_classifier.measured_unknown(conn, products, unknown)})
+    experiments.record(
+        conn,
+        args.db_path,
+        "Image+Text",
+        wanted.categories,
+        products,
+        outcome,
+        experiment_arguments.run_settings(args, weights=weights),
+        {
+            **extra,
+            **text_classifier.description(terms, text.inputs.columns, by_text),
+            **text_classifier.measured_unknown(conn, products, unknown),
+        },
+    )
     print(*lines, sep="\n", end="\n" if lines else "")
     return 0
 

@@ -7,6 +7,7 @@ which makes every later run a matter of seconds. Products without a readable pic
     python categorize_images.py --categories bootcut-jeans,skinny-jeans
     python categorize_images.py --min-products 50 --weights FILE --layer mixed8
 """
+
 import functools
 
 import numpy as np
@@ -42,27 +43,38 @@ def main(argv=None):
     args = parse(argv)
     options = picture_arguments.picture_options(args)
     if args.apply is not None:
-        return filing.apply(filing.options(args), "Image",
-                            functools.partial(picture_classifier.scorer, options))
+        return filing.apply(
+            filing.options(args), "Image", functools.partial(picture_classifier.scorer, options)
+        )
     inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted = experiment_arguments.wanted(args)
     products = selection.choose_products(conn, wanted)
     experiments.check_disk(args.db_path, products)
     # Before the long work, for those that may have a picture. If none has, that is reported below.
-    known = np.isin(products.ids,
-                    [row["product_id"] for row in queries.pictures(conn, products.leaves)])
+    known = np.isin(
+        products.ids, [row["product_id"] for row in queries.pictures(conn, products.leaves)]
+    )
     if known.any():
         selection.checked_splits(selection.take_products(products, known), args.folds)
     inputs, extra, weights = picture_classifier.picture_inputs(conn, products, options)
     readable = inputs.rows >= 0
     products = selection.take_products(products, readable)
     inputs = inputs._replace(rows=inputs.rows[readable])
-    fit = experiments.network(products, lambda rows: inputs,
-                              picture_arguments.training_options(args))
+    fit = experiments.network(
+        products, lambda rows: inputs, picture_arguments.training_options(args)
+    )
     outcome = experiments.experiment(products, selection.checked_splits(products, args.folds), fit)
-    experiments.record(conn, args.db_path, "Image", wanted.categories, products, outcome,
-                       experiment_arguments.run_settings(args, weights=weights), extra)
+    experiments.record(
+        conn,
+        args.db_path,
+        "Image",
+        wanted.categories,
+        products,
+        outcome,
+        experiment_arguments.run_settings(args, weights=weights),
+        extra,
+    )
     return 0
 
 

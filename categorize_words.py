@@ -7,6 +7,7 @@ products have, as many words of their names and as many pairs of words -> 100 Re
     python categorize_words.py --categories bootcut-jeans,skinny-jeans
     python categorize_words.py --min-products 50 --folds 10
 """
+
 import argparse
 import collections
 
@@ -28,7 +29,8 @@ def product_id(text):
     """The id of a product in crawl.db, which is not the shop's."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(
-            "must be a number: product_id in filed.csv, id in the table product")
+            "must be a number: product_id in filed.csv, id in the table product"
+        )
     return int(text)
 
 
@@ -37,11 +39,16 @@ def parse(argv):
     experiment_arguments.add_arguments(parser)
     text_arguments.add_arguments(parser)
     filing.add_arguments(parser)
-    parser.add_argument("--explain", type=product_id, metavar="PRODUCT_ID",
-                        help="train nothing: show the words of this product for and against the "
-                        "first two categories, by the model of --experiment")
-    parser.add_argument("--experiment", type=int, metavar="N",
-                        help="the experiment whose model --explain asks")
+    parser.add_argument(
+        "--explain",
+        type=product_id,
+        metavar="PRODUCT_ID",
+        help="train nothing: show the words of this product for and against the "
+        "first two categories, by the model of --experiment",
+    )
+    parser.add_argument(
+        "--experiment", type=int, metavar="N", help="the experiment whose model --explain asks"
+    )
     args = parser.parse_args(argv)
     if (args.explain is None) != (args.experiment is None):
         parser.error("--explain PRODUCT_ID and --experiment N go together")
@@ -77,15 +84,26 @@ def main(argv=None):
         unknown.append(text_classifier.unknown_shares(terms, test, model.inputs.columns))
 
     fit = experiments.network(
-        products, lambda rows: text_classifier.text_inputs(terms, rows, options),
-        text_classifier.training_options(options, len(products.ids)))
+        products,
+        lambda rows: text_classifier.text_inputs(terms, rows, options),
+        text_classifier.training_options(options, len(products.ids)),
+    )
     outcome = experiments.experiment(products, parts, fit, look)
     for line in text_classifier.worst_categories(products, outcome.predicted, misleading):
         log(line)
-    experiments.record(conn, args.db_path, "Text", wanted.categories, products, outcome,
-                       experiment_arguments.run_settings(args), {
-        **text_classifier.description(terms, outcome.model.inputs.columns, options),
-        **text_classifier.measured_unknown(conn, products, unknown)})
+    experiments.record(
+        conn,
+        args.db_path,
+        "Text",
+        wanted.categories,
+        products,
+        outcome,
+        experiment_arguments.run_settings(args),
+        {
+            **text_classifier.description(terms, outcome.model.inputs.columns, options),
+            **text_classifier.measured_unknown(conn, products, unknown),
+        },
+    )
     return 0
 
 

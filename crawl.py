@@ -7,6 +7,7 @@ images/. It may be stopped at any time: the same command goes on where it was.
     python crawl.py --feed products.tsv
     SHOPSTYLE_API_KEY=... python crawl.py --root women
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,15 +22,7 @@ from collections.abc import Iterable, Sequence
 import db
 from common.arguments import add_paths, rate, whole_number
 from common.files import images_folder
-from common.terminal import (
-    Parser,
-    StopEvent,
-    UserError,
-    ended_at_once,
-    log,
-    run,
-    told_to_stop,
-)
+from common.terminal import Parser, StopEvent, UserError, ended_at_once, log, run, told_to_stop
 from crawling import (
     api_crawl,
     feed_download,
@@ -45,26 +38,41 @@ from crawling import (
 
 # ---- the command ------------------------------------------------------------------------------
 
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(description=(__doc__ or "").split("\n\n")[0], epilog=(
-        "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
-        "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a "
-        "mistake to mend first, 130 or 143 stopped (run it again)."))
+    parser = Parser(
+        description=(__doc__ or "").split("\n\n")[0],
+        epilog=(
+            "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 all "
+            "done, 1 something could not be fetched (run it again) or no picture can be used, 2 a "
+            "mistake to mend first, 130 or 143 stopped (run it again)."
+        ),
+    )
     add_paths(parser, "the SQLite file to fill", "folder for the pictures")
     add_feed_arguments(parser)
     add_api_arguments(parser)
     add_picture_arguments(parser)
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--verify", action="store_true",
-                      help="only check all pictures on the disk; the next crawl fetches those "
-                      "again that are damaged or gone")
+    only.add_argument(
+        "--verify",
+        action="store_true",
+        help="only check all pictures on the disk; the next crawl fetches those "
+        "again that are damaged or gone",
+    )
     only.add_argument("--status", action="store_true", help="only say where the crawl stands")
-    only.add_argument("--dry-run", action="store_true",
-                      help="only say what would be done; nothing is written, and nothing is asked "
-                      "of an API")
-    parser.add_argument("--tries", type=whole_number(), default=http_client.TRIES, metavar="N",
-                        help="how often a request that may succeed later is tried (default: "
-                        f"{http_client.TRIES}, with up to 2, 4, 8 and 16 s between them)")
+    only.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would be done; nothing is written, and nothing is asked of an API",
+    )
+    parser.add_argument(
+        "--tries",
+        type=whole_number(),
+        default=http_client.TRIES,
+        metavar="N",
+        help="how often a request that may succeed later is tried (default: "
+        f"{http_client.TRIES}, with up to 2, 4, 8 and 16 s between them)",
+    )
     args = parser.parse_args(argv)
     check_arguments(parser, args)
     args.images_path = images_folder(args.db_path, args.images_path)
@@ -75,44 +83,78 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
     feed = parser.add_argument_group("from a catalogue file")
-    feed.add_argument("--feed", metavar="FILE_OR_URL",
-                      help="load this file (no pipe) instead of an API: a feed of Google "
-                      "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see "
-                      "docs/crawl.md)")
-    feed.add_argument("--column", action="append", default=[], metavar="FIELD=NAME",
-                      help="which column holds id, title, description, product_type (the "
-                      "category), image_link or item_group_id, if its name does not say so")
-    feed.add_argument("--source", metavar="NAME",
-                      help="name of the feed's shop; products of the same name and id replace "
-                      "each other, so give a second shop another name (default: feed)")
-    feed.add_argument("--unlabelled", action="store_true",
-                      help="load the products without the feed's categories, for --apply to "
-                      "file; products that have a category already keep it")
+    feed.add_argument(
+        "--feed",
+        metavar="FILE_OR_URL",
+        help="load this file (no pipe) instead of an API: a feed of Google "
+        "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see "
+        "docs/crawl.md)",
+    )
+    feed.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="FIELD=NAME",
+        help="which column holds id, title, description, product_type (the "
+        "category), image_link or item_group_id, if its name does not say so",
+    )
+    feed.add_argument(
+        "--source",
+        metavar="NAME",
+        help="name of the feed's shop; products of the same name and id replace "
+        "each other, so give a second shop another name (default: feed)",
+    )
+    feed.add_argument(
+        "--unlabelled",
+        action="store_true",
+        help="load the products without the feed's categories, for --apply to "
+        "file; products that have a category already keep it",
+    )
 
 
 def add_api_arguments(parser: argparse.ArgumentParser) -> None:
     api = parser.add_argument_group("from an API")
-    api.add_argument("--api-url", metavar="URL",
-                     default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle_api.API_URL,
-                     help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
-                     f"environment, otherwise {shopstyle_api.API_URL})")
-    api.add_argument("--root", default="women", metavar="ID",
-                     help="category whose leaves are crawled (default: women)")
-    api.add_argument("--max-per-category", type=whole_number(), default=1000, metavar="N",
-                     help="products to file in a leaf before going on to the next; a feed is "
-                     "never limited (default: 1000)")
+    api.add_argument(
+        "--api-url",
+        metavar="URL",
+        default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle_api.API_URL,
+        help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
+        f"environment, otherwise {shopstyle_api.API_URL})",
+    )
+    api.add_argument(
+        "--root",
+        default="women",
+        metavar="ID",
+        help="category whose leaves are crawled (default: women)",
+    )
+    api.add_argument(
+        "--max-per-category",
+        type=whole_number(),
+        default=1000,
+        metavar="N",
+        help="products to file in a leaf before going on to the next; a feed is "
+        "never limited (default: 1000)",
+    )
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     images = parser.add_argument_group("pictures")
-    images.add_argument("--image-rate", type=rate, default=8.0, metavar="N",
-                        help="pictures a second from one host, at most; 0 for no limit "
-                        "(default: 8)")
-    images.add_argument("--allow-private", action="store_true",
-                        help="fetch pictures from private addresses too, for example from a shop "
-                        "on this machine, and through a proxy")
-    images.add_argument("--retry-failed", action="store_true",
-                        help="also try again the pictures that were unusable")
+    images.add_argument(
+        "--image-rate",
+        type=rate,
+        default=8.0,
+        metavar="N",
+        help="pictures a second from one host, at most; 0 for no limit (default: 8)",
+    )
+    images.add_argument(
+        "--allow-private",
+        action="store_true",
+        help="fetch pictures from private addresses too, for example from a shop "
+        "on this machine, and through a proxy",
+    )
+    images.add_argument(
+        "--retry-failed", action="store_true", help="also try again the pictures that were unusable"
+    )
 
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -121,8 +163,9 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         if getattr(args, name) and args.feed is None:
             parser.error(f"--{name} is for --feed")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
-        parser.error("--verify and --status look at all that is there: leave --feed and "
-                     "--retry-failed out")
+        parser.error(
+            "--verify and --status look at all that is there: leave --feed and --retry-failed out"
+        )
 
 
 def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict[str, str]:
@@ -131,20 +174,27 @@ def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict
     for text in texts:
         field, equals, name = text.partition("=")
         if field not in feed_products.FIELDS or not equals or not name.strip():
-            parser.error("--column takes FIELD=NAME, FIELD one of "
-                         + ", ".join(feed_products.FIELDS))
+            parser.error(
+                "--column takes FIELD=NAME, FIELD one of " + ", ".join(feed_products.FIELDS)
+            )
         columns[field] = name
     return columns
 
 
 # ---- the crawl --------------------------------------------------------------------------------
 
+
 def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     """Products, then pictures; prints the summary. Returns the exit status."""
     began = time.monotonic()
     web = http_client.Web(shopstyle_api.RATE, stop, 1, args.tries, api_crawl.GIVE_UP)
-    picture_web = http_client.Web(args.image_rate, stop, picture_store.CONNECTIONS, args.tries,
-                                  public_only=not args.allow_private)
+    picture_web = http_client.Web(
+        args.image_rate,
+        stop,
+        picture_store.CONNECTIONS,
+        args.tries,
+        public_only=not args.allow_private,
+    )
     counts = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
     fetched = {"ok": 0, "failed": 0, "unfinished": 0}
     failed_leaves: list[str] = []
@@ -160,7 +210,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
             shop = shopstyle_api.Shop(args.api_url, api_key(), web)
             tree = api_crawl.read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
-        stack.enter_context(contextlib.closing(conn))   # without -wal and -shm beside the file
+        stack.enter_context(contextlib.closing(conn))  # without -wal and -shm beside the file
         stack.enter_context(db.only_crawl(args.db_path))
         if not args.retry_failed:
             picture_store.check_there(conn, source, args.images_path)
@@ -174,15 +224,29 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         if not stop.is_set():
             fetched = fetch_pictures(args, conn, source, picture_web, feed)
         usable, unusable = picture_queries.count_usable_pictures(conn, source, feed is not None)
-        print(*status.run_summary(conn, source, counts, fetched, args.max_per_category,
-                                  (web, picture_web), time.monotonic() - began), sep="\n")
+        print(
+            *status.run_summary(
+                conn,
+                source,
+                counts,
+                fetched,
+                args.max_per_category,
+                (web, picture_web),
+                time.monotonic() - began,
+            ),
+            sep="\n",
+        )
     if failed_leaves or fetched["unfinished"]:
-        log(f"{len(failed_leaves)} categories and {fetched['unfinished']} pictures are not done: "
-            "run the same command again")
+        log(
+            f"{len(failed_leaves)} categories and {fetched['unfinished']} pictures are not done: "
+            "run the same command again"
+        )
         return 1
     if unusable and not usable and not stop.is_set():
-        log(f"none of the {unusable} pictures of this load can be used, for the reasons above: "
-            "mend the files or the links (--retry-failed tries links into the web again)")
+        log(
+            f"none of the {unusable} pictures of this load can be used, for the reasons above: "
+            "mend the files or the links (--retry-failed tries links into the web again)"
+        )
         return 1
     return 0
 
@@ -195,8 +259,9 @@ def feed_source(name: str) -> str:
     return source
 
 
-def open_feed(args: argparse.Namespace, web: http_client.Web, stack: contextlib.ExitStack,
-              stop: StopEvent) -> feed_download.Feed:
+def open_feed(
+    args: argparse.Namespace, web: http_client.Web, stack: contextlib.ExitStack, stop: StopEvent
+) -> feed_download.Feed:
     """The feed as a file, which can be read and has a catalogue's columns."""
     feed = feed_download.feed_file(args.feed, web, stack)
     with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
@@ -207,13 +272,19 @@ def open_feed(args: argparse.Namespace, web: http_client.Web, stack: contextlib.
 def api_key() -> str:
     key = os.environ.get("SHOPSTYLE_API_KEY", "").strip()
     if not key:
-        raise UserError("set SHOPSTYLE_API_KEY to your API key, or load a catalogue file with "
-                        "--feed FILE")
+        raise UserError(
+            "set SHOPSTYLE_API_KEY to your API key, or load a catalogue file with --feed FILE"
+        )
     return key
 
 
-def fetch_pictures(args: argparse.Namespace, conn: sqlite3.Connection, source: str,
-                   web: http_client.Web, feed: feed_download.Feed | None) -> dict[str, int]:
+def fetch_pictures(
+    args: argparse.Namespace,
+    conn: sqlite3.Connection,
+    source: str,
+    web: http_client.Web,
+    feed: feed_download.Feed | None,
+) -> dict[str, int]:
     """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished."""
     if args.retry_failed:
         picture_queries.forget_failed_pictures(conn, source)
@@ -225,6 +296,7 @@ def fetch_pictures(args: argparse.Namespace, conn: sqlite3.Connection, source: s
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------
+
 
 def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
     """Print what a crawl would do."""
@@ -241,8 +313,17 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
             conn = db.open_database(f"{folder}/crawl.db", create=True)
         stack.enter_context(contextlib.closing(conn))
-        print(*status.crawl_plan(conn, args.api_url, args.root, args.max_per_category,
-                                 args.image_rate, args.retry_failed), sep="\n")
+        print(
+            *status.crawl_plan(
+                conn,
+                args.api_url,
+                args.root,
+                args.max_per_category,
+                args.image_rate,
+                args.retry_failed,
+            ),
+            sep="\n",
+        )
 
 
 def verify(args: argparse.Namespace) -> int:

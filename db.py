@@ -7,6 +7,7 @@ meaning:
     sqlite3 crawl.db .schema
     sqlite3 crawl.db 'select name, date from experiment'
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -27,6 +28,7 @@ GROUP_KEY = "coalesce(group_key, 'product ' || product.id)"
 
 
 # ---- schema -----------------------------------------------------------------------------------
+
 
 def add_column(conn: sqlite3.Connection, table: str, column: str) -> None:
     """Add a column, given as SQL ("path text"), unless it is there. The 2016 scripts recorded a
@@ -103,10 +105,12 @@ def picture_table(conn: sqlite3.Connection) -> None:
                     product_id integer primary key references product(id) on delete cascade,
                     path text, sha256 text, status text not null, reason text)""")
     conn.create_function("old_picture_path", 1, old_picture_path, deterministic=True)
-    conn.execute("""insert or ignore into picture(product_id, path, status)
+    conn.execute(
+        """insert or ignore into picture(product_id, path, status)
                     select id, old_picture_path(image), ? from product
                     where source = 'shopstyle' and old_picture_path(image) is not null""",
-                 (PICTURE_UNCHECKED,))
+        (PICTURE_UNCHECKED,),
+    )
 
 
 def add_experiment_settings(conn: sqlite3.Connection) -> None:
@@ -114,8 +118,14 @@ def add_experiment_settings(conn: sqlite3.Connection) -> None:
 
 
 def add_prediction_columns(conn: sqlite3.Connection) -> None:
-    columns = ("label_id text", "label_score real", "parent_id text", "parent_score real",
-               "top text", "fold integer")
+    columns = (
+        "label_id text",
+        "label_score real",
+        "parent_id text",
+        "parent_score real",
+        "top text",
+        "fold integer",
+    )
     conn.execute("""create table if not exists validation_prediction(
                     experiment_id integer not null references experiment(id) on delete cascade,
                     product_id integer, category_id text, score real)""")
@@ -296,6 +306,7 @@ def group_key(name: str | None, description: str | None, group: str | None = Non
 
 # ---- opening ------------------------------------------------------------------------------
 
+
 def connect(path: str, mode: str) -> sqlite3.Connection:
     """A connection with the settings that all scripts share. `mode` is ro, rw or rwc. Raises
     UserError if there is no such file, or if it is not a SQLite file."""
@@ -311,8 +322,10 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
         conn.execute("select count(*) from sqlite_master").fetchone()
         return conn
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{path} can't be opened as a SQLite file ({error}): is its folder there, "
-                        "may you write in it, and is it a crawl.db?") from None
+        raise UserError(
+            f"{path} can't be opened as a SQLite file ({error}): is its folder there, "
+            "may you write in it, and is it a crawl.db?"
+        ) from None
 
 
 def is_frozen(path: str) -> bool:
@@ -338,8 +351,10 @@ def check_ours(conn: sqlite3.Connection, path: str, create: bool = False) -> Non
     names = table_names(conn)
     is_ours = "schema_version" in names or "category" in names
     if not is_ours and (names or not create):
-        raise UserError(f"{path} is no crawl.db, but empty or another program's: name the file "
-                        "that crawl.py filled with --db-path")
+        raise UserError(
+            f"{path} is no crawl.db, but empty or another program's: name the file "
+            "that crawl.py filled with --db-path"
+        )
 
 
 def open_database(path: str, create: bool = False) -> sqlite3.Connection:
@@ -358,8 +373,10 @@ def open_database(path: str, create: bool = False) -> sqlite3.Connection:
         if pending_migrations(conn):
             migrate(conn)
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{path} can't be used as a crawl.db ({error}): restore it from a copy, or "
-                        "crawl into a new file") from None
+        raise UserError(
+            f"{path} can't be used as a crawl.db ({error}): restore it from a copy, or "
+            "crawl into a new file"
+        ) from None
     return conn
 
 
@@ -369,7 +386,7 @@ def open_readonly(path: str) -> sqlite3.Connection:
     Raises UserError if the file is missing, or if it is something else.
     """
     check_exists(path)
-    if os.path.exists(f"{path}-journal"):   # a 2016 script was killed: only a writer can undo it
+    if os.path.exists(f"{path}-journal"):  # a 2016 script was killed: only a writer can undo it
         connect(path, "rw").close()
     conn = connect(path, "ro")
     check_ours(conn, path)
@@ -403,14 +420,15 @@ def migrate(conn: sqlite3.Connection) -> None:
         for name, step in MIGRATIONS:
             step(conn)
             if name in pending:
-                conn.execute("insert into schema_version(date, name) values (datetime(), ?)",
-                             (name,))
+                conn.execute(
+                    "insert into schema_version(date, name) values (datetime(), ?)", (name,)
+                )
 
 
 @contextlib.contextmanager
 def only_crawl(path: str) -> Iterator[None]:
     """Hold this database for one crawl. Raises UserError if another crawl is at work on it."""
-    lock_path = f"{os.path.realpath(path)}-crawling"   # beside the file itself, not beside a link
+    lock_path = f"{os.path.realpath(path)}-crawling"  # beside the file itself, not beside a link
     with locked(lock_path, path):
         try:
             yield
@@ -427,8 +445,9 @@ def locked(lock_path: str, path: str) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise UserError(f"another crawl is at work on {path}: wait for it, or stop "
-                            "it") from None
+            raise UserError(
+                f"another crawl is at work on {path}: wait for it, or stop it"
+            ) from None
         # If another crawl removed the file since it was opened here, this lock locks nothing.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(lock_path)):
@@ -453,15 +472,17 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
         yield
         conn.execute("commit")
     except BaseException:
-        if conn.in_transaction:   # after "disk is full" SQLite has rolled back already
+        if conn.in_transaction:  # after "disk is full" SQLite has rolled back already
             conn.execute("rollback")
         raise
 
 
 # ---- reads that all need -----------------------------------------------------------------------
 
-def plain(conn: sqlite3.Connection, statement: str,
-          values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
+
+def plain(
+    conn: sqlite3.Connection, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()
+) -> sqlite3.Cursor:
     """A cursor of tuples: a million rows of sqlite3.Row take twice the time."""
     cursor = conn.cursor()
     cursor.row_factory = None
@@ -497,7 +518,7 @@ def all_experiments(conn: sqlite3.Connection) -> list[sqlite3.Row]:
 def experiment_row(conn: sqlite3.Connection, number: int) -> sqlite3.Row:
     """One experiment's row. Raises UserError if there is none."""
     row = None
-    if abs(number) < 2 ** 63:   # what SQLite can hold
+    if abs(number) < 2**63:  # what SQLite can hold
         row = conn.execute("select * from experiment where id = ?", (number,)).fetchone()
     if row is None:
         known = ", ".join(str(row["id"]) for row in experiments(conn)) or "none yet"

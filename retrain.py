@@ -8,6 +8,7 @@ categorize_images.py and categorize_both.py take the same flags and use the same
     python retrain.py --image_dir flower_photos
     python retrain.py --label_image photo.jpg
 """
+
 from __future__ import annotations
 
 import argparse
@@ -39,10 +40,11 @@ from learning.picture_folders import (
 )
 from learning.tensorflow_loader import load_tensorflow
 
-LABELS = "labels.json"   # in the .keras file, which is a zip, beside what Keras keeps there
+LABELS = "labels.json"  # in the .keras file, which is a zip, beside what Keras keeps there
 
 
 # ---- training: what is checked first ------------------------------------------------------------
+
 
 def check_outputs(args: argparse.Namespace) -> None:
     """Raise UserError, before any work, if the result could not be saved after it."""
@@ -68,7 +70,7 @@ def can_write_in(folder: str) -> bool:
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     try:
-        tempfile.TemporaryFile(dir=folder).close()   # root may write anywhere, but not in /proc
+        tempfile.TemporaryFile(dir=folder).close()  # root may write anywhere, but not in /proc
     except OSError:
         return False
     return True
@@ -78,11 +80,14 @@ def check_graph_space(path: str, network: Any) -> None:
     """Raise UserError, before the long work, if the disk has no room for the network."""
     need, free = 4 * network.count_params(), free_space(path)
     if need > free:
-        raise UserError(f"{path} takes {need / 1e6:.0f} MB and there is room for "
-                        f"{free / 1e6:.0f}: make room, or name another --output_graph")
+        raise UserError(
+            f"{path} takes {need / 1e6:.0f} MB and there is room for "
+            f"{free / 1e6:.0f}: make room, or name another --output_graph"
+        )
 
 
 # ---- training: its results ----------------------------------------------------------------------
+
 
 @contextlib.contextmanager
 def summaries(folder: str) -> Iterator[Callable[[int, float, float, float], None]]:
@@ -92,45 +97,56 @@ def summaries(folder: str) -> Iterator[Callable[[int, float, float, float], None
     # What tf.summary.scalar writes. That function needs TensorBoard itself; here only the reader
     # has to have it.
     scalar = tf.compat.v1.SummaryMetadata(
-        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"))
+        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+    )
     folder = os.path.join(folder, time.strftime("%Y-%m-%d-%H%M%S"))
     with contextlib.ExitStack() as stack:
         writers = {}
         for name in ("train", "validation"):
             try:
                 writers[name] = tf.summary.create_file_writer(os.path.join(folder, name))
-            except tf.errors.OpError:   # its words are of C++; as a rule the disk is full
-                raise UserError(f"the curves of training can't be written to {folder}: make room, "
-                                "or name another --summaries_dir") from None
+            except tf.errors.OpError:  # its words are of C++; as a rule the disk is full
+                raise UserError(
+                    f"the curves of training can't be written to {folder}: make room, "
+                    "or name another --summaries_dir"
+                ) from None
             stack.callback(writers[name].close)
 
         def write(step: int, training_loss: float, loss: float, accuracy: float) -> None:
-            for name, tag, value in (("train", "cross_entropy", training_loss),
-                                     ("validation", "cross_entropy", loss),
-                                     ("validation", "accuracy", accuracy)):
+            for name, tag, value in (
+                ("train", "cross_entropy", training_loss),
+                ("validation", "cross_entropy", loss),
+                ("validation", "accuracy", accuracy),
+            ):
                 with writers[name].as_default():
                     tf.summary.write(tag, tf.constant(value, tf.float32), step, scalar)
 
         yield write
 
 
-def save_network(network: Any, trained: training.Trained, labels: list[str],
-                 args: argparse.Namespace) -> None:
+def save_network(
+    network: Any, trained: training.Trained, labels: list[str], args: argparse.Namespace
+) -> None:
     """Write the network with its softmax, and the labels, each whole or not at all."""
     keras = load_tensorflow().keras
     final = keras.layers.Dense(len(labels), activation="softmax", name=args.final_tensor_name)
     whole = keras.Model(network.input, final(network.output))
-    final.set_weights([trained.weights["kernel"] / trained.temperature,
-                       trained.weights["bias"] / trained.temperature])
+    final.set_weights(
+        [
+            trained.weights["kernel"] / trained.temperature,
+            trained.weights["bias"] / trained.temperature,
+        ]
+    )
     for path in (args.output_graph, args.output_labels):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with replacing(args.output_graph, f"{args.output_graph}.{os.getpid()}.keras") as beside:
         whole.save(beside)
         with zipfile.ZipFile(beside, "a") as archive:
             archive.writestr(LABELS, json.dumps(labels))
-    with replacing(args.output_labels) as beside, \
-            open(beside, "w", encoding="utf-8",
-                 errors="surrogateescape") as file:   # a folder's name may be any bytes
+    with (
+        replacing(args.output_labels) as beside,
+        open(beside, "w", encoding="utf-8", errors="surrogateescape") as file,
+    ):  # a folder's name may be any bytes
         file.write("".join(f"{label}\n" for label in labels))
 
 
@@ -143,8 +159,9 @@ def report(args: argparse.Namespace, labelled: LabelledPictures, predicted: NDAr
         for row, label in zip(labelled.test, predicted):
             if label != labelled.labels[row]:
                 print(f"{labelled.pictures[row].path:>70s}  {labelled.names[label]}")
-    print(f"Final test accuracy = {100 * metrics.accuracy(predicted == truth):.1f}% "
-          f"(N={len(truth)})")
+    print(
+        f"Final test accuracy = {100 * metrics.accuracy(predicted == truth):.1f}% (N={len(truth)})"
+    )
 
 
 def retrain(args: argparse.Namespace) -> None:
@@ -152,16 +169,22 @@ def retrain(args: argparse.Namespace) -> None:
     check_outputs(args)
     inception.check_weights(args.weights, args.layer)
     shares = args.testing_percentage / 100, args.validation_percentage / 100
-    labelled = split_pictures(find_pictures(args.image_dir), *shares)   # before the long work
-    network, fingerprint = inception.build_network(args.weights or "imagenet", args.layer,
-                                                   args.seed, args.precision)
+    labelled = split_pictures(find_pictures(args.image_dir), *shares)  # before the long work
+    network, fingerprint = inception.build_network(
+        args.weights or "imagenet", args.layer, args.seed, args.precision
+    )
     if args.final_tensor_name in {layer.name for layer in network.layers}:
         raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
     check_graph_space(args.output_graph, network)
-    cache = bottlenecks.Cache(args.bottleneck_dir, fingerprint, network.output_shape[1],
-                              args.cache_dtype)
-    bottlenecks.compute(network, args.precision, cache,
-                        {picture.sha256: picture.path for picture in labelled.pictures})
+    cache = bottlenecks.Cache(
+        args.bottleneck_dir, fingerprint, network.output_shape[1], args.cache_dtype
+    )
+    bottlenecks.compute(
+        network,
+        args.precision,
+        cache,
+        {picture.sha256: picture.path for picture in labelled.pictures},
+    )
     readable = only_readable(labelled.pictures, cache.rows)
     if not readable:
         raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
@@ -173,15 +196,29 @@ def retrain(args: argparse.Namespace) -> None:
     distorted = None
     distortions = picture_arguments.distortions_asked(args)
     if any(distortions):
-        options = DistortionOptions(distortions, args.bottleneck_dir, args.cache_dtype,
-                                    args.precision, args.seed, args.how_many_training_steps,
-                                    args.train_batch_size)
-        distorted = distorted_bottlenecks(options, labelled.pictures, labelled.training, network,
-                                          fingerprint)
+        options = DistortionOptions(
+            distortions,
+            args.bottleneck_dir,
+            args.cache_dtype,
+            args.precision,
+            args.seed,
+            args.how_many_training_steps,
+            args.train_batch_size,
+        )
+        distorted = distorted_bottlenecks(
+            options, labelled.pictures, labelled.training, network, fingerprint
+        )
     with summaries(args.summaries_dir) as watch:
-        trained = training.train(inputs, labelled.labels, len(labelled.names), labelled.training,
-                                 labelled.validation, picture_arguments.training_options(args),
-                                 pictures=distorted, watch=watch)
+        trained = training.train(
+            inputs,
+            labelled.labels,
+            len(labelled.names),
+            labelled.training,
+            labelled.validation,
+            picture_arguments.training_options(args),
+            pictures=distorted,
+            watch=watch,
+        )
     predicted = training.logits(trained.weights, inputs, labelled.test).argmax(axis=1)
     save_network(network, trained, labelled.names, args)
     log(f"saved as {args.output_graph}; ask it with --label_image FILE")
@@ -190,11 +227,14 @@ def retrain(args: argparse.Namespace) -> None:
 
 # ---- asking -------------------------------------------------------------------------------------
 
+
 def load_network(path: str) -> tuple[Any, list[str]]:
     """(keras.Model, labels) as save_network wrote them. Raises UserError if they are not there."""
     if not os.path.isfile(path):
-        raise UserError(f"there is no {path}: train a network first with --image_dir, or name "
-                        "another with --output_graph")
+        raise UserError(
+            f"there is no {path}: train a network first with --image_dir, or name "
+            "another with --output_graph"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             labels = json.loads(archive.read(LABELS))
@@ -202,9 +242,11 @@ def load_network(path: str) -> tuple[Any, list[str]]:
         shapes = model.input_shape[1:], model.output_shape[1:]
         if shapes != ((inception.SIDE, inception.SIDE, 3), (len(labels),)):
             raise ValueError(f"a network of other shapes: {shapes}")
-    except Exception:   # Keras raises anything, "File not found" for a file cut short
-        raise UserError(f"{path} is no network that retrain.py has saved, or it is damaged: train "
-                        "again with --image_dir") from None
+    except Exception:  # Keras raises anything, "File not found" for a file cut short
+        raise UserError(
+            f"{path} is no network that retrain.py has saved, or it is damaged: train "
+            "again with --image_dir"
+        ) from None
     return model, labels
 
 
@@ -215,9 +257,9 @@ def label_images(paths: Sequence[str], graph_path: str) -> bool:
     for path in paths:
         try:
             if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-                raise ValueError("no file")   # a pipe would block
+                raise ValueError("no file")  # a pipe would block
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")   # of Pillow, about what is odd but readable
+                warnings.simplefilter("ignore")  # of Pillow, about what is odd but readable
                 pixels = bottlenecks.read_picture(path)
         except ValueError as error:
             log(f"{path} can't be read ({error})")
@@ -233,10 +275,16 @@ def label_images(paths: Sequence[str], graph_path: str) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         description=(__doc__ or "").split("\n\n")[0],
-        usage="retrain.py --image_dir DIR [flags]\n       retrain.py --label_image FILE [FILE ...]")
+        usage="retrain.py --image_dir DIR [flags]\n       retrain.py --label_image FILE [FILE ...]",
+    )
     picture_arguments.addargs(parser, alone=True)
-    parser.add_argument("--seed", type=seed, default=0, metavar="N",
-                        help="start number of the random generator (default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="start number of the random generator (default: 0)",
+    )
     args = parser.parse_args(argv)
     picture_arguments.check_arguments(args)
     if args.image_dir or not args.label_image:

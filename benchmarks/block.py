@@ -7,6 +7,7 @@ the rounds, their ratio, and the memory of analyze.py. The rule of 2016: of the 
     python benchmarks/block.py
     python benchmarks/block.py --products 100000 --rounds 5
 """
+
 import argparse
 import contextlib
 import json
@@ -35,17 +36,24 @@ def fill(path, n):
     """A crawl.db with one experiment of n predictions whose scores are calibrated."""
     leaves = [f"women.group-{i % PARENTS}.leaf-{i}" for i in range(LEAVES)]
     rng = np.random.default_rng(0)
-    label, score = rng.integers(0, LEAVES, n), rng.beta(3, .4, n)
+    label, score = rng.integers(0, LEAVES, n), rng.beta(3, 0.4, n)
     guess = np.where(rng.random(n) < score, label, rng.integers(0, LEAVES, n))
-    five = json.dumps([[leaf, .123456] for leaf in leaves[:5]])
+    five = json.dumps([[leaf, 0.123456] for leaf in leaves[:5]])
     with contextlib.closing(db.open_database(path, create=True)) as conn:
-        crawling_queries.store_categories(conn, [
-            (leaf, f"group-{i % PARENTS}", 1, f"group-{i % PARENTS}/{leaf}", leaf)
-            for i, leaf in enumerate(leaves)])
-        rows = ((i, leaves[guess[i]], float(score[i]), leaves[label[i]], .5, "group-1", .9, five, 0)
-                for i in range(n))
-        model_folders.save_experiment(conn, path, "Text classification of: ", {}, rows, [],
-                           lambda folder: None)
+        crawling_queries.store_categories(
+            conn,
+            [
+                (leaf, f"group-{i % PARENTS}", 1, f"group-{i % PARENTS}/{leaf}", leaf)
+                for i, leaf in enumerate(leaves)
+            ],
+        )
+        rows = (
+            (i, leaves[guess[i]], float(score[i]), leaves[label[i]], 0.5, "group-1", 0.9, five, 0)
+            for i in range(n)
+        )
+        model_folders.save_experiment(
+            conn, path, "Text classification of: ", {}, rows, [], lambda folder: None
+        )
 
 
 def rule_of_2016(rows, target):
@@ -67,7 +75,7 @@ def loop(path):
     with contextlib.closing(db.open_readonly(path)) as conn:
         rows = list(evaluation_queries.block_rows(conn, 1))
     for level in (1, 2):
-        for target in (.95, .98):
+        for target in (0.95, 0.98):
             rule_of_2016([(row[0], row[level]) for row in rows], target)
     return time.perf_counter() - started
 
@@ -77,17 +85,25 @@ def ours(path):
     for the loop: between rounds the system may have put it out of memory."""
     Path(path).read_bytes()
     started = time.perf_counter()
-    subprocess.run([sys.executable, ROOT / "analyze.py", "--db-path", path], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, ROOT / "analyze.py", "--db-path", path], check=True, capture_output=True
+    )
     return time.perf_counter() - started
 
 
 def memory(path):
     """What analyze.py takes at its peak, in MB. Linux; getrusage would count this process in."""
-    code = ("import sys, analyze; analyze.main(sys.argv[1:]); "
-            "print(open('/proc/self/status').read(), file=sys.stderr)")
-    done = subprocess.run([sys.executable, "-c", code, "--db-path", path], cwd=ROOT, check=True,
-                          capture_output=True, text=True)
+    code = (
+        "import sys, analyze; analyze.main(sys.argv[1:]); "
+        "print(open('/proc/self/status').read(), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--db-path", path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return int(re.search(r"VmHWM:\s*(\d+)", done.stderr)[1]) / 1024
 
 
@@ -97,10 +113,20 @@ def spread(seconds):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--products", type=int, default=1_000_000, metavar="N",
-                        help="predictions (default: 1000000)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="K",
-                        help="times to measure both, in turn (default: 5)")
+    parser.add_argument(
+        "--products",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="predictions (default: 1000000)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        metavar="K",
+        help="times to measure both, in turn (default: 5)",
+    )
     args = parser.parse_args(argv)
     times = {ours: [], loop: []}
     with tempfile.TemporaryDirectory() as folder:
@@ -111,11 +137,13 @@ def main(argv=None):
                 seconds.append(way(path))
             log(f"round {turn + 1}: {times[ours][-1]:.2f} s against {times[loop][-1]:.2f} s")
         peak = memory(path)
-    print(f"{args.products} predictions, {args.rounds} rounds\n"
-          f"analyze.py: {spread(times[ours])}, {peak:.0f} MB\n"
-          f"the rule of 2016 in a loop: {spread(times[loop])}\n"
-          f"ratio of the medians: "
-          f"{statistics.median(times[loop]) / statistics.median(times[ours]):.0f}")
+    print(
+        f"{args.products} predictions, {args.rounds} rounds\n"
+        f"analyze.py: {spread(times[ours])}, {peak:.0f} MB\n"
+        f"the rule of 2016 in a loop: {spread(times[loop])}\n"
+        f"ratio of the medians: "
+        f"{statistics.median(times[loop]) / statistics.median(times[ours]):.0f}"
+    )
     return 0
 
 

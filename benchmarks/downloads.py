@@ -8,6 +8,7 @@ gets a virtual environment in benchmarks/.venvs, and one that can't be installed
     python benchmarks/downloads.py
     python benchmarks/downloads.py --pictures 2000 --delay 20
 """
+
 import argparse
 import asyncio
 import io
@@ -61,15 +62,19 @@ if __name__ == "__main__":
     download(url_list=sys.argv[1], output_folder=sys.argv[2], thread_count=int(sys.argv[3]),
              processes_count=1, output_format="files", resize_mode="no", number_sample_per_shard=10**6)
 """
-RIVALS = {"Scrapy's ImagesPipeline": ("scrapy", ("scrapy", "Pillow"), SCRAPY),
-          "img2dataset": ("img2dataset", ("img2dataset", "setuptools<81"), IMG2DATASET)}
+RIVALS = {
+    "Scrapy's ImagesPipeline": ("scrapy", ("scrapy", "Pillow"), SCRAPY),
+    "img2dataset": ("img2dataset", ("img2dataset", "setuptools<81"), IMG2DATASET),
+}
 
 
 # ---- the server -----------------------------------------------------------------------------------
 
+
 def make_pictures(count):
     """Bytes of JPEG files of 328x410, which differ in their comment alone."""
     from PIL import Image
+
     rng = random.Random(0)
     small = Image.new("RGB", (41, 51))
     small.putdata([tuple(rng.randrange(256) for _ in range(3)) for _ in range(41 * 51)])
@@ -104,8 +109,10 @@ async def serve(files, delay):
                     await asyncio.sleep(delay)
                     now -= 1
                     body = files[int(path[1:-4])]
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n"
-                             b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n"
+                    b"Content-Length: %d\r\n\r\n" % len(body) + body
+                )
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -119,22 +126,43 @@ async def serve(files, delay):
 
 # ---- the contestants --------------------------------------------------------------------------------
 
+
 def ours(urls, folder, connections):
     feed = folder / "feed.tsv"
-    feed.write_text("id\ttitle\tproduct_type\timage_link\n" + "".join(
-        f"{number}\tJean {number}\tJeans\t{url}\n" for number, url in enumerate(urls)))
-    subprocess.run([sys.executable, ROOT / "crawl.py", "--feed", feed, "--image-rate", "0",
-                    "--allow-private", "--db-path", folder / "crawl.db", "--images-path",
-                    folder / "images"], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+    feed.write_text(
+        "id\ttitle\tproduct_type\timage_link\n"
+        + "".join(f"{number}\tJean {number}\tJeans\t{url}\n" for number, url in enumerate(urls))
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / "crawl.py",
+            "--feed",
+            feed,
+            "--image-rate",
+            "0",
+            "--allow-private",
+            "--db-path",
+            folder / "crawl.db",
+            "--images-path",
+            folder / "images",
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def theirs(python, code, urls, folder, connections):
     (folder / "urls.txt").write_text("".join(f"{url}\n" for url in urls))
     (folder / "rival.py").write_text(code)
-    subprocess.run([python, folder / "rival.py", folder / "urls.txt", folder / "out",
-                    str(connections)], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, cwd=folder)
+    subprocess.run(
+        [python, folder / "rival.py", folder / "urls.txt", folder / "out", str(connections)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+    )
 
 
 def measure(work, site, count):
@@ -163,10 +191,21 @@ def main(argv=None):
             log(f"{name} can't be installed: {problem}")
             continue
         contestants[name] = lambda urls, folder, python=python, code=code: theirs(
-            python, code, urls, folder, connections)
-    server = subprocess.Popen([sys.executable, __file__, "--serve", "--pictures",
-                               str(args.pictures), "--delay", str(args.delay)],
-                              stdout=subprocess.PIPE, text=True)
+            python, code, urls, folder, connections
+        )
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            __file__,
+            "--serve",
+            "--pictures",
+            str(args.pictures),
+            "--delay",
+            str(args.delay),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     rates = {name: [] for name in contestants}
     try:
         site = f"http://127.0.0.1:{server.stdout.readline().strip()}"
@@ -174,17 +213,23 @@ def main(argv=None):
             for name, work in contestants.items():
                 rate, seen, most = measure(work, site, args.pictures)
                 rates[name].append(rate)
-                log(f"round {turn + 1}: {name}: {rate:.1f} pictures/s ({seen} requests, {most} at "
-                    "a time)")
+                log(
+                    f"round {turn + 1}: {name}: {rate:.1f} pictures/s ({seen} requests, {most} at "
+                    "a time)"
+                )
     finally:
         server.kill()
-    print(f"{args.pictures} pictures, {connections} connections, {args.delay} ms an answer: at most "
-          f"{1000 * connections / args.delay:.0f} pictures/s\n\n| | pictures/s, median (least to "
-          "most) | ours : this one, rounds' median (least to most) |\n|---|---|---|")
+    print(
+        f"{args.pictures} pictures, {connections} connections, {args.delay} ms an answer: at most "
+        f"{1000 * connections / args.delay:.0f} pictures/s\n\n| | pictures/s, median (least to "
+        "most) | ours : this one, rounds' median (least to most) |\n|---|---|---|"
+    )
     for name, some in rates.items():
         ratios = [own / other for own, other in zip(rates["crawl.py"], some)]
-        print(f"| {name} | {statistics.median(some):.1f} ({min(some):.1f} to {max(some):.1f}) | "
-              f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |")
+        print(
+            f"| {name} | {statistics.median(some):.1f} ({min(some):.1f} to {max(some):.1f}) | "
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+        )
     return 0
 
 

@@ -9,6 +9,7 @@ filter by a badge, to search, to sort and to move the slider, each to the next f
     python benchmarks/error_page.py --experiment 1
     python benchmarks/error_page.py --experiment 1 --top 500,5000 --rounds 9
 """
+
 import argparse
 import shutil
 import statistics
@@ -27,8 +28,12 @@ TIMED = """async ([name, value, event]) => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     return performance.now() - began - (name === "search" ? 80 : 0);
 }"""
-ACTIONS = {"filter": ("badge", "same parent", "change"), "search": ("search", "black", "input"),
-           "sort": ("order", "name", "change"), "slider": ("threshold", "10", "input")}
+ACTIONS = {
+    "filter": ("badge", "same parent", "change"),
+    "search": ("search", "black", "input"),
+    "sort": ("order", "name", "change"),
+    "slider": ("threshold", "10", "input"),
+}
 
 
 def opened(browser, path):
@@ -52,35 +57,61 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
     args = parser.parse_args(argv)
     from playwright.sync_api import sync_playwright
+
     print("| errors | size | made in | paint | ready | whole | " + " | ".join(ACTIONS) + " |")
     print("|---|" + "---|" * (5 + len(ACTIONS)), flush=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"),
-                                             args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         word = Path(folder) / "word.html"
         word.write_text("<!doctype html><title>word</title><p>word")
         times = [opened(browser, word)[1:] for _ in range(args.rounds)]
-        print("| a word | | | " + " | ".join(f"{statistics.median(some):.0f} ms"
-                                             for some in zip(*times)) + " |" + " |" * len(ACTIONS))
+        print(
+            "| a word | | | "
+            + " | ".join(f"{statistics.median(some):.0f} ms" for some in zip(*times))
+            + " |"
+            + " |" * len(ACTIONS)
+        )
         for top in args.top.split(","):
             path, began = Path(folder) / f"{top}.html", time.monotonic()
-            subprocess.run([sys.executable, ROOT / "analyze.py", "--db-path", args.db_path,
-                            "--images-path", args.images_path, "--dump-errors-for-experiment",
-                            str(args.experiment), "--top", top, "-o", path], check=True)
-            made, times = time.monotonic() - began, {
-                name: [] for name in ("paint", "ready", "whole", *ACTIONS)}
+            subprocess.run(
+                [
+                    sys.executable,
+                    ROOT / "analyze.py",
+                    "--db-path",
+                    args.db_path,
+                    "--images-path",
+                    args.images_path,
+                    "--dump-errors-for-experiment",
+                    str(args.experiment),
+                    "--top",
+                    top,
+                    "-o",
+                    path,
+                ],
+                check=True,
+            )
+            made, times = (
+                time.monotonic() - began,
+                {name: [] for name in ("paint", "ready", "whole", *ACTIONS)},
+            )
             count = path.read_text(encoding="utf-8").count("<article")
             for _ in range(args.rounds):
                 tab, *opening = opened(browser, path)
                 for name, one in zip(("paint", "ready", "whole"), opening):
                     times[name].append(one)
-                while tab.locator(".product").count() < count:   # the rest of a long page
+                while tab.locator(".product").count() < count:  # the rest of a long page
                     tab.wait_for_timeout(50)
                 for name, action in ACTIONS.items():
                     times[name].append(tab.evaluate(TIMED, action))
                 tab.close()
-            print(f"| {count:,} | {path.stat().st_size / 1e6:.1f} MB | {made:.1f} s | " + " | ".join(
-                f"{statistics.median(some):.0f} ms" for some in times.values()) + " |", flush=True)
+            print(
+                f"| {count:,} | {path.stat().st_size / 1e6:.1f} MB | {made:.1f} s | "
+                + " | ".join(f"{statistics.median(some):.0f} ms" for some in times.values())
+                + " |",
+                flush=True,
+            )
         browser.close()
     return 0
 

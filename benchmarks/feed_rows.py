@@ -7,6 +7,7 @@ more into the same one.
     python benchmarks/feed_rows.py
     python benchmarks/feed_rows.py --rows 10000,100000
 """
+
 import argparse
 import os
 import random
@@ -25,9 +26,11 @@ def write_feed(path, rows):
         file.write("id\ttitle\tdescription\tproduct_type\titem_group_id\n")
         for number in range(rows):
             leaf = number % 1000
-            file.write(f"{number}\t{' '.join(rng.choices(words, k=6))}\t"
-                       f"{' '.join(rng.choices(words, k=54))}\tTop {leaf % 40} > Leaf {leaf}\t"
-                       f"{number // 3}\n")
+            file.write(
+                f"{number}\t{' '.join(rng.choices(words, k=6))}\t"
+                f"{' '.join(rng.choices(words, k=54))}\tTop {leaf % 40} > Leaf {leaf}\t"
+                f"{number // 3}\n"
+            )
 
 
 def timed(folder):
@@ -48,8 +51,12 @@ def timed(folder):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rows", default="10000,100000,1000000", metavar="N,N",
-                        help="(default: 10000,100000,1000000)")
+    parser.add_argument(
+        "--rows",
+        default="10000,100000,1000000",
+        metavar="N,N",
+        help="(default: 10000,100000,1000000)",
+    )
     args = parser.parse_args(argv)
     print("| rows | | seconds | rows/s | peak memory |\n|---|---|---|---|---|")
     for rows in map(int, args.rows.split(",")):
@@ -57,8 +64,11 @@ def main(argv=None):
             write_feed(Path(folder) / "feed.tsv", rows)
             for turn in ("new", "again"):
                 seconds, memory = timed(folder)
-                print(f"| {rows:,} | {turn} | {seconds:.1f} | {rows / seconds:,.0f} | "
-                      f"{memory:.0f} MB |", flush=True)
+                print(
+                    f"| {rows:,} | {turn} | {seconds:.1f} | {rows / seconds:,.0f} | "
+                    f"{memory:.0f} MB |",
+                    flush=True,
+                )
     return 0
 
 

@@ -7,6 +7,7 @@ which are the catalogue's own texts over and over in a copy of the file.
     python benchmarks/filing.py --experiment 1
     python benchmarks/filing.py --experiment 1 --products 10000,100000,1000000
 """
+
 import argparse
 import os
 import shutil
@@ -30,10 +31,13 @@ def multiply(path, count):
         conn.execute("delete from product where source = 'again'")
         own, top = conn.execute("select count(*), max(id) from product").fetchone()
         for turn in range(-(-count // own)):
-            conn.execute("""insert into product(id, source, external_id, group_key, name, description,
+            conn.execute(
+                """insert into product(id, source, external_id, group_key, name, description,
                             image) select ? * ? + id, 'again', ? || ' ' || id, ? || group_key, name,
                             description, '' from product where source <> 'again' order by id
-                            limit ?""", (turn + 1, top + 1, turn, turn, count - turn * own))
+                            limit ?""",
+                (turn + 1, top + 1, turn, turn, count - turn * own),
+            )
     conn.close()
 
 
@@ -41,10 +45,13 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--experiment", required=True, metavar="N")
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE")
-    parser.add_argument("--products", default="100000,1000000", metavar="N,N",
-                        help="(default: 100000,1000000)")
+    parser.add_argument(
+        "--products", default="100000,1000000", metavar="N,N", help="(default: 100000,1000000)"
+    )
     args = parser.parse_args(argv)
-    print("| products | seconds | of a core | a second | peak MB |\n|---|---|---|---|---|", flush=True)
+    print(
+        "| products | seconds | of a core | a second | peak MB |\n|---|---|---|---|---|", flush=True
+    )
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(args.db_path))) as folder:
         copy = Path(folder) / "crawl.db"
         source, target = sqlite3.connect(args.db_path), sqlite3.connect(copy)
@@ -52,23 +59,39 @@ def main(argv=None):
         target.close()
         sys.path.insert(0, str(ROOT))
         import db
-        db.open_database(str(copy)).close()   # an older file's tables
-        shutil.copytree(model_folders.models_folder(args.db_path), model_folders.models_folder(str(copy)))
+
+        db.open_database(str(copy)).close()  # an older file's tables
+        shutil.copytree(
+            model_folders.models_folder(args.db_path), model_folders.models_folder(str(copy))
+        )
         for count in map(int, args.products.split(",")):
             multiply(copy, count)
             began = time.monotonic()
             with open(Path(folder) / "filed.csv", "w") as out:
                 done = subprocess.Popen(
-                    [sys.executable, ROOT / "categorize_words.py", "--db-path", copy, "--apply",
-                     args.experiment, "--file-anyway"], stdout=out, stderr=subprocess.DEVNULL)
+                    [
+                        sys.executable,
+                        ROOT / "categorize_words.py",
+                        "--db-path",
+                        copy,
+                        "--apply",
+                        args.experiment,
+                        "--file-anyway",
+                    ],
+                    stdout=out,
+                    stderr=subprocess.DEVNULL,
+                )
                 _, status, usage = os.wait4(done.pid, 0)
             seconds = time.monotonic() - began
             with open(Path(folder) / "filed.csv", newline="") as out:
                 lines = sum(1 for _ in out)
             assert status in (0, 256) and lines >= count, (status, lines)
-            print(f"| {count:,} | {seconds:.1f} | "
-                  f"{usage.ru_utime + usage.ru_stime:.1f} | {count / seconds:,.0f} | "
-                  f"{usage.ru_maxrss / 1000:.0f} |", flush=True)
+            print(
+                f"| {count:,} | {seconds:.1f} | "
+                f"{usage.ru_utime + usage.ru_stime:.1f} | {count / seconds:,.0f} | "
+                f"{usage.ru_maxrss / 1000:.0f} |",
+                flush=True,
+            )
     return 0
 
 

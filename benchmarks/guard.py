@@ -17,6 +17,7 @@ many were refused of those, of the others in which it was broken at all, and of 
     python benchmarks/guard.py --halves 3 --min-products 5
     python benchmarks/guard.py --halves 1 --batches 10 --sizes 200,1000 --target 98
 """
+
 import argparse
 import random
 import sqlite3
@@ -33,7 +34,7 @@ import db
 from evaluation import filing_queries, guarantees, refusals
 from learning import metrics, model_folders, saved_models
 
-HARD = .16   # of the labelled products are of the hard leaves
+HARD = 0.16  # of the labelled products are of the hard leaves
 
 
 def hide_a_leaf(path, rng):
@@ -41,12 +42,18 @@ def hide_a_leaf(path, rng):
     labelled product. Returns its id, or None if there is none of 50 products or more."""
     conn = sqlite3.connect(path)
     with conn:
-        leaves = [leaf for leaf, in conn.execute("""
+        leaves = [
+            leaf
+            for (leaf,) in conn.execute("""
             select hidden.category_id from hidden group by 1
-            having count(*) between 50 and (select count(*) / 20 from hidden) order by 1""")]
+            having count(*) between 50 and (select count(*) / 20 from hidden) order by 1""")
+        ]
         leaf = rng.choice(leaves) if leaves else None
-        conn.execute("""insert into hidden select id, category_id from product
-                        where category_id = ? on conflict do nothing""", (leaf,))
+        conn.execute(
+            """insert into hidden select id, category_id from product
+                        where category_id = ? on conflict do nothing""",
+            (leaf,),
+        )
         conn.execute("update product set category_id = null where category_id = ?", (leaf,))
         conn.execute("delete from product_category where category_id = ?", (leaf,))
         conn.execute("update category set product_count = 0 where id = ?", (leaf,))
@@ -60,7 +67,7 @@ def draw(kind, size, hidden, unseen, hard, rng):
     if kind == "as they come":
         return rng.sample(usual, min(size, len(usual)))
     if kind == "unseen":
-        special, share = [n for n, leaf in hidden.items() if leaf == unseen], .1
+        special, share = [n for n, leaf in hidden.items() if leaf == unseen], 0.1
     elif kind == "hard":
         special, share = [n for n in usual if hidden[n] in hard], 3 * HARD
     else:
@@ -86,9 +93,11 @@ def judge(conn, number, described, labelled, promise, batch, hidden, source):
         conn.execute("""delete from filing where product_id in (select product_id from hidden)
                         and product_id not in (select id from batch)""")
         thresholds, *_ = refusals.for_source(conn, number, described, source, labelled, promise)
-        passed = conn.execute("""select product_id, leaf_id from filing join batch
+        passed = conn.execute(
+            """select product_id, leaf_id from filing join batch
                                  on id = product_id where experiment_id = ? and leaf_score >= ?""",
-                              (number, promise["leaf"])).fetchall()
+            (number, promise["leaf"]),
+        ).fetchall()
     finally:
         conn.execute("rollback")
     wrong = sum(hidden[number] != leaf for number, leaf in passed)
@@ -102,28 +111,38 @@ def run_half(args, half, found):
         path = Path(folder) / "crawl.db"
         put_to_work.halve(args.db_path, path, half)
         unseen = hide_a_leaf(path, rng)
-        put_to_work.run("words", "--db-path", path, "--min-products", args.min_products,
-                        "--folds", 10, *args.more)
+        put_to_work.run(
+            "words",
+            "--db-path",
+            path,
+            "--min-products",
+            args.min_products,
+            "--folds",
+            10,
+            *args.more,
+        )
         conn = db.open_database(str(path))
-        number, = conn.execute("select max(id) from experiment").fetchone()
+        (number,) = conn.execute("select max(id) from experiment").fetchone()
         put_to_work.run("words", "--db-path", path, "--apply", number, "--target", args.target)
         _, described = saved_models.load_model(
-            f"{model_folders.models_folder(str(path))}/experiment-{number}")
-        promise = guarantees.promise(conn, number, described["categories"], args.target / 100, .95)
+            f"{model_folders.models_folder(str(path))}/experiment-{number}"
+        )
+        promise = guarantees.promise(conn, number, described["categories"], args.target / 100, 0.95)
         if promise["leaf"] is None:
             print(f"half {half}: nothing can be promised at leaves", file=sys.stderr)
             return
         labelled = refusals.labelled_rows(conn, number, described)
         hard = hard_leaves(*labelled[:2])
         hidden = dict(conn.execute("select product_id, category_id from hidden order by 1"))
-        source, = filing_queries.unfiled_sources(conn)
+        (source,) = filing_queries.unfiled_sources(conn)
         for kind in ("as they come", "hard", "shifted", "unseen"):
             for size in args.sizes:
                 for _ in range(args.batches):
                     batch = draw(kind, size, hidden, unseen, hard, rng)
-                    if len(batch) >= .8 * size:
-                        found[kind, size].append(judge(conn, number, described, labelled, promise,
-                                                       batch, hidden, source))
+                    if len(batch) >= 0.8 * size:
+                        found[kind, size].append(
+                            judge(conn, number, described, labelled, promise, batch, hidden, source)
+                        )
             print(f"half {half}, {kind}: done", file=sys.stderr, flush=True)
         conn.close()
 
@@ -142,17 +161,22 @@ def hard_leaves(names, rows):
 
 def table(found, target):
     """Lines of the table."""
-    yield "| batch | products | batches | broken beyond chance | refused | broken | refused | kept " \
-          "| refused |"
+    yield (
+        "| batch | products | batches | broken beyond chance | refused | broken | refused | kept "
+        "| refused |"
+    )
     yield "|---" * 9 + "|"
     for (kind, size), rows in found.items():
         groups = {"surely": [], "broken": [], "kept": []}
         for refused, passed, wrong in rows:
             share = 1 - wrong / passed if passed else 1.0
-            surely = metrics.wilson(passed - wrong, passed, .9)[1] < target if passed else False
+            surely = metrics.wilson(passed - wrong, passed, 0.9)[1] < target if passed else False
             groups["surely" if surely else "broken" if share < target else "kept"].append(refused)
-        yield f"| {kind} | {size} | {len(rows)} | " + " | ".join(
-            f"{len(own)} | {sum(own)}" for own in groups.values()) + " |"
+        yield (
+            f"| {kind} | {size} | {len(rows)} | "
+            + " | ".join(f"{len(own)} | {sum(own)}" for own in groups.values())
+            + " |"
+        )
 
 
 def main(argv=None):

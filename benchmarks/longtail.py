@@ -10,6 +10,7 @@ the hidden labels, and why something was refused; then in how many the promise w
     python benchmarks/longtail.py --leaves 400 --runs 20
     python benchmarks/longtail.py --feeds shop-1 shop-2
 """
+
 import argparse
 import random
 import subprocess
@@ -19,16 +20,16 @@ from pathlib import Path
 
 import put_to_work
 
-PARENTS, LARGE, TINY = 13, 200, 12   # products of a leaf
-POWER = 1.15                         # of the sizes: the leaf of rank r has about r ** -POWER
+PARENTS, LARGE, TINY = 13, 200, 12  # products of a leaf
+POWER = 1.15  # of the sizes: the leaf of rank r has about r ** -POWER
 
 
 def draw(folder, products, leaves, mislabelled, seed):
     """Write labelled.tsv, hidden.tsv and truth.tsv of a shop into the folder."""
     rng = random.Random(seed)
-    weights = [rank ** -POWER for rank in range(1, leaves + 1)]
+    weights = [rank**-POWER for rank in range(1, leaves + 1)]
     sizes = [max(1, round(products * weight / sum(weights))) for weight in weights]
-    ranks = rng.sample(range(leaves), leaves)   # of each leaf, so that its parent says nothing
+    ranks = rng.sample(range(leaves), leaves)  # of each leaf, so that its parent says nothing
     size = [sizes[rank] for rank in ranks]
     large = [leaf for leaf in range(leaves) if size[leaf] > LARGE] or list(range(leaves))
     words = [[f"leaf{leaf}w{i}" for i in range(12)] for leaf in range(leaves)]
@@ -41,8 +42,11 @@ def draw(folder, products, leaves, mislabelled, seed):
             label = rng.choice(large) if rng.random() < mislabelled else leaf
             rows.append((name(words[leaf], leaf % PARENTS, rng), label))
     rng.shuffle(rows)
-    with open(folder / "labelled.tsv", "w") as labelled, \
-            open(folder / "hidden.tsv", "w") as hidden, open(folder / "truth.tsv", "w") as truth:
+    with (
+        open(folder / "labelled.tsv", "w") as labelled,
+        open(folder / "hidden.tsv", "w") as hidden,
+        open(folder / "truth.tsv", "w") as truth,
+    ):
         for file in (labelled, hidden):
             file.write("id\ttitle\tproduct_type\n")
         for number, (title, label) in enumerate(rows):
@@ -57,25 +61,44 @@ def draw(folder, products, leaves, mislabelled, seed):
 def name(words, parent, rng):
     """A product's name: words of its leaf, the more of them the clearer it is, of its parent, and
     of no meaning."""
-    clear = rng.random() ** .4 / 2
+    clear = rng.random() ** 0.4 / 2
     return " ".join(
-        rng.choice(words) if rng.random() < clear else
-        f"parent{parent}w{rng.randrange(25)}" if rng.random() < .3 else f"word{rng.randrange(3000)}"
-        for _ in range(rng.randrange(4, 9)))
+        rng.choice(words)
+        if rng.random() < clear
+        else f"parent{parent}w{rng.randrange(25)}"
+        if rng.random() < 0.3
+        else f"word{rng.randrange(3000)}"
+        for _ in range(rng.randrange(4, 9))
+    )
 
 
 def file_hidden(folder, work, args):
     """Load, train and file. Returns ({level: (products, right ones)}, what --apply said)."""
     path = work / "crawl.db"
     for feed, more in (("labelled", ()), ("hidden", ("--unlabelled",))):
-        subprocess.run([sys.executable, put_to_work.ROOT / "crawl.py", "--feed",
-                        folder / f"{feed}.tsv", "--source", "shop", "--db-path", path, *more],
-                       capture_output=True, check=True)
-    put_to_work.run("words", "--db-path", path, "--min-products", args.min_products, "--folds", 10,
-                    *args.more)
+        subprocess.run(
+            [
+                sys.executable,
+                put_to_work.ROOT / "crawl.py",
+                "--feed",
+                folder / f"{feed}.tsv",
+                "--source",
+                "shop",
+                "--db-path",
+                path,
+                *more,
+            ],
+            capture_output=True,
+            check=True,
+        )
+    put_to_work.run(
+        "words", "--db-path", path, "--min-products", args.min_products, "--folds", 10, *args.more
+    )
     done = put_to_work.run("words", "--db-path", path, "--apply", 1, "--target", args.target)
-    truth = {number: (label, label.rpartition(".")[0]) for number, label in
-             map(str.split, open(folder / "truth.tsv"))}
+    truth = {
+        number: (label, label.rpartition(".")[0])
+        for number, label in map(str.split, open(folder / "truth.tsv"))
+    }
     return put_to_work.judge(path, truth), done.stderr
 
 
@@ -83,7 +106,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--products", type=int, default=30_000, metavar="N")
     parser.add_argument("--leaves", type=int, default=400, metavar="N")
-    parser.add_argument("--mislabelled", type=float, default=.01, metavar="SHARE")
+    parser.add_argument("--mislabelled", type=float, default=0.01, metavar="SHARE")
     parser.add_argument("--runs", type=int, default=20, metavar="N")
     parser.add_argument("--feeds", nargs="+", default=[], metavar="DIR")
     parser.add_argument("--min-products", type=int, default=8, metavar="N")
@@ -105,13 +128,21 @@ def main(argv=None):
             count, right = found[level]
             if count:
                 hits.append(100 * right >= args.target * count)
-        print(f"| {shop} | {put_to_work.shares(found)} | "
-              f"{'yes' if 'is not promised' in said else ''} |", flush=True)
+        print(
+            f"| {shop} | {put_to_work.shares(found)} | "
+            f"{'yes' if 'is not promised' in said else ''} |",
+            flush=True,
+        )
         if args.verbose:
             print(said, file=sys.stderr, flush=True)
-    print("\n" + ", ".join(f"{level}: kept in {sum(hits)} of the {len(hits)} in which something was "
-                           "filed" for level, hits in kept.items())
-          + f"; refused in {refused} of {len(shops)}")
+    print(
+        "\n"
+        + ", ".join(
+            f"{level}: kept in {sum(hits)} of the {len(hits)} in which something was filed"
+            for level, hits in kept.items()
+        )
+        + f"; refused in {refused} of {len(shops)}"
+    )
     return 0
 
 

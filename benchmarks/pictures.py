@@ -9,6 +9,7 @@ which the faster one counts.
     python benchmarks/pictures.py --pictures DIR
     python benchmarks/pictures.py --pictures DIR --weights FILE --layer mixed8 --rounds 5
 """
+
 import argparse
 import contextlib
 import json
@@ -32,10 +33,11 @@ from learning import (
 )
 
 ONE_BY_ONE = "2016: Keras' predict one by one, a text file each"
-RIVALS = {   # virtual environment: what is installed there
+RIVALS = {  # virtual environment: what is installed there
     "onnxruntime": "onnxruntime tf2onnx tensorflow>=2.20,<2.22 Pillow tqdm",
-    "openvino": "openvino Pillow tqdm"}
-CONTESTANTS = {   # name: (virtual environment or None for this one, what to run, how)
+    "openvino": "openvino Pillow tqdm",
+}
+CONTESTANTS = {  # name: (virtual environment or None for this one, what to run, how)
     ONE_BY_ONE: (None, "one by one", ""),
     "float32": (None, "ours", "float32"),
     "bfloat16": (None, "ours", "bfloat16"),
@@ -45,17 +47,19 @@ CONTESTANTS = {   # name: (virtual environment or None for this one, what to run
     "OpenVINO float32, throughput": ("openvino", "openvino", "f32 THROUGHPUT"),
     "OpenVINO float32, latency": ("openvino", "openvino", "f32 LATENCY"),
     "OpenVINO bfloat16, throughput": ("openvino", "openvino", "bf16 THROUGHPUT"),
-    "OpenVINO bfloat16, latency": ("openvino", "openvino", "bf16 LATENCY")}
-MATRIX = 4096    # rows and columns of the matrix product
+    "OpenVINO bfloat16, latency": ("openvino", "openvino", "bf16 LATENCY"),
+}
+MATRIX = 4096  # rows and columns of the matrix product
 
 
 # ---- the engines: (function, threads) as inception.make_forward has it --------------------------
+
 
 def one_call_at_a_time(function):
     lock = threading.Lock()
 
     def forward(pixels):
-        with lock:   # the other thread decodes meanwhile
+        with lock:  # the other thread decodes meanwhile
             return function(pixels)
 
     return forward, 2
@@ -63,29 +67,37 @@ def one_call_at_a_time(function):
 
 def onnxruntime_forward(model, how):
     import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1 if how == "streams" else os.cpu_count()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     if how == "batches":
         return one_call_at_a_time(lambda pixels: session.run(None, {name: pixels})[0])
-    return (lambda pixels: np.concatenate([session.run(None, {name: one[None]})[0]
-                                           for one in pixels])), os.cpu_count()
+    return (
+        lambda pixels: np.concatenate([session.run(None, {name: one[None]})[0] for one in pixels])
+    ), os.cpu_count()
 
 
 def openvino_forward(model, how):
     import openvino
+
     precision, hint = how.split()
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision,
-                                                            "PERFORMANCE_HINT": hint})
+    compiled = openvino.Core().compile_model(
+        model, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint}
+    )
     own = threading.local()
 
     def forward(pixels):
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
         step = len(pixels) if hint == "LATENCY" else 1
-        return np.concatenate([own.request.infer([pixels[i:i + step]])[0].copy()
-                               for i in range(0, len(pixels), step)])
+        return np.concatenate(
+            [
+                own.request.infer([pixels[i : i + step]])[0].copy()
+                for i in range(0, len(pixels), step)
+            ]
+        )
 
     if hint == "LATENCY":
         return one_call_at_a_time(forward)
@@ -108,13 +120,14 @@ def peak_memory():
 
 # ---- a contestant's process ---------------------------------------------------------------------
 
+
 def work(name, args):
     """For each line on stdin, a folder, bring the pictures into a cache there; print pictures a
     second and peak memory in MB."""
     _, kind, how = CONTESTANTS[name]
     paths = json.loads(Path(args.list).read_text())
     if kind == "one by one":
-        paths = paths[:-(-len(paths) // 8)]   # it takes so long
+        paths = paths[: -(-len(paths) // 8)]  # it takes so long
     if kind in ("one by one", "ours"):
         network, _ = inception.build_network(args.weights, args.layer)
         size = network.output_shape[1]
@@ -130,8 +143,12 @@ def work(name, args):
             one_by_one(network, paths, folder)
         else:
             cache = bottlenecks.Cache(folder, {}, size)
-            bad = bottlenecks.fill(cache, {f"{i:064x}": path for i, path in enumerate(paths)},
-                                   forward, lambda key, path: bottlenecks.read_picture(path))
+            bad = bottlenecks.fill(
+                cache,
+                {f"{i:064x}": path for i, path in enumerate(paths)},
+                forward,
+                lambda key, path: bottlenecks.read_picture(path),
+            )
             assert not bad and len(cache.rows) == len(paths), bad
         seconds = time.perf_counter() - began
         print(len(paths) / seconds, peak_memory(), flush=True)
@@ -141,21 +158,26 @@ def matrix_products():
     """{precision: the most operations a second, in thousand millions, seen so far in a matrix
     product}, for each line on stdin."""
     tf = inception.load_tensorflow()
-    left, right = (np.random.default_rng(i).normal(size=(MATRIX, MATRIX)).astype(np.float32)
-                   for i in range(2))
+    left, right = (
+        np.random.default_rng(i).normal(size=(MATRIX, MATRIX)).astype(np.float32) for i in range(2)
+    )
     calls = {}
     for name, dtype in (("float32", tf.float32), ("bfloat16", tf.bfloat16)):
         function = tf.function(lambda a, b=tf.constant(right, dtype): a @ b)
         calls[name] = lambda f=function, a=tf.constant(left, dtype): f(a).numpy()
     signature = [tf.TensorSpec([MATRIX // os.cpu_count(), MATRIX], tf.float32)]
-    lite = inception.lite_interpreters(tf.function(
-        lambda a: a @ tf.constant(right), input_signature=signature).get_concrete_function(),
-        os.cpu_count())
+    lite = inception.lite_interpreters(
+        tf.function(
+            lambda a: a @ tf.constant(right), input_signature=signature
+        ).get_concrete_function(),
+        os.cpu_count(),
+    )
     parts = np.split(left, len(lite))
 
     def quantised():
-        threads = [threading.Thread(target=inception.lite_output, args=pair)
-                   for pair in zip(lite, parts)]
+        threads = [
+            threading.Thread(target=inception.lite_output, args=pair) for pair in zip(lite, parts)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -168,11 +190,12 @@ def matrix_products():
             for _ in range(3):
                 began = time.perf_counter()
                 call()
-                best[name] = max(best[name], 2e-9 * MATRIX ** 3 / (time.perf_counter() - began))
+                best[name] = max(best[name], 2e-9 * MATRIX**3 / (time.perf_counter() - began))
         print(json.dumps(best), flush=True)
 
 
 # ---- the comparison -----------------------------------------------------------------------------
+
 
 def rival_python(name):
     """The Python of a rival's virtual environment, made once; None where it can't be."""
@@ -183,8 +206,9 @@ def rival_python(name):
     log(f"installing {name} ...")
     try:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *RIVALS[name].split()],
-                       check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", *RIVALS[name].split()], check=True
+        )
     except subprocess.CalledProcessError:
         log(f"{name} can't be installed: left out")
         return None
@@ -200,12 +224,25 @@ def export(args, folder, python):
     module.network = network
     module.call = tf.function(
         lambda pixels: network(tf.cast(pixels, tf.float32) / 127.5 - 1, training=False),
-        input_signature=[tf.TensorSpec([None, inception.SIDE, inception.SIDE, 3], tf.uint8)])
+        input_signature=[tf.TensorSpec([None, inception.SIDE, inception.SIDE, 3], tf.uint8)],
+    )
     with inception.quiet():
         tf.saved_model.save(module, str(folder / "saved"), signatures=module.call)
-        done = subprocess.run([python, "-m", "tf2onnx.convert", "--saved-model", folder / "saved",
-                               "--output", folder / "model.onnx", "--opset", "17"],
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [
+                python,
+                "-m",
+                "tf2onnx.convert",
+                "--saved-model",
+                folder / "saved",
+                "--output",
+                folder / "model.onnx",
+                "--opset",
+                "17",
+            ],
+            capture_output=True,
+            text=True,
+        )
     if done.returncode:
         log(f"the network can't be had as ONNX: {done.stderr.strip().splitlines()[-1]}")
         return None
@@ -224,8 +261,13 @@ def multiplications(network):
 def start(python, *flags):
     """A process of this file. load_tensorflow has set the variable for this one, not for that."""
     clean = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    return subprocess.Popen([python or sys.executable, __file__, *map(str, flags)], text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=clean)
+    return subprocess.Popen(
+        [python or sys.executable, __file__, *map(str, flags)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=clean,
+    )
 
 
 def ask(process, line):
@@ -247,17 +289,20 @@ def compare(args, paths, scratch):
     model = export(args, scratch, pythons["onnxruntime"]) if pythons["onnxruntime"] else None
     flags = ["--list", listed, "--weights", args.weights, "--layer", args.layer, "--model", model]
     with contextlib.ExitStack() as stack:
+
         def started(*more):
             process = start(*more)
             stack.callback(process.kill)
             return process
 
-        processes = {name: started(pythons.get(venv), "--work", name, *flags)
-                     for name, (venv, _, _) in CONTESTANTS.items()
-                     if venv is None or (pythons[venv] and model)}
+        processes = {
+            name: started(pythons.get(venv), "--work", name, *flags)
+            for name, (venv, _, _) in CONTESTANTS.items()
+            if venv is None or (pythons[venv] and model)
+        }
         peak = started(None, "--work", "matrix")
         rates, memory = {}, {}
-        for turn in range(args.rounds + 1):   # the first warms up and decides
+        for turn in range(args.rounds + 1):  # the first warms up and decides
             for name in list(processes):
                 with tempfile.TemporaryDirectory(dir=scratch) as folder:
                     answer = ask(processes[name], folder)
@@ -272,8 +317,9 @@ def compare(args, paths, scratch):
             gflops = json.loads(ask(peak, "go"))
             if turn == 0:
                 for name in list(processes):
-                    same = [other for other in processes
-                            if other.split(",")[0] == name.split(",")[0]]
+                    same = [
+                        other for other in processes if other.split(",")[0] == name.split(",")[0]
+                    ]
                     if rates[name][0] < max(rates[other][0] for other in same):
                         processes.pop(name).kill()
     return {name: rates[name][1:] for name in processes}, memory, gflops
@@ -287,10 +333,15 @@ def report(rates, memory, gflops, macs):
     for name, some in rates.items():
         precision = next((p for p in ("bfloat16", "int8") if p in name), "float32")
         flops = 2e-9 * macs * middle[name]
-        print(f"| {name} | {middle[name]:.1f} ({min(some):.1f} to {max(some):.1f}) "
-              f"| {memory[name]:.0f} MB | {flops:.0f} | {100 * flops / gflops[precision]:.0f} % |")
-    print("\nmatrix product: " + ", ".join(f"{name} {most:.0f} GFLOP/s"
-                                           for name, most in gflops.items()) + "\n")
+        print(
+            f"| {name} | {middle[name]:.1f} ({min(some):.1f} to {max(some):.1f}) "
+            f"| {memory[name]:.0f} MB | {flops:.0f} | {100 * flops / gflops[precision]:.0f} % |"
+        )
+    print(
+        "\nmatrix product: "
+        + ", ".join(f"{name} {most:.0f} GFLOP/s" for name, most in gflops.items())
+        + "\n"
+    )
     for precision in ("float32", "bfloat16"):
         rivals = [name for name in rates if f" {precision}" in name]
         if rivals:
@@ -304,19 +355,31 @@ def report(rates, memory, gflops, macs):
 def print_ratio(rates, one, other):
     """The median of the rounds' ratios, and their spread."""
     ratios = [a / b for a, b in zip(rates[one], rates[other])]
-    print(f"{one} : {other} = {statistics.median(ratios):.2f} "
-          f"({min(ratios):.2f} to {max(ratios):.2f})")
+    print(
+        f"{one} : {other} = {statistics.median(ratios):.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    )
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pictures", metavar="DIR", help="folder with JPEG files, at any depth")
-    parser.add_argument("--weights", default="random", metavar="W",
-                        help="imagenet, random or a file (default: random)")
-    parser.add_argument("--layer", default="avg_pool", choices=inception.LAYERS, metavar="LAYER",
-                        help="(default: avg_pool)")
-    parser.add_argument("--number", type=int, default=320, metavar="N",
-                        help="pictures a round (default: 320)")
+    parser.add_argument(
+        "--weights",
+        default="random",
+        metavar="W",
+        help="imagenet, random or a file (default: random)",
+    )
+    parser.add_argument(
+        "--layer",
+        default="avg_pool",
+        choices=inception.LAYERS,
+        metavar="LAYER",
+        help="(default: avg_pool)",
+    )
+    parser.add_argument(
+        "--number", type=int, default=320, metavar="N", help="pictures a round (default: 320)"
+    )
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
     for name in ("work", "list", "model"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
@@ -329,7 +392,7 @@ def main(argv=None):
         raise UserError("--pictures must name a folder with JPEG files")
     network, _ = inception.build_network(args.weights, args.layer)
     with tempfile.TemporaryDirectory() as scratch:
-        rates, memory, gflops = compare(args, paths[:args.number], Path(scratch))
+        rates, memory, gflops = compare(args, paths[: args.number], Path(scratch))
     report(rates, memory, gflops, multiplications(network))
     return 0
 

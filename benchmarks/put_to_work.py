@@ -14,6 +14,7 @@ that are certified as if all products to come were of leaves that the model know
     python benchmarks/put_to_work.py --kind both --halves 5 -- --weights FILE --layer mixed8
     python benchmarks/put_to_work.py --halves 1 --hard 16 --targets 90,95,98
 """
+
 import argparse
 import random
 import sqlite3
@@ -29,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 import db
 from evaluation import filing_queries, guarantees
 
-KEPT = .39   # of the hidden products of leaves that are not hard
+KEPT = 0.39  # of the hidden products of leaves that are not hard
 
 
 def halve(source, target, seed):
@@ -42,12 +43,17 @@ def halve(source, target, seed):
     with conn:
         for table in ("experiment", "predicted_category", "validation_prediction"):
             conn.execute(f"delete from {table}")
-        groups = [group for group, in conn.execute(
-            "select distinct group_key from product order by group_key")]
+        groups = [
+            group
+            for (group,) in conn.execute(
+                "select distinct group_key from product order by group_key"
+            )
+        ]
         conn.execute("create table hidden(product_id integer primary key, category_id text)")
         conn.execute("create temp table half(group_key text primary key)")
-        conn.executemany("insert into half values (?)",
-                         [(group,) for group in groups if rng.random() < .5])
+        conn.executemany(
+            "insert into half values (?)", [(group,) for group in groups if rng.random() < 0.5]
+        )
         conn.execute("""insert into hidden select id, category_id from product
                         where group_key in (select group_key from half)
                         and category_id in (select id from category where leaf = 1)""")
@@ -64,24 +70,33 @@ def keep_hard(path, number, percent, seed):
     rng, hard, some = random.Random(seed), set(), 0
     conn = sqlite3.connect(path)
     with conn:
-        leaves = conn.execute("""
+        leaves = conn.execute(
+            """
             select label_id, count(*) from predicted_category where experiment_id = ?
-            group by label_id order by avg(label_id = category_id)""", (number,)).fetchall()
+            group by label_id order by avg(label_id = category_id)""",
+            (number,),
+        ).fetchall()
         for leaf, count in leaves:
             if some < percent / 100 * sum(count for _, count in leaves):
                 hard.add(leaf)
                 some += count
-        conn.executemany("delete from product where id = ?", [
-            (product,) for product, leaf in conn.execute(
-                "select product_id, category_id from hidden order by product_id").fetchall()
-            if leaf not in hard and rng.random() >= KEPT])
+        conn.executemany(
+            "delete from product where id = ?",
+            [
+                (product,)
+                for product, leaf in conn.execute(
+                    "select product_id, category_id from hidden order by product_id"
+                ).fetchall()
+                if leaf not in hard and rng.random() >= KEPT
+            ],
+        )
     conn.close()
 
 
 def file_as_if_known(path, number, target):
     """File again by what is promised where no product is of a leaf that the model does not know."""
     conn = db.open_database(str(path))
-    thresholds = guarantees.promised_thresholds(guarantees.promise(conn, number, (), target, .95))
+    thresholds = guarantees.promised_thresholds(guarantees.promise(conn, number, (), target, 0.95))
     with db.transaction(conn):
         for source in filing_queries.unfiled_sources(conn):
             filing_queries.file_products(conn, number, source, **thresholds)
@@ -93,15 +108,23 @@ def judge(path, truth=None):
     the table `hidden`, or truth, {external id: (leaf, its parent)}."""
     with sqlite3.connect(path) as conn:
         if truth is None:
-            above = {name: ([None, *(tree or "").split("/")][-2]) or name
-                     for name, tree in conn.execute("select id, path from category")}
-            filed = [(level, category, label, above[label]) for level, category, label in
-                     conn.execute("""select level, filing.category_id, hidden.category_id
-                                     from filing join hidden using (product_id)""")]
+            above = {
+                name: ([None, *(tree or "").split("/")][-2]) or name
+                for name, tree in conn.execute("select id, path from category")
+            }
+            filed = [
+                (level, category, label, above[label])
+                for level, category, label in conn.execute("""select level, filing.category_id, hidden.category_id
+                                     from filing join hidden using (product_id)""")
+            ]
         else:
-            filed = [(level, category, *truth[name]) for name, level, category in conn.execute(
-                """select external_id, level, filing.category_id from filing
-                   join product on id = product_id where level is not null""")]
+            filed = [
+                (level, category, *truth[name])
+                for name, level, category in conn.execute(
+                    """select external_id, level, filing.category_id from filing
+                   join product on id = product_id where level is not null"""
+                )
+            ]
     conn.close()
     judged = {level: [0, 0] for level in ("leaf", "parent", "person")}
     for level, category, leaf, parent in filed:
@@ -111,8 +134,11 @@ def judge(path, truth=None):
 
 
 def run(script, *arguments):
-    done = subprocess.run([sys.executable, ROOT / f"categorize_{script}.py", *map(str, arguments)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / f"categorize_{script}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode not in (0, 1):
         raise SystemExit(done.stderr)
     return done
@@ -120,9 +146,17 @@ def run(script, *arguments):
 
 def shares(found):
     total = sum(count for count, _ in found.values())
-    return " | ".join(f"{100 * count / total:.1f} %" + (
-        f" | {100 * right / count:.2f} %" if level != "person" and count else
-        " | -" if level != "person" else "") for level, (count, right) in found.items())
+    return " | ".join(
+        f"{100 * count / total:.1f} %"
+        + (
+            f" | {100 * right / count:.2f} %"
+            if level != "person" and count
+            else " | -"
+            if level != "person"
+            else ""
+        )
+        for level, (count, right) in found.items()
+    )
 
 
 def main(argv=None):
@@ -137,28 +171,49 @@ def main(argv=None):
     parser.add_argument("more", nargs="*", help="arguments of the classifier, behind --")
     args = parser.parse_args(argv)
     targets, kept, drifted = args.targets.split(","), {}, 0
-    print("| half | target | leaf | right | parent | right | person | said to differ |\n"
-          "|---|---|---|---|---|---|---|---|")
+    print(
+        "| half | target | leaf | right | parent | right | person | said to differ |\n"
+        "|---|---|---|---|---|---|---|---|"
+    )
     for half in range(1, args.halves + 1):
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "crawl.db"
             halve(args.db_path, copy, half)
-            run(args.kind, "--db-path", copy, "--min-products", args.min_products, "--folds", 10,
-                *args.more)
+            run(
+                args.kind,
+                "--db-path",
+                copy,
+                "--min-products",
+                args.min_products,
+                "--folds",
+                10,
+                *args.more,
+            )
             with sqlite3.connect(copy) as conn:
-                number, = conn.execute("select max(id) from experiment").fetchone()
+                (number,) = conn.execute("select max(id) from experiment").fetchone()
             if args.hard:
                 keep_hard(copy, number, args.hard, half)
             for target in targets:
-                done = run(args.kind, "--db-path", copy, "--apply", number, "--target", target,
-                           "--file-anyway", *args.more)
+                done = run(
+                    args.kind,
+                    "--db-path",
+                    copy,
+                    "--apply",
+                    number,
+                    "--target",
+                    target,
+                    "--file-anyway",
+                    *args.more,
+                )
                 differs = "is not promised" in done.stderr
                 drifted += differs
                 if args.known_only:
                     file_as_if_known(copy, number, float(target) / 100)
                 found = judge(copy)
-                print(f"| {half} | {target} | {shares(found)} | {'yes' if differs else ''} |",
-                      flush=True)
+                print(
+                    f"| {half} | {target} | {shares(found)} | {'yes' if differs else ''} |",
+                    flush=True,
+                )
                 kept.setdefault(target, []).append(found)
     print()
     for target, some in kept.items():
@@ -170,7 +225,8 @@ def main(argv=None):
                 f"{level}: {statistics.mean(share):.1f} % filed ({min(share):.1f} to "
                 f"{max(share):.1f}), {statistics.mean(right or [0]):.2f} % of it right "
                 f"({min(right or [0]):.2f} to {max(right or [0]):.2f}), kept in "
-                f"{sum(one >= float(target) for one in right)} of {len(right)}")
+                f"{sum(one >= float(target) for one in right)} of {len(right)}"
+            )
         print(f"{args.kind} at {target} %, {len(some)} halves: " + "; ".join(line))
     print(f"said to differ: {drifted} of {args.halves * len(targets)}")
     return 0

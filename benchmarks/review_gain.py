@@ -10,6 +10,7 @@ range.
     python benchmarks/review_gain.py --halves 5
     python benchmarks/review_gain.py --orders unsure,sure,chance --reviewed 0,200,1000
 """
+
 import argparse
 import random
 import sqlite3
@@ -21,8 +22,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from put_to_work import halve, judge, run
 
-ORDERS = {"unsure": "level = 'parent', leaf_score", "sure": "level = 'parent', leaf_score desc",
-          "chance": "chance(product_id)"}
+ORDERS = {
+    "unsure": "level = 'parent', leaf_score",
+    "sure": "level = 'parent', leaf_score desc",
+    "chance": "chance(product_id)",
+}
 
 
 def review(path, order, count):
@@ -31,11 +35,14 @@ def review(path, order, count):
     conn, rng = sqlite3.connect(path), random.Random(7)
     conn.create_function("chance", 1, lambda _: rng.random())
     with conn:
-        conn.execute(f"""insert into label_override select product_id, 'filed by hand',
+        conn.execute(
+            f"""insert into label_override select product_id, 'filed by hand',
                          hidden.category_id, null, datetime() from filing join hidden
                          using (product_id) where level <> 'leaf' and experiment_id = (
                              select max(experiment_id) from filing)
-                         order by {ORDERS[order]} limit ?""", (count,))
+                         order by {ORDERS[order]} limit ?""",
+            (count,),
+        )
         conn.execute("delete from filing")
     conn.close()
 
@@ -50,8 +57,10 @@ def main(argv=None):
     parser.add_argument("--orders", default="unsure,sure,chance", metavar="A,B")
     args = parser.parse_args(argv)
     steps = [int(count) for count in args.reviewed.split(",")]
-    print("| order | reviewed | filed at leaf | right | filed at parent | right | left |\n"
-          "|---|---|---|---|---|---|---|")
+    print(
+        "| order | reviewed | filed at leaf | right | filed at parent | right | left |\n"
+        "|---|---|---|---|---|---|---|"
+    )
     for order in args.orders.split(","):
         found = {count: [] for count in steps}
         for half in range(1, args.halves + 1):
@@ -62,21 +71,39 @@ def main(argv=None):
                     if count > before:
                         review(copy, order, count - before)
                         before = count
-                    run("words", "--db-path", copy, "--min-products", args.min_products, "--folds",
-                        10)
+                    run(
+                        "words",
+                        "--db-path",
+                        copy,
+                        "--min-products",
+                        args.min_products,
+                        "--folds",
+                        10,
+                    )
                     with sqlite3.connect(copy) as conn:
-                        number, = conn.execute("select max(id) from experiment").fetchone()
+                        (number,) = conn.execute("select max(id) from experiment").fetchone()
                     conn.close()
-                    run("words", "--db-path", copy, "--apply", number, "--target", args.target,
-                        "--file-anyway")
+                    run(
+                        "words",
+                        "--db-path",
+                        copy,
+                        "--apply",
+                        number,
+                        "--target",
+                        args.target,
+                        "--file-anyway",
+                    )
                     found[count].append(judge(copy))
         for count, some in found.items():
             cells = []
             for level in ("leaf", "parent", "person"):
                 # Of all that were hidden: those reviewed are no longer among what is filed.
-                taken = [100 * own[level][0] / (count + sum(n for n, _ in own.values()))
-                         for own in some]
-                cells.append(f"{statistics.mean(taken):.1f} % ({min(taken):.1f} to {max(taken):.1f})")
+                taken = [
+                    100 * own[level][0] / (count + sum(n for n, _ in own.values())) for own in some
+                ]
+                cells.append(
+                    f"{statistics.mean(taken):.1f} % ({min(taken):.1f} to {max(taken):.1f})"
+                )
                 right = [100 * own[level][1] / own[level][0] for own in some if own[level][0]]
                 if level != "person":
                     cells.append(f"{statistics.mean(right):.2f} %" if right else "-")

@@ -8,6 +8,7 @@ both, having no other use for the latter. fastText gets a virtual environment in
     python benchmarks/rivals.py --min-products 50 --folds 10
     python benchmarks/rivals.py --min-products 50 --folds 10 --only linear --known
 """
+
 import argparse
 import json
 import subprocess
@@ -45,7 +46,7 @@ for row, line in enumerate(open(folder + "/ask.txt", encoding="utf-8")):
     out[row, [int(label[9:]) for label in labels]] = np.maximum(scores, 1e-9)
 np.save(folder + "/scores.npy", out)
 """
-SETTINGS = {"epoch": 5, "lr": .5, "wordNgrams": 2, "dim": 100, "thread": 2}   # of fastText
+SETTINGS = {"epoch": 5, "lr": 0.5, "wordNgrams": 2, "dim": 100, "thread": 2}  # of fastText
 
 
 def environment_python(name, packages):
@@ -54,8 +55,10 @@ def environment_python(name, packages):
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         log(f"installing {name} ...")
-        for command in ([sys.executable, "-m", "venv", folder],
-                        [python, "-m", "pip", "install", "--quiet", *packages]):
+        for command in (
+            [sys.executable, "-m", "venv", folder],
+            [python, "-m", "pip", "install", "--quiet", *packages],
+        ):
             if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
                 raise UserError(f"{name} can't be installed here")
         (folder / "ready").touch()
@@ -68,11 +71,15 @@ def ask_fasttext(texts, labels, fit, ask, classes, settings=None):
     with tempfile.TemporaryDirectory() as folder:
         for name, rows in (("train", fit), ("ask", ask)):
             with open(f"{folder}/{name}.txt", "w", encoding="utf-8") as file:
-                file.writelines((f"__label__{labels[i]} " if name == "train" else "")
-                                + f"{texts[i]}\n" for i in rows)
+                file.writelines(
+                    (f"__label__{labels[i]} " if name == "train" else "") + f"{texts[i]}\n"
+                    for i in rows
+                )
         python = environment_python("fasttext", FASTTEXT)
-        subprocess.run([python, "-c", WORKER, folder, str(classes),
-                        json.dumps(settings or SETTINGS)], check=True)
+        subprocess.run(
+            [python, "-c", WORKER, folder, str(classes), json.dumps(settings or SETTINGS)],
+            check=True,
+        )
         return np.log(np.load(f"{folder}/scores.npy"))
 
 
@@ -80,19 +87,26 @@ def ask_linear(texts, labels, fit, ask, classes, pairs=True):
     """The same of TF-IDF over words (and pairs of them) and logistic regression."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    vectorizer = TfidfVectorizer(ngram_range=(1, 1 + pairs), token_pattern=r"\S+", lowercase=False,
-                                 sublinear_tf=True, dtype=np.float32)
+
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 1 + pairs),
+        token_pattern=r"\S+",
+        lowercase=False,
+        sublinear_tf=True,
+        dtype=np.float32,
+    )
     known = vectorizer.fit_transform(texts[i] for i in fit)
     model = LogisticRegression(C=10, solver="saga", tol=1e-3, max_iter=100)
     model.fit(known, labels[fit])
     scores = np.full((len(ask), classes), -30.0)
-    scores[:, model.classes_] = model.predict_log_proba(
-        vectorizer.transform(texts[i] for i in ask))
+    scores[:, model.classes_] = model.predict_log_proba(vectorizer.transform(texts[i] for i in ask))
     return scores
 
 
-RIVALS = {"linear": ("TF-IDF of words and pairs, logistic regression: ", ask_linear),
-          "fasttext": ("fastText, words and pairs: ", ask_fasttext)}
+RIVALS = {
+    "linear": ("TF-IDF of words and pairs, logistic regression: ", ask_linear),
+    "fasttext": ("fastText, words and pairs: ", ask_fasttext),
+}
 
 
 def rival(products, parts, texts, ask, known):
@@ -103,10 +117,14 @@ def rival(products, parts, texts, ask, known):
         fit = np.append(part.training, validation) if known else part.training
         both = np.append(validation, part.test)
         scores = ask(texts, products.taught, fit, both, classes).astype(np.float32)
-        temperature = 1.0 if known else metrics.fit_temperature(
-            scores[:len(validation)], products.taught[validation])
-        predicted += predictions.prediction_rows(products, part.test, scores[len(validation):],
-                                                 temperature, fold)
+        temperature = (
+            1.0
+            if known
+            else metrics.fit_temperature(scores[: len(validation)], products.taught[validation])
+        )
+        predicted += predictions.prediction_rows(
+            products, part.test, scores[len(validation) :], temperature, fold
+        )
         log(f"fold {fold + 1} of {len(parts)}")
     return predicted
 
@@ -120,14 +138,17 @@ def main(argv=None):
     conn = db.open_database(args.db_path)
     products = selection.choose_products(conn, experiment_arguments.wanted(args))
     parts = selection.checked_splits(products, args.folds)
-    texts = [" ".join(text_features.tokens(f"{name} {text}")) for name, text in
-             queries.texts(conn, products.leaves)]
+    texts = [
+        " ".join(text_features.tokens(f"{name} {text}"))
+        for name, text in queries.texts(conn, products.leaves)
+    ]
     for name, (title, ask) in RIVALS.items():
         if args.only in (None, name):
             began = time.monotonic()
             rows = rival(products, parts, texts, ask, args.known)
-            number = model_folders.save_experiment(conn, args.db_path, title, {"known": args.known}, rows, [],
-                                        lambda folder: None)
+            number = model_folders.save_experiment(
+                conn, args.db_path, title, {"known": args.known}, rows, [], lambda folder: None
+            )
             print(f"#{number}: {title}", *experiments.summary_lines(rows, products), sep="\n")
             log(f"{time.monotonic() - began:.0f} s")
     return 0

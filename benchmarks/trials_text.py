@@ -7,6 +7,7 @@ it. The first --folds-used of ten folds are trained; their test products are not
     python benchmarks/trials_text.py --min-products 50
     python benchmarks/trials_text.py --min-products 50 --folds-used 2
 """
+
 import argparse
 import contextlib
 import sys
@@ -29,7 +30,7 @@ from learning import (
 )
 
 PLAIN = {"decay": False, "word_dropout": 0.0}
-TRIALS = {   # name: (kinds of terms, whether they are weighed, Options)
+TRIALS = {  # name: (kinds of terms, whether they are weighed, Options)
     "words, 0 and 1, at a steady rate": (1, False, PLAIN),
     "words, TF-IDF rows, at a steady rate": (1, True, PLAIN),
     "the same at a falling rate": (1, True, {"word_dropout": 0.0}),
@@ -37,8 +38,9 @@ TRIALS = {   # name: (kinds of terms, whether they are weighed, Options)
     "and pairs of words": (3, True, {"word_dropout": 0.0}),
     "**and half of a product's words dropped in training**": (3, True, {}),
     "the same with another seed": (3, True, {"seed": 1}),
-    "a third of them": (3, True, {"word_dropout": .3}),
-    "half of them, and no hidden unit dropped": (3, True, {"dropout": 0.0})}
+    "a third of them": (3, True, {"word_dropout": 0.3}),
+    "half of them, and no hidden unit dropped": (3, True, {"dropout": 0.0}),
+}
 
 
 def bag_of(terms, rows, kinds, weighed):
@@ -57,28 +59,40 @@ def main(argv=None):
     parser.add_argument("--min-products", type=int, default=1000, metavar="N")
     parser.add_argument("--folds-used", type=int, default=3, metavar="N", help="(default: 3)")
     own = parser.parse_args(argv)
-    args = categorize_words.parse(["--db-path", own.db_path, "--folds", "10",
-                                   "--min-products", str(own.min_products)])
+    args = categorize_words.parse(
+        ["--db-path", own.db_path, "--folds", "10", "--min-products", str(own.min_products)]
+    )
     with contextlib.closing(db.open_readonly(own.db_path)) as conn:
         products = selection.choose_products(conn, experiment_arguments.wanted(args))
         terms = text_classifier.read_terms(conn, products, text_arguments.text_options(args))
-    parts = selection.checked_splits(products, args.folds)[:own.folds_used]
+    parts = selection.checked_splits(products, args.folds)[: own.folds_used]
     options = text_classifier.training_options(text_arguments.text_options(args), len(products.ids))
-    print("| network, N = "
-          f"{sum(len(part.tuning) for part in parts):,} | accuracy | nll |\n|---|---|---|")
+    print(
+        "| network, N = "
+        f"{sum(len(part.tuning) for part in parts):,} | accuracy | nll |\n|---|---|---|"
+    )
     for name, (kinds, weighed, more) in TRIALS.items():
         loss, right = [], []
         for part in parts:
             log(name)
             inputs = bag_of(terms, part.training, kinds, weighed)
-            model = training.train(inputs, products.taught, len(products.leaves), part.training,
-                                   part.tuning, options._replace(**more))
+            model = training.train(
+                inputs,
+                products.taught,
+                len(products.leaves),
+                part.training,
+                part.tuning,
+                options._replace(**more),
+            )
             found = training.evaluate(model.weights, inputs, products.taught, part.tuning)
             loss.append(found[0])
             right.append(found[1])
         share = [len(part.tuning) for part in parts]
-        print(f"| {name} | {100 * np.average(right, weights=share):.2f} % "
-              f"| {np.average(loss, weights=share):.3f} |", flush=True)
+        print(
+            f"| {name} | {100 * np.average(right, weights=share):.2f} % "
+            f"| {np.average(loss, weights=share):.3f} |",
+            flush=True,
+        )
     return 0
 
 

@@ -11,6 +11,7 @@ promise was kept. What follows -- goes to the classifier.
     python benchmarks/variants.py --colours 2 --runs 20 --new styles
     python benchmarks/variants.py --colours 2,3 --runs 5 --new styles -- --split-by group
 """
+
 import argparse
 import random
 import re
@@ -23,9 +24,10 @@ from pathlib import Path
 import put_to_work
 
 LEAVES, PARENTS, TARGET = 20, 5, 95
-CLEAR, MISLEADING = .89, .005   # shares of styles whose names say their leaf, or perhaps another
-COLOURS = ("black white blue navy red green grey brown pink yellow purple orange beige olive teal "
-           "cream").split()
+CLEAR, MISLEADING = 0.89, 0.005  # shares of styles whose names say their leaf, or perhaps another
+COLOURS = (
+    "black white blue navy red green grey brown pink yellow purple orange beige olive teal cream"
+).split()
 
 
 def draw(styles, colours, seed):
@@ -42,8 +44,9 @@ def draw(styles, colours, seed):
         words.append(rng.choice(own[said] if chance < CLEAR + MISLEADING else above[parent]))
         rng.shuffle(words)
         for colour in rng.sample(COLOURS, colours):
-            rows.append((style, colour, " ".join([*words, colour]),
-                         f"Family {parent} > Leaf {leaf}"))
+            rows.append(
+                (style, colour, " ".join([*words, colour]), f"Family {parent} > Leaf {leaf}")
+            )
     return rows
 
 
@@ -85,8 +88,10 @@ def main(argv=None):
     parser.add_argument("--target", type=int, default=TARGET, metavar="PERCENT")
     parser.add_argument("more", nargs="*", help="arguments of the classifier, behind --")
     args = parser.parse_args(argv)
-    print("| colours | run | measured | leaf | right | parent | right | person | near-duplicates, of "
-          "those measured and of new | refused |\n|" + "---|" * 10)
+    print(
+        "| colours | run | measured | leaf | right | parent | right | person | near-duplicates, of "
+        "those measured and of new | refused |\n|" + "---|" * 10
+    )
     for colours in map(int, args.colours.split(",")):
         kept = refused = filed = 0
         for seed in range(1, args.runs + 1):
@@ -95,24 +100,45 @@ def main(argv=None):
                 path = folder / "crawl.db"
                 truth = write(folder, draw(args.styles, colours, seed), args.new, seed)
                 for feed, more in (("labelled", ()), ("new", ("--unlabelled",))):
-                    subprocess.run([sys.executable, put_to_work.ROOT / "crawl.py", "--feed",
-                                    folder / f"{feed}.tsv", "--db-path", path, *more],
-                                   capture_output=True, check=True)
-                put_to_work.run("words", "--db-path", path, "--min-products", 5,
-                                "--folds", 10, *args.more)
-                done = put_to_work.run("words", "--db-path", path, "--apply", 1, "--target",
-                                       args.target)
+                    subprocess.run(
+                        [
+                            sys.executable,
+                            put_to_work.ROOT / "crawl.py",
+                            "--feed",
+                            folder / f"{feed}.tsv",
+                            "--db-path",
+                            path,
+                            *more,
+                        ],
+                        capture_output=True,
+                        check=True,
+                    )
+                put_to_work.run(
+                    "words", "--db-path", path, "--min-products", 5, "--folds", 10, *args.more
+                )
+                done = put_to_work.run(
+                    "words", "--db-path", path, "--apply", 1, "--target", args.target
+                )
                 found = put_to_work.judge(path, truth)
                 accuracy, *twins = measured(path)
             why = " ".join(re.findall("which differ.*?: (.*)", done.stderr))
             refused += bool(why)
             filed += found["leaf"][0] > 0
-            kept += all(100 * right >= args.target * count for level, (count, right)
-                        in found.items() if level != "person")
-            print(f"| {colours} | {seed} | {100 * accuracy:.1f} % | {put_to_work.shares(found)} | "
-                  f"{100 * twins[0]:.0f}, {100 * twins[1]:.0f} % | {why} |", flush=True)
-        print(f"\n{colours} colours, new {args.new}: kept in {kept} of {args.runs}, filed at "
-              f"leaves in {filed}, refused in {refused}\n", flush=True)
+            kept += all(
+                100 * right >= args.target * count
+                for level, (count, right) in found.items()
+                if level != "person"
+            )
+            print(
+                f"| {colours} | {seed} | {100 * accuracy:.1f} % | {put_to_work.shares(found)} | "
+                f"{100 * twins[0]:.0f}, {100 * twins[1]:.0f} % | {why} |",
+                flush=True,
+            )
+        print(
+            f"\n{colours} colours, new {args.new}: kept in {kept} of {args.runs}, filed at "
+            f"leaves in {filed}, refused in {refused}\n",
+            flush=True,
+        )
     return 0
 
 

@@ -9,6 +9,7 @@ words), with two seeds of gensim for comparison. gensim gets a virtual environme
     python benchmarks/vectors.py --min-products 50
     python benchmarks/vectors.py --min-products 50 --only gensim
 """
+
 import argparse
 import contextlib
 import re
@@ -40,9 +41,14 @@ from learning import (
 )
 
 FEW = 20
-NETWORKS = {"bag of words": (), **{
-    f"{name}, {how}": ("--embedding", name, *more) for name in ("word2vec", "swivel")
-    for how, more in (("alone", ("--embedding-alone",)), ("beside it", ()))}}
+NETWORKS = {
+    "bag of words": (),
+    **{
+        f"{name}, {how}": ("--embedding", name, *more)
+        for name in ("word2vec", "swivel")
+        for how, more in (("alone", ("--embedding-alone",)), ("beside it", ()))
+    },
+}
 TEXTS = {"all text": (), "names alone": ("--fields", "name"), f"{FEW} products a category": ()}
 GENSIM = """
 import sys, time, numpy as np
@@ -60,36 +66,62 @@ np.save(folder + "/vectors.npy", model.wv.vectors[order])
 
 def thin(path, min_products):
     """Delete all but FEW training products of each leaf, by chance."""
-    args = argparse.Namespace(categories="", min_products=min_products, db_path=path,
-                              folds=None, split_by="cluster")
+    args = argparse.Namespace(
+        categories="", min_products=min_products, db_path=path, folds=None, split_by="cluster"
+    )
     with contextlib.closing(db.open_database(path)) as conn:
         products = selection.choose_products(conn, experiment_arguments.wanted(args))
-        part, = selection.checked_splits(products, None)
+        (part,) = selection.checked_splits(products, None)
         order = np.random.default_rng(0).permutation(part.training)
-        gone = [int(products.ids[row]) for leaf in range(len(products.leaves))
-                for row in order[products.labels[order] == leaf][FEW:]]
+        gone = [
+            int(products.ids[row])
+            for leaf in range(len(products.leaves))
+            for row in order[products.labels[order] == leaf][FEW:]
+        ]
         with db.transaction(conn):
             conn.executemany("delete from product where id = ?", [(number,) for number in gone])
 
 
 def outcome(path, min_products, flags):
     """({product: right}, the figures as text) of one run."""
-    done = subprocess.run([sys.executable, ROOT / "categorize_words.py", "--db-path", path,
-                           "--min-products", str(min_products), *flags], check=True, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "categorize_words.py",
+            "--db-path",
+            path,
+            "--min-products",
+            str(min_products),
+            *flags,
+        ],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     number = int(re.match(r"#(\d+)", done.stdout)[1])
     with contextlib.closing(db.open_readonly(path)) as conn:
-        right = {row[0]: row[1] == row[2] for row in conn.execute(
-            """select product_id, category_id, label_id from predicted_category
-               where experiment_id = ?""", (number,))}
+        right = {
+            row[0]: row[1] == row[2]
+            for row in conn.execute(
+                """select product_id, category_id, label_id from predicted_category
+               where experiment_id = ?""",
+                (number,),
+            )
+        }
     found = dict(re.findall(r"^ *([A-Za-z0-9% ]+): ([\d.]+)%", done.stdout, re.M))
-    return right, (f"{found['Accuracy']} % | {found['95% Accuracy Coverage']} / "
-                   f"{found['98% Accuracy Coverage']} %")
+    return right, (
+        f"{found['Accuracy']} % | {found['95% Accuracy Coverage']} / "
+        f"{found['98% Accuracy Coverage']} %"
+    )
 
 
 def table(path, min_products, folder):
-    print("| text | network | accuracy | coverage at 95 / 98 % | gained, lost | exact McNemar |\n"
-          "|---|---|---|---|---|---|", flush=True)
+    print(
+        "| text | network | accuracy | coverage at 95 / 98 % | gained, lost | exact McNemar |\n"
+        "|---|---|---|---|---|---|",
+        flush=True,
+    )
     for text, fields in TEXTS.items():
         own = shutil.copy(path, folder / f"{len(list(folder.iterdir()))}.db")
         if str(FEW) in text:
@@ -117,7 +149,7 @@ def against_gensim(path, min_products):
     args = categorize_words.parse(["--min-products", str(min_products)])
     with contextlib.closing(db.open_database(path)) as conn:
         products = selection.choose_products(conn, experiment_arguments.wanted(args))
-        part, = selection.checked_splits(products, None)
+        (part,) = selection.checked_splits(products, None)
         terms = text_classifier.read_terms(conn, products, text_arguments.text_options(args))
         learned = np.unique(terms.counts[part.training].indices)
         used = terms.names[learned[terms.kinds[learned] == text_features.WORD]]
@@ -131,9 +163,12 @@ def against_gensim(path, min_products):
                 file.write(" ".join(map(str, some)) + "\n")
         theirs = []
         for seed in (0, 1):
-            done = subprocess.run([python, "-c", GENSIM, folder, str(seed),
-                                   str(word_vectors.EPOCHS)], check=True, text=True,
-                                  stdout=subprocess.PIPE)
+            done = subprocess.run(
+                [python, "-c", GENSIM, folder, str(seed), str(word_vectors.EPOCHS)],
+                check=True,
+                text=True,
+                stdout=subprocess.PIPE,
+            )
             theirs.append(np.load(f"{folder}/vectors.npy"))
     among = np.argsort(-np.bincount(words), kind="stable")[:2000]
     ten = among[np.linspace(50, 500, 10).astype(int)]
@@ -142,10 +177,12 @@ def against_gensim(path, min_products):
     def shared(one, other):
         return np.mean([len(a & b) for a, b in zip(sets[one], sets[other])])
 
-    print(f"\n{len(words):,} words, {word_vectors.EPOCHS} epochs: word2vec {seconds:.1f} s, gensim "
-          f"{float(done.stdout):.1f} s\nof ten nearest neighbours of ten words {shared(0, 1):.1f} "
-          f"are gensim's; of gensim's {shared(1, 2):.1f} are those of another seed; by chance "
-          f"{100 / len(among):.2f}")
+    print(
+        f"\n{len(words):,} words, {word_vectors.EPOCHS} epochs: word2vec {seconds:.1f} s, gensim "
+        f"{float(done.stdout):.1f} s\nof ten nearest neighbours of ten words {shared(0, 1):.1f} "
+        f"are gensim's; of gensim's {shared(1, 2):.1f} are those of another seed; by chance "
+        f"{100 / len(among):.2f}"
+    )
 
 
 def main(argv=None):

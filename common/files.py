@@ -2,6 +2,7 @@
 
 In: paths. Out: paths, digests, sizes in bytes.
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -2,6 +2,7 @@
 
 In: bytes or a file. Out: Pillow images, upright and in RGB.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -14,9 +15,16 @@ from PIL import Image, ImageOps
 
 MOST_PIXELS = 50_000_000
 # Pillow's names of the formats that are read. A JPEG with more pictures behind the first is an MPO.
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp",
-            "TIFF": ".tif", "MPO": ".jpg"}
-FORMATS = [name for name in SUFFIXES if name != "MPO"]   # Pillow finds that inside JPEG
+SUFFIXES = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "GIF": ".gif",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "MPO": ".jpg",
+}
+FORMATS = [name for name in SUFFIXES if name != "MPO"]  # Pillow finds that inside JPEG
 
 
 class TooLarge(ValueError):
@@ -28,7 +36,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     """A picture that is not decoded yet. Raises TooLarge, or what Pillow raises, which is anything:
     RuntimeError, struct.error ..."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # Pillow's own, of files that are odd but readable
+        warnings.simplefilter("ignore")  # Pillow's own, of files that are odd but readable
         try:
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError:

@@ -2,6 +2,7 @@
 
 stdout belongs to a script's result; everything here goes to stderr.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,8 +24,8 @@ from tqdm import tqdm
 from common.text import without_controls
 
 VERSION = "1.0.0"
-FEW = 5              # names in one line of warnings
-MOST_REASONS = 10    # lines of warnings from one loop
+FEW = 5  # names in one line of warnings
+MOST_REASONS = 10  # lines of warnings from one loop
 MAKE_ROOM = "; make room, and run the same command again"
 
 
@@ -45,6 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 # ---- from main to an exit status ----------------------------------------------------------------
 
+
 def run(main: Callable[[], int]) -> int:
     """Run a script's main and return its exit status: 2 after a user's mistake, 1 if another run
     may do what is left, 130 after Ctrl-C.
@@ -57,7 +59,7 @@ def run(main: Callable[[], int]) -> int:
     prepare_stdout()
     try:
         status = main()
-        sys.stdout.flush()   # here, so that a reader that went away can still be dealt with
+        sys.stdout.flush()  # here, so that a reader that went away can still be dealt with
         return status
     except UserError as error:
         sentence, status = str(error), 1 if isinstance(error, Undone) else 2
@@ -69,7 +71,7 @@ def run(main: Callable[[], int]) -> int:
         # interpreter would complain again while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except sqlite3.DatabaseError as error:   # the disk is full; locked for 30 s; damaged
+    except sqlite3.DatabaseError as error:  # the disk is full; locked for 30 s; damaged
         sentence, status = database_sentence(error), 2
     except OSError as error:
         if error.strerror is None:
@@ -82,7 +84,7 @@ def run(main: Callable[[], int]) -> int:
 def prepare_stdout() -> None:
     """Make stdout write UTF-8, whatever the terminal's alphabet is: product names come in any, and
     an HTML page says that it is UTF-8."""
-    if sys.stdout is None:   # the shell closed it: >&-
+    if sys.stdout is None:  # the shell closed it: >&-
         sys.stdout = open(os.devnull, "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
@@ -108,9 +110,11 @@ def system_sentence(error: OSError) -> str:
 
 # ---- signals ------------------------------------------------------------------------------------
 
+
 class StopEvent(threading.Event):
     """Set when the process was asked to end; `signal` is then the number of the signal. The signal
     also raises `error`, if that is set."""
+
     signal = 0
     error: type[Exception] | None = None
 
@@ -153,6 +157,7 @@ def ended_at_once(stop: StopEvent, error: type[Exception]) -> Iterator[None]:
 
 # ---- lines on stderr ----------------------------------------------------------------------------
 
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: 1 product, 1,234 products."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
@@ -189,9 +194,9 @@ class Reason:
 
 
 @contextlib.contextmanager
-def grouped(sentence: Callable[[int, str, str], str],
-            write: Callable[[str], object] | None = None
-            ) -> Iterator[Callable[[str, object], None]]:
+def grouped(
+    sentence: Callable[[int, str, str], str], write: Callable[[str], object] | None = None
+) -> Iterator[Callable[[str, object], None]]:
     """A function tell(reason, name) for a loop that may warn of many things.
 
     When the block ends, also by an error, each reason becomes one line, sentence(count, names,
@@ -222,8 +227,10 @@ def first_few(names: Sequence[str], count: int | None = None) -> str:
 
 # ---- progress -----------------------------------------------------------------------------------
 
+
 class Lines(tqdm):
     """A progress bar for an output where nothing can be redrawn: a plain line now and then."""
+
     disable: bool
 
     def say(self, text: str) -> None:
@@ -243,12 +250,15 @@ class Lines(tqdm):
         self.disable = True
 
 
-def progress(label: str, total: int | None, unit: str, iterable: Iterable[Any] | None = None
-             ) -> tqdm:
+def progress(
+    label: str, total: int | None, unit: str, iterable: Iterable[Any] | None = None
+) -> tqdm:
     """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds.
     `unit` is a plural; `total` is None if nobody knows it."""
     if sys.stderr.isatty():
-        return tqdm(iterable, desc=label, total=total, unit=f" {unit}", leave=False,
-                    dynamic_ncols=True)
-    return Lines(iterable, desc=label, total=total, unit=unit, mininterval=30, miniters=1,
-                 delay=1e-3)
+        return tqdm(
+            iterable, desc=label, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True
+        )
+    return Lines(
+        iterable, desc=label, total=total, unit=unit, mininterval=30, miniters=1, delay=1e-3
+    )

@@ -2,6 +2,7 @@
 
 In and out: strings. Names and ids are a shop's, so none may steer a terminal or a spreadsheet.
 """
+
 from __future__ import annotations
 
 import hashlib

@@ -3,6 +3,7 @@
 In: a Shop of shopstyle_api.py and crawl.db. Out: rows of category, product and product_category. A
 crawl that was stopped goes on where it was.
 """
+
 from __future__ import annotations
 
 import sqlite3
@@ -10,26 +11,22 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import db
-from common.terminal import (
-    Undone,
-    UserError,
-    grouped,
-    log,
-    progress,
-)
-from crawling import (
-    http_client,
-    queries,
-    shopstyle_api,
-)
+from common.terminal import Undone, UserError, grouped, log, progress
+from crawling import http_client, queries, shopstyle_api
 
-GIVE_UP = 5    # leaves in a row that fail before the API is left alone
-Counts = MutableMapping[str, int]   # products by what became of them
-Tell = Callable[[str, object], None]   # of common.terminal.grouped
+GIVE_UP = 5  # leaves in a row that fail before the API is left alone
+Counts = MutableMapping[str, int]  # products by what became of them
+Tell = Callable[[str, object], None]  # of common.terminal.grouped
 
 
-def crawl_leaf(conn: sqlite3.Connection, shop: shopstyle_api.Shop, leaf: sqlite3.Row, most: int,
-               counts: Counts, tell: Tell) -> bool:
+def crawl_leaf(
+    conn: sqlite3.Connection,
+    shop: shopstyle_api.Shop,
+    leaf: sqlite3.Row,
+    most: int,
+    counts: Counts,
+    tell: Tell,
+) -> bool:
     """Fetch a leaf's pages from where it is on, until `most` products of them are filed there or
     the shop has no more. Each page is one transaction; leaf is a row of queries.leaves_to_crawl.
 
@@ -56,8 +53,13 @@ def crawl_leaf(conn: sqlite3.Connection, shop: shopstyle_api.Shop, leaf: sqlite3
             offset += len(items)
             stale_pages = 0 if new_products else stale_pages + 1
             ends_at_total = total is not None and offset >= total and len(items) < limit
-            is_last = (not items and not ends_early or stale_pages == 2
-                       or offset >= shopstyle_api.PAGING_CAP or ends_at_total)
+            is_last = (
+                not items
+                and not ends_early
+                or stale_pages == 2
+                or offset >= shopstyle_api.PAGING_CAP
+                or ends_at_total
+            )
             queries.set_progress(conn, leaf_id, offset, stale_pages, total, is_last)
             queries.count_products(conn, sorted(touched))
             if is_last or ends_early:
@@ -66,8 +68,15 @@ def crawl_leaf(conn: sqlite3.Connection, shop: shopstyle_api.Shop, leaf: sqlite3
                 return True
 
 
-def store_page(conn: sqlite3.Connection, shop: shopstyle_api.Shop, leaf_id: str, items: list[Any],
-               offset: int, counts: Counts, tell: Tell) -> tuple[int, set[str]]:
+def store_page(
+    conn: sqlite3.Connection,
+    shop: shopstyle_api.Shop,
+    leaf_id: str,
+    items: list[Any],
+    offset: int,
+    counts: Counts,
+    tell: Tell,
+) -> tuple[int, set[str]]:
     """Store the products of a page. Returns how many had not stood on the leaf's pages before, and
     the categories whose number of products may have changed."""
     new_products, touched = 0, {leaf_id}
@@ -92,8 +101,9 @@ def read_tree(shop: shopstyle_api.Shop, root: str) -> list[queries.CategoryRow]:
     except http_client.Stopped:
         raise
     except http_client.Unfinished as problem:
-        raise Undone(f"{problem}; check --api-url and the network, or load a file with "
-                     "--feed") from None
+        raise Undone(
+            f"{problem}; check --api-url and the network, or load a file with --feed"
+        ) from None
     if len(tree) == 1:
         raise UserError(f"{shop.host} knows no categories below --root {root}")
     return tree
@@ -111,22 +121,33 @@ def unfinished_leaves(count: int, names: str, reason: str) -> str:
     return f"{count} categories are not finished: {reason} ({names})"
 
 
-def crawl_api(conn: sqlite3.Connection, shop: shopstyle_api.Shop, tree: list[queries.CategoryRow],
-              most: int, counts: Counts) -> list[str]:
+def crawl_api(
+    conn: sqlite3.Connection,
+    shop: shopstyle_api.Shop,
+    tree: list[queries.CategoryRow],
+    most: int,
+    counts: Counts,
+) -> list[str]:
     """Crawl all products below the root of the tree, until `most` are filed in each leaf; adds to
     counts by outcome. Returns the ids of the leaves that could not be finished. Raises
     http_client.Stopped."""
     store_tree(conn, shop, tree)
     failed: list[str] = []
-    ended: set[str] = set()   # leaves that this run is through with
-    tree_ids = {row[0] for row in tree}   # crawl.db may hold a feed's leaves too
+    ended: set[str] = set()  # leaves that this run is through with
+    tree_ids = {row[0] for row in tree}  # crawl.db may hold a feed's leaves too
 
     def waiting() -> list[sqlite3.Row]:
-        return [leaf for leaf in queries.leaves_to_crawl(conn, most)
-                if leaf["id"] in tree_ids and leaf["id"] not in ended]
+        return [
+            leaf
+            for leaf in queries.leaves_to_crawl(conn, most)
+            if leaf["id"] in tree_ids and leaf["id"] not in ended
+        ]
 
-    with progress("categories", len(waiting()), "leaves") as bar, \
-            grouped(left_out) as tell, grouped(unfinished_leaves) as tell_unfinished:
+    with (
+        progress("categories", len(waiting()), "leaves") as bar,
+        grouped(left_out) as tell,
+        grouped(unfinished_leaves) as tell_unfinished,
+    ):
         # A leaf that comes late may take products from one that had enough: then that goes on.
         while leaves := waiting():
             for leaf in leaves:
@@ -149,12 +170,15 @@ def crawl_api(conn: sqlite3.Connection, shop: shopstyle_api.Shop, tree: list[que
     return failed
 
 
-def store_tree(conn: sqlite3.Connection, shop: shopstyle_api.Shop, tree: list[queries.CategoryRow]
-               ) -> None:
+def store_tree(
+    conn: sqlite3.Connection, shop: shopstyle_api.Shop, tree: list[queries.CategoryRow]
+) -> None:
     """Store the categories. Warns if those of the same root came from another host before."""
     with db.transaction(conn):
         queries.store_categories(conn, tree)
         host_before = queries.set_host(conn, tree[0][0], shop.name)
     if host_before:
-        log(f"warning: the products in this file came from {host_before}, and {shop.name} counts "
-            "as the same shop: crawl another shop into another --db-path")
+        log(
+            f"warning: the products in this file came from {host_before}, and {shop.name} counts "
+            "as the same shop: crawl another shop into another --db-path"
+        )

@@ -3,6 +3,7 @@
 In: paths such as ("Women", "Jeans"). Out: ids such as women.jeans, which stay the same whatever the
 order of the feed's lines, and rows of the table category.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -11,14 +12,16 @@ import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Any
 
-Path = tuple[str, ...]   # the shop's words from the top to the category
+Path = tuple[str, ...]  # the shop's words from the top to the category
 
 
 def slug(words: str) -> str:
     """Lower-case letters, marks and digits of any language, joined by '-'; a hash if none is left.
     It holds no '.', which parts levels, and no ',', which parts ids in --categories."""
-    kept = (letter if unicodedata.category(letter)[0] in "LMN" else " "
-            for letter in unicodedata.normalize("NFKC", words).lower())
+    kept = (
+        letter if unicodedata.category(letter)[0] in "LMN" else " "
+        for letter in unicodedata.normalize("NFKC", words).lower()
+    )
     return "-".join("".join(kept).split()) or short_hash(words)
 
 
@@ -64,6 +67,13 @@ class CategoryTree:
         rows = []
         for path, category in self.ids.items():
             steps = [self.ids[path[:depth]] for depth in range(1, len(path) + 1)]
-            rows.append((category, self.ids.get(path[:-1]), int(path not in inner),
-                         "/".join(steps), path[-1]))
+            rows.append(
+                (
+                    category,
+                    self.ids.get(path[:-1]),
+                    int(path not in inner),
+                    "/".join(steps),
+                    path[-1],
+                )
+            )
         return rows

@@ -6,6 +6,7 @@ In: the value of --feed. Out: a Feed, whose path is a file. A URL is downloaded:
     python crawl.py --feed https://shop.example/products.json
     python crawl.py --feed https://shop.example/feed.xml.gz
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,14 +21,15 @@ from typing import Any, NamedTuple
 from common.terminal import Undone, UserError, log
 from crawling import http_client, shopstyle_api
 
-MOST_BYTES = 20_000_000_000   # of a feed
-SHOPIFY_PAGE = 250   # products on a page; a shop shows no more
+MOST_BYTES = 20_000_000_000  # of a feed
+SHOPIFY_PAGE = 250  # products on a page; a shop shows no more
 
 
 class Feed(NamedTuple):
     """A feed as a file to read."""
+
     path: str
-    url: str | None   # where the file was downloaded from; None if it is the user's own
+    url: str | None  # where the file was downloaded from; None if it is the user's own
 
     @property
     def name(self) -> str:
@@ -36,8 +38,7 @@ class Feed(NamedTuple):
 
     @property
     def beside(self) -> str | None:
-        """The path beside which the feed's pictures may lie as files; None if it came from a URL.
-        """
+        """The path beside which the feed's pictures may lie as files; None if it came from a URL."""
         return None if self.url else self.path
 
     def absolute(self, link: str) -> str:
@@ -80,9 +81,11 @@ def download(web: http_client.Web, url: str, path: str) -> None:
         for page in itertools.count(1):
             products = web.get(url, shopify_products, {"limit": SHOPIFY_PAGE, "page": page}, 3)
             if products is None and page > 1:
-                log(f"warning: the shop shows only its first {count} products this way: load its "
-                    "own export for the rest")
-            if not products or products == last_products:   # some shops show one page for ever
+                log(
+                    f"warning: the shop shows only its first {count} products this way: load its "
+                    "own export for the rest"
+                )
+            if not products or products == last_products:  # some shops show one page for ever
                 return
             last_products, count = products, count + len(products)
             file.writelines(json.dumps(product).encode() + b"\n" for product in products)
@@ -106,8 +109,9 @@ def feed_file(address: str, web: http_client.Web, stack: contextlib.ExitStack) -
         raise
     except (ValueError, http_client.Unfinished) as problem:
         kind = Undone if isinstance(problem, http_client.Unfinished) else UserError
-        raise kind(f"the URL of --feed gives no feed ({problem}): check it, or load a "
-                   "file") from None
+        raise kind(
+            f"the URL of --feed gives no feed ({problem}): check it, or load a file"
+        ) from None
     return Feed(path, address)
 
 

@@ -6,6 +6,7 @@ line) and XML (RSS, Atom), in UTF-8, or in UTF-16 with its mark, and perhaps pac
 Nothing is unpacked to disk, and only one row is in memory at a time. feed_products.py says what a
 column means.
 """
+
 from __future__ import annotations
 
 import codecs
@@ -33,12 +34,12 @@ from crawling.feed_json_xml import (
     xml_rows,
 )
 
-HEAD = 1_000_000           # characters that are looked at to tell a format
+HEAD = 1_000_000  # characters that are looked at to tell a format
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 # (line, column names, values); the header of delimited text has None for values.
 FeedRow = tuple[int, tuple[str, ...], "Sequence[Value] | None"]
-Line = tuple[int, str]     # its number and its text
+Line = tuple[int, str]  # its number and its text
 
 
 def read_feed_rows(path: str, skipped: Skipped) -> Iterator[FeedRow]:
@@ -55,7 +56,7 @@ def read_feed_rows(path: str, skipped: Skipped) -> Iterator[FeedRow]:
     try:
         with open_bytes(path) as file:
             yield from format_rows(file, path, skipped)
-    except UnicodeError:   # of UTF-16 only: in UTF-8 wrong bytes are marked, for check_utf8
+    except UnicodeError:  # of UTF-16 only: in UTF-8 wrong bytes are marked, for check_utf8
         raise UserError(f"{path} is damaged or not whole UTF-16: save it again, as UTF-8") from None
     except (EOFError, NotImplementedError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
         raise UserError(f"{path} is packed, and cut short or damaged: get it again") from None
@@ -78,7 +79,7 @@ def format_rows(file: IO[bytes], path: str, skipped: Skipped) -> Iterator[FeedRo
     text.seek(0)
     if not head.strip():
         raise UserError(f"{path} is empty: --feed takes a catalogue file")
-    if "\r" in head.lstrip().split("\n")[0].rstrip("\r"):   # lines as on the old Mac
+    if "\r" in head.lstrip().split("\n")[0].rstrip("\r"):  # lines as on the old Mac
         text.reconfigure(newline="\r")
         head = head.replace("\r", "\n")
     first = head.lstrip()[:1]
@@ -94,6 +95,7 @@ def format_rows(file: IO[bytes], path: str, skipped: Skipped) -> Iterator[FeedRo
 
 # ---- packed files -------------------------------------------------------------------------------
 
+
 @contextlib.contextmanager
 def open_bytes(path: str) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked on the way if gzip or zip packed it."""
@@ -104,8 +106,10 @@ def open_bytes(path: str) -> Iterator[IO[bytes]]:
             with gzip.open(file) as unpacked:
                 yield cast(IO[bytes], unpacked)
         elif magic in (b"PK\3\4", b"PK\5\6"):
-            with zipfile.ZipFile(file) as archive, \
-                    archive.open(only_member(archive, path)) as unpacked:
+            with (
+                zipfile.ZipFile(file) as archive,
+                archive.open(only_member(archive, path)) as unpacked,
+            ):
                 yield unpacked
         else:
             yield file
@@ -117,20 +121,29 @@ def only_member(archive: zipfile.ZipFile, path: str) -> zipfile.ZipInfo:
     names = archive.namelist()
     if "[Content_Types].xml" in names:
         raise UserError(f"{path} is an office document: save its sheet as CSV UTF-8, and load that")
-    members = [member for member in archive.infolist()   # without folders and hidden files
-               if not re.search(r"(^|/)(__MACOSX/|\.[^/]*$|$)", member.filename)]
+    members = [
+        member
+        for member in archive.infolist()  # without folders and hidden files
+        if not re.search(r"(^|/)(__MACOSX/|\.[^/]*$|$)", member.filename)
+    ]
     if len(members) != 1:
         names_found = ", ".join(repr(member.filename[:60]) for member in members[:10])
-        raise UserError(f"{path} holds {len(members)} files: unpack it and load the one with the "
-                        f"products; found: {names_found or 'nothing'}")
-    if members[0].flag_bits & 1 or members[0].compress_type not in (zipfile.ZIP_STORED,
-                                                                    zipfile.ZIP_DEFLATED):
-        raise UserError(f"{path} has a password or an unusual packing: unpack it, and load what is "
-                        "in it")
+        raise UserError(
+            f"{path} holds {len(members)} files: unpack it and load the one with the "
+            f"products; found: {names_found or 'nothing'}"
+        )
+    if members[0].flag_bits & 1 or members[0].compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):
+        raise UserError(
+            f"{path} has a password or an unusual packing: unpack it, and load what is in it"
+        )
     return members[0]
 
 
 # ---- delimited text -----------------------------------------------------------------------------
+
 
 def delimited_rows(file: TextIO, head: str, path: str, skipped: Skipped) -> Iterator[FeedRow]:
     """The rows of delimited text, as read_feed_rows says; `head` is how it begins."""
@@ -141,7 +154,7 @@ def delimited_rows(file: TextIO, head: str, path: str, skipped: Skipped) -> Iter
     delimiter = max("\t,;|", key=lambda character: len(split_header(header, character)))
     names = tuple(split_header(header, delimiter))
     yield number, names, None
-    check_utf8(header, path, number)   # only now: what is no text at all has no columns either
+    check_utf8(header, path, number)  # only now: what is no text at all has no columns either
     lines = physical_lines(file, path, number)
     if delimiter != "\t" or header.startswith('"') or is_quoted(head, len(names)):
         records = quoted_records(lines, delimiter, len(names), skipped)
@@ -179,7 +192,7 @@ def physical_lines(file: TextIO, path: str, number: int) -> Iterator[Line]:
     while line := file.readline(LONGEST_LINE):
         number += 1
         check_utf8(line, path, number)
-        yield number, line.replace("\0", " ")   # SQLite can't hold \0, nor can Python 3.10's csv
+        yield number, line.replace("\0", " ")  # SQLite can't hold \0, nor can Python 3.10's csv
         while len(line) == LONGEST_LINE and not line.endswith("\n"):
             line = file.readline(LONGEST_LINE)
 
@@ -198,17 +211,18 @@ def is_quoted(head: str, width: int) -> bool:
     def take_line() -> Line | None:
         return lines.popleft() if lines else None
 
-    while lines and quoted + not_quoted + undecided < 100:   # each may read to the head's end
+    while lines and quoted + not_quoted + undecided < 100:  # each may read to the head's end
         line = lines.popleft()[1]
         if not re.search('(^|\t)"', line):
             continue
         values, taken, quotes_match = next_record(line, take_line, "\t")
-        holds_rows = (line.count("\t") == tabs
-                      and any(later.count("\t") == tabs for _, later in taken))
+        holds_rows = line.count("\t") == tabs and any(
+            later.count("\t") == tabs for _, later in taken
+        )
         if quotes_match and len(values) == width and not holds_rows:
             quoted += 1
             continue
-        if not lines and len(head) == HEAD:   # the row may end beyond the head
+        if not lines and len(head) == HEAD:  # the row may end beyond the head
             undecided += 1
         else:
             not_quoted += 1
@@ -225,8 +239,9 @@ def plain_records(lines: Iterator[Line], skipped: Skipped) -> Iterator[tuple[int
             yield number, line.rstrip("\r\n").split("\t")
 
 
-def quoted_records(lines: Iterator[Line], delimiter: str, width: int, skipped: Skipped
-                   ) -> Iterator[tuple[int, list[str]]]:
+def quoted_records(
+    lines: Iterator[Line], delimiter: str, width: int, skipped: Skipped
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, values) of records whose cells may be quoted, and so go over several lines.
 
     If a record's quotes do not match, its first line is split as if nothing were quoted, and
@@ -255,13 +270,19 @@ def quoted_records(lines: Iterator[Line], delimiter: str, width: int, skipped: S
         else:
             put_back.extendleft(reversed(taken))
             if not reported:
-                skipped.append((number, "quotes that do not match, or a text too long; left out "
-                                        "with what follows, up to the next whole row"))
+                skipped.append(
+                    (
+                        number,
+                        "quotes that do not match, or a text too long; left out "
+                        "with what follows, up to the next whole row",
+                    )
+                )
             after_mismatch = reported = True
 
 
-def next_record(line: str, take_line: Callable[[], Line | None], delimiter: str
-                ) -> tuple[list[str], list[Line], bool]:
+def next_record(
+    line: str, take_line: Callable[[], Line | None], delimiter: str
+) -> tuple[list[str], list[Line], bool]:
     """(values, further lines taken, whether its quotes match) of the record that begins with this
     line. Lines are taken for as long as a quote is open, at most LONGEST_LINE characters."""
     taken: list[Line] = []
@@ -286,8 +307,7 @@ def next_record(line: str, take_line: Callable[[], Line | None], delimiter: str
 
 
 def unwrap(cell: str) -> str:
-    """The text of a quoted cell, whose inner quotes may be doubled or not; other cells as they are.
-    """
+    """The text of a quoted cell, whose inner quotes may be doubled or not; other cells as they are."""
     bare = cell.strip()
     if bare != '"' and bare.startswith('"') and bare.endswith('"'):
         return bare[1:-1].replace('""', '"')

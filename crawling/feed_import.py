@@ -6,6 +6,7 @@ a person should know about the categories.
     python crawl.py --feed products.tsv
     python crawl.py --feed new.tsv --unlabelled
 """
+
 from __future__ import annotations
 
 import collections
@@ -19,24 +20,25 @@ from crawling import feed_products, http_client, queries
 from crawling.feed_categories import CategoryTree
 from crawling.feed_download import Feed
 
-SEPARATORS = ">/|"   # that stand in categories whose levels they may part
+SEPARATORS = ">/|"  # that stand in categories whose levels they may part
 
 
 class FeedOptions(NamedTuple):
     """How a feed is loaded."""
-    source: str                  # the name of the feed's shop
-    columns: Mapping[str, str]   # {field: column name}, as feed_products.read_feed takes it
-    unlabelled: bool             # whether its categories are left out
+
+    source: str  # the name of the feed's shop
+    columns: Mapping[str, str]  # {field: column name}, as feed_products.read_feed takes it
+    unlabelled: bool  # whether its categories are left out
 
 
 class LoadCounts:
     """What a load counts on its way."""
 
     def __init__(self) -> None:
-        self.skipped: list[tuple[int, str]] = []   # (line, reason) of what is left out
+        self.skipped: list[tuple[int, str]] = []  # (line, reason) of what is left out
         self.outcomes: collections.Counter[str] = collections.Counter()
-        self.deepest = 0                           # most levels of a category
-        self.separators: collections.Counter[str] = collections.Counter()   # products that have it
+        self.deepest = 0  # most levels of a category
+        self.separators: collections.Counter[str] = collections.Counter()  # products that have it
         self.labels_kept = self.labels_lost = self.regrouped = 0
 
     @property
@@ -44,8 +46,9 @@ class LoadCounts:
         return self.outcomes.total()
 
 
-def load_feed(conn: sqlite3.Connection, feed: Feed, options: FeedOptions,
-              stop: StopEvent) -> dict[str, int]:
+def load_feed(
+    conn: sqlite3.Connection, feed: Feed, options: FeedOptions, stop: StopEvent
+) -> dict[str, int]:
     """Store all products of a feed in one transaction, and report what a person should know.
 
     Returns how many products are new, changed, unchanged and skipped. Raises UserError if the feed
@@ -59,8 +62,9 @@ def load_feed(conn: sqlite3.Connection, feed: Feed, options: FeedOptions,
     return {**outcomes, "skipped": len(counted.skipped)}
 
 
-def store_feed(conn: sqlite3.Connection, feed: Feed, options: FeedOptions,
-               counted: LoadCounts) -> None:
+def store_feed(
+    conn: sqlite3.Connection, feed: Feed, options: FeedOptions, counted: LoadCounts
+) -> None:
     """Store a feed's products and categories, and count them."""
     categories_before = db.categories(conn)
     known = {row["id"] for row in categories_before}
@@ -70,8 +74,9 @@ def store_feed(conn: sqlite3.Connection, feed: Feed, options: FeedOptions,
     rows = feed_products.read_feed(feed.path, counted.skipped, options.columns)
     for row in progress("feed", None, "products", rows):
         if not queries.first_sight(conn, row.external_id):
-            counted.skipped.append((row.line, "its id stood in an earlier line (id "
-                                    f"{row.external_id[:50]})"))
+            counted.skipped.append(
+                (row.line, f"its id stood in an earlier line (id {row.external_id[:50]})")
+            )
             continue
         count_levels(row.category, counted)
         product = crawled_product(row, feed, options, tree)
@@ -100,48 +105,64 @@ def count_levels(category: tuple[str, ...], counted: LoadCounts) -> None:
     counted.separators.update(separator for separator in SEPARATORS if separator in words)
 
 
-def crawled_product(row: feed_products.FeedProduct, feed: Feed, options: FeedOptions,
-                    tree: CategoryTree) -> queries.CrawledProduct:
-    """A product of a feed as queries.store_product takes it; its category gets an id in the tree.
-    """
+def crawled_product(
+    row: feed_products.FeedProduct, feed: Feed, options: FeedOptions, tree: CategoryTree
+) -> queries.CrawledProduct:
+    """A product of a feed as queries.store_product takes it; its category gets an id in the tree."""
     listed: list[str] | None = [tree.id_of(row.category)] if row.category else []
     if options.unlabelled:
         listed = None
-    return {"external_id": row.external_id, "name": row.name, "description": row.description,
-            "image": feed.absolute(row.image), "listed": listed, "found": None,
-            "group": f"{options.source} {row.group}" if row.group else None}
+    return {
+        "external_id": row.external_id,
+        "name": row.name,
+        "description": row.description,
+        "image": feed.absolute(row.image),
+        "listed": listed,
+        "found": None,
+        "group": f"{options.source} {row.group}" if row.group else None,
+    }
 
 
 # ---- what a person should know ------------------------------------------------------------------
+
 
 def report(feed: Feed, options: FeedOptions, counted: LoadCounts) -> None:
     """Log what was left out, and what is odd about labels, groups and categories."""
     log_left_out(counted.skipped, lambda line: log(f"{feed.name}, {line}; left out"))
     source = options.source
     if options.unlabelled and counted.labels_kept:
-        log(f"{counted.labels_kept} of these products have a category in the database already, and "
-            "keep it")
+        log(
+            f"{counted.labels_kept} of these products have a category in the database already, and "
+            "keep it"
+        )
     if counted.labels_lost:
-        log(f"{counted.labels_lost} products of {source} had a category and have none now: the "
-            "feed has none for them (--unlabelled keeps what is there)")
+        log(
+            f"{counted.labels_lost} products of {source} had a category and have none now: the "
+            "feed has none for them (--unlabelled keeps what is there)"
+        )
     if counted.regrouped:
-        log(f"{counted.regrouped} products of {source} have another item group than before: the "
+        log(
+            f"{counted.regrouped} products of {source} have another item group than before: the "
             "next training keeps each group together, and the experiments so far were split "
-            "otherwise")
+            "otherwise"
+        )
     if counted.deepest == 1 and counted.separators:
         separator, often = counted.separators.most_common(1)[0]
         if often > counted.total / 2:
-            log(f"{feed.name}: the categories have no levels, but many contain {separator!r}. If it "
-                "stands between levels, replace it by ' > ' in the file and load it again")
+            log(
+                f"{feed.name}: the categories have no levels, but many contain {separator!r}. If it "
+                "stands between levels, replace it by ' > ' in the file and load it again"
+            )
 
 
 def log_left_out(skipped: Iterable[tuple[int, str]], write: Callable[[str], object]) -> None:
     """Write one line for each reason of the lines that were left out, given as (line, reason), with
     the first of them."""
+
     def sentence(count: int, names: str, reason: str) -> str:
         return f"line {names}: {reason}" if count == 1 else f"{count} lines ({names}): {reason}"
 
     with grouped(sentence, write) as tell:
-        for line, reason in skipped:   # an id is in brackets behind the reason
+        for line, reason in skipped:  # an id is in brackets behind the reason
             kind, bracket, product_id = reason.partition(" (")
             tell(kind, f"{line}{bracket}{product_id}")

@@ -7,6 +7,7 @@ files.
     python crawl.py --feed products.json
     python crawl.py --feed products.xml
 """
+
 from __future__ import annotations
 
 import json
@@ -17,28 +18,31 @@ from xml.parsers import expat
 
 from common.terminal import UserError
 
-LONGEST_LINE = 4_000_000   # characters; a longer line, record, object or item is broken, no product
-PIECE = 65_536             # characters or bytes that are read at a time if there are no lines
-COST = 100                 # what a line or an element counts for, besides its characters
+LONGEST_LINE = 4_000_000  # characters; a longer line, record, object or item is broken, no product
+PIECE = 65_536  # characters or bytes that are read at a time if there are no lines
+COST = 100  # what a line or an element counts for, besides its characters
 DEEPEST_XML = 200
 # Numbers stay as they were written: 1.50 and a number of 5,000 digits may be ids. (JSON has no 007:
 # zeros in front stay only in a text, "007".)
 JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
 
-Value = str | tuple[str, ...]     # of a column; a tuple if JSON has a list of texts there
-Row = tuple[int, tuple[str, ...], Sequence[Value]]   # line, column names, values
-Skipped = MutableSequence[tuple[int, str]]           # (line, reason) of what can't be used
+Value = str | tuple[str, ...]  # of a column; a tuple if JSON has a list of texts there
+Row = tuple[int, tuple[str, ...], Sequence[Value]]  # line, column names, values
+Skipped = MutableSequence[tuple[int, str]]  # (line, reason) of what can't be used
 
 
 def check_utf8(text: str, path: str, line: int) -> None:
     """Raise UserError if text that begins in this line was read from bytes that are not UTF-8."""
     if not text.isascii() and (bad := re.search("[\ud800-\udfff]", text)):
         line += text.count("\n", 0, bad.start())
-        raise UserError(f"{path}, line {line} is not UTF-8: save the file as UTF-8, or convert it "
-                        "(iconv -f cp1252 -t utf-8), and load that")
+        raise UserError(
+            f"{path}, line {line} is not UTF-8: save the file as UTF-8, or convert it "
+            "(iconv -f cp1252 -t utf-8), and load that"
+        )
 
 
 # ---- JSON ---------------------------------------------------------------------------------------
+
 
 def is_json_lines(head: str) -> bool:
     """Whether JSON that begins like this has an object on each line, and is no document. Its first
@@ -48,8 +52,7 @@ def is_json_lines(head: str) -> bool:
         item = JSON.decode(first.rstrip())
     except (ValueError, RecursionError):
         begins_products = re.match(r'{\s*"products"\s*:', first)
-        return (first.startswith("{") and not begins_products
-                and rest.lstrip("\r\n").startswith("{"))
+        return first.startswith("{") and not begins_products and rest.lstrip("\r\n").startswith("{")
     return isinstance(item, dict) and not isinstance(item.get("products"), list)
 
 
@@ -153,18 +156,20 @@ class JsonText:
             try:
                 value, end = JSON.raw_decode(self.text)
             except ValueError:
-                end = len(self.text)   # it is broken, or not all of it has been read
+                end = len(self.text)  # it is broken, or not all of it has been read
             except RecursionError:
                 raise self.broken() from None
-            if end < len(self.text):   # at the end of the text a number might go on
+            if end < len(self.text):  # at the end of the text a number might go on
                 self.drop(end)
                 return value
             if len(self.text) > LONGEST_LINE or not self.more():
                 raise self.broken()
 
     def broken(self) -> UserError:
-        return UserError(f"{self.path}, line {self.line}: here the JSON is broken, cut short, too "
-                         "long or nested too deep; save it again")
+        return UserError(
+            f"{self.path}, line {self.line}: here the JSON is broken, cut short, too "
+            "long or nested too deep; save it again"
+        )
 
 
 def object_rows(line: int, item: Any, skipped: Skipped) -> Iterator[Row]:
@@ -187,10 +192,10 @@ def object_rows(line: int, item: Any, skipped: Skipped) -> Iterator[Row]:
 
 
 def first_picture(images: list[Any]) -> str:
-    """The address of the picture in position 1, otherwise of the first that has one, otherwise ''.
-    """
-    usable = [image for image in images
-              if isinstance(image, dict) and isinstance(image.get("src"), str)]
+    """The address of the picture in position 1, otherwise of the first that has one, otherwise ''."""
+    usable = [
+        image for image in images if isinstance(image, dict) and isinstance(image.get("src"), str)
+    ]
     for image in usable:
         if image.get("position") == "1":
             return image["src"]
@@ -199,12 +204,13 @@ def first_picture(images: list[Any]) -> str:
 
 # ---- XML ----------------------------------------------------------------------------------------
 
+
 def xml_rows(file: IO[bytes], marked: str | None, path: str, skipped: Skipped) -> Iterator[Row]:
     """The rows of RSS or Atom, as feed_formats.read_feed_rows says. The elements of an item or
     entry are its columns. `marked` is the encoding if a mark at the beginning tells it."""
     items = XmlItems(marked, path, skipped)
     piece = file.read(PIECE)
-    start = piece.lstrip(b" \t\r\n")   # scripts begin with an empty line, which XML forbids
+    start = piece.lstrip(b" \t\r\n")  # scripts begin with an empty line, which XML forbids
     items.lines_dropped = piece.count(b"\n", 0, len(piece) - len(start))
     try:
         while piece:
@@ -215,14 +221,18 @@ def xml_rows(file: IO[bytes], marked: str | None, path: str, skipped: Skipped) -
     except expat.ExpatError as error:
         problem = expat.ErrorString(error.code)
         line = error.lineno + items.lines_dropped
-        raise UserError(f"{path}, line {line}: the XML is broken or cut short ({problem}); mend "
-                        "it, or get it again") from None
+        raise UserError(
+            f"{path}, line {line}: the XML is broken or cut short ({problem}); mend "
+            "it, or get it again"
+        ) from None
     except (ValueError, LookupError):
         raise UserError(f"{path} is XML in an unusual encoding: save it as UTF-8") from None
     if not items.has_items:
         names = ", ".join(repr(name[:30]) for name in items.other_names)
-        raise UserError(f"{path} is XML without an <item> or <entry>: ask the shop for its Google "
-                        f"Merchant feed; found: {names}")
+        raise UserError(
+            f"{path} is XML without an <item> or <entry>: ask the shop for its Google "
+            f"Merchant feed; found: {names}"
+        )
 
 
 class XmlItems:
@@ -239,32 +249,34 @@ class XmlItems:
         self.parser.CharacterDataHandler = self.text
         self.rows: list[Row] = []
         self.has_items = False
-        self.other_names: dict[str, None] = {}   # the first few elements outside items, in order
-        self.lines_dropped = 0       # before what expat gets
-        self.depth = 0               # of the open element
-        self.silent = 0              # bytes read since expat last called a handler
-        self.item_depth = 0          # of the open item, 0 if none is open
+        self.other_names: dict[str, None] = {}  # the first few elements outside items, in order
+        self.lines_dropped = 0  # before what expat gets
+        self.depth = 0  # of the open element
+        self.silent = 0  # bytes read since expat last called a handler
+        self.item_depth = 0  # of the open item, 0 if none is open
         self.new_item(0, "")
 
     def new_item(self, line: int, space: str) -> None:
         """Begin an item in this line, whose name is in this namespace."""
         self.item_line, self.item_space, self.item_size = line, space, 0
-        self.pieces: list[str] = []                  # of the open column's text
+        self.pieces: list[str] = []  # of the open column's text
         # Texts by column: those of other namespaces, of the item's own, and of Google's.
         self.texts: tuple[dict[str, str], ...] = ({}, {}, {})
 
     def take_rows(self) -> list[Row]:
         """The rows of the items that ended in the last piece."""
         self.silent += PIECE
-        if self.silent > LONGEST_LINE:   # expat holds all of a tag or comment without an end
+        if self.silent > LONGEST_LINE:  # expat holds all of a tag or comment without an end
             raise self.broken("has a tag or comment without an end")
         rows, self.rows = self.rows, []
         return rows
 
     def broken(self, problem: str) -> UserError:
         line = self.parser.CurrentLineNumber + self.lines_dropped
-        return UserError(f"{self.path}, line {line}: the XML {problem}; ask the shop for its "
-                         "Google Merchant feed")
+        return UserError(
+            f"{self.path}, line {line}: the XML {problem}; ask the shop for its "
+            "Google Merchant feed"
+        )
 
     def refuse(self, *_: Any) -> None:
         # Entities can be made to grow without bound, or to read other files. No feed needs any.

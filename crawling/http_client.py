@@ -8,6 +8,7 @@ Private addresses are not reached unless that is allowed (private_addresses.py).
     python crawl.py --image-rate 2
     python crawl.py --api-url http://127.0.0.1:8080/api/v2/ --allow-private
 """
+
 from __future__ import annotations
 
 import collections
@@ -29,12 +30,12 @@ import urllib3
 from common.terminal import VERSION, UserError
 from crawling.private_addresses import PRIVATE, PrivateAddress, PublicAdapter
 
-TIMEOUT = (10, 30)      # seconds to connect, and between two pieces of an answer
-LONGEST = 120           # seconds for all of an answer: a piece now and then is no answer
+TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
+LONGEST = 120  # seconds for all of an answer: a piece now and then is no answer
 MOST_BYTES = 20_000_000
 TRIES = 5
-LONGEST_PAUSE = 15 * 60   # seconds; a host that asks for more is left alone in this run
-RETRIED = {408, 425, 429, *range(500, 600)}   # statuses after which another try may do better
+LONGEST_PAUSE = 15 * 60  # seconds; a host that asks for more is left alone in this run
+RETRIED = {408, 425, 429, *range(500, 600)}  # statuses after which another try may do better
 
 Result = TypeVar("Result")
 
@@ -61,21 +62,23 @@ class Again(Exception):
 
 class Request(NamedTuple):
     """What is asked for besides the URL, and the limits of the answer."""
-    params: Mapping[str, Any] | None   # of the query
-    redirects: int                     # how many are followed
-    most: int                          # bytes of the answer
-    seconds: float                     # for all of the answer
-    sink: IO[bytes] | None             # a file that takes the answer's body, None to return it
+
+    params: Mapping[str, Any] | None  # of the query
+    redirects: int  # how many are followed
+    most: int  # bytes of the answer
+    seconds: float  # for all of the answer
+    sink: IO[bytes] | None  # a file that takes the answer's body, None to return it
 
 
 class Answer(NamedTuple):
     status: int
-    headers: Mapping[str, str]   # their names in any case
-    body: bytes                  # b'' if it went into a file
-    measured: bool               # whether its length was given, so that a cut would have been seen
+    headers: Mapping[str, str]  # their names in any case
+    body: bytes  # b'' if it went into a file
+    measured: bool  # whether its length was given, so that a cut would have been seen
 
 
 # ---- one request --------------------------------------------------------------------------------
+
 
 def new_session(connections: int, public_only: bool) -> requests.Session:
     """A requests session that says what it is, takes no cookies, sends no password of ~/.netrc and
@@ -107,8 +110,13 @@ def plain_reason(error: Exception) -> str:
     return "no connection"
 
 
-def read_body(response: requests.Response, most: int, seconds: float,
-              sink: IO[bytes] | None = None, stop: threading.Event | None = None) -> bytes:
+def read_body(
+    response: requests.Response,
+    most: int,
+    seconds: float,
+    sink: IO[bytes] | None = None,
+    stop: threading.Event | None = None,
+) -> bytes:
     """All bytes of a response, b'' if they go into the file `sink`.
 
     Raises ValueError beyond `most` bytes and requests.Timeout beyond `seconds`. With a sink, also
@@ -129,7 +137,7 @@ def read_body(response: requests.Response, most: int, seconds: float,
             raise Stopped("stopped")
         try:
             sink.write(piece)
-        except OSError as error:   # a full disk is not the network's fault
+        except OSError as error:  # a full disk is not the network's fault
             raise UserError(f"{sink.name}: {error.strerror}; make room, or set TMPDIR") from None
     return b"".join(pieces)
 
@@ -141,7 +149,7 @@ def host_of(url: str) -> str:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.username is None:
             return f"{parts.hostname}:{parts.port or parts.scheme}"
-    except ValueError:   # half an IPv6 address, a port that is no number
+    except ValueError:  # half an IPv6 address, a port that is no number
         pass
     raise ValueError("not a URL that can be fetched")
 
@@ -167,6 +175,7 @@ def pause_asked(headers: Mapping[str, str]) -> float:
 
 # ---- many requests ------------------------------------------------------------------------------
 
+
 class Web:
     """What all requests of a run share; threads may use it together.
 
@@ -176,20 +185,34 @@ class Web:
     of requests, retries and bytes.
     """
 
-    def __init__(self, rate: float, stop: threading.Event, connections: int = 1,
-                 tries: int = TRIES, give_up: int = 20, public_only: bool = False) -> None:
+    def __init__(
+        self,
+        rate: float,
+        stop: threading.Event,
+        connections: int = 1,
+        tries: int = TRIES,
+        give_up: int = 20,
+        public_only: bool = False,
+    ) -> None:
         self.session = new_session(connections, public_only)
         self.rate, self.stop, self.tries, self.give_up = rate, stop, tries, give_up
         self.lock, self.slots = threading.Lock(), threading.Semaphore(connections)
         self.counts: collections.Counter[str] = collections.Counter()
-        self.failures: collections.Counter[str] = collections.Counter()   # in a row, by host
-        self.private: set[str] = set()       # hosts at private addresses, which need no turn
-        self.turn: dict[str, float] = {}     # host -> when its next request may start
-        self.pause: dict[str, float] = {}    # host -> until when it wants to be left alone
+        self.failures: collections.Counter[str] = collections.Counter()  # in a row, by host
+        self.private: set[str] = set()  # hosts at private addresses, which need no turn
+        self.turn: dict[str, float] = {}  # host -> when its next request may start
+        self.pause: dict[str, float] = {}  # host -> until when it wants to be left alone
 
-    def get(self, url: str, judge: Callable[[Answer], Result],
-            params: Mapping[str, Any] | None = None, redirects: int = 0, most: int = MOST_BYTES,
-            seconds: float = LONGEST, sink: IO[bytes] | None = None) -> Result:
+    def get(
+        self,
+        url: str,
+        judge: Callable[[Answer], Result],
+        params: Mapping[str, Any] | None = None,
+        redirects: int = 0,
+        most: int = MOST_BYTES,
+        seconds: float = LONGEST,
+        sink: IO[bytes] | None = None,
+    ) -> Result:
         """What judge(Answer) returns for a URL's answer; it raises Again if another try may do
         better. The other arguments are those of a Request.
 
@@ -200,7 +223,7 @@ class Web:
         answered, reason = False, ""
         for attempt in range(self.tries):
             if attempt:
-                self.sleep(random.uniform(0, min(60, 2 ** attempt)))
+                self.sleep(random.uniform(0, min(60, 2**attempt)))
                 self.count("retries", 1)
             try:
                 answer = self.ask(url, request)
@@ -214,7 +237,7 @@ class Web:
                 continue
             except (Stopped, GivenUp):
                 raise
-            except Exception:   # whatever it is, the host has answered
+            except Exception:  # whatever it is, the host has answered
                 self.set_failures(host, 0)
                 raise
             self.set_failures(host, 0)
@@ -238,12 +261,20 @@ class Web:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ValueError("its host's certificate is not valid") from None
             raise Again(plain_reason(error)) from None
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema,
-                requests.exceptions.MissingSchema, UnicodeError,
-                urllib3.exceptions.LocationParseError):
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.MissingSchema,
+            UnicodeError,
+            urllib3.exceptions.LocationParseError,
+        ):
             raise ValueError("not a URL that can be fetched") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException,
-                OSError) as error:
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            OSError,
+        ) as error:
             raise Again(plain_reason(error)) from None
 
     def send(self, url: str, params: Mapping[str, Any] | None, request: Request) -> Answer | str:
@@ -252,21 +283,26 @@ class Web:
         if host in self.private:
             raise PrivateAddress(PRIVATE)
         self.wait_turn(host)
-        if request.sink:   # an earlier try may have left something there
+        if request.sink:  # an earlier try may have left something there
             request.sink.seek(0)
             request.sink.truncate()
         self.count("requests", 1)
         try:
-            with self.slots, self.session.get(url, params=params, timeout=TIMEOUT, stream=True,
-                                              allow_redirects=False) as response:
+            with (
+                self.slots,
+                self.session.get(
+                    url, params=params, timeout=TIMEOUT, stream=True, allow_redirects=False
+                ) as response,
+            ):
                 target = self.session.get_redirect_target(response)
                 if target and request.redirects:
                     return target
                 body = read_body(response, request.most, request.seconds, request.sink, self.stop)
-                return Answer(response.status_code, response.headers, body,
-                              has_length(response.headers))
+                return Answer(
+                    response.status_code, response.headers, body, has_length(response.headers)
+                )
         except PrivateAddress:
-            self.count("requests", -1)   # none was sent
+            self.count("requests", -1)  # none was sent
             with self.lock:
                 self.private.add(host)
             raise

@@ -7,6 +7,7 @@ the server's own bytes. Whenever this is killed, the next run goes on.
     python crawl.py --image-rate 2
     python crawl.py --verify
 """
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -29,21 +30,22 @@ from common.terminal import UserError, grouped, log, progress
 from crawling import feed_products, http_client, picture_queries
 
 CONNECTIONS = 8
-WORKERS = 2 * CONNECTIONS     # while one half fetches, the other half checks and writes
-MOST_BYTES = 20_000_000       # of a picture
-LEAST_SIDE = 8                # pixels; a smaller picture counts visits and shows nothing
+WORKERS = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
+MOST_BYTES = 20_000_000  # of a picture
+LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
 GONE = "no longer there"
-PLACEHOLDER = 20              # groups of products that share one picture: it shows none of them
+PLACEHOLDER = 20  # groups of products that share one picture: it shows none of them
 
 Result = TypeVar("Result")
 
 
 class Outcome(NamedTuple):
     """What became of a product's picture: columns of the table picture."""
-    path: str | None     # relative to the folder of pictures
+
+    path: str | None  # relative to the folder of pictures
     sha256: str | None
     status: str
-    reason: str | None   # why there is none
+    reason: str | None  # why there is none
 
 
 def failed(reason: Exception) -> Outcome:
@@ -52,14 +54,16 @@ def failed(reason: Exception) -> Outcome:
 
 class Store(NamedTuple):
     """Where pictures are kept."""
+
     folder: str
-    mark: str   # part of the name of a file that is being written: the crawl that writes it
+    mark: str  # part of the name of a file that is being written: the crawl that writes it
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
 
 
 # ---- what is a picture --------------------------------------------------------------------------
+
 
 def check_picture(data: bytes) -> str:
     """The file suffix of picture bytes that decode in full. Raises ValueError with the reason if
@@ -77,7 +81,7 @@ def check_picture(data: bytes) -> str:
                     return SUFFIXES[picture.format]
     except TooLarge:
         raise
-    except Exception:   # Pillow raises anything
+    except Exception:  # Pillow raises anything
         pass
     raise ValueError(too_small or "not a picture in a known format, or a broken one")
 
@@ -86,10 +90,10 @@ def has_end(data: bytes, kind: str) -> bool:
     """Whether a file goes on to its format's last mark. Pillow also decodes a file that lost its
     last bytes, and with them the last of several pictures."""
     if kind in ("JPEG", "MPO"):
-        return b"\xff\xd9" in data[data.rfind(b"\xff\xda"):]
+        return b"\xff\xd9" in data[data.rfind(b"\xff\xda") :]
     if kind == "PNG":
         return b"IEND\xaeB`\x82" in data
-    return kind != "GIF" or b";" in data[-64:]   # some writers pad it
+    return kind != "GIF" or b";" in data[-64:]  # some writers pad it
 
 
 def keep_picture(data: bytes, store: Store) -> Outcome:
@@ -102,7 +106,7 @@ def keep_picture(data: bytes, store: Store) -> Outcome:
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{sha256[:2]}/{sha256}{suffix}"
     target = store.path(name)
-    if not holds(target, data):   # a file of this name may be there and be damaged
+    if not holds(target, data):  # a file of this name may be there and be damaged
         os.makedirs(os.path.dirname(target), exist_ok=True)
         beside = store.path(f".{store.mark}-{random.getrandbits(64):x}.tmp")
         with replacing(target, beside), open(beside, "wb") as file:
@@ -120,9 +124,11 @@ def holds(path: str, data: bytes) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise UserError(f"{path} stands where a picture belongs, and can't be read "
-                        f"({error.strerror}): move it away, and run the same command "
-                        "again") from None
+        raise UserError(
+            f"{path} stands where a picture belongs, and can't be read "
+            f"({error.strerror}): move it away, and run the same command "
+            "again"
+        ) from None
 
 
 def sweep(store: Store) -> None:
@@ -133,6 +139,7 @@ def sweep(store: Store) -> None:
 
 
 # ---- getting one --------------------------------------------------------------------------------
+
 
 def adopt_picture(name: str, store: Store) -> Outcome | None:
     """A file that an earlier crawl left in the store; None if it is not usable."""
@@ -158,8 +165,9 @@ def judge_picture(answer: http_client.Answer) -> bytes:
     return answer.body
 
 
-def get_picture(row: sqlite3.Row, store: Store, web: http_client.Web, feed_path: str | None
-                ) -> Outcome:
+def get_picture(
+    row: sqlite3.Row, store: Store, web: http_client.Web, feed_path: str | None
+) -> Outcome:
     """The picture of a row of picture_queries.rows_to_fetch, fetched if it must be. feed_path
     is the feed beside which files may lie. Raises Unfinished if another run may succeed."""
     adopted = adopt_picture(row["path"], store) if row["path"] else None
@@ -182,7 +190,7 @@ def get_picture(row: sqlite3.Row, store: Store, web: http_client.Web, feed_path:
 
 def read_picture_file(path: str) -> bytes:
     """Bytes of a file beside a feed. Raises ValueError if it can't be read or is too large."""
-    if os.path.exists(path) and not os.path.isfile(path):   # a pipe would block
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would block
         raise ValueError("no readable file")
     try:
         with open(path, "rb") as file:
@@ -196,14 +204,16 @@ def read_picture_file(path: str) -> bytes:
 
 # ---- getting all --------------------------------------------------------------------------------
 
+
 def check_folder(images_path: str) -> None:
     """Raise UserError, before the long work, if no picture could be kept there."""
     if not images_path:
         raise UserError("--images-path must name a folder")
     writable = os.path.isdir(images_path) and os.access(images_path, os.W_OK)
     if os.path.lexists(images_path) and not writable:
-        raise UserError(f"--images-path {images_path} is no folder that you may write in: name "
-                        "another")
+        raise UserError(
+            f"--images-path {images_path} is no folder that you may write in: name another"
+        )
 
 
 def check_there(conn: sqlite3.Connection, source: str, images_path: str) -> None:
@@ -215,12 +225,15 @@ def check_there(conn: sqlite3.Connection, source: str, images_path: str) -> None
             return
         number += 1
     if number:
-        raise UserError(f"none of {number} pictures is in {images_path}: name their folder with "
-                        "--images-path, or fetch them all again with --retry-failed")
+        raise UserError(
+            f"none of {number} pictures is in {images_path}: name their folder with "
+            "--images-path, or fetch them all again with --retry-failed"
+        )
 
 
-def in_parallel(work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Row], most: int
-                ) -> Generator[tuple[sqlite3.Row, Future[Result]], None, None]:
+def in_parallel(
+    work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Row], most: int
+) -> Generator[tuple[sqlite3.Row, Future[Result]], None, None]:
     """Yield (row, Future of work(row)) as they are done, at most `most` under way at a time."""
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         jobs: dict[Future[Result], sqlite3.Row] = {}
@@ -234,7 +247,8 @@ def in_parallel(work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Ro
                 if not jobs:
                     return
                 done, _ = concurrent.futures.wait(
-                    jobs, return_when=concurrent.futures.FIRST_COMPLETED)
+                    jobs, return_when=concurrent.futures.FIRST_COMPLETED
+                )
                 for job in done:
                     yield jobs.pop(job), job
         finally:
@@ -243,15 +257,23 @@ def in_parallel(work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Ro
 
 def forget_missing(conn: sqlite3.Connection, source: str, store: Store) -> None:
     """Forget the pictures that are known but no longer there, and log how many they are."""
-    gone = [row["product_id"] for row in picture_queries.kept_pictures(conn, source)
-            if not os.path.exists(store.path(row["path"]))]
+    gone = [
+        row["product_id"]
+        for row in picture_queries.kept_pictures(conn, source)
+        if not os.path.exists(store.path(row["path"]))
+    ]
     if gone:
         log(f"{len(gone)} pictures are no longer in {store.folder}: getting them again")
         picture_queries.forget_pictures(conn, gone)
 
 
-def fetch_pictures(conn: sqlite3.Connection, source: str, store: Store, web: http_client.Web,
-                   feed_path: str | None = None) -> dict[str, int]:
+def fetch_pictures(
+    conn: sqlite3.Connection,
+    source: str,
+    store: Store,
+    web: http_client.Web,
+    feed_path: str | None = None,
+) -> dict[str, int]:
     """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished. Ends
     early if web.stop is set; what is under way then is finished and kept."""
     sweep(store)
@@ -261,13 +283,16 @@ def fetch_pictures(conn: sqlite3.Connection, source: str, store: Store, web: htt
     picture_queries.share_pictures(conn, source)
     placeholders = picture_queries.set_placeholders(conn, PLACEHOLDER)
     if placeholders:
-        log(f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
-            "have, a placeholder: it is not used")
+        log(
+            f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
+            "have, a placeholder: it is not used"
+        )
     return {**counts, "unfinished": picture_queries.count_unfinished(conn, source)}
 
 
-def store_all(conn: sqlite3.Connection, source: str, store: Store, web: http_client.Web,
-              feed_path: str | None) -> dict[str, int]:
+def store_all(
+    conn: sqlite3.Connection, source: str, store: Store, web: http_client.Web, feed_path: str | None
+) -> dict[str, int]:
     """Get pictures side by side and store their rows. Returns how many are ok and failed."""
     counts = {db.PICTURE_OK: 0, db.PICTURE_FAILED: 0}
     total = picture_queries.count_pictures_to_fetch(conn, source)
@@ -276,8 +301,11 @@ def store_all(conn: sqlite3.Connection, source: str, store: Store, web: http_cli
     rows_to_fetch = picture_queries.rows_to_fetch(conn, source)
     wanted = itertools.takewhile(lambda row: not web.stop.is_set(), rows_to_fetch)
     jobs = in_parallel(lambda row: get_picture(row, store, web, feed_path), wanted, 2 * WORKERS)
-    with progress("pictures", total, "pictures") as bar, contextlib.closing(jobs), \
-            grouped(unusable) as tell:
+    with (
+        progress("pictures", total, "pictures") as bar,
+        contextlib.closing(jobs),
+        grouped(unusable) as tell,
+    ):
         for row, job in jobs:
             try:
                 outcome = job.result()
@@ -291,7 +319,7 @@ def store_all(conn: sqlite3.Connection, source: str, store: Store, web: http_cli
                     tell(outcome.reason, row["external_id"])
                 rows.append((row["id"], *outcome))
             bar.update()
-            if len(rows) >= 100 or rows and time.monotonic() - saved > .2:
+            if len(rows) >= 100 or rows and time.monotonic() - saved > 0.2:
                 picture_queries.store_pictures(conn, rows)
                 rows, saved = [], time.monotonic()
     picture_queries.store_pictures(conn, rows)
@@ -306,12 +334,16 @@ def unusable(count: int, names: str, reason: str) -> str:
 
 # ---- checking all -------------------------------------------------------------------------------
 
+
 def verify(conn: sqlite3.Connection, images_path: str) -> tuple[int, int]:
     """Read and decode every picture again, and forget those that are damaged or gone, so that the
     next crawl fetches them. Returns (good, damaged). Raises UserError if not one is there: that is
     another folder."""
-    total = sum(number for status, _, number in picture_queries.picture_counts(conn)
-                if status == db.PICTURE_OK)
+    total = sum(
+        number
+        for status, _, number in picture_queries.picture_counts(conn)
+        if status == db.PICTURE_OK
+    )
     bad, missing = [], 0
     with progress("pictures", total, "pictures") as bar:
         kept = picture_queries.kept_pictures(conn, None)
@@ -322,8 +354,10 @@ def verify(conn: sqlite3.Connection, images_path: str) -> tuple[int, int]:
                 missing += reason == GONE
             bar.update()
     if bad and missing == total:
-        raise UserError(f"none of {total} pictures is in {images_path}: name their folder with "
-                        "--images-path, or run crawl.py --retry-failed to fetch them again")
+        raise UserError(
+            f"none of {total} pictures is in {images_path}: name their folder with "
+            "--images-path, or run crawl.py --retry-failed to fetch them again"
+        )
     with grouped(damaged) as tell:
         for product_id, path, reason in bad:
             tell(reason, f"{path} of product {product_id}")

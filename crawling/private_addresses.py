@@ -7,6 +7,7 @@ used, so that a name server can't slip another in between.
     python crawl.py --feed products.tsv
     python crawl.py --feed products.tsv --allow-private
 """
+
 from __future__ import annotations
 
 import ipaddress
@@ -16,7 +17,7 @@ from typing import Any
 import requests
 import urllib3
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")   # its addresses hold an IPv4 address
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # its addresses hold an IPv4 address
 PRIVATE = "its host is at a private address (--allow-private)"
 
 
@@ -38,10 +39,10 @@ def is_public(address: str) -> bool:
 def held_address(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address that an IPv6 address holds, None if it holds none."""
     if ip in NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xffffffff)
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip.ipv4_mapped or ip.sixtofour:
         return ip.ipv4_mapped or ip.sixtofour
-    return ip.teredo[1] if ip.teredo else None   # (server, client)
+    return ip.teredo[1] if ip.teredo else None  # (server, client)
 
 
 def connect_to_public(conn: urllib3.connection.HTTPConnection) -> socket.socket:
@@ -51,9 +52,10 @@ def connect_to_public(conn: urllib3.connection.HTTPConnection) -> socket.socket:
         entries = socket.getaddrinfo(conn.host, conn.port, 0, socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise urllib3.exceptions.NameResolutionError(conn.host, conn, error) from None
-    except UnicodeError as error:   # no name of a host can be made of it
-        raise urllib3.exceptions.NameResolutionError(conn.host, conn,
-                                                     socket.gaierror(str(error))) from None
+    except UnicodeError as error:  # no name of a host can be made of it
+        raise urllib3.exceptions.NameResolutionError(
+            conn.host, conn, socket.gaierror(str(error))
+        ) from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
     if not all(map(is_public, addresses)):
         raise PrivateAddress(PRIVATE)
@@ -61,7 +63,8 @@ def connect_to_public(conn: urllib3.connection.HTTPConnection) -> socket.socket:
     for address in addresses:
         try:
             return urllib3.util.connection.create_connection(
-                (address, conn.port), conn.timeout, conn.source_address, conn.socket_options)
+                (address, conn.port), conn.timeout, conn.source_address, conn.socket_options
+            )
         except OSError as error:
             problem = error
     if isinstance(problem, TimeoutError):

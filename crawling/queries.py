@@ -2,6 +2,7 @@
 
 In: an open crawl.db. Out: rows. db.py has the schema, picture_queries.py the SQL for pictures.
 """
+
 from __future__ import annotations
 
 import re
@@ -11,28 +12,32 @@ from typing import TypedDict
 
 import db
 
-CategoryRow = tuple[str, "str | None", int, str, str]   # id, parent, leaf, path, name
+CategoryRow = tuple[str, "str | None", int, str, str]  # id, parent, leaf, path, name
 
 
 class CrawledProduct(TypedDict):
     """A product as a shop shows it."""
+
     external_id: str
     name: str
     description: str
-    image: str                # the URL of its picture, or a path beside the feed; '' without one
+    image: str  # the URL of its picture, or a path beside the feed; '' without one
     listed: list[str] | None  # its category ids in the shop's order; None leaves them as they are
-    found: str | None         # the leaf on whose page it stood
-    group: str | None         # the shop's item group
+    found: str | None  # the leaf on whose page it stood
+    group: str | None  # the shop's item group
 
 
 # ---- categories ---------------------------------------------------------------------------------
 
+
 def store_categories(conn: sqlite3.Connection, categories: Iterable[CategoryRow]) -> None:
     """Insert or update rows (id, parent, leaf, path, name); progress and counts stay."""
-    conn.executemany("""insert into category(id, parent, leaf, path, name) values (?, ?, ?, ?, ?)
+    conn.executemany(
+        """insert into category(id, parent, leaf, path, name) values (?, ?, ?, ?, ?)
                         on conflict(id) do update set parent = excluded.parent,
                         leaf = excluded.leaf, path = excluded.path, name = excluded.name""",
-                     categories)
+        categories,
+    )
 
 
 def set_host(conn: sqlite3.Connection, root: str, host: str) -> str | None:
@@ -46,21 +51,27 @@ def set_host(conn: sqlite3.Connection, root: str, host: str) -> str | None:
 def leaves_to_crawl(conn: sqlite3.Connection, most: int) -> list[sqlite3.Row]:
     """Leaves that have pages left, and fewer than `most` products filed from their own pages, in
     path order: (id, next_offset, stale_pages)."""
-    return conn.execute("""
+    return conn.execute(
+        """
         select id, next_offset, stale_pages from category where leaf = 1 and crawled = 0 and (
             select count(*) from product_category join product on product.id = product_id
             where product_category.category_id = category.id and found = 1
             and product.category_id = product_category.category_id) < ?
-        order by path, id""", (most,)).fetchall()
+        order by path, id""",
+        (most,),
+    ).fetchall()
 
 
 def filed_from_own_pages(conn: sqlite3.Connection, leaf: str) -> int:
     """How many products that stood on this leaf's own pages are filed there. Products from other
     leaves' pages do not count, or the order of the crawl would decide where a leaf stops."""
-    return conn.execute("""
+    return conn.execute(
+        """
         select count(*) from product_category join product on product.id = product_id
         where product_category.category_id = ? and found = 1
-        and product.category_id = product_category.category_id""", (leaf,)).fetchone()[0]
+        and product.category_id = product_category.category_id""",
+        (leaf,),
+    ).fetchone()[0]
 
 
 def leaf_states(conn: sqlite3.Connection) -> list[sqlite3.Row]:
@@ -72,11 +83,20 @@ def leaf_states(conn: sqlite3.Connection) -> list[sqlite3.Row]:
                            order by path, id""").fetchall()
 
 
-def set_progress(conn: sqlite3.Connection, leaf: str, next_offset: int, stale_pages: int,
-                 total: int | None, crawled: bool) -> None:
+def set_progress(
+    conn: sqlite3.Connection,
+    leaf: str,
+    next_offset: int,
+    stale_pages: int,
+    total: int | None,
+    crawled: bool,
+) -> None:
     """Note how far the crawl of a leaf is; crawled means that the shop has no more of it."""
-    conn.execute("""update category set next_offset = ?, stale_pages = ?, total = ?, crawled = ?
-                    where id = ?""", (next_offset, stale_pages, total, int(crawled), leaf))
+    conn.execute(
+        """update category set next_offset = ?, stale_pages = ?, total = ?, crawled = ?
+                    where id = ?""",
+        (next_offset, stale_pages, total, int(crawled), leaf),
+    )
 
 
 def count_products(conn: sqlite3.Connection, categories: Iterable[str] | None = None) -> None:
@@ -92,11 +112,14 @@ def count_products(conn: sqlite3.Connection, categories: Iterable[str] | None = 
 def catalogue_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, int, int]:
     """(products, leaves with products, products at an inner category, products with no category) of
     a source."""
-    return tuple(conn.execute(
-        """select count(*), count(distinct case when leaf = 1 then category_id end),
+    return tuple(
+        conn.execute(
+            """select count(*), count(distinct case when leaf = 1 then category_id end),
            coalesce(sum(leaf = 0), 0), coalesce(sum(category_id is null), 0)
            from product left join category on category.id = category_id where source = ?""",
-        (source,)).fetchone())
+            (source,),
+        ).fetchone()
+    )
 
 
 # ---- products -----------------------------------------------------------------------------------
@@ -121,8 +144,9 @@ def refile_source(conn: sqlite3.Connection, source: str) -> None:
     conn.execute(f"update product set category_id = {FILED_UNDER} where source = ?", (source,))
 
 
-def store_product(conn: sqlite3.Connection, source: str, product: CrawledProduct
-                  ) -> tuple[int, str, bool]:
+def store_product(
+    conn: sqlite3.Connection, source: str, product: CrawledProduct
+) -> tuple[int, str, bool]:
     """Insert or update one product. Returns (id, 'new' | 'changed' | 'unchanged', whether it had
     not stood on the pages of the leaf `found` before).
 
@@ -130,9 +154,11 @@ def store_product(conn: sqlite3.Connection, source: str, product: CrawledProduct
     sides of the split because a word of its text changed: only a new item group of the shop's
     replaces group_key, and the table regrouped keeps the earlier one.
     """
-    old = conn.execute("""select id, name, description, image, category_id, group_key from product
+    old = conn.execute(
+        """select id, name, description, image, category_id, group_key from product
                           where source = ? and external_id = ?""",
-                       (source, product["external_id"])).fetchone()
+        (source, product["external_id"]),
+    ).fetchone()
     if old is None:
         product_id, outcome = insert_product(conn, source, product), "new"
     else:
@@ -150,11 +176,19 @@ def store_product(conn: sqlite3.Connection, source: str, product: CrawledProduct
 def insert_product(conn: sqlite3.Connection, source: str, product: CrawledProduct) -> int:
     """Insert a product without its categories. Returns its id."""
     product_id = free_product_id(conn, product["external_id"])
-    conn.execute("""insert into product(id, source, external_id, group_key, name, description,
+    conn.execute(
+        """insert into product(id, source, external_id, group_key, name, description,
                     image) values (?, ?, ?, ?, ?, ?, ?)""",
-                 (product_id, source, product["external_id"],
-                  db.group_key(product["name"], product["description"], product["group"]),
-                  product["name"], product["description"], product["image"]))
+        (
+            product_id,
+            source,
+            product["external_id"],
+            db.group_key(product["name"], product["description"], product["group"]),
+            product["name"],
+            product["description"],
+            product["image"],
+        ),
+    )
     return product_id
 
 
@@ -164,18 +198,24 @@ def update_product(conn: sqlite3.Connection, old: sqlite3.Row, product: CrawledP
     fields = (product["name"], product["description"], product["image"])
     if (old["name"], old["description"], old["image"]) != fields:
         changed = True
-        conn.execute("update product set name = ?, description = ?, image = ? where id = ?",
-                     (*fields, product_id))
+        conn.execute(
+            "update product set name = ?, description = ?, image = ? where id = ?",
+            (*fields, product_id),
+        )
         conn.execute("delete from filing where product_id = ?", (product_id,))
     if old["image"] != product["image"]:
         conn.execute("delete from picture where product_id = ?", (product_id,))
         conn.execute("update product set image_crawled = 0 where id = ?", (product_id,))
     if product["group"] and product["group"] != old["group_key"]:
         changed = True
-        conn.execute("update product set group_key = ? where id = ?",
-                     (product["group"], product_id))
-        conn.execute("""insert into regrouped(product_id, group_key, date)
-                        values (?, ?, datetime())""", (product_id, old["group_key"]))
+        conn.execute(
+            "update product set group_key = ? where id = ?", (product["group"], product_id)
+        )
+        conn.execute(
+            """insert into regrouped(product_id, group_key, date)
+                        values (?, ?, datetime())""",
+            (product_id, old["group_key"]),
+        )
     return changed
 
 
@@ -184,32 +224,41 @@ def free_product_id(conn: sqlite3.Connection, external_id: str) -> int:
     if re.fullmatch("0|[1-9][0-9]{0,18}", external_id):
         number = int(external_id)
         # The upper half stays free, or the largest number would leave none above it.
-        if number < 2 ** 62 and not conn.execute("select 1 from product where id = ?",
-                                                 (number,)).fetchone():
+        if (
+            number < 2**62
+            and not conn.execute("select 1 from product where id = ?", (number,)).fetchone()
+        ):
             return number
     return conn.execute("select coalesce(max(id), 0) + 1 from product").fetchone()[0]
 
 
-def store_listing(conn: sqlite3.Connection, product_id: int, listed: Sequence[str],
-                  found: str | None) -> bool:
+def store_listing(
+    conn: sqlite3.Connection, product_id: int, listed: Sequence[str], found: str | None
+) -> bool:
     """Replace the shop's list of a product's categories. The leaves that it was found in stay, and
     `found` joins them. Returns whether `found` is new among them."""
     conn.execute("delete from product_category where product_id = ? and found = 0", (product_id,))
     conn.execute("update product_category set position = null where product_id = ?", (product_id,))
-    conn.executemany("""insert into product_category(product_id, category_id, position)
+    conn.executemany(
+        """insert into product_category(product_id, category_id, position)
                         values (?, ?, ?) on conflict(product_id, category_id)
                         do update set position = excluded.position where position is null""",
-                     [(product_id, category, position)
-                      for position, category in enumerate(listed)])
+        [(product_id, category, position) for position, category in enumerate(listed)],
+    )
     if found is None:
         return False
-    return conn.execute(
-        """insert into product_category(product_id, category_id, found) values (?, ?, 1)
+    return (
+        conn.execute(
+            """insert into product_category(product_id, category_id, found) values (?, ?, 1)
            on conflict(product_id, category_id) do update set found = 1 where found = 0""",
-        (product_id, found)).rowcount > 0
+            (product_id, found),
+        ).rowcount
+        > 0
+    )
 
 
 # ---- what this load has seen --------------------------------------------------------------------
+
 
 def remember_seen(conn: sqlite3.Connection) -> None:
     """Make the temporary table `seen`, the shop's ids of the products of this connection's load."""
@@ -226,14 +275,19 @@ def remember_labelled(conn: sqlite3.Connection, source: str) -> None:
     """Note, for count_labels_kept, which products of a source have a category."""
     conn.execute("create temp table if not exists labelled(id integer primary key)")
     conn.execute("delete from labelled")
-    conn.execute("""insert into labelled select id from product
-                    where source = ? and category_id is not null""", (source,))
+    conn.execute(
+        """insert into labelled select id from product
+                    where source = ? and category_id is not null""",
+        (source,),
+    )
 
 
 def count_labels_kept(conn: sqlite3.Connection) -> tuple[int, int]:
     """Two numbers of products that had a category at remember_labelled: how many of those that this
     connection has seen have one now, and how many of all have none now."""
-    return tuple(conn.execute("""
+    return tuple(
+        conn.execute("""
         select coalesce(sum(category_id is not null and external_id in (select id from seen)), 0),
                coalesce(sum(category_id is null), 0)
-        from labelled join product using (id)""").fetchone())
+        from labelled join product using (id)""").fetchone()
+    )

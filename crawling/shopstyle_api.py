@@ -6,6 +6,7 @@ service closed in 2026; any other host that speaks its protocol is crawled with
     python crawl.py --api-url https://shop.example/api/v2/
     SHOPSTYLE_API_URL=https://shop.example/api/v2/ python crawl.py
 """
+
 from __future__ import annotations
 
 import json
@@ -29,21 +30,22 @@ from crawling.http_client import (
 from crawling.queries import CategoryRow, CrawledProduct
 
 API_URL = "https://api.shopstyle.com/api/v2/"
-PAGE = 50                     # products a request, as the API's clients have always asked
-PAGING_CAP = 5000             # the API shows no more products of one query
-RATE = 750 / 60               # requests a second that the API's documents allow
-SHORTEST_KEY = 8              # letters; a shorter one is no secret
-PICTURE_SIZES = ("XLarge", "Best", "Original", "Large", "IPhone", "Medium")   # the best first
+PAGE = 50  # products a request, as the API's clients have always asked
+PAGING_CAP = 5000  # the API shows no more products of one query
+RATE = 750 / 60  # requests a second that the API's documents allow
+SHORTEST_KEY = 8  # letters; a shorter one is no secret
+PICTURE_SIZES = ("XLarge", "Best", "Original", "Large", "IPhone", "Medium")  # the best first
 
 
 class Node(NamedTuple):
     """A category of a /categories answer."""
+
     id: str
     parent: str
     name: str
 
 
-PlacedNode = tuple[str, "str | None", str, tuple[str, ...]]   # id, parent, name, path
+PlacedNode = tuple[str, "str | None", str, tuple[str, ...]]  # id, parent, name, path
 
 
 class Shop:
@@ -54,13 +56,14 @@ class Shop:
         try:
             parts = urllib.parse.urlsplit(url)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:   # half an IPv6 address, a port that is no number
+        except ValueError:  # half an IPv6 address, a port that is no number
             usable = False
         if not usable or parts.username is not None:
-            raise UserError(f"--api-url must be an http(s) URL without a password, such as "
-                            f"{API_URL}")
+            raise UserError(
+                f"--api-url must be an http(s) URL without a password, such as {API_URL}"
+            )
         self.url, self.key, self.host = url.rstrip("/") + "/", key, parts.netloc
-        self.name = parts.hostname or ""   # no port: the sample shop has another each time
+        self.name = parts.hostname or ""  # no port: the sample shop has another each time
         self.web = web
         self.key_accepted = False
 
@@ -69,8 +72,9 @@ class Shop:
         UserError if it refuses the key."""
         try:
             # A redirect would carry the key to wherever it points, so none is followed.
-            return self.web.get(self.url + path, self.judge_answer,
-                                {"pid": self.key, "format": "json", **params})
+            return self.web.get(
+                self.url + path, self.judge_answer, {"pid": self.key, "format": "json", **params}
+            )
         except Stopped:
             raise
         except Unfinished as problem:
@@ -82,15 +86,17 @@ class Shop:
         """The JSON object of an answer. Raises Again, Unfinished or UserError if it is an error."""
         body = json_object(answer.body)
         status = error_status(body) or answer.status
-        if status in (401, 403) and self.key_accepted:   # the key is good, but not for this
+        if status in (401, 403) and self.key_accepted:  # the key is good, but not for this
             raise Unfinished(f"it refuses the key for this ({status})")
         if status in (401, 403):
             raise UserError(f"{self.host} refuses the key in SHOPSTYLE_API_KEY ({status})")
         if status in RETRIED:
             raise Again(f"error {status}")
         if 300 <= status < 400:
-            raise Unfinished(f"a redirect ({status}), which is not followed because it would carry "
-                             "the key elsewhere")
+            raise Unfinished(
+                f"a redirect ({status}), which is not followed because it would carry "
+                "the key elsewhere"
+            )
         if status != 200:
             raise Unfinished(f"error {status}")
         if body is None:
@@ -107,7 +113,7 @@ class Shop:
         if not isinstance(items, list):
             raise Unfinished(f"{self.host} gives no list of products for {leaf}")
         total, limit = metadata.get("total"), metadata.get("limit")
-        if type(total) is not int or not 0 <= total < 2 ** 62:   # a bool is an int, too
+        if type(total) is not int or not 0 <= total < 2**62:  # a bool is an int, too
             total = None
         if type(limit) is not int or not 0 < limit < PAGE:
             limit = PAGE
@@ -119,7 +125,7 @@ def error_status(body: dict[str, Any] | None) -> int | None:
     if it tells of none."""
     if not body or "errorCode" not in body:
         return None
-    code = str(body["errorCode"])   # some say "500"
+    code = str(body["errorCode"])  # some say "500"
     return int(code) if re.fullmatch("[4-9][0-9]{2}", code) else 400
 
 
@@ -127,7 +133,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     """The JSON object in an answer's bytes, None if it is anything else."""
     try:
         value = json.loads(body)
-    except (ValueError, RecursionError):   # also a number of 5,000 digits, or lists in lists
+    except (ValueError, RecursionError):  # also a number of 5,000 digits, or lists in lists
         return None
     return value if isinstance(value, dict) else None
 
@@ -138,6 +144,7 @@ def as_dict(value: Any) -> dict[str, Any]:
 
 
 # ---- categories ---------------------------------------------------------------------------------
+
 
 def fetch_tree(shop: Shop, root: str) -> list[CategoryRow]:
     """The category tree below `root` as rows (id, parent, leaf, path, name), the root's row first.
@@ -151,8 +158,12 @@ def fetch_tree(shop: Shop, root: str) -> list[CategoryRow]:
         nodes += lower_levels(shop, nodes, root)
     root_entry = as_dict(as_dict(answer.get("metadata")).get("root"))
     parent = root_entry.get("parentId")
-    rows = tree_rows(nodes, root, clean_text(parent) if isinstance(parent, str) else None,
-                     clean_text(str(root_entry.get("name") or root)))
+    rows = tree_rows(
+        nodes,
+        root,
+        clean_text(parent) if isinstance(parent, str) else None,
+        clean_text(str(root_entry.get("name") or root)),
+    )
     if lost := sorted({node.id for node in nodes} - {row[0] for row in rows}):
         log(f"{len(lost)} categories have no parent below {root}, such as {lost[0]}: left out")
     return rows
@@ -183,8 +194,9 @@ def lower_levels(shop: Shop, top_level: list[Node], root: str) -> list[Node]:
     return lower
 
 
-def tree_rows(nodes: Iterable[Node], root: str, root_parent: str | None, root_name: str
-              ) -> list[CategoryRow]:
+def tree_rows(
+    nodes: Iterable[Node], root: str, root_parent: str | None, root_name: str
+) -> list[CategoryRow]:
     """The rows of the tree, level by level. A category under two parents stays with the first, and
     a cycle is never entered."""
     children: dict[str, list[Node]] = {}
@@ -217,12 +229,18 @@ def child_nodes(answer: dict[str, Any], root: str, key: str) -> list[Node]:
     nodes = []
     for entry in entries:
         if is_category(entry):
-            nodes.append(Node(drop_key(entry["id"], key),
-                              drop_key(entry.get("parentId") or root, key),
-                              drop_key(str(entry.get("name") or ""), key)))
+            nodes.append(
+                Node(
+                    drop_key(entry["id"], key),
+                    drop_key(entry.get("parentId") or root, key),
+                    drop_key(str(entry.get("name") or ""), key),
+                )
+            )
     if len(nodes) < len(entries):
-        log(f"{len(entries) - len(nodes)} categories without a usable id (a text without / and ,): "
-            "left out")
+        log(
+            f"{len(entries) - len(nodes)} categories without a usable id (a text without / and ,): "
+            "left out"
+        )
     return nodes
 
 
@@ -238,18 +256,22 @@ def is_category(entry: Any) -> bool:
 
 # ---- products -----------------------------------------------------------------------------------
 
+
 def read_product(item: Any, leaf: str, key: str) -> CrawledProduct | None:
     """A product of a /products answer, which stood on the page of this leaf, as
     queries.store_product takes it. None if it has no id."""
     number = item.get("id") if isinstance(item, dict) else None
     if isinstance(number, bool) or not isinstance(number, (int, str)) or not str(number).strip():
         return None
-    return {"external_id": drop_key(str(number), key),
-            "name": drop_key(str(item.get("name") or ""), key),
-            "description": drop_key(str(item.get("description") or ""), key),
-            "image": picture_url(item, key),
-            "listed": listed_categories(item, key),
-            "found": leaf, "group": None}
+    return {
+        "external_id": drop_key(str(number), key),
+        "name": drop_key(str(item.get("name") or ""), key),
+        "description": drop_key(str(item.get("description") or ""), key),
+        "image": picture_url(item, key),
+        "listed": listed_categories(item, key),
+        "found": leaf,
+        "group": None,
+    }
 
 
 def picture_url(item: dict[str, Any], key: str) -> str:
@@ -267,11 +289,15 @@ def listed_categories(item: dict[str, Any], key: str) -> list[str]:
     entries = item.get("categories")
     if not isinstance(entries, list):
         return []
-    return [drop_key(entry["id"], key) for entry in entries
-            if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    return [
+        drop_key(entry["id"], key)
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+    ]
 
 
 # ---- the key ------------------------------------------------------------------------------------
+
 
 def url_without_key(url: str, key: str) -> str:
     """The URL without its `pid` parameter, and without the key wherever else it may stand."""

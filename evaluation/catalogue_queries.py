@@ -4,6 +4,7 @@ and which ones an experiment's model has learned from, was measured on or does n
 In: an open crawl.db and an experiment's number. Out: rows, and conditions that filing_queries.py
 and queries.py put into their SQL.
 """
+
 from __future__ import annotations
 
 import sqlite3
@@ -53,8 +54,9 @@ def want_places(conn: sqlite3.Connection) -> None:
         above.add(parents[row["id"]])
         above.update((row["path"] or "").split("/"))
     conn.executemany("insert into place values (?, 1)", [(name,) for name in leaves])
-    conn.executemany("insert into place values (?, 0)",
-                     [(name,) for name in above - leaves if name])
+    conn.executemany(
+        "insert into place values (?, 0)", [(name,) for name in above - leaves if name]
+    )
 
 
 def places_today(conn: sqlite3.Connection) -> dict[str, int]:
@@ -67,7 +69,7 @@ def measured_products(conn: sqlite3.Connection, number: int) -> str:
     """The SQL of the products that an experiment was measured on: rows of product_id and label_id,
     each product once."""
     tested = "select product_id, label_id from predicted_category where experiment_id = :number"
-    if db.settings(db.experiment_row(conn, number)).get("folds"):   # each product is predicted once
+    if db.settings(db.experiment_row(conn, number)).get("folds"):  # each product is predicted once
         return tested
     return tested + " union " + tested.replace("predicted_category", "validation_prediction")
 
@@ -77,18 +79,22 @@ def want_strange(conn: sqlite3.Connection, number: int, leaves: Iterable[str]) -
     want_leaves(conn, leaves)
     conn.execute("create temp table if not exists measured(id integer primary key)")
     conn.execute("delete from measured")
-    conn.execute(f"""insert or ignore into measured
+    conn.execute(
+        f"""insert or ignore into measured
                      select id from ({measured_products(conn, number)})
                      join product on id = product_id
-                     where category_id not in (select id from wanted_leaf)""", {"number": number})
+                     where category_id not in (select id from wanted_leaf)""",
+        {"number": number},
+    )
     conn.execute("create temp table if not exists taught_source(source text)")
     conn.execute("delete from taught_source")
     conn.execute("""insert into taught_source select distinct source from product
                     where category_id in (select id from wanted_leaf)""")
 
 
-def learned_texts(conn: sqlite3.Connection, number: int,
-                  leaves: Iterable[str]) -> Iterator[tuple[str, str | None, str | None]]:
+def learned_texts(
+    conn: sqlite3.Connection, number: int, leaves: Iterable[str]
+) -> Iterator[tuple[str, str | None, str | None]]:
     """Yield (group key, name, description) of the products that the saved model of experiment
     `number`, of these leaves, learned from, as far as they are still there.
 
@@ -106,5 +112,9 @@ def learned_texts(conn: sqlite3.Connection, number: int,
                 and label_id is product.category_id
                 where coalesce(label_override.category_id, product.category_id) in (
                     select id from wanted_leaf) and id not in ({learned})"""
-    yield from db.plain(conn, f"""select {db.GROUP_KEY}, name, description from product
-                                  where id in ({learned}) order by id""", {"number": number})
+    yield from db.plain(
+        conn,
+        f"""select {db.GROUP_KEY}, name, description from product
+                                  where id in ({learned}) order by id""",
+        {"number": number},
+    )

@@ -8,6 +8,7 @@ them:
     python analyze.py --experiment 1
     python categorize_words.py --apply 1 --target 95
 """
+
 from __future__ import annotations
 
 import bisect
@@ -26,10 +27,11 @@ RUNS = 8
 
 class Thresholds(NamedTuple):
     """The scores that a product has to reach. A value is inf if nothing can be promised there."""
-    leaf: float     # the leaf's score, to file a product at its leaf
-    below: float    # the parent's promise is about products whose leaf's score is below this
-    parent: float   # the parent's score, to file one of those at its parent
-    alone: float    # the parent's score, to file any product at its parent, if no leaf is filed
+
+    leaf: float  # the leaf's score, to file a product at its leaf
+    below: float  # the parent's promise is about products whose leaf's score is below this
+    parent: float  # the parent's score, to file one of those at its parent
+    alone: float  # the parent's score, to file any product at its parent, if no leaf is filed
 
 
 NO_THRESHOLDS = Thresholds(math.inf, math.inf, math.inf, math.inf)
@@ -55,8 +57,9 @@ def candidates(target: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return np.append(thresholds, 0.0), np.append(np.isin(odds, (8, 4, 2, 1, 0, -1, -3)), False)
 
 
-def counts_above(score: ArrayLike, right: ArrayLike, thresholds: NDArray[np.float64],
-                 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def counts_above(
+    score: ArrayLike, right: ArrayLike, thresholds: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(products with at least that score, wrong ones among them) for each threshold."""
     scores = np.asarray(score)
     order = np.argsort(scores, kind="stable")
@@ -75,20 +78,27 @@ def batch_tail(wrong: int, taken: int, target: float) -> float:
     """
     batch = taken // 2
     too_many = math.floor((1 - target) * batch + 1e-9) + 1
-    if too_many > batch:   # such a small batch can never be too wrong, and so proves nothing
+    if too_many > batch:  # such a small batch can never be too wrong, and so proves nothing
         return 1.0
     errors, total = wrong + too_many, taken + batch
-    choose = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-              for n, k in ((taken, wrong), (batch, too_many), (total, errors))]
-    last = math.exp(choose[0] + choose[1] - choose[2])   # P(X = wrong)
-    i = np.arange(wrong, 0, -1)   # P(X = i - 1) / P(X = i)
+    choose = [
+        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+        for n, k in ((taken, wrong), (batch, too_many), (total, errors))
+    ]
+    last = math.exp(choose[0] + choose[1] - choose[2])  # P(X = wrong)
+    i = np.arange(wrong, 0, -1)  # P(X = i - 1) / P(X = i)
     ratios = i * (batch - errors + i) / ((taken - i + 1) * (errors - i + 1))
     return min(1.0, last * (1 + float(np.cumprod(ratios).sum())))
 
 
-def last_certified(taken: NDArray[np.number], wrong: NDArray[np.number],
-                   starts: NDArray[np.bool_], target: float, delta: float,
-                   batch_delta: float) -> int | None:
+def last_certified(
+    taken: NDArray[np.number],
+    wrong: NDArray[np.number],
+    starts: NDArray[np.bool_],
+    target: float,
+    delta: float,
+    batch_delta: float,
+) -> int | None:
     """The number of the last candidate that is certified, or None. See `certify`.
 
     taken and wrong [candidates]: how many products each candidate takes, and how many of those are
@@ -100,16 +110,24 @@ def last_certified(taken: NDArray[np.number], wrong: NDArray[np.number],
         level += shares[j]
         # Beyond the mean the tail is more than a half, and no level is that large.
         hopeful = level and wrong[j] < taken[j] * (1 - target)
-        if hopeful and metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) <= level \
-                and batch_tail(int(wrong[j]), int(taken[j]), target) <= batch_delta:
+        if (
+            hopeful
+            and metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target) <= level
+            and batch_tail(int(wrong[j]), int(taken[j]), target) <= batch_delta
+        ):
             last = j
         else:
             level = 0.0
     return last
 
 
-def certify(score: ArrayLike, right: ArrayLike, target: float, delta: float,
-            batch_delta: float | None = None) -> float:
+def certify(
+    score: ArrayLike,
+    right: ArrayLike,
+    target: float,
+    delta: float,
+    batch_delta: float | None = None,
+) -> float:
     """The lowest threshold at which, with confidence 1 - delta, at least `target` of all products
     with such a score are right; inf if none can be promised.
 
@@ -128,14 +146,20 @@ def certify(score: ArrayLike, right: ArrayLike, target: float, delta: float,
     if none is given): `batch_tail`. This only makes the test stricter.
     """
     thresholds, starts = candidates(target)
-    last = last_certified(*counts_above(score, right, thresholds), starts, target, delta,
-                          batch_delta or delta)
+    last = last_certified(
+        *counts_above(score, right, thresholds), starts, target, delta, batch_delta or delta
+    )
     return math.inf if last is None else float(thresholds[last])
 
 
-def certify_fallback(score: NDArray[np.float64], right: NDArray[np.bool_],
-                     parent_score: NDArray[np.float64], parent_right: NDArray[np.bool_],
-                     target: float, delta: float) -> Thresholds:
+def certify_fallback(
+    score: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    parent_score: NDArray[np.float64],
+    parent_right: NDArray[np.bool_],
+    target: float,
+    delta: float,
+) -> Thresholds:
     """The Thresholds with which, with confidence 1 - delta, at least `target` are right of what is
     filed at leaves, and of what is filed at parents. All arrays are [n], of independent products.
 
@@ -148,8 +172,9 @@ def certify_fallback(score: NDArray[np.float64], right: NDArray[np.bool_],
     them (Bonferroni).
     """
     thresholds, starts = candidates(target)
-    last = last_certified(*counts_above(score, right, thresholds), starts, target, delta / 2,
-                          delta / 2)
+    last = last_certified(
+        *counts_above(score, right, thresholds), starts, target, delta / 2, delta / 2
+    )
     parent_delta = delta / 2 / RUNS
     alone = certify(parent_score, parent_right, target, parent_delta, delta / 2)
     if last is None:
@@ -160,8 +185,9 @@ def certify_fallback(score: NDArray[np.float64], right: NDArray[np.bool_],
     return Thresholds(float(thresholds[last]), below, parent, alone)
 
 
-def nearest(score: NDArray[np.float64], right: NDArray[np.bool_], target: float,
-            delta: float) -> tuple[float, int, int]:
+def nearest(
+    score: NDArray[np.float64], right: NDArray[np.bool_], target: float, delta: float
+) -> tuple[float, int, int]:
     """(threshold, products taken, wrong ones) of the candidate that comes nearest to a certificate;
     (inf, 0, 0) without products.
 
@@ -181,8 +207,10 @@ def nearest(score: NDArray[np.float64], right: NDArray[np.bool_], target: float,
 
     def tail_and_error_rate(j: int) -> tuple[float, float]:
         """The error rate decides between tails that are all 1."""
-        return (metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target),
-                wrong[j] / max(1, taken[j]))
+        return (
+            metrics.binomial_cdf(int(wrong[j]), int(taken[j]), 1 - target),
+            wrong[j] / max(1, taken[j]),
+        )
 
     best = min(eligible, key=tail_and_error_rate)
     return float(thresholds[best]), int(taken[best]), int(wrong[best])
@@ -191,25 +219,37 @@ def nearest(score: NDArray[np.float64], right: NDArray[np.bool_], target: float,
 def most_wrong(taken: int, target: float, delta: float, tests: int = 1) -> int:
     """How many of `taken` products may be wrong at most, so that a test at level delta / tests
     certifies them, and the batch's test at level delta; -1 if even zero are too many."""
+
     def holds(wrong: int) -> bool:
-        return metrics.binomial_cdf(wrong, taken, 1 - target) <= delta / tests \
+        return (
+            metrics.binomial_cdf(wrong, taken, 1 - target) <= delta / tests
             and batch_tail(wrong, taken, target) <= delta
+        )
 
     if not holds(0):
         return -1
     return bisect.bisect_left(range(taken), True, key=lambda wrong: not holds(wrong)) - 1
 
 
-def products_needed(score: NDArray[np.float64], right: NDArray[np.bool_], target: float,
-                    delta: float, most: int = 1_000_000) -> int | None:
+def products_needed(
+    score: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    target: float,
+    delta: float,
+    most: int = 1_000_000,
+) -> int | None:
     """About how many products it would take to certify something, if all were like these; None if
     even `most` would not suffice."""
     thresholds, starts = candidates(target)
     taken, wrong = counts_above(score, right, thresholds)
     times = 1.0
     while len(score) and times * len(score) <= most:
-        if last_certified(np.floor(taken * times), np.ceil(wrong * times), starts, target, delta,
-                          delta) is not None:
+        if (
+            last_certified(
+                np.floor(taken * times), np.ceil(wrong * times), starts, target, delta, delta
+            )
+            is not None
+        ):
             return math.ceil(times * len(score))
         times *= 1.1
     return None

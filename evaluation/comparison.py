@@ -6,6 +6,7 @@ for each pair exact tests, intervals of differences and the products that flippe
     python analyze.py --compare 1 2
     python analyze.py --compare 1 2 3 --json
 """
+
 from __future__ import annotations
 
 import itertools
@@ -25,9 +26,10 @@ from learning import metrics
 
 class Aligned(NamedTuple):
     """Several experiments' predictions of the products that all have with one label."""
-    names: list[str]      # category ids
-    tables: list[Rows]    # of figures.ROW, [m] each, in the same order of products
-    shared: int           # how many products all have, also with different labels
+
+    names: list[str]  # category ids
+    tables: list[Rows]  # of figures.ROW, [m] each, in the same order of products
+    shared: int  # how many products all have, also with different labels
 
 
 def align(predictions: Sequence[tuple[list[str], Rows]]) -> Aligned:
@@ -48,92 +50,148 @@ def align(predictions: Sequence[tuple[list[str], Rows]]) -> Aligned:
     return Aligned(list(codes), [rows[same] for rows in tables], len(common))
 
 
-def compare(conn: sqlite3.Connection, numbers: Sequence[int], confidence: float,
-            most: int | None) -> dict[str, Any]:
+def compare(
+    conn: sqlite3.Connection, numbers: Sequence[int], confidence: float, most: int | None
+) -> dict[str, Any]:
     """Experiments on the products that all have, as a dict for JSON, with at most so many products
     that flipped (None: all). Raises UserError if they have no products in common."""
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise UserError("--compare takes two or more different experiments, such as --compare 1 2")
     experiments = [db.experiment_row(conn, number) for number in numbers]
     names, tables, shared = aligned = align(
-        [figures.read_predictions(conn, number) for number in numbers])
+        [figures.read_predictions(conn, number) for number in numbers]
+    )
     check_comparable(numbers, aligned)
-    right = np.array([(rows["label"] >= 0) & (rows["predicted"] == rows["label"])
-                      for rows in tables])
+    right = np.array(
+        [(rows["label"] >= 0) & (rows["predicted"] == rows["label"]) for rows in tables]
+    )
     n, one_is_right = len(tables[0]), right.sum(axis=0) == 1
-    results = [result_of(conn, experiment, rows, hits, hits & one_is_right, confidence)
-               for experiment, rows, hits in zip(experiments, tables, right)]
+    results = [
+        result_of(conn, experiment, rows, hits, hits & one_is_right, confidence)
+        for experiment, rows, hits in zip(experiments, tables, right)
+    ]
     categories = {tuple(db.settings(row).get("categories") or ()) for row in experiments}
-    pairs = [compare_pair((numbers[a], tables[a], right[a]), (numbers[b], tables[b], right[b]),
-                          confidence)
-             for a, b in itertools.combinations(range(len(numbers)), 2)]
+    pairs = [
+        compare_pair(
+            (numbers[a], tables[a], right[a]), (numbers[b], tables[b], right[b]), confidence
+        )
+        for a, b in itertools.combinations(range(len(numbers)), 2)
+    ]
     flipped, flips = find_flips(conn, names, numbers, tables, right, most)
-    return {"n": n, "label_differs": shared - n, "confidence": confidence, "experiments": results,
-            "same_categories": len(categories) == 1,
-            "any_right": figures.share_of(right.any(axis=0).sum(), n, confidence),
-            "pairs": pairs, "flipped": flipped, "flips": flips}
+    return {
+        "n": n,
+        "label_differs": shared - n,
+        "confidence": confidence,
+        "experiments": results,
+        "same_categories": len(categories) == 1,
+        "any_right": figures.share_of(right.any(axis=0).sum(), n, confidence),
+        "pairs": pairs,
+        "flipped": flipped,
+        "flips": flips,
+    }
 
 
 def check_comparable(numbers: Sequence[int], aligned: Aligned) -> None:
     """Raise UserError if the experiments have no products in common."""
     listed = ", ".join(map(str, numbers))
     if not aligned.shared:
-        raise UserError(f"experiments {listed} share no test products, so there is nothing to "
-                        "compare: train them on the same categories")
+        raise UserError(
+            f"experiments {listed} share no test products, so there is nothing to "
+            "compare: train them on the same categories"
+        )
     if not len(aligned.tables[0]):
-        raise UserError(f"experiments {listed} file none of the products they share under the "
-                        "same label: train them again on the catalogue as it is")
+        raise UserError(
+            f"experiments {listed} file none of the products they share under the "
+            "same label: train them again on the catalogue as it is"
+        )
 
 
-def result_of(conn: sqlite3.Connection, experiment: sqlite3.Row, rows: Rows,
-              hits: NDArray[np.bool_], alone: NDArray[np.bool_],
-              confidence: float) -> dict[str, Any]:
+def result_of(
+    conn: sqlite3.Connection,
+    experiment: sqlite3.Row,
+    rows: Rows,
+    hits: NDArray[np.bool_],
+    alone: NDArray[np.bool_],
+    confidence: float,
+) -> dict[str, Any]:
     """What one experiment reached on the rows of the comparison. hits says which of them are right,
     and alone which ones no other experiment has right; bool [m] each."""
     number, settings, n = experiment["id"], db.settings(experiment), len(rows)
-    return {"experiment": number, "name": experiment["name"] or "", "date": experiment["date"],
-            "folds": settings.get("folds"),
-            "categories": len(settings.get("categories") or ()) or None,
-            "predictions": queries.count_predictions(conn, number),
-            "accuracy": figures.share_of(hits.sum(), n, confidence),
-            "today": queries.changes(conn, number), "right_alone": int(alone.sum()),
-            **{f"coverage_{percent}": metrics.accepted(rows["score"], hits, percent) / n
-               for percent in figures.TARGETS}}
+    return {
+        "experiment": number,
+        "name": experiment["name"] or "",
+        "date": experiment["date"],
+        "folds": settings.get("folds"),
+        "categories": len(settings.get("categories") or ()) or None,
+        "predictions": queries.count_predictions(conn, number),
+        "accuracy": figures.share_of(hits.sum(), n, confidence),
+        "today": queries.changes(conn, number),
+        "right_alone": int(alone.sum()),
+        **{
+            f"coverage_{percent}": metrics.accepted(rows["score"], hits, percent) / n
+            for percent in figures.TARGETS
+        },
+    }
 
 
-def compare_pair(first: tuple[int, Rows, NDArray[np.bool_]],
-                 second: tuple[int, Rows, NDArray[np.bool_]], confidence: float) -> dict[str, Any]:
+def compare_pair(
+    first: tuple[int, Rows, NDArray[np.bool_]],
+    second: tuple[int, Rows, NDArray[np.bool_]],
+    confidence: float,
+) -> dict[str, Any]:
     """Exact McNemar test and paired bootstrap by group of two experiments. Each is (number, rows,
     the right ones of them), of the same products in the same order."""
     (number_a, a, right_a), (number_b, b, right_b) = first, second
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    drawn = metrics.bootstrap_differences((a["score"], right_a), (b["score"], right_b), a["group"],
-                                          figures.TARGETS)
+    drawn = metrics.bootstrap_differences(
+        (a["score"], right_a), (b["score"], right_b), a["group"], figures.TARGETS
+    )
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     measured = [("accuracy", metrics.accuracy(right_a), metrics.accuracy(right_b))]
     for percent in figures.TARGETS:
-        measured.append((f"coverage_{percent}",
-                         metrics.accepted(a["score"], right_a, percent) / len(a),
-                         metrics.accepted(b["score"], right_b, percent) / len(b)))
+        measured.append(
+            (
+                f"coverage_{percent}",
+                metrics.accepted(a["score"], right_a, percent) / len(a),
+                metrics.accepted(b["score"], right_b, percent) / len(b),
+            )
+        )
     differences = []
     for (name, of_a, of_b), lowest, highest in zip(measured, low, high):
         ahead = number_b if lowest > 0 else number_a if highest < 0 else None
-        differences.append({"of": name, "second_minus_first": of_b - of_a,
-                            "interval": (float(lowest), float(highest)), "ahead": ahead})
+        differences.append(
+            {
+                "of": name,
+                "second_minus_first": of_b - of_a,
+                "interval": (float(lowest), float(highest)),
+                "ahead": ahead,
+            }
+        )
     p = metrics.mcnemar(only_a, only_b)
     # McNemar takes products as independent: if the bootstrap by group sees no difference, groups
     # of many products have made it.
     is_ahead = p < 1 - confidence and not low[0] <= 0 <= high[0]
     leader = number_a if only_a > only_b else number_b
-    return {"experiments": [number_a, number_b], "both_right": int((right_a & right_b).sum()),
-            "only_first_right": only_a, "only_second_right": only_b,
-            "none_right": int((~right_a & ~right_b).sum()), "mcnemar_p": p,
-            "ahead": leader if is_ahead else None, "differences": differences}
+    return {
+        "experiments": [number_a, number_b],
+        "both_right": int((right_a & right_b).sum()),
+        "only_first_right": only_a,
+        "only_second_right": only_b,
+        "none_right": int((~right_a & ~right_b).sum()),
+        "mcnemar_p": p,
+        "ahead": leader if is_ahead else None,
+        "differences": differences,
+    }
 
 
-def find_flips(conn: sqlite3.Connection, names: Sequence[str], numbers: Sequence[int],
-               tables: Sequence[Rows], right: NDArray[np.bool_],
-               most: int | None) -> tuple[int, list[dict[str, Any]]]:
+def find_flips(
+    conn: sqlite3.Connection,
+    names: Sequence[str],
+    numbers: Sequence[int],
+    tables: Sequence[Rows],
+    right: NDArray[np.bool_],
+    most: int | None,
+) -> tuple[int, list[dict[str, Any]]]:
     """(how many products some experiments get right and others wrong, at most so many of those by
     the highest score that any experiment gave). right is bool [experiments, m]."""
     flipped = np.flatnonzero(right.any(axis=0) & ~right.all(axis=0))
@@ -144,11 +202,22 @@ def find_flips(conn: sqlite3.Connection, names: Sequence[str], numbers: Sequence
     for i in surest:
         product_id = int(tables[0]["product"][i])
         product = texts.get(product_id)
-        answers = [{"experiment": number, "category": [*names, None][rows["predicted"][i]],
-                    "score": float(rows["score"][i]), "right": bool(hits[i])}
-                   for number, rows, hits in zip(numbers, tables, right)]
-        flips.append({"product": product_id,
-                      "external_id": product and product["external_id"],
-                      "name": product and product["name"], "label": names[tables[0]["label"][i]],
-                      "answers": answers})
+        answers = [
+            {
+                "experiment": number,
+                "category": [*names, None][rows["predicted"][i]],
+                "score": float(rows["score"][i]),
+                "right": bool(hits[i]),
+            }
+            for number, rows, hits in zip(numbers, tables, right)
+        ]
+        flips.append(
+            {
+                "product": product_id,
+                "external_id": product and product["external_id"],
+                "name": product and product["name"],
+                "label": names[tables[0]["label"][i]],
+                "answers": answers,
+            }
+        )
     return len(flipped), flips

@@ -6,6 +6,7 @@ decisions.py reports:
 
     python analyze.py --overrides decisions.csv
 """
+
 from __future__ import annotations
 
 import re
@@ -21,11 +22,12 @@ Cells = Mapping[str, str]
 
 
 class Decision(NamedTuple):
-    decision: str | None   # one of queries.DECISIONS, None to take one back
-    category: str | None   # where the product belongs
+    decision: str | None  # one of queries.DECISIONS, None to take one back
+    category: str | None  # where the product belongs
 
 
 # ---- the product --------------------------------------------------------------------------------
+
 
 def find_product(conn: sqlite3.Connection, cells: Cells) -> sqlite3.Row:
     """The product, a row of queries.product_by_id, that a line is about.
@@ -37,11 +39,14 @@ def find_product(conn: sqlite3.Connection, cells: Cells) -> sqlite3.Row:
     source, external, name = (cells.get(key, "") for key in ("source", "external_id", "name"))
     digits = cells.get("product_id", "")[:20]
     by_number = None
-    if digits.isdecimal() and int(digits) < 2 ** 63:
+    if digits.isdecimal() and int(digits) < 2**63:
         by_number = queries.product_by_id(conn, int(digits))
     if source and external:
-        if by_number and matches(source, by_number["source"]) \
-                and matches(external, by_number["external_id"]):
+        if (
+            by_number
+            and matches(source, by_number["source"])
+            and matches(external, by_number["external_id"])
+        ):
             return by_number
         return find_by_external_id(conn, source, external, name, by_number)
     if not by_number:
@@ -56,38 +61,56 @@ def check_same_product(cells: Cells, product: sqlite3.Row) -> None:
     for column in ("source", "external_id"):
         cell = cells.get(column, "")
         if cell and not matches(cell, product[column]):
-            raise ValueError(f"product {number} has the {column} {product[column]!r} here, and not "
-                             f"{cell!r}: the ids of a fresh crawl are others, so decide on a page "
-                             "made from it")
+            raise ValueError(
+                f"product {number} has the {column} {product[column]!r} here, and not "
+                f"{cell!r}: the ids of a fresh crawl are others, so decide on a page "
+                "made from it"
+            )
     name = cells.get("name", "")
     if not same_name(name, product["name"]):
-        raise ValueError(f"product {number} is called {short(product['name'])} here, and not "
-                         f"{short(name)}: is it another product by now?")
+        raise ValueError(
+            f"product {number} is called {short(product['name'])} here, and not "
+            f"{short(name)}: is it another product by now?"
+        )
 
 
-def find_by_external_id(conn: sqlite3.Connection, source: str, external: str, name: str,
-                        by_number: sqlite3.Row | None) -> sqlite3.Row:
+def find_by_external_id(
+    conn: sqlite3.Connection, source: str, external: str, name: str, by_number: sqlite3.Row | None
+) -> sqlite3.Row:
     """The product of a shop's own id; by_number is what product_id finds, or None. Raises
     ValueError with the reason if there is none, or if it is not sure that it is this one."""
-    twins = [row for row in queries.products_called(conn, source, zero_twins(external))
-             if row["external_id"] != external]
+    twins = [
+        row
+        for row in queries.products_called(conn, source, zero_twins(external))
+        if row["external_id"] != external
+    ]
     for shop in unquoted(source):
         for product in queries.products_called(conn, shop, unquoted(external)):
             check_no_other(source, external, name, product, by_number, twins)
             return product
     if by_number and is_mangled(source, external, name, by_number):
-        log(f"a spreadsheet has made {external} of the id {by_number['external_id']}: taken for "
-            f"product {by_number['id']}, which has the same name")
+        log(
+            f"a spreadsheet has made {external} of the id {by_number['external_id']}: taken for "
+            f"product {by_number['id']}, which has the same name"
+        )
         return by_number
     hint = rounded_hint(external)
     if twins:
-        hint = f", but {twins[0]['external_id']!r}: a spreadsheet has taken the zeros off; have " \
-               "it read that column as text"
+        hint = (
+            f", but {twins[0]['external_id']!r}: a spreadsheet has taken the zeros off; have "
+            "it read that column as text"
+        )
     raise ValueError(f"there is no product {external[:60]!r} of {source[:60]!r}{hint}")
 
 
-def check_no_other(source: str, external: str, name: str, product: sqlite3.Row,
-                   by_number: sqlite3.Row | None, twins: list[sqlite3.Row]) -> None:
+def check_no_other(
+    source: str,
+    external: str,
+    name: str,
+    product: sqlite3.Row,
+    by_number: sqlite3.Row | None,
+    twins: list[sqlite3.Row],
+) -> None:
     """Raise ValueError if a line may be about another product than that of its external id: about
     by_number, that of its product_id, or about one of the twins, ids with other zeros."""
     named_so = same_name(name, product["name"])
@@ -97,14 +120,20 @@ def check_no_other(source: str, external: str, name: str, product: sqlite3.Row,
         other = repr(twins[0]["external_id"])
     else:
         return
-    raise ValueError(f"it may be about the product {external!r} of {source} or about {other}: has "
-                     "a spreadsheet changed its ids? Have it read them as text")
+    raise ValueError(
+        f"it may be about the product {external!r} of {source} or about {other}: has "
+        "a spreadsheet changed its ids? Have it read them as text"
+    )
 
 
 def is_mangled(source: str, external: str, name: str, product: sqlite3.Row) -> bool:
     """Whether a line is about this product, with an id that a spreadsheet has changed."""
-    return bool(name) and matches(source, product["source"]) \
-        and same_name(name, product["name"]) and may_become(product["external_id"], external)
+    return (
+        bool(name)
+        and matches(source, product["source"])
+        and same_name(name, product["name"])
+        and may_become(product["external_id"], external)
+    )
 
 
 def unquoted(cell: str) -> list[str]:
@@ -116,8 +145,10 @@ def unquoted(cell: str) -> list[str]:
 def matches(cell: str, value: str | None) -> bool:
     """Whether a cell is a product's value as pages and --label-suspects write it: without
     characters that steer a terminal, on one line."""
+
     def plain(text: str | None) -> str:
         return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ufffd\ufeff]+", "", text or "")
+
     cells = set(map(plain, unquoted(cell)))
     # As it is, or as older pages show it.
     return bool(cells & {plain(value), plain(product_view.page_text(value, 100))})
@@ -126,8 +157,10 @@ def matches(cell: str, value: str | None) -> bool:
 def same_name(cell: str, name: str | None) -> bool:
     """Whether a line gives the product this name, or none. Only letters and digits count, and of a
     long name the beginning."""
+
     def plain(text: str | None) -> str:
         return re.sub(r"[\W_]+", "", (text or "")[:400]).casefold()[:200]
+
     if not cell or cell == "(no name)" and not plain(name):
         return True
     return plain(cell) == plain(name)
@@ -155,13 +188,17 @@ def may_become(external: str | None, cell: str) -> bool:
         return False
     if cell.isascii() and cell.isdecimal():
         kept = cell.rstrip("0")
-        return int(cell[:40]) == int(external) or \
-            len(cell) == len(external) and len(kept) >= 14 and external.startswith(kept[:14])
+        return (
+            int(cell[:40]) == int(external)
+            or len(cell) == len(external)
+            and len(kept) >= 14
+            and external.startswith(kept[:14])
+        )
     try:
         number = float(cell.replace(",", "."))
     except ValueError:
         return False
-    return abs(number - int(external)) <= .01 * int(external)
+    return abs(number - int(external)) <= 0.01 * int(external)
 
 
 def short(text: str | None) -> str:
@@ -172,24 +209,35 @@ def short(text: str | None) -> str:
 
 # ---- the decision -------------------------------------------------------------------------------
 
-def read_decision(cells: Cells, decision: str, label: str | None, leaves: Mapping[str, bool],
-                  leaf_ids: Mapping[str, str]) -> Decision:
+
+def read_decision(
+    cells: Cells,
+    decision: str,
+    label: str | None,
+    leaves: Mapping[str, bool],
+    leaf_ids: Mapping[str, str],
+) -> Decision:
     """The Decision of a line about a product with this label (or None). leaves are {category id:
     whether it is a leaf}, leaf_ids is category_tree.leaf_names. Raises ValueError with the reason
     if it can't be taken."""
     if "label" in cells and not same_label(cells["label"], label):
-        raise ValueError(f"the decision is about the label {short(cells['label'])}, and the "
-                         f"product has {short(label)} by now")
+        raise ValueError(
+            f"the decision is about the label {short(cells['label'])}, and the "
+            f"product has {short(label)} by now"
+        )
     if decision == "undecided":
         return Decision(None, None)
     if decision not in queries.DECISIONS:
-        raise ValueError(f"the decision {decision!r} is none of "
-                         f"{', '.join((*queries.DECISIONS, 'undecided'))}")
+        raise ValueError(
+            f"the decision {decision!r} is none of {', '.join((*queries.DECISIONS, 'undecided'))}"
+        )
     if decision in ("classifier wrong", "unclear"):
         return Decision(decision, None)
     if decision == "filed by hand" and label is not None:
-        raise ValueError(f"'filed by hand' is for products without a label, and this one has "
-                         f"{label!r}: write 'label wrong'")
+        raise ValueError(
+            f"'filed by hand' is for products without a label, and this one has "
+            f"{label!r}: write 'label wrong'"
+        )
     # An older page says `label wrong` also of a product without a label.
     decision = "label wrong" if label is not None else "filed by hand"
     category = read_category(cells, decision, leaves, leaf_ids)
@@ -198,8 +246,9 @@ def read_decision(cells: Cells, decision: str, label: str | None, leaves: Mappin
     return Decision(decision, category)
 
 
-def read_category(cells: Cells, decision: str, leaves: Mapping[str, bool],
-                  leaf_ids: Mapping[str, str]) -> str:
+def read_category(
+    cells: Cells, decision: str, leaves: Mapping[str, bool], leaf_ids: Mapping[str, str]
+) -> str:
     """A leaf's id from the column `suggestion`; otherwise, from `proposed`, what a leaf is to be
     called that does not exist yet. Raises ValueError if neither has one."""
     suggestion = cells.get("suggestion", "")
@@ -208,14 +257,17 @@ def read_category(cells: Cells, decision: str, leaves: Mapping[str, bool],
             return category
     proposed = unquoted(cells.get("proposed", ""))[-1]
     if suggestion or not proposed:
-        raise ValueError(f"{decision!r} needs a leaf category's id as suggestion, not "
-                         f"{suggestion[:60]!r} (a category that does not exist yet "
-                         "belongs into a column `proposed`)")
+        raise ValueError(
+            f"{decision!r} needs a leaf category's id as suggestion, not "
+            f"{suggestion[:60]!r} (a category that does not exist yet "
+            "belongs into a column `proposed`)"
+        )
     parts = [" ".join(part.split()) for part in proposed.split(">")]
     proposed = " > ".join(parts)
     if not all(parts) or len(proposed) > 300 or not proposed.isprintable():
-        raise ValueError(f"{proposed[:60]!r} is no name for a new category: write it as "
-                         "Parent > Leaf")
+        raise ValueError(
+            f"{proposed[:60]!r} is no name for a new category: write it as Parent > Leaf"
+        )
     if folded(proposed) in leaf_ids:
         return leaf_ids[folded(proposed)]
     if leaves.get(proposed) is False:
@@ -227,5 +279,9 @@ def same_label(cell: str, label: str | None) -> bool:
     """Whether a cell of the column `label` is the label that the product has, as a page or
     --label-suspects writes it."""
     label = label or ""
-    return cell in (label, label.strip(), product_view.page_text(label, 200),
-                    safe_cell(label).strip())
+    return cell in (
+        label,
+        label.strip(),
+        product_view.page_text(label, 200),
+        safe_cell(label).strip(),
+    )

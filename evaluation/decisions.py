@@ -8,6 +8,7 @@ decision_lines.py finds the product and the decision of a line.
     python analyze.py --overrides decisions.csv
     python analyze.py --overrides suspects.csv --json
 """
+
 from __future__ import annotations
 
 import csv
@@ -23,7 +24,7 @@ from evaluation.decision_lines import Decision
 from learning import category_tree
 from learning import queries as learning_queries
 
-NAMED = 5   # lines that can't be used, at most; the others are counted
+NAMED = 5  # lines that can't be used, at most; the others are counted
 
 
 def take_file(db_path: str, path: str) -> dict[str, Any]:
@@ -34,8 +35,10 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     learning_queries.settle_proposals(conn)
     decisions, unusable = read_decisions(conn, path)
     if unusable and not decisions:
-        raise UserError(f"no decision of {path} can be used, and none was stored: "
-                        + "; ".join(first_lines(unusable)))
+        raise UserError(
+            f"no decision of {path} can be used, and none was stored: "
+            + "; ".join(first_lines(unusable))
+        )
     for line in first_lines(unusable):
         log(f"{path}, {line}")
     if unusable:
@@ -44,9 +47,13 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     count = dict.fromkeys(queries.DECISIONS, 0)
     for row in queries.overrides(conn).values():
         count[row["decision"]] = count.get(row["decision"], 0) + 1
-    return {"read": len(decisions), "changed": changed, "in_all": count,
-            "to_be_created": learning_queries.missing_categories(conn),
-            "unusable": [{"line": line, "reason": reason} for line, reason in unusable]}
+    return {
+        "read": len(decisions),
+        "changed": changed,
+        "in_all": count,
+        "to_be_created": learning_queries.missing_categories(conn),
+        "unusable": [{"line": line, "reason": reason} for line, reason in unusable],
+    }
 
 
 def first_lines(unusable: Sequence[tuple[int, str]]) -> list[str]:
@@ -60,8 +67,10 @@ def first_lines(unusable: Sequence[tuple[int, str]]) -> list[str]:
 
 # ---- the file -----------------------------------------------------------------------------------
 
-def read_decisions(conn: sqlite3.Connection, path: str,
-                   ) -> tuple[list[tuple[int, str | None, str | None]], list[tuple[int, str]]]:
+
+def read_decisions(
+    conn: sqlite3.Connection, path: str
+) -> tuple[list[tuple[int, str | None, str | None]], list[tuple[int, str]]]:
     """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
@@ -72,20 +81,23 @@ def read_decisions(conn: sqlite3.Connection, path: str,
     unusable, any_decision = [], False
     for line, cells in read_csv(path):
         decision = cells.get("decision", "").lower()
-        if not decision or decision == "decision":   # the header of a second file
+        if not decision or decision == "decision":  # the header of a second file
             continue
         any_decision = True
         try:
             product = decision_lines.find_product(conn, cells)
-            read = decision_lines.read_decision(cells, decision, product["category_id"], leaves,
-                                                leaf_ids)
+            read = decision_lines.read_decision(
+                cells, decision, product["category_id"], leaves, leaf_ids
+            )
         except ValueError as problem:
             unusable.append((line, str(problem)))
         else:
             decided.setdefault(product["id"], {}).setdefault(read, []).append(line)
     if not any_decision:
-        log(f"no line of {path} has a decision: write label wrong, classifier wrong, unclear, or "
-            "(if there is no label) filed by hand into that column")
+        log(
+            f"no line of {path} has a decision: write label wrong, classifier wrong, unclear, or "
+            "(if there is no label) filed by hand into that column"
+        )
     decisions = []
     for number, lines_by_decision in decided.items():
         if len(lines_by_decision) == 1:
@@ -96,37 +108,45 @@ def read_decisions(conn: sqlite3.Connection, path: str,
     return decisions, sorted(unusable)
 
 
-def contradictions(number: int, lines_by_decision: Mapping[Decision, Sequence[int]],
-                   ) -> list[tuple[int, str]]:
+def contradictions(
+    number: int, lines_by_decision: Mapping[Decision, Sequence[int]]
+) -> list[tuple[int, str]]:
     """(line, reason) of each line about a product that is decided on differently: none of the
     decisions is likelier to be what the person means."""
     lines = sorted(line for lines in lines_by_decision.values() for line in lines)
     first = ", ".join(map(str, lines[:NAMED]))
-    return [(line, f"product {number} is decided on twice, differently (lines {first})")
-            for line in lines]
+    return [
+        (line, f"product {number} is decided on twice, differently (lines {first})")
+        for line in lines
+    ]
 
 
 def read_csv(path: str) -> list[tuple[int, dict[str, str]]]:
     """[(line, {column: cell})] of a CSV file as spreadsheets write it, columns in lower case.
     Raises UserError if it can't be read, or lacks the columns."""
     text = csv_text(path)
-    if text.startswith("sep="):   # a hint for Excel
+    if text.startswith("sep="):  # a hint for Excel
         text = text.partition("\n")[2]
     head = text.split("\n", 1)[0]
-    csv.field_size_limit(2 ** 31 - 1)   # a shop's text may be long
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count),
-                            strict=True)
+    csv.field_size_limit(2**31 - 1)  # a shop's text may be long
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True
+    )
     rows = []
     try:
         for row in reader:
             rows.append((reader.reader.line_num, clean_cells(row)))
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.reader.line_num}, is no CSV ({error}); nothing of "
-                        "the file was stored") from None
+        raise UserError(
+            f"{path}, line {reader.reader.line_num}, is no CSV ({error}); nothing of "
+            "the file was stored"
+        ) from None
     names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
     if "decision" not in names or not ("product_id" in names or {"source", "external_id"} <= names):
-        raise UserError(f"{path} needs the columns product_id and decision, or source, external_id "
-                        "and decision, as --label-suspects writes them")
+        raise UserError(
+            f"{path} needs the columns product_id and decision, or source, external_id "
+            "and decision, as --label-suspects writes them"
+        )
     return rows
 
 
@@ -145,5 +165,8 @@ def csv_text(path: str) -> str:
 def clean_cells(row: Mapping[Any, Any]) -> dict[str, str]:
     """A row of csv.DictReader without blanks around names and cells. What the reader adds to a row
     that is too long (a list) or too short (None) is left out."""
-    return {(name or "").strip().lower(): cell.strip()
-            for name, cell in row.items() if isinstance(cell, str)}
+    return {
+        (name or "").strip().lower(): cell.strip()
+        for name, cell in row.items()
+        if isinstance(cell, str)
+    }

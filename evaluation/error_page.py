@@ -5,6 +5,7 @@ measured, a slider over thresholds and the wrong predictions with the highest sc
 
     python analyze.py --dump-errors-for-experiment 1 --top 50 -o errors.html
 """
+
 from __future__ import annotations
 
 import math
@@ -16,30 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 import db
-from evaluation import (
-    catalogue_queries,
-    figures,
-    html_pages,
-    label_suspects,
-    product_view,
-    queries,
-)
+from evaluation import catalogue_queries, figures, html_pages, label_suspects, product_view, queries
 from evaluation.figures import Rows
 from evaluation.product_view import page_text
 from learning import category_tree, metrics
 
-MOST_STEPS = 2000   # of the slider
-Step = tuple[float, int, int]   # a threshold's score, the products it accepts, the right ones
+MOST_STEPS = 2000  # of the slider
+Step = tuple[float, int, int]  # a threshold's score, the products it accepts, the right ones
 
 
-def error_page(conn: sqlite3.Connection, number: int, images_path: str, db_path: str,
-               confidence: float = .95, top: int = 500) -> str:
+def error_page(
+    conn: sqlite3.Connection,
+    number: int,
+    images_path: str,
+    db_path: str,
+    confidence: float = 0.95,
+    top: int = 500,
+) -> str:
     """HTML of an experiment's `top` wrong predictions with the highest scores. Raises UserError if
     there is no such experiment, or if it has no predictions."""
     suspects: set[int] = set()
     if db.settings(db.experiment_row(conn, number)).get("folds"):
-        suspects = {suspect["product_id"]
-                    for suspect in label_suspects.label_suspects(conn, number, None)}
+        suspects = {
+            suspect["product_id"] for suspect in label_suspects.label_suspects(conn, number, None)
+        }
     report = figures.describe(conn, number, confidence)
     _, rows = figures.read_predictions(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
@@ -51,37 +52,63 @@ def error_page(conn: sqlite3.Connection, number: int, images_path: str, db_path:
     html_pages.warn_missing_pictures(errors, images_path)
     certified = certified_leaf(report)
     database = page_text(str(db_path), 200)
-    data = {"key": html_pages.page_key("errors", number, report["date"], db_path), "word": "error",
-            "puts": "label wrong", "database": database,
-            "decided": html_pages.decided_before(decisions), "all": wrong, "n": len(rows),
-            "steps": slider, "start": certified}
+    data = {
+        "key": html_pages.page_key("errors", number, report["date"], db_path),
+        "word": "error",
+        "puts": "label wrong",
+        "database": database,
+        "decided": html_pages.decided_before(decisions),
+        "all": wrong,
+        "n": len(rows),
+        "steps": slider,
+        "start": certified,
+    }
     return html_pages.render(
-        "errors.html", data, errors, report=report, number=number, wrong=wrong,
-        name=page_text(report["name"], 300), date=page_text(report["date"], 40),
-        confusions=confused_pairs(report, paths), chart=make_chart(rows, right, slider),
+        "errors.html",
+        data,
+        errors,
+        report=report,
+        number=number,
+        wrong=wrong,
+        name=page_text(report["name"], 300),
+        date=page_text(report["date"], 40),
+        confusions=confused_pairs(report, paths),
+        chart=make_chart(rows, right, slider),
         count=len(report["settings"].get("categories") or np.unique(rows["label"])),
         settings=settings_pairs(report["settings"]),
         labels=html_pages.filter_options((row["label"] for row in raw), paths),
         predictions=html_pages.filter_options((row["predicted"] for row in raw), paths),
         parents=html_pages.filter_options((error["parent"] for error in errors), paths),
-        leaves=html_pages.leaf_options(conn, paths), marks=queries.DECISIONS[:3],
-        database=database, words=model is not None, certified=certified is not None)
+        leaves=html_pages.leaf_options(conn, paths),
+        marks=queries.DECISIONS[:3],
+        database=database,
+        words=model is not None,
+        certified=certified is not None,
+    )
 
 
 def certified_leaf(report: Mapping[str, Any]) -> float | None:
-    """The leaf's threshold that is certified for 98 %, of figures.describe; None if there is none.
-    """
-    threshold, = (promise["threshold"] for promise in report["coverage"]
-                  if (promise["level"], promise["target"]) == ("leaf", 98))
+    """The leaf's threshold that is certified for 98 %, of figures.describe; None if there is none."""
+    (threshold,) = (
+        promise["threshold"]
+        for promise in report["coverage"]
+        if (promise["level"], promise["target"]) == ("leaf", 98)
+    )
     return threshold if math.isfinite(threshold) else None
 
 
 # ---- the errors ---------------------------------------------------------------------------------
 
-def read_errors(conn: sqlite3.Connection, rows: Sequence[Mapping[str, Any]],
-                model: product_view.TextModel | None, suspects: Collection[int],
-                decisions: Mapping[int, sqlite3.Row], paths: Mapping[str, str],
-                images_path: str) -> list[dict[str, Any]]:
+
+def read_errors(
+    conn: sqlite3.Connection,
+    rows: Sequence[Mapping[str, Any]],
+    model: product_view.TextModel | None,
+    suspects: Collection[int],
+    decisions: Mapping[int, sqlite3.Row],
+    paths: Mapping[str, str],
+    images_path: str,
+) -> list[dict[str, Any]]:
     """What the page shows of wrong predictions, rows of queries.surest_errors.
 
     suspects are the ids of products whose label is probably wrong, decisions queries.overrides,
@@ -100,29 +127,51 @@ def read_errors(conn: sqlite3.Connection, rows: Sequence[Mapping[str, Any]],
         if row["id"] in suspects:
             badges.append("suspected label")
         loud = product_view.loud_terms(model, row) if model else set()
-        error = product_view.product_parts({**row, "parent": label_parent}, loud, badges,
-                                     decisions.get(row["id"]), paths, images_path)
+        error = product_view.product_parts(
+            {**row, "parent": label_parent},
+            loud,
+            badges,
+            decisions.get(row["id"]),
+            paths,
+            images_path,
+        )
         if not there.get(row["predicted"]):
             error["suggestion"] = ""
         label = page_text(row["label"], 200)
-        errors.append({**error, "label": label, "label_path": paths.get(row["label"], label),
-                       "label_score": row["label_score"]})
+        errors.append(
+            {
+                **error,
+                "label": label,
+                "label_path": paths.get(row["label"], label),
+                "label_score": row["label_score"],
+            }
+        )
     return errors
 
 
 # ---- figures ------------------------------------------------------------------------------------
 
+
 def confused_pairs(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[dict[str, Any]]:
     """The ten pairs of categories that are confused most often, of figures.describe, by path."""
-    return [{**pair, "categories": [paths.get(category, page_text(category, 200))
-                                    for category in pair["categories"]]}
-            for pair in report["confusions"][:10]]
+    return [
+        {
+            **pair,
+            "categories": [
+                paths.get(category, page_text(category, 200)) for category in pair["categories"]
+            ],
+        }
+        for pair in report["confusions"][:10]
+    ]
 
 
 def settings_pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """[(name, value)] of an experiment's settings, in words."""
-    return [(page_text(str(key), 100), page_text(setting_text(key, value), 300))
-            for key, value in settings.items() if key != "calibration"]
+    return [
+        (page_text(str(key), 100), page_text(setting_text(key, value), 300))
+        for key, value in settings.items()
+        if key != "calibration"
+    ]
 
 
 def setting_text(key: str, value: Any) -> str:
@@ -151,32 +200,37 @@ def slider_steps(score: NDArray[np.float64], right: NDArray[np.bool_]) -> list[S
 
 # ---- charts -------------------------------------------------------------------------------------
 
+
 class Chart(NamedTuple):
     """The two charts of the page. Points are in units of 1/1000, from the left and from the top."""
-    curve: str                      # of accuracy by coverage, the points of an SVG polyline
-    floor: int                      # its accuracy in % at the bottom: 50, or 0 if it falls below
-    dots: list[tuple[int, int]]     # on the curve, at the accuracies of figures.TARGETS
-    reliability: list[tuple[float, float, int]]   # (mean score, accuracy, products) by bin of score
+
+    curve: str  # of accuracy by coverage, the points of an SVG polyline
+    floor: int  # its accuracy in % at the bottom: 50, or 0 if it falls below
+    dots: list[tuple[int, int]]  # on the curve, at the accuracies of figures.TARGETS
+    reliability: list[tuple[float, float, int]]  # (mean score, accuracy, products) by bin of score
 
 
 def make_chart(rows: Rows, right: NDArray[np.bool_], slider: Sequence[Step]) -> Chart:
     """The Chart of predictions, figures.ROW [n], of which `right` [n] are right."""
     curve, floor = risk_coverage_curve(slider, len(rows))
     dots = [dot(rows["score"], right, target, floor) for target in figures.TARGETS]
-    return Chart(curve, floor, [point for point in dots if point],
-                 reliability(rows["score"], right))
+    return Chart(
+        curve, floor, [point for point in dots if point], reliability(rows["score"], right)
+    )
 
 
-def reliability(score: NDArray[np.float64], right: NDArray[np.bool_],
-                bins: int = 15) -> list[tuple[float, float, int]]:
+def reliability(
+    score: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15
+) -> list[tuple[float, float, int]]:
     """[(mean score, accuracy, products)] of equal-width bins, empty ones left out."""
     bin_of = np.minimum((np.clip(score, 0, 1) * bins).astype(int), bins - 1)
     points = []
     for number in range(bins):
         members = bin_of == number
         if members.any():
-            points.append((float(score[members].mean()), float(right[members].mean()),
-                           int(members.sum())))
+            points.append(
+                (float(score[members].mean()), float(right[members].mean()), int(members.sum()))
+            )
     return points
 
 
@@ -186,18 +240,19 @@ def risk_coverage_curve(slider: Sequence[Step], n: int) -> tuple[str, int]:
     every = max(1, len(slider) // 300)
     steps = [*slider[::every], slider[-1]] if slider else []
     floor = 50 if all(right >= accepted / 2 for _, accepted, right in steps) else 0
-    points = [f"{1000 * accepted / n:.0f},{1e5 * (1 - right / accepted) / (100 - floor):.0f}"
-              for _, accepted, right in steps]
+    points = [
+        f"{1000 * accepted / n:.0f},{1e5 * (1 - right / accepted) / (100 - floor):.0f}"
+        for _, accepted, right in steps
+    ]
     return " ".join(points), floor
 
 
-def dot(score: NDArray[np.float64], right: NDArray[np.bool_], target: int,
-        floor: int) -> tuple[int, int] | None:
-    """(x, y) on the curve of the largest coverage with `target` % accuracy; None if there is none.
-    """
+def dot(
+    score: NDArray[np.float64], right: NDArray[np.bool_], target: int, floor: int
+) -> tuple[int, int] | None:
+    """(x, y) on the curve of the largest coverage with `target` % accuracy; None if there is none."""
     count = metrics.accepted(score, right, target)
     if not count:
         return None
     hits = int(right[np.argsort(-score, kind="stable")[:count]].sum())
-    return (round(1000 * count / len(score)),
-            round(1e5 * (1 - hits / count) / (100 - floor)))
+    return (round(1000 * count / len(score)), round(1e5 * (1 - hits / count) / (100 - floor)))

@@ -5,6 +5,7 @@ computed here.
 
     python analyze.py --experiment 1
 """
+
 from __future__ import annotations
 
 import math
@@ -29,22 +30,34 @@ def experiment_text(report: Report, top: int) -> Iterator[str]:
     """The lines of an experiment, with the `top` pairs of categories that are confused most."""
     yield from blocks_text([report])
     low, high = report["interval"]
-    yield f"  (accuracy between {100 * low:.2f}% and {100 * high:.2f}% with " \
-          f"{100 * report['confidence']:g}% confidence, if all products were independent)"
+    yield (
+        f"  (accuracy between {100 * low:.2f}% and {100 * high:.2f}% with "
+        f"{100 * report['confidence']:g}% confidence, if all products were independent)"
+    )
     review = report["after_review"]
     if review["corrected"]:
-        yield f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} " \
-              "labels corrected by a person (who saw only what looked wrong, so this is too high)"
+        yield (
+            f"  After review: {with_interval(review['accuracy'])}, with {review['corrected']} "
+            "labels corrected by a person (who saw only what looked wrong, so this is too high)"
+        )
     yield from today_text(report)
-    for part in (certified_text(report), fallback_text(report), calibration_text(report),
-                 classes_text(report), split_text(report["settings"]),
-                 shared_text(report["shared_with_training"]), confusions_text(report, top),
-                 categories_text(report), settings_text(report["settings"])):
+    for part in (
+        certified_text(report),
+        fallback_text(report),
+        calibration_text(report),
+        classes_text(report),
+        split_text(report["settings"]),
+        shared_text(report["shared_with_training"]),
+        confusions_text(report, top),
+        categories_text(report),
+        settings_text(report["settings"]),
+    ):
         yield ""
         yield from part
 
 
 # ---- the catalogue of today ---------------------------------------------------------------------
+
 
 def today_text(report: Report) -> Iterator[str]:
     """Lines about the catalogue as it is today."""
@@ -52,8 +65,10 @@ def today_text(report: Report) -> Iterator[str]:
     for line in today.changes_lines(report["experiment"], changes):
         yield f"  {line[0].upper()}{line[1:]}."
     if changes["refiled"]:
-        yield "  (All figures below are by the categories of the training. --apply counts " \
-              "products by the category they have now.)"
+        yield (
+            "  (All figures below are by the categories of the training. --apply counts "
+            "products by the category they have now.)"
+        )
     if changes["all"] is not None:
         yield ""
         yield from all_text(report)
@@ -63,10 +78,14 @@ def all_text(report: Report) -> Iterator[str]:
     """Lines that hold the figures of the categories that the model knows beside those of all."""
     everything = report["today"]["all"]
     (leaves, of_leaves), (known, products) = everything["leaves"], everything["products"]
-    yield f"The model knows {leaves} of {of_leaves} leaves, with {known:,} of {products:,} " \
-          f"labelled products. It is always wrong about the other {products - known:,}"
-    rows = [("", "of the categories it knows", "of all that comes"),
-            ("Accuracy", percent(report["accuracy"]), percent(everything["accuracy"]))]
+    yield (
+        f"The model knows {leaves} of {of_leaves} leaves, with {known:,} of {products:,} "
+        f"labelled products. It is always wrong about the other {products - known:,}"
+    )
+    rows = [
+        ("", "of the categories it knows", "of all that comes"),
+        ("Accuracy", percent(report["accuracy"]), percent(everything["accuracy"])),
+    ]
     if everything["answered"]:
         rows += coverage_rows(report)
     yield from aligned(rows)
@@ -74,13 +93,19 @@ def all_text(report: Report) -> Iterator[str]:
         yield "  (--apply promises what stands on the right, by the labels of today)"
     else:
         script = today.SCRIPTS.get(everything["kind"], "words")
-        yield "  What can be promised of all that comes is known once the model has answered the " \
-              "others too: load products"
-        yield f"  without a category, and run categorize_{script}.py --apply " \
-              f"{report['experiment']}. What follows is about the categories it knows"
+        yield (
+            "  What can be promised of all that comes is known once the model has answered the "
+            "others too: load products"
+        )
+        yield (
+            f"  without a category, and run categorize_{script}.py --apply "
+            f"{report['experiment']}. What follows is about the categories it knows"
+        )
     if everything["min_products"] is not None:
-        yield f"  (it was trained with --min-products {everything['min_products']}; a lower one " \
-              "takes more leaves in)"
+        yield (
+            f"  (it was trained with --min-products {everything['min_products']}; a lower one "
+            "takes more leaves in)"
+        )
 
 
 def coverage_rows(report: Report) -> list[tuple[str, str, str]]:
@@ -89,8 +114,13 @@ def coverage_rows(report: Report) -> list[tuple[str, str, str]]:
     rows = []
     for coverage in report["today"]["all"]["coverage"]:
         target = coverage["target"]
-        rows.append((f"{target}% Accuracy Coverage", percent(report[f"coverage_{target}"]),
-                     percent(coverage["observed"])))
+        rows.append(
+            (
+                f"{target}% Accuracy Coverage",
+                percent(report[f"coverage_{target}"]),
+                percent(coverage["observed"]),
+            )
+        )
         for level in ("leaf", "parent"):
             before = "-"
             if fallback:
@@ -101,16 +131,23 @@ def coverage_rows(report: Report) -> list[tuple[str, str, str]]:
 
 # ---- what is promised ---------------------------------------------------------------------------
 
+
 def certified_text(report: Report) -> Iterator[str]:
     """Coverage beside what is certified of it."""
     yield f"Certified with {100 * report['confidence']:g}% confidence, {certified_on_text(report)}"
     rows = [("", "coverage", "certified", "accepted", "right of these", "where")]
     for promise in report["coverage"]:
         parent = "Parent " if promise["level"] == "parent" else ""
-        rows.append((f"{parent}{promise['target']}% Accuracy",
-                     percent(promise["observed"]["share"]), with_interval(promise["coverage"]),
-                     f"{promise['coverage']['hits']:,}", with_interval(promise["accuracy"]),
-                     threshold_text("score", promise["threshold"])))
+        rows.append(
+            (
+                f"{parent}{promise['target']}% Accuracy",
+                percent(promise["observed"]["share"]),
+                with_interval(promise["coverage"]),
+                f"{promise['coverage']['hits']:,}",
+                with_interval(promise["accuracy"]),
+                threshold_text("score", promise["threshold"]),
+            )
+        )
     yield from aligned(rows)
     if report["certified_on"] == "folds":
         yield from folds_text(report)
@@ -118,22 +155,28 @@ def certified_text(report: Report) -> Iterator[str]:
     for promise in missing:
         yield "  " + missing_text(promise)
     if missing:
-        yield "  (wrong labels count as errors: analyze.py --label-suspects " \
-              f"{report['experiment']} lists those that may be wrong)"
+        yield (
+            "  (wrong labels count as errors: analyze.py --label-suspects "
+            f"{report['experiment']} lists those that may be wrong)"
+        )
     if report["certified_on"] == "validation" and missing:
         yield "  (an experiment made with --folds 10 is certified on all its products)"
 
 
 def folds_text(report: Report) -> Iterator[str]:
     """Lines about the thresholds of the folds."""
-    yield "  (\"where\" is the threshold for new products; the figures beside it come from one " \
-          "threshold a fold)"
+    yield (
+        '  ("where" is the threshold for new products; the figures beside it come from one '
+        "threshold a fold)"
+    )
     for promise in report["coverage"]:
         without = sum(map(math.isinf, promise["fold_thresholds"]))
         if without and not math.isinf(promise["threshold"]):
-            yield f"  {promise['level'].capitalize()} {promise['target']}%: for {without} of " \
-                  f"{len(promise['fold_thresholds'])} folds nothing could be promised, so " \
-                  "nothing was accepted there"
+            yield (
+                f"  {promise['level'].capitalize()} {promise['target']}%: for {without} of "
+                f"{len(promise['fold_thresholds'])} folds nothing could be promised, so "
+                "nothing was accepted there"
+            )
 
 
 def certified_on_text(report: Report) -> str:
@@ -141,8 +184,10 @@ def certified_on_text(report: Report) -> str:
     if report["certified_on"] == "folds":
         return "each fold by the predictions of the others"
     if report["certified_on"] == "validation":
-        return f"by {report['certifying_products']:,} validation products kept for it, seen on " \
-               "the test products"
+        return (
+            f"by {report['certifying_products']:,} validation products kept for it, seen on "
+            "the test products"
+        )
     return "but no validation product was kept for it: run its script again, or with --folds 10"
 
 
@@ -150,13 +195,19 @@ def missing_text(promise: Report) -> str:
     """A sentence that says why nothing can be promised, and what it would take."""
     start = f"{promise['level'].capitalize()} {promise['target']}%: nothing can be promised"
     if not promise["have"]:
-        return f"{start} without such products, of which it takes at least " \
-               f"{promise['fewest']:,}, all right"
+        return (
+            f"{start} without such products, of which it takes at least "
+            f"{promise['fewest']:,}, all right"
+        )
     if promise["needed"] is None:
-        return f"{start}, and even a million products like these would not be enough: too many " \
-               "of the surest predictions are wrong"
-    return f"{start} by {promise['have']:,} independent products: it would take about " \
-           f"{promise['needed']:,} like these"
+        return (
+            f"{start}, and even a million products like these would not be enough: too many "
+            "of the surest predictions are wrong"
+        )
+    return (
+        f"{start} by {promise['have']:,} independent products: it would take about "
+        f"{promise['needed']:,} like these"
+    )
 
 
 def fallback_text(report: Report) -> Iterator[str]:
@@ -164,8 +215,9 @@ def fallback_text(report: Report) -> Iterator[str]:
     if report["fallback"] is None:
         yield "Leaf, else parent, else a person: unknown, the predictions hold no parent's score"
         return
-    yield "Leaf, else parent, else a person (both promises together " \
-          f"{100 * report['confidence']:g}%)"
+    yield (
+        f"Leaf, else parent, else a person (both promises together {100 * report['confidence']:g}%)"
+    )
     rows: list[tuple[str, ...]] = [("", "", "products", "share", "right of these", "where")]
     for fallback in report["fallback"]:
         rows += fallback_rows(fallback)
@@ -175,9 +227,12 @@ def fallback_text(report: Report) -> Iterator[str]:
         for level, products in (("leaf", ""), ("parent", " for products not filed at the leaf")):
             if math.isinf(fallback[level]["threshold"]) and fallback["person"]["taken"]["hits"]:
                 yield f"  {target}%: nothing can be promised at the {level}{products}"
-    unsure = [fallback["target"] for fallback in report["fallback"]
-              if fallback["person"]["taken"]["hits"]
-              and any(math.isinf(fallback[level]["threshold"]) for level in ("leaf", "parent"))]
+    unsure = [
+        fallback["target"]
+        for fallback in report["fallback"]
+        if fallback["person"]["taken"]["hits"]
+        and any(math.isinf(fallback[level]["threshold"]) for level in ("leaf", "parent"))
+    ]
     if unsure:
         yield f"  (how near it comes: {apply_command(report, unsure[0])})"
 
@@ -185,9 +240,15 @@ def fallback_text(report: Report) -> Iterator[str]:
 def apply_command(report: Report, target: int) -> str:
     """The command that shows what an experiment would file at a target."""
     kind = report["name"].partition(" classification of")[0]
-    return command(f"categorize_{today.SCRIPTS.get(kind, 'words')}", "--apply",
-                   report["experiment"], "--target", target, "--dry-run",
-                   db_path=report.get("db_path", "crawl.db"))
+    return command(
+        f"categorize_{today.SCRIPTS.get(kind, 'words')}",
+        "--apply",
+        report["experiment"],
+        "--target",
+        target,
+        "--dry-run",
+        db_path=report.get("db_path", "crawl.db"),
+    )
 
 
 def fallback_rows(fallback: Report) -> list[tuple[str, ...]]:
@@ -196,17 +257,29 @@ def fallback_rows(fallback: Report) -> list[tuple[str, ...]]:
     guess = ""
     if person["taken"]["hits"]:
         guess = f"(the first suggestion is right for {percent(person['accuracy']['share'])})"
-    return [(f"{fallback['target']}%", "leaf", f"{leaf['taken']['hits']:,}",
-             with_interval(leaf["taken"]), with_interval(leaf["accuracy"]),
-             threshold_text("score", leaf["threshold"])),
-            ("", "parent", f"{parent['taken']['hits']:,}", with_interval(parent["taken"]),
-             with_interval(parent["accuracy"]),
-             threshold_text("parent_score", parent["threshold"])),
-            ("", "person", f"{person['taken']['hits']:,}", with_interval(person["taken"]), guess,
-             "")]
+    return [
+        (
+            f"{fallback['target']}%",
+            "leaf",
+            f"{leaf['taken']['hits']:,}",
+            with_interval(leaf["taken"]),
+            with_interval(leaf["accuracy"]),
+            threshold_text("score", leaf["threshold"]),
+        ),
+        (
+            "",
+            "parent",
+            f"{parent['taken']['hits']:,}",
+            with_interval(parent["taken"]),
+            with_interval(parent["accuracy"]),
+            threshold_text("parent_score", parent["threshold"]),
+        ),
+        ("", "person", f"{person['taken']['hits']:,}", with_interval(person["taken"]), guess, ""),
+    ]
 
 
 # ---- what was measured --------------------------------------------------------------------------
+
 
 def calibration_text(report: Report) -> Iterator[str]:
     def number(value: float | None) -> str:
@@ -235,8 +308,9 @@ def classes_text(report: Report) -> Iterator[str]:
         rows.append((f"{title}{row['from']}{end}", row["accuracy"]))
     for row in report["by_picture"]:
         rows.append(("with a picture" if row["from"] else "without a picture", row["accuracy"]))
-    yield from aligned([(name, f"{accuracy['n']:,}", with_interval(accuracy))
-                        for name, accuracy in rows], left=())
+    yield from aligned(
+        [(name, f"{accuracy['n']:,}", with_interval(accuracy)) for name, accuracy in rows], left=()
+    )
 
 
 def split_text(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -244,8 +318,10 @@ def split_text(settings: Mapping[str, Any]) -> Iterator[str]:
     yield "Split"
     clusters = settings.get("near-duplicates")
     if settings.get("split by") != "cluster" or not isinstance(clusters, dict):
-        yield "  by group: near-duplicates, texts that differ by a word or two, may be in both " \
-              "training and test"
+        yield (
+            "  by group: near-duplicates, texts that differ by a word or two, may be in both "
+            "training and test"
+        )
         return
     yield "  by clusters of near-duplicates, texts that differ by a word or two"
     try:
@@ -260,13 +336,18 @@ def shared_text(shared: Report | None) -> Iterator[str]:
     if shared is None:
         yield "  unknown: its training products are not on record, or gone"
         return
-    for kind, name in (("text", "their words"), ("picture", "their picture file"),
-                       ("near-duplicate", "all but a word or two")):
+    for kind, name in (
+        ("text", "their words"),
+        ("picture", "their picture file"),
+        ("near-duplicate", "all but a word or two"),
+    ):
         shares = shared[kind]
         if shares is not None:
-            yield f"  {name}: {shares['shared']['hits']:,} ({percent(shares['shared']['share'])})" \
-                  f", accuracy {with_interval(shares['accuracy_of_these'])}; of the others " \
-                  f"{with_interval(shares['accuracy_of_the_others'])}"
+            yield (
+                f"  {name}: {shares['shared']['hits']:,} ({percent(shares['shared']['share'])})"
+                f", accuracy {with_interval(shares['accuracy_of_these'])}; of the others "
+                f"{with_interval(shares['accuracy_of_the_others'])}"
+            )
 
 
 def confusions_text(report: Report, top: int) -> Iterator[str]:
@@ -275,9 +356,13 @@ def confusions_text(report: Report, top: int) -> Iterator[str]:
     rows = []
     for pair in pairs[:top]:
         names = printable(" -> ".join(pair["categories"]))
-        rows.append((f"{pair['errors']:,}",
-                     f"{names} {pair['first_as_second']}, <- {pair['second_as_first']}",
-                     "same parent" if pair["same_parent"] else ""))
+        rows.append(
+            (
+                f"{pair['errors']:,}",
+                f"{names} {pair['first_as_second']}, <- {pair['second_as_first']}",
+                "same parent" if pair["same_parent"] else "",
+            )
+        )
     yield from aligned(rows, left=(1, 2))
 
 
@@ -285,8 +370,14 @@ def categories_text(report: Report) -> Iterator[str]:
     yield "Categories"
     rows = [("", "products", "recall", "precision")]
     for category in report["categories"]:
-        rows.append((printable(category["category"]), f"{category['support']:,}",
-                     with_interval(category["recall"]), with_interval(category["precision"])))
+        rows.append(
+            (
+                printable(category["category"]),
+                f"{category['support']:,}",
+                with_interval(category["recall"]),
+                with_interval(category["precision"]),
+            )
+        )
     yield from aligned(rows)
 
 

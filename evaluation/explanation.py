@@ -5,6 +5,7 @@ likeliest categories.
 
     python categorize_words.py --explain 523000032 --experiment 1
 """
+
 from __future__ import annotations
 
 import os
@@ -18,11 +19,12 @@ from common.terminal import UserError
 from common.text import one_line
 from learning import metrics, model_folders, queries, saved_models, text_features
 
-MOST_TERMS = 15   # that are printed for each category
+MOST_TERMS = 15  # that are printed for each category
 
 
-def lines(conn: sqlite3.Connection, db_path: str, experiment: int, product_id: int
-          ) -> Iterator[str]:
+def lines(
+    conn: sqlite3.Connection, db_path: str, experiment: int, product_id: int
+) -> Iterator[str]:
     """Lines about a product, by the model of an experiment. Raises UserError if there is no such
     product, or no model of words."""
     name, text, label = queries.product_text(conn, product_id)
@@ -30,12 +32,16 @@ def lines(conn: sqlite3.Connection, db_path: str, experiment: int, product_id: i
     folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{experiment}")
     weights, model = saved_models.load_model(folder)
     if model["kind"] != "Text":
-        raise UserError(f"there is no model of words in {folder}: name an experiment of "
-                        "categorize_words.py")
+        raise UserError(
+            f"there is no model of words in {folder}: name an experiment of categorize_words.py"
+        )
     leaves, temperature = model["categories"], model["temperature"]
     columns, values = text_features.one_text(model, weights, name, text)
-    logits = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"],
-                        0) @ weights["kernel"] + weights["bias"]
+    logits = (
+        np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"], 0)
+        @ weights["kernel"]
+        + weights["bias"]
+    )
     probability = np.exp(metrics.log_softmax(logits[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
     said, rest = text_features.contributions(weights, columns, values, first, second)
@@ -43,25 +49,32 @@ def lines(conn: sqlite3.Connection, db_path: str, experiment: int, product_id: i
     if label is not None:
         yield f"  filed under {label}"
     else:
-        yield "  it has no category in the shop's catalogue; the model would file it under " \
-              f"{leaves[first]} (probability {probability[first]:.4f})"
+        yield (
+            "  it has no category in the shop's catalogue; the model would file it under "
+            f"{leaves[first]} (probability {probability[first]:.4f})"
+        )
     if not len(columns):
         yield "  the model knows none of its words"
     for leaf in (first, second):
         yield f"  {probability[leaf]:.4f}  {leaves[leaf]}"
-    terms = sorted(zip((said / temperature).tolist(),
-                       (model["vocabulary"][column] for column in columns)),
-                   key=lambda term: (-term[0], term[1]))
+    terms = sorted(
+        zip((said / temperature).tolist(), (model["vocabulary"][column] for column in columns)),
+        key=lambda term: (-term[0], term[1]),
+    )
     yield f"for {leaves[first]}"
     yield from term_lines([term for term in terms if term[0] > 0])
     yield f"for {leaves[second]}"
     yield from term_lines([term for term in reversed(terms) if term[0] < 0])
-    yield f"together {said.sum() / temperature:+.2f}, without any word " \
-          f"{rest / temperature:+.2f}: the logarithm of the odds between the two is " \
-          f"{(said.sum() + rest) / temperature:.2f}"
+    yield (
+        f"together {said.sum() / temperature:+.2f}, without any word "
+        f"{rest / temperature:+.2f}: the logarithm of the odds between the two is "
+        f"{(said.sum() + rest) / temperature:.2f}"
+    )
     if model["settings"].get("folds"):
-        yield "(this model was trained on all products; the prediction in predicted_category is " \
-              "of one that had not seen this)"
+        yield (
+            "(this model was trained on all products; the prediction in predicted_category is "
+            "of one that had not seen this)"
+        )
 
 
 def term_lines(terms: Sequence[tuple[float, str]]) -> Iterator[str]:

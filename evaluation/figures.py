@@ -6,6 +6,7 @@ promises. Shares lie in [0, 1]; beside a share, `n` says how many products it is
     python analyze.py --json
     python analyze.py --experiment 1 --json
 """
+
 from __future__ import annotations
 
 import itertools
@@ -22,14 +23,27 @@ from common.terminal import UserError
 from evaluation import certificates, queries, shared_content
 from learning import category_tree, metrics
 
-TARGETS = (95, 98)   # % accuracy
+TARGETS = (95, 98)  # % accuracy
 # A prediction, as queries.details has it. Categories are numbers into a list of their ids.
-ROW = np.dtype([("product", "i8"), ("group", "i8"), ("label", "i4"), ("predicted", "i4"),
-                ("score", "f8"), ("label_score", "f8"), ("parent", "i4"), ("parent_score", "f8"),
-                ("fold", "i4"), ("words", "i4"), ("picture", "?"), ("reviewed", "i4"),
-                ("learned", "i4")])
-Rows = NDArray[np.void]   # a structured array, [n] of ROW unless its function says otherwise
-WORDS = (0, 1, 5, 10, 20, 40, 80, 160)   # where classes of text length begin
+ROW = np.dtype(
+    [
+        ("product", "i8"),
+        ("group", "i8"),
+        ("label", "i4"),
+        ("predicted", "i4"),
+        ("score", "f8"),
+        ("label_score", "f8"),
+        ("parent", "i4"),
+        ("parent_score", "f8"),
+        ("fold", "i4"),
+        ("words", "i4"),
+        ("picture", "?"),
+        ("reviewed", "i4"),
+        ("learned", "i4"),
+    ]
+)
+Rows = NDArray[np.void]  # a structured array, [n] of ROW unless its function says otherwise
+WORDS = (0, 1, 5, 10, 20, 40, 80, 160)  # where classes of text length begin
 
 
 def structured(rows: Iterable[Any], dtype: DTypeLike, number: int) -> Rows:
@@ -42,34 +56,50 @@ def structured(rows: Iterable[Any], dtype: DTypeLike, number: int) -> Rows:
 
 
 def damaged(number: int) -> UserError:
-    return UserError(f"rows of predicted_category for experiment {number} hold what no script "
-                     f"wrote there: delete from predicted_category where experiment_id = {number}, "
-                     "and run its script again")
+    return UserError(
+        f"rows of predicted_category for experiment {number} hold what no script "
+        f"wrote there: delete from predicted_category where experiment_id = {number}, "
+        "and run its script again"
+    )
 
 
 # ---- the block --------------------------------------------------------------------------------
 
+
 def block(conn: sqlite3.Connection, experiment: sqlite3.Row) -> dict[str, Any]:
     """The figures of the block of one experiment, a row of the table. The parent of a prediction
     is the predicted leaf's parent, with the leaf's score."""
-    rows = structured(queries.block_rows(conn, experiment["id"]),
-                      [("score", float), ("right", bool), ("parent_right", bool)],
-                      experiment["id"])
-    report = {"experiment": experiment["id"], "name": experiment["name"] or "",
-              "date": experiment["date"], "n": len(rows),
-              "lines": metrics.summary_lines(rows["score"], rows["right"], rows["parent_right"])}
+    rows = structured(
+        queries.block_rows(conn, experiment["id"]),
+        [("score", float), ("right", bool), ("parent_right", bool)],
+        experiment["id"],
+    )
+    report = {
+        "experiment": experiment["id"],
+        "name": experiment["name"] or "",
+        "date": experiment["date"],
+        "n": len(rows),
+        "lines": metrics.summary_lines(rows["score"], rows["right"], rows["parent_right"]),
+    }
     for level, hits in (("", rows["right"]), ("parent_", rows["parent_right"])):
         report[f"{level}accuracy"] = metrics.accuracy(hits)
         for percent in TARGETS:
             report[f"{level}coverage_{percent}"] = metrics.accepted(
-                rows["score"], hits, percent) / max(1, len(rows))
+                rows["score"], hits, percent
+            ) / max(1, len(rows))
     return report
 
 
 # ---- one experiment in full -------------------------------------------------------------------
 
-def read_predictions(conn: sqlite3.Connection, number: int, certifying: bool = False,
-                     words: bool = True, leaves: Sequence[str] = ()) -> tuple[list[str], Rows]:
+
+def read_predictions(
+    conn: sqlite3.Connection,
+    number: int,
+    certifying: bool = False,
+    words: bool = True,
+    leaves: Sequence[str] = (),
+) -> tuple[list[str], Rows]:
     """(category ids, structured array ROW [n] whose categories are numbers into them) of
     queries.details, which explains the arguments."""
     names, rows = queries.details(conn, number, certifying, words, leaves)
@@ -86,29 +116,36 @@ def parent_codes(names: Sequence[str], parents: Mapping[str, str]) -> NDArray[np
 
 def share_of(hits: int, n: int, confidence: float) -> dict[str, Any]:
     """A share as the reports show it, with Wilson's interval."""
-    return {"share": hits / n if n else None, "hits": int(hits), "n": int(n),
-            "interval": metrics.wilson(hits, n, confidence)}
+    return {
+        "share": hits / n if n else None,
+        "hits": int(hits),
+        "n": int(n),
+        "interval": metrics.wilson(hits, n, confidence),
+    }
 
 
 class Correct(NamedTuple):
     """What is right about n predictions, bool [n] each."""
-    leaf: NDArray[np.bool_]               # the leaf
-    leaf_parent: NDArray[np.bool_]        # the predicted leaf's parent
-    likeliest_parent: NDArray[np.bool_]   # the most probable parent
+
+    leaf: NDArray[np.bool_]  # the leaf
+    leaf_parent: NDArray[np.bool_]  # the predicted leaf's parent
+    likeliest_parent: NDArray[np.bool_]  # the most probable parent
 
 
 def correct(rows: Rows, above: NDArray[np.int64]) -> Correct:
     """The Correct of predictions; above are the parent_codes."""
     known = (rows["label"] >= 0) & (rows["predicted"] >= 0)
     label_parent = above[rows["label"]]
-    return Correct(known & (rows["predicted"] == rows["label"]),
-                   known & (above[rows["predicted"]] == label_parent),
-                   known & (rows["parent"] == label_parent))
+    return Correct(
+        known & (rows["predicted"] == rows["label"]),
+        known & (above[rows["predicted"]] == label_parent),
+        known & (rows["parent"] == label_parent),
+    )
 
 
-def certify_apart(rows: Rows, held: Rows, folds: int | None,
-                  certify: Callable[[Rows], Sequence[float]],
-                  ) -> tuple[NDArray[np.float64], Sequence[float]]:
+def certify_apart(
+    rows: Rows, held: Rows, folds: int | None, certify: Callable[[Rows], Sequence[float]]
+) -> tuple[NDArray[np.float64], Sequence[float]]:
     """(float [n, k], k thresholds): the thresholds that hold for each row, chosen without its fold,
     and those for products to come.
 
@@ -133,15 +170,25 @@ def by_fold(rows: Rows, thresholds: NDArray[np.float64], folds: int | None) -> l
     return [float(thresholds[np.argmax(rows["fold"] == fold)]) for fold in np.unique(rows["fold"])]
 
 
-def certified_coverage(rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64],
-                       confidence: float) -> list[dict[str, Any]]:
+def certified_coverage(
+    rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64], confidence: float
+) -> list[dict[str, Any]]:
     """For leaf and parent at each target: coverage as the block has it, and the certified one."""
-    return [coverage_at(rows, held, folds, above, confidence, level, percent)
-            for level, percent in itertools.product(("leaf", "parent"), TARGETS)]
+    return [
+        coverage_at(rows, held, folds, above, confidence, level, percent)
+        for level, percent in itertools.product(("leaf", "parent"), TARGETS)
+    ]
 
 
-def coverage_at(rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64],
-                confidence: float, level: str, percent: int) -> dict[str, Any]:
+def coverage_at(
+    rows: Rows,
+    held: Rows,
+    folds: int | None,
+    above: NDArray[np.int64],
+    confidence: float,
+    level: str,
+    percent: int,
+) -> dict[str, Any]:
     """The certified_coverage of one level (leaf or parent) at one target."""
     delta, target = 1 - confidence, percent / 100
 
@@ -154,24 +201,31 @@ def coverage_at(rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int
 
     thresholds, (overall,) = certify_apart(rows, held, folds, certify)
     taken, right = rows["score"] >= thresholds[:, 0], hits_of(rows)
-    report = {"level": level, "target": percent,
-              "observed": share_of(metrics.accepted(rows["score"], right, percent), len(rows),
-                                   confidence),
-              "threshold": overall, "fold_thresholds": by_fold(rows, thresholds[:, 0], folds),
-              "coverage": share_of(taken.sum(), len(rows), confidence),
-              "accuracy": share_of((right & taken).sum(), taken.sum(), confidence)}
+    report = {
+        "level": level,
+        "target": percent,
+        "observed": share_of(
+            metrics.accepted(rows["score"], right, percent), len(rows), confidence
+        ),
+        "threshold": overall,
+        "fold_thresholds": by_fold(rows, thresholds[:, 0], folds),
+        "coverage": share_of(taken.sum(), len(rows), confidence),
+        "accuracy": share_of((right & taken).sum(), taken.sum(), confidence),
+    }
     if math.isinf(overall):
         source = rows if folds else held
         independent = source[certificates.one_of_each(source["group"])]
         report["have"] = len(independent)
         report["fewest"] = certificates.fewest(target, delta)
         report["needed"] = certificates.products_needed(
-            independent["score"], hits_of(independent), target, delta)
+            independent["score"], hits_of(independent), target, delta
+        )
     return report
 
 
-def fallback(rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64],
-             confidence: float) -> list[dict[str, Any]] | None:
+def fallback(
+    rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64], confidence: float
+) -> list[dict[str, Any]] | None:
     """For each target: what the leaf takes, what the parent takes of the rest, and what is left to
     a person, and how much of each is right. None for rows of 2016, which have no parent's score."""
     if (rows["parent"] < 0).any():
@@ -179,9 +233,16 @@ def fallback(rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64]
     return [fallback_at(rows, held, folds, above, confidence, percent) for percent in TARGETS]
 
 
-def fallback_at(rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64],
-                confidence: float, percent: int) -> dict[str, Any]:
+def fallback_at(
+    rows: Rows,
+    held: Rows,
+    folds: int | None,
+    above: NDArray[np.int64],
+    confidence: float,
+    percent: int,
+) -> dict[str, Any]:
     """The `fallback` at one target."""
+
     def certify(independent: Rows) -> certificates.Thresholds:
         return certify_pair(independent, above, percent / 100, confidence)
 
@@ -189,45 +250,61 @@ def fallback_at(rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int
     overall_leaf, _, overall_parent, _ = overall
     leaf_from, below, parent_from, alone = thresholds.T
     leaf = rows["score"] >= leaf_from
-    if math.isinf(overall_leaf):   # nor is a leaf promised in a fold of its own
+    if math.isinf(overall_leaf):  # nor is a leaf promised in a fold of its own
         parent_from = alone
     parent = ~leaf & (rows["score"] < below) & (rows["parent_score"] >= parent_from)
     hits = correct(rows, above)
-    levels = (("leaf", overall_leaf, leaf, hits.leaf),
-              ("parent", overall_parent, parent, hits.likeliest_parent),
-              ("person", None, ~leaf & ~parent, hits.leaf))
+    levels = (
+        ("leaf", overall_leaf, leaf, hits.leaf),
+        ("parent", overall_parent, parent, hits.likeliest_parent),
+        ("person", None, ~leaf & ~parent, hits.leaf),
+    )
     report: dict[str, Any] = {"target": percent}
     for name, threshold, taken, right in levels:
-        report[name] = {"threshold": threshold,
-                        "taken": share_of(taken.sum(), len(rows), confidence),
-                        "accuracy": share_of((taken & right).sum(), taken.sum(), confidence)}
+        report[name] = {
+            "threshold": threshold,
+            "taken": share_of(taken.sum(), len(rows), confidence),
+            "accuracy": share_of((taken & right).sum(), taken.sum(), confidence),
+        }
     return report
 
 
-def certify_pair(independent: Rows, above: NDArray[np.int64], target: float,
-                 confidence: float) -> certificates.Thresholds:
+def certify_pair(
+    independent: Rows, above: NDArray[np.int64], target: float, confidence: float
+) -> certificates.Thresholds:
     """The certificates.Thresholds of independent rows, by certificates.certify_fallback."""
     hits = correct(independent, above)
-    return certificates.certify_fallback(independent["score"], hits.leaf,
-                                         independent["parent_score"], hits.likeliest_parent,
-                                         target, 1 - confidence)
+    return certificates.certify_fallback(
+        independent["score"],
+        hits.leaf,
+        independent["parent_score"],
+        hits.likeliest_parent,
+        target,
+        1 - confidence,
+    )
 
 
-def calibration_errors(rows: Rows, right: NDArray[np.bool_],
-                       settings: Mapping[str, Any]) -> dict[str, Any]:
+def calibration_errors(
+    rows: Rows, right: NDArray[np.bool_], settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """NLL and ECE of the test products before and after the temperature, None if not known."""
     known = (settings.get("calibration") or {}).get("test", {})
     scored = len(rows) and (rows["label_score"] >= 0).all()
     with np.errstate(divide="ignore"):
         nll = float(-np.log(rows["label_score"]).mean()) if scored else None
-    return {"before": {"nll": known.get("nll before"), "ece": known.get("ece before")},
-            "after": {"nll": known.get("nll after", nll),
-                      "ece": metrics.ece(np.clip(rows["score"], 0, 1), right)},
-            "temperature": settings.get("temperature")}
+    return {
+        "before": {"nll": known.get("nll before"), "ece": known.get("ece before")},
+        "after": {
+            "nll": known.get("nll after", nll),
+            "ece": metrics.ece(np.clip(rows["score"], 0, 1), right),
+        },
+        "temperature": settings.get("temperature"),
+    }
 
 
-def accuracy_by(values: NDArray[Any], right: NDArray[np.bool_], begins: Sequence[int],
-                confidence: float) -> list[dict[str, Any]]:
+def accuracy_by(
+    values: NDArray[Any], right: NDArray[np.bool_], begins: Sequence[int], confidence: float
+) -> list[dict[str, Any]]:
     """Accuracy by class of `values`, classes beginning at `begins` (ascending); empty classes are
     left out."""
     index = np.searchsorted(begins, values, "right") - 1
@@ -235,54 +312,83 @@ def accuracy_by(values: NDArray[Any], right: NDArray[np.bool_], begins: Sequence
     for i, begin in enumerate(begins):
         end = begins[i + 1] - 1 if i + 1 < len(begins) else None
         if (index == i).any():
-            classes.append({"from": begin, "to": end, "accuracy": share_of(
-                right[index == i].sum(), (index == i).sum(), confidence)})
+            classes.append(
+                {
+                    "from": begin,
+                    "to": end,
+                    "accuracy": share_of(right[index == i].sum(), (index == i).sum(), confidence),
+                }
+            )
     return classes
 
 
-def by_category(names: Sequence[str], rows: Rows, right: NDArray[np.bool_],
-                confidence: float) -> list[dict[str, Any]]:
+def by_category(
+    names: Sequence[str], rows: Rows, right: NDArray[np.bool_], confidence: float
+) -> list[dict[str, Any]]:
     """Support, recall and precision of each category that is a label or a prediction."""
-    labelled, predicted = (np.bincount(rows[field][rows[field] >= 0], minlength=len(names))
-                           for field in ("label", "predicted"))
+    labelled, predicted = (
+        np.bincount(rows[field][rows[field] >= 0], minlength=len(names))
+        for field in ("label", "predicted")
+    )
     hits = np.bincount(rows["label"][right], minlength=len(names))
-    return [{"category": names[i], "support": int(labelled[i]),
-             "recall": share_of(hits[i], labelled[i], confidence),
-             "precision": share_of(hits[i], predicted[i], confidence)}
-            for i in np.flatnonzero(labelled + predicted).tolist()]
+    return [
+        {
+            "category": names[i],
+            "support": int(labelled[i]),
+            "recall": share_of(hits[i], labelled[i], confidence),
+            "precision": share_of(hits[i], predicted[i], confidence),
+        }
+        for i in np.flatnonzero(labelled + predicted).tolist()
+    ]
 
 
-def confusions(names: Sequence[str], rows: Rows, right: NDArray[np.bool_],
-               above: NDArray[np.int64]) -> list[dict[str, Any]]:
+def confusions(
+    names: Sequence[str], rows: Rows, right: NDArray[np.bool_], above: NDArray[np.int64]
+) -> list[dict[str, Any]]:
     """Pairs of categories by how often one is taken for the other, most often first."""
     wrong = rows[~right & (rows["label"] >= 0) & (rows["predicted"] >= 0)]
-    pairs, count = np.unique(np.stack([wrong["label"], wrong["predicted"]], axis=1), axis=0,
-                             return_counts=True)
+    pairs, count = np.unique(
+        np.stack([wrong["label"], wrong["predicted"]], axis=1), axis=0, return_counts=True
+    )
     times = {(int(a), int(b)): int(n) for (a, b), n in zip(pairs, count)}
     report = []
     for a, b in {(min(pair), max(pair)) for pair in times}:
         a_as_b, b_as_a = times.get((a, b), 0), times.get((b, a), 0)
-        report.append({"categories": [names[a], names[b]], "errors": a_as_b + b_as_a,
-                       "first_as_second": a_as_b, "second_as_first": b_as_a,
-                       "same_parent": bool(above[a] == above[b])})
+        report.append(
+            {
+                "categories": [names[a], names[b]],
+                "errors": a_as_b + b_as_a,
+                "first_as_second": a_as_b,
+                "second_as_first": b_as_a,
+                "same_parent": bool(above[a] == above[b]),
+            }
+        )
     return sorted(report, key=lambda pair: (-pair["errors"], pair["categories"]))
 
 
-def shared_shares(masks: Mapping[str, NDArray[np.bool_] | None] | None, right: NDArray[np.bool_],
-                  confidence: float) -> dict[str, Any] | None:
+def shared_shares(
+    masks: Mapping[str, NDArray[np.bool_] | None] | None,
+    right: NDArray[np.bool_],
+    confidence: float,
+) -> dict[str, Any] | None:
     """How many products share something by shared_content.shared_masks, and the accuracy of those
     and of the others; None for what is not known."""
     if masks is None:
         return None
-    return {kind: None if shared is None else {
-                "shared": share_of(shared.sum(), len(shared), confidence),
-                "accuracy_of_these": share_of(right[shared].sum(), shared.sum(), confidence),
-                "accuracy_of_the_others": share_of(right[~shared].sum(), (~shared).sum(),
-                                                   confidence)}
-            for kind, shared in masks.items()}
+    return {
+        kind: None
+        if shared is None
+        else {
+            "shared": share_of(shared.sum(), len(shared), confidence),
+            "accuracy_of_these": share_of(right[shared].sum(), shared.sum(), confidence),
+            "accuracy_of_the_others": share_of(right[~shared].sum(), (~shared).sum(), confidence),
+        }
+        for kind, shared in masks.items()
+    }
 
 
 # ---- all of it --------------------------------------------------------------------------------
+
 
 def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[str, Any]:
     """All that is known about one experiment, as a dict for JSON. Raises UserError if there is no
@@ -297,22 +403,27 @@ def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[s
     right, parent_right, _ = correct(rows, above)
     reviewed = rows["reviewed"] != rows["label"]
     right_after_review = (rows["predicted"] == rows["reviewed"]) & (rows["reviewed"] >= 0)
-    return {**block(conn, experiment),
-            "interval": metrics.wilson(right.sum(), len(rows), confidence),
-            "parent_interval": metrics.wilson(parent_right.sum(), len(rows), confidence),
-            "after_review": {"corrected": int(reviewed.sum()), "accuracy": share_of(
-                right_after_review.sum(), len(rows), confidence)},
-            "confidence": confidence,
-            "certified_on": "folds" if folds else "validation" if len(held) else None,
-            "certifying_products": len(rows if folds else held),
-            "coverage": certified_coverage(rows, held, folds, above, confidence),
-            "fallback": fallback(rows, held, folds, above, confidence),
-            "calibration": calibration_errors(rows, right, settings),
-            "aurc": metrics.aurc(rows["score"], right),
-            "by_words": accuracy_by(rows["words"], right, WORDS, confidence),
-            "by_picture": accuracy_by(rows["picture"], right, (0, 1), confidence),
-            "shared_with_training": shared_shares(
-                shared_content.shared_masks(conn, number, settings, rows), right, confidence),
-            "categories": by_category(names, rows, right, confidence),
-            "confusions": confusions(names, rows, right, above),
-            "settings": settings}
+    return {
+        **block(conn, experiment),
+        "interval": metrics.wilson(right.sum(), len(rows), confidence),
+        "parent_interval": metrics.wilson(parent_right.sum(), len(rows), confidence),
+        "after_review": {
+            "corrected": int(reviewed.sum()),
+            "accuracy": share_of(right_after_review.sum(), len(rows), confidence),
+        },
+        "confidence": confidence,
+        "certified_on": "folds" if folds else "validation" if len(held) else None,
+        "certifying_products": len(rows if folds else held),
+        "coverage": certified_coverage(rows, held, folds, above, confidence),
+        "fallback": fallback(rows, held, folds, above, confidence),
+        "calibration": calibration_errors(rows, right, settings),
+        "aurc": metrics.aurc(rows["score"], right),
+        "by_words": accuracy_by(rows["words"], right, WORDS, confidence),
+        "by_picture": accuracy_by(rows["picture"], right, (0, 1), confidence),
+        "shared_with_training": shared_shares(
+            shared_content.shared_masks(conn, number, settings, rows), right, confidence
+        ),
+        "categories": by_category(names, rows, right, confidence),
+        "confusions": confusions(names, rows, right, above),
+        "settings": settings,
+    }

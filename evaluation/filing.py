@@ -9,6 +9,7 @@ the parent, and not at all. Each classifier files with the models of its own kin
     python categorize_both.py --apply 3 --target 95 --format jsonl
     python categorize_words.py --apply 1 --target 95 --dry-run
 """
+
 from __future__ import annotations
 
 import argparse
@@ -37,51 +38,81 @@ from evaluation import (
 from evaluation.filing_output import Moves
 from learning import model_folders, near_duplicates, predictions, saved_models, selection
 
-CHUNK = 5_000    # products answered at a time, in one transaction
-Description = dict[str, Any]   # of a model, as saved_models.load_model reads it
+CHUNK = 5_000  # products answered at a time, in one transaction
+Description = dict[str, Any]  # of a model, as saved_models.load_model reads it
 Weights = dict[str, NDArray[Any]]
 # A classifier: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is anything
 # to go by, words, unknown words, whether there is a picture, [n] each).
 Score = Callable[[Sequence[sqlite3.Row]], tuple[Any, Any, Any, Any, Any]]
-Scorer = Callable[[Weights, Description], Score]   # of a saved model
+Scorer = Callable[[Weights, Description], Score]  # of a saved model
 
 
 # ---- arguments ----------------------------------------------------------------------------------
 
+
 class Options(NamedTuple):
     """What --apply is asked to do."""
-    number: int          # of the experiment
+
+    number: int  # of the experiment
     db_path: str
-    target: float        # share of the filed products that have to be right
-    confidence: float    # of that promise
-    format: str          # csv or jsonl
-    file_anyway: bool    # file also the products of shops that are refused
+    target: float  # share of the filed products that have to be right
+    confidence: float  # of that promise
+    format: str  # csv or jsonl
+    file_anyway: bool  # file also the products of shops that are refused
     dry_run: bool
 
 
 def options(args: argparse.Namespace) -> Options:
     """The Options of a script's arguments."""
-    return Options(args.apply, args.db_path, args.target, args.confidence, args.format,
-                   args.file_anyway, args.dry_run)
+    return Options(
+        args.apply,
+        args.db_path,
+        args.target,
+        args.confidence,
+        args.format,
+        args.file_anyway,
+        args.dry_run,
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("filing the products without a category")
-    group.add_argument("--apply", type=int, metavar="N",
-                       help="train nothing: file the products without a category with the model of "
-                       "experiment N, and print what was filed")
-    group.add_argument("--target", type=share(50, 99.99), default=.98, metavar="PERCENT",
-                       help="how many of the filed products have to be right (default: 98)")
-    group.add_argument("--confidence", type=share(50, 99.99), default=.95, metavar="PERCENT",
-                       help="the confidence of that promise (default: 95)")
-    group.add_argument("--format", choices=("csv", "jsonl"), default="csv",
-                       help="what is printed (default: csv)")
-    group.add_argument("--file-anyway", action="store_true",
-                       help="file also the products of a shop that are so different that nothing "
-                       "is promised for them")
-    group.add_argument("--dry-run", action="store_true",
-                       help="file nothing: print how many products would be filed, and what would "
-                       "change against what is filed now, for example with another --target")
+    group.add_argument(
+        "--apply",
+        type=int,
+        metavar="N",
+        help="train nothing: file the products without a category with the model of "
+        "experiment N, and print what was filed",
+    )
+    group.add_argument(
+        "--target",
+        type=share(50, 99.99),
+        default=0.98,
+        metavar="PERCENT",
+        help="how many of the filed products have to be right (default: 98)",
+    )
+    group.add_argument(
+        "--confidence",
+        type=share(50, 99.99),
+        default=0.95,
+        metavar="PERCENT",
+        help="the confidence of that promise (default: 95)",
+    )
+    group.add_argument(
+        "--format", choices=("csv", "jsonl"), default="csv", help="what is printed (default: csv)"
+    )
+    group.add_argument(
+        "--file-anyway",
+        action="store_true",
+        help="file also the products of a shop that are so different that nothing "
+        "is promised for them",
+    )
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="file nothing: print how many products would be filed, and what would "
+        "change against what is filed now, for example with another --target",
+    )
 
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -92,14 +123,18 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
             if getattr(args, name) != parser.get_default(name):
                 parser.error(f"--{name.replace('_', '-')} is for --apply: training has none")
     elif args.folds or args.categories or args.trust_filed:
-        parser.error("--apply trains nothing, and files what its experiment learned: leave "
-                     "--folds, --categories and --trust-filed out")
+        parser.error(
+            "--apply trains nothing, and files what its experiment learned: leave "
+            "--folds, --categories and --trust-filed out"
+        )
 
 
 # ---- the model ----------------------------------------------------------------------------------
 
-def load_for_apply(conn: sqlite3.Connection, number: int, db_path: str,
-                   kind: str) -> tuple[str, Weights, Description]:
+
+def load_for_apply(
+    conn: sqlite3.Connection, number: int, db_path: str, kind: str
+) -> tuple[str, Weights, Description]:
     """(folder, weights, description) of the model of an experiment. Raises UserError if it is of
     another kind than `kind`, or not the model that the experiment wrote."""
     settings = db.settings(db.experiment_row(conn, number))
@@ -107,16 +142,18 @@ def load_for_apply(conn: sqlite3.Connection, number: int, db_path: str,
     weights, described = saved_models.load_model(folder)
     if described["kind"] != kind:
         script = today.SCRIPTS[described["kind"]]
-        raise UserError(f"the model of experiment {number} is for categorize_{script}.py: run "
-                        "that with --apply")
+        raise UserError(
+            f"the model of experiment {number} is for categorize_{script}.py: run that with --apply"
+        )
     if settings.get("model") not in (None, saved_models.digest(folder)):
-        raise UserError(f"the model in {folder} is not the one that experiment {number} wrote, "
-                        "and nothing is promised of another: put its own back, or train again")
+        raise UserError(
+            f"the model in {folder} is not the one that experiment {number} wrote, "
+            "and nothing is promised of another: put its own back, or train again"
+        )
     return folder, weights, described
 
 
-def answer_all(conn: sqlite3.Connection, number: int, described: Description,
-               score: Score) -> None:
+def answer_all(conn: sqlite3.Connection, number: int, described: Description, score: Score) -> None:
     """Have the model answer all products without a category that it has not answered yet, and those
     of leaves that it does not know, a chunk and a transaction at a time.
 
@@ -129,18 +166,25 @@ def answer_all(conn: sqlite3.Connection, number: int, described: Description,
     with progress("answers", waiting, "products") as bar:
         for rows in filing_queries.to_answer(conn, number, leaves, CHUNK):
             bar.update(len(rows))
-            rows = [row for row in rows if row["category_id"] is None or folds
-                    or selection.certifies(row["cluster"])]
+            rows = [
+                row
+                for row in rows
+                if row["category_id"] is None or folds or selection.certifies(row["cluster"])
+            ]
             if rows:
                 scored = score(rows)
-                twins = near([(row["group_key"], row["name"], row["description"])
-                              for row in rows])
-                filing_queries.store_answers(conn, number,
-                                             answer_rows(rows, scored, twins, described))
+                twins = near([(row["group_key"], row["name"], row["description"]) for row in rows])
+                filing_queries.store_answers(
+                    conn, number, answer_rows(rows, scored, twins, described)
+                )
 
 
-def answer_rows(rows: Sequence[sqlite3.Row], scored: tuple[Any, Any, Any, Any, Any], twins: Any,
-                described: Description) -> list[tuple[Any, ...]]:
+def answer_rows(
+    rows: Sequence[sqlite3.Row],
+    scored: tuple[Any, Any, Any, Any, Any],
+    twins: Any,
+    described: Description,
+) -> list[tuple[Any, ...]]:
     """The rows of filing_queries.store_answers for rows of filing_queries.to_answer. scored is what
     a Score returns for them, and twins says of each whether it has a near-duplicate in training."""
     logits, known, words, unknown, pictured = scored
@@ -150,18 +194,26 @@ def answer_rows(rows: Sequence[sqlite3.Row], scored: tuple[Any, Any, Any, Any, A
     stored = []
     for i, row in enumerate(rows):
         answer = (None, 0.0, None, 0.0, "[]")
-        if known[i]:   # there is a word or a picture to go by
-            answer = (leaves[answers.best[i, 0]], float(answers.score[i, 0]),
-                      answers.names[answers.parent[i]], float(answers.parent_score[i]), top[i])
-        stored.append((row["id"], *answer, int(words[i]), int(unknown[i]), int(pictured[i]),
-                       int(twins[i])))
+        if known[i]:  # there is a word or a picture to go by
+            answer = (
+                leaves[answers.best[i, 0]],
+                float(answers.score[i, 0]),
+                answers.names[answers.parent[i]],
+                float(answers.parent_score[i]),
+                top[i],
+            )
+        stored.append(
+            (row["id"], *answer, int(words[i]), int(unknown[i]), int(pictured[i]), int(twins[i]))
+        )
     return stored
 
 
 # ---- what is filed ------------------------------------------------------------------------------
 
-def file_all(conn: sqlite3.Connection, wanted: Options, described: Description,
-             promise: guarantees.Promise) -> tuple[bool, Moves]:
+
+def file_all(
+    conn: sqlite3.Connection, wanted: Options, described: Description, promise: guarantees.Promise
+) -> tuple[bool, Moves]:
     """File what has been answered, shop by shop; in a dry run only count. Returns whether the
     promise holds for all of it, and the Moves."""
     labelled, holds = refusals.labelled_rows(conn, wanted.number, described), True
@@ -170,18 +222,23 @@ def file_all(conn: sqlite3.Connection, wanted: Options, described: Description,
         if not wanted.dry_run:
             filing_queries.unfile(conn, wanted.number)
         for source in filing_queries.unfiled_sources(conn):
-            thresholds, reasons, new = refusals.for_source(conn, wanted.number, described, source,
-                                                           labelled, promise)
+            thresholds, reasons, new = refusals.for_source(
+                conn, wanted.number, described, source, labelled, promise
+            )
             if new["near-duplicate"]:
-                log(f"{100 * new['near-duplicate']:.0f} % of the {new['products']} products of "
+                log(
+                    f"{100 * new['near-duplicate']:.0f} % of the {new['products']} products of "
                     f"{source} have the text of a product that the model learned from, or one that "
-                    "differs by a word or two")
+                    "differs by a word or two"
+                )
             if reasons:
                 holds = False
                 refused = refused_text(refused_levels(promise, thresholds), wanted.file_anyway)
-                log(f"{100 * promise['target']:g} % is not promised of the {new['products']} "
+                log(
+                    f"{100 * promise['target']:g} % is not promised of the {new['products']} "
                     f"products of {source}, which differ from those that the promise rests on: "
-                    f"{'; '.join(reasons)}. {refused}")
+                    f"{'; '.join(reasons)}. {refused}"
+                )
             if wanted.file_anyway:
                 thresholds, reasons = guarantees.promised_thresholds(promise), []
             moves += file_source(conn, wanted, source, promise, thresholds, reasons)
@@ -190,8 +247,11 @@ def file_all(conn: sqlite3.Connection, wanted: Options, described: Description,
 
 def refused_levels(promise: guarantees.Promise, thresholds: Mapping[str, float]) -> list[str]:
     """The levels that the promise has a threshold for, and a shop's own thresholds have none."""
-    return [level for level in ("leaf", "parent")
-            if promise[level] is not None and math.isinf(thresholds[level])]
+    return [
+        level
+        for level in ("leaf", "parent")
+        if promise[level] is not None and math.isinf(thresholds[level])
+    ]
 
 
 def refused_text(levels: Sequence[str], file_anyway: bool) -> str:
@@ -203,24 +263,39 @@ def refused_text(levels: Sequence[str], file_anyway: bool) -> str:
     return f"None of them is filed at the {' or the '.join(levels)} (--file-anyway does)"
 
 
-def file_source(conn: sqlite3.Connection, wanted: Options, source: str,
-                promise: guarantees.Promise, thresholds: Mapping[str, float],
-                reasons: Sequence[str]) -> Moves:
+def file_source(
+    conn: sqlite3.Connection,
+    wanted: Options,
+    source: str,
+    promise: guarantees.Promise,
+    thresholds: Mapping[str, float],
+    reasons: Sequence[str],
+) -> Moves:
     """File a shop's products by their answers and thresholds, and note the reasons why these are
     less than the promise, unless it is a dry run. Returns the Moves."""
     moves: Moves = collections.Counter()
-    for before, target, after, products in filing_queries.filing_moves(conn, wanted.number, source,
-                                                                       **thresholds):
+    for before, target, after, products in filing_queries.filing_moves(
+        conn, wanted.number, source, **thresholds
+    ):
         moves[before, target, after] += products
     if not wanted.dry_run:
-        filing_queries.keep_filing(conn, wanted.number, source, promise, thresholds, reasons,
-                                   refused_levels(promise, thresholds))
-        filing_queries.file_products(conn, wanted.number, source, **thresholds,
-                                     target=wanted.target)
+        filing_queries.keep_filing(
+            conn,
+            wanted.number,
+            source,
+            promise,
+            thresholds,
+            reasons,
+            refused_levels(promise, thresholds),
+        )
+        filing_queries.file_products(
+            conn, wanted.number, source, **thresholds, target=wanted.target
+        )
     return moves
 
 
 # ---- all of it ----------------------------------------------------------------------------------
+
 
 def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     """What --apply does: answer, check, file, print. kind is that of the models that `scorer` makes
@@ -236,15 +311,19 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
         if by_person and not wanted.dry_run:
             filing_output.print_filed(conn, wanted.number, wanted.format)
         else:
-            log("there is no product without a category: load some with crawl.py --feed, or "
-                "--unlabelled")
+            log(
+                "there is no product without a category: load some with crawl.py --feed, or "
+                "--unlabelled"
+            )
         return 0
     if waiting:
         answer_all(conn, wanted.number, described, scorer(weights, described))
     if not refusals.reference(conn, wanted.number, described, None)["groups"]:
-        log("nothing is filed: none of the products that the promise of experiment "
+        log(
+            "nothing is filed: none of the products that the promise of experiment "
             f"{wanted.number} rests on is left to compare the new ones with; load labelled "
-            "products and train again")
+            "products and train again"
+        )
         return 1
     promise = guarantees.promise(conn, wanted.number, leaves, wanted.target, wanted.confidence)
     if not wanted.dry_run:
@@ -258,15 +337,18 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     return 0 if holds else 1
 
 
-def log_promise(conn: sqlite3.Connection, wanted: Options, described: Description,
-                promise: guarantees.Promise) -> None:
+def log_promise(
+    conn: sqlite3.Connection, wanted: Options, described: Description, promise: guarantees.Promise
+) -> None:
     """Say what is promised, and what has changed since the training."""
     number = wanted.number
     log(guarantees.promise_text(promise))
     if promise["leaf"] is None and described["settings"].get("folds"):
         suspects = command("analyze", "--label-suspects", number, db_path=wanted.db_path)
-        log(f"wrong labels count as errors, too. To list those that may be wrong: {suspects}. "
-            "Correct them in the shop's feed, load it and train again")
+        log(
+            f"wrong labels count as errors, too. To list those that may be wrong: {suspects}. "
+            "Correct them in the shop's feed, load it and train again"
+        )
     for line in today.changes_lines(number, queries.changes(conn, number)):
         log(line)
     if gone := today.gone_line(filing_queries.answers_gone(conn, number)):
@@ -280,5 +362,9 @@ def print_result(conn: sqlite3.Connection, wanted: Options, moves: Moves, produc
     counts = filing_output.print_filed(conn, wanted.number, wanted.format)
     log(filing_output.counts_text(counts, products))
     if counts["person"] + counts["parent"]:
-        log("to choose leaves for the others: " + command(
-            "analyze", "--review", wanted.number, "-o", "review.html", db_path=wanted.db_path))
+        log(
+            "to choose leaves for the others: "
+            + command(
+                "analyze", "--review", wanted.number, "-o", "review.html", db_path=wanted.db_path
+            )
+        )

@@ -6,6 +6,7 @@ lines on stdout, and sentences for filing.py.
     python categorize_words.py --apply 1 > filed.csv
     python categorize_words.py --apply 1 --dry-run
 """
+
 from __future__ import annotations
 
 import collections
@@ -22,19 +23,32 @@ from common.text import safe_cell
 from evaluation import catalogue_queries, filing_queries
 from learning import category_tree
 
-COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
-           "suggestion_3", "source", "product_id", "suggestion_1_path", "suggestion_2_path",
-           "suggestion_3_path")   # new ones stand at the end
+COLUMNS = (
+    "id",
+    "name",
+    "category",
+    "path",
+    "level",
+    "score",
+    "suggestion_1",
+    "suggestion_2",
+    "suggestion_3",
+    "source",
+    "product_id",
+    "suggestion_1_path",
+    "suggestion_2_path",
+    "suggestion_3_path",
+)  # new ones stand at the end
 SUGGESTIONS = 3
 # Products by (level before or None, the --target of that or None, level after).
 Moves = collections.Counter[tuple[str | None, float | None, str]]
-Suggestions = Sequence[tuple[str, float]]   # categories with their scores, the likeliest first
+Suggestions = Sequence[tuple[str, float]]  # categories with their scores, the likeliest first
 
 
 # ---- the filed products -------------------------------------------------------------------------
 
-def print_filed(conn: sqlite3.Connection, number: int,
-                form: str) -> collections.Counter[str]:
+
+def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections.Counter[str]:
     """Print all that experiment `number` has filed, and what a person decided, as form: csv or
     jsonl. Returns {level: products}. If a person's category is not in the catalogue, its path stays
     empty, and a sentence on stderr says so."""
@@ -49,8 +63,9 @@ def print_filed(conn: sqlite3.Connection, number: int,
         counts[row["level"]] += 1
         suggestions: Suggestions = ()
         if row["level"] == "person" or form == "jsonl":
-            suggestions = [(leaf, score) for leaf, score in json.loads(row["top"])
-                           if there.get(leaf)][:SUGGESTIONS]
+            suggestions = [
+                (leaf, score) for leaf, score in json.loads(row["top"]) if there.get(leaf)
+            ][:SUGGESTIONS]
         path = paths.get(row["category_id"], row["category_id"])
         if row["level"] == "decided" and not there.get(row["category_id"]):
             missing[row["category_id"]] += 1
@@ -64,26 +79,44 @@ def print_filed(conn: sqlite3.Connection, number: int,
     return counts
 
 
-def csv_cells(row: sqlite3.Row, path: str | None, suggested: Sequence[str],
-              paths: Mapping[str, str]) -> list[Any]:
+def csv_cells(
+    row: sqlite3.Row, path: str | None, suggested: Sequence[str], paths: Mapping[str, str]
+) -> list[Any]:
     """The cells of COLUMNS of a row of filing_queries.filed."""
     leaves = [*suggested, *[""] * (SUGGESTIONS - len(suggested))]
     score = "" if row["score"] is None else f"{row['score']:.6f}"
-    return [id_cell(row["external_id"]), safe_cell(row["name"]), safe_cell(row["category_id"]),
-            safe_cell(path), safe_cell(row["level"]), score, *map(safe_cell, leaves),
-            safe_cell(row["source"]), row["product_id"],
-            *(safe_cell(paths.get(leaf, leaf)) for leaf in leaves)]
+    return [
+        id_cell(row["external_id"]),
+        safe_cell(row["name"]),
+        safe_cell(row["category_id"]),
+        safe_cell(path),
+        safe_cell(row["level"]),
+        score,
+        *map(safe_cell, leaves),
+        safe_cell(row["source"]),
+        row["product_id"],
+        *(safe_cell(paths.get(leaf, leaf)) for leaf in leaves),
+    ]
 
 
-def json_line(row: sqlite3.Row, path: str | None, suggestions: Suggestions,
-              paths: Mapping[str, str]) -> dict[str, Any]:
+def json_line(
+    row: sqlite3.Row, path: str | None, suggestions: Suggestions, paths: Mapping[str, str]
+) -> dict[str, Any]:
     """What JSON Lines hold of a row of filing_queries.filed."""
-    return {"id": row["external_id"], "name": row["name"], "category": row["category_id"],
-            "path": path, "level": row["level"],
-            "score": None if row["score"] is None else round(row["score"], 6),
-            "suggestions": [{"category": leaf, "path": paths.get(leaf, leaf), "score": score}
-                            for leaf, score in suggestions],
-            "source": row["source"], "product_id": row["product_id"]}
+    return {
+        "id": row["external_id"],
+        "name": row["name"],
+        "category": row["category_id"],
+        "path": path,
+        "level": row["level"],
+        "score": None if row["score"] is None else round(row["score"], 6),
+        "suggestions": [
+            {"category": leaf, "path": paths.get(leaf, leaf), "score": score}
+            for leaf, score in suggestions
+        ],
+        "source": row["source"],
+        "product_id": row["product_id"],
+    }
 
 
 def id_cell(text: str | None) -> str | None:
@@ -95,19 +128,26 @@ def missing_categories_text(missing: collections.Counter[str]) -> str:
     """A sentence about decisions for categories that are not there, {category: products}."""
     names = ", ".join(repr(name) for name, _ in missing.most_common(3))
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-    return (f"{missing.total()} products have a person's category that is no leaf of the shop "
-            f"({names}{more}): their path is empty; load the shop's new categories, or decide "
-            "again with analyze.py --overrides")
+    return (
+        f"{missing.total()} products have a person's category that is no leaf of the shop "
+        f"({names}{more}): their path is empty; load the shop's new categories, or decide "
+        "again with analyze.py --overrides"
+    )
 
 
 # ---- counts in words ----------------------------------------------------------------------------
 
+
 def counts_text(counts: Mapping[str, int], products: int) -> str:
     """How many of the products each level has, in words."""
-    return ", ".join(f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"
-                     for level, words in (("leaf", "filed at the leaf"),
-                                          ("parent", "at the parent"),
-                                          ("person", "left to a person")))
+    return ", ".join(
+        f"{counts[level]} ({100 * counts[level] / products:.1f} %) {words}"
+        for level, words in (
+            ("leaf", "filed at the leaf"),
+            ("parent", "at the parent"),
+            ("person", "left to a person"),
+        )
+    )
 
 
 def change_of(before: str | None, after: str) -> str:
@@ -132,10 +172,14 @@ def moves_text(moves: Moves) -> str | None:
         counts[change_of(before, after)] += products
     if not targets or set(counts) <= {"as before"}:
         return None
-    changes = [f"{counts[name]} {name}" for name in (
-        "newly filed", "refiled at another level", "taken back", "as before")]
-    return (f"changes against what was filed before, at {' and '.join(sorted(targets))}: "
-            + ", ".join(changes))
+    changes = [
+        f"{counts[name]} {name}"
+        for name in ("newly filed", "refiled at another level", "taken back", "as before")
+    ]
+    return (
+        f"changes against what was filed before, at {' and '.join(sorted(targets))}: "
+        + ", ".join(changes)
+    )
 
 
 def print_dry_run(number: int, target: float, moves: Moves, products: int) -> None:
@@ -145,8 +189,10 @@ def print_dry_run(number: int, target: float, moves: Moves, products: int) -> No
     for (before, _, after), count in moves.items():
         counts[after] += count
         decided = decided or before is not None
-    print(f"dry run, nothing is filed. Experiment {number} at {100 * target:g} % would give "
-          + counts_text(counts, products))
+    print(
+        f"dry run, nothing is filed. Experiment {number} at {100 * target:g} % would give "
+        + counts_text(counts, products)
+    )
     if changes := moves_text(moves):
         print(changes)
     elif decided:

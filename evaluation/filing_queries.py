@@ -2,6 +2,7 @@
 
 In: an open crawl.db and an experiment's number. Out: rows and counts.
 """
+
 from __future__ import annotations
 
 import json
@@ -23,16 +24,19 @@ from evaluation.catalogue_queries import (
 
 # ---- answers ------------------------------------------------------------------------------------
 
-def to_answer(conn: sqlite3.Connection, number: int, leaves: Iterable[str],
-              size: int) -> Iterator[list[sqlite3.Row]]:
+
+def to_answer(
+    conn: sqlite3.Connection, number: int, leaves: Iterable[str], size: int
+) -> Iterator[list[sqlite3.Row]]:
     """Yield lists of up to `size` products that experiment `number` has no answer for yet and that
     nobody has filed, or that are filed in a leaf that is not one of its own `leaves`: rows of id,
     category_id, group_key, cluster (of the experiment's, else the group_key), name, description,
     and path and sha256 of their picture or null."""
     want_strange(conn, number, leaves)
-    for wanted in (UNFILED, STRANGE):   # with an `or` SQLite would sort them all for each list
-        after = -2 ** 63
-        while rows := conn.execute(f"""
+    for wanted in (UNFILED, STRANGE):  # with an `or` SQLite would sort them all for each list
+        after = -(2**63)
+        while rows := conn.execute(
+            f"""
                 select product.id, category_id, {db.GROUP_KEY} as group_key,
                        coalesce(name, '') as name,
                        coalesce(description, '') as description, path, sha256,
@@ -43,27 +47,33 @@ def to_answer(conn: sqlite3.Connection, number: int, leaves: Iterable[str],
                 where {wanted} and product.id > ? and not exists (
                     select 1 from filing where experiment_id = ? and product_id = product.id)
                 order by product.id limit ?""",
-                                   (db.PICTURE_FAILED, number, after, number, size)).fetchall():
+            (db.PICTURE_FAILED, number, after, number, size),
+        ).fetchall():
             yield rows
             after = rows[-1]["id"]
 
 
-def count_unfiled(conn: sqlite3.Connection, number: int,
-                  leaves: Iterable[str]) -> tuple[int, int, int]:
+def count_unfiled(
+    conn: sqlite3.Connection, number: int, leaves: Iterable[str]
+) -> tuple[int, int, int]:
     """(products that nobody has filed, products without an answer yet as in `to_answer`, products
     without a category that a person has filed)."""
     want_strange(conn, number, leaves)
-    unfiled, waiting, by_person = conn.execute(f"""
+    unfiled, waiting, by_person = conn.execute(
+        f"""
         select (select count(*) from product where {UNFILED}),
                (select count(*) from product where ({UNFILED} or {STRANGE}) and not exists (
                     select 1 from filing where experiment_id = ? and product_id = product.id)),
                (select count(*) from label_override join product on product.id = product_id
-                where {DECIDED})""", (number,)).fetchone()
+                where {DECIDED})""",
+        (number,),
+    ).fetchone()
     return unfiled, waiting, by_person
 
 
-def count_strange(conn: sqlite3.Connection, number: int, leaves: Iterable[str],
-                  pictured: bool = False) -> tuple[int, int]:
+def count_strange(
+    conn: sqlite3.Connection, number: int, leaves: Iterable[str], pictured: bool = False
+) -> tuple[int, int]:
     """(products filed in leaves that are not the model's `leaves`, those of them that experiment
     `number` has answered), only products with a usable picture if `pictured`."""
     want_strange(conn, number, leaves)
@@ -71,10 +81,13 @@ def count_strange(conn: sqlite3.Connection, number: int, leaves: Iterable[str],
     if pictured:
         with_picture = f"""and exists (select 1 from picture where product_id = product.id
                                        and status <> '{db.PICTURE_FAILED}')"""
-    strange, answered = conn.execute(f"""
+    strange, answered = conn.execute(
+        f"""
         select count(*), coalesce(sum(exists (select 1 from filing where experiment_id = ?
                                               and product_id = product.id)), 0)
-        from product where {STRANGE} {with_picture}""", (number,)).fetchone()
+        from product where {STRANGE} {with_picture}""",
+        (number,),
+    ).fetchone()
     return strange, answered
 
 
@@ -83,34 +96,44 @@ def store_answers(conn: sqlite3.Connection, number: int, rows: Iterable[Sequence
     parent_score, top, words, unknown, pictured, twin), in one transaction. Answers that another
     process has stored meanwhile stay."""
     with db.transaction(conn):
-        conn.executemany(f"""insert or ignore into filing(experiment_id, product_id, leaf_id,
+        conn.executemany(
+            f"""insert or ignore into filing(experiment_id, product_id, leaf_id,
                              leaf_score, parent_id, parent_score, top, words, unknown, pictured,
-                             twin) values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""", rows)
+                             twin) values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            rows,
+        )
 
 
 def answers_gone(conn: sqlite3.Connection, number: int) -> list[sqlite3.Row]:
     """[(category, products)] of the leaves that experiment `number` names for products that nobody
     has filed, and that nothing may be filed at today; most products first."""
     want_places(conn)
-    return conn.execute(f"""select leaf_id, count(*) from filing join product
+    return conn.execute(
+        f"""select leaf_id, count(*) from filing join product
                             on product.id = product_id where experiment_id = ?
                             and leaf_id is not null and not {LEAF_THERE}
                             and {UNFILED} group by leaf_id order by count(*) desc, leaf_id""",
-                        (number,)).fetchall()
+        (number,),
+    ).fetchall()
 
 
-def answer_counts(conn: sqlite3.Connection, number: int, source: str,
-                  edges: Sequence[float]) -> dict[tuple[str, int], int]:
+def answer_counts(
+    conn: sqlite3.Connection, number: int, source: str, edges: Sequence[float]
+) -> dict[tuple[str, int], int]:
     """{(leaf, how many of these edges its score reaches): products} of an experiment's answers for
     a source's products without a category. A score for a leaf that nothing may be filed at today
     reaches none, as in `details`."""
     want_places(conn)
     step = " + ".join([f"(leaf_score >= ? and {LEAF_THERE})"] * len(edges))
-    rows = db.plain(conn, f"""
+    rows = db.plain(
+        conn,
+        f"""
         select leaf_id, {step} as step, count(*) from filing
         join product on product.id = product_id
         where experiment_id = ? and source = ? and leaf_id is not null and {UNFILED}
-        group by leaf_id, step""", (*edges, number, source))
+        group by leaf_id, step""",
+        (*edges, number, source),
+    )
     return {(leaf, reached): count for leaf, reached, count in rows}
 
 
@@ -129,46 +152,70 @@ OF_SOURCE = f"""where experiment_id = :number and product_id in (
                     select id from product where source = :source and {UNFILED})"""
 
 
-def file_products(conn: sqlite3.Connection, number: int, source: str, leaf: float, below: float,
-                  parent: float, target: float | None = None) -> None:
+def file_products(
+    conn: sqlite3.Connection,
+    number: int,
+    source: str,
+    leaf: float,
+    below: float,
+    parent: float,
+    target: float | None = None,
+) -> None:
     """File a source's products by their answers and the thresholds of LEVEL, and remember what is
     filed at a leaf. target is the --target."""
     want_places(conn)
-    values = {"leaf": leaf, "below": below, "parent": parent, "number": number, "source": source,
-              "target": target}
-    conn.execute(f"""
+    values = {
+        "leaf": leaf,
+        "below": below,
+        "parent": parent,
+        "number": number,
+        "source": source,
+        "target": target,
+    }
+    conn.execute(
+        f"""
         update filing set level = {LEVEL}, target = :target,
             category_id = case {LEVEL} when 'leaf' then leaf_id when 'parent' then parent_id end,
             score = case {LEVEL} when 'parent' then parent_score else leaf_score end {OF_SOURCE}""",
-                 values)
-    conn.execute(f"""insert or ignore into filed_before(product_id, category_id)
+        values,
+    )
+    conn.execute(
+        f"""insert or ignore into filed_before(product_id, category_id)
                      select product_id, category_id from filing {OF_SOURCE} and level = 'leaf'""",
-                 values)
+        values,
+    )
 
 
-def filing_moves(conn: sqlite3.Connection, number: int, source: str, leaf: float, below: float,
-                 parent: float) -> list[tuple[str | None, float | None, str, int]]:
+def filing_moves(
+    conn: sqlite3.Connection, number: int, source: str, leaf: float, below: float, parent: float
+) -> list[tuple[str | None, float | None, str, int]]:
     """What file_products would change: tuples (level now, or None; target that it was decided for,
     or None; level then; products). It writes nothing."""
     want_places(conn)
-    return db.plain(conn, f"""select level, target, {LEVEL} as next, count(*) from filing
+    return db.plain(
+        conn,
+        f"""select level, target, {LEVEL} as next, count(*) from filing
                               {OF_SOURCE} group by level, target, next""",
-                    {"leaf": leaf, "below": below, "parent": parent, "number": number,
-                     "source": source}).fetchall()
+        {"leaf": leaf, "below": below, "parent": parent, "number": number, "source": source},
+    ).fetchall()
 
 
 def unfile(conn: sqlite3.Connection, number: int) -> None:
     """Take back what was filed of products that somebody has filed since."""
-    conn.execute(f"""update filing set level = null, category_id = null, score = null,
+    conn.execute(
+        f"""update filing set level = null, category_id = null, score = null,
                      target = null where experiment_id = ? and level is not null
-                     and product_id not in (select id from product where {UNFILED})""", (number,))
+                     and product_id not in (select id from product where {UNFILED})""",
+        (number,),
+    )
 
 
 def filed(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
     """Rows of what an experiment filed, and of what a person decided about products without a
     category (level decided, without score and suggestions), by product: product_id, external_id,
     source, name, category_id, level, score, top."""
-    return conn.execute(f"""
+    return conn.execute(
+        f"""
         select filing.product_id, external_id, source, coalesce(name, '') as name,
                filing.category_id, level, score, top
         from filing join product on product.id = filing.product_id
@@ -177,58 +224,94 @@ def filed(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
         select label_override.product_id, external_id, source, coalesce(name, ''),
                label_override.category_id, 'decided', null, '[]'
         from label_override join product on product.id = label_override.product_id
-        where {DECIDED} order by 1""", (number,))
+        where {DECIDED} order by 1""",
+        (number,),
+    )
 
 
-def left_to_person(conn: sqlite3.Connection, number: int, most: int,
-                   surest: bool = True) -> list[sqlite3.Row]:
+def left_to_person(
+    conn: sqlite3.Connection, number: int, most: int, surest: bool = True
+) -> list[sqlite3.Row]:
     """Up to `most` rows of what an experiment has left to a person, and then of what it filed at
     the parent, which lacks a leaf: id, source, external_id, name, description, image, picture,
     level, leaf_id, score, parent_id, parent_score, top; the highest scores first, or the lowest."""
-    return conn.execute(f"""
+    return conn.execute(
+        f"""
         select product.id, source, external_id, name, description, image, picture.path as picture,
                level, leaf_id, leaf_score as score, parent_id, parent_score, top
         from filing join product on product.id = filing.product_id
         left join picture on picture.product_id = product.id and picture.status <> ?
         where experiment_id = ? and level in ('person', 'parent') and {UNFILED}
         order by level = 'parent', leaf_score {"desc" if surest else "asc"}, product.id limit ?""",
-                        (db.PICTURE_FAILED, number, most)).fetchall()
+        (db.PICTURE_FAILED, number, most),
+    ).fetchall()
 
 
-def keep_filing(conn: sqlite3.Connection, number: int, source: str | None,
-                promise: Mapping[str, Any], thresholds: Mapping[str, float],
-                reasons: Iterable[str], refused: Iterable[str]) -> None:
+def keep_filing(
+    conn: sqlite3.Connection,
+    number: int,
+    source: str | None,
+    promise: Mapping[str, Any],
+    thresholds: Mapping[str, float],
+    reasons: Iterable[str],
+    refused: Iterable[str],
+) -> None:
     """Note by which thresholds {level: score, inf for none} a shop's products were filed, and the
     reasons (sentences) why that is less than the promise, a dict with target and confidence. The
     promise holds at the levels `refused` too, but not for this shop."""
-    leaf, parent = (None if thresholds[level] == math.inf else thresholds[level]
-                    for level in ("leaf", "parent"))
-    conn.execute("""insert or replace into filing_source(experiment_id, source, target, confidence,
+    leaf, parent = (
+        None if thresholds[level] == math.inf else thresholds[level] for level in ("leaf", "parent")
+    )
+    conn.execute(
+        """insert or replace into filing_source(experiment_id, source, target, confidence,
                     leaf, parent, reasons, refused) values (?, ?, ?, ?, ?, ?, ?, ?)""",
-                 (number, source or "", promise["target"], promise["confidence"], leaf, parent,
-                  json.dumps(list(reasons)), json.dumps(list(refused))))
+        (
+            number,
+            source or "",
+            promise["target"],
+            promise["confidence"],
+            leaf,
+            parent,
+            json.dumps(list(reasons)),
+            json.dumps(list(refused)),
+        ),
+    )
 
 
 def kept_filing(conn: sqlite3.Connection, number: int) -> dict[str, sqlite3.Row]:
     """{shop: row of target, confidence, leaf, parent, reasons and refused} of an experiment's last
     --apply. Shops that an older version filed are left out, since it kept less."""
-    return {row["source"]: row for row in conn.execute(
-        """select * from filing_source where experiment_id = ? and refused is not null
-           order by source""", (number,))}
+    return {
+        row["source"]: row
+        for row in conn.execute(
+            """select * from filing_source where experiment_id = ? and refused is not null
+           order by source""",
+            (number,),
+        )
+    }
 
 
 def count_levels(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     """{leaf, parent, person: products} of what an experiment filed."""
-    return dict(db.plain(conn, f"""select level, count(*) from filing join product
+    return dict(
+        db.plain(
+            conn,
+            f"""select level, count(*) from filing join product
                                    on product.id = product_id
                                    where experiment_id = ? and level is not null and {UNFILED}
-                                   group by level""", (number,)))
+                                   group by level""",
+            (number,),
+        )
+    )
 
 
 def unfiled_sources(conn: sqlite3.Connection) -> list[str]:
     """The shops that products without a category came from."""
-    return [row[0] for row in conn.execute(f"""select distinct source from product
-                                               where {UNFILED} order by source""")]
+    return [
+        row[0]
+        for row in conn.execute(f"""select distinct source from product
+                                               where {UNFILED} order by source""")
+    ]
 
 
 # ---- what a shop's products look like -----------------------------------------------------------
@@ -238,8 +321,9 @@ ANSWERED = """select product_id, leaf_id, leaf_score, words, unknown, twin
               from filing join product on id = product_id where experiment_id = :number and """
 
 
-def features(conn: sqlite3.Connection, number: int, source: str | None,
-             predictions: str | None = None) -> dict[str, Any]:
+def features(
+    conn: sqlite3.Connection, number: int, source: str | None, predictions: str | None = None
+) -> dict[str, Any]:
     """What a shop's products (all shops' if source is None) look like to an experiment: those
     without a category; or, with the name of a table of predictions, those in it and the model's
     answers for products of leaves that are not in the table wanted_leaf.
@@ -263,16 +347,26 @@ def features(conn: sqlite3.Connection, number: int, source: str | None,
                   and near_duplicate.experiment_id = :number
         where :source is null or product.source = :source"""
     values = {"number": number, "source": source}
-    count, groups, bare, blind, near, looked, with_words, mean, square = db.plain(conn, f"""
+    count, groups, bare, blind, near, looked, with_words, mean, square = db.plain(
+        conn,
+        f"""
         select count(*), count(distinct coalesce(cluster, group_key, product.id)),
             avg(coalesce(description, '') = ''), avg(picture.product_id is null), avg(twin),
             count(twin), count({UNKNOWN_SHARE}), coalesce(avg({UNKNOWN_SHARE}), 0),
             coalesce(avg(({UNKNOWN_SHARE}) * ({UNKNOWN_SHARE})), 0)
-        {products}""", values).fetchone()
+        {products}""",
+        values,
+    ).fetchone()
     categories = db.plain(conn, f"select leaf_id, count(*) {products} group by leaf_id", values)
-    return {"products": count, "groups": groups, "no description": bare or 0.0,
-            "no picture": blind or 0.0, "near-duplicate": near if looked == count else None,
-            "unknown": (with_words, mean, max(0.0, square - mean ** 2)),
-            "categories": dict(categories),
-            "scores": (row[0] for row in db.plain(
-                conn, f"select coalesce(leaf_score, 0) {products}", values))}
+    return {
+        "products": count,
+        "groups": groups,
+        "no description": bare or 0.0,
+        "no picture": blind or 0.0,
+        "near-duplicate": near if looked == count else None,
+        "unknown": (with_words, mean, max(0.0, square - mean**2)),
+        "categories": dict(categories),
+        "scores": (
+            row[0] for row in db.plain(conn, f"select coalesce(leaf_score, 0) {products}", values)
+        ),
+    }

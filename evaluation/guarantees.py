@@ -7,6 +7,7 @@ whether they hold for a shop's new products, filing.py files by them, and they a
     python categorize_words.py --apply 1 --target 95
     python analyze.py --models
 """
+
 from __future__ import annotations
 
 import bisect
@@ -26,11 +27,12 @@ from learning import category_tree
 from learning.split import FEWEST_FOLDS, few_folds_text
 
 OUT_OF_FOLD = "out-of-fold predictions"
-Promise = dict[str, Any]   # as `promise` makes it
+Promise = dict[str, Any]  # as `promise` makes it
 
 
-def promise(conn: sqlite3.Connection, number: int, leaves: Sequence[str], target: float,
-            confidence: float) -> Promise:
+def promise(
+    conn: sqlite3.Connection, number: int, leaves: Sequence[str], target: float, confidence: float
+) -> Promise:
     """What an experiment's model, of these leaves, may file of products to come. A dict:
 
     target, confidence
@@ -52,8 +54,12 @@ def promise(conn: sqlite3.Connection, number: int, leaves: Sequence[str], target
     names, rows = figures.read_predictions(conn, number, not folds, False, leaves)
     above = figures.parent_codes(names, category_tree.parents(conn))
     independent = rows[certificates.one_of_each(rows["group"])]
-    counts = {"strange": 0, "refiled": int(((independent["label"] != independent["learned"])
-                                            & (independent["fold"] >= 0)).sum())}
+    counts = {
+        "strange": 0,
+        "refiled": int(
+            ((independent["label"] != independent["learned"]) & (independent["fold"] >= 0)).sum()
+        ),
+    }
     if leaves:
         counts["strange"] = int((independent["fold"] < 0).sum())
     few_folds = bool(folds and folds < FEWEST_FOLDS)
@@ -66,13 +72,21 @@ def promise(conn: sqlite3.Connection, number: int, leaves: Sequence[str], target
         if math.isinf(limits.leaf) and any(counts.values()):
             _, learned = figures.read_predictions(conn, number, not folds, False)
             stopped = stopped_by(rows, learned, counts, above, target, confidence)
-    return {"target": target, "confidence": confidence,
-            **{level: None if math.isinf(score) else score
-               for level, score in limits._asdict().items()},
-            "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
-            "products": len(independent), **counts, "stopped": stopped, "lower": lower,
-            "nearest": near, "few_folds": folds if few_folds else None,
-            "min_products": asked_min_products(settings)}
+    return {
+        "target": target,
+        "confidence": confidence,
+        **{
+            level: None if math.isinf(score) else score for level, score in limits._asdict().items()
+        },
+        "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
+        "products": len(independent),
+        **counts,
+        "stopped": stopped,
+        "lower": lower,
+        "nearest": near,
+        "few_folds": folds if few_folds else None,
+        "min_products": asked_min_products(settings),
+    }
 
 
 def asked_min_products(settings: Mapping[str, Any]) -> int | None:
@@ -84,8 +98,9 @@ def asked_min_products(settings: Mapping[str, Any]) -> int | None:
     return arguments.get("min_products")
 
 
-def certify_rows(rows: Rows, above: NDArray[np.int64], target: float,
-                 confidence: float) -> certificates.Thresholds:
+def certify_rows(
+    rows: Rows, above: NDArray[np.int64], target: float, confidence: float
+) -> certificates.Thresholds:
     """The certificates.Thresholds of one row of each group."""
     independent = rows[certificates.one_of_each(rows["group"])]
     if not len(independent) or (independent["parent"] < 0).any():
@@ -93,8 +108,13 @@ def certify_rows(rows: Rows, above: NDArray[np.int64], target: float,
     return figures.certify_pair(independent, above, target, confidence)
 
 
-def nearest_by_level(independent: Rows, above: NDArray[np.int64], limits: certificates.Thresholds,
-                     target: float, confidence: float) -> dict[str, dict[str, Any]]:
+def nearest_by_level(
+    independent: Rows,
+    above: NDArray[np.int64],
+    limits: certificates.Thresholds,
+    target: float,
+    confidence: float,
+) -> dict[str, dict[str, Any]]:
     """{level: what came nearest to a promise} for each level at which `limits`, the Thresholds of
     these independent rows, promise nothing. What came nearest is a dict of score (the threshold),
     products and wrong ones there, how many of the wrong ones are `strange`, and how many may be
@@ -104,25 +124,34 @@ def nearest_by_level(independent: Rows, above: NDArray[np.int64], limits: certif
     if math.isinf(limits.leaf):
         failed["leaf"] = independent, independent["score"], hits.leaf
     if math.isinf(limits.parent) and rest.any() and (independent["parent"] >= 0).all():
-        failed["parent"] = (independent[rest], independent["parent_score"][rest],
-                            hits.likeliest_parent[rest])
+        failed["parent"] = (
+            independent[rest],
+            independent["parent_score"][rest],
+            hits.likeliest_parent[rest],
+        )
     delta = (1 - confidence) / 2
     report = {}
     for level, (rows, score, right) in failed.items():
         threshold, products, wrong = certificates.nearest(score, right, target, delta)
         tests = 7 if level == "leaf" else 7 * certificates.RUNS
         strange_errors = (score >= threshold) & ~right & (rows["fold"] < 0)
-        report[level] = {"score": threshold, "products": products, "wrong": wrong,
-                         "strange": int(strange_errors.sum()),
-                         "most": certificates.most_wrong(products, target, delta, tests)}
+        report[level] = {
+            "score": threshold,
+            "products": products,
+            "wrong": wrong,
+            "strange": int(strange_errors.sum()),
+            "most": certificates.most_wrong(products, target, delta, tests),
+        }
     return report
 
 
-def lower_target(independent: Rows, above: NDArray[np.int64], target: float,
-                 confidence: float) -> tuple[int, float] | None:
+def lower_target(
+    independent: Rows, above: NDArray[np.int64], target: float, confidence: float
+) -> tuple[int, float] | None:
     """(percent, share): the highest whole percentage under the target at which leaves can be
     promised for these independent rows, and the share of them that this would file; None if none
     from 50 on."""
+
     def leaf_limit(percent: int) -> float:
         return certify_rows(independent, above, percent / 100, confidence).leaf
 
@@ -134,11 +163,18 @@ def lower_target(independent: Rows, above: NDArray[np.int64], target: float,
     return percent, float((independent["score"] >= leaf_limit(percent)).mean())
 
 
-def stopped_by(rows: Rows, learned: Rows, counts: Mapping[str, int], above: NDArray[np.int64],
-               target: float, confidence: float) -> list[str]:
+def stopped_by(
+    rows: Rows,
+    learned: Rows,
+    counts: Mapping[str, int],
+    above: NDArray[np.int64],
+    target: float,
+    confidence: float,
+) -> list[str]:
     """What stopped a promise at the leaf: `strange`, if something is promised without these rows;
     `refiled`, if something is promised with the labels that were learned; or both, if it takes
     both. [] if neither did. `learned` are the rows as they were learned, without strange ones."""
+
     def is_promised(other_rows: Rows) -> bool:
         return certify_rows(other_rows, above, target, confidence).leaf < math.inf
 
@@ -151,19 +187,26 @@ def stopped_by(rows: Rows, learned: Rows, counts: Mapping[str, int], above: NDAr
 
 # ---- the thresholds of a promise ----------------------------------------------------------------
 
+
 def promised_thresholds(promise: Promise) -> dict[str, float]:
     """{leaf, below, parent}: the scores that are needed, as in certificates.Thresholds."""
-    return {level: math.inf if promise[level] is None else promise[level]
-            for level in ("leaf", "below", "parent")}
+    return {
+        level: math.inf if promise[level] is None else promise[level]
+        for level in ("leaf", "below", "parent")
+    }
 
 
 def parent_alone(promise: Promise) -> dict[str, float]:
     """The thresholds if nothing may be filed at leaves."""
-    return {"leaf": math.inf, "below": math.inf,
-            "parent": math.inf if promise["alone"] is None else promise["alone"]}
+    return {
+        "leaf": math.inf,
+        "below": math.inf,
+        "parent": math.inf if promise["alone"] is None else promise["alone"],
+    }
 
 
 # ---- a promise in words -------------------------------------------------------------------------
+
 
 def promise_text(promise: Promise) -> str:
     """What is promised, in a few lines."""
@@ -173,15 +216,18 @@ def promise_text(promise: Promise) -> str:
 def promise_lines(promise: Promise) -> Iterator[str]:
     """The lines of promise_text."""
     if promise["few_folds"]:
-        yield "nothing can be promised, so nothing is filed: " \
-            + few_folds_text(promise["few_folds"])
+        yield "nothing can be promised, so nothing is filed: " + few_folds_text(
+            promise["few_folds"]
+        )
         return
     if promise["leaf"] is None and promise["parent"] is None:
         yield from nothing_promised_lines(promise)
         return
-    yield (f"promised with {100 * promise['confidence']:g} % confidence: of the products that are "
-           f"filed, at least {100 * promise['target']:g} % are right. It rests on "
-           f"{basis_text(promise)}, and holds for products like those, of their categories")
+    yield (
+        f"promised with {100 * promise['confidence']:g} % confidence: of the products that are "
+        f"filed, at least {100 * promise['target']:g} % are right. It rests on "
+        f"{basis_text(promise)}, and holds for products like those, of their categories"
+    )
     for level in ("leaf", "parent"):
         if promise[level] is None:
             yield f"  at the {level}: nothing. {nearest_text(promise, level)}"
@@ -194,8 +240,10 @@ def promise_lines(promise: Promise) -> Iterator[str]:
 
 def nothing_promised_lines(promise: Promise) -> Iterator[str]:
     """Why nothing is promised at the leaf or at the parent, and what may help, in words."""
-    yield f"nothing can be promised at {100 * promise['target']:g} % by {basis_text(promise)}, " \
-          "so nothing is filed"
+    yield (
+        f"nothing can be promised at {100 * promise['target']:g} % by {basis_text(promise)}, "
+        "so nothing is filed"
+    )
     for level in promise["nearest"]:
         yield f"  at the {level}: {nearest_text(promise, level)}"
     if promise["rests_on"] != OUT_OF_FOLD:
@@ -244,8 +292,10 @@ def nearest_text(promise: Promise, level: str) -> str:
         verdict = f"At most about {near['most']} may be wrong"
     else:
         verdict = "That falls a little short of a proof"
-    return (f"Of the {counted(near['products'], 'product')} with a score of at least "
-            f"{near['score']:.4f}, {near['wrong']} are wrong{strange}. {verdict}")
+    return (
+        f"Of the {counted(near['products'], 'product')} with a score of at least "
+        f"{near['score']:.4f}, {near['wrong']} are wrong{strange}. {verdict}"
+    )
 
 
 def stopped_lines(promise: Promise) -> Iterator[str]:
@@ -255,12 +305,15 @@ def stopped_lines(promise: Promise) -> Iterator[str]:
     if "strange" in promise["stopped"]:
         low = promise["min_products"]
         wider = "more --categories" if low is None else f"--min-products below {low}"
-        causes.append(f"the {promise['strange']} products of categories that the model does not "
-                      "know")
+        causes.append(
+            f"the {promise['strange']} products of categories that the model does not know"
+        )
         advice.append(f"train with {wider}, which leaves fewer of them out")
     if "refiled" in promise["stopped"]:
         causes.append(f"the {promise['refiled']} products that the shop has refiled since")
         advice.append("train again, on the categories they have now")
     if causes:
-        yield f"  at the leaf it would be promised without {' and '.join(causes)}, which count " \
-              f"as errors: {', and '.join(advice)}"
+        yield (
+            f"  at the leaf it would be promised without {' and '.join(causes)}, which count "
+            f"as errors: {', and '.join(advice)}"
+        )

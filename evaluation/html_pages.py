@@ -6,6 +6,7 @@ review_page.py make the pages; what a person decides there goes back by `analyze
     python analyze.py --dump-errors-for-experiment 1 --top 50 -o errors.html
     python analyze.py --review 1 -o review.html
 """
+
 from __future__ import annotations
 
 import base64
@@ -29,6 +30,7 @@ Decided = dict[int, tuple[str, str, str, bool]]
 
 # ---- parts --------------------------------------------------------------------------------------
 
+
 def page_paths(conn: sqlite3.Connection) -> dict[str, str]:
     """{category id: its path in the shop's words, as a page shows it}."""
     return category_tree.readable_paths(conn, lambda name: page_text(name, 200))
@@ -39,8 +41,9 @@ def leaf_options(conn: sqlite3.Connection, paths: Mapping[str, str]) -> list[tup
     return [(row["id"], paths[row["id"]]) for row in db.categories(conn) if row["leaf"]]
 
 
-def filter_options(categories: Iterable[str | None],
-                   paths: Mapping[str, str]) -> list[tuple[str, str]]:
+def filter_options(
+    categories: Iterable[str | None], paths: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """[(category id as the page has it, its path)] of category ids, by path, for a filter."""
     texts = {category: page_text(category, 200) for category in categories}
     options = {(text, paths.get(category or "", text)) for category, text in texts.items()}
@@ -50,9 +53,15 @@ def filter_options(categories: Iterable[str | None],
 def decided_before(decisions: Mapping[int, sqlite3.Row]) -> Decided:
     """{product id: Decided} of queries.overrides, by which the script knows what the database has
     already."""
-    return {number: (row["decision"], row["category_id"] or "", page_text(row["label_id"], 200),
-                     bool(row["holds"]))
-            for number, row in decisions.items()}
+    return {
+        number: (
+            row["decision"],
+            row["category_id"] or "",
+            page_text(row["label_id"], 200),
+            bool(row["holds"]),
+        )
+        for number, row in decisions.items()
+    }
 
 
 def page_key(kind: str, number: int, date: str | None, db_path: str) -> str:
@@ -65,30 +74,51 @@ def warn_missing_pictures(products: Sequence[Mapping[str, Any]], images_path: st
     """Say so if not a single one of the pictures is in images_path."""
     exist = [os.path.exists(product["file"]) for product in products if product["file"]]
     if exist and not any(exist):
-        log(f"none of {len(exist)} pictures is in {images_path}: name their folder with "
-            "--images-path")
+        log(
+            f"none of {len(exist)} pictures is in {images_path}: name their folder with "
+            "--images-path"
+        )
 
 
 # ---- making a page ------------------------------------------------------------------------------
 
-def render(template: str, data: Mapping[str, Any], products: Sequence[Mapping[str, Any]],
-           **values: Any) -> str:
+
+def render(
+    template: str, data: Mapping[str, Any], products: Sequence[Mapping[str, Any]], **values: Any
+) -> str:
     """A page from a template: one file that holds its style and its script, and that may run and
     show nothing else. `data` is what the script reads beside the products, `values` are what the
     template reads."""
     import jinja2  # late: most calls of analyze.py make no page
+
     folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "templates")
     # autoescape=True, because select_autoescape goes by file names and misses some.
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     style, script = (template_text(os.path.join(folder, name)) for name in ("page.css", "page.js"))
-    policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'",
-              f"style-src '{fingerprint(style)}'", f"script-src '{fingerprint(script)}'"]
+    policy = [
+        "default-src 'none'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        f"style-src '{fingerprint(style)}'",
+        f"script-src '{fingerprint(script)}'",
+    ]
     badges = sorted({badge for product in products for badge in product["badges"]})
     return environment.get_template(template).render(
-        products=products, style=style, script=script, data=script_json(data, products),
-        badges=[(badge, badge) for badge in badges], policy="; ".join(policy), **values)
+        products=products,
+        style=style,
+        script=script,
+        data=script_json(data, products),
+        badges=[(badge, badge) for badge in badges],
+        policy="; ".join(policy),
+        **values,
+    )
 
 
 def template_text(path: str) -> str:
@@ -115,24 +145,27 @@ def fingerprint(text: str) -> str:
 
 # ---- saving a page ------------------------------------------------------------------------------
 
+
 def save_page(path: str, text: str) -> None:
     """Write a page to a file, whole or not at all. Raises UserError if the file can't be written,
     or holds something else than a page."""
-    target = os.path.realpath(path)   # a link stays one
+    target = os.path.realpath(path)  # a link stays one
     try:
         if os.path.isfile(target) and not is_page(target):
-            raise UserError(f"--output {path} is no HTML page, and is not replaced: name another "
-                            "file")
+            raise UserError(
+                f"--output {path} is no HTML page, and is not replaced: name another file"
+            )
         if os.path.exists(path) and not os.path.isfile(target):
-            write_text(path, text)   # a pipe or a device is written into, not replaced
+            write_text(path, text)  # a pipe or a device is written into, not replaced
         else:
             with replacing(target) as beside:
                 write_text(beside, text)
                 if os.path.isfile(target):
                     os.chmod(beside, os.stat(target).st_mode & 0o777)
     except OSError as error:
-        raise UserError(f"--output {path} can't be written ({error.strerror}): name "
-                        "another") from None
+        raise UserError(
+            f"--output {path} can't be written ({error.strerror}): name another"
+        ) from None
 
 
 def is_page(path: str) -> bool:

@@ -6,6 +6,7 @@ likeliest first, or CSV with an empty column `decision`, which `analyze.py --ove
     python analyze.py --label-suspects 2 > suspects.csv
     python analyze.py --overrides suspects.csv
 """
+
 from __future__ import annotations
 
 import csv
@@ -24,27 +25,41 @@ from common.text import safe_cell
 from evaluation import figures, queries, today
 from learning import metrics
 
-COLUMNS = ("product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
-           "external_id", "name", "description", "image", "picture")
+COLUMNS = (
+    "product_id",
+    "decision",
+    "suggestion",
+    "label",
+    "margin",
+    "label_score",
+    "source",
+    "external_id",
+    "name",
+    "description",
+    "image",
+    "picture",
+)
 
 
-def label_suspects(conn: sqlite3.Connection, number: int,
-                   most: int | None) -> list[dict[str, Any]]:
+def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> list[dict[str, Any]]:
     """At most so many (None: all) of the products whose label is probably wrong by experiment
     `number`, likeliest first, as dicts of COLUMNS; those that a person has decided on are left out.
     Raises UserError if the experiment has no folds: only with folds each product was judged by a
     model that had not learned its label."""
     settings = db.settings(db.experiment_row(conn, number))
     if not settings.get("folds"):
-        raise UserError(f"experiment {number} has no folds, and a model agrees with the labels "
-                        "it was trained on: run its script again with --folds 10")
+        raise UserError(
+            f"experiment {number} has no folds, and a model agrees with the labels "
+            "it was trained on: run its script again with --folds 10"
+        )
     names, rows = figures.read_predictions(conn, number)
     codes = {name: code for code, name in enumerate(names)}
     best, probability = best_leaves(conn, number, codes, len(rows))
     labelled = np.flatnonzero((rows["label"] >= 0) & (rows["label_score"] >= 0))
     judged, ids = rows[labelled], rows["product"][labelled]
     suspected, guesses, margins = metrics.label_suspects(
-        judged["label"], judged["label_score"], best[labelled], probability[labelled])
+        judged["label"], judged["label_score"], best[labelled], probability[labelled]
+    )
     names, decided = list(codes), queries.overrides(conn)
     texts = queries.product_texts(conn, ids[suspected].tolist())
     suspects = []
@@ -53,22 +68,40 @@ def label_suspects(conn: sqlite3.Connection, number: int,
         is_decided = product_id in decided and decided[product_id]["holds"]
         if product_id in texts and not is_decided:
             text = texts[product_id]
-            suspects.append({
-                "product_id": product_id, "decision": "", "suggestion": names[guess],
-                "label": names[judged["label"][row]], "margin": round(float(margin), 6),
-                "label_score": round(float(judged["label_score"][row]), 6),
-                **{key: text[key] for key in ("source", "external_id", "name", "description",
-                                              "image", "picture")}})
+            suspects.append(
+                {
+                    "product_id": product_id,
+                    "decision": "",
+                    "suggestion": names[guess],
+                    "label": names[judged["label"][row]],
+                    "margin": round(float(margin), 6),
+                    "label_score": round(float(judged["label_score"][row]), 6),
+                    **{
+                        key: text[key]
+                        for key in (
+                            "source",
+                            "external_id",
+                            "name",
+                            "description",
+                            "image",
+                            "picture",
+                        )
+                    },
+                }
+            )
     done = len(suspected) - len(suspects)
-    log(f"{len(suspected)} of {len(rows)} labels may be wrong, the likeliest first"
-        + (f"; {done} of them are decided on already" if done else ""))
+    log(
+        f"{len(suspected)} of {len(rows)} labels may be wrong, the likeliest first"
+        + (f"; {done} of them are decided on already" if done else "")
+    )
     for line in today.changes_lines(number, queries.changes(conn, number)):
         log(line)
     return suspects[:most]
 
 
-def best_leaves(conn: sqlite3.Connection, number: int, codes: dict[str, int],
-                n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def best_leaves(
+    conn: sqlite3.Connection, number: int, codes: dict[str, int], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(leaves int [n, 5 or fewer], probabilities [n, 5 or fewer]) of an experiment's n predictions,
     the likeliest leaf first; the probability is -1 if there are fewer leaves. Leaves are numbers by
     `codes`, to which it adds the ones that are new. Raises UserError if a row was damaged."""

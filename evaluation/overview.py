@@ -6,6 +6,7 @@ the same as a table. Each prediction is read once, and only the columns that the
     python analyze.py --experiments
     python analyze.py --experiments --json
 """
+
 from __future__ import annotations
 
 import os
@@ -22,23 +23,30 @@ from evaluation import certificates, figures, queries, text_report
 from evaluation.figures import Rows
 from learning import metrics, model_folders
 
-GRADED = np.dtype([("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4"),
-                ("group", "i8")])
+GRADED = np.dtype(
+    [("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4"), ("group", "i8")]
+)
 NUMBERED = np.dtype([("product", "i8"), ("group", "i8")])
-NOTHING, NOT_MEASURED = "none", "-"   # no threshold could be certified; there was nothing to try
+NOTHING, NOT_MEASURED = "none", "-"  # no threshold could be certified; there was nothing to try
 
 
-def list_experiments(conn: sqlite3.Connection, db_path: str,
-                     confidence: float) -> list[dict[str, Any]]:
+def list_experiments(
+    conn: sqlite3.Connection, db_path: str, confidence: float
+) -> list[dict[str, Any]]:
     """A dict for each row of the table experiment, oldest first: experiment (its number), name,
     kind, date, products (predicted), categories, folds, layer, min_products, accuracy,
     certified_95 and certified_98 (certified coverage at the leaf, as --experiment shows it; zero if
     no threshold could be certified), and model (whether its folder is there). What is not known of
     an experiment, such as the settings of those of 2016, is None. Shares lie in [0, 1]."""
     groups, folder = group_numbers(conn), model_folders.models_folder(db_path)
-    return [{**how_made(conn, row), **what_reached(conn, row, groups, confidence),
-             "model": os.path.isdir(os.path.join(folder, f"experiment-{row['id']}"))}
-            for row in db.all_experiments(conn)]
+    return [
+        {
+            **how_made(conn, row),
+            **what_reached(conn, row, groups, confidence),
+            "model": os.path.isdir(os.path.join(folder, f"experiment-{row['id']}")),
+        }
+        for row in db.all_experiments(conn)
+    ]
 
 
 def how_made(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
@@ -52,34 +60,44 @@ def how_made(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
         categories: int | None = len(leaves)
     else:
         categories = queries.count_labels(conn, row["id"]) or None
-    return {"experiment": row["id"], "name": name, "kind": kind if is_ours else None,
-            "date": row["date"],
-            "categories": categories, "folds": settings.get("folds"),
-            "layer": asked.get("layer") if "Image" in kind else None,
-            # --categories are not bound by it.
-            "min_products": None if asked.get("categories") else asked.get("min_products")}
+    return {
+        "experiment": row["id"],
+        "name": name,
+        "kind": kind if is_ours else None,
+        "date": row["date"],
+        "categories": categories,
+        "folds": settings.get("folds"),
+        "layer": asked.get("layer") if "Image" in kind else None,
+        # --categories are not bound by it.
+        "min_products": None if asked.get("categories") else asked.get("min_products"),
+    }
 
 
-def what_reached(conn: sqlite3.Connection, row: sqlite3.Row, groups: NDArray[np.void],
-                 confidence: float) -> dict[str, Any]:
+def what_reached(
+    conn: sqlite3.Connection, row: sqlite3.Row, groups: NDArray[np.void], confidence: float
+) -> dict[str, Any]:
     """How many products an experiment predicted, and how well. groups are the group_numbers."""
     folds = db.settings(row).get("folds")
     rows = graded_rows(conn, row["id"], groups)
     held = rows if folds else graded_rows(conn, row["id"], groups, certifying=True)
 
     def certify(independent: Rows) -> Sequence[float]:
-        return tuple(certificates.certify(independent["score"], independent["right"],
-                                          percent / 100, 1 - confidence)
-                     for percent in figures.TARGETS)
+        return tuple(
+            certificates.certify(
+                independent["score"], independent["right"], percent / 100, 1 - confidence
+            )
+            for percent in figures.TARGETS
+        )
 
     certified: list[float | None] = [None] * len(figures.TARGETS)
     if len(rows) and len(held):
         thresholds, _ = figures.certify_apart(rows, held, folds, certify)
         certified = (rows["score"][:, None] >= thresholds).mean(axis=0).tolist()
-    return {"products": len(rows),
-            "accuracy": metrics.accuracy(rows["right"]) if len(rows) else None,
-            **{f"certified_{percent}": share
-               for percent, share in zip(figures.TARGETS, certified)}}
+    return {
+        "products": len(rows),
+        "accuracy": metrics.accuracy(rows["right"]) if len(rows) else None,
+        **{f"certified_{percent}": share for percent, share in zip(figures.TARGETS, certified)},
+    }
 
 
 def group_numbers(conn: sqlite3.Connection) -> NDArray[np.void]:
@@ -87,8 +105,9 @@ def group_numbers(conn: sqlite3.Connection) -> NDArray[np.void]:
     return np.fromiter(queries.group_numbers(conn), NUMBERED)
 
 
-def numbers_of(products: NDArray[np.int64], numbered: NDArray[np.void],
-               ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def numbers_of(
+    products: NDArray[np.int64], numbered: NDArray[np.void]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """(bool [n], which of the products [n] are in the array NUMBERED `numbered`; the group of each
     of those). numbered is in the order of its products."""
     if not len(numbered):
@@ -99,8 +118,9 @@ def numbers_of(products: NDArray[np.int64], numbered: NDArray[np.void],
     return here, numbered["group"][position[here]]
 
 
-def graded_rows(conn: sqlite3.Connection, number: int, groups: NDArray[np.void],
-                certifying: bool = False) -> Rows:
+def graded_rows(
+    conn: sqlite3.Connection, number: int, groups: NDArray[np.void], certifying: bool = False
+) -> Rows:
     """Structured array GRADED [n] of an experiment's predictions in the order of their products, or
     of the validation products that were kept for certifying."""
     columns = [("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4")]
@@ -109,7 +129,7 @@ def graded_rows(conn: sqlite3.Connection, number: int, groups: NDArray[np.void],
     rows = np.empty(len(graded), GRADED)
     for field, _ in columns:
         rows[field] = graded[field][order]
-    rows["group"] = -1 - np.arange(len(rows))   # a product that is gone is a group by itself
+    rows["group"] = -1 - np.arange(len(rows))  # a product that is gone is a group by itself
     clusters = np.fromiter(queries.cluster_numbers(conn, number), NUMBERED)
     clusters["group"] = -1 - len(rows) - clusters["group"]
     for numbered in (groups, clusters):
@@ -120,8 +140,20 @@ def graded_rows(conn: sqlite3.Connection, number: int, groups: NDArray[np.void],
 
 # ---- the table ----------------------------------------------------------------------------------
 
-HEAD = ("", "kind", "date (UTC)", "products", "categories", "folds", "layer", "min-products",
-        "accuracy", "leaves certified 95%", "98%", "model")
+HEAD = (
+    "",
+    "kind",
+    "date (UTC)",
+    "products",
+    "categories",
+    "folds",
+    "layer",
+    "min-products",
+    "accuracy",
+    "leaves certified 95%",
+    "98%",
+    "model",
+)
 
 
 def table_lines(experiments: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -129,19 +161,25 @@ def table_lines(experiments: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not experiments:
         yield "there is no experiment yet: run categorize_words.py or another classifier"
     else:
-        yield from text_report.aligned([HEAD, *map(table_row, experiments)],
-                                       left=(0, 1, 2, 6, 11))
+        yield from text_report.aligned([HEAD, *map(table_row, experiments)], left=(0, 1, 2, 6, 11))
 
 
 def table_row(experiment: dict[str, Any]) -> tuple[str, ...]:
     """The cells of HEAD for a dict of list_experiments."""
     certified = [experiment[f"certified_{percent}"] for percent in figures.TARGETS]
-    return (f"#{experiment['experiment']}", cell(experiment["kind"]),
-            cell(experiment["date"])[:16], f"{experiment['products']:,}",
-            cell(experiment["categories"]), cell(experiment["folds"]), cell(experiment["layer"]),
-            cell(experiment["min_products"]), text_report.percent(experiment["accuracy"]),
-            *(NOTHING if share == 0 else text_report.percent(share) for share in certified),
-            "yes" if experiment["model"] else "no")
+    return (
+        f"#{experiment['experiment']}",
+        cell(experiment["kind"]),
+        cell(experiment["date"])[:16],
+        f"{experiment['products']:,}",
+        cell(experiment["categories"]),
+        cell(experiment["folds"]),
+        cell(experiment["layer"]),
+        cell(experiment["min_products"]),
+        text_report.percent(experiment["accuracy"]),
+        *(NOTHING if share == 0 else text_report.percent(share) for share in certified),
+        "yes" if experiment["model"] else "no",
+    )
 
 
 def cell(value: object) -> str:

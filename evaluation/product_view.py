@@ -6,6 +6,7 @@ data URIs, nothing that a browser would run or fetch. html_pages.py puts them in
     python analyze.py --dump-errors-for-experiment 1 -o errors.html
     python analyze.py --review 1 -o review.html
 """
+
 from __future__ import annotations
 
 import base64
@@ -22,24 +23,29 @@ from numpy.typing import NDArray
 
 from learning import model_folders, saved_models, text_features
 
-THUMBNAIL = (160, 205)   # pixels at most
-LONGEST = 3000           # characters of a description that are shown
-MARKED = 8               # terms of a product at most
-DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"   # of writing
+THUMBNAIL = (160, 205)  # pixels at most
+LONGEST = 3000  # characters of a description that are shown
+MARKED = 8  # terms of a product at most
+DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of writing
 BREAK = re.compile(r"<(?:/?(?:p|div|ul|ol|li|h[1-6]|tr|table|dl|dt|dd)|br ?/?)(?:\s[^<>]*)?>", re.I)
-FORMING = re.compile(r"</?(?:b|i|u|a|em|strong|span|font|small|sup|sub|td|th|tbody|thead|center)"
-                     r"(?:\s[^<>]*)?>", re.I)
+FORMING = re.compile(
+    r"</?(?:b|i|u|a|em|strong|span|font|small|sup|sub|td|th|tbody|thead|center)"
+    r"(?:\s[^<>]*)?>",
+    re.I,
+)
 
 Row = sqlite3.Row | Mapping[str, Any]
-TextModel = tuple[dict[str, NDArray[Any]], dict[str, Any]]   # weights, description
-Term = tuple[str, ...]   # a word, or a pair of words in a row
+TextModel = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # weights, description
+Term = tuple[str, ...]  # a word, or a pair of words in a row
 
 
 # ---- pictures and text --------------------------------------------------------------------------
 
+
 def thumbnail(path: str) -> str | None:
     """A picture's data URI, small; None if the file is not there, can't be read, or is huge."""
     from common import pictures  # late: Pillow takes a tenth of a second
+
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -49,7 +55,7 @@ def thumbnail(path: str) -> str | None:
         jpeg = io.BytesIO()
         small.save(jpeg, "JPEG", quality=75)
         return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
-    except Exception:   # there is no file, or Pillow raises an error of any kind
+    except Exception:  # there is no file, or Pillow raises an error of any kind
         return None
 
 
@@ -62,8 +68,11 @@ def picture_of(row: Row, images_path: str) -> dict[str, str | None]:
         if "\0" not in path and os.path.commonpath([folder, os.path.realpath(path)]) == folder:
             file = path
     picture = file and thumbnail(file)
-    return {"file": file, "picture": picture,
-            "link": None if picture else web_address(row["image"])}
+    return {
+        "file": file,
+        "picture": picture,
+        "link": None if picture else web_address(row["image"]),
+    }
 
 
 def web_address(link: str | None) -> str | None:
@@ -98,16 +107,18 @@ def readable(text: str | None) -> str | None:
 
 # ---- the words behind a prediction --------------------------------------------------------------
 
+
 def text_model(db_path: str, number: int) -> TextModel | None:
     """(weights, description) of the experiment's model of words; None if it has none."""
     folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{number}")
     try:
         weights, described = saved_models.load_model(folder)
-        if "fusion" in weights:   # of two networks the one of words
-            weights = {name[5:]: value for name, value in weights.items()
-                       if name.startswith("text_")}
+        if "fusion" in weights:  # of two networks the one of words
+            weights = {
+                name[5:]: value for name, value in weights.items() if name.startswith("text_")
+            }
         described["vocabulary"], weights["hidden_kernel"]
-    except Exception:   # deleted or damaged: the page is useful without it
+    except Exception:  # deleted or damaged: the page is useful without it
         return None
     described["lexicon"] = text_features.make_lexicon(described, weights)
     described["leaves"] = {leaf: code for code, leaf in enumerate(described["categories"])}
@@ -122,10 +133,11 @@ def loud_terms(model: TextModel, row: Row) -> set[Term]:
     categories = [described["leaves"].get(row[name]) for name in ("predicted", "label")]
     if None in categories:
         return set()
-    columns, values = text_features.one_text(described, weights, row["name"] or "",
-                                             row["description"] or "", described["lexicon"])
+    columns, values = text_features.one_text(
+        described, weights, row["name"] or "", row["description"] or "", described["lexicon"]
+    )
     logits, _ = text_features.contributions(weights, columns, values, *categories)
-    said: dict[Term, float] = {}   # a word in the name counts there and as a word anywhere
+    said: dict[Term, float] = {}  # a word in the name counts there and as a word anywhere
     for column, logit in zip(columns.tolist(), logits.tolist()):
         term = tuple(described["vocabulary"][column].removeprefix("name:").split(" "))
         said[term] = said.get(term, 0.0) + logit
@@ -160,15 +172,21 @@ def marked_pieces(pieces: Sequence[str], loud: Collection[Term]) -> set[int]:
     marks = {i for i, word in zip(piece_of_word, words) if (word,) in loud}
     for first, last, term in zip(piece_of_word, piece_of_word[1:], zip(words, words[1:])):
         if term in loud:
-            marks.update(range(first, last + 1))   # with the blank between them
+            marks.update(range(first, last + 1))  # with the blank between them
     return marks
 
 
 # ---- all of it ----------------------------------------------------------------------------------
 
-def product_parts(row: Row, loud: Collection[Term], badges: Sequence[str],
-                  decision: sqlite3.Row | None, paths: Mapping[str, str],
-                  images_path: str) -> dict[str, Any]:
+
+def product_parts(
+    row: Row,
+    loud: Collection[Term],
+    badges: Sequence[str],
+    decision: sqlite3.Row | None,
+    paths: Mapping[str, str],
+    images_path: str,
+) -> dict[str, Any]:
     """What both pages show of a product, and what their script reads of it, as a dict.
 
     The row has id, source, external_id, name, description, image, picture, predicted, parent and
@@ -179,16 +197,23 @@ def product_parts(row: Row, loud: Collection[Term], badges: Sequence[str],
     badges = list(badges)
     if not (picture["picture"] or picture["link"]):
         badges.append("no picture")
-    return {**picture, "id": row["id"], "external_id": page_text(row["external_id"], 100),
-            "name": marked(page_text(row["name"], 500), loud),
-            "description": marked(page_text(readable(row["description"])), loud),
-            "badges": badges,
-            # What goes back by --overrides is the id itself.
-            "raw_source": row["source"] or "", "raw_external": row["external_id"] or "",
-            "suggestion": row["predicted"] or "", "predicted": page_text(row["predicted"], 200),
-            "predicted_path": paths.get(row["predicted"], page_text(row["predicted"], 200)),
-            "score": row["score"] or 0.0, "parent": page_text(row["parent"], 200),
-            "decided": decided_text(decision, paths)}
+    return {
+        **picture,
+        "id": row["id"],
+        "external_id": page_text(row["external_id"], 100),
+        "name": marked(page_text(row["name"], 500), loud),
+        "description": marked(page_text(readable(row["description"])), loud),
+        "badges": badges,
+        # What goes back by --overrides is the id itself.
+        "raw_source": row["source"] or "",
+        "raw_external": row["external_id"] or "",
+        "suggestion": row["predicted"] or "",
+        "predicted": page_text(row["predicted"], 200),
+        "predicted_path": paths.get(row["predicted"], page_text(row["predicted"], 200)),
+        "score": row["score"] or 0.0,
+        "parent": page_text(row["parent"], 200),
+        "decided": decided_text(decision, paths),
+    }
 
 
 def decided_text(decision: sqlite3.Row | None, paths: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ person decided about them.
 In: an open crawl.db and an experiment's number. Out: rows; plain tuples wherever there may be a
 million of them.
 """
+
 from __future__ import annotations
 
 import sqlite3
@@ -28,6 +29,7 @@ LABEL = "coalesce(label_id, (select product.category_id from product where id = 
 
 # ---- predictions --------------------------------------------------------------------------------
 
+
 def name_parents(conn: sqlite3.Connection) -> None:
     """Fill the temporary table leaf_parent(leaf, parent)."""
     conn.execute("create temp table if not exists leaf_parent(leaf text primary key, parent text)")
@@ -40,48 +42,68 @@ def block_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
     name_parents(conn)
     predicted_parent, label_parent = (
         f"coalesce((select parent from leaf_parent where leaf = {column}), {column})"
-        for column in ("predicted", "label"))
-    return db.plain(conn, f"""
+        for column in ("predicted", "label")
+    )
+    return db.plain(
+        conn,
+        f"""
         select coalesce(score, 0), coalesce(predicted = label, 0),
                case when predicted = label then 1
                else coalesce({predicted_parent} = {label_parent}, 0) end
         from (select score, category_id as predicted, {LABEL} as label
-              from predicted_category where experiment_id = ?)""", (number,))
+              from predicted_category where experiment_id = ?)""",
+        (number,),
+    )
 
 
 def graded(conn: sqlite3.Connection, number: int, certifying: bool = False) -> sqlite3.Cursor:
     """Tuples (product_id, score, whether the leaf is right, fold or -1) of an experiment's
     predictions, or of the validation products that were kept for certifying."""
-    source = "validation_prediction where certifying and" if certifying else \
-        "predicted_category where"
-    return db.plain(conn, f"""select product_id, coalesce(score, 0),
+    source = (
+        "validation_prediction where certifying and" if certifying else "predicted_category where"
+    )
+    return db.plain(
+        conn,
+        f"""select product_id, coalesce(score, 0),
                               coalesce(category_id = {LABEL}, 0), coalesce(fold, -1)
-                              from {source} experiment_id = ?""", (number,))
+                              from {source} experiment_id = ?""",
+        (number,),
+    )
 
 
 def group_numbers(conn: sqlite3.Connection) -> sqlite3.Cursor:
     """Tuples (product id, number of its group) of all products, by id."""
-    return db.plain(conn, f"""select id, dense_rank() over (
-                              order by {db.GROUP_KEY}) from product order by id""")
+    return db.plain(
+        conn,
+        f"""select id, dense_rank() over (
+                              order by {db.GROUP_KEY}) from product order by id""",
+    )
 
 
 def cluster_numbers(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
     """Tuples (product id, number of its cluster) of the near-duplicates that an experiment's split
     kept together, by product id."""
-    return db.plain(conn, """select product_id, dense_rank() over (order by cluster)
+    return db.plain(
+        conn,
+        """select product_id, dense_rank() over (order by cluster)
                              from near_duplicate where experiment_id = ? order by product_id""",
-                    (number,))
+        (number,),
+    )
 
 
 def count_labels(conn: sqlite3.Connection, number: int) -> int:
     """How many different labels the products have that an experiment predicted."""
-    return conn.execute(f"""select count(distinct {LABEL}) from predicted_category
-                            where experiment_id = ?""", (number,)).fetchone()[0]
+    return conn.execute(
+        f"""select count(distinct {LABEL}) from predicted_category
+                            where experiment_id = ?""",
+        (number,),
+    ).fetchone()[0]
 
 
 def count_predictions(conn: sqlite3.Connection, number: int) -> int:
-    return conn.execute("select count(*) from predicted_category where experiment_id = ?",
-                        (number,)).fetchone()[0]
+    return conn.execute(
+        "select count(*) from predicted_category where experiment_id = ?", (number,)
+    ).fetchone()[0]
 
 
 def code_categories(conn: sqlite3.Connection, number: int) -> list[str]:
@@ -89,13 +111,18 @@ def code_categories(conn: sqlite3.Connection, number: int) -> list[str]:
     or a person may name. Returns their ids by number."""
     conn.execute("create temp table if not exists code(id text primary key, number integer)")
     conn.execute("delete from code")
-    predicted = " union ".join(f"select {column} from {table} where experiment_id = :number"
-                               for table in ("predicted_category", "validation_prediction")
-                               for column in ("category_id", "label_id", "parent_id"))
-    conn.execute(f"""insert into code select id, row_number() over (order by id) - 1 from (
+    predicted = " union ".join(
+        f"select {column} from {table} where experiment_id = :number"
+        for table in ("predicted_category", "validation_prediction")
+        for column in ("category_id", "label_id", "parent_id")
+    )
+    conn.execute(
+        f"""insert into code select id, row_number() over (order by id) - 1 from (
                      select id from category union select category_id from product
                      union select category_id from label_override union {predicted})
-                     where id is not null""", {"number": number})
+                     where id is not null""",
+        {"number": number},
+    )
     return [row[0] for row in conn.execute("select id from code order by number")]
 
 
@@ -120,8 +147,13 @@ def code_of(category: str) -> str:
     return f"coalesce((select number from code where code.id = {category}), -1)"
 
 
-def details(conn: sqlite3.Connection, number: int, certifying: bool = False, words: bool = True,
-            leaves: Sequence[str] = ()) -> tuple[list[str], sqlite3.Cursor]:
+def details(
+    conn: sqlite3.Connection,
+    number: int,
+    certifying: bool = False,
+    words: bool = True,
+    leaves: Sequence[str] = (),
+) -> tuple[list[str], sqlite3.Cursor]:
     """(names, rows) of an experiment's predictions by product, or of the validation products kept
     for certifying. names are category ids; a row is a tuple of numbers:
 
@@ -138,8 +170,9 @@ def details(conn: sqlite3.Connection, number: int, certifying: bool = False, wor
     unless --trust-filed was given.
     """
     names = code_categories(conn, number)
-    conn.create_function("count_words", 2, lambda *text: len(normalised(*text).split()),
-                         deterministic=True)
+    conn.create_function(
+        "count_words", 2, lambda *text: len(normalised(*text).split()), deterministic=True
+    )
     predictions = CERTIFYING if certifying else TESTED
     label, score, parent_score, kept = LEARNED_LABEL, "score", "parent_score", "true"
     if leaves:
@@ -151,7 +184,9 @@ def details(conn: sqlite3.Connection, number: int, certifying: bool = False, wor
             kept = f"not {FILED_HERE}"
     reviewed = f"case when {PUTS} then review.category_id else {label} end"
     count = "count_words(name, description)" if words else "0"
-    rows = db.plain(conn, f"""
+    rows = db.plain(
+        conn,
+        f"""
         select prediction.product_id,
                dense_rank() over (
                    order by coalesce(cluster, group_key, 'product ' || prediction.product_id)),
@@ -168,21 +203,28 @@ def details(conn: sqlite3.Connection, number: int, certifying: bool = False, wor
                   and near_duplicate.product_id = prediction.product_id
         left join label_override as review on review.product_id = prediction.product_id
                   and review.label_id is product.category_id
-        where {kept} order by prediction.product_id""", {"number": number})
+        where {kept} order by prediction.product_id""",
+        {"number": number},
+    )
     return names, rows
 
 
 def best_five(conn: sqlite3.Connection, number: int) -> Iterator[str]:
     """Yield `top` of an experiment's predictions by product, as written: JSON."""
-    for row in db.plain(conn, """select coalesce(top, '[]') from predicted_category
-                                 where experiment_id = ? order by product_id""", (number,)):
+    for row in db.plain(
+        conn,
+        """select coalesce(top, '[]') from predicted_category
+                                 where experiment_id = ? order by product_id""",
+        (number,),
+    ):
         yield row[0]
 
 
 def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sqlite3.Row]:
     """The wrong predictions with the highest scores: product, picture, label, prediction, their
     scores, and whether the shop lists the product in the predicted category too."""
-    return conn.execute("""
+    return conn.execute(
+        """
         select product.id, source, external_id, product.name, product.description, product.image,
                picture.path as picture, coalesce(label_id, product.category_id) as label,
                predicted_category.category_id as predicted, score, label_score,
@@ -192,10 +234,13 @@ def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sql
         left join picture on picture.product_id = product.id and picture.status <> ?
         where experiment_id = ?
               and coalesce(label_id, product.category_id) is not predicted_category.category_id
-        order by score desc, product.id limit ?""", (db.PICTURE_FAILED, number, count)).fetchall()
+        order by score desc, product.id limit ?""",
+        (db.PICTURE_FAILED, number, count),
+    ).fetchall()
 
 
 # ---- an experiment's products -------------------------------------------------------------------
+
 
 def trusts_filed(conn: sqlite3.Connection, number: int) -> bool:
     """Whether an experiment was trained with --trust-filed."""
@@ -211,35 +256,56 @@ def changes(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     want_places(conn)
     measured = measured_products(conn, number)
     last = db.settings(db.experiment_row(conn, number)).get("regroupings")
-    products, unlabelled, refiled = db.plain(conn, f"""
+    products, unlabelled, refiled = db.plain(
+        conn,
+        f"""
         select count(*), coalesce(sum(product.id is not null and product.category_id is null), 0),
             coalesce(sum(product.category_id is not null and label_id is not null
             and (product.category_id <> label_id
                  or not {LEAF_TODAY.format("product.category_id")}) and not {FILED_HERE}), 0)
         from ({measured}) left join product on product.id = product_id""",
-                                             {"number": number}).fetchone()
-    regrouped, = db.plain(conn, f"""
+        {"number": number},
+    ).fetchone()
+    (regrouped,) = db.plain(
+        conn,
+        f"""
         select count(*) from (select product_id, min(id) as first from regrouped where id > :last
                               group by product_id) as moved
         join regrouped on regrouped.id = first join product on product.id = moved.product_id
         where regrouped.group_key is not product.group_key
         and moved.product_id in (select product_id from ({measured}))""",
-                          {"number": number, "last": last if type(last) is int else 0}).fetchone()
-    return {"products": products, "refiled": refiled, "unlabelled": unlabelled,
-            "regrouped": regrouped}
+        {"number": number, "last": last if type(last) is int else 0},
+    ).fetchone()
+    return {
+        "products": products,
+        "refiled": refiled,
+        "unlabelled": unlabelled,
+        "regrouped": regrouped,
+    }
 
 
 def tuned_products(conn: sqlite3.Connection, number: int) -> list[int]:
     """Ids of the products that an experiment's validation held."""
-    return [row[0] for row in db.plain(conn, """select product_id from validation_prediction
-                                                where experiment_id = ?""", (number,))]
+    return [
+        row[0]
+        for row in db.plain(
+            conn,
+            """select product_id from validation_prediction
+                                                where experiment_id = ?""",
+            (number,),
+        )
+    ]
 
 
 def near_trained(conn: sqlite3.Connection, number: int) -> list[int] | None:
     """Ids of the predicted products whose model had learned from a near-duplicate; None if nobody
     has looked."""
-    rows = db.plain(conn, """select product_id, twin from predicted_category
-                             where experiment_id = ?""", (number,)).fetchall()
+    rows = db.plain(
+        conn,
+        """select product_id, twin from predicted_category
+                             where experiment_id = ?""",
+        (number,),
+    ).fetchall()
     if any(twin is None for _, twin in rows):
         return None
     return [product_id for product_id, twin in rows if twin]
@@ -257,7 +323,9 @@ def contents(conn: sqlite3.Connection, number: int, leaves: Sequence[str]) -> sq
     picture file; -1 stands for none."""
     want_leaves(conn, leaves)
     conn.create_function("text_code", 2, text_code, deterministic=True)
-    return db.plain(conn, """
+    return db.plain(
+        conn,
+        """
         with content as (select product.id, coalesce(cluster, group_key) as group_key,
                          text_code(name, description) as text, sha256 as picture
                          from product left join picture on picture.product_id = product.id
@@ -268,37 +336,52 @@ def contents(conn: sqlite3.Connection, number: int, leaves: Sequence[str]) -> sq
                else dense_rank() over (order by group_key) end,
                case when text is null then -1 else dense_rank() over (order by text) end,
                case when picture is null then -1 else dense_rank() over (order by picture) end
-        from content order by id""", (number,))
+        from content order by id""",
+        (number,),
+    )
 
 
 # ---- products -----------------------------------------------------------------------------------
+
 
 def product_texts(conn: sqlite3.Connection, ids: Sequence[int]) -> dict[int, sqlite3.Row]:
     """{id: row of source, external_id, name, description, image, picture (path)} of these
     products."""
     rows = {}
     for start in range(0, len(ids), 500):
-        chunk = ids[start:start + 500]
-        for row in conn.execute(f"""select id, source, external_id, name, description, image,
+        chunk = ids[start : start + 500]
+        for row in conn.execute(
+            f"""select id, source, external_id, name, description, image,
                                     picture.path as picture from product
                                     left join picture on product_id = id
-                                    where id in ({','.join('?' * len(chunk))})""", chunk):
+                                    where id in ({",".join("?" * len(chunk))})""",
+            chunk,
+        ):
             rows[row["id"]] = row
     return rows
 
 
 def product_by_id(conn: sqlite3.Connection, number: int) -> sqlite3.Row | None:
     """A product's row of id, source, external_id, name and category_id; None if there is none."""
-    return conn.execute("""select id, source, external_id, name, category_id from product
-                           where id = ?""", (number,)).fetchone()
+    return conn.execute(
+        """select id, source, external_id, name, category_id from product
+                           where id = ?""",
+        (number,),
+    ).fetchone()
 
 
-def products_called(conn: sqlite3.Connection, source: str,
-                    external_ids: Iterable[str]) -> list[sqlite3.Row]:
+def products_called(
+    conn: sqlite3.Connection, source: str, external_ids: Iterable[str]
+) -> list[sqlite3.Row]:
     """The same rows of a shop's products with these external ids."""
-    rows = (conn.execute("""select id, source, external_id, name, category_id from product
+    rows = (
+        conn.execute(
+            """select id, source, external_id, name, category_id from product
                             where source = ? and external_id = ?""",
-                         (source, external_id)).fetchone() for external_id in external_ids)
+            (source, external_id),
+        ).fetchone()
+        for external_id in external_ids
+    )
     return [row for row in rows if row]
 
 
@@ -311,20 +394,28 @@ DECISIONS = ("label wrong", "classifier wrong", "unclear", "filed by hand")
 def overrides(conn: sqlite3.Connection) -> dict[int, sqlite3.Row]:
     """All decisions: {product id: row of decision, category_id, label_id, date, and holds: 1 as
     long as the shop's label is the one that was looked at}."""
-    return {row["product_id"]: row for row in conn.execute(
-        """select label_override.*, label_id is product.category_id as holds
-           from label_override join product on product.id = product_id""")}
+    return {
+        row["product_id"]: row
+        for row in conn.execute(
+            """select label_override.*, label_id is product.category_id as holds
+           from label_override join product on product.id = product_id"""
+        )
+    }
 
 
-def store_overrides(conn: sqlite3.Connection,
-                    rows: Sequence[tuple[int, str | None, str | None]]) -> int:
+def store_overrides(
+    conn: sqlite3.Connection, rows: Sequence[tuple[int, str | None, str | None]]
+) -> int:
     """Store decisions (product id, decision or None to take one back, category id or None) in one
     transaction. Returns how many changed something."""
     with db.transaction(conn):
         before = conn.total_changes
-        conn.executemany("delete from label_override where product_id = ?",
-                         [(number,) for number, decision, _ in rows if decision is None])
-        conn.executemany("""insert into label_override(product_id, decision, category_id, label_id,
+        conn.executemany(
+            "delete from label_override where product_id = ?",
+            [(number,) for number, decision, _ in rows if decision is None],
+        )
+        conn.executemany(
+            """insert into label_override(product_id, decision, category_id, label_id,
                             date) select id, :decision, :category, category_id, datetime()
                             from product where id = :id
                             on conflict(product_id) do update set decision = excluded.decision,
@@ -332,6 +423,10 @@ def store_overrides(conn: sqlite3.Connection,
                             date = excluded.date where decision <> excluded.decision
                             or category_id is not excluded.category_id
                             or label_id is not excluded.label_id""",
-                         [{"id": number, "decision": decision, "category": category}
-                          for number, decision, category in rows if decision is not None])
+            [
+                {"id": number, "decision": decision, "category": category}
+                for number, decision, category in rows
+                if decision is not None
+            ],
+        )
         return conn.total_changes - before

@@ -4,6 +4,7 @@ In: a promise of guarantees.py, the products that it rests on, and the answers f
 thresholds for these: the promise's own, or stricter ones, with the reasons in words. Numpy only;
 filing.py files by them.
 """
+
 from __future__ import annotations
 
 import math
@@ -19,34 +20,52 @@ from evaluation.figures import Rows
 from learning import category_tree, metrics
 from learning import queries as learning_queries
 
-QUANTILES = (.1, .2, .4, .6, .8)   # of labelled products' scores; new ones are counted between them
-SURE = 3       # standard deviations by which labelled products must be right less often to refuse
-ENOUGH = 200   # groups of labelled products of a shop to compare its new ones with
+QUANTILES = (
+    0.1,
+    0.2,
+    0.4,
+    0.6,
+    0.8,
+)  # of labelled products' scores; new ones are counted between them
+SURE = 3  # standard deviations by which labelled products must be right less often to refuse
+ENOUGH = 200  # groups of labelled products of a shop to compare its new ones with
 # How far new products may be from those that the promise rests on, beyond what chance explains:
 # shares and means, and distances of distributions, each from 0 to 1. (The model that files has
 # learned from all of them, and is a little surer than those that were measured.)
-TOLERATED = {"unknown words": .05, "no picture": .05, "no description": .05, "scores": .05,
-             "near-duplicates": .05, "categories": .2}
+TOLERATED = {
+    "unknown words": 0.05,
+    "no picture": 0.05,
+    "no description": 0.05,
+    "scores": 0.05,
+    "near-duplicates": 0.05,
+    "categories": 0.2,
+}
 
 
 class Labelled(NamedTuple):
     """The products that a promise rests on."""
-    names: list[str]           # category ids
-    rows: Rows                 # of figures.ROW
-    above: NDArray[np.int64]   # figures.parent_codes
+
+    names: list[str]  # category ids
+    rows: Rows  # of figures.ROW
+    above: NDArray[np.int64]  # figures.parent_codes
 
 
-def labelled_rows(conn: sqlite3.Connection, number: int,
-                  described: Mapping[str, Any]) -> Labelled:
+def labelled_rows(conn: sqlite3.Connection, number: int, described: Mapping[str, Any]) -> Labelled:
     """The Labelled of an experiment; `described` is the description of its model."""
-    names, rows = figures.read_predictions(conn, number, not described["settings"].get("folds"),
-                                           False, described["categories"])
+    names, rows = figures.read_predictions(
+        conn, number, not described["settings"].get("folds"), False, described["categories"]
+    )
     return Labelled(names, rows, figures.parent_codes(names, category_tree.parents(conn)))
 
 
-def for_source(conn: sqlite3.Connection, number: int, described: Mapping[str, Any], source: str,
-               labelled: Labelled, promise: guarantees.Promise,
-               ) -> tuple[dict[str, float], list[str], dict[str, Any]]:
+def for_source(
+    conn: sqlite3.Connection,
+    number: int,
+    described: Mapping[str, Any],
+    source: str,
+    labelled: Labelled,
+    promise: guarantees.Promise,
+) -> tuple[dict[str, float], list[str], dict[str, Any]]:
     """(thresholds, reasons, features): what the promise comes to for a shop's new products, why it
     is less if it is, and their filing_queries.features."""
     old = reference(conn, number, described, source)
@@ -55,9 +74,13 @@ def for_source(conn: sqlite3.Connection, number: int, described: Mapping[str, An
     if old["source"] is not None:
         ids = learning_queries.product_ids(conn, source)
         labelled = labelled._replace(rows=labelled.rows[np.isin(labelled.rows["product"], ids)])
-    groups = new["groups"] / max(1, new["products"])   # colours of a style are no more evidence
-    counts = {answer: groups * count for answer, count in filing_queries.answer_counts(
-        conn, number, source, edges(labelled.rows).tolist()).items()}
+    groups = new["groups"] / max(1, new["products"])  # colours of a style are no more evidence
+    counts = {
+        answer: groups * count
+        for answer, count in filing_queries.answer_counts(
+            conn, number, source, edges(labelled.rows).tolist()
+        ).items()
+    }
     thresholds, reasons = mixed(counts, labelled, promise)
     if different := differences(old, new, described["kind"]):
         thresholds, reasons = dict.fromkeys(thresholds, math.inf), different
@@ -66,8 +89,10 @@ def for_source(conn: sqlite3.Connection, number: int, described: Mapping[str, An
 
 # ---- the mix of categories ----------------------------------------------------------------------
 
-def mixed(counts: Mapping[tuple[str, int], float], labelled: Labelled,
-          promise: guarantees.Promise) -> tuple[dict[str, float], list[str]]:
+
+def mixed(
+    counts: Mapping[tuple[str, int], float], labelled: Labelled, promise: guarantees.Promise
+) -> tuple[dict[str, float], list[str]]:
     """(thresholds, reasons): those of the promise, without the levels that `against_mix` speaks
     against, and the reasons. If the leaf is refused, the parent's promise for all products is left.
     """
@@ -83,8 +108,12 @@ def mixed(counts: Mapping[tuple[str, int], float], labelled: Labelled,
     return thresholds, reasons
 
 
-def against_mix(labelled: Labelled, counts: Mapping[tuple[str, int], float],
-                thresholds: Mapping[str, float], target: float) -> dict[str, str]:
+def against_mix(
+    labelled: Labelled,
+    counts: Mapping[tuple[str, int], float],
+    thresholds: Mapping[str, float],
+    target: float,
+) -> dict[str, str]:
     """{level: what speaks against it, in words} of thresholds that accept too many wrong products,
     if the new ones belong to such categories as explain their answers.
 
@@ -101,19 +130,24 @@ def against_mix(labelled: Labelled, counts: Mapping[tuple[str, int], float],
     if not len(rows) or not round(new.sum()):
         return {}
     hits = figures.correct(rows, above)
-    passed = np.column_stack([rows["score"] >= thresholds["leaf"],
-                              (rows["score"] < thresholds["below"])
-                              & (rows["parent_score"] >= thresholds["parent"])])
+    passed = np.column_stack(
+        [
+            rows["score"] >= thresholds["leaf"],
+            (rows["score"] < thresholds["below"]) & (rows["parent_score"] >= thresholds["parent"]),
+        ]
+    )
     answers = answer_codes(rows["predicted"], np.digitize(rows["score"], edges(rows)), names)
-    estimates = shifts.right_in_mix(answers, rows["label"], passed,
-                                    np.column_stack([hits.leaf, hits.likeliest_parent]), new)
+    estimates = shifts.right_in_mix(
+        answers, rows["label"], passed, np.column_stack([hits.leaf, hits.likeliest_parent]), new
+    )
     against = {}
     for level, right in zip(("leaf", "parent"), estimates):
         if right and right.estimated < min(target, right.usual - SURE * right.chance):
             against[level] = (
                 f"{100 * right.estimated:.1f} % of labelled ones in such a mix of categories are "
                 f"right at the {level} ({100 * right.usual:.1f} % in the usual one, and chance "
-                f"moves that by {100 * SURE * right.chance:.1f} points at most)")
+                f"moves that by {100 * SURE * right.chance:.1f} points at most)"
+            )
     return against
 
 
@@ -132,8 +166,10 @@ def edges(rows: Rows) -> NDArray[np.float64]:
 
 # ---- what the products look like ----------------------------------------------------------------
 
-def reference(conn: sqlite3.Connection, number: int, described: Mapping[str, Any],
-              source: str | None) -> dict[str, Any]:
+
+def reference(
+    conn: sqlite3.Connection, number: int, described: Mapping[str, Any], source: str | None
+) -> dict[str, Any]:
     """filing_queries.features of the products that the experiment's promise rests on, with `source`
     and with the unknown words that they had while the model had not seen them. They are a shop's
     own if it has ENOUGH, else all (source None)."""
@@ -159,16 +195,21 @@ def unknown_words(old: Mapping[str, Any], measured: Any) -> tuple[int, float, fl
     mean, variance = measured
     strange, strange_mean, strange_variance = old["unknown"]
     predicted = max(0, old["products"] - strange)
-    moments = np.average([[mean, variance + mean ** 2],
-                          [strange_mean, strange_variance + strange_mean ** 2]],
-                         axis=0, weights=[predicted, strange + 1e-9])
+    moments = np.average(
+        [[mean, variance + mean**2], [strange_mean, strange_variance + strange_mean**2]],
+        axis=0,
+        weights=[predicted, strange + 1e-9],
+    )
     return predicted + strange, float(moments[0]), float(moments[1] - moments[0] ** 2)
 
 
 def is_mean_and_variance(measured: Any) -> bool:
     """Whether the settings, which anybody may have written, hold two numbers from 0 to 1."""
-    return isinstance(measured, list) and len(measured) == 2 and all(
-        type(number) in (int, float) and 0 <= number <= 1 for number in measured)
+    return (
+        isinstance(measured, list)
+        and len(measured) == 2
+        and all(type(number) in (int, float) and 0 <= number <= 1 for number in measured)
+    )
 
 
 def share_shift(new: float, new_groups: int, old: float, old_groups: int) -> float:
@@ -187,20 +228,30 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], kind: str) -> li
     if "Image" in kind:
         lines += missing_lines(old, new, "no picture")
     near, near_before = new["near-duplicate"], old["near-duplicate"]
-    if near is not None and near_before is not None and near < near_before \
-            and share_shift(near, n, near_before, m) > TOLERATED["near-duplicates"]:
-        lines.append(f"{100 * near:.0f} % of them have a near-duplicate among the labelled "
-                     f"products ({100 * near_before:.0f} % had one among those that they were "
-                     "predicted from)")
+    if (
+        near is not None
+        and near_before is not None
+        and near < near_before
+        and share_shift(near, n, near_before, m) > TOLERATED["near-duplicates"]
+    ):
+        lines.append(
+            f"{100 * near:.0f} % of them have a near-duplicate among the labelled "
+            f"products ({100 * near_before:.0f} % had one among those that they were "
+            "predicted from)"
+        )
     if shifts.score_shift(new["scores"], n, old["scores"], m) > TOLERATED["scores"]:
-        lines.append("their scores are lower (on the average "
-                     f"{metrics.accuracy(new['scores']):.2f}, there "
-                     f"{metrics.accuracy(old['scores']):.2f})")
+        lines.append(
+            "their scores are lower (on the average "
+            f"{metrics.accuracy(new['scores']):.2f}, there "
+            f"{metrics.accuracy(old['scores']):.2f})"
+        )
     moved = shifts.count_shift(new["categories"], n, old["categories"], m)
     if moved > TOLERATED["categories"]:
-        lines.append(f"their mix of categories is another one (at least {100 * moved:.0f} % of "
-                     "them would have to be of other categories to give the usual one, "
-                     f"{100 * TOLERATED['categories']:.0f} % may)")
+        lines.append(
+            f"their mix of categories is another one (at least {100 * moved:.0f} % of "
+            "them would have to be of other categories to give the usual one, "
+            f"{100 * TOLERATED['categories']:.0f} % may)"
+        )
     return lines
 
 
@@ -213,14 +264,18 @@ def unknown_words_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
     shift = shifts.mean_shift(mean, variance, new["groups"], old_mean, old_variance, old["groups"])
     if mean <= old_mean or shift <= TOLERATED["unknown words"]:
         return []
-    return [f"the model knows {100 - 100 * mean:.0f} % of their words "
-            f"({100 - 100 * old_mean:.0f} % there)"]
+    return [
+        f"the model knows {100 - 100 * mean:.0f} % of their words "
+        f"({100 - 100 * old_mean:.0f} % there)"
+    ]
 
 
 def missing_lines(old: Mapping[str, Any], new: Mapping[str, Any], feature: str) -> list[str]:
-    """[a line about products with `no description` or `no picture`], [] if there are not too many.
-    """
-    if new[feature] <= old[feature] or share_shift(
-            new[feature], new["groups"], old[feature], old["groups"]) <= TOLERATED[feature]:
+    """[a line about products with `no description` or `no picture`], [] if there are not too many."""
+    if (
+        new[feature] <= old[feature]
+        or share_shift(new[feature], new["groups"], old[feature], old["groups"])
+        <= TOLERATED[feature]
+    ):
         return []
     return [f"{100 * new[feature]:.0f} % of them have {feature} ({100 * old[feature]:.0f} % there)"]

@@ -5,6 +5,7 @@ the three likeliest categories of each product, and the reason why it was not fi
 
     python analyze.py --review 1 -o review.html
 """
+
 from __future__ import annotations
 
 import json
@@ -17,8 +18,14 @@ from evaluation import catalogue_queries, filing_queries, html_pages, product_vi
 from evaluation.product_view import page_text
 
 
-def review_page(conn: sqlite3.Connection, number: int, images_path: str, db_path: str,
-                top: int = 500, surest_first: bool = False) -> str:
+def review_page(
+    conn: sqlite3.Connection,
+    number: int,
+    images_path: str,
+    db_path: str,
+    top: int = 500,
+    surest_first: bool = False,
+) -> str:
     """HTML of `top` products that an experiment's --apply has left to a person or filed at the
     parent only: the least sure first, or the surest. Raises UserError if there is no such
     experiment."""
@@ -31,25 +38,46 @@ def review_page(conn: sqlite3.Connection, number: int, images_path: str, db_path
         products.append(review_view(dict(row), model, decisions, paths, images_path, shops, there))
     html_pages.warn_missing_pictures(products, images_path)
     counts = filing_queries.count_levels(conn, number)
-    data = {"key": html_pages.page_key("review", number, experiment["date"], db_path),
-            "word": "product", "puts": "filed by hand", "database": database,
-            "decided": html_pages.decided_before(decisions),
-            "all": counts.get("person", 0) + counts.get("parent", 0), "start": None, "n": 0,
-            "steps": []}
+    data = {
+        "key": html_pages.page_key("review", number, experiment["date"], db_path),
+        "word": "product",
+        "puts": "filed by hand",
+        "database": database,
+        "decided": html_pages.decided_before(decisions),
+        "all": counts.get("person", 0) + counts.get("parent", 0),
+        "start": None,
+        "n": 0,
+        "steps": [],
+    }
     first_choices = [product["suggestion"] for product in products if product["suggestion"]]
     return html_pages.render(
-        "review.html", data, products, number=number, name=page_text(experiment["name"], 300),
-        counts=counts, predictions=html_pages.filter_options(first_choices, paths),
+        "review.html",
+        data,
+        products,
+        number=number,
+        name=page_text(experiment["name"], 300),
+        counts=counts,
+        predictions=html_pages.filter_options(first_choices, paths),
         parents=html_pages.filter_options((product["raw_parent"] for product in products), paths),
-        words=model is not None, surest=surest_first,
-        known=len(db.settings(experiment).get("categories") or ()), database=database,
+        words=model is not None,
+        surest=surest_first,
+        known=len(db.settings(experiment).get("categories") or ()),
+        database=database,
         shops=[reason for reason in map(shop_reason, shops.values()) if reason],
-        leaves=html_pages.leaf_options(conn, paths), marks=("filed by hand", "unclear"))
+        leaves=html_pages.leaf_options(conn, paths),
+        marks=("filed by hand", "unclear"),
+    )
 
 
-def review_view(row: dict[str, Any], model: product_view.TextModel | None,
-                decisions: Mapping[int, sqlite3.Row], paths: Mapping[str, str], images_path: str,
-                shops: Mapping[str, sqlite3.Row], there: Mapping[str, int]) -> dict[str, Any]:
+def review_view(
+    row: dict[str, Any],
+    model: product_view.TextModel | None,
+    decisions: Mapping[int, sqlite3.Row],
+    paths: Mapping[str, str],
+    images_path: str,
+    shops: Mapping[str, sqlite3.Row],
+    there: Mapping[str, int],
+) -> dict[str, Any]:
     """What the page shows of a product, a row of filing_queries.left_to_person.
 
     It offers the three categories that the model thinks likeliest of those that are there today
@@ -59,7 +87,7 @@ def review_view(row: dict[str, Any], model: product_view.TextModel | None,
     likeliest = json.loads(row["top"] or "[]")
     offered = [pair for pair in likeliest if there.get(pair[0])][:3]
     row["predicted"] = offered[0][0] if offered else None
-    row["label"] = offered[1][0] if len(offered) > 1 else None   # what the words speak against
+    row["label"] = offered[1][0] if len(offered) > 1 else None  # what the words speak against
     row["parent"] = row["parent_id"]
     badges = []
     if not likeliest:
@@ -67,15 +95,21 @@ def review_view(row: dict[str, Any], model: product_view.TextModel | None,
     if row["level"] == "parent":
         badges.append("filed at the parent")
     loud = product_view.loud_terms(model, row) if model else set()
-    view = product_view.product_parts(row, loud, badges, decisions.get(row["id"]), paths,
-                                      images_path)
+    view = product_view.product_parts(
+        row, loud, badges, decisions.get(row["id"]), paths, images_path
+    )
     suggestions = [(leaf, paths.get(leaf, page_text(leaf, 200)), score) for leaf, score in offered]
-    return {**view, "raw_parent": row["parent"], "proposed": offered[:1] == likeliest[:1],
-            "why": why_unfiled(row, shops.get(row["source"] or ""), there),
-            "suggestions": suggestions}
+    return {
+        **view,
+        "raw_parent": row["parent"],
+        "proposed": offered[:1] == likeliest[:1],
+        "why": why_unfiled(row, shops.get(row["source"] or ""), there),
+        "suggestions": suggestions,
+    }
 
 
 # ---- why a product was not filed ----------------------------------------------------------------
+
 
 def shop_reason(shop: sqlite3.Row) -> str | None:
     """Why less of a shop was filed than is promised, a sentence; None if all was filed that is
@@ -86,7 +120,9 @@ def shop_reason(shop: sqlite3.Row) -> str | None:
     return page_text(
         f"The products of {shop['source']} differ from those that the promise rests on, so none "
         f"of them was filed at the {' or at the '.join(levels)}: "
-        f"{'; '.join(reasons)}.", 1000)
+        f"{'; '.join(reasons)}.",
+        1000,
+    )
 
 
 def json_texts(text: str | None) -> list[str]:
@@ -95,8 +131,7 @@ def json_texts(text: str | None) -> list[str]:
     return [str(value) for value in values] if isinstance(values, list) else []
 
 
-def why_unfiled(row: Mapping[str, Any], shop: sqlite3.Row | None,
-                there: Mapping[str, int]) -> str:
+def why_unfiled(row: Mapping[str, Any], shop: sqlite3.Row | None, there: Mapping[str, int]) -> str:
     """Why a product, a row of filing_queries.left_to_person, lacks a leaf, a sentence; "" if that
     is not known, because an older version filed it. shop is its row of filing_queries.kept_filing
     or None, there is catalogue_queries.places_today."""
@@ -107,14 +142,17 @@ def why_unfiled(row: Mapping[str, Any], shop: sqlite3.Row | None,
     if row["level"] == "parent":
         start, reasons = "Filed at the parent only: ", [why_not_at("leaf", row, shop, there)]
     else:
-        start, reasons = "Not filed: ", [why_not_at(level, row, shop, there)
-                                         for level in ("leaf", "parent")]
+        start, reasons = (
+            "Not filed: ",
+            [why_not_at(level, row, shop, there) for level in ("leaf", "parent")],
+        )
     known = [reason for reason in reasons if reason]
     return f"{start}{', and '.join(known)}." if known else ""
 
 
-def why_not_at(level: str, row: Mapping[str, Any], shop: sqlite3.Row,
-               there: Mapping[str, int]) -> str | None:
+def why_not_at(
+    level: str, row: Mapping[str, Any], shop: sqlite3.Row, there: Mapping[str, int]
+) -> str | None:
     """Why a product was not filed at this level, leaf or parent; None if that is not known. The
     arguments are those of why_unfiled."""
     category, target = row[f"{level}_id"], f"{100 * shop['target']:g} %"

@@ -5,6 +5,7 @@ figures.py makes shares of them, which are shown by
 
     python analyze.py --experiment 1
 """
+
 from __future__ import annotations
 
 import sqlite3
@@ -20,8 +21,9 @@ from evaluation import queries
 CONTENT = np.dtype([("product", "i8"), ("group", "i8"), ("text", "i8"), ("picture", "i8")])
 
 
-def shared_masks(conn: sqlite3.Connection, number: int, settings: Mapping[str, Any],
-                 rows: NDArray[np.void]) -> dict[str, NDArray[np.bool_] | None] | None:
+def shared_masks(
+    conn: sqlite3.Connection, number: int, settings: Mapping[str, Any], rows: NDArray[np.void]
+) -> dict[str, NDArray[np.bool_] | None] | None:
     """Which of an experiment's predictions, rows of figures.ROW, share something with a product
     that the model was trained on.
 
@@ -48,19 +50,20 @@ def shared_masks(conn: sqlite3.Connection, number: int, settings: Mapping[str, A
     return masks
 
 
-def was_learned(conn: sqlite3.Connection, number: int, rows: NDArray[np.void],
-                contents: NDArray[np.void]) -> NDArray[np.bool_]:
+def was_learned(
+    conn: sqlite3.Connection, number: int, rows: NDArray[np.void], contents: NDArray[np.void]
+) -> NDArray[np.bool_]:
     """Which of the contents the model was trained on, without folds: all that are neither in the
     test set nor in validation."""
-    measured = np.append(rows["product"],
-                         np.array(queries.tuned_products(conn, number), np.int64))
+    measured = np.append(rows["product"], np.array(queries.tuned_products(conn, number), np.int64))
     apart = np.isin(contents["product"], measured)
-    apart |= np.isin(contents["group"], contents["group"][apart])   # groups are never parted
+    apart |= np.isin(contents["group"], contents["group"][apart])  # groups are never parted
     return ~apart
 
 
-def shared_by_fold(codes: NDArray[np.int64], fold: NDArray[np.int32],
-                   folds: int) -> NDArray[np.bool_]:
+def shared_by_fold(
+    codes: NDArray[np.int64], fold: NDArray[np.int32], folds: int
+) -> NDArray[np.bool_]:
     """Which products share their code with one of the folds that their model was trained on: all
     but their own fold and the next one, which was its validation. codes and fold are [n]."""
     shared = np.zeros(len(codes), bool)

@@ -4,6 +4,7 @@ In: features, scores and answers of a classifier for both. Out: how far apart th
 chance explains, and how often the classifier is right in the new products' mix of categories. Numpy
 and scipy; imports nothing of ours. refusals.py decides with it what holds for products to come.
 """
+
 from __future__ import annotations
 
 import math
@@ -16,16 +17,24 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from scipy import sparse
 
-LEAST = 30     # labelled products that a label needs; rarer ones together are one label
-PRIOR = 100    # products, by which an estimated mix is drawn to the labelled one
-DRAWS = 200    # samples of labelled products, to see how far chance moves the estimate
-ROUNDS = 60    # of expectation maximization
+LEAST = 30  # labelled products that a label needs; rarer ones together are one label
+PRIOR = 100  # products, by which an estimated mix is drawn to the labelled one
+DRAWS = 200  # samples of labelled products, to see how far chance moves the estimate
+ROUNDS = 60  # of expectation maximization
 
 
 # ---- single features ----------------------------------------------------------------------------
 
-def mean_shift(mean: float, variance: float, n: float, other_mean: float, other_variance: float,
-               other_n: float, delta: float = 1e-4) -> float:
+
+def mean_shift(
+    mean: float,
+    variance: float,
+    n: float,
+    other_mean: float,
+    other_variance: float,
+    other_n: float,
+    delta: float = 1e-4,
+) -> float:
     """How far two means are apart at least, with confidence 1 - delta (normal approximation); 0 if
     chance may explain the difference."""
     deviation = math.sqrt(variance / max(1, n) + other_variance / max(1, other_n))
@@ -33,8 +42,9 @@ def mean_shift(mean: float, variance: float, n: float, other_mean: float, other_
     return max(0.0, abs(mean - other_mean) - math.sqrt(2 * math.log(2 / delta)) * deviation)
 
 
-def score_shift(scores: ArrayLike, n: float, other: ArrayLike, other_n: float,
-                delta: float = 1e-4) -> float:
+def score_shift(
+    scores: ArrayLike, n: float, other: ArrayLike, other_n: float, delta: float = 1e-4
+) -> float:
     """How much lower `scores` are than the `other` ones at least, with confidence 1 - delta.
 
     Scores lie in [0, 1]. The result is the area by which their distribution function lies above
@@ -49,14 +59,25 @@ def score_shift(scores: ArrayLike, n: float, other: ArrayLike, other_n: float,
     if not len(scores) or not len(other):
         return 0.0
     at = np.sort(np.concatenate([scores, other]))
-    between = np.maximum(0, np.searchsorted(scores, at[:-1], "right") / len(scores)
-                         - np.searchsorted(other, at[:-1], "right") / len(other))
-    return max(0.0, float(between @ np.diff(at))
-               - math.sqrt(math.log(1 / delta) / 2 * (1 / max(1, n) + 1 / max(1, other_n))))
+    between = np.maximum(
+        0,
+        np.searchsorted(scores, at[:-1], "right") / len(scores)
+        - np.searchsorted(other, at[:-1], "right") / len(other),
+    )
+    return max(
+        0.0,
+        float(between @ np.diff(at))
+        - math.sqrt(math.log(1 / delta) / 2 * (1 / max(1, n) + 1 / max(1, other_n))),
+    )
 
 
-def count_shift(counts: Mapping[str | None, int], n: float, other: Mapping[str | None, int],
-                other_n: float, delta: float = 1e-4) -> float:
+def count_shift(
+    counts: Mapping[str | None, int],
+    n: float,
+    other: Mapping[str | None, int],
+    other_n: float,
+    delta: float = 1e-4,
+) -> float:
     """How far two distributions over categories are apart at least, with confidence 1 - delta.
 
     counts and other are {category: products}, of n and other_n independent ones. The result is
@@ -79,11 +100,13 @@ def count_shift(counts: Mapping[str | None, int], n: float, other: Mapping[str |
 
 # ---- the mix of categories ----------------------------------------------------------------------
 
+
 class Right(NamedTuple):
     """How often a classifier is right among the products that some threshold accepts, as shares."""
-    usual: float       # of the labelled products
-    estimated: float   # of labelled products in the new ones' mix of categories
-    chance: float      # standard deviation of that estimate if nothing has moved
+
+    usual: float  # of the labelled products
+    estimated: float  # of labelled products in the new ones' mix of categories
+    chance: float  # standard deviation of that estimate if nothing has moved
 
 
 def pooled(labels: NDArray[np.integer], least: int = LEAST) -> NDArray[np.integer]:
@@ -96,9 +119,14 @@ def pooled(labels: NDArray[np.integer], least: int = LEAST) -> NDArray[np.intege
     return np.where(count[codes] < least, -1, labels)
 
 
-def right_in_mix(answers: NDArray[np.integer], labels: NDArray[np.integer],
-                 passed: NDArray[np.bool_], right: NDArray[np.bool_], new: NDArray[np.float64],
-                 seed: int = 0) -> list[Right | None]:
+def right_in_mix(
+    answers: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    passed: NDArray[np.bool_],
+    right: NDArray[np.bool_],
+    new: NDArray[np.float64],
+    seed: int = 0,
+) -> list[Right | None]:
     """A Right for each of k thresholds, None if it accepts no labelled product.
 
     answers and labels are int [n] of independent labelled products; passed and right bool [n, k],
@@ -117,13 +145,17 @@ def right_in_mix(answers: NDArray[np.integer], labels: NDArray[np.integer],
     cells, count = np.unique(columns, axis=0, return_counts=True)
     thresholds = passed.shape[1]
     answers, labels = cells[:, 0], np.unique(cells[:, 1], return_inverse=True)[1]
-    passed, right = cells[:, 2:2 + thresholds] > 0, cells[:, 2 + thresholds:] > 0
+    passed, right = cells[:, 2 : 2 + thresholds] > 0, cells[:, 2 + thresholds :] > 0
     drawn = rng.multinomial(total, count / total, DRAWS).T
     as_new = rng.multinomial(round(new.sum()), count / total, DRAWS).T
     by_answer = indicator(answers, len(new))
-    old = np.column_stack([count, drawn]).astype(float)   # the labelled products, then the draws
-    weights = mix_weights(by_answer, indicator(labels, labels.max(initial=0) + 1), old,
-                          np.column_stack([new, by_answer @ as_new]))
+    old = np.column_stack([count, drawn]).astype(float)  # the labelled products, then the draws
+    weights = mix_weights(
+        by_answer,
+        indicator(labels, labels.max(initial=0) + 1),
+        old,
+        np.column_stack([new, by_answer @ as_new]),
+    )
     estimates: list[Right | None] = []
     for accepted, hits in zip(passed.T, right.T):
         if not accepted.any():
@@ -140,12 +172,17 @@ def indicator(codes: NDArray[np.integer], size: int) -> sparse.csr_matrix:
     """A sparse matrix [size, n] that sums n values by their code."""
     from scipy import sparse  # late: analyze.py needs it seldom, and starts at once
 
-    return sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))),
-                             (size, len(codes)))
+    return sparse.csr_matrix(
+        (np.ones(len(codes)), (codes, np.arange(len(codes)))), (size, len(codes))
+    )
 
 
-def mix_weights(by_answer: sparse.csr_matrix, by_label: sparse.csr_matrix,
-                old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+def mix_weights(
+    by_answer: sparse.csr_matrix,
+    by_label: sparse.csr_matrix,
+    old: NDArray[np.float64],
+    new: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """float [cells, samples]: how much each product of a cell counts in the mix of labels that
     explains the new answers.
 
@@ -158,7 +195,7 @@ def mix_weights(by_answer: sparse.csr_matrix, by_label: sparse.csr_matrix,
     shares = usual
     for _ in range(ROUNDS):
         weights = by_label.T @ ratio(shares, usual)
-        alike = by_answer @ (old * weights)    # labelled products that were so answered
+        alike = by_answer @ (old * weights)  # labelled products that were so answered
         explained = by_label @ (old * weights * (by_answer.T @ ratio(new, alike)))
         shares = (explained + PRIOR * usual) / (explained.sum(axis=0) + PRIOR)
     return by_label.T @ ratio(shares, usual)
@@ -169,8 +206,9 @@ def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.
     return np.divide(above, below, out=np.zeros_like(above, dtype=float), where=below > 0)
 
 
-def share_right(weights: NDArray[np.float64], passed: NDArray[np.bool_],
-                right: NDArray[np.bool_]) -> NDArray[np.float64]:
+def share_right(
+    weights: NDArray[np.float64], passed: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """float [samples]: the share of right products among the accepted ones, by weights [cells,
     samples]; nan for a sample that has no accepted product."""
     taken = weights[passed].sum(axis=0)

@@ -6,6 +6,7 @@ lines. No figure is computed here. experiment_report.py prints one experiment in
     python analyze.py
     python analyze.py --compare 1 2
 """
+
 from __future__ import annotations
 
 import math
@@ -17,10 +18,11 @@ from evaluation import today
 from learning import metrics
 
 Report = Mapping[str, Any]
-LONGEST_NAME = 60   # characters of a product's name that are shown
+LONGEST_NAME = 60  # characters of a product's name that are shown
 
 
 # ---- cells and tables ---------------------------------------------------------------------------
+
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}%"
@@ -39,8 +41,10 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for row in rows:
-        cells = [cell.ljust(width) if i in left else cell.rjust(width)
-                 for i, (cell, width) in enumerate(zip(row, widths))]
+        cells = [
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines
 
@@ -53,10 +57,11 @@ def threshold_text(column: str, score: float) -> str:
 def short_line(text: str | None, most: int = LONGEST_NAME) -> str:
     """A text on one line, cut if it is long."""
     line = one_line(text or "")
-    return line if len(line) <= most else line[:most - 3] + "..."
+    return line if len(line) <= most else line[: most - 3] + "..."
 
 
 # ---- experiments --------------------------------------------------------------------------------
+
 
 def blocks_text(blocks: Iterable[Report]) -> Iterator[str]:
     """The block of each experiment, as the study of 2016 printed it, to the letter."""
@@ -68,20 +73,27 @@ def blocks_text(blocks: Iterable[Report]) -> Iterator[str]:
 def comparison_text(comparison: Report, top: int) -> Iterator[str]:
     """Lines of comparison.compare's result, with the `top` products that flipped."""
     experiments = comparison["experiments"]
-    sizes = ", ".join(f"#{experiment['experiment']} has {experiment['predictions']:,}"
-                      for experiment in experiments)
+    sizes = ", ".join(
+        f"#{experiment['experiment']} has {experiment['predictions']:,}"
+        for experiment in experiments
+    )
     yield f"On the {comparison['n']:,} products that all have ({sizes})"
     if not comparison["same_categories"]:
         yield "  not the same task: " + ", ".join(
             f"#{experiment['experiment']} has {experiment['categories'] or 'unknown'} categories"
-            for experiment in experiments)
+            for experiment in experiments
+        )
     for experiment in experiments:
         for line in today.changes_lines(experiment["experiment"], experiment["today"]):
             yield f"  {line}"
     if comparison["label_differs"]:
         yield f"  {comparison['label_differs']:,} more have another label in one than in the other"
-    yield from aligned([("", "accuracy", "95% coverage", "98% coverage", "right alone"),
-                        *map(compared_row, experiments)])
+    yield from aligned(
+        [
+            ("", "accuracy", "95% coverage", "98% coverage", "right alone"),
+            *map(compared_row, experiments),
+        ]
+    )
     yield f"  at least one of them is right: {with_interval(comparison['any_right'])}"
     for pair in comparison["pairs"]:
         yield ""
@@ -93,27 +105,35 @@ def comparison_text(comparison: Report, top: int) -> Iterator[str]:
 def compared_row(experiment: Report) -> tuple[str, ...]:
     """The cells of an experiment in the table of comparison_text."""
     folds = f", {experiment['folds']} folds" if experiment["folds"] else ""
-    return (f"#{experiment['experiment']}: {printable(experiment['name'])}"
-            f"({experiment['date']}{folds})",
-            with_interval(experiment["accuracy"]), percent(experiment["coverage_95"]),
-            percent(experiment["coverage_98"]), f"{experiment['right_alone']:,}")
+    return (
+        f"#{experiment['experiment']}: {printable(experiment['name'])}"
+        f"({experiment['date']}{folds})",
+        with_interval(experiment["accuracy"]),
+        percent(experiment["coverage_95"]),
+        percent(experiment["coverage_98"]),
+        f"{experiment['right_alone']:,}",
+    )
 
 
 def pair_text(pair: Report) -> Iterator[str]:
     """Lines of comparison.compare_pair's result."""
     first, second = pair["experiments"]
     yield f"#{first} against #{second}"
-    yield f"  both right {pair['both_right']:,}, only #{first} {pair['only_first_right']:,}, " \
-          f"only #{second} {pair['only_second_right']:,}, none {pair['none_right']:,}"
+    yield (
+        f"  both right {pair['both_right']:,}, only #{first} {pair['only_first_right']:,}, "
+        f"only #{second} {pair['only_second_right']:,}, none {pair['none_right']:,}"
+    )
     p = metrics.p_value(pair["mcnemar_p"])
     yield f"  accuracy, exact McNemar: p {p}: {verdict(pair['ahead'])}"
     names = {"coverage_95": "95% coverage", "coverage_98": "98% coverage"}
     for difference in pair["differences"]:
         low, high = difference["interval"]
         name = names.get(difference["of"], difference["of"])
-        yield f"  {name}, bootstrap by group: #{second} minus #{first} = " \
-              f"{100 * difference['second_minus_first']:+.2f} points [{100 * low:+.2f}, " \
-              f"{100 * high:+.2f}]: {verdict(difference['ahead'])}"
+        yield (
+            f"  {name}, bootstrap by group: #{second} minus #{first} = "
+            f"{100 * difference['second_minus_first']:+.2f} points [{100 * low:+.2f}, "
+            f"{100 * high:+.2f}]: {verdict(difference['ahead'])}"
+        )
 
 
 def verdict(ahead: int | None) -> str:
@@ -123,14 +143,17 @@ def verdict(ahead: int | None) -> str:
 def flips_text(comparison: Report, top: int) -> Iterator[str]:
     """A table of the products that flipped."""
     flips = comparison["flips"]
-    yield f"Products that flipped ({min(top, len(flips)):,} of {comparison['flipped']:,}, by " \
-          "score; * is right)"
+    yield (
+        f"Products that flipped ({min(top, len(flips)):,} of {comparison['flipped']:,}, by "
+        "score; * is right)"
+    )
     numbers = [f"#{experiment['experiment']}" for experiment in comparison["experiments"]]
     rows = [("product", "label", *numbers, "name")]
     for flip in flips[:top]:
         answers = [printable(answer_text(answer)) for answer in flip["answers"]]
-        rows.append((str(flip["product"]), printable(flip["label"]), *answers,
-                     short_line(flip["name"])))
+        rows.append(
+            (str(flip["product"]), printable(flip["label"]), *answers, short_line(flip["name"]))
+        )
     yield from aligned(rows, left=range(len(rows[0])))
 
 
@@ -141,6 +164,7 @@ def answer_text(answer: Report) -> str:
 
 
 # ---- models and decisions -----------------------------------------------------------------------
+
 
 def models_text(models: Sequence[Report]) -> Iterator[str]:
     """Lines about saved models and what may be filed with them, of today.models."""
@@ -156,27 +180,41 @@ def model_lines(model: Report) -> Iterator[str]:
         yield f"  {printable(model['problem'])}"
         return
     folds = f"{model['folds']} folds, then trained on all" if model["folds"] else "no folds"
-    yield f"  {model['date']} UTC, {model['categories']} categories, {folds}, " \
-          f"{model['bytes'] / 1e6:.1f} MB"
+    yield (
+        f"  {model['date']} UTC, {model['categories']} categories, {folds}, "
+        f"{model['bytes'] / 1e6:.1f} MB"
+    )
     for target, promise in sorted(model["promises"].items()):
-        levels = [f"no {level}" if promise[level] is None else
-                  f"{level} from score {promise[level]:.4f} on" for level in ("leaf", "parent")]
-        yield f"  {target}% with {100 * promise['confidence']:g}% confidence: " \
-              f"{', '.join(levels)} ({promise['products']} products: " \
-              f"{printable(promise['rests_on'])})"
+        levels = [
+            f"no {level}"
+            if promise[level] is None
+            else f"{level} from score {promise[level]:.4f} on"
+            for level in ("leaf", "parent")
+        ]
+        yield (
+            f"  {target}% with {100 * promise['confidence']:g}% confidence: "
+            f"{', '.join(levels)} ({promise['products']} products: "
+            f"{printable(promise['rests_on'])})"
+        )
     for line in today.changes_lines(model["experiment"], model["today"]):
         yield f"  {line}"
     if not model["promises"]:
-        yield f"  no threshold yet: categorize_{today.SCRIPTS[model['kind']]}.py --apply " \
-              f"{model['experiment']} certifies them"
+        yield (
+            f"  no threshold yet: categorize_{today.SCRIPTS[model['kind']]}.py --apply "
+            f"{model['experiment']} certifies them"
+        )
 
 
 def overrides_text(result: Report) -> Iterator[str]:
     """Lines of decisions.take_file's result."""
-    yield f"decisions: {result['read']:,} read, {result['changed']:,} new or changed; in all " \
-          + ", ".join(f"{count:,} {name}" for name, count in result["in_all"].items())
+    yield (
+        f"decisions: {result['read']:,} read, {result['changed']:,} new or changed; in all "
+        + ", ".join(f"{count:,} {name}" for name, count in result["in_all"].items())
+    )
     if result["to_be_created"]:
-        yield "to be created, since no leaf has this name yet (until then training leaves these " \
-              "products out):"
+        yield (
+            "to be created, since no leaf has this name yet (until then training leaves these "
+            "products out):"
+        )
         for category, count in result["to_be_created"].items():
             yield f"  {printable(category)} ({count:,} product{'s' if count != 1 else ''})"

@@ -7,6 +7,7 @@ In: crawl.db. Out: dicts of counts and shares, and sentences about them. They ar
     python analyze.py --models
     python categorize_words.py --apply 1
 """
+
 from __future__ import annotations
 
 import sqlite3
@@ -20,25 +21,32 @@ from evaluation import figures, filing_queries, guarantees, queries
 from learning import metrics, model_folders, saved_models
 from learning import queries as learning_queries
 
-SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}   # by the kind of a model
+SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}  # by the kind of a model
 
 
 # ---- sentences ----------------------------------------------------------------------------------
+
 
 def changes_lines(number: int, changes: Mapping[str, int]) -> list[str]:
     """Sentences about queries.changes of an experiment; none if nothing has changed."""
     lines = []
     if changes["refiled"]:
-        lines.append(f"the shop has refiled {changes['refiled']:,} of the {changes['products']:,} "
-                     f"products of experiment {number} since: train again")
+        lines.append(
+            f"the shop has refiled {changes['refiled']:,} of the {changes['products']:,} "
+            f"products of experiment {number} since: train again"
+        )
     if changes["unlabelled"]:
-        lines.append(f"{changes['unlabelled']:,} of the {changes['products']:,} products of "
-                     f"experiment {number} have no category in the shop any more: load them with "
-                     "their categories again, or train again")
+        lines.append(
+            f"{changes['unlabelled']:,} of the {changes['products']:,} products of "
+            f"experiment {number} have no category in the shop any more: load them with "
+            "their categories again, or train again"
+        )
     if changes["regrouped"]:
-        lines.append(f"{changes['regrouped']:,} of the {changes['products']:,} products of "
-                     f"experiment {number} have another item group now: it was split otherwise, "
-                     "and groups may have been parted; train again")
+        lines.append(
+            f"{changes['regrouped']:,} of the {changes['products']:,} products of "
+            f"experiment {number} have another item group now: it was split otherwise, "
+            "and groups may have been parted; train again"
+        )
     return lines
 
 
@@ -48,15 +56,19 @@ def gone_line(answers: Sequence[tuple[str, int]] | Sequence[sqlite3.Row]) -> str
         return None
     names = ", ".join(leaf for leaf, _ in answers[:3])
     more = f" and {len(answers) - 3} more" if len(answers) > 3 else ""
-    return (f"{sum(products for _, products in answers)} products were answered with leaves that "
-            f"are not there any more, or are empty now ({names}{more}): none of them is filed at "
-            "such a leaf; train again")
+    return (
+        f"{sum(products for _, products in answers)} products were answered with leaves that "
+        f"are not there any more, or are empty now ({names}{more}): none of them is filed at "
+        "such a leaf; train again"
+    )
 
 
 # ---- figures ------------------------------------------------------------------------------------
 
-def since_training(conn: sqlite3.Connection, number: int,
-                   described: Mapping[str, Any]) -> dict[str, Any]:
+
+def since_training(
+    conn: sqlite3.Connection, number: int, described: Mapping[str, Any]
+) -> dict[str, Any]:
     """What has changed since an experiment's training, and its figures for all products to come, as
     a dict for JSON: the keys of queries.changes, and `all`: figures_of_all. described is
     figures.describe's."""
@@ -71,8 +83,9 @@ def models(conn: sqlite3.Connection, db_path: str) -> list[dict[str, Any]]:
     return [{**model, "today": queries.changes(conn, model["experiment"])} for model in listed]
 
 
-def figures_of_all(conn: sqlite3.Connection, number: int,
-                   described: Mapping[str, Any]) -> dict[str, Any] | None:
+def figures_of_all(
+    conn: sqlite3.Connection, number: int, described: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """The figures of an experiment if products of leaves that the model does not know count too, as
     errors, and all by the labels they have today. None if it knows the leaves of all, or if its
     leaves are not on record. described is figures.describe's.
@@ -88,7 +101,7 @@ def figures_of_all(conn: sqlite3.Connection, number: int,
         return None
     strange, answered = filing_queries.count_strange(conn, number, leaves, kind == "Image")
     names, rows = figures.read_predictions(conn, number, False, False, leaves)
-    rows = rows[rows["fold"] >= 0]   # those that were measured
+    rows = rows[rows["fold"] >= 0]  # those that were measured
     right = rows["label"] == rows["predicted"]
     known_today = np.isin(rows["label"], [names.index(leaf) for leaf in leaves if leaf in names])
     if not strange and known_today.all():
@@ -101,15 +114,24 @@ def figures_of_all(conn: sqlite3.Connection, number: int,
     coverage = []
     if answered:
         coverage = coverage_of_all(conn, number, folds, leaves, described["confidence"])
-    return {"kind": kind, "leaves": (sum(leaf in sizes for leaf in leaves), len(sizes)),
-            "products": (round(known * metrics.accuracy(known_today)), known + strange),
-            "accuracy": float(right.sum() / n),
-            "min_products": guarantees.asked_min_products(settings),
-            "answered": answered == strange if folds else answered > 0, "coverage": coverage}
+    return {
+        "kind": kind,
+        "leaves": (sum(leaf in sizes for leaf in leaves), len(sizes)),
+        "products": (round(known * metrics.accuracy(known_today)), known + strange),
+        "accuracy": float(right.sum() / n),
+        "min_products": guarantees.asked_min_products(settings),
+        "answered": answered == strange if folds else answered > 0,
+        "coverage": coverage,
+    }
 
 
-def coverage_of_all(conn: sqlite3.Connection, number: int, folds: int | None,
-                    leaves: Sequence[str], confidence: float) -> list[dict[str, Any]]:
+def coverage_of_all(
+    conn: sqlite3.Connection,
+    number: int,
+    folds: int | None,
+    leaves: Sequence[str],
+    confidence: float,
+) -> list[dict[str, Any]]:
     """For each target a dict of it in percent, the observed coverage, and the shares of products
     that --apply may file at the leaf and at the parent today, by the products that its promise
     rests on."""
@@ -121,7 +143,12 @@ def coverage_of_all(conn: sqlite3.Connection, number: int, folds: int | None,
         limits = guarantees.promised_thresholds(promise)
         leaf = rows["score"] >= limits["leaf"]
         parent = ~leaf & (rows["parent_score"] >= limits["parent"])
-        coverage.append({"target": percent, "leaf": float(leaf.mean()),
-                         "parent": float(parent.mean()),
-                         "observed": metrics.accepted(rows["score"], right, percent) / len(rows)})
+        coverage.append(
+            {
+                "target": percent,
+                "leaf": float(leaf.mean()),
+                "parent": float(parent.mean()),
+                "observed": metrics.accepted(rows["score"], right, percent) / len(rows),
+            }
+        )
     return coverage

@@ -7,6 +7,7 @@ a memory-mapped matrix. retrain.py and the two classifiers that look at pictures
     python categorize_images.py --weights imagenet
     python categorize_images.py --precision int8 --cache-dtype float16
 """
+
 from __future__ import annotations
 
 import collections
@@ -30,21 +31,26 @@ from common.terminal import UserError, grouped, log, progress
 from learning import inception
 
 MISSING = "the file is missing"
-RECORD = 36                 # bytes: a picture's SHA-256 and the CRC-32 of its row
+RECORD = 36  # bytes: a picture's SHA-256 and the CRC-32 of its row
 
 
 # ---- pictures ---------------------------------------------------------------------------------
 
+
 class Distortions(NamedTuple):
     """What may happen to a training picture, under the names of 2016; percentages but for flip."""
+
     flip_left_right: bool = False
-    random_crop: int = 0        # margin around what is cut out
-    random_scale: int = 0       # enlarged by up to so much more
+    random_crop: int = 0  # margin around what is cut out
+    random_scale: int = 0  # enlarged by up to so much more
     random_brightness: int = 0  # pixels multiplied by 1 - so much to 1 + so much
 
 
-def read_picture(path: str | os.PathLike, distortions: Distortions | None = None,
-                 rng: np.random.Generator | None = None) -> np.ndarray:
+def read_picture(
+    path: str | os.PathLike,
+    distortions: Distortions | None = None,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
     """A picture file as the network wants it: uint8 [299, 299, 3] in RGB, of a moving picture the
     first frame, upright. With Distortions, as chance (a numpy Generator) has it.
 
@@ -60,14 +66,14 @@ def read_picture(path: str | os.PathLike, distortions: Distortions | None = None
         raise ValueError(MISSING) from None
     except Image.UnidentifiedImageError:
         raise ValueError("it is no picture") from None
-    except Exception as error:   # Pillow's decoders raise whatever comes up
+    except Exception as error:  # Pillow's decoders raise whatever comes up
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(reason.replace(str(path), "it")[:120]) from None
 
 
-
-def distorted(picture: Image.Image, distortions: Distortions,
-              rng: np.random.Generator | None) -> np.ndarray:
+def distorted(
+    picture: Image.Image, distortions: Distortions, rng: np.random.Generator | None
+) -> np.ndarray:
     """Pixels uint8 [299, 299, 3] of a picture in RGB: a part of it, or all, scaled to that size."""
     side = (inception.SIDE, inception.SIDE)
     if rng is None or not any(distortions):
@@ -77,13 +83,14 @@ def distorted(picture: Image.Image, distortions: Distortions,
     left, top = rng.uniform(0, picture.width - width), rng.uniform(0, picture.height - height)
     part = picture.resize(side, Image.Resampling.BILINEAR, (left, top, left + width, top + height))
     pixels = np.asarray(part, np.float32)
-    if distortions.flip_left_right and rng.random() < .5:
+    if distortions.flip_left_right and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     span = distortions.random_brightness / 100
     return np.clip(np.rint(pixels * rng.uniform(1 - span, 1 + span)), 0, 255).astype(np.uint8)
 
 
 # ---- the cache --------------------------------------------------------------------------------
+
 
 class Cache:
     """Bottlenecks of one network on disk, keyed by the SHA-256 of a picture's bytes.
@@ -98,8 +105,9 @@ class Cache:
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--bottleneck_dir {folder} can't be made ({error.strerror}): name "
-                            "another") from None
+            raise UserError(
+                f"--bottleneck_dir {folder} can't be made ({error.strerror}): name another"
+            ) from None
         described = json.dumps({**fingerprint, "size": size, "record": RECORD}, sort_keys=True)
         base = os.path.join(folder, hashlib.sha256(described.encode()).hexdigest()[:16])
         self.data_path = base + (".f32" if dtype == "float32" else ".f16")
@@ -120,7 +128,7 @@ class Cache:
             file.seek(RECORD * self.count)
             fresh = file.read(RECORD * max(0, whole - self.count))
             for start in range(0, len(fresh) - RECORD + 1, RECORD):
-                self.rows[fresh[start:start + 32].hex()] = self.count
+                self.rows[fresh[start : start + 32].hex()] = self.count
                 self.count += 1
 
     def append(self, keys: list[str], rows: np.ndarray) -> None:
@@ -128,13 +136,16 @@ class Cache:
         with open(self.lock_path, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.refresh()
-            fresh = [i for i, key in enumerate(keys)
-                     if key not in self.rows and key not in keys[:i]]
+            fresh = [
+                i for i, key in enumerate(keys) if key not in self.rows and key not in keys[:i]
+            ]
             data = np.ascontiguousarray(rows[fresh], self.dtype)
-            records = [bytes.fromhex(keys[i]) + zlib.crc32(row).to_bytes(4, "little")
-                       for i, row in zip(fresh, data)]
+            records = [
+                bytes.fromhex(keys[i]) + zlib.crc32(row).to_bytes(4, "little")
+                for i, row in zip(fresh, data)
+            ]
             end = self.count * RECORD
-            write_at(self.keys_path, end, b"")   # a key without a row, if there is one
+            write_at(self.keys_path, end, b"")  # a key without a row, if there is one
             write_at(self.data_path, self.count * self.row_bytes, data.tobytes())
             write_at(self.keys_path, end, b"".join(records))
             self.refresh()
@@ -147,13 +158,16 @@ class Cache:
         with contextlib.suppress(FileNotFoundError):
             records = np.fromfile(self.keys_path, np.uint8, self.count * RECORD)
         sums = records.reshape(-1, RECORD)[:, 32:].copy().view("<u4").ravel()
-        damaged = [key for key in keys
-                   if key in rows and zlib.crc32(matrix[rows[key]]) != sums[rows[key]]]
+        damaged = [
+            key for key in keys if key in rows and zlib.crc32(matrix[rows[key]]) != sums[rows[key]]
+        ]
         for key in damaged:
             del rows[key]
         if damaged:
-            log(f"warning: {len(damaged)} bottlenecks in {self.data_path} were damaged on the "
-                "disk: they are computed again")
+            log(
+                f"warning: {len(damaged)} bottlenecks in {self.data_path} were damaged on the "
+                "disk: they are computed again"
+            )
 
     def matrix(self) -> np.ndarray:
         """All rows [n, size], memory-mapped."""
@@ -167,8 +181,10 @@ class Cache:
         need, free = count * (self.row_bytes + RECORD), free_space(folder)
         if need > free:
             half = "" if self.dtype == np.float16 else ", or halve them with --cache-dtype float16"
-            raise UserError(f"{count} bottlenecks take {need / 1e6:.1f} MB and {folder} has room "
-                            f"for {free / 1e6:.1f}: make room, name another --bottleneck_dir{half}")
+            raise UserError(
+                f"{count} bottlenecks take {need / 1e6:.1f} MB and {folder} has room "
+                f"for {free / 1e6:.1f}: make room, name another --bottleneck_dir{half}"
+            )
 
 
 def write_at(path: str, offset: int, data: bytes) -> None:
@@ -182,7 +198,7 @@ def write_at(path: str, offset: int, data: bytes) -> None:
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:   # of a full disk it does not say which
+    except OSError as error:  # of a full disk it does not say which
         raise OSError(error.errno, error.strerror, path) from None
 
 
@@ -199,6 +215,7 @@ def random_before(folder: str) -> bool:
 
 # ---- from one to the other ----------------------------------------------------------------------
 
+
 def compute(network: Any, precision: str, cache: Cache, pictures: dict[str, str]) -> dict[str, str]:
     """Bring pictures {key: path} into the cache of a network in a precision.
 
@@ -213,9 +230,13 @@ def compute(network: Any, precision: str, cache: Cache, pictures: dict[str, str]
     forward = inception.make_forward(network, precision)
     with progress("bottlenecks", len(todo), "pictures") as bar:
         bad = fill(cache, todo, forward, lambda key, path: read_picture(path), bar)
-    with grouped(lambda count, names, reason: f"{names} can't be read ({reason}); left out"
-                 if count == 1 else
-                 f"{count} pictures can't be read ({reason}); left out: {names}") as tell:
+    with grouped(
+        lambda count, names, reason: (
+            f"{names} can't be read ({reason}); left out"
+            if count == 1
+            else f"{count} pictures can't be read ({reason}); left out: {names}"
+        )
+    ) as tell:
         for key, reason in bad.items():
             tell(reason, pictures[key])
     if bad:
@@ -223,8 +244,13 @@ def compute(network: Any, precision: str, cache: Cache, pictures: dict[str, str]
     return bad
 
 
-def fill(cache: Cache, pictures: dict[str, str], forward: tuple[Callable, int], read: Callable,
-         bar: Any = None) -> dict[str, str]:
+def fill(
+    cache: Cache,
+    pictures: dict[str, str],
+    forward: tuple[Callable, int],
+    read: Callable,
+    bar: Any = None,
+) -> dict[str, str]:
     """Compute {key: path} and append it to the cache, batch by batch and in order.
 
     forward is what inception.make_forward returns; read(key, path) gives pixels as read_picture
@@ -233,25 +259,27 @@ def fill(cache: Cache, pictures: dict[str, str], forward: tuple[Callable, int], 
     """
     function, threads = forward
     items, bad = list(pictures.items()), {}
-    batches = collections.deque(items[i:i + inception.BATCH]
-                                for i in range(0, len(items), inception.BATCH))
+    batches = collections.deque(
+        items[i : i + inception.BATCH] for i in range(0, len(items), inception.BATCH)
+    )
     running: collections.deque[concurrent.futures.Future] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         while batches or running:
-            while batches and len(running) <= threads:   # one waits its turn
+            while batches and len(running) <= threads:  # one waits its turn
                 cache.refresh()
                 batch = batches.popleft()
                 fresh = [(key, path) for key, path in batch if key not in cache.rows]
                 running.append(pool.submit(compute_batch, function, fresh, read, cache.dtype))
-                if bar is not None and len(batch) > len(fresh):   # another process was here
+                if bar is not None and len(batch) > len(fresh):  # another process was here
                     bar.update(len(batch) - len(fresh))
             finished = [running.popleft().result()]
             while running and running[0].done():
                 finished.append(running.popleft().result())
             keys = [key for batch_keys, _, _ in finished for key in batch_keys]
             if keys:
-                cache.append(keys, np.concatenate([rows for batch_keys, rows, _ in finished
-                                                   if batch_keys]))
+                cache.append(
+                    keys, np.concatenate([rows for batch_keys, rows, _ in finished if batch_keys])
+                )
             for _, _, unreadable in finished:
                 bad.update(unreadable)
             if bar is not None:
@@ -259,8 +287,9 @@ def fill(cache: Cache, pictures: dict[str, str], forward: tuple[Callable, int], 
     return bad
 
 
-def compute_batch(function: Callable, batch: list[tuple[str, str]], read: Callable,
-                  dtype: np.dtype) -> tuple[list[str], np.ndarray | None, dict[str, str]]:
+def compute_batch(
+    function: Callable, batch: list[tuple[str, str]], read: Callable, dtype: np.dtype
+) -> tuple[list[str], np.ndarray | None, dict[str, str]]:
     """(keys, rows, {key: reason of those that can't be read}) of [(key, path)]."""
     keys, pixels, bad = [], [], {}
     for key, path in batch:
@@ -284,7 +313,7 @@ def measure_rate(forward: tuple[Callable, int]) -> float:
     shape = (inception.BATCH, inception.SIDE, inception.SIDE, 3)
     pixels = [np.zeros(shape, np.uint8)] * 2 * threads
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        list(pool.map(function, pixels))   # the first call of each is slow
+        list(pool.map(function, pixels))  # the first call of each is slow
         began = time.perf_counter()
         list(pool.map(function, pixels))
         return len(pixels) * inception.BATCH / (time.perf_counter() - began)

@@ -3,6 +3,7 @@ classify.
 
 In: an open crawl.db. Out: category ids, or their rows.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -31,8 +32,10 @@ def readable_paths(conn: sqlite3.Connection, clean: Callable[[str], str] = str) 
     def name(category):
         return clean((rows[category]["name"] if category in rows else None) or category)
 
-    return {category: " > ".join(map(name, row["path"].split("/") if row["path"] else [category]))
-            for category, row in rows.items()}
+    return {
+        category: " > ".join(map(name, row["path"].split("/") if row["path"] else [category]))
+        for category, row in rows.items()
+    }
 
 
 def leaf_names(conn: sqlite3.Connection) -> dict[str, str]:
@@ -45,13 +48,16 @@ def leaf_names(conn: sqlite3.Connection) -> dict[str, str]:
     for leaf, path in paths.items():
         by_last_part.setdefault(path.split(" > ")[-1], []).append(leaf)
     # An id counts before a path, and a path before the last part of another one.
-    return {**{part: ids[0] for part, ids in by_last_part.items() if len(ids) == 1},
-            **{path: leaf for leaf, path in paths.items()},
-            **{folded(leaf): leaf for leaf in leaves}}
+    return {
+        **{part: ids[0] for part, ids in by_last_part.items() if len(ids) == 1},
+        **{path: leaf for leaf, path in paths.items()},
+        **{folded(leaf): leaf for leaf in leaves},
+    }
 
 
-def choose_leaves(conn: sqlite3.Connection, wanted: Sequence[str], min_products: int
-                  ) -> list[sqlite3.Row]:
+def choose_leaves(
+    conn: sqlite3.Connection, wanted: Sequence[str], min_products: int
+) -> list[sqlite3.Row]:
     """The leaves to classify, as rows in path order: those named in `wanted` (ids, or a leaf's own
     slug if only one has it), or without names all with at least min_products products.
 
@@ -76,8 +82,10 @@ def large_leaves(leaves: list[sqlite3.Row], min_products: int) -> list[sqlite3.R
     most = max((leaf["product_count"] for leaf in leaves), default=0)
     if not most:
         raise UserError("no product has a category: load some that have one with crawl.py")
-    raise UserError(f"no leaf has {min_products} products (the largest has {most}); "
-                    "lower --min-products, name some with --categories, or crawl more")
+    raise UserError(
+        f"no leaf has {min_products} products (the largest has {most}); "
+        "lower --min-products, name some with --categories, or crawl more"
+    )
 
 
 def leaf_called(name: str, ids_by_name: dict[str, list[str]]) -> str:
@@ -89,7 +97,7 @@ def leaf_called(name: str, ids_by_name: dict[str, list[str]]) -> str:
         raise UserError(f"several leaves are called '{name}': name one of {', '.join(ids)}")
     if ids:
         return ids[0]
-    nearest = difflib.get_close_matches(name.lower(), ids_by_name, n=3, cutoff=.4)
+    nearest = difflib.get_close_matches(name.lower(), ids_by_name, n=3, cutoff=0.4)
     if nearest:
         hint = f"the nearest: {', '.join(nearest)}"
     elif ids_by_name:

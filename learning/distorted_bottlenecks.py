@@ -3,6 +3,7 @@
 In: pictures, and how chance may distort them. Out: a function for learning.training, which gives
 the bottlenecks of a batch. Each distorted picture passes the network once, and is kept.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -20,13 +21,14 @@ from learning.picture_folders import Picture
 
 class DistortionOptions(NamedTuple):
     """How pictures are distorted, and how the training asks for them."""
+
     distortions: bottlenecks.Distortions
-    folder: str         # of the cache
-    cache_dtype: str    # float32 or float16
-    precision: str      # of the network
+    folder: str  # of the cache
+    cache_dtype: str  # float32 or float16
+    precision: str  # of the network
     seed: int
-    steps: int          # of the training
-    batch_size: int     # pictures a step
+    steps: int  # of the training
+    batch_size: int  # pictures a step
 
 
 def variant(sha256: str, epoch: int, seed: int) -> str:
@@ -35,9 +37,13 @@ def variant(sha256: str, epoch: int, seed: int) -> str:
     return hashlib.sha256(f"{sha256} {epoch} {seed}".encode()).hexdigest()
 
 
-def distorted_bottlenecks(options: DistortionOptions, pictures: Sequence[Picture],
-                          training: Iterable[int], network: Any, fingerprint: dict[str, Any]
-                          ) -> Callable[[Any, int], NDArray[Any]]:
+def distorted_bottlenecks(
+    options: DistortionOptions,
+    pictures: Sequence[Picture],
+    training: Iterable[int],
+    network: Any,
+    fingerprint: dict[str, Any],
+) -> Callable[[Any, int], NDArray[Any]]:
     """A function (rows of pictures, epoch) -> bottlenecks [n, size] of these pictures as chance
     distorts them in that epoch. `training` are the rows that will be asked for; network and
     fingerprint are what inception.build_network returns.
@@ -46,12 +52,17 @@ def distorted_bottlenecks(options: DistortionOptions, pictures: Sequence[Picture
     training will cost. Raises UserError if the disk has no room for it.
     """
     described = {**fingerprint, **options.distortions._asdict(), "seed": options.seed}
-    cache = bottlenecks.Cache(options.folder, described, network.output_shape[1],
-                              options.cache_dtype)
+    cache = bottlenecks.Cache(
+        options.folder, described, network.output_shape[1], options.cache_dtype
+    )
     cache.drop_damaged(list(cache.rows))
     forward = inception.make_forward(network, options.precision)
-    log_cost(options, cache, bottlenecks.measure_rate(forward),
-             [pictures[row].sha256 for row in training])
+    log_cost(
+        options,
+        cache,
+        bottlenecks.measure_rate(forward),
+        [pictures[row].sha256 for row in training],
+    )
 
     def read(key: str, path: str) -> NDArray[Any]:
         rng = np.random.default_rng(int(key, 16))
@@ -70,22 +81,26 @@ def distorted_bottlenecks(options: DistortionOptions, pictures: Sequence[Picture
     return bottlenecks_in
 
 
-def log_cost(options: DistortionOptions, cache: bottlenecks.Cache, per_second: float,
-             digests: Sequence[str]) -> None:
+def log_cost(
+    options: DistortionOptions, cache: bottlenecks.Cache, per_second: float, digests: Sequence[str]
+) -> None:
     """Log what training on distortions of the pictures with these SHA-256 digests will cost at so
     many pictures a second. Raises UserError if the disk has no room for it."""
     steps, batch = options.steps, min(options.batch_size, len(digests))
     epochs = math.ceil(steps / math.ceil(len(digests) / batch))
     cached = 0
-    for epoch in range(epochs):   # they were computed in this order
-        cached_of_epoch = sum(variant(sha256, epoch, options.seed) in cache.rows
-                              for sha256 in digests)
+    for epoch in range(epochs):  # they were computed in this order
+        cached_of_epoch = sum(
+            variant(sha256, epoch, options.seed) in cache.rows for sha256 in digests
+        )
         if not cached_of_epoch:
             break
         cached += cached_of_epoch
     left = max(0, steps * batch - cached)
-    log(f"distortions: each step looks at {batch} pictures anew, at most {steps * batch} in "
+    log(
+        f"distortions: each step looks at {batch} pictures anew, at most {steps * batch} in "
         f"{steps} steps, of which {steps * batch - left} are in {options.folder} already; the "
         f"others take up to {math.ceil(left / per_second / 60)} min at {per_second:.0f} pictures/s "
-        f"and {left * cache.row_bytes / 1e9:.2f} GB there; stopped, the same command goes on")
+        f"and {left * cache.row_bytes / 1e9:.2f} GB there; stopped, the same command goes on"
+    )
     cache.check_space(left)

@@ -7,6 +7,7 @@ Used by categorize_words.py, categorize_images.py and categorize_both.py; query 
     sqlite3 crawl.db 'select id, name, settings from experiment'
     sqlite3 crawl.db 'select * from predicted_category where experiment_id = 1 limit 5'
 """
+
 from __future__ import annotations
 
 import os
@@ -32,66 +33,82 @@ from learning.selection import Part, Products
 
 class Fitted(NamedTuple):
     """A classifier as it was trained: one network, or what categorize_both.py makes of two."""
-    weights: dict[str, np.ndarray]   # what saved_models.save_model keeps
-    steps: list[int]                 # of the weights kept, of each network
-    trained_on: int                  # products
+
+    weights: dict[str, np.ndarray]  # what saved_models.save_model keeps
+    steps: list[int]  # of the weights kept, of each network
+    trained_on: int  # products
     temperature: float
-    scores: Callable[[np.ndarray], np.ndarray]   # rows [m] -> logits [m, leaves]
-    inputs: training.Inputs = training.Inputs()         # what it was trained on
-    parts: tuple[Fitted, ...] = ()                      # what it fuses
+    scores: Callable[[np.ndarray], np.ndarray]  # rows [m] -> logits [m, leaves]
+    inputs: training.Inputs = training.Inputs()  # what it was trained on
+    parts: tuple[Fitted, ...] = ()  # what it fuses
 
 
 class Outcome(NamedTuple):
     """What an experiment found, ready to be stored."""
-    predicted: list         # rows of predicted_category, of products the model had never seen
-    validation: list        # rows of validation_prediction
-    model: Fitted           # of the only split, or refitted on all products after folds
-    models: list[Fitted]    # of the splits, as `slim` leaves them
+
+    predicted: list  # rows of predicted_category, of products the model had never seen
+    validation: list  # rows of validation_prediction
+    model: Fitted  # of the only split, or refitted on all products after folds
+    models: list[Fitted]  # of the splits, as `slim` leaves them
     settings: dict
-    summary: list[str]      # lines to print
-    parts: Sequence[Part] = ()   # the splits
+    summary: list[str]  # lines to print
+    parts: Sequence[Part] = ()  # the splits
 
 
-Fit = Callable[..., Fitted]   # (training rows, validation rows, label, models of the folds)
+Fit = Callable[..., Fitted]  # (training rows, validation rows, label, models of the folds)
 
 
-def network(products: Products, inputs_for: Callable[[np.ndarray], training.Inputs],
-            options: training.Options) -> Fit:
+def network(
+    products: Products,
+    inputs_for: Callable[[np.ndarray], training.Inputs],
+    options: training.Options,
+) -> Fit:
     """A function that trains one network, as `experiment` needs it.
 
     inputs_for(training rows) gives the Inputs of all products, so that whatever is fitted (a
     vocabulary) is fitted on training products only. After folds the network is trained for as many
     epochs as theirs were on the average, and takes the geometric mean of their temperatures.
     """
-    def fit(rows: np.ndarray, validation: np.ndarray, label: str,
-            models: Sequence[Fitted] = ()) -> Fitted:
+
+    def fit(
+        rows: np.ndarray, validation: np.ndarray, label: str, models: Sequence[Fitted] = ()
+    ) -> Fitted:
         chosen = options
         if models:
             epochs = np.mean([model.steps[0] / model.trained_on for model in models])
             chosen = options._replace(max_steps=max(1, round(epochs * len(rows))), max_epochs=0)
         inputs = inputs_for(rows)
-        trained = training.train(inputs, products.taught, len(products.leaves), rows, validation,
-                                 chosen, label)
+        trained = training.train(
+            inputs, products.taught, len(products.leaves), rows, validation, chosen, label
+        )
         temperature = trained.temperature
         if models:
             temperature = float(np.exp(np.mean([np.log(model.temperature) for model in models])))
-        return Fitted(trained.weights, [trained.steps], len(rows), temperature,
-                      lambda rows: training.logits(trained.weights, inputs, rows), inputs)
+        return Fitted(
+            trained.weights,
+            [trained.steps],
+            len(rows),
+            temperature,
+            lambda rows: training.logits(trained.weights, inputs, rows),
+            inputs,
+        )
 
     return fit
 
 
 class Split(NamedTuple):
     """What came of one split."""
+
     model: Fitted
-    predicted: list    # rows of predicted_category
-    validated: list    # rows of validation_prediction
-    tested: tuple      # (logits, labels, temperature) of the test products
-    tuned: tuple       # the same of the products that the temperature was fitted on
+    predicted: list  # rows of predicted_category
+    validated: list  # rows of validation_prediction
+    tested: tuple  # (logits, labels, temperature) of the test products
+    tuned: tuple  # the same of the products that the temperature was fitted on
 
 
-def run_split(products: Products, part: Part, fold: int, label: str, fit: Fit,
-              look: Callable | None) -> Split:
+def run_split(
+    products: Products, part: Part, fold: int, label: str, fit: Fit, look: Callable | None
+) -> Split:
     """Train on one split and predict what it holds out."""
     model = fit(part.training, part.tuning, label)
 
@@ -105,14 +122,18 @@ def run_split(products: Products, part: Part, fold: int, label: str, fit: Fit,
     tuning = part.tuning[products.labels[part.tuning] >= 0]
     tuning_logits, tuned = predict(tuning)
     _, certifying = predict(part.certifying)
-    return Split(model, predicted,
-                 [(*row, 0) for row in tuned] + [(*row, 1) for row in certifying],
-                 (test_logits, products.labels[part.test], model.temperature),
-                 (tuning_logits, products.labels[tuning], model.temperature))
+    return Split(
+        model,
+        predicted,
+        [(*row, 0) for row in tuned] + [(*row, 1) for row in certifying],
+        (test_logits, products.labels[part.test], model.temperature),
+        (tuning_logits, products.labels[tuning], model.temperature),
+    )
 
 
-def experiment(products: Products, parts: Sequence[Part], fit: Fit,
-               look: Callable | None = None) -> Outcome:
+def experiment(
+    products: Products, parts: Sequence[Part], fit: Fit, look: Callable | None = None
+) -> Outcome:
     """Train and predict one split, or each of K folds and then train a model on all products.
 
     fit(training rows, validation rows, label) returns a Fitted; after folds it is called once more
@@ -133,34 +154,51 @@ def experiment(products: Products, parts: Sequence[Part], fit: Fit,
         everything = np.flatnonzero(products.taught >= 0)
         model = fit(everything, everything[:0], "all products", models)
     predicted = [row for split in splits for row in split.predicted]
-    settings = {**counts(products, parts),
-                "steps": [model.steps if model.parts else model.steps[0] for model in models],
-                "temperature": [model.temperature for model in models],
-                "calibration": {
-                    "validation": predictions.calibration_figures([s.tuned for s in splits]),
-                    "test": predictions.calibration_figures([s.tested for s in splits])}}
-    return Outcome(predicted, [row for split in splits for row in split.validated], model, models,
-                   settings, summary_lines(predicted, products), parts)
+    settings = {
+        **counts(products, parts),
+        "steps": [model.steps if model.parts else model.steps[0] for model in models],
+        "temperature": [model.temperature for model in models],
+        "calibration": {
+            "validation": predictions.calibration_figures([s.tuned for s in splits]),
+            "test": predictions.calibration_figures([s.tested for s in splits]),
+        },
+    }
+    return Outcome(
+        predicted,
+        [row for split in splits for row in split.validated],
+        model,
+        models,
+        settings,
+        summary_lines(predicted, products),
+        parts,
+    )
 
 
 def counts(products: Products, parts: Sequence[Part]) -> dict:
     """What the settings say of the products and of how they were parted."""
     filed = np.zeros(len(products.ids), bool) if products.filed is None else products.filed
-    return {"folds": len(parts) if len(parts) > 1 else None, "products": len(products.ids),
-            "categories": products.leaves,
-            "training": [len(part.training) for part in parts],
-            "validation": [len(part.tuning) for part in parts],
-            "certifying": [len(part.certifying) for part in parts],
-            "test": [len(part.test) for part in parts],
-            "overridden": int(((products.taught != products.labels) & ~filed).sum()),
-            "filed by --apply": int(filed.sum()), "regroupings": products.regroupings}
+    return {
+        "folds": len(parts) if len(parts) > 1 else None,
+        "products": len(products.ids),
+        "categories": products.leaves,
+        "training": [len(part.training) for part in parts],
+        "validation": [len(part.tuning) for part in parts],
+        "certifying": [len(part.certifying) for part in parts],
+        "test": [len(part.test) for part in parts],
+        "overridden": int(((products.taught != products.labels) & ~filed).sum()),
+        "filed by --apply": int(filed.sum()),
+        "regroupings": products.regroupings,
+    }
 
 
 def slim(model: Fitted) -> Fitted:
     """What refitting and the settings need of a Fitted, without all that is large."""
-    return model._replace(inputs=training.Inputs(), scores=gone, parts=tuple(map(slim, model.parts)),
-                          weights={name: value for name, value in model.weights.items()
-                                   if name == "fusion"})
+    return model._replace(
+        inputs=training.Inputs(),
+        scores=gone,
+        parts=tuple(map(slim, model.parts)),
+        weights={name: value for name, value in model.weights.items() if name == "fusion"},
+    )
 
 
 def gone(rows: np.ndarray) -> np.ndarray:
@@ -174,7 +212,8 @@ def summary_lines(predicted: list, products: Products) -> list[str]:
     return metrics.summary_lines(
         np.array([row[2] for row in predicted]),
         np.array([row[1] == row[3] for row in predicted]),
-        np.array([parents[row[1]] == parents[row[3]] for row in predicted]))
+        np.array([parents[row[1]] == parents[row[3]] for row in predicted]),
+    )
 
 
 def check_disk(db_path: str, products: Products) -> None:
@@ -183,8 +222,10 @@ def check_disk(db_path: str, products: Products) -> None:
     folder = os.path.dirname(os.path.abspath(db_path))
     need, free = 1000 * len(products.ids) + 25_000_000, free_space(folder)
     if need > free:
-        raise UserError(f"an experiment takes up to {need / 1e6:.0f} MB and {folder} has room for "
-                        f"{free / 1e6:.0f}: make room")
+        raise UserError(
+            f"an experiment takes up to {need / 1e6:.0f} MB and {folder} has room for "
+            f"{free / 1e6:.0f}: make room"
+        )
 
 
 def experiment_name(kind: str, wanted: Sequence[str]) -> str:
@@ -194,27 +235,57 @@ def experiment_name(kind: str, wanted: Sequence[str]) -> str:
     return f"{kind} classification of: {','.join(wanted)}"
 
 
-def record(conn: sqlite3.Connection, db_path: str, kind: str, wanted: Sequence[str],
-           products: Products, outcome: Outcome, run_settings: dict, extra: dict) -> None:
+def record(
+    conn: sqlite3.Connection,
+    db_path: str,
+    kind: str,
+    wanted: Sequence[str],
+    products: Products,
+    outcome: Outcome,
+    run_settings: dict,
+    extra: dict,
+) -> None:
     """Write the experiment and print its number, name and figures. run_settings say how it was
     made; `extra` is what its kind of model needs besides its weights: the vocabulary, the
     bottleneck's fingerprint."""
     name = experiment_name(kind, wanted)
-    near, twins, learned = products.near, None, products.taught >= 0   # after folds: from all
+    near, twins, learned = products.near, None, products.taught >= 0  # after folds: from all
     if outcome.parts:
-        twins = near_duplicates.twin_columns(queries.catalogue(conn), products.ids,
-                                             [part.training for part in outcome.parts],
-                                             (outcome.predicted, outcome.validation))
+        twins = near_duplicates.twin_columns(
+            queries.catalogue(conn),
+            products.ids,
+            [part.training for part in outcome.parts],
+            (outcome.predicted, outcome.validation),
+        )
         if not outcome.settings["folds"]:
             learned = outcome.parts[0].training
-    split = {"split by": "cluster", "near-duplicates": near.report} if near else \
-        {"split by": "group"}
-    settings = {**outcome.settings, **run_settings, **split,
-                **{key: value for key, value in extra.items() if key != "vocabulary"}}
-    description = {"kind": kind, "categories": products.leaves, "parents": products.parents,
-                   "temperature": outcome.model.temperature, **extra, "settings": settings}
+    split = (
+        {"split by": "cluster", "near-duplicates": near.report} if near else {"split by": "group"}
+    )
+    settings = {
+        **outcome.settings,
+        **run_settings,
+        **split,
+        **{key: value for key, value in extra.items() if key != "vocabulary"},
+    }
+    description = {
+        "kind": kind,
+        "categories": products.leaves,
+        "parents": products.parents,
+        "temperature": outcome.model.temperature,
+        **extra,
+        "settings": settings,
+    }
     number = model_folders.save_experiment(
-        conn, db_path, name, settings, outcome.predicted, outcome.validation,
+        conn,
+        db_path,
+        name,
+        settings,
+        outcome.predicted,
+        outcome.validation,
         lambda folder: saved_models.save_model(folder, outcome.model.weights, description),
-        twins, zip(near.ids, near.keys) if near else (), products.ids[learned].tolist())
+        twins,
+        zip(near.ids, near.keys) if near else (),
+        products.ids[learned].tolist(),
+    )
     print(f"#{number}: {name}", *outcome.summary, sep="\n")

@@ -4,6 +4,7 @@ In: the log-probabilities of two classifiers. Out: their sum, with weights fitte
 products; the less sure the text is, the more the picture counts. A product without a readable
 picture is answered from its words.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -22,8 +23,8 @@ from learning import (
 from learning.selection import Products
 
 FUSED = ("text", "picture", "picture per nat of the text's entropy")
-PRIOR = (1, 1, 25)   # precision of the normal prior of each weight, around the text alone
-MOST = 20_000        # validation products that the weights are fitted on
+PRIOR = (1, 1, 25)  # precision of the normal prior of each weight, around the text alone
+MOST = 20_000  # validation products that the weights are fitted on
 
 
 def evidence(text: np.ndarray, picture: np.ndarray) -> np.ndarray:
@@ -33,8 +34,9 @@ def evidence(text: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return np.stack([text, picture, entropy * picture], axis=2)
 
 
-def fit_fusion(spoken: np.ndarray, labels: np.ndarray, prior: Sequence[float] = PRIOR
-               ) -> np.ndarray:
+def fit_fusion(
+    spoken: np.ndarray, labels: np.ndarray, prior: Sequence[float] = PRIOR
+) -> np.ndarray:
     """The weights [k] of evidence [n, leaves, k] that make the labels [n] likeliest: a conditional
     logit (McFadden 1974), with a prior that keeps to the text alone where products are few. The
     likelihood is concave: Newton's steps, halved if they go too far, find its top."""
@@ -43,8 +45,10 @@ def fit_fusion(spoken: np.ndarray, labels: np.ndarray, prior: Sequence[float] = 
     chosen, weights = spoken[rows, labels], start
 
     def loss(weights):
-        return (precision @ (weights - start) ** 2 / 2
-                - metrics.log_softmax(spoken @ weights)[rows, labels].sum())
+        return (
+            precision @ (weights - start) ** 2 / 2
+            - metrics.log_softmax(spoken @ weights)[rows, labels].sum()
+        )
 
     for _ in range(50):
         chance = np.exp(metrics.log_softmax(spoken @ weights))
@@ -60,8 +64,9 @@ def fit_fusion(spoken: np.ndarray, labels: np.ndarray, prior: Sequence[float] = 
     return weights
 
 
-def fuse(text: np.ndarray, picture: np.ndarray, has_picture: np.ndarray, weights: np.ndarray
-         ) -> np.ndarray:
+def fuse(
+    text: np.ndarray, picture: np.ndarray, has_picture: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Logits [n, leaves] of the log-probabilities [n, leaves] of text and picture; those of the
     text alone if there is no picture."""
     entropy = -(np.exp(text) * text).sum(axis=1, keepdims=True)
@@ -74,8 +79,12 @@ def log_probabilities(model: experiments.Fitted, rows: np.ndarray) -> np.ndarray
     return metrics.log_softmax(model.scores(rows).astype(np.float64) / model.temperature)
 
 
-def fusion(products: Products, fit_text: experiments.Fit, fit_picture: experiments.Fit,
-           has_picture: np.ndarray) -> experiments.Fit:
+def fusion(
+    products: Products,
+    fit_text: experiments.Fit,
+    fit_picture: experiments.Fit,
+    has_picture: np.ndarray,
+) -> experiments.Fit:
     """A function that trains two classifiers and fuses them, as experiments.experiment needs it;
     has_picture is bool [products].
 
@@ -83,14 +92,18 @@ def fusion(products: Products, fit_text: experiments.Fit, fit_picture: experimen
     `fusion` (float64 [3]) and `unseen`. Raises UserError if there are no pictures to train and to
     validate on.
     """
+
     def fit(rows, validation, label, models=()):
         seen, watched = rows[has_picture[rows]], validation[has_picture[validation]]
         if not len(seen) or not (len(watched) or models):
-            raise UserError("there are no pictures that can be read among the products to train "
-                            "or to validate on: use categorize_words.py")
+            raise UserError(
+                "there are no pictures that can be read among the products to train "
+                "or to validate on: use categorize_words.py"
+            )
         text = fit_text(rows, validation, f"{label}, text", [model.parts[0] for model in models])
-        picture = fit_picture(seen, watched, f"{label}, picture",
-                              [model.parts[1] for model in models])
+        picture = fit_picture(
+            seen, watched, f"{label}, picture", [model.parts[1] for model in models]
+        )
         # Of a category that had no picture to learn from the picture says nothing at all.
         unseen = np.bincount(products.taught[seen], minlength=len(products.leaves)) == 0
 
@@ -102,66 +115,97 @@ def fusion(products: Products, fit_text: experiments.Fit, fit_picture: experimen
         if models:
             weights = np.mean([model.weights["fusion"] for model in models], axis=0)
         else:
-            sample = watched[np.argsort(products.u[watched])[:MOST]]   # by chance: u is a hash
+            sample = watched[np.argsort(products.u[watched])[:MOST]]  # by chance: u is a hash
             weights = fit_fusion(evidence(*both(sample)), products.taught[sample])
-        log(f"{label}: weights of the " + ", ".join(f"{name} {weight:.2f}"
-                                                    for name, weight in zip(FUSED, weights)))
+        log(
+            f"{label}: weights of the "
+            + ", ".join(f"{name} {weight:.2f}" for name, weight in zip(FUSED, weights))
+        )
 
         def scores(rows):
             out = np.empty((len(rows), len(unseen)), np.float32)
             for start in range(0, len(rows), training.CHUNK):
-                chunk = rows[start:start + training.CHUNK]
-                out[start:start + training.CHUNK] = fuse(*both(chunk), has_picture[chunk], weights)
+                chunk = rows[start : start + training.CHUNK]
+                out[start : start + training.CHUNK] = fuse(
+                    *both(chunk), has_picture[chunk], weights
+                )
             return out
 
-        kept = {f"{name}_{key}": value for name, part in (("text", text), ("picture", picture))
-                for key, value in part.weights.items()}
-        return experiments.Fitted({**kept, "fusion": weights, "unseen": unseen},
-                                  [*text.steps, *picture.steps], len(rows), 1.0, scores,
-                                  parts=(text, picture))
+        kept = {
+            f"{name}_{key}": value
+            for name, part in (("text", text), ("picture", picture))
+            for key, value in part.weights.items()
+        }
+        return experiments.Fitted(
+            {**kept, "fusion": weights, "unseen": unseen},
+            [*text.steps, *picture.steps],
+            len(rows),
+            1.0,
+            scores,
+            parts=(text, picture),
+        )
 
     return fit
 
 
 def fused_settings(outcome: experiments.Outcome) -> dict:
     """What the experiment and its model keep of the fusion, in plain numbers."""
-    return {"fusion": {
-        "weights": {name: [round(float(model.weights["fusion"][place]), 4)
-                           for model in outcome.models] for place, name in enumerate(FUSED)},
-        "temperatures": [[part.temperature for part in model.parts] for model in outcome.models],
-        "used": [float(weight) for weight in outcome.model.weights["fusion"]],
-        "used temperatures": [part.temperature for part in outcome.model.parts]}}
+    return {
+        "fusion": {
+            "weights": {
+                name: [round(float(model.weights["fusion"][place]), 4) for model in outcome.models]
+                for place, name in enumerate(FUSED)
+            },
+            "temperatures": [
+                [part.temperature for part in model.parts] for model in outcome.models
+            ],
+            "used": [float(weight) for weight in outcome.model.weights["fusion"]],
+            "used temperatures": [part.temperature for part in outcome.model.parts],
+        }
+    }
 
 
-def compared(products: Products, rows: np.ndarray, guesses: np.ndarray, most: int = 5
-             ) -> list[str]:
+def compared(products: Products, rows: np.ndarray, guesses: np.ndarray, most: int = 5) -> list[str]:
     """Lines about test products `rows`: how many text, picture, both and either alone answer
     rightly, and in which categories the picture helps. guesses: int [3, rows], of text, picture
     (-1 for none) and both."""
     labels, pictured = products.labels[rows], guesses[1] >= 0
     text, picture, both = guesses == labels
     lines = [f"On the same {len(rows)} products, {pictured.sum()} of them with a picture"]
-    for name, right in (("Text", text), ("Picture, where there is one", picture[pictured]),
-                        ("Both", both), ("Text or picture right", text | picture)):
+    for name, right in (
+        ("Text", text),
+        ("Picture, where there is one", picture[pictured]),
+        ("Both", both),
+        ("Text or picture right", text | picture),
+    ):
         lines.append(f"  {name}: {100 * metrics.accuracy(right):.2f}%")
     everywhere = np.ones(len(rows), bool)
-    for name, alone, asked in (("text", text, everywhere),
-                               ("picture, where there is one", picture, pictured)):
+    for name, alone, asked in (
+        ("text", text, everywhere),
+        ("picture, where there is one", picture, pictured),
+    ):
         gained, lost = int((both & ~alone & asked).sum()), int((alone & ~both).sum())
-        lines.append(f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p "
-                     f"{metrics.p_value(metrics.mcnemar(gained, lost))}")
+        lines.append(
+            f"  Both against {name}: {gained} gained, {lost} lost, exact McNemar p "
+            f"{metrics.p_value(metrics.mcnemar(gained, lost))}"
+        )
     gains = np.bincount(labels[both & ~text], minlength=len(products.leaves))
     losses = np.bincount(labels[text & ~both], minlength=len(products.leaves))
     for title, net in (("helps", gains - losses), ("harms", losses - gains)):
         best = [leaf for leaf in np.argsort(-net, kind="stable")[:most] if net[leaf] > 0]
         if best:
-            lines.append(f"  The picture {title} most: " + ", ".join(
-                f"{products.leaves[leaf]} +{gains[leaf]} -{losses[leaf]}" for leaf in best))
+            lines.append(
+                f"  The picture {title} most: "
+                + ", ".join(
+                    f"{products.leaves[leaf]} +{gains[leaf]} -{losses[leaf]}" for leaf in best
+                )
+            )
     return lines
 
 
-def scorer(options: picture_classifier.PictureOptions, weights: dict, description: dict
-           ) -> Callable:
+def scorer(
+    options: picture_classifier.PictureOptions, weights: dict, description: dict
+) -> Callable:
     """A function from new products to logits and what they rest on, as picture_classifier.scorer
     has it, by a saved model of categorize_both.py."""
     find = picture_classifier.bottleneck_finder(options, description)
@@ -177,10 +221,15 @@ def concat_scorer(find: Callable, weights: dict, description: dict) -> Callable:
     def score(rows: Sequence) -> tuple:
         matrix, picture = find(rows)
         bag, count, unknown = text_features.bag_of(
-            lexicon, ((row["name"], row["description"]) for row in rows),
-            len(description["vocabulary"]))
-        logits = training.logits(weights, training.Inputs(
-            bag=bag, bottlenecks=matrix, rows=picture), np.arange(len(rows)))
+            lexicon,
+            ((row["name"], row["description"]) for row in rows),
+            len(description["vocabulary"]),
+        )
+        logits = training.logits(
+            weights,
+            training.Inputs(bag=bag, bottlenecks=matrix, rows=picture),
+            np.arange(len(rows)),
+        )
         return logits, (count > 0) | (picture >= 0), count, unknown, picture >= 0
 
     return score
@@ -188,8 +237,14 @@ def concat_scorer(find: Callable, weights: dict, description: dict) -> Callable:
 
 def fused_scorer(find: Callable, weights: dict, description: dict) -> Callable:
     """`scorer` of two networks and the weights that fuse them."""
-    text, picture = ({name.removeprefix(prefix): array for name, array in weights.items()
-                      if name.startswith(prefix)} for prefix in ("text_", "picture_"))
+    text, picture = (
+        {
+            name.removeprefix(prefix): array
+            for name, array in weights.items()
+            if name.startswith(prefix)
+        }
+        for prefix in ("text_", "picture_")
+    )
     by_text = text_classifier.text_scorer(text, description)
     text_temperature, picture_temperature = description["fusion"]["used temperatures"]
 
@@ -197,11 +252,16 @@ def fused_scorer(find: Callable, weights: dict, description: dict) -> Callable:
         matrix, picture_row = find(rows)
         text_logits, count, unknown = by_text(rows)
         picture_logits = training.logits(
-            picture, training.Inputs(bottlenecks=matrix, rows=picture_row), np.arange(len(rows)))
+            picture, training.Inputs(bottlenecks=matrix, rows=picture_row), np.arange(len(rows))
+        )
         by_picture = metrics.log_softmax(picture_logits.astype(np.float64) / picture_temperature)
         by_picture[:, weights["unseen"]] = -np.log(len(weights["unseen"]))
-        fused = fuse(metrics.log_softmax(text_logits.astype(np.float64) / text_temperature),
-                     by_picture, picture_row >= 0, weights["fusion"])
+        fused = fuse(
+            metrics.log_softmax(text_logits.astype(np.float64) / text_temperature),
+            by_picture,
+            picture_row >= 0,
+            weights["fusion"],
+        )
         return fused, (count > 0) | (picture_row >= 0), count, unknown, picture_row >= 0
 
     return score

@@ -7,6 +7,7 @@ it:
     python categorize_images.py --weights imagenet
     python categorize_images.py --weights FILE --layer mixed8 --precision bfloat16
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -24,22 +25,24 @@ from common.files import file_sha256
 from common.terminal import UserError, log
 from learning.tensorflow_loader import load_tensorflow, quiet
 
-SIDE = 299                                          # pixels; the network's own input size
+SIDE = 299  # pixels; the network's own input size
 LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
-BATCH = 8                                           # pictures that a thread computes at a time
+BATCH = 8  # pictures that a thread computes at a time
 PRECISIONS = ("float32", "bfloat16", "int8")
-PREPROCESSING = "pillow-bilinear-299-v1"            # what bottlenecks.read_picture does
+PREPROCESSING = "pillow-bilinear-299-v1"  # what bottlenecks.read_picture does
 # Convolutions from the input up to each block, mixed10 included, which avg_pool is the average of.
 CONVOLUTIONS = dict(zip(LAYERS, (12, 19, 26, 30, 40, 50, 60, 70, 76, 85, 94, 94)))
 # What keras.applications downloads and checks for weights="imagenet", include_top=False.
 WEIGHTS_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
-WEIGHTS_URL = ("https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
-               + WEIGHTS_FILE)
+WEIGHTS_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/" + WEIGHTS_FILE
+)
 WEIGHTS_BYTES = 87_910_968
 WEIGHTS_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
 
 
 # ---- the network and its weights ----------------------------------------------------------------
+
 
 def check_weights(weights: str | None, layer: str) -> None:
     """Raise UserError, before anything is downloaded or computed, if --weights names no file, or a
@@ -47,15 +50,18 @@ def check_weights(weights: str | None, layer: str) -> None:
     if weights in (None, "imagenet", "random"):
         return
     if not os.path.isfile(weights):
-        raise UserError(f"there is no weights file {weights}; --weights takes imagenet, random or "
-                        "a file")
+        raise UserError(
+            f"there is no weights file {weights}; --weights takes imagenet, random or a file"
+        )
     there = convolutions(weights)
     reached = [name for name in LAYERS[:-1] if CONVOLUTIONS[name] <= there]
     if reached and there < CONVOLUTIONS[layer]:
         asked = "" if layer != "avg_pool" else " (the default, the end of the network)"
-        raise UserError(f"{weights} holds weights up to {reached[-1]} only, and not up to --layer "
-                        f"{layer}{asked}: train with --layer {reached[-1]}, or name a file that "
-                        "goes further")
+        raise UserError(
+            f"{weights} holds weights up to {reached[-1]} only, and not up to --layer "
+            f"{layer}{asked}: train with --layer {reached[-1]}, or name a file that "
+            "goes further"
+        )
 
 
 def convolutions(path: str) -> int:
@@ -65,15 +71,19 @@ def convolutions(path: str) -> int:
 
     try:
         with h5py.File(path) as file:
-            names = list(file["layers"]) if "layers" in file else [
-                name for name in file if len(file[name])]
-    except (OSError, RuntimeError, KeyError, TypeError):   # what h5py raises of other files
+            names = (
+                list(file["layers"])
+                if "layers" in file
+                else [name for name in file if len(file[name])]
+            )
+    except (OSError, RuntimeError, KeyError, TypeError):  # what h5py raises of other files
         return 0
     return sum(name.startswith("conv2d") for name in names)
 
 
-def build_network(weights: str = "imagenet", layer: str = "avg_pool", seed: int = 0,
-                  precision: str = "float32") -> tuple[Any, dict]:
+def build_network(
+    weights: str = "imagenet", layer: str = "avg_pool", seed: int = 0, precision: str = "float32"
+) -> tuple[Any, dict]:
     """Inception v3 up to a layer, averaged over the picture.
 
     weights: "imagenet" (downloaded by Keras), "random" (from the seed) or the path of a Keras
@@ -85,34 +95,43 @@ def build_network(weights: str = "imagenet", layer: str = "avg_pool", seed: int 
     check_weights(weights, layer)
     keras = load_tensorflow().keras
     keras.utils.set_random_seed(seed)
-    whole = keras.applications.InceptionV3(weights=None, include_top=False,
-                                           input_shape=(SIDE, SIDE, 3))
+    whole = keras.applications.InceptionV3(
+        weights=None, include_top=False, input_shape=(SIDE, SIDE, 3)
+    )
     block = whole.get_layer("mixed10" if layer == "avg_pool" else layer)
-    cut = keras.Model(whole.input,
-                      keras.layers.GlobalAveragePooling2D(name="bottleneck")(block.output))
+    cut = keras.Model(
+        whole.input, keras.layers.GlobalAveragePooling2D(name="bottleneck")(block.output)
+    )
     if weights == "random":
         source = f"random-{seed}"
     else:
         path = imagenet_file(keras) if weights == "imagenet" else weights
         load_weights(whole, cut, path)
         source = file_sha256(path)
-    fingerprint = {"network": "InceptionV3", "weights": source, "layer": block.name,
-                   "preprocessing": PREPROCESSING, "precision": precision}
+    fingerprint = {
+        "network": "InceptionV3",
+        "weights": source,
+        "layer": block.name,
+        "preprocessing": PREPROCESSING,
+        "precision": precision,
+    }
     return cut, fingerprint
 
 
 def imagenet_file(keras: ModuleType) -> str:
     """Path of the ImageNet weights, which Keras downloads once and checks."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):   # Keras shows its progress on stdout
-            return keras.utils.get_file(WEIGHTS_FILE, WEIGHTS_URL, cache_subdir="models",
-                                        file_hash=WEIGHTS_MD5)
-    except Exception as error:   # Keras raises a bare Exception, or what urllib or the disk raise
+        with contextlib.redirect_stdout(sys.stderr):  # Keras shows its progress on stdout
+            return keras.utils.get_file(
+                WEIGHTS_FILE, WEIGHTS_URL, cache_subdir="models", file_hash=WEIGHTS_MD5
+            )
+    except Exception as error:  # Keras raises a bare Exception, or what urllib or the disk raise
         raise UserError(
             f"the ImageNet weights can't be downloaded ({str(error).split(' -- ')[-1]}): fetch "
             f"{WEIGHTS_URL} ({WEIGHTS_BYTES} bytes, md5 {WEIGHTS_MD5}) on a machine with a "
             "network and name it with --weights FILE, or try --weights random, whose figures mean "
-            "little") from None
+            "little"
+        ) from None
 
 
 def load_weights(whole: Any, cut: Any, path: str) -> None:
@@ -121,15 +140,17 @@ def load_weights(whole: Any, cut: Any, path: str) -> None:
     for model in (whole, cut):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)   # Keras only warns of missing layers
+                warnings.simplefilter("error", UserWarning)  # Keras only warns of missing layers
                 model.load_weights(path)
             if all(np.isfinite(weight).all() for weight in model.get_weights()):
                 return
             problem = "some are no numbers"
-        except Exception:   # h5py and Keras raise whatever comes up, in words of their own
+        except Exception:  # h5py and Keras raise whatever comes up, in words of their own
             pass
-    raise UserError(f"{path} holds no weights of InceptionV3 without its top, nor of its part "
-                    f"up to --layer: {problem}")
+    raise UserError(
+        f"{path} holds no weights of InceptionV3 without its top, nor of its part "
+        f"up to --layer: {problem}"
+    )
 
 
 def network_input(pixels: np.ndarray) -> np.ndarray:
@@ -138,6 +159,7 @@ def network_input(pixels: np.ndarray) -> np.ndarray:
 
 
 # ---- running it fast ----------------------------------------------------------------------------
+
 
 def operations(network: Any) -> list[tuple]:
     """A network of build_network as [(kind, name, names of its inputs, what it needs)] in order.
@@ -153,8 +175,10 @@ def operations(network: Any) -> list[tuple]:
         kind = type(layer).__name__
         name = layer.name
         needs: tuple = ()
-        inputs: list = [names.get(id(tensor)) for tensor in
-                  (layer.input if isinstance(layer.input, list) else [layer.input])]
+        inputs: list = [
+            names.get(id(tensor))
+            for tensor in (layer.input if isinstance(layer.input, list) else [layer.input])
+        ]
         if kind == "Conv2D":
             needs = (layer.get_weights()[0], None, layer.strides, layer.padding.upper())
         elif kind == "BatchNormalization":
@@ -195,11 +219,15 @@ def run_operations(steps: list[tuple], pixels: Any, dtype: Any) -> Any:
         elif kind == "Conv2D":
             kernel, bias, strides, padding = needs
             pooling = averages.get(inputs[0])
-            out = tf.nn.conv2d(values[pooling[0] if pooling else inputs[0]],
-                               tf.constant(kernel.astype(dtype.as_numpy_dtype)), strides, padding)
+            out = tf.nn.conv2d(
+                values[pooling[0] if pooling else inputs[0]],
+                tf.constant(kernel.astype(dtype.as_numpy_dtype)),
+                strides,
+                padding,
+            )
             out = tf.nn.bias_add(out, tf.constant(bias.astype(dtype.as_numpy_dtype)))
             values[name] = tf.nn.relu(tf.nn.avg_pool2d(out, *pooling[1]) if pooling else out)
-        elif kind == "AveragePooling2D":   # in Inception always before a 1x1 convolution
+        elif kind == "AveragePooling2D":  # in Inception always before a 1x1 convolution
             averages[name] = (inputs[0], needs)
         elif kind == "MaxPooling2D":
             values[name] = tf.nn.max_pool2d(values[inputs[0]], *needs)
@@ -224,14 +252,18 @@ def make_forward(network: Any, precision: str = "float32") -> tuple[Callable, in
     many = 1 if precision == "int8" else None
     if dtype == tf.bfloat16 and not (knows_bfloat16() or tf.config.list_physical_devices("GPU")):
         log("warning: this processor has no arithmetic for bfloat16: float32 and int8 are faster")
-    function = tf.function(lambda pixels: run_operations(steps, pixels, dtype), autograph=False,
-                           input_signature=[tf.TensorSpec([many, SIDE, SIDE, 3], tf.uint8)])
+    function = tf.function(
+        lambda pixels: run_operations(steps, pixels, dtype),
+        autograph=False,
+        input_signature=[tf.TensorSpec([many, SIDE, SIDE, 3], tf.uint8)],
+    )
     if precision != "int8":
         # Called by two threads at once, the first call would prepare everything twice.
         function(np.zeros((BATCH, SIDE, SIDE, 3), np.uint8))
-        return lambda pixels: function(pixels).numpy(), 2   # one decodes, or waits, as one computes
-    cores = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
-             os.cpu_count() or 1)
+        return lambda pixels: function(pixels).numpy(), 2  # one decodes, or waits, as one computes
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     idle: queue.SimpleQueue = queue.SimpleQueue()
     for interpreter in lite_interpreters(function.get_concrete_function(), cores):
         idle.put(interpreter)

@@ -4,6 +4,7 @@ numpy only; imports nothing of ours. Everywhere `score` is a float array [n], th
 predicted category, `right` a bool array [n], and `groups` an int array [n]: products of one group
 (colours of a style) are no independent evidence. Shares and confidences lie in [0, 1].
 """
+
 from __future__ import annotations
 
 import math
@@ -57,26 +58,34 @@ def summary_lines(score: np.ndarray, right: np.ndarray, parent_right: np.ndarray
     for name, hits in (("", right), ("Parent ", parent_right)):
         if name:
             lines.append(f"  Parent Accuracy: {100 * accuracy(hits):.2f}%")
-        lines += [f"  {name}{percent}% Accuracy Coverage: {coverage_percent(score, hits, percent)}%"
-                  for percent in (95, 98)]
+        lines += [
+            f"  {name}{percent}% Accuracy Coverage: {coverage_percent(score, hits, percent)}%"
+            for percent in (95, 98)
+        ]
     return lines
 
 
 # ---- how sure a figure is -----------------------------------------------------------------------
 
+
 def binomial_cdf(k: int, n: int, p: float) -> float:
     """P(X <= k) of X ~ Binomial(n, p) for 0 < p < 1, every term summed."""
     if k < 0 or k >= n:
         return float(k >= n)
-    if k > n * p:   # from the other side: there the terms become smaller
+    if k > n * p:  # from the other side: there the terms become smaller
         return 1 - binomial_cdf(n - k - 1, n, 1 - p)
-    last = math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-                    + k * math.log(p) + (n - k) * math.log1p(-p))
+    last = math.exp(
+        math.lgamma(n + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(n - k + 1)
+        + k * math.log(p)
+        + (n - k) * math.log1p(-p)
+    )
     i = np.arange(k, 0, -1)
     return min(1.0, last * (1 + float(np.cumprod(i * (1 - p) / ((n - i + 1) * p)).sum())))
 
 
-def wilson(hits: float, n: int, confidence: float = .95) -> tuple[float, float]:
+def wilson(hits: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """(low, high) of a share hits / n (Wilson, JASA 22, 1927); (0, 1) for n = 0."""
     if not n:
         return 0.0, 1.0
@@ -90,7 +99,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided p of two classifiers that are right alone so often on the same products
     (McNemar, Psychometrika 12, 1947; as advised by Dietterich, Neural Computation 10(7), 1998)."""
     fewer, both = min(only_first, only_second), only_first + only_second
-    return min(1.0, 2 * binomial_cdf(fewer, both, .5))
+    return min(1.0, 2 * binomial_cdf(fewer, both, 0.5))
 
 
 def p_value(p: float) -> str:
@@ -98,9 +107,14 @@ def p_value(p: float) -> str:
     return f"= {p:.3g}" if p > 1e-300 else "< 1e-300"
 
 
-def bootstrap_differences(first: tuple, second: tuple, groups: np.ndarray,
-                          percents: Sequence[int] = (95, 98), rounds: int = 2000, seed: int = 0
-                          ) -> np.ndarray:
+def bootstrap_differences(
+    first: tuple,
+    second: tuple,
+    groups: np.ndarray,
+    percents: Sequence[int] = (95, 98),
+    rounds: int = 2000,
+    seed: int = 0,
+) -> np.ndarray:
     """Differences second - first of accuracy and of the coverages at `percents`, as shares, in
     `rounds` resamples of whole groups: float [rounds, 1 + len(percents)].
 
@@ -117,13 +131,18 @@ def bootstrap_differences(first: tuple, second: tuple, groups: np.ndarray,
         for order, last_of_tie, right in sides:
             taken = np.cumsum(drawn[order])
             hits = np.cumsum((drawn * right)[order])
-            figures.append([hits[-1], *(last_enough(hits, taken, last_of_tie, percent)
-                                        for percent in percents)])
+            figures.append(
+                [
+                    hits[-1],
+                    *(last_enough(hits, taken, last_of_tie, percent) for percent in percents),
+                ]
+            )
         turn[:] = np.subtract(figures[1], figures[0]) / taken[-1]
     return out
 
 
 # ---- the curve of risk and coverage -------------------------------------------------------------
+
 
 def aurc(score: np.ndarray, right: np.ndarray) -> float:
     """Area under the risk-coverage curve: the mean, over all counts of products accepted from the
@@ -139,6 +158,7 @@ def aurc(score: np.ndarray, right: np.ndarray) -> float:
 
 # ---- calibration --------------------------------------------------------------------------------
 
+
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-probabilities [n, classes] of logits [n, classes]."""
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -150,7 +170,7 @@ def nll(logits: np.ndarray, labels: np.ndarray) -> float:
     if not len(labels):
         return float("nan")
     loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
-    return 0.0 if loss <= 0 else loss   # rounding may make it -1e-17
+    return 0.0 if loss <= 0 else loss  # rounding may make it -1e-17
 
 
 def ece(score: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
@@ -182,15 +202,17 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     low, high = 1 / 20, 20.0
     for _ in range(50):
-        middle = (low * high) ** .5
+        middle = (low * high) ** 0.5
         low, high = (low, middle) if slope(middle) > 0 else (middle, high)
-    return 1 / (low * high) ** .5
+    return 1 / (low * high) ** 0.5
 
 
 # ---- labels that are probably wrong -------------------------------------------------------------
 
-def label_suspects(labels: np.ndarray, label_probability: np.ndarray, best: np.ndarray,
-                   probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+def label_suspects(
+    labels: np.ndarray, label_probability: np.ndarray, best: np.ndarray, probability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Confident learning (Northcutt, Jiang and Chuang, JAIR 70, 2021, section 3.1) on out-of-sample
     probabilities: (rows whose label is probably wrong, the likeliest first; the suggested class of
     each; the margin by which its label is the less probable).
@@ -204,15 +226,19 @@ def label_suspects(labels: np.ndarray, label_probability: np.ndarray, best: np.n
     count = np.bincount(labels, minlength=most)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(count, np.bincount(labels, label_probability, most) / count, np.inf)
-    mean = np.maximum(mean, 2e-6)   # or all would be sure of a class that nobody is sure of
-    confident = probability >= mean[best] - 1e-6   # `top` in crawl.db has six digits
+    mean = np.maximum(mean, 2e-6)  # or all would be sure of a class that nobody is sure of
+    confident = probability >= mean[best] - 1e-6  # `top` in crawl.db has six digits
     of_label = (best == labels[:, None]) & (probability >= 0)
     beyond = ~of_label.any(axis=1) & (label_probability >= mean[labels] - 1e-6)
-    guess = np.where(confident.sum(axis=1) + beyond > 1, best[:, 0],
-                     best[np.arange(len(best)), confident.argmax(axis=1)])
+    guess = np.where(
+        confident.sum(axis=1) + beyond > 1,
+        best[:, 0],
+        best[np.arange(len(best)), confident.argmax(axis=1)],
+    )
     # Compared as the six digits have it, or rounding alone would make a tie a suspect.
-    label_probability = np.where(of_label.any(axis=1), (probability * of_label).sum(axis=1),
-                                 label_probability)
+    label_probability = np.where(
+        of_label.any(axis=1), (probability * of_label).sum(axis=1), label_probability
+    )
     margin = np.where(of_label, -np.inf, probability).max(axis=1) - label_probability
     rows = np.flatnonzero(confident.any(axis=1) & (guess != labels) & (margin > 0))
     rows = rows[np.argsort(-margin[rows], kind="stable")]

@@ -2,6 +2,7 @@
 
 In: the path of crawl.db. Out: models/experiment-N/ beside it, and the experiment's rows.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -27,8 +28,10 @@ def models_folders(db_path: str) -> tuple[str, str]:
     """(the models folder that all files of this name have at first, this file's alone)."""
     folder, name = os.path.split(os.path.abspath(db_path))
     stem = os.path.splitext(name)[0]
-    return (os.path.join(folder, "models" if stem == "crawl" else f"models-{stem}"),
-            os.path.join(folder, f"models_{name}"))
+    return (
+        os.path.join(folder, "models" if stem == "crawl" else f"models-{stem}"),
+        os.path.join(folder, f"models_{name}"),
+    )
 
 
 def namesakes(db_path: str) -> list[str]:
@@ -49,8 +52,10 @@ def has_experiments(path: str) -> bool:
     with open(path, "rb") as file:
         if file.read(15) != b"SQLite format 3":
             return False
-    with contextlib.suppress(sqlite3.DatabaseError, UserError), \
-            contextlib.closing(db.connect(path, "ro")) as conn:
+    with (
+        contextlib.suppress(sqlite3.DatabaseError, UserError),
+        contextlib.closing(db.connect(path, "ro")) as conn,
+    ):
         return "experiment" in db.table_names(conn)
     return False
 
@@ -58,8 +63,10 @@ def has_experiments(path: str) -> bool:
 def models_written(db_path: str) -> list[str]:
     """Names of the folders beside a database that hold what its experiments wrote there."""
     names, shared = [], models_folders(db_path)[0]
-    with contextlib.suppress(sqlite3.DatabaseError, UserError), \
-            contextlib.closing(db.connect(db_path, "ro")) as conn:
+    with (
+        contextlib.suppress(sqlite3.DatabaseError, UserError),
+        contextlib.closing(db.connect(db_path, "ro")) as conn,
+    ):
         for row in db.all_experiments(conn):
             name = f"experiment-{row['id']}"
             with contextlib.suppress(OSError):
@@ -72,8 +79,10 @@ def part_models(db_path: str) -> None:
     """Before an experiment is written: of files whose names differ only in the extension the one
     that ends with .db (or comes first) keeps the shared folder, and each other one that has models
     there gets a folder of its own with copies of them, so that nobody replaces another's."""
-    files = sorted([os.path.abspath(db_path), *namesakes(db_path)],
-                   key=lambda path: (not path.endswith(".db"), path))
+    files = sorted(
+        [os.path.abspath(db_path), *namesakes(db_path)],
+        key=lambda path: (not path.endswith(".db"), path),
+    )
     for path in files[1:]:
         shared, alone = models_folders(path)
         if os.path.isdir(alone):
@@ -87,10 +96,18 @@ def part_models(db_path: str) -> None:
             os.rename(beside, alone)
 
 
-def save_experiment(conn: sqlite3.Connection, db_path: str, name: str, settings: dict,
-                    predicted: Iterable, validation: Iterable,
-                    write_model: Callable[[str], str | None], twins: list | None = None,
-                    clusters: Iterable = (), learned: Iterable[int] = ()) -> int:
+def save_experiment(
+    conn: sqlite3.Connection,
+    db_path: str,
+    name: str,
+    settings: dict,
+    predicted: Iterable,
+    validation: Iterable,
+    write_model: Callable[[str], str | None],
+    twins: list | None = None,
+    clusters: Iterable = (),
+    learned: Iterable[int] = (),
+) -> int:
     """Write an experiment, its predictions and its model folder together or not at all.
 
     predicted and validation are rows (product_id, category_id, score, label_id, label_score,
@@ -105,7 +122,7 @@ def save_experiment(conn: sqlite3.Connection, db_path: str, name: str, settings:
     """
     part_models(db_path)
     models_path = models_folder(db_path)
-    beside = os.path.join(models_path, ".writing")   # one at a time: the write lock is ours
+    beside = os.path.join(models_path, ".writing")  # one at a time: the write lock is ours
     with db.transaction(conn):
         try:
             os.makedirs(models_path, exist_ok=True)
@@ -113,8 +130,9 @@ def save_experiment(conn: sqlite3.Connection, db_path: str, name: str, settings:
             os.mkdir(beside)
             digest = write_model(beside)
             settings = {**settings, "model": digest} if digest else settings
-            number = queries.insert_experiment(conn, name, settings, predicted, validation, twins,
-                                               clusters, learned)
+            number = queries.insert_experiment(
+                conn, name, settings, predicted, validation, twins, clusters, learned
+            )
             folder = os.path.join(models_path, f"experiment-{number}")
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(beside, folder)

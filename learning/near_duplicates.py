@@ -17,6 +17,7 @@ filing.py compares new products with it.
     python categorize_words.py --split-by group
     python benchmarks/near_duplicates.py
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -30,32 +31,35 @@ from common.terminal import counted
 from common.text import normalised
 
 # (words that must be left without one word, without two words of the name)
-STYLE = (4, 8)     # for clusters: a short text says too little to tell a style by
-FINEST = (2, 6)    # for the question whether there is any near-duplicate
+STYLE = (4, 8)  # for clusters: a short text says too little to tell a style by
+FINEST = (2, 6)  # for the question whether there is any near-duplicate
 MOST_GROUPS = 100  # of one cluster; more are no style, but a chain
-LEFT_OUT = 256     # words of a text that are left out one by one: the first, the name among them
-NAME_WORDS = 12    # whose pairs are left out: the last of a name, where colour and size stand
-CHUNK = 20_000     # texts whose signatures are computed at a time
-SORTED = 8_000_000   # signatures that are sorted at a time, more or less
-VOCABULARY = 1_000_000   # words whose hashes are remembered
+LEFT_OUT = 256  # words of a text that are left out one by one: the first, the name among them
+NAME_WORDS = 12  # whose pairs are left out: the last of a name, where colour and size stand
+CHUNK = 20_000  # texts whose signatures are computed at a time
+SORTED = 8_000_000  # signatures that are sorted at a time, more or less
+VOCABULARY = 1_000_000  # words whose hashes are remembered
 
 
 class Texts(NamedTuple):
     """The sets of words of n texts, w words in all. A text's words stand side by side, those of the
     name first."""
-    hashes: np.ndarray   # uint64 [w]
-    ends: np.ndarray     # int64 [n + 1], text i has the words ends[i] to ends[i + 1]
-    named: np.ndarray    # int32 [n], how many of them are of the name
+
+    hashes: np.ndarray  # uint64 [w]
+    ends: np.ndarray  # int64 [n + 1], text i has the words ends[i] to ends[i + 1]
+    named: np.ndarray  # int32 [n], how many of them are of the name
 
 
 class Clusters(NamedTuple):
     """What parts the products of a catalogue into styles."""
-    ids: list[int]    # of products in clusters of two groups or more
-    keys: list[str]   # of their clusters: the smallest group key of each
-    report: dict      # products, near-duplicates, styles, groups of the largest, [groups of chains]
+
+    ids: list[int]  # of products in clusters of two groups or more
+    keys: list[str]  # of their clusters: the smallest group key of each
+    report: dict  # products, near-duplicates, styles, groups of the largest, [groups of chains]
 
 
 # ---- signatures ---------------------------------------------------------------------------------
+
 
 class WordHashes(dict):
     """{word: 64 bits that are the same in every process}, filled as it is asked."""
@@ -80,20 +84,22 @@ def word_sets(texts: Iterable[Sequence], known: WordHashes | None = None) -> Tex
             words.update(dict.fromkeys(normalised(None, description).split()))
         lengths.append(len(words))
         hashes += map(known.__getitem__, words)
-        if len(hashes) > 1_000_000:   # as a list they take four times the memory
+        if len(hashes) > 1_000_000:  # as a list they take four times the memory
             pieces.append(np.array(hashes, np.uint64))
             hashes = []
     pieces.append(np.array(hashes, np.uint64))
-    return Texts(np.concatenate(pieces), np.append(0, np.cumsum(np.array(lengths, np.int64))),
-                 np.array(named, np.int32))
+    return Texts(
+        np.concatenate(pieces),
+        np.append(0, np.cumsum(np.array(lengths, np.int64))),
+        np.array(named, np.int32),
+    )
 
 
-def signatures(texts: Texts, rows: slice, least: tuple[int, int]
-               ) -> tuple[np.ndarray, np.ndarray]:
+def signatures(texts: Texts, rows: slice, least: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(signatures uint64 [m], their texts int [m]) of the texts `rows`, which ask for at least so
     many words left, as in STYLE. A text without words has none."""
     first, last = texts.ends[rows.start], texts.ends[rows.stop]
-    hashes, ends = texts.hashes[first:last], texts.ends[rows.start:rows.stop + 1] - first
+    hashes, ends = texts.hashes[first:last], texts.ends[rows.start : rows.stop + 1] - first
     length = np.diff(ends)
     sums = np.append(hashes, np.uint64(0))
     sums = np.where(length > 0, np.add.reduceat(sums, ends[:-1]), np.uint64(0))
@@ -123,7 +129,7 @@ def shared(texts: Texts, least: tuple[int, int]) -> Iterator[tuple[np.ndarray, n
     pairs = np.minimum(texts.named, NAME_WORDS).astype(np.int64)
     total = int(np.minimum(np.diff(texts.ends), LEFT_OUT).sum() + (pairs * (pairs - 1) // 2).sum())
     bits = max(0, int(np.ceil(np.log2(max(1, total) / SORTED))))
-    for part in range(2 ** bits):
+    for part in range(2**bits):
         code_pieces, owner_pieces = [], []
         for start in range(0, n, CHUNK):
             codes, owners = signatures(texts, slice(start, min(n, start + CHUNK)), least)
@@ -144,6 +150,7 @@ def shared(texts: Texts, least: tuple[int, int]) -> Iterator[tuple[np.ndarray, n
 
 # ---- clusters for the split ---------------------------------------------------------------------
 
+
 def components(groups: np.ndarray, texts: Texts, least: tuple[int, int]) -> np.ndarray:
     """int [g]: a number for each group, which groups that are linked by near-duplicates share.
     groups int [n] says whose each text is, from 0 to g - 1."""
@@ -156,8 +163,10 @@ def components(groups: np.ndarray, texts: Texts, least: tuple[int, int]) -> np.n
         numbers = component[groups[owners]]
         link = (codes[1:] == codes[:-1]) & (numbers[1:] != numbers[:-1])
         first, second = numbers[:-1][link], numbers[1:][link]
-        _, merged = csgraph.connected_components(sparse.coo_matrix(
-            (np.ones(len(first), bool), (first, second)), (count, count)), directed=False)
+        _, merged = csgraph.connected_components(
+            sparse.coo_matrix((np.ones(len(first), bool), (first, second)), (count, count)),
+            directed=False,
+        )
         component = merged[component]
     return component
 
@@ -169,8 +178,9 @@ def take_texts(texts: Texts, rows: np.ndarray) -> Texts:
     return Texts(texts.hashes[keep], np.append(0, np.cumsum(lengths[rows])), texts.named[rows])
 
 
-def bounded(groups: np.ndarray, texts: Texts, least: tuple[int, int] = STYLE,
-            most: int = MOST_GROUPS) -> tuple[np.ndarray, np.ndarray]:
+def bounded(
+    groups: np.ndarray, texts: Texts, least: tuple[int, int] = STYLE, most: int = MOST_GROUPS
+) -> tuple[np.ndarray, np.ndarray]:
     """(int [g], int [chains]): a number for each group, which those of a cluster share, and how
     many groups each of the chains had.
 
@@ -219,27 +229,43 @@ def find_clusters(products: Iterable[Sequence]) -> Clusters:
         if cluster in keys:
             clustered.append(product_id)
             cluster_keys.append(keys[cluster])
-    return Clusters(clustered, cluster_keys, {
-        "products": len(ids), "near-duplicates": len(clustered), "styles": len(keys),
-        "largest": int(max(size, default=1)), "chains": np.sort(chains)[::-1].tolist()})
+    return Clusters(
+        clustered,
+        cluster_keys,
+        {
+            "products": len(ids),
+            "near-duplicates": len(clustered),
+            "styles": len(keys),
+            "largest": int(max(size, default=1)),
+            "chains": np.sort(chains)[::-1].tolist(),
+        },
+    )
 
 
 def without(clusters: Clusters, ids: set[int]) -> Clusters:
     """The Clusters that hold none of these products."""
     gone = {key for product_id, key in zip(clusters.ids, clusters.keys) if product_id in ids}
-    kept = [(product_id, key) for product_id, key in zip(clusters.ids, clusters.keys)
-            if key not in gone]
-    return Clusters([product_id for product_id, _ in kept], [key for _, key in kept],
-                    {**clusters.report, "parted for training": len(gone)})
+    kept = [
+        (product_id, key) for product_id, key in zip(clusters.ids, clusters.keys) if key not in gone
+    ]
+    return Clusters(
+        [product_id for product_id, _ in kept],
+        [key for _, key in kept],
+        {**clusters.report, "parted for training": len(gone)},
+    )
 
 
 def report_lines(report: dict) -> Iterator[str]:
     """Lines about the clusters of find_clusters, by its report."""
-    yield f"{report['near-duplicates']:,} of {report['products']:,} products differ by a word or " \
-          f"two from a product in another group: {counted(report['styles'], 'style')}"
+    yield (
+        f"{report['near-duplicates']:,} of {report['products']:,} products differ by a word or "
+        f"two from a product in another group: {counted(report['styles'], 'style')}"
+    )
     if report.get("parted for training"):
-        yield f"{report['parted for training']:,} of these were split by group: whole, they " \
-              "would have left a category nothing to train on"
+        yield (
+            f"{report['parted for training']:,} of these were split by group: whole, they "
+            "would have left a category nothing to train on"
+        )
     chains = report["chains"]
     if not chains:
         return
@@ -247,12 +273,15 @@ def report_lines(report: dict) -> Iterator[str]:
         what = f"1 chain of near-duplicates, of {chains[0]:,} groups, is"
     else:
         what = f"{len(chains)} chains of near-duplicates, the largest of {chains[0]:,} groups, are"
-    yield f"{what} too long for a style: texts there run into each other word by word. Only what " \
-          "longer texts link was kept together, so test products there may have a near-duplicate " \
-          "in training"
+    yield (
+        f"{what} too long for a style: texts there run into each other word by word. Only what "
+        "longer texts link was kept together, so test products there may have a near-duplicate "
+        "in training"
+    )
 
 
 # ---- whether a product has a near-duplicate -----------------------------------------------------
+
 
 def among(texts: Texts, sides: list[np.ndarray]) -> list[np.ndarray]:
     """Whether each text has a near-duplicate at the FINEST on each side: a list of bool [n] for
@@ -266,8 +295,12 @@ def among(texts: Texts, sides: list[np.ndarray]) -> list[np.ndarray]:
     return answers
 
 
-def twin_columns(catalogue: Iterable[Sequence], ids: np.ndarray, trained: list[np.ndarray],
-                 tables: Sequence[list]) -> list[list[int]]:
+def twin_columns(
+    catalogue: Iterable[Sequence],
+    ids: np.ndarray,
+    trained: list[np.ndarray],
+    tables: Sequence[list],
+) -> list[list[int]]:
     """For each of the `tables`, lists of rows whose first cell is a product and whose ninth a fold,
     a list of 0 and 1: whether a near-duplicate of the product is among those that the fold's model
     was `trained` on, places in ids, int [n], ascending. catalogue is rows as in find_clusters."""
@@ -280,8 +313,9 @@ def twin_columns(catalogue: Iterable[Sequence], ids: np.ndarray, trained: list[n
     return [[int(near[row[8]][np.searchsorted(ids, row[0])]) for row in rows] for rows in tables]
 
 
-def product_signatures(products: Sequence[Sequence], known: WordHashes
-                       ) -> tuple[np.ndarray, np.ndarray]:
+def product_signatures(
+    products: Sequence[Sequence], known: WordHashes
+) -> tuple[np.ndarray, np.ndarray]:
     """(signatures uint64 [m], row numbers int [m]) at the FINEST of rows (group key, name,
     description): also what shares the group is near."""
     texts = word_sets((row[1:] for row in products), known)

@@ -3,6 +3,7 @@
 In: products and the files of their pictures. Out: bottlenecks, computed if the cache lacks them,
 and a function from new products to logits. categorize_images.py and categorize_both.py train by it.
 """
+
 from __future__ import annotations
 
 import os
@@ -20,44 +21,53 @@ from learning.selection import Products
 
 class PictureOptions(NamedTuple):
     """How pictures become bottlenecks."""
+
     images_path: str
-    weights: str | None     # imagenet, random or a file; None: nobody has asked for any
+    weights: str | None  # imagenet, random or a file; None: nobody has asked for any
     layer: str
     precision: str
     bottleneck_dir: str
     cache_dtype: str
-    seed: int               # of random weights
+    seed: int  # of random weights
 
 
 class OpenNetwork(NamedTuple):
     """A network that is ready, and the cache of its bottlenecks."""
-    network: Any            # keras.Model
+
+    network: Any  # keras.Model
     fingerprint: dict
     cache: bottlenecks.Cache
-    options: PictureOptions   # with the weights that are used
+    options: PictureOptions  # with the weights that are used
 
 
 def open_network(options: PictureOptions) -> OpenNetwork:
     """The network that is asked for. Raises UserError if the weights can't be had."""
     weights = options.weights or "imagenet"
     try:
-        network, fingerprint = inception.build_network(weights, options.layer, options.seed,
-                                                       options.precision)
+        network, fingerprint = inception.build_network(
+            weights, options.layer, options.seed, options.precision
+        )
     except UserError as problem:
         # If somebody has chosen random weights before (the demo does) and asks for none now, a
         # missing network is no reason to stop: the settings and the warning below say what is used.
         if options.weights or not bottlenecks.random_before(options.bottleneck_dir):
             raise
-        log(f"warning: {problem}; going on with random weights, as before in "
-            f"{options.bottleneck_dir}")
+        log(
+            f"warning: {problem}; going on with random weights, as before in "
+            f"{options.bottleneck_dir}"
+        )
         weights = "random"
-        network, fingerprint = inception.build_network(weights, options.layer, options.seed,
-                                                       options.precision)
+        network, fingerprint = inception.build_network(
+            weights, options.layer, options.seed, options.precision
+        )
     if weights == "random":
-        log("warning: with --weights random the network has learned nothing of the world, so "
-            "figures by picture mean little")
-    cache = bottlenecks.Cache(options.bottleneck_dir, fingerprint, network.output_shape[1],
-                              options.cache_dtype)
+        log(
+            "warning: with --weights random the network has learned nothing of the world, so "
+            "figures by picture mean little"
+        )
+    cache = bottlenecks.Cache(
+        options.bottleneck_dir, fingerprint, network.output_shape[1], options.cache_dtype
+    )
     return OpenNetwork(network, fingerprint, cache, options._replace(weights=weights))
 
 
@@ -78,23 +88,29 @@ def cached_rows(opened: OpenNetwork, ids: Sequence[int], pictures: Iterable[tupl
     return np.array([opened.cache.rows.get(keys.get(product_id, ""), -1) for product_id in ids])
 
 
-def picture_inputs(conn: sqlite3.Connection, products: Products,
-                   options: PictureOptions) -> tuple[training.Inputs, dict, str]:
+def picture_inputs(
+    conn: sqlite3.Connection, products: Products, options: PictureOptions
+) -> tuple[training.Inputs, dict, str]:
     """(Inputs with the products' bottlenecks, what to record of them, the weights that are used).
     A product without a readable picture has row -1; they are counted on stderr."""
     opened = open_network(options)
-    rows = cached_rows(opened, products.ids.tolist(),
-                       map(tuple, queries.pictures(conn, products.leaves)))
+    rows = cached_rows(
+        opened, products.ids.tolist(), map(tuple, queries.pictures(conn, products.leaves))
+    )
     missing = rows < 0
     if missing.any():
         log(f"{missing.sum()} of {len(rows)} products have no picture that can be read")
     if missing.all():
-        raise UserError(f"none of these products has a picture that can be read in "
-                        f"{options.images_path}; run crawl.py, name the folder with --images-path, "
-                        "or use categorize_words.py")
-    return (training.Inputs(bottlenecks=opened.cache.matrix(), rows=rows),
-            {"bottleneck": opened.fingerprint, "without picture": int(missing.sum())},
-            opened.options.weights or "")
+        raise UserError(
+            f"none of these products has a picture that can be read in "
+            f"{options.images_path}; run crawl.py, name the folder with --images-path, "
+            "or use categorize_words.py"
+        )
+    return (
+        training.Inputs(bottlenecks=opened.cache.matrix(), rows=rows),
+        {"bottleneck": opened.fingerprint, "without picture": int(missing.sum())},
+        opened.options.weights or "",
+    )
 
 
 def options_of_model(options: PictureOptions, description: dict) -> PictureOptions:
@@ -102,8 +118,11 @@ def options_of_model(options: PictureOptions, description: dict) -> PictureOptio
     `options`, and so are the weights if somebody names some."""
     arguments = description["settings"].get("arguments")
     arguments = arguments if isinstance(arguments, dict) else {}
-    for name, choices in (("layer", inception.LAYERS), ("precision", inception.PRECISIONS),
-                          ("cache_dtype", ("float32", "float16"))):
+    for name, choices in (
+        ("layer", inception.LAYERS),
+        ("precision", inception.PRECISIONS),
+        ("cache_dtype", ("float32", "float16")),
+    ):
         if arguments.get(name) in choices:
             options = options._replace(**{name: arguments[name]})
     if type(arguments.get("seed")) is int and arguments["seed"] >= 0:
@@ -119,13 +138,17 @@ def bottleneck_finder(options: PictureOptions, description: dict) -> Callable:
     if the weights are not to be had."""
     opened = open_network(options_of_model(options, description))
     if opened.fingerprint != description["bottleneck"]:
-        raise UserError("the experiment was trained on bottlenecks of other weights: name their "
-                        "file with --weights")
+        raise UserError(
+            "the experiment was trained on bottlenecks of other weights: name their "
+            "file with --weights"
+        )
 
     def find(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:
-        found = cached_rows(opened, [row["id"] for row in rows],
-                            [(row["id"], row["path"], row["sha256"]) for row in rows
-                             if row["path"] is not None])
+        found = cached_rows(
+            opened,
+            [row["id"] for row in rows],
+            [(row["id"], row["path"], row["sha256"]) for row in rows if row["path"] is not None],
+        )
         return opened.cache.matrix(), found
 
     return find
@@ -139,8 +162,9 @@ def scorer(options: PictureOptions, weights: dict, description: dict) -> Callabl
 
     def score(rows: Sequence) -> tuple:
         matrix, picture = find(rows)
-        logits = training.logits(weights, training.Inputs(bottlenecks=matrix, rows=picture),
-                                 np.arange(len(rows)))
+        logits = training.logits(
+            weights, training.Inputs(bottlenecks=matrix, rows=picture), np.arange(len(rows))
+        )
         no_words = np.zeros(len(rows), int)
         return logits, picture >= 0, no_words, no_words, picture >= 0
 

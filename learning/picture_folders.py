@@ -3,6 +3,7 @@
 In: a folder with a folder of pictures for each label. Out: their paths, labels and digests; which
 of them train, validate and test.
 """
+
 from __future__ import annotations
 
 import os
@@ -19,16 +20,17 @@ from learning.split import check_splits, split_position, splits
 
 class Picture(NamedTuple):
     path: str
-    label: str    # the name of its folder, unaltered
-    sha256: str   # of the file's bytes
+    label: str  # the name of its folder, unaltered
+    sha256: str  # of the file's bytes
 
 
 class LabelledPictures(NamedTuple):
     """Pictures that can be trained on, and how they are split."""
-    pictures: list[Picture]      # n of them
-    names: list[str]             # of the labels, sorted
-    labels: NDArray[np.int32]    # [n], positions in names
-    training: NDArray[Any]       # positions in pictures, as are the next two
+
+    pictures: list[Picture]  # n of them
+    names: list[str]  # of the labels, sorted
+    labels: NDArray[np.int32]  # [n], positions in names
+    training: NDArray[Any]  # positions in pictures, as are the next two
     validation: NDArray[Any]
     test: NDArray[Any]
 
@@ -38,8 +40,9 @@ def find_pictures(folder: str) -> list[Picture]:
     named on stderr. Raises UserError if there are none."""
     if not folder or not os.path.isdir(folder):
         nowhere = f"; there is none at {folder}" if folder else ""
-        raise UserError("--image_dir must name a folder with a folder of pictures for each label"
-                        f"{nowhere}")
+        raise UserError(
+            f"--image_dir must name a folder with a folder of pictures for each label{nowhere}"
+        )
     pictures: list[Picture] = []
     empty = []
     with grouped(unreadable) as tell:
@@ -89,12 +92,13 @@ def warn_of_twins(pictures: Sequence[Picture]) -> None:
         if earlier.label != picture.label:
             twins.append((picture.path, earlier.path))
     if twins:
-        log(f"warning: {len(twins)} files are the same picture under two labels, such as "
-            f"{twins[0][0]} and {twins[0][1]}")
+        log(
+            f"warning: {len(twins)} files are the same picture under two labels, such as "
+            f"{twins[0][0]} and {twins[0][1]}"
+        )
 
 
-def split_pictures(pictures: list[Picture], testing: float, validation: float
-                   ) -> LabelledPictures:
+def split_pictures(pictures: list[Picture], testing: float, validation: float) -> LabelledPictures:
     """Split pictures by their content; testing and validation are shares. Raises UserError, with
     the counts, if a label has too few."""
     names = sorted({picture.label for picture in pictures})

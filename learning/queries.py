@@ -2,6 +2,7 @@
 
 In: an open crawl.db. Out: rows by product id, so that several reads go side by side.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -43,8 +44,9 @@ def want_leaves(conn: sqlite3.Connection, leaves: Iterable[str]) -> None:
     conn.executemany("insert into wanted_leaf values (?)", [(leaf,) for leaf in leaves])
 
 
-def labelled_products(conn: sqlite3.Connection, leaves: Iterable[str], trust_filed: bool = False
-                      ) -> list[sqlite3.Row]:
+def labelled_products(
+    conn: sqlite3.Connection, leaves: Iterable[str], trust_filed: bool = False
+) -> list[sqlite3.Row]:
     """(id, category_id, group_key, taught, filed, corrected) of all products filed in these leaves,
     or put into one of them by a person, by id. category_id is the label as crawled, `taught` the
     one to learn. Unless trust_filed, the label of a product that --apply filed before is only
@@ -64,37 +66,51 @@ def labelled_products(conn: sqlite3.Connection, leaves: Iterable[str], trust_fil
 
 def leaf_sizes(conn: sqlite3.Connection) -> dict[str, int]:
     """{leaf: products filed there}, without empty leaves."""
-    return dict(db.plain(conn, """
+    return dict(
+        db.plain(
+            conn,
+            """
         select category_id, count(*) from product
-        where category_id in (select id from category where leaf = 1) group by category_id"""))
+        where category_id in (select id from category where leaf = 1) group by category_id""",
+        )
+    )
 
 
 def texts(conn: sqlite3.Connection, leaves: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield (name, description) of the same products in the same order, so that the catalogue's
     text is never in memory as a whole."""
     want_leaves(conn, leaves)
-    yield from db.plain(conn, f"""select coalesce(name, ''), coalesce(description, '')
-                                  {TAKES_PART} order by product.id""")
+    yield from db.plain(
+        conn,
+        f"""select coalesce(name, ''), coalesce(description, '')
+                                  {TAKES_PART} order by product.id""",
+    )
 
 
 def pictures(conn: sqlite3.Connection, leaves: Iterable[str]) -> list[sqlite3.Row]:
     """(product_id, path, sha256) of the products of `labelled_products` that may have a picture,
     by id."""
     want_leaves(conn, leaves)
-    return conn.execute(f"""
+    return conn.execute(
+        f"""
         select product_id, path, sha256 from picture
         where product_id in (select product.id {TAKES_PART}) and status <> ?
-        order by product_id""", (db.PICTURE_FAILED,)).fetchall()
+        order by product_id""",
+        (db.PICTURE_FAILED,),
+    ).fetchall()
 
 
 def catalogue(conn: sqlite3.Connection) -> Iterator[tuple]:
     """Yield (id, group key, name, description) of all products that the shop or a person has filed,
     whatever the category, by id. Products that only wait must not move the split."""
-    yield from db.plain(conn, f"""
+    yield from db.plain(
+        conn,
+        f"""
         select id, {db.GROUP_KEY}, name, description from product
         where category_id is not null or exists (
             select 1 from label_override where product_id = product.id and {PUTS})
-        order by id""")
+        order by id""",
+    )
 
 
 def product_ids(conn: sqlite3.Connection, source: str) -> list[int]:
@@ -105,22 +121,32 @@ def product_ids(conn: sqlite3.Connection, source: str) -> list[int]:
 def product_text(conn: sqlite3.Connection, number: int) -> tuple[str, str, str | None]:
     """(name, description, category id) of a product. Raises UserError if there is none."""
     row = None
-    if abs(number) < 2 ** 63:   # what SQLite can hold
-        row = conn.execute("""select coalesce(name, ''), coalesce(description, ''), category_id
-                              from product where id = ?""", (number,)).fetchone()
+    if abs(number) < 2**63:  # what SQLite can hold
+        row = conn.execute(
+            """select coalesce(name, ''), coalesce(description, ''), category_id
+                              from product where id = ?""",
+            (number,),
+        ).fetchone()
     if row is None:
-        raise UserError(f"there is no product {number}: the ids are those of the table product, "
-                        "as in predicted_category.product_id")
+        raise UserError(
+            f"there is no product {number}: the ids are those of the table product, "
+            "as in predicted_category.product_id"
+        )
     return tuple(row)
 
 
 def missing_categories(conn: sqlite3.Connection) -> dict[str, int]:
     """{category: products} of decisions that hold, of categories that are no leaf (yet)."""
-    return dict(db.plain(conn, f"""
+    return dict(
+        db.plain(
+            conn,
+            f"""
         select label_override.category_id, count(*) from label_override
         join product on product.id = product_id and label_id is product.category_id
         where {PUTS} and label_override.category_id not in (select id from category where leaf = 1)
-        group by label_override.category_id order by count(*) desc, label_override.category_id"""))
+        group by label_override.category_id order by count(*) desc, label_override.category_id""",
+        )
+    )
 
 
 def settle_proposals(conn: sqlite3.Connection) -> None:
@@ -130,28 +156,44 @@ def settle_proposals(conn: sqlite3.Connection) -> None:
     settled = [(leaves[folded(name)], name) for name in missing if folded(name) in leaves]
     if settled:
         with db.transaction(conn):
-            conn.executemany("update label_override set category_id = ? where category_id = ?",
-                             settled)
+            conn.executemany(
+                "update label_override set category_id = ? where category_id = ?", settled
+            )
 
 
-def insert_experiment(conn: sqlite3.Connection, name: str, settings: dict, predicted: Iterable,
-                      validation: Iterable, twins: Sequence[Iterable] | None, clusters: Iterable,
-                      learned: Iterable[int]) -> int:
+def insert_experiment(
+    conn: sqlite3.Connection,
+    name: str,
+    settings: dict,
+    predicted: Iterable,
+    validation: Iterable,
+    twins: Sequence[Iterable] | None,
+    clusters: Iterable,
+    learned: Iterable[int],
+) -> int:
     """Insert an experiment with its predictions, as model_folders.save_experiment describes them.
     Returns its number. The caller holds the transaction."""
-    conn.execute("insert into experiment(name, date, settings) values (?, datetime(), ?)",
-                 (storable(name), storable(json.dumps(settings, ensure_ascii=False))))
+    conn.execute(
+        "insert into experiment(name, date, settings) values (?, datetime(), ?)",
+        (storable(name), storable(json.dumps(settings, ensure_ascii=False))),
+    )
     number = conn.execute("select last_insert_rowid()").fetchone()[0]
     columns = """experiment_id, product_id, category_id, score, label_id, label_score,
                  parent_id, parent_score, top, fold"""
     predicted_twins, validation_twins = twins or (itertools.repeat(None), itertools.repeat(None))
-    conn.executemany(f"""insert into predicted_category({columns}, twin)
+    conn.executemany(
+        f"""insert into predicted_category({columns}, twin)
                          values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-                     ((*row, twin) for row, twin in zip(predicted, predicted_twins)))
-    conn.executemany(f"""insert into validation_prediction({columns}, certifying, twin)
+        ((*row, twin) for row, twin in zip(predicted, predicted_twins)),
+    )
+    conn.executemany(
+        f"""insert into validation_prediction({columns}, certifying, twin)
                          values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-                     ((*row, twin) for row, twin in zip(validation, validation_twins)))
+        ((*row, twin) for row, twin in zip(validation, validation_twins)),
+    )
     conn.executemany(f"insert into near_duplicate values ({number}, ?, ?)", clusters)
-    conn.executemany(f"insert into learned_product values ({number}, ?)",
-                     ((product_id,) for product_id in learned))
+    conn.executemany(
+        f"insert into learned_product values ({number}, ?)",
+        ((product_id,) for product_id in learned),
+    )
     return number

@@ -7,6 +7,7 @@ model.json all else, thresholds.json what is promised of it. They are listed and
     python analyze.py --models
     python categorize_words.py --apply 1
 """
+
 from __future__ import annotations
 
 import json
@@ -23,7 +24,7 @@ from common.files import file_sha256
 from common.terminal import UserError, log
 from common.text import one_line
 
-MOST_JSON, MOST_WEIGHTS = 100_000_000, 2_000_000_000   # bytes
+MOST_JSON, MOST_WEIGHTS = 100_000_000, 2_000_000_000  # bytes
 
 
 def digest(folder: str) -> str:
@@ -34,9 +35,8 @@ def digest(folder: str) -> str:
 def save_model(folder: str, weights: dict[str, np.ndarray], described: dict) -> str:
     """Write weights.npz and model.json, from which training.logits and a softmax give scores again;
     for the two networks of categorize_both.py see fusion.fusion. Returns the digest."""
-    np.savez(os.path.join(folder, "weights.npz"), **weights)   # type: ignore[arg-type]
-    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8",
-              errors="replace") as file:
+    np.savez(os.path.join(folder, "weights.npz"), **weights)  # type: ignore[arg-type]
+    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8", errors="replace") as file:
         json.dump({"format": 1, **described}, file, ensure_ascii=False)
     return digest(folder)
 
@@ -49,7 +49,7 @@ def load_model(folder: str) -> tuple[dict[str, np.ndarray], dict]:
         with open_regular(os.path.join(folder, "model.json"), MOST_JSON) as file:
             described = json.loads(file.read().decode("utf-8"))
         with open_regular(os.path.join(folder, "weights.npz"), MOST_WEIGHTS) as file:
-            with zipfile.ZipFile(file) as archive:   # before a byte of it is unpacked
+            with zipfile.ZipFile(file) as archive:  # before a byte of it is unpacked
                 if sum(member.file_size for member in archive.infolist()) > MOST_WEIGHTS:
                     raise ValueError("its weights are too large")
             file.seek(0)
@@ -60,11 +60,24 @@ def load_model(folder: str) -> tuple[dict[str, np.ndarray], dict]:
     except FileNotFoundError:
         raise UserError(f"there is no model in {folder}: train again") from None
     # What numpy, zipfile and json raise of damaged files are many things.
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, EOFError, MemoryError,
-            SyntaxError, AttributeError, NotImplementedError, zlib.error,
-            zipfile.BadZipFile) as error:
-        raise UserError(f"the model in {folder} is damaged or no model of this program "
-                        f"({one_reason(error)}): train again") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        EOFError,
+        MemoryError,
+        SyntaxError,
+        AttributeError,
+        NotImplementedError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
+        raise UserError(
+            f"the model in {folder} is damaged or no model of this program "
+            f"({one_reason(error)}): train again"
+        ) from None
     return weights, described
 
 
@@ -89,18 +102,28 @@ def kept_promises(folder: str) -> dict[str, dict]:
     try:
         with open_regular(os.path.join(folder, "thresholds.json"), MOST_JSON) as file:
             kept = json.loads(file.read().decode("utf-8"))
-        return {target: promise for target, promise in kept.items()
-                if is_promise(promise) and target == f"{100 * promise['target']:g}"}
+        return {
+            target: promise
+            for target, promise in kept.items()
+            if is_promise(promise) and target == f"{100 * promise['target']:g}"
+        }
     except (OSError, ValueError, KeyError, AttributeError, RecursionError):
         return {}
 
 
 def is_promise(value: Any) -> bool:
     """Whether it may be what guarantees.promise found. Raises KeyError for a dict of other keys."""
-    return (isinstance(value, dict) and positive(value["target"]) and positive(value["confidence"])
-            and all(value[level] is None or value[level] == 0 or positive(value[level])
-                    for level in ("leaf", "parent"))
-            and isinstance(value["rests_on"], str) and positive(value["products"]))
+    return (
+        isinstance(value, dict)
+        and positive(value["target"])
+        and positive(value["confidence"])
+        and all(
+            value[level] is None or value[level] == 0 or positive(value[level])
+            for level in ("leaf", "parent")
+        )
+        and isinstance(value["rests_on"], str)
+        and positive(value["products"])
+    )
 
 
 def listing(models_path: str, rows: Iterable, digests: dict[int, str | None]) -> list[dict]:
@@ -120,10 +143,16 @@ def listing(models_path: str, rows: Iterable, digests: dict[int, str | None]) ->
         except UserError as error:
             model["problem"] = str(error)
         else:
-            model.update(kind=described["kind"], categories=len(described["categories"]),
-                         folds=described["settings"].get("folds"), promises=kept_promises(folder),
-                         bytes=sum(os.path.getsize(os.path.join(folder, name))
-                                   for name in ("weights.npz", "model.json")))
+            model.update(
+                kind=described["kind"],
+                categories=len(described["categories"]),
+                folds=described["settings"].get("folds"),
+                promises=kept_promises(folder),
+                bytes=sum(
+                    os.path.getsize(os.path.join(folder, name))
+                    for name in ("weights.npz", "model.json")
+                ),
+            )
         models.append(model)
     return models
 
@@ -144,6 +173,7 @@ def one_reason(error: BaseException) -> str:
 
 def check_description(described: Any) -> None:
     """Raise ValueError or KeyError if model.json is not what experiments.record writes."""
+
     def texts(value):
         return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
@@ -176,23 +206,37 @@ def check_weights(weights: dict[str, np.ndarray], described: dict) -> None:
     leaves = len(described["categories"])
     terms = len(described.get("vocabulary", ()))
     if "fusion" not in weights:
-        check_network(weights, terms if "Text" in described["kind"] else None,
-                      "Image" in described["kind"], leaves)
+        check_network(
+            weights,
+            terms if "Text" in described["kind"] else None,
+            "Image" in described["kind"],
+            leaves,
+        )
         return
-    text, picture = ({name.removeprefix(prefix): array for name, array in weights.items()
-                      if name.startswith(prefix)} for prefix in ("text_", "picture_"))
+    text, picture = (
+        {
+            name.removeprefix(prefix): array
+            for name, array in weights.items()
+            if name.startswith(prefix)
+        }
+        for prefix in ("text_", "picture_")
+    )
     check_network(text, terms, False, leaves)
     check_network(picture, None, True, leaves)
     check_array("fusion", weights["fusion"], 3)
     check_array("unseen", weights["unseen"], leaves)
     temperatures = described["fusion"]["used temperatures"]
-    if not isinstance(temperatures, list) or len(temperatures) != 2 \
-            or not all(map(positive, temperatures)):
+    if (
+        not isinstance(temperatures, list)
+        or len(temperatures) != 2
+        or not all(map(positive, temperatures))
+    ):
         raise ValueError("there must be a temperature above 0 for text and picture")
 
 
-def check_network(weights: dict[str, np.ndarray], terms: int | None, pictures: bool, leaves: int
-                  ) -> None:
+def check_network(
+    weights: dict[str, np.ndarray], terms: int | None, pictures: bool, leaves: int
+) -> None:
     """check_weights of one network, which reads so many terms (None: no text) and pictures."""
     width = 0
     if terms is not None:

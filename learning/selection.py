@@ -3,6 +3,7 @@
 In: crawl.db, and what was asked for. Out: Products and Parts, as row numbers. The three classifiers
 choose by it, so that their experiments can be compared product by product.
 """
+
 from __future__ import annotations
 
 import sqlite3
@@ -16,60 +17,75 @@ from common.terminal import UserError, log
 from learning import category_tree, near_duplicates, queries
 from learning.split import FEWEST_FOLDS, check_splits, few_folds_text, split_position, splits
 
-CERTIFYING = .15   # place in the split from which on validation (.1 to .2) is kept for thresholds
+CERTIFYING = 0.15  # place in the split from which on validation (.1 to .2) is kept for thresholds
 
 
 class Wanted(NamedTuple):
     """Which products an experiment is asked to be about."""
-    categories: list[str]     # names of leaves; none: all that are large enough
-    min_products: int         # of a leaf, if none is named
+
+    categories: list[str]  # names of leaves; none: all that are large enough
+    min_products: int  # of a leaf, if none is named
     folds: int | None
-    by_cluster: bool = True   # what the split keeps whole: clusters of near-duplicates, or groups
-    trust_filed: bool = False   # labels of products that --apply filed before are the shop's own
+    by_cluster: bool = True  # what the split keeps whole: clusters of near-duplicates, or groups
+    trust_filed: bool = False  # labels of products that --apply filed before are the shop's own
 
 
 class Products(NamedTuple):
     """The products of an experiment, n of them, and the leaves they are filed in."""
-    ids: np.ndarray       # int64 [n]
-    labels: np.ndarray    # int32 [n], index into leaves; -1: filed elsewhere, here by a person's
+
+    ids: np.ndarray  # int64 [n]
+    labels: np.ndarray  # int32 [n], index into leaves; -1: filed elsewhere, here by a person's
     #                       word, or filed by --apply before, so that the label may be its own answer
-    taught: np.ndarray    # int32 [n], the same after a person's overrides, for training; -1: none
-    u: np.ndarray         # float [n], place in the split
-    leaves: list[str]     # category ids
-    parents: list[str]    # of the leaves, category ids
-    near: near_duplicates.Clusters | None = None   # None: split by group
-    filed: np.ndarray | None = None   # bool [n], --apply filed the product before; None: it did not
-    regroupings: int = 0              # db.last_regrouping when the products were read
+    taught: np.ndarray  # int32 [n], the same after a person's overrides, for training; -1: none
+    u: np.ndarray  # float [n], place in the split
+    leaves: list[str]  # category ids
+    parents: list[str]  # of the leaves, category ids
+    near: near_duplicates.Clusters | None = None  # None: split by group
+    filed: np.ndarray | None = None  # bool [n], --apply filed the product before; None: it did not
+    regroupings: int = 0  # db.last_regrouping when the products were read
 
 
 class Part(NamedTuple):
     """One split, as row numbers. Only labels as crawled are predicted and certified on."""
+
     training: np.ndarray
-    tuning: np.ndarray        # the validation that early stopping and the temperature see
-    certifying: np.ndarray    # the validation kept for thresholds alone; none with folds
+    tuning: np.ndarray  # the validation that early stopping and the temperature see
+    certifying: np.ndarray  # the validation kept for thresholds alone; none with folds
     test: np.ndarray
 
 
-def make_products(rows: Sequence, leaves: Sequence[str], parents: dict[str, str],
-                  near: near_duplicates.Clusters | None = None) -> Products:
+def make_products(
+    rows: Sequence,
+    leaves: Sequence[str],
+    parents: dict[str, str],
+    near: near_duplicates.Clusters | None = None,
+) -> Products:
     """Products from rows (id, category id, group key, category id to train on), {leaf: parent} and
     their Clusters, whose keys take the place of group keys. Raises UserError without any."""
     if not rows:
         raise UserError("no products are filed in these categories; crawl them first")
     number = {leaf: index for index, leaf in enumerate(leaves)}
     cluster = dict(zip(near.ids, near.keys)) if near else {}
-    return Products(np.array([row[0] for row in rows], np.int64),
-                    np.array([number.get(row[1], -1) for row in rows], np.int32),
-                    np.array([number.get(row[3], -1) for row in rows], np.int32),
-                    np.array([split_position(cluster.get(row[0], row[2])) for row in rows]),
-                    list(leaves), [parents.get(leaf, leaf) for leaf in leaves], near)
+    return Products(
+        np.array([row[0] for row in rows], np.int64),
+        np.array([number.get(row[1], -1) for row in rows], np.int32),
+        np.array([number.get(row[3], -1) for row in rows], np.int32),
+        np.array([split_position(cluster.get(row[0], row[2])) for row in rows]),
+        list(leaves),
+        [parents.get(leaf, leaf) for leaf in leaves],
+        near,
+    )
 
 
 def take_products(products: Products, chosen: np.ndarray) -> Products:
     """The products that a bool array [n] picks."""
-    return products._replace(ids=products.ids[chosen], labels=products.labels[chosen],
-                             taught=products.taught[chosen], u=products.u[chosen],
-                             filed=None if products.filed is None else products.filed[chosen])
+    return products._replace(
+        ids=products.ids[chosen],
+        labels=products.labels[chosen],
+        taught=products.taught[chosen],
+        u=products.u[chosen],
+        filed=None if products.filed is None else products.filed[chosen],
+    )
 
 
 def checked_splits(products: Products, folds: int | None) -> list[Part]:
@@ -80,39 +96,57 @@ def checked_splits(products: Products, folds: int | None) -> list[Part]:
         validation = validation[products.taught[validation] >= 0]
         # u is a hash, so its order cuts validation into two halves by chance.
         kept = products.u[validation] >= (1 if folds else CERTIFYING)
-        if kept.all():   # a few products: no threshold is certified on those anyway
+        if kept.all():  # a few products: no threshold is certified on those anyway
             kept[:] = False
         certifying = validation[kept]
-        parts.append(Part(training, validation[~kept],
-                          certifying[products.labels[certifying] >= 0],
-                          test[products.labels[test] >= 0]))
-    check_splits([(products.taught[part.training],
-                   products.taught[np.append(part.tuning, part.certifying)],
-                   products.labels[part.test]) for part in parts], products.leaves)
+        parts.append(
+            Part(
+                training,
+                validation[~kept],
+                certifying[products.labels[certifying] >= 0],
+                test[products.labels[test] >= 0],
+            )
+        )
+    check_splits(
+        [
+            (
+                products.taught[part.training],
+                products.taught[np.append(part.tuning, part.certifying)],
+                products.labels[part.test],
+            )
+            for part in parts
+        ],
+        products.leaves,
+    )
     return parts
 
 
 def untaught(products: Products, folds: int | None) -> set[str]:
     """The leaves that have nothing to train on in some split."""
     leaves = np.arange(len(products.leaves))
-    return {products.leaves[leaf] for training, _, _ in splits(products.u, folds)
-            for leaf in np.setdiff1d(leaves, products.taught[training])}
+    return {
+        products.leaves[leaf]
+        for training, _, _ in splits(products.u, folds)
+        for leaf in np.setdiff1d(leaves, products.taught[training])
+    }
 
 
 def certifies(group_key: str) -> bool:
     """Whether products of this group or cluster are kept for certifying, without folds."""
-    return CERTIFYING <= split_position(group_key) < .2
+    return CERTIFYING <= split_position(group_key) < 0.2
 
 
 def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     """The Products of an experiment. Raises UserError for names that are unknown, and if nothing is
     filed there. What the reader has to know of the choice goes to stderr."""
     queries.settle_proposals(conn)
-    leaves = [leaf["id"] for leaf in category_tree.choose_leaves(conn, wanted.categories,
-                                                                 wanted.min_products)]
+    leaves = [
+        leaf["id"]
+        for leaf in category_tree.choose_leaves(conn, wanted.categories, wanted.min_products)
+    ]
     regroupings, near = db.last_regrouping(conn), None
     rows = queries.labelled_products(conn, leaves, wanted.trust_filed)
-    if rows and wanted.by_cluster:   # clusters of all products, whatever the categories are
+    if rows and wanted.by_cluster:  # clusters of all products, whatever the categories are
         near = near_duplicates.find_clusters(queries.catalogue(conn))
         for line in near_duplicates.report_lines(near.report):
             log(line)
@@ -121,21 +155,27 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     if near and (poor := untaught(products, wanted.folds)):
         near = near_duplicates.without(near, {row["id"] for row in rows if row["taught"] in poor})
         if near.report["parted for training"]:
-            log("warning: with whole clusters of near-duplicates there would be nothing to train "
+            log(
+                "warning: with whole clusters of near-duplicates there would be nothing to train "
                 f"on in {', '.join(sorted(poor))}: theirs are split by group, so the test flatters "
-                "there")
+                "there"
+            )
         products = make_products(rows, leaves, parents, near)
     filed = np.array([row["filed"] for row in rows], bool)
     if wanted.folds and wanted.folds < FEWEST_FOLDS:
-        log("warning: --apply will file nothing by this experiment: "
-            f"{few_folds_text(wanted.folds)}")
-    tell_left_out(queries.leaf_sizes(conn), leaves,
-                  None if wanted.categories else wanted.min_products)
+        log(
+            f"warning: --apply will file nothing by this experiment: {few_folds_text(wanted.folds)}"
+        )
+    tell_left_out(
+        queries.leaf_sizes(conn), leaves, None if wanted.categories else wanted.min_products
+    )
     if filed.any():
-        log(f"--apply filed {filed.sum()} of the {len(rows)} products before they had a category, "
+        log(
+            f"--apply filed {filed.sum()} of the {len(rows)} products before they had a category, "
             f"and the shop has corrected {sum(row['corrected'] for row in rows)} of those: the "
             "model learns from all of them, but no figure and no promise rests on them "
-            "(--trust-filed takes these labels as the shop's own)")
+            "(--trust-filed takes these labels as the shop's own)"
+        )
     return products._replace(filed=filed, regroupings=regroupings)
 
 
@@ -153,7 +193,8 @@ def tell_left_out(sizes: dict[str, int], leaves: Sequence[str], min_products: in
         advice = f"--min-products {more} takes more leaves in"
     else:
         advice = "their leaves need more products before a model can learn them"
-    log(f"{len(leaves)} of {len(sizes)} leaves take part, with {known:,} of {total:,} labelled "
+    log(
+        f"{len(leaves)} of {len(sizes)} leaves take part, with {known:,} of {total:,} labelled "
         f"products. The model cannot know the categories of the other {total - known:,}. --apply "
-        "counts such products as errors, because new products will be of them, too; "
-        + advice)
+        "counts such products as errors, because new products will be of them, too; " + advice
+    )

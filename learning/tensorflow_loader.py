@@ -2,6 +2,7 @@
 
 In: nothing. Out: the module tensorflow. analyze.py never comes here, so that it answers at once.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,10 +21,12 @@ def load_tensorflow() -> ModuleType:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow
+
         return tensorflow
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     with quiet():
         import tensorflow
+
         tensorflow.config.list_physical_devices()
     return tensorflow
 

@@ -2,6 +2,7 @@
 
 In: an argparse parser, then what it parsed. Out: checked arguments, and TextOptions.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,24 +16,45 @@ from learning.text_classifier import TextOptions
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the classifier by text, which categorize_both.py has too."""
-    parser.add_argument("--epochs", type=whole_number(1, 10_000), metavar="N",
-                        help="at most so many passes through the training products; it ends "
-                        "earlier when validation gains nothing (default: 4, more if products "
-                        "are few)")
-    parser.add_argument("--network", choices=("default", "original"), default="default",
-                        help="original: that of 2016, with its way of cutting words, batches of 32 "
-                        "and five epochs, for the record (default: default)")
-    parser.add_argument("--fields", type=fields_argument, default="name,description",
-                        metavar="A,B", help="what of a product is read: name, description or both "
-                        "(default: name,description)")
-    parser.add_argument("--embedding", choices=("word2vec", "swivel"),
-                        help="learn vectors of words from the training products first, and let the "
-                        "hidden layer see their sum for a product beside the bag of words "
-                        "(default: none)")
-    parser.add_argument("--embedding-alone", action="store_true",
-                        help="use only the word vectors, without the bag of words")
-    parser.add_argument("--save-embedding", metavar="FILE",
-                        help="write the vectors there, in word2vec's text format")
+    parser.add_argument(
+        "--epochs",
+        type=whole_number(1, 10_000),
+        metavar="N",
+        help="at most so many passes through the training products; it ends "
+        "earlier when validation gains nothing (default: 4, more if products "
+        "are few)",
+    )
+    parser.add_argument(
+        "--network",
+        choices=("default", "original"),
+        default="default",
+        help="original: that of 2016, with its way of cutting words, batches of 32 "
+        "and five epochs, for the record (default: default)",
+    )
+    parser.add_argument(
+        "--fields",
+        type=fields_argument,
+        default="name,description",
+        metavar="A,B",
+        help="what of a product is read: name, description or both (default: name,description)",
+    )
+    parser.add_argument(
+        "--embedding",
+        choices=("word2vec", "swivel"),
+        help="learn vectors of words from the training products first, and let the "
+        "hidden layer see their sum for a product beside the bag of words "
+        "(default: none)",
+    )
+    parser.add_argument(
+        "--embedding-alone",
+        action="store_true",
+        help="use only the word vectors, without the bag of words",
+    )
+    parser.add_argument(
+        "--save-embedding",
+        metavar="FILE",
+        help="write the vectors there, in word2vec's text format",
+    )
 
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -60,5 +82,12 @@ def fields_argument(text: str) -> list[str]:
 
 def text_options(args: argparse.Namespace) -> TextOptions:
     """What of a product's text is read, and how the classifier is trained on it."""
-    return TextOptions(args.network, args.fields, args.epochs, args.embedding,
-                       args.embedding_alone, args.save_embedding, args.seed)
+    return TextOptions(
+        args.network,
+        args.fields,
+        args.epochs,
+        args.embedding,
+        args.embedding_alone,
+        args.save_embedding,
+        args.seed,
+    )

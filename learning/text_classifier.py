@@ -4,6 +4,7 @@ In: products and their texts. Out: inputs and options for training, what the sav
 of words, and a function from new products to logits. categorize_words.py and categorize_both.py
 train by it.
 """
+
 from __future__ import annotations
 
 import collections
@@ -21,17 +22,18 @@ from learning.experiments import Fitted
 from learning.selection import Products
 from learning.text_features import Terms
 
-EPOCHS, STEPS = 4, 330    # at least so many of each, if --epochs does not say
+EPOCHS, STEPS = 4, 330  # at least so many of each, if --epochs does not say
 
 
 class TextOptions(NamedTuple):
     """What of a product's text is read, and how the classifier is trained on it."""
-    network: str = "default"             # or original, that of 2016
+
+    network: str = "default"  # or original, that of 2016
     fields: Sequence[str] = ("name", "description")
-    epochs: int | None = None            # None: as many as so many products need
-    embedding: str | None = None         # word2vec or swivel
+    epochs: int | None = None  # None: as many as so many products need
+    embedding: str | None = None  # word2vec or swivel
     embedding_alone: bool = False
-    save_embedding: str | None = None    # a file
+    save_embedding: str | None = None  # a file
     seed: int = 0
 
 
@@ -50,7 +52,9 @@ def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> trainin
         return inputs
     words = names[kinds == text_features.WORD]
     learn = word_vectors.word2vec if options.embedding == "word2vec" else word_vectors.swivel
-    vectors = learn(*word_vectors.chosen_words(terms.words(), rows, words), len(words), options.seed)
+    vectors = learn(
+        *word_vectors.chosen_words(terms.words(), rows, words), len(words), options.seed
+    )
     if options.save_embedding:
         word_vectors.save(options.save_embedding, words, vectors)
     # Their length is that of chance; the median one becomes 1, like a weight's of the bag.
@@ -70,24 +74,46 @@ def term_vectors(vectors: np.ndarray, words: Sequence[str], names: Sequence[str]
 
 def description(terms: Terms, columns: np.ndarray, options: TextOptions) -> dict:
     """What the saved model has to know of words."""
-    return {"network": options.network, "fields": options.fields,
-            "vocabulary": terms.names[columns].tolist()}
+    return {
+        "network": options.network,
+        "fields": options.fields,
+        "vocabulary": terms.names[columns].tolist(),
+    }
 
 
 def training_options(options: TextOptions, count: int) -> training.Options:
     """Options for training on so many products' words: batches small enough for some 80 steps an
     epoch. All of it was chosen on the validation products of public catalogues."""
     if options.network == "original":
-        return training.Options(batch_size=32, max_epochs=options.epochs or 5, patience=0,
-                                start="2016", seed=options.seed)
+        return training.Options(
+            batch_size=32,
+            max_epochs=options.epochs or 5,
+            patience=0,
+            start="2016",
+            seed=options.seed,
+        )
     batch = min(max(count // 100, 32), 1024)
-    epochs = options.epochs or max(EPOCHS, math.ceil(STEPS * batch / (.8 * count)))
-    return training.Options(batch_size=batch, max_epochs=epochs, patience=2, adam_rate=.005,
-                            decay=True, dropout=.5, word_dropout=.5, seed=options.seed)
+    epochs = options.epochs or max(EPOCHS, math.ceil(STEPS * batch / (0.8 * count)))
+    return training.Options(
+        batch_size=batch,
+        max_epochs=epochs,
+        patience=2,
+        adam_rate=0.005,
+        decay=True,
+        dropout=0.5,
+        word_dropout=0.5,
+        seed=options.seed,
+    )
 
 
-def add_misleading(products: Products, terms: Terms, model: Fitted, test: np.ndarray,
-                   logits: np.ndarray, misleading: dict) -> None:
+def add_misleading(
+    products: Products,
+    terms: Terms,
+    model: Fitted,
+    test: np.ndarray,
+    logits: np.ndarray,
+    misleading: dict,
+) -> None:
     """Add to misleading[label, term] what each term of a product that is predicted wrongly said for
     the prediction and against the label, and to misleading[label, None] the predictions."""
     names = terms.names[model.inputs.columns]
@@ -102,8 +128,9 @@ def add_misleading(products: Products, terms: Terms, model: Fitted, test: np.nda
             misleading[label, names[column]]["said"] += logit
 
 
-def worst_categories(products: Products, predicted: list, misleading: dict, most: int = 5
-                     ) -> list[str]:
+def worst_categories(
+    products: Products, predicted: list, misleading: dict, most: int = 5
+) -> list[str]:
     """Lines about the leaves that were most often predicted wrongly, of those with ten test
     products or more if there are such: what they were taken for, and the words that misled."""
     total: collections.Counter = collections.Counter()
@@ -112,20 +139,32 @@ def worst_categories(products: Products, predicted: list, misleading: dict, most
         total[row[3]] += 1
         wrong[row[3]] += row[1] != row[3]
     enough = 10 if max(total.values(), default=0) >= 10 else 1
-    worst = sorted((leaf for leaf in total if total[leaf] >= enough and wrong[leaf]),
-                   key=lambda leaf: (-wrong[leaf] / total[leaf], leaf))[:most]
-    lines = ["the worst categories, and the words that misled most (in logits, on the average of "
-             "the errors):"] if worst else []
+    worst = sorted(
+        (leaf for leaf in total if total[leaf] >= enough and wrong[leaf]),
+        key=lambda leaf: (-wrong[leaf] / total[leaf], leaf),
+    )[:most]
+    lines = (
+        [
+            "the worst categories, and the words that misled most (in logits, on the average of "
+            "the errors):"
+        ]
+        if worst
+        else []
+    )
     for leaf in worst:
         label = products.leaves.index(leaf)
-        (taken, times), = misleading[label, None].most_common(1)
-        said = {term: sums["said"] / wrong[leaf]
-                for (term_label, term), sums in misleading.items()
-                if term_label == label and term is not None}
+        ((taken, times),) = misleading[label, None].most_common(1)
+        said = {
+            term: sums["said"] / wrong[leaf]
+            for (term_label, term), sums in misleading.items()
+            if term_label == label and term is not None
+        }
         best = sorted(said.items(), key=lambda item: (-item[1], item[0]))[:5]
-        lines.append(f"  {leaf}: {100 - 100 * wrong[leaf] / total[leaf]:.1f}% right of "
-                     f"{total[leaf]}, {times} taken for {products.leaves[taken]}; "
-                     + ", ".join(f"{term} +{logit:.2f}" for term, logit in best if logit > 0))
+        lines.append(
+            f"  {leaf}: {100 - 100 * wrong[leaf] / total[leaf]:.1f}% right of "
+            f"{total[leaf]}, {times} taken for {products.leaves[taken]}; "
+            + ", ".join(f"{term} +{logit:.2f}" for term, logit in best if logit > 0)
+        )
     return lines
 
 
@@ -136,10 +175,15 @@ def text_scorer(weights: dict, described: dict) -> Callable:
 
     def score(rows: Sequence) -> tuple:
         bag, count, unknown = text_features.bag_of(
-            lexicon, ((row["name"], row["description"]) for row in rows),
-            len(described["vocabulary"]))
-        return (training.logits(weights, training.Inputs(bag=bag), np.arange(len(rows))), count,
-                unknown)
+            lexicon,
+            ((row["name"], row["description"]) for row in rows),
+            len(described["vocabulary"]),
+        )
+        return (
+            training.logits(weights, training.Inputs(bag=bag), np.arange(len(rows))),
+            count,
+            unknown,
+        )
 
     return score
 
@@ -156,8 +200,9 @@ def scorer(weights: dict, description: dict) -> Callable:
     return score
 
 
-def unknown_shares(terms: Terms, rows: np.ndarray, columns: np.ndarray
-                   ) -> tuple[np.ndarray, np.ndarray]:
+def unknown_shares(
+    terms: Terms, rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(rows, float [rows]): the share of the words of each of these products that are not in the
     vocabulary, the terms `columns`; products without words are left out."""
     words = terms.kinds == text_features.WORD
@@ -169,8 +214,9 @@ def unknown_shares(terms: Terms, rows: np.ndarray, columns: np.ndarray
     return rows[with_words], unknown[with_words] / total[with_words]
 
 
-def measured_unknown(conn: sqlite3.Connection, products: Products, measured: Sequence[tuple]
-                     ) -> dict:
+def measured_unknown(
+    conn: sqlite3.Connection, products: Products, measured: Sequence[tuple]
+) -> dict:
     """What the experiment keeps of unknown_shares of its splits, which filing.py compares new
     products with: mean and variance for each shop, and for all under ''."""
     rows, shares = map(np.concatenate, zip(*measured))
@@ -187,8 +233,14 @@ def read_terms(conn: sqlite3.Connection, products: Products, options: TextOption
     original = options.network == "original"
 
     def read():
-        return ((name if "name" in options.fields else "", text if "description" in options.fields else "")
-                for name, text in queries.texts(conn, products.leaves))
+        return (
+            (
+                name if "name" in options.fields else "",
+                text if "description" in options.fields else "",
+            )
+            for name, text in queries.texts(conn, products.leaves)
+        )
 
     return text_features.count_terms(
-        read, text_features.tokens_of_2016 if original else text_features.tokens, original)
+        read, text_features.tokens_of_2016 if original else text_features.tokens, original
+    )

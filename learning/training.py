@@ -6,6 +6,7 @@ In: Inputs and labels of products. Out: Trained weights, a handful of numpy arra
     python categorize_words.py --epochs 5
     python retrain.py --image_dir flower_photos --learning_rate 0.01
 """
+
 from __future__ import annotations
 
 import itertools
@@ -19,43 +20,45 @@ from common.terminal import UserError, log, progress
 from learning import metrics
 from learning.tensorflow_loader import load_tensorflow
 
-HIDDEN = 100       # ReLU units between the bag of words and the softmax
-CHUNK = 4096       # products whose logits are computed at a time
+HIDDEN = 100  # ReLU units between the bag of words and the softmax
+CHUNK = 4096  # products whose logits are computed at a time
 
 
 class Inputs(NamedTuple):
     """What a network sees of n products; a part it does not use is None."""
-    bag: Any = None                          # scipy CSR float32 [n, terms], weighed, or 0 and 1
-    idf: np.ndarray | None = None            # float32 [terms], what the bag was weighed with
-    embedding: np.ndarray | None = None      # float32 [terms, size]: the sum of the vectors of a
+
+    bag: Any = None  # scipy CSR float32 [n, terms], weighed, or 0 and 1
+    idf: np.ndarray | None = None  # float32 [terms], what the bag was weighed with
+    embedding: np.ndarray | None = None  # float32 [terms, size]: the sum of the vectors of a
     #                                          product's terms is seen too
-    alone: bool = False                      # or is all that is seen
-    bottlenecks: np.ndarray | None = None    # float32 or float16 [m, size], memory-mapped
-    rows: np.ndarray | None = None           # int [n]: a product's row of bottlenecks, -1: none
-    columns: np.ndarray | None = None        # int [terms], the catalogue's terms that the bag has
+    alone: bool = False  # or is all that is seen
+    bottlenecks: np.ndarray | None = None  # float32 or float16 [m, size], memory-mapped
+    rows: np.ndarray | None = None  # int [n]: a product's row of bottlenecks, -1: none
+    columns: np.ndarray | None = None  # int [terms], the catalogue's terms that the bag has
 
 
 class Options(NamedTuple):
     """How to train. An evaluation is a look at the validation set; the best one's weights win."""
+
     batch_size: int = 100
     max_steps: int = 4000
-    max_epochs: int = 0         # if above 0, it counts instead of max_steps
-    evaluate_every: int = 0     # steps; 0 for once an epoch
-    patience: int = 3           # evaluations without a lower validation loss before it stops; 0: it
+    max_epochs: int = 0  # if above 0, it counts instead of max_steps
+    evaluate_every: int = 0  # steps; 0 for once an epoch
+    patience: int = 3  # evaluations without a lower validation loss before it stops; 0: it
     #                             goes on to the end and the last weights count, as in 2016
     learning_rate: float = 0.0  # 0: Adam; above: gradient descent
-    adam_rate: float = .001
-    decay: bool = False         # the rate falls to 0, in a straight line
-    dropout: float = 0.0        # of the hidden units
-    word_dropout: float = 0.0   # of a product's terms
-    start: str = "glorot"       # or 2016
+    adam_rate: float = 0.001
+    decay: bool = False  # the rate falls to 0, in a straight line
+    dropout: float = 0.0  # of the hidden units
+    word_dropout: float = 0.0  # of a product's terms
+    start: str = "glorot"  # or 2016
     seed: int = 0
 
 
 class Trained(NamedTuple):
-    weights: dict               # name -> float32 array; see `logits`
-    steps: int                  # of the weights kept
-    temperature: float          # fitted on validation; 1 without
+    weights: dict  # name -> float32 array; see `logits`
+    steps: int  # of the weights kept
+    temperature: float  # fitted on validation; 1 without
 
 
 def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> np.ndarray:
@@ -68,13 +71,14 @@ def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> 
     """
     out = np.empty((len(rows), len(weights["bias"])), np.float32)
     for start in range(0, len(rows), CHUNK):
-        chunk, parts = rows[start:start + CHUNK], []
+        chunk, parts = rows[start : start + CHUNK], []
         if "hidden_kernel" in weights:
-            parts.append(np.maximum(inputs.bag[chunk] @ weights["hidden_kernel"]
-                                    + weights["hidden_bias"], 0))
+            parts.append(
+                np.maximum(inputs.bag[chunk] @ weights["hidden_kernel"] + weights["hidden_bias"], 0)
+            )
         if "bottleneck_mean" in weights:
             parts.append(bottlenecks_of(inputs, chunk, weights["bottleneck_mean"]))
-        out[start:start + CHUNK] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
+        out[start : start + CHUNK] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
     return out
 
 
@@ -92,21 +96,22 @@ def bottleneck_statistics(inputs, train):
     rows = np.sort(rows[rows >= 0])
     total = np.zeros((2, inputs.bottlenecks.shape[1]))
     for start in range(0, len(rows), CHUNK):
-        chunk = inputs.bottlenecks[rows[start:start + CHUNK]].astype(np.float64)
-        total += chunk.sum(axis=0), (chunk ** 2).sum(axis=0)
+        chunk = inputs.bottlenecks[rows[start : start + CHUNK]].astype(np.float64)
+        total += chunk.sum(axis=0), (chunk**2).sum(axis=0)
     mean, square = total / max(1, len(rows))
-    deviation = np.sqrt(np.maximum(square - mean ** 2, 0))
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
     # A unit that hardly ever fires must not be blown up to the size of the others.
     live = deviation[deviation > 0]
-    floor = .1 * np.median(live) + 1e-6 if len(live) else 1.0
+    floor = 0.1 * np.median(live) + 1e-6 if len(live) else 1.0
     return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
 
 
 def initial_weights(inputs, classes, rng, start="glorot"):
     """Glorot's uniform start (AISTATS 2010, equation 16), biases 0; or that of 2016, uniform within
     1 / sqrt(inputs), biases too."""
+
     def uniform(rows, columns):
-        limit = (6 / (rows + columns)) ** .5 if start == "glorot" else rows ** -.5
+        limit = (6 / (rows + columns)) ** 0.5 if start == "glorot" else rows**-0.5
         return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
 
     def bias(rows, columns):
@@ -153,8 +158,9 @@ def make_loss(variables, dropout, seed):
         if "pictures" in batch:
             parts.append(batch["pictures"])
         scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"],
-                                                                             scores))
+        return tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], scores)
+        )
 
     return loss
 
@@ -167,15 +173,17 @@ def make_step(variables, loss_of, learning_rate):
     weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
     """
     tf = load_tensorflow()
-    slots = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
-             for name, v in variables.items()}
+    slots = {
+        name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
+        for name, v in variables.items()
+    }
     power = (tf.Variable(1.0), tf.Variable(1.0))
 
     def one_step(batch, rate):
         with tf.GradientTape() as tape:
             loss = loss_of(batch)
         gradients = tape.gradient(loss, list(variables.values()))
-        for decay, so_far in zip((.9, .999), power):
+        for decay, so_far in zip((0.9, 0.999), power):
             so_far.assign(so_far * decay)
         for name, gradient in zip(variables, gradients):
             gradient = tf.convert_to_tensor(gradient)
@@ -184,19 +192,34 @@ def make_step(variables, loss_of, learning_rate):
             else:
                 mean, square = slots[name]
                 tf.raw_ops.ResourceApplyAdam(
-                    var=variables[name].handle, m=mean.handle, v=square.handle,
-                    beta1_power=power[0], beta2_power=power[1], lr=rate, beta1=.9, beta2=.999,
-                    epsilon=1e-7, grad=gradient)
+                    var=variables[name].handle,
+                    m=mean.handle,
+                    v=square.handle,
+                    beta1_power=power[0],
+                    beta2_power=power[1],
+                    lr=rate,
+                    beta1=0.9,
+                    beta2=0.999,
+                    epsilon=1e-7,
+                    grad=gradient,
+                )
         return loss
 
     compiled = []
 
     def step(batch, rate):
-        if not compiled:   # one function for batches of any length; by itself it would make several
-            kinds = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
-                     for name, value in batch.items()}
-            compiled.append(tf.function(one_step, autograph=False, input_signature=[
-                kinds, tf.TensorSpec([], tf.float32)]))
+        if not compiled:  # one function for batches of any length; by itself it would make several
+            kinds = {
+                name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+                for name, value in batch.items()
+            }
+            compiled.append(
+                tf.function(
+                    one_step,
+                    autograph=False,
+                    input_signature=[kinds, tf.TensorSpec([], tf.float32)],
+                )
+            )
         return compiled[0](batch, tf.constant(rate, tf.float32))
 
     return step
@@ -204,14 +227,23 @@ def make_step(variables, loss_of, learning_rate):
 
 class Kept(NamedTuple):
     """The best that training has come to so far."""
+
     weights: dict | None
-    loss: float       # on validation
+    loss: float  # on validation
     step: int
 
 
-def train(inputs: Inputs, labels: np.ndarray, classes: int, rows: np.ndarray,
-          validation: np.ndarray, options: Options, label: str = "training",
-          pictures: Callable | None = None, watch: Callable | None = None) -> Trained:
+def train(
+    inputs: Inputs,
+    labels: np.ndarray,
+    classes: int,
+    rows: np.ndarray,
+    validation: np.ndarray,
+    options: Options,
+    label: str = "training",
+    pictures: Callable | None = None,
+    watch: Callable | None = None,
+) -> Trained:
     """Train a network on products `rows`, watching products `validation`.
 
     It stops when the validation loss has not fallen for options.patience evaluations, and keeps the
@@ -225,11 +257,14 @@ def train(inputs: Inputs, labels: np.ndarray, classes: int, rows: np.ndarray,
     """
     tf = load_tensorflow()
     rng = np.random.default_rng(options.seed)
-    variables = {name: tf.Variable(value) for name, value in
-                 initial_weights(inputs, classes, rng, options.start).items()}
+    variables = {
+        name: tf.Variable(value)
+        for name, value in initial_weights(inputs, classes, rng, options.start).items()
+    }
     statistics = bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
-    step = make_step(variables, make_loss(variables, options.dropout, options.seed),
-                     options.learning_rate)
+    step = make_step(
+        variables, make_loss(variables, options.dropout, options.seed), options.learning_rate
+    )
     epoch_steps = -(-len(rows) // options.batch_size)
     most = options.max_epochs * epoch_steps or options.max_steps
     every, patience = options.evaluate_every or epoch_steps, options.patience or np.inf
@@ -241,8 +276,9 @@ def train(inputs: Inputs, labels: np.ndarray, classes: int, rows: np.ndarray,
         while done < most and without_gain < patience:
             epoch, batch = next(batches)
             drawn = pictures(batch, epoch) if pictures else None
-            tensors = batch_tensors(inputs, labels, batch, statistics, drawn, options.word_dropout,
-                                    rng)
+            tensors = batch_tensors(
+                inputs, labels, batch, statistics, drawn, options.word_dropout, rng
+            )
             losses.append(step(tensors, adam_rate(options, done, most)))
             done += 1
             bar.update()
@@ -268,8 +304,9 @@ def train(inputs: Inputs, labels: np.ndarray, classes: int, rows: np.ndarray,
         raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
     log_end(label, best, done, note)
     logits_kept = logits(best.weights, inputs, validation)
-    return Trained(best.weights, best.step,
-                   metrics.fit_temperature(logits_kept, labels[validation]))
+    return Trained(
+        best.weights, best.step, metrics.fit_temperature(logits_kept, labels[validation])
+    )
 
 
 def adam_rate(options: Options, done: int, most: int) -> float:
@@ -279,8 +316,9 @@ def adam_rate(options: Options, done: int, most: int) -> float:
 
 def log_end(label, best, done, note):
     """Say what was kept, of so many steps; note are the figures of the last evaluation."""
-    last = ", ".join(f"{name} {value}" for name, value in in_words(note).items()
-                     if name != "validation loss")
+    last = ", ".join(
+        f"{name} {value}" for name, value in in_words(note).items() if name != "validation loss"
+    )
     log(f"{label}: kept step {best.step} of {done}, validation loss {best.loss:.4f}, last {last}")
 
 
@@ -294,14 +332,18 @@ def shuffled(rows, count, rng):
 def evaluate(weights, inputs, labels, rows):
     """(loss in nats, accuracy) of a network given by its weights on products `rows`."""
     values = logits(weights, inputs, rows)
-    return (metrics.nll(values, labels[rows]),
-            metrics.accuracy(values.argmax(axis=1) == labels[rows]))
+    return (
+        metrics.nll(values, labels[rows]),
+        metrics.accuracy(values.argmax(axis=1) == labels[rows]),
+    )
 
 
 def in_words(note):
     """An evaluation's figures as text."""
-    return {name: f"{100 * value:.2f}%" if name.endswith("accuracy") else f"{value:.4f}"
-            for name, value in note.items()}
+    return {
+        name: f"{100 * value:.2f}%" if name.endswith("accuracy") else f"{value:.4f}"
+        for name, value in note.items()
+    }
 
 
 def log_epoch(label, number, epochs, note, left):

@@ -11,18 +11,21 @@ leaves or in the wrong one, colors of one style share their text, texts hold HTM
     python -c "from sample.catalogue import *; import pathlib; \
         pathlib.Path('jeans.jpg').write_bytes(make_catalogue(1, 1).products[0].picture())"
 """
+
 import random
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # for scripts in any folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for scripts in any folder
 from sample.drawing import COLORS, draw_picture  # noqa: E402
 
 ROOT = "clothes-shoes-and-jewelry"  # above women, as at the real shop
 TREE = Path(__file__).resolve().parents[1] / "results" / "categories.txt"
-FIRST = ("bootcut-jeans skinny-jeans clutches tote-bags flare-jeans satchels cocktail-dresses"
-         " day-dresses evening-dresses pumps sandals boots").split()  # 12 leaves, 4 parents
+FIRST = (
+    "bootcut-jeans skinny-jeans clutches tote-bags flare-jeans satchels cocktail-dresses"
+    " day-dresses evening-dresses pumps sandals boots"
+).split()  # 12 leaves, 4 parents
 
 # What a leaf's products are called and look like. A line that starts with ">" gives the pool of
 # words, the shape and the nouns of the leaves after it; a noun with "?" is used only if no cue is
@@ -167,33 +170,64 @@ care: aloe, shea butter, vitamin e, jojoba oil, argan oil, rose water; dermatolo
 """
 SYLLABLES = "al bri cor den el fa gor hal is jun lo mar nes or pel quin ros sel tor ul ven".split()
 ENDINGS = "a o e ley ford is more wick ette ina ay en".split()
-MARKS = ("{}", "{}", "{}", "{}", "Señorita {}", "Café {}", "{} & Daughters", "Maison {}", "{} Été",
-         "{} Studio")
-ADJECTIVES = ("soft easy classic modern refined polished vintage bold delicate everyday sleek chic"
-              " effortless signature textured lightweight iconic versatile timeless").split()
+MARKS = (
+    "{}",
+    "{}",
+    "{}",
+    "{}",
+    "Señorita {}",
+    "Café {}",
+    "{} & Daughters",
+    "Maison {}",
+    "{} Été",
+    "{} Studio",
+)
+ADJECTIVES = (
+    "soft easy classic modern refined polished vintage bold delicate everyday sleek chic"
+    " effortless signature textured lightweight iconic versatile timeless"
+).split()
 PLAIN = (
-    "{A} {thing} in {m} with {d}.", "{A} and {a}, with {d} and {d2}.", "Made for {w}, in {m}.",
-    "Our {a} {thing}, finished with {d}.", "{m}, {d}: ready for {w}.")
+    "{A} {thing} in {m} with {d}.",
+    "{A} and {a}, with {d} and {d2}.",
+    "Made for {w}, in {m}.",
+    "Our {a} {thing}, finished with {d}.",
+    "{m}, {d}: ready for {w}.",
+)
 CUED = (
-    "Our {a} take on {c}.", "{c} styling meets {m}.", "The season's {c} favourite.",
-    "Think {c}, with {d}.", "Reworked {c} {thing} for {w}.")
+    "Our {a} take on {c}.",
+    "{c} styling meets {m}.",
+    "The season's {c} favourite.",
+    "Think {c}, with {d}.",
+    "Reworked {c} {thing} for {w}.",
+)
 BOILERPLATE = (
-    "Style Number {n}.", "Imported.", "Machine wash.", "Do not tumble dry.", "Measures {k}\" long.",
-    "Color(s): {colors}.", "Brand: {brand}.", "From the {coined} collection.", "{k}% {m}.",
-    "Runs true to size; model is 5'10\".", "Free shipping on orders over ${k}.")
-HOSTILE = {("bootcut-jeans", 3): ("", " <script>alert('a description was not escaped')</script>"),
-           ("clutches", 5): (" <script>alert('a name was not escaped')</script>", "")}
+    "Style Number {n}.",
+    "Imported.",
+    "Machine wash.",
+    "Do not tumble dry.",
+    'Measures {k}" long.',
+    "Color(s): {colors}.",
+    "Brand: {brand}.",
+    "From the {coined} collection.",
+    "{k}% {m}.",
+    "Runs true to size; model is 5'10\".",
+    "Free shipping on orders over ${k}.",
+)
+HOSTILE = {
+    ("bootcut-jeans", 3): ("", " <script>alert('a description was not escaped')</script>"),
+    ("clutches", 5): (" <script>alert('a name was not escaped')</script>", ""),
+}
 
 # Shares of the products, tuned so that bags of words do about as well as on the real shop's.
-MISFILED, FAR_OFF = 0.02, 0.3   # in a wrong leaf; of those, in one picked from the whole tree
-EXCUSED = 0.6                   # of those, the share that names a cue of where it is filed as well
-SHARED = 0.15                   # listed in a second leaf as well (a fifth of them in a third)
-VARIANT = 0.12                  # another color of the style before: same text, other picture
-VAGUE, MIXED = 0.03, 0.16       # names no cue of its leaf; names a cue of a neighbour as well
-MORE, SECTION = 0.7, 0.98       # one more cue; a petite jean says that it is petite
-NAMED, KNOWN = 0.6, 0.35        # its name holds a cue; its brand is one of its parent's
+MISFILED, FAR_OFF = 0.02, 0.3  # in a wrong leaf; of those, in one picked from the whole tree
+EXCUSED = 0.6  # of those, the share that names a cue of where it is filed as well
+SHARED = 0.15  # listed in a second leaf as well (a fifth of them in a third)
+VARIANT = 0.12  # another color of the style before: same text, other picture
+VAGUE, MIXED = 0.03, 0.16  # names no cue of its leaf; names a cue of a neighbour as well
+MORE, SECTION = 0.7, 0.98  # one more cue; a petite jean says that it is petite
+NAMED, KNOWN = 0.6, 0.35  # its name holds a cue; its brand is one of its parent's
 BARE, PICTURELESS = 0.03, 0.005  # description empty or only a price; no picture
-BRANDS = 12                     # a parent
+BRANDS = 12  # a parent
 
 
 class Category(NamedTuple):
@@ -204,6 +238,7 @@ class Category(NamedTuple):
 
 class Kind(NamedTuple):
     """What the products of one leaf have in common."""
+
     leaf: str
     parent: str
     pool: str
@@ -248,17 +283,28 @@ def read_kinds(paths):
             table[leaf] = head.split(), cut, cues
     kinds = {}
     for leaf, parent in parents.items():
-        entry, borrowed = leaf, ""   # the parent whose leaves it borrows from
-        if leaf not in table:        # a section, such as petite-jeans
+        entry, borrowed = leaf, ""  # the parent whose leaves it borrows from
+        if leaf not in table:  # a section, such as petite-jeans
             section, borrowed = leaf.rsplit("-", 1)
             entry = f"{section}-"
         (pool, shape, nouns), cut, cues = table[entry]
         if cues.startswith("<"):
             borrowed, cues = cues[1:].split(" ", 1)
-        bases = [base for base, base_parent in parents.items()
-                 if base_parent in (borrowed, f"womens-{borrowed}")]
-        kinds[leaf] = Kind(leaf, parent, pool, shape, nouns.split("/"),
-                           tuple(map(int, cut)), cues.split(", "), bases)
+        bases = [
+            base
+            for base, base_parent in parents.items()
+            if base_parent in (borrowed, f"womens-{borrowed}")
+        ]
+        kinds[leaf] = Kind(
+            leaf,
+            parent,
+            pool,
+            shape,
+            nouns.split("/"),
+            tuple(map(int, cut)),
+            cues.split(", "),
+            bases,
+        )
     return kinds
 
 
@@ -302,15 +348,34 @@ def write_texts(rng, kind, cues, words, brand, colors):
     templates += [pick(BOILERPLATE) for _ in range(int(chance() * 4))]
     sentences = []
     for template in templates:
-        sentences.append(template.format(
-            thing=pick(kind.nouns).strip("?"), m=pick(materials), d=pick(details), d2=pick(details),
-            w=pick(occasions), a=pick(ADJECTIVES), A=pick(ADJECTIVES).capitalize(), brand=brand,
-            n=int(chance() * 90000) + 10000, k=int(chance() * 90) + 10, coined=coin(rng),
-            colors=", ".join(colors)))
+        sentences.append(
+            template.format(
+                thing=pick(kind.nouns).strip("?"),
+                m=pick(materials),
+                d=pick(details),
+                d2=pick(details),
+                w=pick(occasions),
+                a=pick(ADJECTIVES),
+                A=pick(ADJECTIVES).capitalize(),
+                brand=brand,
+                n=int(chance() * 90000) + 10000,
+                k=int(chance() * 90) + 10,
+                coined=coin(rng),
+                colors=", ".join(colors),
+            )
+        )
     for cue in cues:
-        sentences.insert(0, pick(CUED).format(c=cue, a=pick(ADJECTIVES), m=pick(materials),
-                                              d=pick(details), w=pick(occasions),
-                                              thing=thing))
+        sentences.insert(
+            0,
+            pick(CUED).format(
+                c=cue,
+                a=pick(ADJECTIVES),
+                m=pick(materials),
+                d=pick(details),
+                w=pick(occasions),
+                thing=thing,
+            ),
+        )
     sentences = [sentence[0].upper() + sentence[1:] for sentence in sentences]
     look = chance()
     if look < 0.15:
@@ -341,11 +406,10 @@ def choose_cues(rng, kind, base, neighbour, mixed):
 def make_style(rng, leaf, kinds, near, pools, brands):
     """A product that has no id yet. Its other colors will share all but the id and the picture."""
     pick, chance = rng.choice, rng.random
-    leaf_kind = kind = kinds[leaf]   # of where it is filed, and of what it really is
+    leaf_kind = kind = kinds[leaf]  # of where it is filed, and of what it really is
     if chance() < MISFILED:
         far = chance() < FAR_OFF
-        kind = pick([other for other in kinds.values()
-                     if far or other.parent == leaf_kind.parent])
+        kind = pick([other for other in kinds.values() if far or other.parent == leaf_kind.parent])
     base = kinds[pick(kind.bases)] if kind.bases else kind
     listed = (leaf,)
     if near and chance() < SHARED:
@@ -359,13 +423,22 @@ def make_style(rng, leaf, kinds, near, pools, brands):
     words = pools[base.pool]
     brand = pick(brands[leaf_kind.parent]) if chance() < KNOWN else coin(rng)
     colors = tuple(dict.fromkeys(pick(list(COLORS)) for _ in range(3)))
-    cues = choose_cues(rng, kind, base, neighbour,
-                       MIXED if kind is leaf_kind else EXCUSED)
+    cues = choose_cues(rng, kind, base, neighbour, MIXED if kind is leaf_kind else EXCUSED)
     name, description = write_texts(rng, base, cues, words, brand, colors)
     cut = base.cut if base is kind else tuple((2 * x + y) // 3 for x, y in zip(base.cut, kind.cut))
-    return Product(0, name, description, tuple(dict.fromkeys(listed)), brand,
-                   round(15 + 300 * chance() ** 3) - 0.05, colors, words[3], base.shape, cut,
-                   chance() >= PICTURELESS)
+    return Product(
+        0,
+        name,
+        description,
+        tuple(dict.fromkeys(listed)),
+        brand,
+        round(15 + 300 * chance() ** 3) - 0.05,
+        colors,
+        words[3],
+        base.shape,
+        cut,
+        chance() >= PICTURELESS,
+    )
 
 
 def stock(leaf, per_leaf, seed, kinds, near, pools, brands):
@@ -379,8 +452,11 @@ def stock(leaf, per_leaf, seed, kinds, near, pools, brands):
         else:
             style = make_style(rng, leaf, kinds, near, pools, brands)
         after_name, after_text = HOSTILE.get((leaf, number), ("", ""))
-        yield style._replace(id=first_id + number, name=style.name + after_name,
-                             description=style.description + after_text)
+        yield style._replace(
+            id=first_id + number,
+            name=style.name + after_name,
+            description=style.description + after_text,
+        )
 
 
 def make_catalogue(leaves=12, per_leaf=60, seed=1):
@@ -400,7 +476,11 @@ def make_catalogue(leaves=12, per_leaf=60, seed=1):
     products = []
     for leaf in chosen:
         parent, bases = kinds[leaf].parent, kinds[leaf].bases
-        near = [other for other in chosen if other != leaf and (
-            kinds[other].parent == parent or leaf in kinds[other].bases or other in bases)]
+        near = [
+            other
+            for other in chosen
+            if other != leaf
+            and (kinds[other].parent == parent or leaf in kinds[other].bases or other in bases)
+        ]
         products.extend(stock(leaf, per_leaf, seed, kinds, near, pools, brands))
     return Catalogue(list(categories.values()), products)

@@ -6,6 +6,7 @@ on stdout and the page of errors, demo/errors.html. A second run reuses what is 
     python sample/demo.py
     python sample/demo.py --weights imagenet
 """
+
 import argparse
 import contextlib
 import os
@@ -15,8 +16,14 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SCRIPTS = ("crawl.py", "retrain.py", "categorize_images.py", "categorize_words.py",
-           "categorize_both.py", "analyze.py")
+SCRIPTS = (
+    "crawl.py",
+    "retrain.py",
+    "categorize_images.py",
+    "categorize_words.py",
+    "categorize_both.py",
+    "analyze.py",
+)
 SHOP = ("--leaves", "12", "--per-leaf", "60", "--seed", "3")
 
 
@@ -25,8 +32,10 @@ def make_folder(folder):
     os.makedirs(folder, exist_ok=True)
     for script in (*SCRIPTS, "sample"):
         with contextlib.suppress(FileExistsError):
-            os.symlink(os.path.relpath(os.path.join(ROOT, script), os.path.realpath(folder)),
-                       os.path.join(folder, script))
+            os.symlink(
+                os.path.relpath(os.path.join(ROOT, script), os.path.realpath(folder)),
+                os.path.join(folder, script),
+            )
 
 
 @contextlib.contextmanager
@@ -43,9 +52,19 @@ def shop(folder):
         port = file.read().strip() or "0"
     for attempt in (port, "0"):
         server = subprocess.Popen(
-            [sys.executable, os.path.join(ROOT, "sample", "shop.py"), *SHOP, "--port", attempt,
-             "--until-stdin-closes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.DEVNULL if attempt != "0" else None)
+            [
+                sys.executable,
+                os.path.join(ROOT, "sample", "shop.py"),
+                *SHOP,
+                "--port",
+                attempt,
+                "--until-stdin-closes",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            stderr=subprocess.DEVNULL if attempt != "0" else None,
+        )
         url = server.stdout.readline().strip()
         if url:
             break
@@ -67,26 +86,41 @@ def run_command(folder, environment, *command, output=None):
     print(f"\n$ python {' '.join(command)}" + (f" > {output}" if output else ""), flush=True)
     with contextlib.ExitStack() as stack:
         stdout = stack.enter_context(open(os.path.join(folder, output), "wb")) if output else None
-        status = subprocess.run([sys.executable, *command], cwd=folder, stdout=stdout,
-                                env={**os.environ, **environment}, check=False).returncode
+        status = subprocess.run(
+            [sys.executable, *command],
+            cwd=folder,
+            stdout=stdout,
+            env={**os.environ, **environment},
+            check=False,
+        ).returncode
     if status:
         raise SystemExit(status if status > 0 else 128 - status)
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--weights", default="random", metavar="W",
-                        help="of the network that looks at pictures: random needs no network, but "
-                        "figures by picture then mean little; imagenet downloads 88 MB once "
-                        "(default: random)")
-    parser.add_argument("--folder", default=os.path.join(ROOT, "demo"), metavar="DIR",
-                        help="where to run it (default: demo/)")
+    parser.add_argument(
+        "--weights",
+        default="random",
+        metavar="W",
+        help="of the network that looks at pictures: random needs no network, but "
+        "figures by picture then mean little; imagenet downloads 88 MB once "
+        "(default: random)",
+    )
+    parser.add_argument(
+        "--folder",
+        default=os.path.join(ROOT, "demo"),
+        metavar="DIR",
+        help="where to run it (default: demo/)",
+    )
     args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, folder = time.monotonic(), os.path.abspath(args.folder)
     make_folder(folder)
-    print("This is what a person types, in the folder demo/. The shop is a stand-in that runs on "
-          "this machine.")
+    print(
+        "This is what a person types, in the folder demo/. The shop is a stand-in that runs on "
+        "this machine."
+    )
     with shop(folder) as url:
         environment = {"SHOPSTYLE_API_KEY": "demo", "SHOPSTYLE_API_URL": url}
         print("\n$ export", *(f"{name}={value}" for name, value in environment.items()))
@@ -97,15 +131,25 @@ def main(argv=None):
         run_command(folder, environment, "categorize_images.py", *pictures)
         run_command(folder, environment, "categorize_both.py", *pictures)
         run_command(folder, environment, "analyze.py")
-        run_command(folder, environment, "analyze.py", "--dump-errors-for-experiment", "1",
-                    output="errors.html")
+        run_command(
+            folder,
+            environment,
+            "analyze.py",
+            "--dump-errors-for-experiment",
+            "1",
+            output="errors.html",
+        )
     if args.weights == "random":
-        print("\nThe network that looked at the pictures had RANDOM weights, so its figures and "
-              "those of both\nmean little; make demo WEIGHTS=imagenet downloads real ones.")
-    print(f"\nDone in {time.monotonic() - started:.0f} s. The surest errors by text, to open in a "
-          f"browser:\n  {os.path.join(folder, 'errors.html')}\n"
-          "Try the rest in demo/, after . ../.venv/bin/activate:\n"
-          "  python categorize_words.py --categories bootcut-jeans,skinny-jeans")
+        print(
+            "\nThe network that looked at the pictures had RANDOM weights, so its figures and "
+            "those of both\nmean little; make demo WEIGHTS=imagenet downloads real ones."
+        )
+    print(
+        f"\nDone in {time.monotonic() - started:.0f} s. The surest errors by text, to open in a "
+        f"browser:\n  {os.path.join(folder, 'errors.html')}\n"
+        "Try the rest in demo/, after . ../.venv/bin/activate:\n"
+        "  python categorize_words.py --categories bootcut-jeans,skinny-jeans"
+    )
     return 0
 
 

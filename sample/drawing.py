@@ -7,21 +7,35 @@ well.
     python -c "from sample.catalogue import *; import pathlib; \
         pathlib.Path('jeans.jpg').write_bytes(make_catalogue(1, 1).products[0].picture())"
 """
+
 import io
 import random
 
 from PIL import Image, ImageDraw
 
-JITTER = 0.25   # how far a product's cut strays from its leaf's
+JITTER = 0.25  # how far a product's cut strays from its leaf's
 COLORS = {
-    "Black": (32, 32, 36), "Ivory": (232, 224, 204), "Navy": (34, 48, 92), "Rust": (168, 78, 44),
-    "Indigo": (62, 74, 128), "Grey": (136, 138, 142), "Red": (190, 36, 48),
-    "Blush": (232, 178, 176), "Olive": (104, 108, 62), "Teal": (32, 122, 128),
-    "Tan": (196, 154, 108), "Plum": (104, 48, 96), "Mustard": (214, 168, 52),
-    "Sky": (136, 180, 218), "Crème": (240, 226, 190), "Rosé": (222, 140, 140)}
+    "Black": (32, 32, 36),
+    "Ivory": (232, 224, 204),
+    "Navy": (34, 48, 92),
+    "Rust": (168, 78, 44),
+    "Indigo": (62, 74, 128),
+    "Grey": (136, 138, 142),
+    "Red": (190, 36, 48),
+    "Blush": (232, 178, 176),
+    "Olive": (104, 108, 62),
+    "Teal": (32, 122, 128),
+    "Tan": (196, 154, 108),
+    "Plum": (104, 48, 96),
+    "Mustard": (214, 168, 52),
+    "Sky": (136, 180, 218),
+    "Crème": (240, 226, 190),
+    "Rosé": (222, 140, 140),
+}
 
 # The shapes. Each takes the cut as three numbers from 0 to 1 and gives the parts to draw on a
 # board 100 wide and 133 high: (form, points, tone); tone 0 is patterned, 1 its shade, 2 the ground.
+
 
 def sides(*right, tone=0):
     """A polygon from its right half: (distance from the middle line, height)."""
@@ -34,32 +48,51 @@ def ellipse(x, y, rx, ry, tone=0):
 
 def legs(hem, length, fit):
     end, knee = 42 + 82 * length, 2 + 5 * fit
-    return [sides((14, 12), (18 + 5 * fit, 36), (13 + knee, 36 + (end - 36) * 0.6),
-                  (15 + 11 * hem, end), (9 - 7 * hem, end), (10 - knee, 36 + (end - 36) * 0.6),
-                  (1, 44)),
-            sides((14, 12), (14, 17), tone=1), ("line", [(50, 17), (50, 40)], 1),
-            ("line", [(60, 20), (68, 27)], 1), ("line", [(40, 20), (32, 27)], 1)]
+    return [
+        sides(
+            (14, 12),
+            (18 + 5 * fit, 36),
+            (13 + knee, 36 + (end - 36) * 0.6),
+            (15 + 11 * hem, end),
+            (9 - 7 * hem, end),
+            (10 - knee, 36 + (end - 36) * 0.6),
+            (1, 44),
+        ),
+        sides((14, 12), (14, 17), tone=1),
+        ("line", [(50, 17), (50, 40)], 1),
+        ("line", [(60, 20), (68, 27)], 1),
+        ("line", [(40, 20), (32, 27)], 1),
+    ]
 
 
 def torso(sleeve, length, front):
     end, arm = 58 + 62 * length, 30 + 58 * sleeve
-    parts = [sides((22, 25), (26 + 10 * sleeve, arm), (20 + 8 * sleeve, arm + 2), (18, 40)),
-             sides((8, 18), (22, 25), (18, 48), (20 + 4 * length, end))]
+    parts = [
+        sides((22, 25), (26 + 10 * sleeve, arm), (20 + 8 * sleeve, arm + 2), (18, 40)),
+        sides((8, 18), (22, 25), (18, 48), (20 + 4 * length, end)),
+    ]
     if front < 0.6:
         return parts + [sides((8 + 3 * front, 16), (0, 20 + 38 * front), tone=2)]
-    parts += [sides((7, 17), (0, 38 + 18 * (1 - front)), tone=2),
-              ("line", [(50, 40), (50, end)], 1)]
+    parts += [
+        sides((7, 17), (0, 38 + 18 * (1 - front)), tone=2),
+        ("line", [(50, 40), (50, end)], 1),
+    ]
     return parts + [ellipse(53, y, 1.2, 1.2, 1) for y in range(48, int(end) - 4, 11)]
 
 
 def gown(top, length, flare):
     waist, hem = (20, 24) if top < 0.15 else (52, 44)
     end = waist + 22 + 56 * length
-    parts = [sides((11, waist), (14 + 26 * flare, end)),
-             sides((11, waist), (11, waist + 3), tone=1)]
+    parts = [
+        sides((11, waist), (14 + 26 * flare, end)),
+        sides((11, waist), (11, waist + 3), tone=1),
+    ]
     if top >= 0.15:
-        parts += [sides((14, 28), (15, 34), (11, waist)),
-                  ("line", [(38, 29), (40, 14)], 1), ("line", [(62, 29), (60, 14)], 1)]
+        parts += [
+            sides((14, 28), (15, 34), (11, waist)),
+            ("line", [(38, 29), (40, 14)], 1),
+            ("line", [(62, 29), (60, 14)], 1),
+        ]
     if top > 0.55:
         parts.append(sides((13, 20), (22 + 8 * top, 24 + 36 * top), (17, 26 + 36 * top), (12, 34)))
     return parts
@@ -69,8 +102,11 @@ def wear(cups, seat, straps):
     parts = []
     if cups > 0.15:
         y = 40 - 8 * seat
-        parts = [ellipse(50 - 13, y, 12, 6 + 8 * cups), ellipse(50 + 13, y, 12, 6 + 8 * cups),
-                 sides((26, y), (26, y + 6))]
+        parts = [
+            ellipse(50 - 13, y, 12, 6 + 8 * cups),
+            ellipse(50 + 13, y, 12, 6 + 8 * cups),
+            sides((26, y), (26, y + 6)),
+        ]
         parts += [("line", [(x, y - 8), (x, y - 10 - 16 * straps)], 1) for x in (33, 67)]
     if seat > 0.65:
         parts.append(sides((22, 40), (17, 62), (24, 84)))
@@ -81,12 +117,37 @@ def wear(cups, seat, straps):
 
 def shoe(heel, shaft, cover):
     back = 98 - 32 * heel
-    parts = [("polygon", [(14, 98), (16, 92 - 4 * cover), (50, back - 8 - 8 * cover),
-                          (66, back - 20), (86, back - 18), (86, back), (58, back + 4),
-                          (36, 98)], 0),
-             ("polygon", [(14, 98), (36, 98), (60, back + 2), (86, back),
-                          (86, back + 3), (60, back + 6), (36, 101), (14, 101)], 1),
-             ("polygon", [(86, back), (84 - 4 * heel, 101), (78 - 12 * cover, 101), (70, back)], 1)]
+    parts = [
+        (
+            "polygon",
+            [
+                (14, 98),
+                (16, 92 - 4 * cover),
+                (50, back - 8 - 8 * cover),
+                (66, back - 20),
+                (86, back - 18),
+                (86, back),
+                (58, back + 4),
+                (36, 98),
+            ],
+            0,
+        ),
+        (
+            "polygon",
+            [
+                (14, 98),
+                (36, 98),
+                (60, back + 2),
+                (86, back),
+                (86, back + 3),
+                (60, back + 6),
+                (36, 101),
+                (14, 101),
+            ],
+            1,
+        ),
+        ("polygon", [(86, back), (84 - 4 * heel, 101), (78 - 12 * cover, 101), (70, back)], 1),
+    ]
     if shaft > 0.15:
         top = back - 20 - 50 * shaft
         parts.append(("polygon", [(60, back - 14), (62, top), (87, top), (86, back - 10)], 0))
@@ -98,9 +159,11 @@ def shoe(heel, shaft, cover):
 def bag(width, height, handle):
     w, h = 18 + 24 * width, 18 + 46 * height
     top = 104 - h
-    parts = [sides((w - 3, top), (w, 104)),
-             sides((w - 3, top), (w - 4, top + h * 0.35), (0, top + h * 0.45), tone=1),
-             ellipse(50, top + h * 0.45, 2, 2, 2)]
+    parts = [
+        sides((w - 3, top), (w, 104)),
+        sides((w - 3, top), (w - 4, top + h * 0.35), (0, top + h * 0.45), tone=1),
+        ellipse(50, top + h * 0.45, 2, 2, 2),
+    ]
     if handle > 0.05:
         lift = 4 + 56 * handle
         parts.append(("arc", [(50 - w * 0.6, top - lift), (50 + w * 0.6, top + lift)], 1))
@@ -110,23 +173,29 @@ def bag(width, height, handle):
 def flask(width, height, cap):
     w, h, c = 8 + 26 * width, 22 + 60 * height, 26 * cap
     top = 112 - h
-    return [sides((w * 0.5, top - c), (w * 0.5, top), tone=1),
-            sides((w * 0.8, top), (w, top + 5), (w, 112)),
-            sides((w * 0.7, top + h * 0.35), (w * 0.7, top + h * 0.75), tone=2)]
+    return [
+        sides((w * 0.5, top - c), (w * 0.5, top), tone=1),
+        sides((w * 0.8, top), (w, top + 5), (w, 112)),
+        sides((w * 0.7, top + h * 0.35), (w * 0.7, top + h * 0.75), tone=2),
+    ]
 
 
 def stick(thick, length, head):
     w, end = 2 + 10 * thick, 66 + 48 * length
-    return [sides((w, 66), (w * 0.8, end), tone=1),
-            sides((w + 4 * head, 66 - 44 * length), (w + 12 * head, 66 - 20 * head), (w, 66))]
+    return [
+        sides((w, 66), (w * 0.8, end), tone=1),
+        sides((w + 4 * head, 66 - 44 * length), (w + 12 * head, 66 - 20 * head), (w, 66)),
+    ]
 
 
 def pans(count, height, tall):
     n, h = 1 + int(3 * count), 10 + 24 * height
     r = 34 / n
     parts = [sides((40, 66 - h - 6), (40, 66 + h + 6))]
-    return parts + [ellipse(50 + r * (2 * i - n + 1), 66, r - 2, h * (0.6 + 0.4 * tall), i % 2 + 1)
-                    for i in range(n)]
+    return parts + [
+        ellipse(50 + r * (2 * i - n + 1), 66, r - 2, h * (0.6 + 0.4 * tall), i % 2 + 1)
+        for i in range(n)
+    ]
 
 
 def band(height, width, tail):
@@ -140,13 +209,26 @@ def band(height, width, tail):
 def ring(size, stone, count):
     r, n = 8 + 30 * size, int(6 * count)
     parts = [ellipse(50, 64, r, r), ellipse(50, 64, r * 0.8, r * 0.8, 2)]
-    parts += [ellipse(50 + (i - n / 2 + 0.5) * 9, 64 + r, 3 + 5 * stone, 4 + 9 * stone, i % 2)
-              for i in range(n)]
+    parts += [
+        ellipse(50 + (i - n / 2 + 0.5) * 9, 64 + r, 3 + 5 * stone, 4 + 9 * stone, i % 2)
+        for i in range(n)
+    ]
     return parts
 
 
-SHAPES = {"legs": legs, "torso": torso, "gown": gown, "wear": wear, "shoe": shoe, "bag": bag,
-          "flask": flask, "stick": stick, "pans": pans, "band": band, "ring": ring}
+SHAPES = {
+    "legs": legs,
+    "torso": torso,
+    "gown": gown,
+    "wear": wear,
+    "shoe": shoe,
+    "bag": bag,
+    "flask": flask,
+    "stick": stick,
+    "pans": pans,
+    "band": band,
+    "ring": ring,
+}
 
 
 def cloth(rng, color, size):

@@ -6,13 +6,14 @@ the ids that loading the feed would give them. Pictures are those in the feed's 
 
     python sample/shop.py --feed products.tsv
 """
+
 from typing import NamedTuple
 
 from common.terminal import UserError
 from crawling import feed_products
 from crawling.feed_categories import CategoryTree
 
-ROOT = {"id": "women", "name": "Women", "path": "", "parent": None}   # where crawl.py starts
+ROOT = {"id": "women", "name": "Women", "path": "", "parent": None}  # where crawl.py starts
 
 
 class Category(NamedTuple):
@@ -50,13 +51,20 @@ def feed_catalogue(path):
         shop_id, number = row.external_id, 0
         if shop_id.isascii() and shop_id.isdecimal() and shop_id[0] != "0":
             number = int(shop_id)
-        if not 0 < number < 2 ** 63 or number in taken:
+        if not 0 < number < 2**63 or number in taken:
             number = highest + 1
         taken.add(number)
         highest = max(highest, number)
         file = feed_products.picture_file(path, row.image) if row.image else None
-        products.append(Product(number, row.name, row.description,
-                                (tree.id_of(row.category),) if row.category else (), file))
+        products.append(
+            Product(
+                number,
+                row.name,
+                row.description,
+                (tree.id_of(row.category),) if row.category else (),
+                file,
+            )
+        )
     if not products:
         raise UserError(f"{path} holds no product")
     categories = [Category(ROOT["id"], ROOT["name"], None)]

@@ -12,6 +12,7 @@ It answers /categories, /products, /products/ID, /products/histogram?filters=Cat
 pictures; parameters it does not know are ignored. No record is left of what the real API did with
 an unknown category or an offset past the cap: the answers 404 and an empty page are a guess.
 """
+
 import argparse
 import contextlib
 import datetime
@@ -36,9 +37,15 @@ API = "/api/v2/"
 PAGE, LONGEST_PAGE = 10, 50
 PAGING_CAP = 5000  # products of one query that are shown, at most, whatever `total` says
 MAX_DEPTH = 20
-IMAGE_SIZES = {"Small": (32, 40), "IPhoneSmall": (100, 125), "Medium": (112, 140),
-               "Large": (164, 205), "IPhone": (288, 360), "XLarge": (328, 410),
-               "Best": (720, 900)}  # and Original, which has no box
+IMAGE_SIZES = {
+    "Small": (32, 40),
+    "IPhoneSmall": (100, 125),
+    "Medium": (112, 140),
+    "Large": (164, 205),
+    "IPhone": (288, 360),
+    "XLarge": (328, 410),
+    "Best": (720, 900),
+}  # and Original, which has no box
 IMAGE_PATH = re.compile(r"/pim/[0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32})_[a-z]+\.jpg")
 RETAILERS = ("Halvorsen & Pell", "Marigold Row", "Tindra", "The Ninth Drawer", "Casa Brillo")
 NO_SUCH_PAGE = 404, "NotFound", "HTTP 404 Not Found"
@@ -50,12 +57,13 @@ class ApiError(Exception):
 
 class Index(NamedTuple):
     """A catalogue arranged for looking things up."""
+
     categories: dict  # id -> Category
-    numbers: dict     # id -> its numId
-    children: dict    # id -> ids of those right below
-    shelves: dict     # id -> the products listed there or below
-    products: dict    # id as text -> product
-    pictures: dict    # image id -> product
+    numbers: dict  # id -> its numId
+    children: dict  # id -> ids of those right below
+    shelves: dict  # id -> the products listed there or below
+    products: dict  # id as text -> product
+    pictures: dict  # image id -> product
 
 
 def image_id(product):
@@ -82,9 +90,14 @@ def index_catalogue(catalogue):
                 shelves[category_id].append(product)
                 category_id = categories[category_id].parent_id
     numbers = {category_id: number for number, category_id in enumerate(categories, 1)}
-    return Index(categories, numbers, children, shelves,
-                 {str(product.id): product for product in catalogue.products},
-                 {image_id(product): product for product in catalogue.products})
+    return Index(
+        categories,
+        numbers,
+        children,
+        shelves,
+        {str(product.id): product for product in catalogue.products},
+        {image_id(product): product for product in catalogue.products},
+    )
 
 
 def descendants(index, root, depth):
@@ -100,9 +113,17 @@ def descendants(index, root, depth):
 def category_json(index, category_id):
     category = index.categories[category_id]
     above = {"parentId": category.parent_id} if category.parent_id else {}
-    return {"id": category_id, "name": category.name, "shortName": category.name,
-            "localizedId": category_id, **above, "hasHeelHeightFilter": False,
-            "hasSizeFilter": True, "hasColorFilter": True, "numId": index.numbers[category_id]}
+    return {
+        "id": category_id,
+        "name": category.name,
+        "shortName": category.name,
+        "localizedId": category_id,
+        **above,
+        "hasHeelHeightFilter": False,
+        "hasSizeFilter": True,
+        "hasColorFilter": True,
+        "numId": index.numbers[category_id],
+    }
 
 
 def has_picture(product):
@@ -114,9 +135,15 @@ def has_picture(product):
 def image_json(product, site):
     picture_id = image_id(product)
     start = f"{site}/pim/{picture_id[:2]}/{picture_id[2:4]}/{picture_id}_"
-    sizes = {name: {"sizeName": name, "url": f"{start}{name.lower()}.jpg",
-                    "width": width, "height": height}
-             for name, (width, height) in IMAGE_SIZES.items()}
+    sizes = {
+        name: {
+            "sizeName": name,
+            "url": f"{start}{name.lower()}.jpg",
+            "width": width,
+            "height": height,
+        }
+        for name, (width, height) in IMAGE_SIZES.items()
+    }
     sizes["Original"] = {"sizeName": "Original", "url": f"{start}best.jpg"}
     return {"id": picture_id, "sizes": sizes}
 
@@ -127,33 +154,61 @@ def product_json(index, product, site, pid):
     brand, price = getattr(product, "brand", ""), getattr(product, "price", 0.0)
     colors, sizes = getattr(product, "colors", ()), getattr(product, "sizes", ())
     slug = re.sub(r"\W+", "-", product.name.lower()).strip("-")
-    first, last = (datetime.date.fromordinal(735964 + days)  # from the first day of 2016 on
-                   for days in (number % 300, number % 300 + number % 30))
+    first, last = (
+        datetime.date.fromordinal(735964 + days)  # from the first day of 2016 on
+        for days in (number % 300, number % 300 + number % 30)
+    )
     listed = [index.categories[own] for own in product.categories if own in index.categories]
     shelf = listed[0] if listed else next(iter(index.categories.values()))
     answer = {
-        "id": product.id, "name": product.name, "brandedName": product.name,
-        "unbrandedName": product.name.removeprefix(brand).strip(), "currency": "USD",
-        "price": price, "priceLabel": f"${price:.2f}", "inStock": True, "locale": "en_US",
-        "stock": [{"color": {"name": color}, "size": {"name": size}}
-                  for color in colors[:1] for size in sizes],
-        "retailer": {"id": str(number % len(RETAILERS) + 1),
-                     "name": RETAILERS[number % len(RETAILERS)]},
+        "id": product.id,
+        "name": product.name,
+        "brandedName": product.name,
+        "unbrandedName": product.name.removeprefix(brand).strip(),
+        "currency": "USD",
+        "price": price,
+        "priceLabel": f"${price:.2f}",
+        "inStock": True,
+        "locale": "en_US",
+        "stock": [
+            {"color": {"name": color}, "size": {"name": size}}
+            for color in colors[:1]
+            for size in sizes
+        ],
+        "retailer": {
+            "id": str(number % len(RETAILERS) + 1),
+            "name": RETAILERS[number % len(RETAILERS)],
+        },
         "description": product.description,
         "clickUrl": f"{site}/action/apiVisitRetailer?id={product.id}&pid={key}",
         "pageUrl": f"{site}/p/{quote(slug)}/{product.id}?pid={key}",
         "alternateImages": [],
-        "colors": [{"name": color, "canonicalColors": [{"id": str(mixed(color) % 20),
-                                                        "name": color}]} for color in colors[:1]],
-        "sizes": [{"name": size, "canonicalSize": {"id": str(mixed(size) % 200), "name": size}}
-                  for size in sizes],
-        "categories": [{"id": category.id, "name": category.name, "shortName": category.name,
-                        "localizedId": category.id, "numId": index.numbers[category.id]}
-                       for category in listed],
-        "extractDate": first.isoformat(), "lastModified": last.isoformat(),
+        "colors": [
+            {"name": color, "canonicalColors": [{"id": str(mixed(color) % 20), "name": color}]}
+            for color in colors[:1]
+        ],
+        "sizes": [
+            {"name": size, "canonicalSize": {"id": str(mixed(size) % 200), "name": size}}
+            for size in sizes
+        ],
+        "categories": [
+            {
+                "id": category.id,
+                "name": category.name,
+                "shortName": category.name,
+                "localizedId": category.id,
+                "numId": index.numbers[category.id],
+            }
+            for category in listed
+        ],
+        "extractDate": first.isoformat(),
+        "lastModified": last.isoformat(),
         "seeMoreLabel": f"{brand} {shelf.name}".strip(),
         "seeMoreUrl": f"{site}/browse/{quote(shelf.id)}?pid={key}",
-        "badges": [], "rental": False, "preOwned": False}
+        "badges": [],
+        "rental": False,
+        "preOwned": False,
+    }
     if brand:
         answer["brand"] = {"id": str(mixed(brand) % 100000), "name": brand}
     if number % 5 == 0:
@@ -173,8 +228,11 @@ def asked_category(index, query):
     """The id of the query's category, which it names by its id or numId; by default the root."""
     asked = query.get("cat")
     if not asked:
-        return next(category_id for category_id, category in index.categories.items()
-                    if category.parent_id not in index.categories)
+        return next(
+            category_id
+            for category_id, category in index.categories.items()
+            if category.parent_id not in index.categories
+        )
     if asked in index.categories:
         return asked
     for category_id, number in index.numbers.items():
@@ -186,8 +244,10 @@ def asked_category(index, query):
 def answer_categories(index, query, site):
     root = asked_category(index, query)
     below = descendants(index, root, min(whole_number(query, "depth", MAX_DEPTH), MAX_DEPTH))
-    return {"metadata": {"root": category_json(index, root), "maxDepth": MAX_DEPTH},
-            "categories": [category_json(index, category_id) for category_id in below]}
+    return {
+        "metadata": {"root": category_json(index, root), "maxDepth": MAX_DEPTH},
+        "categories": [category_json(index, category_id) for category_id in below],
+    }
 
 
 def answer_products(index, query, site):
@@ -195,13 +255,19 @@ def answer_products(index, query, site):
     offset = whole_number(query, "offset", 0)
     limit = min(whole_number(query, "limit", PAGE), LONGEST_PAGE)
     shelf = index.shelves[category_id]
-    page = shelf[offset:min(offset + limit, PAGING_CAP)]
-    return {"metadata": {"offset": offset, "limit": limit, "total": len(shelf),
-                         "category": {"id": category_id,
-                                      "name": index.categories[category_id].name},
-                         "showSizeFilter": True, "showColorFilter": True,
-                         "showHeelHeightFilter": False},
-            "products": [product_json(index, product, site, query["pid"]) for product in page]}
+    page = shelf[offset : min(offset + limit, PAGING_CAP)]
+    return {
+        "metadata": {
+            "offset": offset,
+            "limit": limit,
+            "total": len(shelf),
+            "category": {"id": category_id, "name": index.categories[category_id].name},
+            "showSizeFilter": True,
+            "showColorFilter": True,
+            "showHeelHeightFilter": False,
+        },
+        "products": [product_json(index, product, site, query["pid"]) for product in page],
+    }
 
 
 def answer_histogram(index, query, site):
@@ -212,15 +278,24 @@ def answer_histogram(index, query, site):
     for category_id in descendants(index, root, MAX_DEPTH):
         category, count = index.categories[category_id], len(index.shelves[category_id])
         if count >= whole_number(query, "floor", 1):
-            rows.append({"id": category_id, "name": category.name,
-                         "parentId": category.parent_id, "count": count})
+            rows.append(
+                {
+                    "id": category_id,
+                    "name": category.name,
+                    "parentId": category.parent_id,
+                    "count": count,
+                }
+            )
     return {"metadata": {"total": len(index.shelves[root])}, "categoryHistogram": rows}
 
 
 def answer(index, path, query, site):
     """The JSON object for a path below the API's base. Raises ApiError."""
-    routes = {"categories": answer_categories, "products": answer_products,
-              "products/histogram": answer_histogram}
+    routes = {
+        "categories": answer_categories,
+        "products": answer_products,
+        "products/histogram": answer_histogram,
+    }
     number = re.fullmatch("products/([^/]+)", path)
     if path not in routes and not number:
         raise ApiError(*NO_SUCH_PAGE)
@@ -235,7 +310,7 @@ def answer(index, path, query, site):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are kept
-    wbufsize = -1                  # head and body leave in one piece, which Nagle can't hold back
+    wbufsize = -1  # head and body leave in one piece, which Nagle can't hold back
     timeout = 60
 
     def do_GET(self):
@@ -275,12 +350,15 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def send_json(self, status, body):
-        self.send(status, "application/json;charset=UTF-8",
-                  json.dumps(body, ensure_ascii=False).encode())
+        self.send(
+            status, "application/json;charset=UTF-8", json.dumps(body, ensure_ascii=False).encode()
+        )
 
     def send_api_error(self, code, name, message, status):
-        self.send_json(status, {"errorCode": code, "errorName": name, "errorMessage": message,
-                                "detailedErrors": []})
+        self.send_json(
+            status,
+            {"errorCode": code, "errorName": name, "errorMessage": message, "detailedErrors": []},
+        )
 
     def send_error(self, code, message=None, explain=None):
         """What http.server itself refuses (a POST, a torn request) is answered in JSON too."""
@@ -321,24 +399,37 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for flag, default, text in (("--leaves", 12, "leaf categories, 1 to 156"),
-                                ("--per-leaf", 60, "products filed in each leaf"),
-                                ("--seed", 1, "another seed makes other products"),
-                                ("--port", 0, "port to listen on; 0 is whichever is free")):
-        parser.add_argument(flag, type=int, default=default, metavar="N",
-                            help=f"{text} (default {default})")
-    parser.add_argument("--feed", metavar="FILE",
-                        help="serve this Google Merchant feed instead of the drawn catalogue")
-    parser.add_argument("--host", default="127.0.0.1",
-                        help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--until-stdin-closes", action="store_true",
-                        help="end with whoever holds stdin (default: stdin is left alone)")
+    for flag, default, text in (
+        ("--leaves", 12, "leaf categories, 1 to 156"),
+        ("--per-leaf", 60, "products filed in each leaf"),
+        ("--seed", 1, "another seed makes other products"),
+        ("--port", 0, "port to listen on; 0 is whichever is free"),
+    ):
+        parser.add_argument(
+            flag, type=int, default=default, metavar="N", help=f"{text} (default {default})"
+        )
+    parser.add_argument(
+        "--feed",
+        metavar="FILE",
+        help="serve this Google Merchant feed instead of the drawn catalogue",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--until-stdin-closes",
+        action="store_true",
+        help="end with whoever holds stdin (default: stdin is left alone)",
+    )
     args = parser.parse_args(argv)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        catalogue = (feed_catalogue(args.feed) if args.feed
-                     else make_catalogue(args.leaves, args.per_leaf, args.seed))
+        catalogue = (
+            feed_catalogue(args.feed)
+            if args.feed
+            else make_catalogue(args.leaves, args.per_leaf, args.seed)
+        )
         server = make_server(catalogue, args.host, args.port)
     except (ValueError, OverflowError, UserError) as error:
         parser.error(str(error))

@@ -7,6 +7,7 @@ tests/test_sample.py compares them with the files of the repository.
     python sample/tables.py
     python sample/tables.py --folder somewhere-else
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -15,10 +16,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from sample.catalogue import make_catalogue  # noqa: E402  (run from whatever folder)
 
-LEAVES = set("bootcut-jeans flare-jeans skinny-jeans clutches tote-bags satchels cocktail-dresses"
-             " day-dresses pumps sandals bracelets diamond-bracelets".split())
-EVERY, PER_LEAF, SEED = 6, 80, 3   # each sixth product loses its category
-ENOUGH = 90                        # characters, after which the description ends with a sentence
+LEAVES = set(
+    "bootcut-jeans flare-jeans skinny-jeans clutches tote-bags satchels cocktail-dresses"
+    " day-dresses pumps sandals bracelets diamond-bracelets".split()
+)
+EVERY, PER_LEAF, SEED = 6, 80, 3  # each sixth product loses its category
+ENOUGH = 90  # characters, after which the description ends with a sentence
 
 
 def harmless(text):
@@ -30,7 +33,7 @@ def shortened(description):
     """The first sentences of a description. A list in HTML is kept whole."""
     description = harmless(description)
     end = description.find(". ", ENOUGH)
-    return description if end < 0 or "<ul>" in description else description[:end + 1]
+    return description if end < 0 or "<ul>" in description else description[: end + 1]
 
 
 def make_tables():
@@ -51,8 +54,13 @@ def make_tables():
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--folder", type=Path, default=HERE, metavar="DIR",
-                        help="where to write them (default: the folder of this file)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=HERE,
+        metavar="DIR",
+        help="where to write them (default: the folder of this file)",
+    )
     folder = parser.parse_args(argv).folder
     for name, text in make_tables().items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,5 @@
 """What the tests share: the repository on sys.path, runs of the scripts, a small drawn feed."""
+
 import importlib
 import io
 import os
@@ -23,15 +24,20 @@ sys.path.insert(0, str(REPO))
 # that the tests start, some of which are to be stopped by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LEAVES = {"Jeans > Bootcut Jeans": "bootcut flare denim",
-          "Jeans > Skinny Jeans": "slim ankle denim",
-          "Bags > Clutches": "evening satin envelope"}
+LEAVES = {
+    "Jeans > Bootcut Jeans": "bootcut flare denim",
+    "Jeans > Skinny Jeans": "slim ankle denim",
+    "Bags > Clutches": "evening satin envelope",
+}
 
 
 def environment(**more):
     """This process's variables without what would lead a script elsewhere, and with `more`."""
-    clean = {name: value for name, value in os.environ.items()
-             if not name.startswith("SHOPSTYLE_") and not name.lower().endswith("_proxy")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SHOPSTYLE_") and not name.lower().endswith("_proxy")
+    }
     return {**clean, **more}
 
 
@@ -43,29 +49,41 @@ def run_script(name, *args, cwd, env=None, timeout=300, process=False):
     second to start and TensorFlow takes five. With process=True it is one of its own: for pipes,
     for what is imported, and for what the system writes."""
     if process:
-        return subprocess.run([sys.executable, REPO / f"{name}.py", *map(str, args)], cwd=cwd,
-                              env=environment(**(env or {})), timeout=timeout,
-                              capture_output=True, text=True, encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, REPO / f"{name}.py", *map(str, args)],
+            cwd=cwd,
+            env=environment(**(env or {})),
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
     module = importlib.import_module(name)
     stdout, stderr = io.BytesIO(), io.BytesIO()
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), \
-            mock.patch.dict(os.environ, environment(**(env or {})), clear=True):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+        mock.patch.dict(os.environ, environment(**(env or {})), clear=True),
+    ):
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [str(REPO / f"{name}.py"), *map(str, args)])
         patch.setattr(sys, "stdout", io.TextIOWrapper(stdout, "utf-8"))
-        patch.setattr(sys, "stderr", io.TextIOWrapper(stderr, "utf-8", "backslashreplace",
-                                                      write_through=True))
+        patch.setattr(
+            sys, "stderr", io.TextIOWrapper(stderr, "utf-8", "backslashreplace", write_through=True)
+        )
         warn_as_by_default()
         try:
             status = module.run(module.main)
-        except SystemExit as end:   # of argparse
+        except SystemExit as end:  # of argparse
             status = end.code
         except BaseException:
             traceback.print_exc()
             status = 1
         sys.stdout.flush()
-        texts = [io.TextIOWrapper(io.BytesIO(written.getvalue()), "utf-8").read()
-                 for written in (stdout, stderr)]   # with line breaks as subprocess reads them
+        texts = [
+            io.TextIOWrapper(io.BytesIO(written.getvalue()), "utf-8").read()
+            for written in (stdout, stderr)
+        ]  # with line breaks as subprocess reads them
     return subprocess.CompletedProcess([name, *args], status or 0, *texts)
 
 
@@ -98,16 +116,24 @@ def draw_feed(folder, per_leaf=4):
         for turn in range(per_leaf):
             number = leaf * per_leaf + turn
             picture = Image.new("RGB", (64, 80), (60 + 80 * leaf, 200 - 60 * leaf, 90))
-            ImageDraw.Draw(picture).ellipse((8, 8, 16 + turn * 7 % 40, 20 + turn * 5 % 50),
-                                            fill=(turn * 37 % 256, 40, 200))
+            ImageDraw.Draw(picture).ellipse(
+                (8, 8, 16 + turn * 7 % 40, 20 + turn * 5 % 50), fill=(turn * 37 % 256, 40, 200)
+            )
             picture.save(folder / "pictures" / f"{number}.png")
-            rows.append((f"sku-{number}", f"{words.split()[turn % 3].title()} piece {number}",
-                         f"A {words} piece, style {number}.", category,
-                         f"pictures/{number}.png", f"group-{leaf}" if turn < 2 else ""))
+            rows.append(
+                (
+                    f"sku-{number}",
+                    f"{words.split()[turn % 3].title()} piece {number}",
+                    f"A {words} piece, style {number}.",
+                    category,
+                    f"pictures/{number}.png",
+                    f"group-{leaf}" if turn < 2 else "",
+                )
+            )
     return write_feed(folder / "products.tsv", rows)
 
 
-MADE = {}   # the networks of random weights, by layer and seed
+MADE = {}  # the networks of random weights, by layer and seed
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +141,7 @@ def networks_made_once():
     """Scripts that ask for the same random network are given the same one, for making it takes two
     thirds of a small run. Scripts in processes of their own make theirs, and say the same."""
     from learning import inception
+
     build = inception.build_network
 
     def build_once(weights="imagenet", layer="avg_pool", seed=0, precision="float32"):
@@ -141,13 +168,14 @@ def serve():
     """serve(catalogue, script) -> a server that listens, see loopback.Scripted; all are stopped at
     the end."""
     from loopback import Scripted, catalogue, sample_shop
+
     servers = []
 
     def serve(content=None, script=lambda path, query: None):
         server = sample_shop.make_server(content or catalogue())
         server.RequestHandlerClass = Scripted
         server.script, server.seen, server.lock = script, [], threading.Lock()
-        threading.Thread(target=server.serve_forever, args=(.05,), daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         servers.append(server)
         return server
 

@@ -1,8 +1,9 @@
 """What the tests of crawling share: a scripted shop on loopback, crawls of it, what they leave.
 
-    pytest tests/test_crawl.py
-    pytest tests/test_http_client.py tests/test_picture_store.py
+pytest tests/test_crawl.py
+pytest tests/test_http_client.py tests/test_picture_store.py
 """
+
 import collections
 import contextlib
 import io
@@ -22,7 +23,7 @@ from sample import shop as sample_shop
 
 KEY = "uid1234-secret/ü+9"
 LEAVES = {"boot": "jeans", "slim": "jeans", "tote": "bags"}
-HERE = ("--allow-private", "--image-rate", "0", "--tries", "2")   # of a shop on this machine
+HERE = ("--allow-private", "--image-rate", "0", "--tries", "2")  # of a shop on this machine
 
 
 def picture(number=0, kind="JPEG", size=(20, 24), **options):
@@ -43,12 +44,23 @@ def catalogue(per_leaf=3, leaves=LEAVES):
         for turn in range(per_leaf):
             number = 616000000 + place * per_leaf + turn
             listed = ((leaf,), (leaf, other), (other, leaf))[turn % 3]
-            products.append(SimpleNamespace(
-                id=number, name=f"Marigold {leaf} {turn}", description=f"<b>{leaf}</b> & more",
-                categories=listed, has_picture=True, picture=lambda number=number: picture(number)))
-    return SimpleNamespace(products=products, categories=[
-        SimpleNamespace(id=own, name=own.title(), parent_id=parent)
-        for own, parent in parents.items()])
+            products.append(
+                SimpleNamespace(
+                    id=number,
+                    name=f"Marigold {leaf} {turn}",
+                    description=f"<b>{leaf}</b> & more",
+                    categories=listed,
+                    has_picture=True,
+                    picture=lambda number=number: picture(number),
+                )
+            )
+    return SimpleNamespace(
+        products=products,
+        categories=[
+            SimpleNamespace(id=own, name=own.title(), parent_id=parent)
+            for own, parent in parents.items()
+        ],
+    )
 
 
 class Scripted(sample_shop.Handler):
@@ -74,8 +86,16 @@ class Scripted(sample_shop.Handler):
 def run(cwd, server, *args, status=0):
     """Run crawl.py to its end and check what holds always. Returns the CompletedProcess."""
     cwd.mkdir(exist_ok=True)
-    done = run_script("crawl", "--api-url", server if isinstance(server, str) else server.api_url,
-                      *HERE, *args, cwd=cwd, env={"SHOPSTYLE_API_KEY": KEY}, timeout=60)
+    done = run_script(
+        "crawl",
+        "--api-url",
+        server if isinstance(server, str) else server.api_url,
+        *HERE,
+        *args,
+        cwd=cwd,
+        env={"SHOPSTYLE_API_KEY": KEY},
+        timeout=60,
+    )
     assert "Traceback" not in done.stderr
     assert done.returncode == status, done.stderr
     for form in (KEY, quote(KEY), quote(KEY, safe="")):
@@ -96,31 +116,45 @@ def select(cwd, statement):
 
 
 def pictures_in(cwd):
-    return {str(path.relative_to(cwd / "images")): path.read_bytes()
-            for path in (cwd / "images").rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(cwd / "images")): path.read_bytes()
+        for path in (cwd / "images").rglob("*")
+        if path.is_file()
+    }
 
 
 def state(cwd):
     """Everything a crawl leaves behind."""
-    tables = {table: select(cwd, f"select * from {table} order by 1, 2")
-              for table in ("category", "product", "product_category", "picture")}
-    return {**tables, "files": {name: data for name, data in pictures_in(cwd).items()
-                                if not name.endswith(".tmp")}}
+    tables = {
+        table: select(cwd, f"select * from {table} order by 1, 2")
+        for table in ("category", "product", "product_category", "picture")
+    }
+    return {
+        **tables,
+        "files": {
+            name: data for name, data in pictures_in(cwd).items() if not name.endswith(".tmp")
+        },
+    }
 
 
 def products_of(server, cat=None):
-    return [seen for seen in server.seen
-            if seen[0] == "products" and (cat is None or seen[1] == cat)]
+    return [
+        seen for seen in server.seen if seen[0] == "products" and (cat is None or seen[1] == cat)
+    ]
 
 
 def shop_at(server, tries=1):
     """A shopstyle.Shop that tries once and hurries."""
-    return shopstyle_api.Shop(server.api_url, KEY, http_client.Web(0, threading.Event(), tries=tries))
+    return shopstyle_api.Shop(
+        server.api_url, KEY, http_client.Web(0, threading.Event(), tries=tries)
+    )
 
 
 def crawled(tmp_path, server, most=1000):
     """(new products, failed leaves) of a crawl of the products in this process."""
     counts, shop = collections.Counter(), shop_at(server)
     with contextlib.closing(db.open_database(tmp_path / "crawl.db", create=True)) as conn:
-        failed = api_crawl.crawl_api(conn, shop, shopstyle_api.fetch_tree(shop, "women"), most, counts)
+        failed = api_crawl.crawl_api(
+            conn, shop, shopstyle_api.fetch_tree(shop, "women"), most, counts
+        )
     return counts["new"], failed

@@ -1,8 +1,9 @@
 """What the tests of pictures and of the network share: drawn pictures, Keras' answers.
 
-    pytest tests/test_bottlenecks.py
-    pytest tests/test_inception.py
+pytest tests/test_bottlenecks.py
+pytest tests/test_inception.py
 """
+
 import random
 
 import numpy as np
@@ -21,8 +22,10 @@ def draw(path, seed):
     picture = Image.new("RGB", (80, 90), tuple(rng.randrange(256) for _ in range(3)))
     for _ in range(6):
         x, y = rng.randrange(60), rng.randrange(70)
-        ImageDraw.Draw(picture).ellipse((x, y, x + rng.randrange(5, 40), y + rng.randrange(5, 40)),
-                                        fill=tuple(rng.randrange(256) for _ in range(3)))
+        ImageDraw.Draw(picture).ellipse(
+            (x, y, x + rng.randrange(5, 40), y + rng.randrange(5, 40)),
+            fill=tuple(rng.randrange(256) for _ in range(3)),
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
     return path
@@ -49,7 +52,7 @@ def stir(model, seed=1):
     for layer in model.layers:
         if type(layer).__name__ == "BatchNormalization":
             size = len(layer.get_weights()[0])
-            layer.beta.assign(rng.normal(0, .3, size))
-            layer.moving_mean.assign(rng.normal(0, .3, size))
-            layer.moving_variance.assign(rng.uniform(.05, 2, size))
+            layer.beta.assign(rng.normal(0, 0.3, size))
+            layer.moving_mean.assign(rng.normal(0, 0.3, size))
+            layer.moving_variance.assign(rng.uniform(0.05, 2, size))
     return model

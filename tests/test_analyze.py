@@ -4,6 +4,7 @@ No TensorFlow; about 10 seconds.
 
     pytest tests/test_analyze.py
 """
+
 import hashlib
 import os
 import sqlite3
@@ -27,7 +28,15 @@ BLOCK_2016 = """\
 LEAVES = ("jeans.bootcut", "jeans.skinny", "bags.totes")
 # (label, predicted, score): in descending order right, right, wrong leaf of the right parent,
 # right, wrong, wrong, right; the first three wrong scores are a tie with a right one.
-PREDICTIONS = [(0, 0, .99), (1, 1, .95), (0, 1, .9), (2, 2, .8), (2, 0, .5), (1, 2, .4), (0, 0, .3)]
+PREDICTIONS = [
+    (0, 0, 0.99),
+    (1, 1, 0.95),
+    (0, 1, 0.9),
+    (2, 2, 0.8),
+    (2, 0, 0.5),
+    (1, 2, 0.4),
+    (0, 0, 0.3),
+]
 OLD_SCHEMA = """
 create table schema_version(id integer primary key, date text, name text);
 create table category(id text primary key, parent text, leaf integer, product_count integer,
@@ -44,21 +53,30 @@ insert into schema_version(date, name) values ('2016-12-01', 'category table'),
 
 
 def tree(conn):
-    rows = [("women", None, 0, None), ("jeans", "women", 0, "jeans"), ("bags", "women", 0, "bags"),
-            *((leaf, leaf.split(".")[0], 1, leaf.split(".")[0] + "/" + leaf) for leaf in LEAVES)]
+    rows = [
+        ("women", None, 0, None),
+        ("jeans", "women", 0, "jeans"),
+        ("bags", "women", 0, "bags"),
+        *((leaf, leaf.split(".")[0], 1, leaf.split(".")[0] + "/" + leaf) for leaf in LEAVES),
+    ]
     conn.executemany("insert into category(id, parent, leaf, path) values (?, ?, ?, ?)", rows)
 
 
 def add_product(conn, number, label, name="Name", description="Text", image=""):
-    conn.execute("""insert into product(id, category_id, image, name, description)
-                    values (?, ?, ?, ?, ?)""", (number, label, image, name, description))
+    conn.execute(
+        """insert into product(id, category_id, image, name, description)
+                    values (?, ?, ?, ?, ?)""",
+        (number, label, image, name, description),
+    )
 
 
 def add_prediction(conn, experiment, product, predicted, score, **more):
     names = ["experiment_id", "product_id", "category_id", "score", *more]
-    conn.execute(f"""insert into predicted_category({', '.join(names)})
-                     values ({', '.join('?' * len(names))})""",
-                 (experiment, product, predicted, score, *more.values()))
+    conn.execute(
+        f"""insert into predicted_category({", ".join(names)})
+                     values ({", ".join("?" * len(names))})""",
+        (experiment, product, predicted, score, *more.values()),
+    )
 
 
 def fill(conn, labels):
@@ -104,12 +122,16 @@ def change(folder, statement, *values):
 def repeat_experiment(folder):
     """Make an experiment 2 with the predictions of experiment 1."""
     change(folder, "insert into experiment(name, date) values ('again', '2016-12-25')")
-    change(folder, """insert into predicted_category(experiment_id, product_id, category_id, score,
+    change(
+        folder,
+        """insert into predicted_category(experiment_id, product_id, category_id, score,
                       label_id) select 2, product_id, category_id, score, label_id
-                      from predicted_category""")
+                      from predicted_category""",
+    )
 
 
 # ---- the block ----------------------------------------------------------------------------------
+
 
 def test_the_block_to_the_letter(folder):
     done = run_script("analyze", cwd=folder)
@@ -127,7 +149,7 @@ def test_a_file_of_2016_is_brought_up_to_date_says_so_and_keeps_every_row(old):
     assert "crawl.db is of an older version" in first.stderr
     after = sqlite3.connect(old / "crawl.db")
     for table, rows in wanted.items():
-        assert [row[:len(rows[0])] for row in after.execute(f"select * from {table}")] == rows
+        assert [row[: len(rows[0])] for row in after.execute(f"select * from {table}")] == rows
     after.close()
 
 
@@ -141,11 +163,16 @@ def test_what_was_right_at_a_leaf_and_a_parent_without_a_tree_is_itself(folder):
 def test_experiments_without_predictions_are_skipped(folder):
     change(folder, "insert into experiment(name, date) values ('killed in 2016', '')")
     change(folder, "insert into experiment(name, date) values ('Text', '')")
-    change(folder, """insert into predicted_category(experiment_id, product_id, category_id, score,
-                      label_id) values (3, 1, 'jeans.skinny', .5, 'bags.totes')""")
+    change(
+        folder,
+        """insert into predicted_category(experiment_id, product_id, category_id, score,
+                      label_id) values (3, 1, 'jeans.skinny', .5, 'bags.totes')""",
+    )
     done = run_script("analyze", cwd=folder)
-    assert [line for line in done.stdout.splitlines() if line.startswith("#")] \
-        == ["#1: Image classification of: ", "#3: Text"]
+    assert [line for line in done.stdout.splitlines() if line.startswith("#")] == [
+        "#1: Image classification of: ",
+        "#3: Text",
+    ]
     assert done.stdout.endswith("""#3: Text
   Accuracy: 0.00% (N=1)
   95% Accuracy Coverage: 0%
@@ -166,8 +193,12 @@ def test_a_file_of_today_is_only_read(folder):
     repeat_experiment(folder)
     digest = hashlib.sha256((folder / "crawl.db").read_bytes()).digest()
     stamp = os.stat(folder / "crawl.db").st_mtime_ns
-    for flags in ((), ("--dump-errors-for-experiment", "1"), ("--experiment", "1"),
-                  ("--compare", "1", "2")):
+    for flags in (
+        (),
+        ("--dump-errors-for-experiment", "1"),
+        ("--experiment", "1"),
+        ("--compare", "1", "2"),
+    ):
         assert run_script("analyze", *flags, cwd=folder).returncode == 0
     assert hashlib.sha256((folder / "crawl.db").read_bytes()).digest() == digest
     assert os.stat(folder / "crawl.db").st_mtime_ns == stamp
@@ -177,28 +208,50 @@ def test_a_file_of_today_is_only_read(folder):
     conn.close()
 
 
-@pytest.mark.parametrize("flags", [(), ("--dump-errors-for-experiment", "1"), ("--experiment", "1"),
-                                   ("--compare", "1", "2", "--json")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--dump-errors-for-experiment", "1"),
+        ("--experiment", "1"),
+        ("--compare", "1", "2", "--json"),
+    ],
+)
 def test_it_never_imports_tensorflow(folder, flags):
     repeat_experiment(folder)
-    code = ("import sys, analyze; assert analyze.main(sys.argv[1:]) == 0; "
-            "assert not {'tensorflow', 'keras', 'sklearn', 'scipy'} & set(sys.modules)")
-    done = subprocess.run([sys.executable, "-c", code, *flags], cwd=folder, capture_output=True,
-                          env=environment(PYTHONPATH=str(REPO)), text=True)
+    code = (
+        "import sys, analyze; assert analyze.main(sys.argv[1:]) == 0; "
+        "assert not {'tensorflow', 'keras', 'sklearn', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *flags],
+        cwd=folder,
+        capture_output=True,
+        env=environment(PYTHONPATH=str(REPO)),
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
 # ---- mistakes -----------------------------------------------------------------------------------
 
+
 def malformed(data):
     """A file whose first page is whole and the rest is not."""
-    return data[:4096] + bytes(byte ^ 0x5a for byte in data[4096:])
+    return data[:4096] + bytes(byte ^ 0x5A for byte in data[4096:])
 
 
-@pytest.mark.parametrize("make", [
-    lambda data: None, lambda data: b"hello, this is no database" * 99, lambda data: data[:20_000],
-    lambda data: b"", malformed],
-    ids=["missing", "text", "cut short", "empty", "malformed"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda data: None,
+        lambda data: b"hello, this is no database" * 99,
+        lambda data: data[:20_000],
+        lambda data: b"",
+        malformed,
+    ],
+    ids=["missing", "text", "cut short", "empty", "malformed"],
+)
 def test_a_file_that_is_no_crawl_db_is_one_sentence(folder, make):
     data = make((folder / "crawl.db").read_bytes())
     (folder / "other.db").write_bytes(data or b"")
@@ -231,17 +284,27 @@ def test_a_reader_that_goes_away_is_no_traceback(folder, flags, unbuffered):
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as stdout:
-        done = subprocess.run([sys.executable, REPO / "analyze.py", *flags], cwd=folder,
-                              env=environment(PYTHONUNBUFFERED=unbuffered), stdout=stdout,
-                              stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, REPO / "analyze.py", *flags],
+            cwd=folder,
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_head_takes_the_first_line_of_a_long_page_in_peace(folder):
     change(folder, "update product set description = ? where id = 5", "word " * 200_000)
-    done = subprocess.run(f'"{sys.executable}" "{REPO / "analyze.py"}" '
-                          "--dump-errors-for-experiment 1 | head -1", shell=True, cwd=folder,
-                          capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        f'"{sys.executable}" "{REPO / "analyze.py"}" --dump-errors-for-experiment 1 | head -1',
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
     assert (done.stdout, done.stderr) == ("<!doctype html>\n", "")
 
 
@@ -249,13 +312,18 @@ def test_a_terminal_of_another_alphabet_gets_utf_8_all_the_same(folder):
     change(folder, "update experiment set name = 'Text: röcke,ジーンズ'")
     change(folder, "update product set name = 'ジーンズ' where id = 5")
     for flags in ((), ("--dump-errors-for-experiment", "1")):
-        done = subprocess.run([sys.executable, REPO / "analyze.py", *flags], cwd=folder,
-                              env=environment(PYTHONIOENCODING="latin-1"), capture_output=True)
+        done = subprocess.run(
+            [sys.executable, REPO / "analyze.py", *flags],
+            cwd=folder,
+            env=environment(PYTHONIOENCODING="latin-1"),
+            capture_output=True,
+        )
         assert done.returncode == 0, done.stderr
         assert "ジーンズ" in done.stdout.decode("utf-8")
 
 
 # ---- what somebody else wrote into the file -----------------------------------------------------
+
 
 @pytest.mark.parametrize("settings", ("nonsense", "[1]", "{", "null", "7"))
 def test_settings_that_are_none_are_passed_over(folder, settings):

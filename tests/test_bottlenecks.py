@@ -5,6 +5,7 @@ Real TensorFlow with weights from a seed at the first block, which is fast; abou
     pytest tests/test_bottlenecks.py
     pytest tests/test_bottlenecks.py -k kill
 """
+
 import contextlib
 import fcntl
 import hashlib
@@ -68,11 +69,14 @@ def files_of(cache):
     with open(cache.keys_path, "rb") as file:
         keys = file.read()
     rows = np.fromfile(cache.data_path, np.float32)
-    return ([keys[i:i + 32].hex() for i in range(0, len(keys), bottlenecks.RECORD)],
-            rows.reshape(-1, cache.size))
+    return (
+        [keys[i : i + 32].hex() for i in range(0, len(keys), bottlenecks.RECORD)],
+        rows.reshape(-1, cache.size),
+    )
 
 
 # ---- reading pictures ---------------------------------------------------------------------------
+
 
 def test_a_picture_is_scaled_to_the_range_and_size_the_network_was_trained_on(tmp_path):
     halves().save(tmp_path / "a.png")
@@ -81,9 +85,19 @@ def test_a_picture_is_scaled_to_the_range_and_size_the_network_was_trained_on(tm
     assert colour(pixels[150, 10]) == RED and colour(pixels[150, 290]) == BLUE
 
 
-@pytest.mark.parametrize("mode, suffix", [
-    ("RGB", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("P", "gif"), ("RGBA", "png"), ("RGB", "webp"),
-    ("RGB", "bmp"), ("RGB", "tiff")])
+@pytest.mark.parametrize(
+    "mode, suffix",
+    [
+        ("RGB", "jpg"),
+        ("CMYK", "jpg"),
+        ("P", "png"),
+        ("P", "gif"),
+        ("RGBA", "png"),
+        ("RGB", "webp"),
+        ("RGB", "bmp"),
+        ("RGB", "tiff"),
+    ],
+)
 def test_every_colour_mode_shows_the_same_picture(tmp_path, mode, suffix):
     path = tmp_path / f"a.{suffix}"
     halves().convert(mode, palette=Image.Palette.ADAPTIVE).save(path)
@@ -130,12 +144,22 @@ def test_of_a_moving_picture_the_first_frame_counts(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-@pytest.mark.parametrize("turned, number", [
-    (None, 1), ("FLIP_LEFT_RIGHT", 2), ("ROTATE_180", 3), ("FLIP_TOP_BOTTOM", 4), ("TRANSPOSE", 5),
-    ("ROTATE_90", 6), ("TRANSVERSE", 7), ("ROTATE_270", 8)])
+@pytest.mark.parametrize(
+    "turned, number",
+    [
+        (None, 1),
+        ("FLIP_LEFT_RIGHT", 2),
+        ("ROTATE_180", 3),
+        ("FLIP_TOP_BOTTOM", 4),
+        ("TRANSPOSE", 5),
+        ("ROTATE_90", 6),
+        ("TRANSVERSE", 7),
+        ("ROTATE_270", 8),
+    ],
+)
 def test_a_photo_taken_sideways_is_set_upright(tmp_path, suffix, turned, number):
     picture = halves(size=(60, 120))
-    picture.paste((255, 255, 0), (0, 60, 30, 120))      # below the red
+    picture.paste((255, 255, 0), (0, 60, 30, 120))  # below the red
     exif = Image.Exif()
     exif[0x0112] = number
     stored = picture.transpose(Image.Transpose[turned]) if turned else picture
@@ -147,27 +171,42 @@ def test_a_photo_taken_sideways_is_set_upright(tmp_path, suffix, turned, number)
 
 def png(width, height, depth, kind, data, *more):
     """A PNG of these bytes of pixels, for what Pillow does not write; more are (name, content)."""
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)), *more,
-             (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)),
+        *more,
+        (b"IDAT", zlib.compress(data)),
+        (b"IEND", b""),
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content)) + name + content
-        + struct.pack(">I", zlib.crc32(name + content)) for name, content in parts)
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in parts
+    )
 
 
 def deep(kind, left, right, *more):
     """A PNG of 16 bits a channel, 40x40, its left half of one colour and its right of another."""
-    row = b"\0" + struct.pack(f">{len(left)}H", *left) * 20 \
+    row = (
+        b"\0"
+        + struct.pack(f">{len(left)}H", *left) * 20
         + struct.pack(f">{len(right)}H", *right) * 20
+    )
     return png(40, 40, 16, kind, row * 40, *more)
 
 
-@pytest.mark.parametrize("data, left, right", [
-    (deep(2, [256 * one for one in RED], [256 * one for one in BLUE]), RED, BLUE),
-    (deep(6, [*(256 * one for one in RED), 65535], [0, 0, 0, 0]), RED, WHITE),
-    (deep(0, [51200], [25600]), (200, 200, 200), (100, 100, 100)),
-    (deep(4, [51200, 65535], [0, 0]), (200, 200, 200), WHITE),
-    (deep(0, [51200], [0], (b"tRNS", b"\0\0")), (200, 200, 200), WHITE)],
-    ids=["RGB", "RGBA", "grey", "grey with alpha", "grey with a transparent shade"])
+@pytest.mark.parametrize(
+    "data, left, right",
+    [
+        (deep(2, [256 * one for one in RED], [256 * one for one in BLUE]), RED, BLUE),
+        (deep(6, [*(256 * one for one in RED), 65535], [0, 0, 0, 0]), RED, WHITE),
+        (deep(0, [51200], [25600]), (200, 200, 200), (100, 100, 100)),
+        (deep(4, [51200, 65535], [0, 0]), (200, 200, 200), WHITE),
+        (deep(0, [51200], [0], (b"tRNS", b"\0\0")), (200, 200, 200), WHITE),
+    ],
+    ids=["RGB", "RGBA", "grey", "grey with alpha", "grey with a transparent shade"],
+)
 def test_of_sixteen_bits_a_channel_the_upper_eight_count(tmp_path, data, left, right):
     (tmp_path / "a.png").write_bytes(data)
     pixels = bottlenecks.read_picture(tmp_path / "a.png")
@@ -191,7 +230,7 @@ def test_grey_with_alpha_is_white_where_it_is_transparent(tmp_path):
 @pytest.mark.parametrize("suffix", ["png", "gif"])
 def test_a_palettes_transparent_colour_is_white(tmp_path, suffix):
     picture = halves().quantize(2)
-    picture.save(tmp_path / f"a.{suffix}", transparency=picture.getpixel((50, 20)))   # the blue
+    picture.save(tmp_path / f"a.{suffix}", transparency=picture.getpixel((50, 20)))  # the blue
     pixels = bottlenecks.read_picture(tmp_path / f"a.{suffix}")
     assert close(pixels[150, 40], RED) and colour(pixels[150, 260]) == WHITE
 
@@ -209,18 +248,22 @@ def test_a_picture_of_one_pixel_is_all_of_its_colour(tmp_path, suffix):
 def test_a_strip_is_squeezed_into_the_square(tmp_path, size, suffix):
     strip = halves(size=(max(size), 3))
     (strip if size[1] == 3 else strip.transpose(Image.Transpose.ROTATE_270)).save(
-        tmp_path / f"a.{suffix}")
+        tmp_path / f"a.{suffix}"
+    )
     pixels = bottlenecks.read_picture(tmp_path / f"a.{suffix}")
-    ends = (pixels[150, 40], pixels[150, 260]) if size[1] == 3 else (pixels[40, 150],
-                                                                     pixels[260, 150])
+    ends = (
+        (pixels[150, 40], pixels[150, 260]) if size[1] == 3 else (pixels[40, 150], pixels[260, 150])
+    )
     assert close(ends[0], RED) and close(ends[1], BLUE)
 
 
-@pytest.mark.parametrize("side", [10_000, 20_000, 2 ** 31 - 1])
+@pytest.mark.parametrize("side", [10_000, 20_000, 2**31 - 1])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_huge_picture_is_refused_from_its_header(tmp_path, side):
-    (tmp_path / "a.png").write_bytes(png(side, side, 8, 2, b""))   # no pixels: it would be torn
-    with pytest.raises(ValueError, match=f"{side}x{side} pixels are too many|too many pixels") as problem:
+    (tmp_path / "a.png").write_bytes(png(side, side, 8, 2, b""))  # no pixels: it would be torn
+    with pytest.raises(
+        ValueError, match=f"{side}x{side} pixels are too many|too many pixels"
+    ) as problem:
         bottlenecks.read_picture(tmp_path / "a.png")
     assert len(str(problem.value)) <= 120
 
@@ -237,11 +280,17 @@ def test_a_whole_picture_of_a_hundred_megapixels_is_refused(tmp_path, network, c
 def half_of(suffix):
     data = io.BytesIO()
     Image.effect_noise((90, 90), 90).convert("RGB").save(data, suffix)
-    return data.getvalue()[:len(data.getvalue()) // 2]
+    return data.getvalue()[: len(data.getvalue()) // 2]
 
 
-BROKEN = {"empty.jpg": b"", "text.jpg": b"<html>404 Not Found</html>", "torn.jpg": half_of("JPEG"),
-          "torn.png": half_of("PNG"), "torn.gif": half_of("GIF"), "torn.webp": half_of("WEBP")}
+BROKEN = {
+    "empty.jpg": b"",
+    "text.jpg": b"<html>404 Not Found</html>",
+    "torn.jpg": half_of("JPEG"),
+    "torn.png": half_of("PNG"),
+    "torn.gif": half_of("GIF"),
+    "torn.webp": half_of("WEBP"),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -265,13 +314,14 @@ def test_whatever_the_bytes_are_reading_gives_pixels_or_a_reason(tmp_path):
         try:
             Image.effect_noise((40, 40), 80).convert("RGB").save(whole, suffix)
         except (KeyError, OSError):
-            continue                                    # a Pillow without AVIF
+            continue  # a Pillow without AVIF
         for _ in range(60):
             data = bytearray(whole.getvalue())
             for _ in range(rng.randrange(1, 6)):
-                data[rng.randrange(min(len(data), rng.choice((60, 400, 10 ** 6))))] \
-                    = rng.randrange(256)
-            path.write_bytes(data[:rng.randrange(len(data))] if rng.random() < .3 else data)
+                data[rng.randrange(min(len(data), rng.choice((60, 400, 10**6))))] = rng.randrange(
+                    256
+                )
+            path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.3 else data)
             try:
                 read = bottlenecks.read_picture(path)
                 assert read.shape == (299, 299, 3) and read.dtype == np.uint8
@@ -283,11 +333,15 @@ def test_whatever_the_bytes_are_reading_gives_pixels_or_a_reason(tmp_path):
 
 # ---- distortions --------------------------------------------------------------------------------
 
+
 def distortions(path, times, **settings):
     """So many readings of a picture with these distortions, by as many draws of chance."""
-    return [bottlenecks.read_picture(path, bottlenecks.Distortions(**settings),
-                                     np.random.default_rng(seed)).astype(int)
-            for seed in range(times)]
+    return [
+        bottlenecks.read_picture(
+            path, bottlenecks.Distortions(**settings), np.random.default_rng(seed)
+        ).astype(int)
+        for seed in range(times)
+    ]
 
 
 @pytest.fixture
@@ -308,12 +362,16 @@ def test_without_distortions_a_picture_is_read_plainly(chart):
     plain = bottlenecks.read_picture(chart)
     none = bottlenecks.read_picture(chart, bottlenecks.Distortions(), np.random.default_rng(3))
     assert (none == plain).all()
-    np.testing.assert_allclose(shown(plain.astype(int)), [0, 1, 0, 1], atol=.01)
+    np.testing.assert_allclose(shown(plain.astype(int)), [0, 1, 0, 1], atol=0.01)
 
 
 def test_the_same_chance_distorts_the_same_way(chart):
-    settings = {"flip_left_right": True, "random_crop": 10, "random_scale": 10,
-                "random_brightness": 10}
+    settings = {
+        "flip_left_right": True,
+        "random_crop": 10,
+        "random_scale": 10,
+        "random_brightness": 10,
+    }
     first, again = (distortions(chart, 8, **settings) for _ in range(2))
     assert (np.array(first) == again).all()
     assert all((one != other).any() for one, other in itertools.combinations(first, 2))
@@ -324,29 +382,30 @@ def test_a_flip_mirrors_about_half_and_changes_nothing_else(chart):
     readings = distortions(chart, 60, flip_left_right=True)
     mirrored = sum((one == plain[:, ::-1]).all() for one in readings)
     straight = sum((one == plain).all() for one in readings)
-    assert mirrored + straight == 60 and 15 < mirrored < 45   # all but one time in ten thousand
+    assert mirrored + straight == 60 and 15 < mirrored < 45  # all but one time in ten thousand
 
 
 def test_a_crop_cuts_the_same_margin_off_at_a_place_of_chance(chart):
     parts = np.array([shown(one) for one in distortions(chart, 60, random_crop=25)])
     left, right, upper, lower = parts.T
-    np.testing.assert_allclose(right - left, 1 / 1.25, atol=.01)
-    np.testing.assert_allclose(lower - upper, 1 / 1.25, atol=.01)
+    np.testing.assert_allclose(right - left, 1 / 1.25, atol=0.01)
+    np.testing.assert_allclose(lower - upper, 1 / 1.25, atol=0.01)
     for start in (left, upper):
-        assert start.min() < .04 and start.max() > .16        # of 0 to .2
-    assert abs(np.corrcoef(left, upper)[0, 1]) < .5           # across and down by themselves
+        assert start.min() < 0.04 and start.max() > 0.16  # of 0 to .2
+    assert abs(np.corrcoef(left, upper)[0, 1]) < 0.5  # across and down by themselves
 
 
 def test_a_scale_enlarges_by_chance_up_to_its_bound(chart):
     parts = np.array([shown(one) for one in distortions(chart, 60, random_scale=60)])
     zoom = 1 / (parts[:, 1] - parts[:, 0])
-    assert zoom.min() > .98 and zoom.max() < 1.62 and zoom.min() < 1.1 and zoom.max() > 1.5
-    np.testing.assert_allclose(1 / (parts[:, 3] - parts[:, 2]), zoom, atol=.05)
+    assert zoom.min() > 0.98 and zoom.max() < 1.62 and zoom.min() < 1.1 and zoom.max() > 1.5
+    np.testing.assert_allclose(1 / (parts[:, 3] - parts[:, 2]), zoom, atol=0.05)
 
 
 def test_crop_and_scale_together_multiply(chart):
-    parts = np.array([shown(one) for one in distortions(chart, 60, random_crop=25,
-                                                        random_scale=20)])
+    parts = np.array(
+        [shown(one) for one in distortions(chart, 60, random_crop=25, random_scale=20)]
+    )
     zoom = 1 / (parts[:, 1] - parts[:, 0])
     assert 1.23 < zoom.min() < 1.29 and 1.46 < zoom.max() < 1.53
 
@@ -354,11 +413,11 @@ def test_crop_and_scale_together_multiply(chart):
 def test_brightness_multiplies_within_its_bounds(tmp_path):
     Image.new("RGB", (20, 20), (100, 60, 20)).save(tmp_path / "a.png")
     readings = np.array(distortions(tmp_path / "a.png", 60, random_brightness=40))
-    assert (readings == readings[:, :1, :1]).all()            # as much everywhere
+    assert (readings == readings[:, :1, :1]).all()  # as much everywhere
     factors = readings[:, 0, 0] / (100, 60, 20)
-    assert factors.min() > .57 and factors.max() < 1.43       # and half a step of rounding
-    assert factors[:, 0].min() < .67 and factors[:, 0].max() > 1.33
-    np.testing.assert_allclose(factors[:, 1], factors[:, 0], atol=.02)
+    assert factors.min() > 0.57 and factors.max() < 1.43  # and half a step of rounding
+    assert factors[:, 0].min() < 0.67 and factors[:, 0].max() > 1.33
+    np.testing.assert_allclose(factors[:, 1], factors[:, 0], atol=0.02)
 
 
 def test_what_gets_too_bright_is_white_and_never_wraps_around(chart, tmp_path):
@@ -366,10 +425,11 @@ def test_what_gets_too_bright_is_white_and_never_wraps_around(chart, tmp_path):
     lightest = np.array(distortions(tmp_path / "a.png", 40, random_brightness=100)).max(axis=(1, 2))
     assert (lightest == 255).any() and (lightest < 100).any()
     for one in distortions(chart, 40, random_brightness=100):
-        assert (np.diff(one[150, :, 0]) >= 0).all()           # no lighter pixel turned darker
+        assert (np.diff(one[150, :, 0]) >= 0).all()  # no lighter pixel turned darker
 
 
 # ---- the cache ----------------------------------------------------------------------------------
+
 
 def test_rows_are_those_of_a_direct_pass_and_are_computed_once(tmp_path, network, capsys):
     model, fingerprint = network
@@ -379,10 +439,10 @@ def test_rows_are_those_of_a_direct_pass_and_are_computed_once(tmp_path, network
     expected = direct(model, paths.values())
     rows = cache.matrix()[[cache.rows[key] for key in paths]]
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
-    assert expected.std(axis=0).max() > 100 * np.abs(rows - expected).max()   # they do differ
+    assert expected.std(axis=0).max() > 100 * np.abs(rows - expected).max()  # they do differ
 
     for path in paths.values():
-        path.unlink()                                   # so that nothing can be computed again
+        path.unlink()  # so that nothing can be computed again
     again = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
     assert bottlenecks.compute(model, "float32", again, paths) == {} and len(again.rows) == 20
     assert (again.matrix() == cache.matrix()).all()
@@ -415,15 +475,24 @@ def test_nothing_readable_is_no_error_of_the_cache(tmp_path, network):
 @pytest.mark.slow
 def test_rows_of_another_network_are_never_served(tmp_path, network, monkeypatch):
     network[0].save_weights(tmp_path / "same.weights.h5")
-    fingerprints = [network[1]] + [inception.build_network(weights, layer, seed, precision)[1]
-                                   for weights, layer, seed, precision in (
-        ("random", "mixed0", 0, "bfloat16"), ("random", "mixed0", 0, "int8"),
-        ("random", "mixed1", 0, "float32"), ("random", "mixed0", 1, "float32"),
-        (str(tmp_path / "same.weights.h5"), "mixed0", 0, "float32"))]
+    fingerprints = [network[1]] + [
+        inception.build_network(weights, layer, seed, precision)[1]
+        for weights, layer, seed, precision in (
+            ("random", "mixed0", 0, "bfloat16"),
+            ("random", "mixed0", 0, "int8"),
+            ("random", "mixed1", 0, "float32"),
+            ("random", "mixed0", 1, "float32"),
+            (str(tmp_path / "same.weights.h5"), "mixed0", 0, "float32"),
+        )
+    ]
     monkeypatch.setattr(inception, "PREPROCESSING", "another")
     fingerprints.append(inception.build_network("random", "mixed0", 0)[1])
-    caches = [(fingerprint, size, dtype) for fingerprint in fingerprints for size in (8, 9)
-              for dtype in ("float32", "float16")]
+    caches = [
+        (fingerprint, size, dtype)
+        for fingerprint in fingerprints
+        for size in (8, 9)
+        for dtype in ("float32", "float16")
+    ]
     key = f"{7:064x}"
     for number, (fingerprint, size, dtype) in enumerate(caches):
         cache = bottlenecks.Cache(tmp_path, fingerprint, size, dtype)
@@ -437,8 +506,10 @@ def test_rows_of_another_network_are_never_served(tmp_path, network, monkeypatch
 def test_weights_are_known_by_their_content_wherever_they_are(tmp_path, network):
     network[0].save_weights(tmp_path / "a.weights.h5")
     shutil.copy(tmp_path / "a.weights.h5", tmp_path / "b.weights.h5")
-    one, two = (inception.build_network(str(tmp_path / f"{name}.weights.h5"), "mixed0", seed)[1]
-                for name, seed in (("a", 0), ("b", 3)))
+    one, two = (
+        inception.build_network(str(tmp_path / f"{name}.weights.h5"), "mixed0", seed)[1]
+        for name, seed in (("a", 0), ("b", 3))
+    )
     bottlenecks.Cache(tmp_path / "cache", one, 4).append(["a" * 64], np.ones((1, 4), np.float32))
     assert list(bottlenecks.Cache(tmp_path / "cache", two, 4).rows) == ["a" * 64]
 
@@ -467,7 +538,7 @@ def test_the_same_run_twice_gives_the_same_bytes(tmp_path, network, precision):
 def test_float16_takes_half_the_bytes_beside_float32_without_mixing(tmp_path, network):
     model, fingerprint = network
     some = drawn(tmp_path / "pictures", 16)
-    more = {**drawn(tmp_path / "pictures", 8, start=16), **some}   # in another order
+    more = {**drawn(tmp_path / "pictures", 8, start=16), **some}  # in another order
     full = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
     bottlenecks.compute(model, "float32", full, some)
     before = Path(full.data_path).read_bytes()
@@ -479,8 +550,9 @@ def test_float16_takes_half_the_bytes_beside_float32_without_mixing(tmp_path, ne
     assert list(again.rows) == list(some) and len(half.rows) == len(more)
     assert again.matrix().dtype == np.float32 and half.matrix().dtype == np.float16
     assert os.path.getsize(half.data_path) * len(some) * 2 == len(before) * len(more)
-    np.testing.assert_allclose(half.matrix()[8:].astype(np.float32), again.matrix(), rtol=6e-4,
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        half.matrix()[8:].astype(np.float32), again.matrix(), rtol=6e-4, atol=1e-6
+    )
 
 
 def with_infinity(which):
@@ -534,12 +606,12 @@ def test_the_tail_of_a_torn_write_is_overwritten(tmp_path):
     cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     cache.append(keys[:2], rows[:2])
     with open(cache.data_path, "ab") as file:
-        file.write(b"\xff" * 77)                        # two rows and a part of a third
+        file.write(b"\xff" * 77)  # two rows and a part of a third
     with open(cache.keys_path, "ab") as file:
-        file.write(b"\xff" * 35)                        # a key and its checksum but for one byte
+        file.write(b"\xff" * 35)  # a key and its checksum but for one byte
     after = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     assert list(after.rows) == keys[:2] and (after.matrix() == rows[:2]).all()
-    after.append(keys[1:], rows[1:])                    # one of them is there already
+    after.append(keys[1:], rows[1:])  # one of them is there already
     assert files_of(after)[0] == keys and (files_of(after)[1] == rows).all()
 
 
@@ -554,13 +626,13 @@ def test_keys_whose_rows_are_gone_are_computed_again(tmp_path, left):
         with open(cache.data_path, "r+b") as file:
             file.truncate(left)
     after = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
-    assert list(after.rows) == keys[:(left or 0) // 32]
-    assert (after.matrix() == rows[:len(after.rows)]).all()
+    assert list(after.rows) == keys[: (left or 0) // 32]
+    assert (after.matrix() == rows[: len(after.rows)]).all()
     after.append(keys[2:], rows[2:])
     kept = [*range(len(after.rows) - 1), 2]
     again = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
     assert list(again.rows) == [keys[i] for i in kept] and (again.matrix() == rows[kept]).all()
-    assert files_of(again)[0] == list(again.rows)       # no key of a row that is gone is left
+    assert files_of(again)[0] == list(again.rows)  # no key of a row that is gone is left
     again.append(keys, rows)
     assert [again.matrix()[again.rows[key]].tolist() for key in keys] == rows.tolist()
 
@@ -568,7 +640,7 @@ def test_keys_whose_rows_are_gone_are_computed_again(tmp_path, left):
 def damage(path, offset, count):
     with open(path, "r+b") as file:
         file.seek(offset)
-        file.write(bytes(255 - byte for byte in path_bytes(path)[offset:offset + count]))
+        file.write(bytes(255 - byte for byte in path_bytes(path)[offset : offset + count]))
 
 
 def path_bytes(path):
@@ -576,12 +648,21 @@ def path_bytes(path):
         return file.read()
 
 
-@pytest.mark.parametrize("name, offset, count, lost, told", [
-    ("data_path", 0, 1024, 1, 1), ("data_path", 1024 + 7, 1, 1, 1), ("data_path", 1020, 9, 2, 2),
-    ("keys_path", 32, 4, 1, 1), ("keys_path", 3 * 36 + 5, 1, 1, 0), ("keys_path", 0, 0, 0, 0)],
-    ids=["a row", "a byte", "two rows", "a checksum", "a key", "nothing"])
+@pytest.mark.parametrize(
+    "name, offset, count, lost, told",
+    [
+        ("data_path", 0, 1024, 1, 1),
+        ("data_path", 1024 + 7, 1, 1, 1),
+        ("data_path", 1020, 9, 2, 2),
+        ("keys_path", 32, 4, 1, 1),
+        ("keys_path", 3 * 36 + 5, 1, 1, 0),
+        ("keys_path", 0, 0, 0, 0),
+    ],
+    ids=["a row", "a byte", "two rows", "a checksum", "a key", "nothing"],
+)
 def test_what_the_disk_has_damaged_is_computed_again_and_never_served(
-        tmp_path, network, capsys, name, offset, count, lost, told):
+    tmp_path, network, capsys, name, offset, count, lost, told
+):
     paths = drawn(tmp_path / "pictures", 4)
     cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
     bottlenecks.compute(network[0], "float32", cache, paths)
@@ -591,8 +672,9 @@ def test_what_the_disk_has_damaged_is_computed_again_and_never_served(
     again = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
     for turn in range(2):
         assert bottlenecks.compute(network[0], "float32", again, paths) == {}
-        np.testing.assert_allclose(again.matrix()[[again.rows[key] for key in paths]], rows,
-                                   rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            again.matrix()[[again.rows[key] for key in paths]], rows, rtol=1e-4, atol=1e-5
+        )
         assert again.count == 4 + lost
         said = f"{told} bottlenecks in {again.data_path} were damaged" in capsys.readouterr().err
         assert said == (turn == 0 and told > 0)
@@ -602,8 +684,9 @@ def test_what_the_disk_has_damaged_is_computed_again_and_never_served(
 def test_a_second_process_sees_what_the_first_has_added(tmp_path):
     one, two = (bottlenecks.Cache(tmp_path, {"network": "toy"}, 4) for _ in range(2))
     for turn, cache in enumerate((one, two, one, two)):
-        cache.append([f"{turn:064x}", f"{turn + 1:064x}"],
-                     np.full((2, 4), [[turn], [turn + 1]], np.float32))
+        cache.append(
+            [f"{turn:064x}", f"{turn + 1:064x}"], np.full((2, 4), [[turn], [turn + 1]], np.float32)
+        )
     keys, rows = files_of(one)
     assert keys == [f"{i:064x}" for i in range(5)]
     assert rows[:, 0].tolist() == [0, 1, 2, 3, 4] and (two.matrix() == rows).all()
@@ -625,8 +708,9 @@ def test_what_another_process_adds_meanwhile_is_not_computed(tmp_path, network, 
     assert not one.matrix()[[one.rows[key] for key in late]].any()
 
 
-@pytest.mark.parametrize("cached, expected", [([], False), (["imagenet"], False),
-                                              (["imagenet", "random-3"], True)])
+@pytest.mark.parametrize(
+    "cached, expected", [([], False), (["imagenet"], False), (["imagenet", "random-3"], True)]
+)
 def test_random_weights_were_used_before_only_where_a_cache_says_so(tmp_path, cached, expected):
     for source in cached:
         bottlenecks.Cache(tmp_path / "cache", {"network": "InceptionV3", "weights": source}, 4)
@@ -660,9 +744,15 @@ for line in sys.stdin:
 
 
 def start(code, folder):
-    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, text=True,
-                            env=environment(PYTHONPATH=str(REPO)), stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        text=True,
+        env=environment(PYTHONPATH=str(REPO)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def append_and_kill(parent, folder, count, first, seconds):
@@ -685,21 +775,21 @@ def test_fifty_kills_of_what_appends_lose_no_row(tmp_path, processes):
     rng, counts = random.Random(8), [0]
     with start(APPENDER, tmp_path) as parent:
         for _ in range(50):
-            numbers = append_and_kill(parent, tmp_path, processes, 0, rng.uniform(0, .06))
+            numbers = append_and_kill(parent, tmp_path, processes, 0, rng.uniform(0, 0.06))
             assert numbers == list(range(len(numbers))) and len(numbers) >= counts[-1]
             counts.append(len(numbers))
         parent.stdin.close()
-    assert len(set(counts)) > 10                       # the kills did come in the midst of appends
+    assert len(set(counts)) > 10  # the kills did come in the midst of appends
 
 
 def test_a_kill_while_lost_rows_are_replaced_gives_no_key_another_row(tmp_path):
     rng = random.Random(9)
     with start(APPENDER, tmp_path) as parent:
-        append_and_kill(parent, tmp_path, 1, 0, .2)
+        append_and_kill(parent, tmp_path, 1, 0, 0.2)
         for turn in range(1, 200):
             for path in (tmp_path / "cache").glob("*.f32"):
-                os.truncate(path, 0)                   # and the keys are left
-            append_and_kill(parent, tmp_path, 1, 1000 * turn, rng.uniform(0, .008))
+                os.truncate(path, 0)  # and the keys are left
+            append_and_kill(parent, tmp_path, 1, 1000 * turn, rng.uniform(0, 0.008))
         parent.stdin.close()
 
 
@@ -719,32 +809,35 @@ bottlenecks.fill(cache, pictures, inception.make_forward(network), read)
 """
 
 
-@pytest.mark.parametrize("instants, count", [
-    pytest.param([20], 48, marks=pytest.mark.slow),
-    pytest.param(random.Random(50).choices(range(1, 45), k=50), 1000, marks=pytest.mark.slow)],
-    ids=["1 kill", "50 kills"])
+@pytest.mark.parametrize(
+    "instants, count",
+    [
+        pytest.param([20], 48, marks=pytest.mark.slow),
+        pytest.param(random.Random(50).choices(range(1, 45), k=50), 1000, marks=pytest.mark.slow),
+    ],
+    ids=["1 kill", "50 kills"],
+)
 def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, instants, count):
     paths, rng = drawn(tmp_path / "pictures", count), random.Random(50)
     expected = dict(zip(paths, direct(network[0], paths.values())))
     log = tmp_path / "log"
     log.touch()
     before, rows = [], {}
-    for instant in [*instants, None]:                  # in pictures read; None for no kill
+    for instant in [*instants, None]:  # in pictures read; None for no kill
         with start(COMPUTER, tmp_path) as process:
             if instant:
-                while (log.stat().st_size < 65 * (len(before) + instant)
-                       and process.poll() is None):
-                    time.sleep(.005)
-                time.sleep(rng.uniform(0, .1))
+                while log.stat().st_size < 65 * (len(before) + instant) and process.poll() is None:
+                    time.sleep(0.005)
+                time.sleep(rng.uniform(0, 0.1))
                 process.kill()
             err = process.communicate()[1]
         assert process.returncode == (-signal.SIGKILL if instant else 0), err
         cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
-        assert list(cache.rows)[:len(rows)] == list(rows)     # in their places
+        assert list(cache.rows)[: len(rows)] == list(rows)  # in their places
         for key, row in zip(cache.rows, cache.matrix()):
             np.testing.assert_allclose(row, expected[key], rtol=1e-4, atol=1e-5)
         read = log.read_text().split()
-        fresh = read[len(before):]
+        fresh = read[len(before) :]
         assert len(set(fresh)) == len(fresh) and not set(fresh) & set(rows)
         lost = len(fresh) - (len(cache.rows) - len(rows))
         assert lost <= (forward[1] + 1) * inception.BATCH if instant else lost == 0
@@ -754,9 +847,26 @@ def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, i
 
 def retrain_process(folder):
     return subprocess.Popen(
-        [sys.executable, REPO / "retrain.py", "--image_dir", "pictures", "--weights", "random",
-         "--layer", "mixed0", "--bottleneck_dir", "cache", "--how_many_training_steps", "20"],
-        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            REPO / "retrain.py",
+            "--image_dir",
+            "pictures",
+            "--weights",
+            "random",
+            "--layer",
+            "mixed0",
+            "--bottleneck_dir",
+            "cache",
+            "--how_many_training_steps",
+            "20",
+        ],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.slow
@@ -768,21 +878,23 @@ def test_after_a_kill_two_processes_at_once_end_with_a_whole_and_right_cache(tmp
     cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
     first, deadline = retrain_process(tmp_path), time.monotonic() + 120
     while not cache.rows and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(.005)
+        time.sleep(0.005)
         cache.refresh()
     first.send_signal(signal.SIGKILL)
     first.communicate()
     cache.refresh()
     kept = len(cache.rows)
-    assert 0 < kept < 64                               # it was killed in the middle
+    assert 0 < kept < 64  # it was killed in the middle
 
     both = [retrain_process(tmp_path) for _ in range(2)]
     for process in both:
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
         assert out.startswith("Final test accuracy = ") and "broken.png can't be read" in err
-        assert int(re.search(r"^bottlenecks: (\d+) pictures in [\d.]+ s$", err, re.M)[1]) \
-            <= 64 - kept + 1                           # and the broken one
+        assert (
+            int(re.search(r"^bottlenecks: (\d+) pictures in [\d.]+ s$", err, re.M)[1])
+            <= 64 - kept + 1
+        )  # and the broken one
     keys, rows = files_of(cache)
     assert len(keys) == 64 and set(keys) == set(digests) and len(rows) == 64
     expected = direct(network[0], [digests[key] for key in keys])
@@ -791,14 +903,19 @@ def test_after_a_kill_two_processes_at_once_end_with_a_whole_and_right_cache(tmp
 
 # ---- a full disk --------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder on a disk of 64 KB of its own, which another process sees and shows us."""
     if not shutil.which("unshare"):
         pytest.skip("there is no unshare to mount a small disk with")
     mount = 'mount -t tmpfs -o size=64k tmpfs "$0" && echo ready && exec sleep 600'
-    holder = subprocess.Popen(["unshare", "-rm", "sh", "-c", mount, tmp_path],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        ["unshare", "-rm", "sh", "-c", mount, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         if holder.stdout.readline() != "ready\n":
             pytest.skip(f"a small disk can't be mounted ({holder.communicate()[1].strip()})")
@@ -816,46 +933,61 @@ def fill_up(path):
 
 @pytest.mark.slow
 def test_a_disk_without_room_is_told_of_before_any_work(tmp_path, small_disk, monkeypatch):
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)   # which our own TensorFlow has set
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # which our own TensorFlow has set
     folder = tmp_path / "own"
-    for i in range(100):                               # of which 62 would fit
+    for i in range(100):  # of which 62 would fit
         draw(folder / "pictures" / "ab"[i % 2] / f"{i}.png", i)
-    done = run_script("retrain", "--image_dir", "pictures", "--weights", "random", "--layer",
-                      "mixed0", "--bottleneck_dir", small_disk / "cache", cwd=folder,
-                      process=True)
+    done = run_script(
+        "retrain",
+        "--image_dir",
+        "pictures",
+        "--weights",
+        "random",
+        "--layer",
+        "mixed0",
+        "--bottleneck_dir",
+        small_disk / "cache",
+        cwd=folder,
+        process=True,
+    )
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(r"retrain\.py: [^\n]+\n", done.stderr)
     assert f"{small_disk}/cache" in done.stderr and "--cache-dtype float16" in done.stderr
-    assert not [path for path in (small_disk / "cache").iterdir() if path.suffix in (".f32",
-                                                                                     ".keys")]
+    assert not [
+        path for path in (small_disk / "cache").iterdir() if path.suffix in (".f32", ".keys")
+    ]
 
 
 def test_what_fits_in_float16_alone_is_refused_in_float32(small_disk):
-    half, full = (bottlenecks.Cache(small_disk, {"network": "toy"}, 256, dtype)
-                  for dtype in ("float16", "float32"))
+    half, full = (
+        bottlenecks.Cache(small_disk, {"network": "toy"}, 256, dtype)
+        for dtype in ("float16", "float32")
+    )
     half.check_space(100)
     with pytest.raises(UserError, match="--cache-dtype"):
         full.check_space(100)
     with pytest.raises(UserError, match="^(?!.*--cache-dtype).*--bottleneck_dir"):
-        half.check_space(1000)                         # which is halved already
+        half.check_space(1000)  # which is halved already
 
 
 def test_what_the_cache_holds_needs_no_more_room(tmp_path, small_disk, network):
     paths = drawn(tmp_path / "own", 50)
     cache = bottlenecks.Cache(small_disk / "cache", network[1], 256)
-    for count in (40, 50):                             # 90 would be too many
-        bottlenecks.compute(network[0], "float32", cache, dict(itertools.islice(paths.items(),
-                                                                                count)))
+    for count in (40, 50):  # 90 would be too many
+        bottlenecks.compute(
+            network[0], "float32", cache, dict(itertools.islice(paths.items(), count))
+        )
     assert list(cache.rows) == list(paths)
 
 
-def test_a_disk_that_fills_up_midway_keeps_what_was_there_and_lets_go_on(tmp_path, small_disk,
-                                                                         network, forward):
+def test_a_disk_that_fills_up_midway_keeps_what_was_there_and_lets_go_on(
+    tmp_path, small_disk, network, forward
+):
     paths = drawn(tmp_path / "own", 48)
     expected = direct(network[0], paths.values())
 
     def read(key, path):
-        if int(key, 16) == 36:                         # two batches have been kept by then
+        if int(key, 16) == 36:  # two batches have been kept by then
             fill_up(small_disk / "ballast")
         return bottlenecks.read_picture(path)
 
@@ -864,24 +996,26 @@ def test_a_disk_that_fills_up_midway_keeps_what_was_there_and_lets_go_on(tmp_pat
         bottlenecks.fill(cache, paths, forward, read)
     kept = bottlenecks.Cache(small_disk / "cache", network[1], 256)
     assert 16 <= len(kept.rows) < 48
-    np.testing.assert_allclose(kept.matrix(), expected[:len(kept.rows)], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(kept.matrix(), expected[: len(kept.rows)], rtol=1e-4, atol=1e-5)
     (small_disk / "ballast").unlink()
     assert bottlenecks.compute(network[0], "float32", kept, paths) == {}
     np.testing.assert_allclose(kept.matrix(), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [2, 8, 64, 1000])     # in the first the keys take the room
+@pytest.mark.parametrize("size", [2, 8, 64, 1000])  # in the first the keys take the room
 def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
     cache = bottlenecks.Cache(small_disk, {"network": "toy"}, size)
     fill_up(small_disk / "ballast")
     os.truncate(small_disk / "ballast", os.path.getsize(small_disk / "ballast") - 5 * 4096)
 
     def append(number):
-        cache.append([f"{i:064x}" for i in range(number, number + 3)],
-                     np.add.outer(range(number, number + 3), np.arange(size)))
+        cache.append(
+            [f"{i:064x}" for i in range(number, number + 3)],
+            np.add.outer(range(number, number + 3), np.arange(size)),
+        )
 
     with pytest.raises(OSError, match="No space left"):
-        for number in range(0, 10 ** 5, 3):
+        for number in range(0, 10**5, 3):
             append(number)
     for _ in range(2):
         with pytest.raises(OSError, match="No space left"):
@@ -890,7 +1024,7 @@ def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
     assert len(again.rows) >= number > 0
     (small_disk / "ballast").unlink()
     first = number
-    for number in range(first, first + 9, 3):          # by the process that has seen it fail
+    for number in range(first, first + 9, 3):  # by the process that has seen it fail
         append(number)
     keys, rows = files_of(cache)
     assert keys == [f"{i:064x}" for i in range(number + 3)]
@@ -898,6 +1032,7 @@ def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
 
 
 # ---- progress -----------------------------------------------------------------------------------
+
 
 def test_on_a_terminal_progress_shows_rate_and_time_left(tmp_path, network, forward, monkeypatch):
     paths = drawn(tmp_path / "pictures", 40)
@@ -908,21 +1043,27 @@ def test_on_a_terminal_progress_shows_rate_and_time_left(tmp_path, network, forw
         monkeypatch.setattr(sys, "stderr", terminal)
         bottlenecks.compute(network[0], "float32", cache, paths)
         terminal.flush()
-        shown = os.read(master, 10 ** 6).decode()
+        shown = os.read(master, 10**6).decode()
     os.close(master)
-    assert re.search(r"bottlenecks: .* (8|16|24|32)/40 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ ?"
-                     r"(s/)? ?pictures", shown)
+    assert re.search(
+        r"bottlenecks: .* (8|16|24|32)/40 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ ?"
+        r"(s/)? ?pictures",
+        shown,
+    )
 
 
 def test_elsewhere_progress_is_lines_with_rate_and_time_left(tmp_path, network, forward, capsys):
     cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
     paths = {**drawn(tmp_path / "pictures", 40), "f" * 64: tmp_path / "missing"}
     with terminal.progress("bottlenecks", len(paths), "pictures") as bar:
-        bar.mininterval = .001                         # not 30 seconds
-        bottlenecks.fill(cache, paths, forward, lambda key, path: bottlenecks.read_picture(path),
-                         bar)
+        bar.mininterval = 0.001  # not 30 seconds
+        bottlenecks.fill(
+            cache, paths, forward, lambda key, path: bottlenecks.read_picture(path), bar
+        )
     *lines, last = capsys.readouterr().err.splitlines()
-    counts = [int(re.fullmatch(r"bottlenecks: (\d+) of 41 pictures, [\d.]+/s, \d\d:\d\d left",
-                               line)[1]) for line in lines]
+    counts = [
+        int(re.fullmatch(r"bottlenecks: (\d+) of 41 pictures, [\d.]+/s, \d\d:\d\d left", line)[1])
+        for line in lines
+    ]
     assert len(counts) > 2 and counts == sorted(counts) and 0 < counts[0] < 41
     assert re.fullmatch(r"bottlenecks: 41 pictures in \d+\.\d s", last)

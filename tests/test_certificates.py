@@ -7,6 +7,7 @@ A world of leaves is (score, wrong, groups): score(u) is the score of the popula
 quantile u, never falling, wrong(u) the probability that such a group is misclassified, and `groups`
 the size of the sample that certifies. What is true above a threshold is an integral, no estimate.
 """
+
 import collections
 import math
 
@@ -29,9 +30,9 @@ from evaluation import (
 from learning import metrics, model_folders
 from learning import queries as learning_queries
 
-TARGET, DELTA = .98, .05
-SLOW = pytest.mark.slow     # not that one is, but all together are
-TOO_WRONG = 1 - TARGET + 1e-5     # hardly above what is allowed, yet more than integrals are off by
+TARGET, DELTA = 0.98, 0.05
+SLOW = pytest.mark.slow  # not that one is, but all together are
+TOO_WRONG = 1 - TARGET + 1e-5  # hardly above what is allowed, yet more than integrals are off by
 
 
 @pytest.fixture(params=[100, pytest.param(2000, marks=SLOW)])
@@ -61,22 +62,23 @@ def spoiled(mass, rng):
     """Risks of groups with these shares, from the lowest score up: none down to some score, from
     which on everything above it is a little too wrong."""
     at = rng.integers(len(mass))
-    risk = np.where(np.arange(len(mass)) < at, TOO_WRONG, 0.)
+    risk = np.where(np.arange(len(mass)) < at, TOO_WRONG, 0.0)
     risk[at] = min(1, TOO_WRONG * mass[at:].sum() / mass[at])
     return risk
 
 
 # ---- worlds of leaves ---------------------------------------------------------------------------
 
+
 def any_scores(rng):
     """A score(u) of Kumaraswamy's distribution, which is like beta's, but in closed form."""
-    a, b = rng.uniform(1, 6), rng.uniform(.1, .8)
+    a, b = rng.uniform(1, 6), rng.uniform(0.1, 0.8)
     return lambda u: (1 - (1 - u) ** (1 / b)) ** (1 / a)
 
 
 def any_world(rng, most=5000):
     """Boastful, nearly calibrated or modest scores, and perhaps a risk that the surest have too."""
-    score, power, floor = any_scores(rng), rng.uniform(.5, 4), rng.choice([0, .005, .015])
+    score, power, floor = any_scores(rng), rng.uniform(0.5, 4), rng.choice([0, 0.005, 0.015])
     return score, lambda u: floor + (1 - floor) * (1 - score(u)) ** power, rng.integers(300, most)
 
 
@@ -94,34 +96,43 @@ def always_a_little_too_wrong(rng):
 
     def score(u):
         return 1 / (1 + np.exp(-np.interp(1 - u, [0, *taken / groups, 1], [14, *odds, -6])))
+
     return score, lambda u: np.full(np.shape(u), TOO_WRONG), groups
 
 
 def sound_until_the_last_start(rng):
     """All of delta has been handed on when the groups come that spoil it."""
-    surest = rng.uniform(.1, .6)
-    return (lambda u: np.where(u > 1 - surest, 1, .5),
-            lambda u: np.where(u > 1 - surest, 0, TOO_WRONG / (1 - surest)),
-            rng.integers(3000, 10_000))
+    surest = rng.uniform(0.1, 0.6)
+    return (
+        lambda u: np.where(u > 1 - surest, 1, 0.5),
+        lambda u: np.where(u > 1 - surest, 0, TOO_WRONG / (1 - surest)),
+        rng.integers(3000, 10_000),
+    )
 
 
 def surest_are_wrong_most(rng):
     """Risk above the target for the surest, then below it, then above it again."""
-    score, top, low = any_scores(rng), rng.uniform(.01, .1), rng.uniform(.4, .9)
-    at_top, in_between, at_bottom = rng.uniform([.02, 0, .02], [.1, .01, .1])
+    score, top, low = any_scores(rng), rng.uniform(0.01, 0.1), rng.uniform(0.4, 0.9)
+    at_top, in_between, at_bottom = rng.uniform([0.02, 0, 0.02], [0.1, 0.01, 0.1])
 
     def wrong(u):
         return np.where(u > 1 - top, at_top, np.where(u > 1 - low, in_between, at_bottom))
+
     return score, wrong, rng.integers(500, 5000)
 
 
 def few_distinct_scores(rng):
     """Two to six scores, each a candidate itself."""
-    values = np.sort(rng.choice(certificates.candidates(TARGET)[0], rng.integers(2, 7), replace=False))
+    values = np.sort(
+        rng.choice(certificates.candidates(TARGET)[0], rng.integers(2, 7), replace=False)
+    )
     bounds = np.sort(rng.random(len(values) - 1))
     risk = spoiled(np.diff([0, *bounds, 1]), rng)
-    return (lambda u: values[np.searchsorted(bounds, u)],
-            lambda u: risk[np.searchsorted(bounds, u)], rng.integers(500, 10_000))
+    return (
+        lambda u: values[np.searchsorted(bounds, u)],
+        lambda u: risk[np.searchsorted(bounds, u)],
+        rng.integers(500, 10_000),
+    )
 
 
 def all_scores_one(rng):
@@ -140,18 +151,26 @@ def is_broken(world, threshold):
     score, wrong, _ = world
     if score(np.ones(1))[0] < threshold:
         return False
-    below, above = 0., 1.
+    below, above = 0.0, 1.0
     for _ in range(50):
         u = (below + above) / 2
         below, above = (below, u) if score(np.array([u]))[0] >= threshold else (u, above)
-    u = above + (1 - above) * (np.arange(10_000) + .5) / 10_000
+    u = above + (1 - above) * (np.arange(10_000) + 0.5) / 10_000
     return wrong(u).mean() > 1 - TARGET + 1e-12
 
 
-@pytest.mark.parametrize("family, least_certified", [
-    (any_world, .4), (small_world, .1), (always_a_little_too_wrong, 0),
-    (sound_until_the_last_start, .9), (surest_are_wrong_most, .3), (few_distinct_scores, .4),
-    (all_scores_one, 0)])
+@pytest.mark.parametrize(
+    "family, least_certified",
+    [
+        (any_world, 0.4),
+        (small_world, 0.1),
+        (always_a_little_too_wrong, 0),
+        (sound_until_the_last_start, 0.9),
+        (surest_are_wrong_most, 0.3),
+        (few_distinct_scores, 0.4),
+        (all_scores_one, 0),
+    ],
+)
 def test_at_most_one_world_of_twenty_breaks_a_certified_promise(worlds, family, least_certified):
     rng, certified, broken = np.random.default_rng(1), 0, 0
     for _ in range(worlds):
@@ -161,7 +180,7 @@ def test_at_most_one_world_of_twenty_breaks_a_certified_promise(worlds, family, 
         broken += is_broken(world, threshold)
     print(f"{family.__name__}: {certified / worlds:.4f} certified, {broken / worlds:.4f} broken")
     assert broken / worlds <= most_broken(worlds)
-    assert certified / worlds >= least_certified      # no promise at all would be easy to keep
+    assert certified / worlds >= least_certified  # no promise at all would be easy to keep
 
 
 def test_with_groups_of_very_unequal_size_one_product_of_each_keeps_the_promise(worlds):
@@ -170,8 +189,9 @@ def test_with_groups_of_very_unequal_size_one_product_of_each_keeps_the_promise(
         world = any_world(rng, 1500)
         score, right = draw(world, rng)
         # Most groups have one or two products, some have hundreds, and right ones have more.
-        groups = np.repeat(np.arange(len(score)),
-                           np.minimum(rng.zipf(np.where(right, 1.7, 2.5)), 400))
+        groups = np.repeat(
+            np.arange(len(score)), np.minimum(rng.zipf(np.where(right, 1.7, 2.5)), 400)
+        )
         score, right = score[groups], right[groups]
         rows = certificates.one_of_each(groups, seed=turn)
         threshold = certificates.certify(score[rows], right[rows], TARGET, DELTA)
@@ -179,10 +199,12 @@ def test_with_groups_of_very_unequal_size_one_product_of_each_keeps_the_promise(
         broken += is_broken(world, threshold)
         if turn < 200:
             naive += is_broken(world, certificates.certify(score, right, TARGET, DELTA))
-    print(f"unequal groups: {certified / worlds:.4f} certified, {broken / worlds:.4f} broken, "
-          f"{naive / min(worlds, 200):.3f} if every product counts")
+    print(
+        f"unequal groups: {certified / worlds:.4f} certified, {broken / worlds:.4f} broken, "
+        f"{naive / min(worlds, 200):.3f} if every product counts"
+    )
     assert broken / worlds <= most_broken(worlds)
-    assert certified / worlds >= .2
+    assert certified / worlds >= 0.2
     # These worlds do tell a sound procedure from an unsound one.
     assert naive / min(worlds, 200) > 4 * DELTA
 
@@ -203,14 +225,17 @@ def test_with_near_duplicates_one_of_each_cluster_keeps_the_promise(worlds, colo
         certified += threshold < math.inf
         broken += is_broken(world, threshold)
         if turn < 200:
-            known = rng.random(len(style)) < 1 - .2 ** (colours - 1)
-            by_group += is_broken(world, certificates.certify(np.where(known, 1, score), right | known,
-                                                              TARGET, DELTA))
-    print(f"{colours} colours: {certified / worlds:.4f} certified, {broken / worlds:.4f} broken, "
-          f"{by_group / min(worlds, 200):.3f} if they are split by group")
+            known = rng.random(len(style)) < 1 - 0.2 ** (colours - 1)
+            by_group += is_broken(
+                world, certificates.certify(np.where(known, 1, score), right | known, TARGET, DELTA)
+            )
+    print(
+        f"{colours} colours: {certified / worlds:.4f} certified, {broken / worlds:.4f} broken, "
+        f"{by_group / min(worlds, 200):.3f} if they are split by group"
+    )
     assert broken / worlds <= most_broken(worlds)
-    assert certified / worlds >= .2
-    assert by_group / min(worlds, 200) > .5    # they do tell a sound split from an unsound one
+    assert certified / worlds >= 0.2
+    assert by_group / min(worlds, 200) > 0.5  # they do tell a sound split from an unsound one
 
 
 def test_a_threshold_that_is_merely_observed_breaks_its_promise_in_many_worlds():
@@ -226,55 +251,72 @@ def test_a_threshold_that_is_merely_observed_breaks_its_promise_in_many_worlds()
 
 # ---- worlds of leaves and parents ---------------------------------------------------------------
 
+
 def fallback_world(risk, dependence, rng):
     """(leaf scores, parent scores, joint [., ., 2, 2]): the probability of a group with these two
     scores whose leaf is wrong or right and whose parent is wrong or right."""
     if risk == "both sound, then spoiled":
-        leaf, parent, sure, parent_sure = (.5, 1), (.5, 1), *rng.uniform(.2, .6, 2)
+        leaf, parent, sure, parent_sure = (0.5, 1), (0.5, 1), *rng.uniform(0.2, 0.6, 2)
         mass = np.outer((1 - sure, sure), (1 - parent_sure, parent_sure))
         wrong, above = [[TOO_WRONG / (1 - sure)], [0]], [TOO_WRONG / (1 - parent_sure), 0]
     else:
         leaf, parent = np.sort(around_target(rng.uniform(-5, 8, (2, 12))))
-        mass = rng.dirichlet(np.full(144, .5)).reshape(12, 12)
-        wrong, above = (1 - leaf[:, None]) ** rng.uniform(.7, 3), (1 - parent) ** rng.uniform(.7, 3)
+        mass = rng.dirichlet(np.full(144, 0.5)).reshape(12, 12)
+        wrong, above = (
+            (1 - leaf[:, None]) ** rng.uniform(0.7, 3),
+            (1 - parent) ** rng.uniform(0.7, 3),
+        )
         if risk == "too wrong where the leaf is unsure":
-            above = np.where(wrong > .05, TOO_WRONG, 0)
+            above = np.where(wrong > 0.05, TOO_WRONG, 0)
     wrong, above = np.broadcast_to(wrong, mass.shape), np.broadcast_to(above, mass.shape)
-    both = {"independent": wrong * above, "only with the leaf": np.minimum(wrong, above),
-            "only without it": np.maximum(0, wrong + above - 1)}[dependence]
+    both = {
+        "independent": wrong * above,
+        "only with the leaf": np.minimum(wrong, above),
+        "only without it": np.maximum(0, wrong + above - 1),
+    }[dependence]
     joint = np.array([[both, wrong - both], [above - both, 1 - wrong - above + both]])
     return np.array(leaf), np.array(parent), np.moveaxis(mass * joint, (0, 1), (2, 3))
 
 
-@pytest.mark.parametrize("risk, dependence, least_certified", [
-    # Of two scores the lower one is what the leaf's last test has seen, so little is left to certify.
-    ("both sound, then spoiled", "independent", 0),
-    ("too wrong where the leaf is unsure", "only with the leaf", 0),
-    pytest.param("too wrong where the leaf is unsure", "independent", 0, marks=SLOW),
-    pytest.param("too wrong where the leaf is unsure", "only without it", 0, marks=SLOW),
-    pytest.param("any", "independent", .15, marks=SLOW),
-    pytest.param("any", "only with the leaf", .15, marks=SLOW),
-    pytest.param("any", "only without it", .15, marks=SLOW)])
+@pytest.mark.parametrize(
+    "risk, dependence, least_certified",
+    [
+        # Of two scores the lower one is what the leaf's last test has seen, so little is left to certify.
+        ("both sound, then spoiled", "independent", 0),
+        ("too wrong where the leaf is unsure", "only with the leaf", 0),
+        pytest.param("too wrong where the leaf is unsure", "independent", 0, marks=SLOW),
+        pytest.param("too wrong where the leaf is unsure", "only without it", 0, marks=SLOW),
+        pytest.param("any", "independent", 0.15, marks=SLOW),
+        pytest.param("any", "only with the leaf", 0.15, marks=SLOW),
+        pytest.param("any", "only without it", 0.15, marks=SLOW),
+    ],
+)
 def test_at_most_one_world_of_twenty_breaks_the_promise_of_leaf_or_parent(
-        worlds, risk, dependence, least_certified):
+    worlds, risk, dependence, least_certified
+):
     rng, by_parent, leaf_broken, broken = np.random.default_rng(4), 0, 0, 0
     for _ in range(worlds):
         leaf, parent, joint = fallback_world(risk, dependence, rng)
         cells = rng.multinomial(rng.integers(1000, 6000), np.maximum(joint, 0).ravel())
-        i, j, right, parent_right = np.unravel_index(np.repeat(np.arange(joint.size), cells),
-                                                     joint.shape)
-        found = certificates.certify_fallback(leaf[i], right > 0, parent[j], parent_right > 0,
-                                              TARGET, DELTA)
+        i, j, right, parent_right = np.unravel_index(
+            np.repeat(np.arange(joint.size), cells), joint.shape
+        )
+        found = certificates.certify_fallback(
+            leaf[i], right > 0, parent[j], parent_right > 0, TARGET, DELTA
+        )
         taken = joint[leaf >= found.leaf].sum(axis=(0, 1, 3))
         rest = joint[leaf < found.below][:, parent >= found.parent].sum(axis=(0, 1, 2))
         alone = joint[:, parent >= found.alone].sum(axis=(0, 1, 2))
-        leaf_fails, *parent_fails = (wrong > (1 - TARGET + 1e-12) * (wrong + right)
-                                     for wrong, right in (taken, rest, alone))
+        leaf_fails, *parent_fails = (
+            wrong > (1 - TARGET + 1e-12) * (wrong + right) for wrong, right in (taken, rest, alone)
+        )
         by_parent += found.parent < math.inf
         leaf_broken += leaf_fails
         broken += leaf_fails or any(parent_fails)
-    print(f"{risk}, {dependence}: {by_parent / worlds:.4f} with a parent, "
-          f"{broken / worlds:.4f} broken, {leaf_broken / worlds:.4f} by the leaf")
+    print(
+        f"{risk}, {dependence}: {by_parent / worlds:.4f} with a parent, "
+        f"{broken / worlds:.4f} broken, {leaf_broken / worlds:.4f} by the leaf"
+    )
     assert broken / worlds <= most_broken(worlds)
     assert by_parent / worlds >= least_certified
 
@@ -282,15 +324,15 @@ def test_at_most_one_world_of_twenty_breaks_the_promise_of_leaf_or_parent(
 # ---- labels changed -----------------------------------------------------------------------------
 
 LEAVES = [f"top{n // 3}.leaf{n}" for n in range(12)]
-KEEP = .95
+KEEP = 0.95
 
 
 def drawn(n, rng):
     """(true leaf, predicted leaf, score) of n products: right as often as the score says, else
     mostly a leaf of the same parent."""
-    label, score = rng.integers(12, size=n), rng.beta(3, .4, n)
+    label, score = rng.integers(12, size=n), rng.beta(3, 0.4, n)
     near = label // 3 * 3 + (label + rng.integers(1, 3, n)) % 3
-    other = np.where(rng.random(n) < .7, near, (label + rng.integers(1, 12, n)) % 12)
+    other = np.where(rng.random(n) < 0.7, near, (label + rng.integers(1, 12, n)) % 12)
     return label, np.where(rng.random(n) < score, label, other), score
 
 
@@ -301,7 +343,7 @@ def renamed(rng):
 
 def some_renamed(rng):
     """A part of the leaves has."""
-    which = rng.random(12) < rng.uniform(.1, .6)
+    which = rng.random(12) < rng.uniform(0.1, 0.6)
     return lambda label: np.array([LEAVES[one] + "-new" * int(which[one]) for one in label])
 
 
@@ -314,9 +356,10 @@ def merged(rng):
 
 def parted(rng):
     """A part of the products of some leaves is in a new leaf beside them."""
-    share = rng.uniform(0, .12, 12) * (rng.random(12) < .5)
-    return lambda label: np.array([LEAVES[one] + "-more" * int(rng.random() < share[one])
-                                   for one in label])
+    share = rng.uniform(0, 0.12, 12) * (rng.random(12) < 0.5)
+    return lambda label: np.array(
+        [LEAVES[one] + "-more" * int(rng.random() < share[one]) for one in label]
+    )
 
 
 def store_shop(path, label, predicted, score, folds=5, **settings):
@@ -327,24 +370,47 @@ def store_shop(path, label, predicted, score, folds=5, **settings):
     empty.backup(conn)
     empty.close()
     store_leaves(conn, LEAVES)
-    conn.executemany("""insert into product(id, source, external_id, group_key, name, category_id)
-                        values (?, 'shop', ?, ?, 'x', ?)""", [
-        (n, f"sku-{n}", f"group {n}", LEAVES[one]) for n, one in enumerate(label, 1)])
+    conn.executemany(
+        """insert into product(id, source, external_id, group_key, name, category_id)
+                        values (?, 'shop', ?, ?, 'x', ?)""",
+        [(n, f"sku-{n}", f"group {n}", LEAVES[one]) for n, one in enumerate(label, 1)],
+    )
     predictions = [
-        (n, LEAVES[guess], sure, LEAVES[one], sure, LEAVES[guess].split(".")[0], (1 + sure) / 2,
-         "[]", n % folds) for n, (one, guess, sure) in enumerate(
-             zip(label.tolist(), predicted.tolist(), score.tolist()), 1)]
-    model_folders.save_experiment(conn, path, "Text classification of: ",
-                       {"categories": LEAVES, "folds": folds, **settings}, predictions, [],
-                       lambda folder: None)
+        (
+            n,
+            LEAVES[guess],
+            sure,
+            LEAVES[one],
+            sure,
+            LEAVES[guess].split(".")[0],
+            (1 + sure) / 2,
+            "[]",
+            n % folds,
+        )
+        for n, (one, guess, sure) in enumerate(
+            zip(label.tolist(), predicted.tolist(), score.tolist()), 1
+        )
+    ]
+    model_folders.save_experiment(
+        conn,
+        path,
+        "Text classification of: ",
+        {"categories": LEAVES, "folds": folds, **settings},
+        predictions,
+        [],
+        lambda folder: None,
+    )
     return conn
 
 
 def store_leaves(conn, leaves):
     leaves = sorted(set(leaves))
     tops = {leaf.split(".")[0] for leaf in leaves}
-    crawling_queries.store_categories(conn, [(top, None, 0, top, top) for top in sorted(tops)] + [
-        (leaf, leaf.split(".")[0], 1, f"{leaf.split('.')[0]}/{leaf}", leaf) for leaf in leaves])
+    crawling_queries.store_categories(
+        conn,
+        [(top, None, 0, top, top) for top in sorted(tops)]
+        + [(leaf, leaf.split(".")[0], 1, f"{leaf.split('.')[0]}/{leaf}", leaf) for leaf in leaves],
+    )
 
 
 def filed_rightly(conn, promise, label, predicted, score):
@@ -356,23 +422,34 @@ def filed_rightly(conn, promise, label, predicted, score):
     above = np.array([name.split(".")[0] for name in names])
     there = np.array([places.get(name) == 1 for name in names])
     leaf = (score >= least["leaf"]) & there
-    parent = ((score < least["below"]) | ~there) & ((1 + score) / 2 >= least["parent"]) \
+    parent = (
+        ((score < least["below"]) | ~there)
+        & ((1 + score) / 2 >= least["parent"])
         & np.isin(above, list(places))
+    )
     right = np.array([name.split(".")[0] for name in label]) == above
-    return {"leaf": (leaf.sum(), (names == label)[leaf].sum()),
-            "parent": (parent.sum(), right[parent].sum())}
+    return {
+        "leaf": (leaf.sum(), (names == label)[leaf].sum()),
+        "parent": (parent.sum(), right[parent].sum()),
+    }
 
 
 def is_kept(filed, target=KEEP):
     """Whether each level holds what is promised, but for what chance does to so many products."""
-    return all(binom.cdf(right, count, target) > .01 for count, right in
-               (filed["leaf"], filed["parent"]) if count)
+    return all(
+        binom.cdf(right, count, target) > 0.01
+        for count, right in (filed["leaf"], filed["parent"])
+        if count
+    )
 
 
-@pytest.mark.parametrize("family, least_certified, most_certified, breaks", [
-    (renamed, 0, 0, 1), (some_renamed, .5, 1, .5), (merged, .5, 1, .5), (parted, .1, 1, .2)])
+@pytest.mark.parametrize(
+    "family, least_certified, most_certified, breaks",
+    [(renamed, 0, 0, 1), (some_renamed, 0.5, 1, 0.5), (merged, 0.5, 1, 0.5), (parted, 0.1, 1, 0.2)],
+)
 def test_a_promise_is_kept_after_the_shop_has_changed_its_labels(
-        tmp_path, shops, family, least_certified, most_certified, breaks):
+    tmp_path, shops, family, least_certified, most_certified, breaks
+):
     rng, certified, broken, naive = np.random.default_rng(6), 0, 0, 0
     for _ in range(shops):
         today = family(rng)
@@ -381,33 +458,36 @@ def test_a_promise_is_kept_after_the_shop_has_changed_its_labels(
         new, guess, sure = drawn(3000, rng)
         now, true = today(label), today(new)
         store_leaves(conn, [*now, *true])
-        conn.executemany("update product set category_id = ? where id = ?",
-                         list(zip(now.tolist(), range(1, 2501))))
-        promise = guarantees.promise(conn, 1, LEAVES, KEEP, .95)
-        learned = guarantees.promise(conn, 1, (), KEEP, .95)
+        conn.executemany(
+            "update product set category_id = ? where id = ?",
+            list(zip(now.tolist(), range(1, 2501))),
+        )
+        promise = guarantees.promise(conn, 1, LEAVES, KEEP, 0.95)
+        learned = guarantees.promise(conn, 1, (), KEEP, 0.95)
         certified += promise["leaf"] is not None
         broken += not is_kept(filed_rightly(conn, promise, true, guess, sure))
         taken = sure >= guarantees.promised_thresholds(learned)["leaf"]
         right = np.array(LEAVES)[guess[taken]] == true[taken]
         naive += not is_kept({"leaf": (taken.sum(), right.sum()), "parent": (0, 0)})
         conn.close()
-    print(f"{family.__name__}: {certified / shops:.3f} certified at the leaf, {broken / shops:.3f} "
-          f"broken, {naive / shops:.3f} by the labels that were learned")
+    print(
+        f"{family.__name__}: {certified / shops:.3f} certified at the leaf, {broken / shops:.3f} "
+        f"broken, {naive / shops:.3f} by the labels that were learned"
+    )
     assert broken / shops <= most_broken(shops)
     assert least_certified <= certified / shops <= most_certified
-    assert naive / shops >= breaks     # what was promised before is broken in these shops
+    assert naive / shops >= breaks  # what was promised before is broken in these shops
 
 
 @pytest.mark.parametrize("trust", (False, True))
-def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_path, shops,
-                                                                                trust):
+def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_path, shops, trust):
     """4,000 of 6,000 labels are an earlier model's answers, one in ten of them wrong; the next
     model agrees with them."""
     rng, broken, certified = np.random.default_rng(8), 0, 0
     for _ in range(shops):
         label, predicted, score = drawn(6000, rng)
-        label[:4000] = predicted[:4000]      # what the shop's feed has is what was filed
-        score[:4000] = rng.beta(3, .4, 4000)
+        label[:4000] = predicted[:4000]  # what the shop's feed has is what was filed
+        score[:4000] = rng.beta(3, 0.4, 4000)
         conn = store_shop(str(tmp_path / "crawl.db"), label, predicted, score)
         conn.execute("""insert into filed_before
                         select id, category_id from product where id <= 4000""")
@@ -416,19 +496,23 @@ def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_
         # What training predicts: a label that is only taught is in no prediction.
         taught = ",".join(str(row["id"]) for row in rows if row["category_id"] is None)
         conn.execute(f"delete from predicted_category where product_id in ({taught})")
-        conn.execute("update experiment set settings = json_set(settings, '$.arguments', json(?))",
-                     ('{"trust_filed": true}' if trust else "{}",))
-        promise = guarantees.promise(conn, 1, LEAVES, KEEP, .95)
+        conn.execute(
+            "update experiment set settings = json_set(settings, '$.arguments', json(?))",
+            ('{"trust_filed": true}' if trust else "{}",),
+        )
+        promise = guarantees.promise(conn, 1, LEAVES, KEEP, 0.95)
         assert promise["products"] == (6000 if trust else 2000)
         new, guess, sure = drawn(3000, rng)
         certified += promise["leaf"] is not None
         broken += not is_kept(filed_rightly(conn, promise, np.array(LEAVES)[new], guess, sure))
         conn.close()
-    print(f"own filings{' trusted' * trust}: {certified / shops:.3f} certified at the leaf, "
-          f"{broken / shops:.3f} broken")
-    assert certified / shops >= .5
+    print(
+        f"own filings{' trusted' * trust}: {certified / shops:.3f} certified at the leaf, "
+        f"{broken / shops:.3f} broken"
+    )
+    assert certified / shops >= 0.5
     if trust:
-        assert broken / shops > .5     # these shops do tell the one from the other
+        assert broken / shops > 0.5  # these shops do tell the one from the other
     else:
         assert broken / shops <= most_broken(shops)
 
@@ -444,21 +528,23 @@ def test_own_filings_that_the_shop_corrected_certify_nothing(tmp_path, shops):
                         from predicted_category where product_id <= 4000""")
         rows = learning_queries.labelled_products(conn, LEAVES)
         assert [row["filed"] for row in rows] == [1] * 4000 + [0] * 2000
-        promise = guarantees.promise(conn, 1, LEAVES, KEEP, .95)
+        promise = guarantees.promise(conn, 1, LEAVES, KEEP, 0.95)
         assert promise["products"] == 2000
         new, guess, sure = drawn(3000, rng)
         certified += promise["leaf"] is not None
         broken += not is_kept(filed_rightly(conn, promise, np.array(LEAVES)[new], guess, sure))
         conn.close()
-    print(f"corrected filings: {certified / shops:.3f} certified at the leaf, "
-          f"{broken / shops:.3f} broken")
-    assert certified / shops >= .5 and broken / shops <= most_broken(shops)
+    print(
+        f"corrected filings: {certified / shops:.3f} certified at the leaf, "
+        f"{broken / shops:.3f} broken"
+    )
+    assert certified / shops >= 0.5 and broken / shops <= most_broken(shops)
 
 
 # ---- a long tail of leaves ----------------------------------------------------------------------
 
-TAIL = 300                                                # leaves
-SIZES = np.maximum(1, 4000 / np.arange(1, TAIL + 1) ** 1.15)   # of a shop of about 20,000 products
+TAIL = 300  # leaves
+SIZES = np.maximum(1, 4000 / np.arange(1, TAIL + 1) ** 1.15)  # of a shop of about 20,000 products
 LARGE = np.flatnonzero(SIZES > 200)
 
 
@@ -468,10 +554,11 @@ def long_tail(n, rng, hard=1):
     frequent and often taken for the next."""
     rows = np.zeros(n, figures.ROW)
     odd = np.isin(np.arange(TAIL), LARGE[1::2])
-    label = rng.choice(TAIL, n, p=SIZES * np.where(odd, hard, 1) / (
-        SIZES * np.where(odd, hard, 1)).sum())
+    label = rng.choice(
+        TAIL, n, p=SIZES * np.where(odd, hard, 1) / (SIZES * np.where(odd, hard, 1)).sum()
+    )
     score = 1 - rng.random(n) ** 2 / 2
-    wrong = rng.random(n) < np.where(odd[label], 2, .2) * (1 - score)
+    wrong = rng.random(n) < np.where(odd[label], 2, 0.2) * (1 - score)
     tail = (SIZES[label] < 12) & (label % 2 == 1)
     rows["predicted"] = np.where(tail | wrong, LARGE[(label + 1) % len(LARGE)], label)
     rows["label"], rows["score"], rows["parent_score"] = label, score, (1 + score) / 2
@@ -484,14 +571,20 @@ def long_tail(n, rng, hard=1):
 def test_a_long_tail_is_filed_and_kept_and_what_is_harder_is_refused(shops, hard):
     rng, names = np.random.default_rng(8), [f"leaf-{i}" for i in range(TAIL)]
     above = np.append(TAIL + np.arange(TAIL) % 13, -2)
-    refused, kept, filed, target = 0, 0, 0, .93
+    refused, kept, filed, target = 0, 0, 0, 0.93
     for _ in range(shops):
         labelled, new = long_tail(20_000, rng), long_tail(10_000, rng, hard)
-        found = figures.certify_pair(labelled, above, target, .95)
-        counts = collections.Counter(zip([names[code] for code in new["predicted"]], np.digitize(
-            new["score"], refusals.edges(labelled)).tolist()))
-        promise = {"target": target, **{level: None if one == math.inf else one
-                                        for level, one in found._asdict().items()}}
+        found = figures.certify_pair(labelled, above, target, 0.95)
+        counts = collections.Counter(
+            zip(
+                [names[code] for code in new["predicted"]],
+                np.digitize(new["score"], refusals.edges(labelled)).tolist(),
+            )
+        )
+        promise = {
+            "target": target,
+            **{level: None if one == math.inf else one for level, one in found._asdict().items()},
+        }
         least, _ = refusals.mixed(counts, (names, labelled, above), promise)
         taken = new["score"] >= found.leaf
         right = (new["label"] == new["predicted"])[taken].mean()
@@ -499,22 +592,23 @@ def test_a_long_tail_is_filed_and_kept_and_what_is_harder_is_refused(shops, hard
         kept += right >= target
         filed += taken.mean() / shops
     print(f"long tail, {hard}: {refused} of {shops} refused, {kept} kept, {filed:.3f} to file")
-    assert filed > .5
+    assert filed > 0.5
     assert (refused <= 1 and kept >= shops - 1) if hard == 1 else (refused == shops and kept == 0)
 
 
 # ---- what a promise costs -----------------------------------------------------------------------
 
+
 def draw_scores(family, n, rng):
     """Scores of n products and the probability that each is right."""
     if family == "uniform":
         score = rng.random(n)
-        return score, 1 - .4 * (1 - score) ** 3
-    p = rng.beta(3, .4, n)
-    return {"calibrated": p, "boastful": 1 - (1 - p) ** 3, "modest": p ** 3}[family], p
+        return score, 1 - 0.4 * (1 - score) ** 3
+    p = rng.beta(3, 0.4, n)
+    return {"calibrated": p, "boastful": 1 - (1 - p) ** 3, "modest": p**3}[family], p
 
 
-@pytest.mark.parametrize("target", [.95, .98])
+@pytest.mark.parametrize("target", [0.95, 0.98])
 @pytest.mark.parametrize("family", ["calibrated", "boastful", "modest", "uniform"])
 def test_ten_thousand_products_certify_four_fifths_of_the_coverage_that_is_there(family, target):
     rng, n = np.random.default_rng(5), 1_000_000
@@ -528,22 +622,28 @@ def test_ten_thousand_products_certify_four_fifths_of_the_coverage_that_is_there
         threshold = certificates.certify(own, rng.random(10_000) < probability, target, DELTA)
         kept.append((score >= threshold).mean())
     print(f"{family}, {target}: {np.mean(kept) / possible:.3f} of {possible:.3f} kept")
-    assert possible > .1
-    assert np.mean(kept) >= .8 * possible
+    assert possible > 0.1
+    assert np.mean(kept) >= 0.8 * possible
 
 
 # ---- the procedure ------------------------------------------------------------------------------
 
+
 def sample(seed, n, worst, digits):
     """(score, right) of n products, the least sure of which are wrong so often; few digits tie."""
     rng = np.random.default_rng(seed)
-    score = rng.beta(2, .3, n)
+    score = rng.beta(2, 0.3, n)
     return np.round(score, digits), rng.random(n) >= worst * (1 - score)
 
 
-SAMPLES = st.builds(sample, st.integers(0, 2 ** 32 - 1), st.integers(0, 1500),
-                    st.sampled_from([0, .1, .3, 1]), st.sampled_from([1, 2, 15]))
-TARGETS, DELTAS = st.sampled_from([.9, .95, .98]), st.sampled_from([.2, .05, .01])
+SAMPLES = st.builds(
+    sample,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 1500),
+    st.sampled_from([0, 0.1, 0.3, 1]),
+    st.sampled_from([1, 2, 15]),
+)
+TARGETS, DELTAS = st.sampled_from([0.9, 0.95, 0.98]), st.sampled_from([0.2, 0.05, 0.01])
 
 
 def certified_by_definition(score, right, target, delta):
@@ -555,8 +655,10 @@ def certified_by_definition(score, right, target, delta):
     batch = taken // 2
     too_many = np.floor((1 - target) * batch + 1e-9).astype(int) + 1
     tail = binom.cdf(wrong, taken, 1 - target)
-    holds = (too_many <= batch) & (hypergeom.cdf(wrong, taken + batch, np.minimum(
-        wrong + too_many, taken + batch), taken) <= delta)
+    holds = (too_many <= batch) & (
+        hypergeom.cdf(wrong, taken + batch, np.minimum(wrong + too_many, taken + batch), taken)
+        <= delta
+    )
     lowest, refuted, level = math.inf, False, 0
     for j, start in enumerate(starts):
         level = level * refuted + delta * start / np.count_nonzero(starts)
@@ -567,10 +669,12 @@ def certified_by_definition(score, right, target, delta):
 
 @given(SAMPLES, TARGETS, DELTAS)
 def test_certify_is_the_fallback_procedure_on_exact_binomial_tails(rows, target, delta):
-    assert certificates.certify(*rows, target, delta) == certified_by_definition(*rows, target, delta)
+    assert certificates.certify(*rows, target, delta) == certified_by_definition(
+        *rows, target, delta
+    )
 
 
-@pytest.mark.parametrize("target", [.5, .9, .95, .98, .99])
+@pytest.mark.parametrize("target", [0.5, 0.9, 0.95, 0.98, 0.99])
 def test_the_candidates_fall_from_far_above_the_target_to_zero_and_seven_are_starts(target):
     thresholds, starts = certificates.candidates(target)
     odds = np.log(thresholds[:-1] / (1 - thresholds[:-1])) - math.log(target / (1 - target))
@@ -590,36 +694,38 @@ def test_a_product_counts_as_taken_at_its_own_score(rows, target):
     assert (wrong == (above & ~right).sum(axis=1)).all()
 
 
-@given(SAMPLES, TARGETS, st.integers(0, 2 ** 32 - 1))
+@given(SAMPLES, TARGETS, st.integers(0, 2**32 - 1))
 def test_the_threshold_is_a_candidate_or_infinite_in_whatever_order_the_products_come(
-        rows, target, seed):
+    rows, target, seed
+):
     score, right = rows
-    threshold = certificates.certify(score, right, target, .05)
+    threshold = certificates.certify(score, right, target, 0.05)
     order = np.random.default_rng(seed).permutation(len(score))
     assert threshold in certificates.candidates(target)[0] or threshold == math.inf
-    assert certificates.certify(score[order], right[order], target, .05) == threshold
+    assert certificates.certify(score[order], right[order], target, 0.05) == threshold
 
 
-@given(SAMPLES, TARGETS, st.tuples(st.floats(1e-6, .5), st.floats(1e-6, .5)).map(sorted))
+@given(SAMPLES, TARGETS, st.tuples(st.floats(1e-6, 0.5), st.floats(1e-6, 0.5)).map(sorted))
 def test_more_confidence_never_lowers_the_threshold(rows, target, deltas):
     strict, lax = (certificates.certify(*rows, target, delta) for delta in deltas)
     assert strict >= lax
 
 
-@given(SAMPLES, TARGETS, st.integers(0, 2 ** 32 - 1))
+@given(SAMPLES, TARGETS, st.integers(0, 2**32 - 1))
 def test_products_that_turn_out_right_after_all_never_raise_the_threshold(rows, target, seed):
     score, right = rows
-    better = right | (np.random.default_rng(seed).random(len(right)) < .1)
-    assert certificates.certify(score, better, target, .05) \
-        <= certificates.certify(score, right, target, .05)
+    better = right | (np.random.default_rng(seed).random(len(right)) < 0.1)
+    assert certificates.certify(score, better, target, 0.05) <= certificates.certify(
+        score, right, target, 0.05
+    )
 
 
 def test_149_right_products_are_what_it_takes_to_refute_one_hypothesis():
-    assert certificates.fewest(.98, .05) == 149
-    assert .98 ** 149 <= .05 < .98 ** 148
+    assert certificates.fewest(0.98, 0.05) == 149
+    assert 0.98**149 <= 0.05 < 0.98**148
 
 
-@given(st.integers(50, 99), st.floats(.001, .5))
+@given(st.integers(50, 99), st.floats(0.001, 0.5))
 def test_fewest_is_the_smallest_number_of_right_products_with_a_tail_of_delta(percent, delta):
     n = certificates.fewest(percent / 100, delta)
     assert metrics.binomial_cdf(0, n, 1 - percent / 100) <= delta * (1 + 1e-9)
@@ -628,74 +734,91 @@ def test_fewest_is_the_smallest_number_of_right_products_with_a_tail_of_delta(pe
 
 @given(st.lists(st.floats(0, 1), max_size=148))
 def test_148_right_products_certify_nothing_whatever_their_scores(score):
-    assert certificates.certify(np.array(score), np.ones(len(score), bool), .98, .05) == math.inf
+    assert certificates.certify(np.array(score), np.ones(len(score), bool), 0.98, 0.05) == math.inf
 
 
-def all_right(n, score=1.):
+def all_right(n, score=1.0):
     return np.full(n, score), np.ones(n, bool)
 
 
 def test_a_single_start_has_a_seventh_of_delta_which_takes_245_right_products():
-    last = certificates.candidates(.98)[0][certificates.candidates(.98)[1]][-1]
-    assert certificates.fewest(.98, .05 / 7) == 245
-    for score in (1, last):     # seen by all starts, and by the last one alone
-        assert certificates.certify(*all_right(244, score), .98, .05) == math.inf
-        assert certificates.certify(*all_right(245, score), .98, .05) == 0
+    last = certificates.candidates(0.98)[0][certificates.candidates(0.98)[1]][-1]
+    assert certificates.fewest(0.98, 0.05 / 7) == 245
+    for score in (1, last):  # seen by all starts, and by the last one alone
+        assert certificates.certify(*all_right(244, score), 0.98, 0.05) == math.inf
+        assert certificates.certify(*all_right(245, score), 0.98, 0.05) == 0
 
 
 def test_what_was_refuted_hands_its_share_on():
     """Of 1,000 products below the surest 300 so many may be wrong that the whole of delta does for
     them and a seventh does not."""
-    wrong = int(binom.ppf(.05, 1300, .02)) - 1
-    assert .05 / 7 < binom.cdf(wrong, 1300, .02) <= .05
-    score, right = np.repeat([1, .5], [300, 1000]), np.arange(1300) < 1300 - wrong
-    assert certificates.certify(score, right, .98, .05, 1.0) == 0
-    assert certificates.certify(np.full(1300, .5), right, .98, .05, 1.0) == math.inf
+    wrong = int(binom.ppf(0.05, 1300, 0.02)) - 1
+    assert 0.05 / 7 < binom.cdf(wrong, 1300, 0.02) <= 0.05
+    score, right = np.repeat([1, 0.5], [300, 1000]), np.arange(1300) < 1300 - wrong
+    assert certificates.certify(score, right, 0.98, 0.05, 1.0) == 0
+    assert certificates.certify(np.full(1300, 0.5), right, 0.98, 0.05, 1.0) == math.inf
 
 
 def test_wrong_products_at_the_top_do_not_stop_the_starts_below():
-    second = certificates.candidates(.98)[0][certificates.candidates(.98)[1]][1]
+    second = certificates.candidates(0.98)[0][certificates.candidates(0.98)[1]][1]
     score, right = np.repeat([1, second], [300, 3000]), np.arange(3300) >= 30
-    assert certificates.certify(score[:300], right[:300], .98, .05) == math.inf
-    assert certificates.certify(score, right, .98, .05) == 0
+    assert certificates.certify(score[:300], right[:300], 0.98, 0.05) == math.inf
+    assert certificates.certify(score, right, 0.98, 0.05) == 0
 
 
-@pytest.mark.parametrize("rows", [all_right(0), (np.ones(5000), np.zeros(5000, bool)),
-                                  (np.ones(5000), np.arange(5000) % 40 > 0)])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        all_right(0),
+        (np.ones(5000), np.zeros(5000, bool)),
+        (np.ones(5000), np.arange(5000) % 40 > 0),
+    ],
+)
 def test_if_nothing_can_be_promised_the_threshold_is_infinite(rows):
-    assert certificates.certify(*rows, .98, .05) == math.inf
-    assert certificates.certify_fallback(*rows, *rows, .98, .05) == (math.inf,) * 4
+    assert certificates.certify(*rows, 0.98, 0.05) == math.inf
+    assert certificates.certify_fallback(*rows, *rows, 0.98, 0.05) == (math.inf,) * 4
 
 
 def test_leaf_and_parent_halve_delta_and_the_parent_shares_its_half_among_the_leafs_runs():
     wrong, inf = np.zeros(2000, bool), math.inf
-    leaf, parent = 300, certificates.fewest(.98, .05 / 2 / 7 / 8)
+    leaf, parent = 300, certificates.fewest(0.98, 0.05 / 2 / 7 / 8)
     # 279 would do for the leaf, but of a batch of 149 and less three wrong ones are too many, and
     # (1/3) ** 3, that all of three are in the batch, is more than .025.
-    assert certificates.fewest(.98, .05 / 2 / 7) == 279
+    assert certificates.fewest(0.98, 0.05 / 2 / 7) == 279
     for n, expected in ((leaf - 1, (inf, inf)), (leaf, (0, 0))):
-        assert certificates.certify_fallback(*all_right(n), np.ones(n), wrong[:n], .98, .05) \
-            == (*expected, inf, inf)
+        assert certificates.certify_fallback(*all_right(n), np.ones(n), wrong[:n], 0.98, 0.05) == (
+            *expected,
+            inf,
+            inf,
+        )
     for n, expected in ((parent - 1, inf), (parent, 0)):
-        assert certificates.certify_fallback(np.ones(n), wrong[:n], *all_right(n), .98, .05) \
-            == (inf, inf, expected, expected)
+        assert certificates.certify_fallback(np.ones(n), wrong[:n], *all_right(n), 0.98, 0.05) == (
+            inf,
+            inf,
+            expected,
+            expected,
+        )
 
 
 def test_the_parent_is_judged_by_what_the_leafs_tests_have_not_seen():
-    taken, seen, fresh = certificates.candidates(.98)[0][[576, 577, 578]]
+    taken, seen, fresh = certificates.candidates(0.98)[0][[576, 577, 578]]
     score, right = np.repeat([taken, seen, fresh], 2000), np.arange(6000) < 2000
-    found = certificates.certify_fallback(score, right, np.ones(6000), np.arange(6000) >= 4000, .98, .05)
+    found = certificates.certify_fallback(
+        score, right, np.ones(6000), np.arange(6000) >= 4000, 0.98, 0.05
+    )
     assert found == (taken, seen, 0, math.inf)
-    assert certificates.certify_fallback(score, right, np.ones(6000), np.arange(6000) < 4000, .98, .05) \
-        == (taken, seen, math.inf, math.inf)
+    assert certificates.certify_fallback(
+        score, right, np.ones(6000), np.arange(6000) < 4000, 0.98, 0.05
+    ) == (taken, seen, math.inf, math.inf)
 
 
 @given(st.integers(0, 300), st.integers(0, 3000), TARGETS)
 def test_the_tail_of_a_batch_is_hypergeometric(wrong, more, target):
     taken, batch = wrong + more, (wrong + more) // 2
     too_many = math.floor((1 - target) * batch + 1e-9) + 1
-    expected = hypergeom.cdf(wrong, taken + batch, wrong + too_many, taken) \
-        if too_many <= batch else 1
+    expected = (
+        hypergeom.cdf(wrong, taken + batch, wrong + too_many, taken) if too_many <= batch else 1
+    )
     assert certificates.batch_tail(wrong, taken, target) == pytest.approx(expected, abs=1e-9)
 
 
@@ -703,11 +826,12 @@ def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
     """The promise for the population alone is broken in a batch more often, by chance."""
     rng, broken, plainly, turns = np.random.default_rng(6), 0, 0, 600
     for _ in range(turns):
-        score, right = draw((lambda u: u, lambda u: .3 * (1 - u) ** 1.5, 8000), rng)
-        new, right_new = draw((lambda u: u, lambda u: .3 * (1 - u) ** 1.5, 4000), rng)
+        score, right = draw((lambda u: u, lambda u: 0.3 * (1 - u) ** 1.5, 8000), rng)
+        new, right_new = draw((lambda u: u, lambda u: 0.3 * (1 - u) ** 1.5, 4000), rng)
         for with_batch in (True, False):
-            taken = new >= certificates.certify(score, right, TARGET, DELTA,
-                                                None if with_batch else 1.0)
+            taken = new >= certificates.certify(
+                score, right, TARGET, DELTA, None if with_batch else 1.0
+            )
             too_many = right_new[taken].mean() < TARGET if taken.any() else False
             broken += too_many and with_batch
             plainly += too_many and not with_batch
@@ -717,43 +841,47 @@ def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
 
 
 def test_the_candidate_nearest_to_a_certificate_has_the_least_likely_errors():
-    score, right = np.repeat([.999, .5], [200, 300]), np.r_[np.ones(200, bool), np.arange(300) > 50]
-    threshold, taken, wrong = certificates.nearest(score, right, .98, .05)
-    assert (taken, wrong) == (200, 0) and .5 < threshold <= .999
+    score, right = (
+        np.repeat([0.999, 0.5], [200, 300]),
+        np.r_[np.ones(200, bool), np.arange(300) > 50],
+    )
+    threshold, taken, wrong = certificates.nearest(score, right, 0.98, 0.05)
+    assert (taken, wrong) == (200, 0) and 0.5 < threshold <= 0.999
     # No fifty products prove anything: of those the ten come nearer that are all right.
-    score, right = np.repeat([.999, .5], [10, 40]), np.arange(50) < 45
-    assert certificates.nearest(score, right, .98, .05)[1:] == (10, 0)
+    score, right = np.repeat([0.999, 0.5], [10, 40]), np.arange(50) < 45
+    assert certificates.nearest(score, right, 0.98, 0.05)[1:] == (10, 0)
     # And forty of which one is wrong come nearer than all, of which half are.
-    score, right = np.repeat([.9, .5], [40, 40]), np.r_[np.arange(40) > 0, np.zeros(40, bool)]
-    assert certificates.nearest(score, right, .95, .025)[1:] == (40, 1)
-    assert certificates.nearest(score[:0], right[:0], .98, .05) == (math.inf, 0, 0)
+    score, right = np.repeat([0.9, 0.5], [40, 40]), np.r_[np.arange(40) > 0, np.zeros(40, bool)]
+    assert certificates.nearest(score, right, 0.95, 0.025)[1:] == (40, 1)
+    assert certificates.nearest(score[:0], right[:0], 0.98, 0.05) == (math.inf, 0, 0)
     # If all are wrong, all tails are one; they are not said to be no products.
-    assert certificates.nearest(np.linspace(0, 1, 2000), np.zeros(2000, bool), .98, .05)[1] > 200
+    assert certificates.nearest(np.linspace(0, 1, 2000), np.zeros(2000, bool), 0.98, 0.05)[1] > 200
 
 
 def certified_times(times, rows, target):
     """The threshold that so many times these products certify."""
-    return certificates.certify(*(np.tile(column, times) for column in rows), target, .05)
+    return certificates.certify(*(np.tile(column, times) for column in rows), target, 0.05)
 
 
 @given(SAMPLES, TARGETS)
 def test_as_many_like_these_as_are_said_to_be_needed_certify_something_and_half_of_them_nothing(
-        rows, target):
-    have, needed = len(rows[0]), certificates.products_needed(*rows, target, .05)
+    rows, target
+):
+    have, needed = len(rows[0]), certificates.products_needed(*rows, target, 0.05)
     if certified_times(1, rows, target) < math.inf:
         assert needed == have
     elif needed is not None:
         assert have < needed <= 1_000_000
         assert certified_times(math.ceil(needed / have), rows, target) < math.inf
-        assert certified_times(math.floor(.5 * needed / have), rows, target) == math.inf
+        assert certified_times(math.floor(0.5 * needed / have), rows, target) == math.inf
 
 
 @pytest.mark.parametrize("n", [1, 10, 200, 244])
 def test_right_products_need_to_be_245_or_a_step_of_ten_percent_more(n):
-    assert 245 <= certificates.products_needed(*all_right(n), .98, .05) <= 246 * 1.1 + 1
+    assert 245 <= certificates.products_needed(*all_right(n), 0.98, 0.05) <= 246 * 1.1 + 1
 
 
 def test_no_number_of_products_is_enough_for_a_classifier_that_is_wrong_too_often():
-    assert certificates.products_needed(*all_right(0), .98, .05) is None
-    assert certificates.products_needed(np.ones(1000), np.arange(1000) % 40 > 0, .98, .05) is None
-    assert certificates.products_needed(*all_right(200), .98, .05, most=220) is None
+    assert certificates.products_needed(*all_right(0), 0.98, 0.05) is None
+    assert certificates.products_needed(np.ones(1000), np.arange(1000) % 40 > 0, 0.98, 0.05) is None
+    assert certificates.products_needed(*all_right(200), 0.98, 0.05, most=220) is None

@@ -1,5 +1,6 @@
 """crawl.db keeps what it promises: old files open and lose nothing, writes are whole or absent,
 a product is filed by the shop's list and not by the order of the crawl."""
+
 import contextlib
 import itertools
 import json
@@ -24,8 +25,13 @@ from crawling import queries as crawling_queries
 from evaluation import queries as evaluation_queries
 from learning import category_tree, experiments, model_folders, saved_models
 
-STEPS_2016 = ("category table", "product table", "add category.path",
-              "add product.image_crawled", "add experiment schema")
+STEPS_2016 = (
+    "category table",
+    "product table",
+    "add category.path",
+    "add product.image_crawled",
+    "add experiment schema",
+)
 TABLES_2016 = ("category", "product", "experiment", "predicted_category")
 URL = "https://img.example.com/xim/8a/00/8a00f_xlarge.jpg"
 
@@ -34,38 +40,63 @@ def make_2016(path, products=(), without=()):
     """A crawl.db as the 2016 scripts made it, step by step; `without` names steps that were
     recorded and never done."""
     conn = sqlite3.connect(path)
-    conn.execute("create table schema_version(id integer primary key autoincrement, date text, "
-                 "name text)")
+    conn.execute(
+        "create table schema_version(id integer primary key autoincrement, date text, name text)"
+    )
     statements = (
-        ("create table category(id text primary key, parent text, leaf integer, "
-         "product_count integer)",),
-        ("create table product(id integer primary key, category_id text, image text, name text, "
-         "description text)",),
+        (
+            "create table category(id text primary key, parent text, leaf integer, "
+            "product_count integer)",
+        ),
+        (
+            "create table product(id integer primary key, category_id text, image text, name text, "
+            "description text)",
+        ),
         ("alter table category add column path text",),
         ("alter table product add column image_crawled integer",),
-        ("create table experiment(id integer primary key autoincrement, name text, date text)",
-         "create table predicted_category(experiment_id integer, product_id integer, "
-         "category_id text, score real)"))
+        (
+            "create table experiment(id integer primary key autoincrement, name text, date text)",
+            "create table predicted_category(experiment_id integer, product_id integer, "
+            "category_id text, score real)",
+        ),
+    )
     for name, step in zip(STEPS_2016, statements):
         conn.execute("insert into schema_version(date, name) values ('2016-12-01', ?)", (name,))
         for statement in step if name not in without else ():
             conn.execute(statement)
-    conn.executemany("insert into category(id, parent, leaf, product_count) values (?, ?, ?, ?)", [
-        ("women", None, 0, 0), ("jeans", "women", 0, 0), ("bootcut-jeans", "jeans", 1, 1100),
-        ("skinny-jeans", "jeans", 1, 1200), ("clutches", "women", 1, 0)])
+    conn.executemany(
+        "insert into category(id, parent, leaf, product_count) values (?, ?, ?, ?)",
+        [
+            ("women", None, 0, 0),
+            ("jeans", "women", 0, 0),
+            ("bootcut-jeans", "jeans", 1, 1100),
+            ("skinny-jeans", "jeans", 1, 1200),
+            ("clutches", "women", 1, 0),
+        ],
+    )
     if "add category.path" not in without:
-        conn.execute("update category set path = case when parent = 'jeans' then 'jeans/' else '' "
-                     "end || id where leaf = 1")
-    conn.executemany("insert into product(id, category_id, image, name, description) "
-                     "values (?, ?, ?, ?, ?)", products or [
-                         (616000001, "bootcut-jeans", URL, "Café <b>Jean</b>", "flared"),
-                         (616000002, "skinny-jeans", "https://img.example.com/p/", "Slim", None),
-                         (7, "gone-category", None, None, None)])
+        conn.execute(
+            "update category set path = case when parent = 'jeans' then 'jeans/' else '' "
+            "end || id where leaf = 1"
+        )
+    conn.executemany(
+        "insert into product(id, category_id, image, name, description) values (?, ?, ?, ?, ?)",
+        products
+        or [
+            (616000001, "bootcut-jeans", URL, "Café <b>Jean</b>", "flared"),
+            (616000002, "skinny-jeans", "https://img.example.com/p/", "Slim", None),
+            (7, "gone-category", None, None, None),
+        ],
+    )
     if "add experiment schema" not in without:
-        conn.execute("insert into experiment(name, date) values "
-                     "('Text classification of: ', '2016-12-24'), ('never finished', '2016-12-25')")
-        conn.execute("insert into predicted_category values (1, 616000001, 'skinny-jeans', 0.75), "
-                     "(1, 616000002, 'skinny-jeans', 0.5)")
+        conn.execute(
+            "insert into experiment(name, date) values "
+            "('Text classification of: ', '2016-12-24'), ('never finished', '2016-12-25')"
+        )
+        conn.execute(
+            "insert into predicted_category values (1, 616000001, 'skinny-jeans', 0.75), "
+            "(1, 616000002, 'skinny-jeans', 0.5)"
+        )
     conn.commit()
     conn.close()
     return path
@@ -109,6 +140,7 @@ def folder_of_nobody():
 
 # ---- migrations ---------------------------------------------------------------------------------
 
+
 def test_a_file_of_2016_opens_and_loses_nothing(tmp_path):
     path = make_2016(tmp_path / "crawl.db")
     before = {table: (",".join(columns(path, table)), rows(path, table)) for table in TABLES_2016}
@@ -127,14 +159,21 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
     conn = db.open_database(path)
     products = conn.execute("select * from product order by id").fetchall()
     assert [(row["source"], row["external_id"]) for row in products] == [
-        ("shopstyle", "7"), ("shopstyle", "616000001"), ("shopstyle", "616000002")]
+        ("shopstyle", "7"),
+        ("shopstyle", "616000001"),
+        ("shopstyle", "616000002"),
+    ]
     assert [row["group_key"] for row in products] == [
-        db.group_key(row["name"], row["description"]) for row in products]
+        db.group_key(row["name"], row["description"]) for row in products
+    ]
     assert [tuple(row) for row in conn.execute("select * from picture")] == [
-        (616000001, "8a/8a00f_xlarge.jpg", None, "unchecked", None)]
+        (616000001, "8a/8a00f_xlarge.jpg", None, "unchecked", None)
+    ]
     assert {tuple(row) for row in conn.execute("select * from product_category")} == {
-        (7, "gone-category", 0, 0), (616000001, "bootcut-jeans", 0, 0),
-        (616000002, "skinny-jeans", 0, 0)}
+        (7, "gone-category", 0, 0),
+        (616000001, "bootcut-jeans", 0, 0),
+        (616000002, "skinny-jeans", 0, 0),
+    }
     assert [row["id"] for row in crawling_queries.leaves_to_crawl(conn, 1000)] == ["clutches"]
     assert category_tree.parents(conn)["bootcut-jeans"] == "jeans"
     assert sorted(evaluation_queries.block_rows(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
@@ -155,7 +194,7 @@ def test_a_step_recorded_in_2016_but_never_done_is_done(tmp_path, step):
 
 def test_a_migration_that_fails_changes_nothing(tmp_path):
     path = make_2016(tmp_path / "crawl.db")
-    with contextlib.closing(sqlite3.connect(path)) as conn:   # a late step wants this name
+    with contextlib.closing(sqlite3.connect(path)) as conn:  # a late step wants this name
         conn.execute("create table picture(whose text)")
     before = dump(path)
     with pytest.raises(UserError, match="picture"):
@@ -189,20 +228,27 @@ OPEN = "import sys, db; db.{}(sys.argv[1]).close()"
 
 
 def opener(path, function="open_database"):
-    return subprocess.Popen([sys.executable, "-c", OPEN.format(function), path], cwd=REPO,
-                            env=environment(), stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", OPEN.format(function), path],
+        cwd=REPO,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_kill_9_during_the_migration_leaves_the_old_file_or_the_new_one(tmp_path):
-    products = [(number, "skinny-jeans", f"{URL}{number}", f"Jean {number}", "slim " * 40)
-                for number in range(30_000)]
+    products = [
+        (number, "skinny-jeans", f"{URL}{number}", f"Jean {number}", "slim " * 40)
+        for number in range(30_000)
+    ]
     path = make_2016(tmp_path / "crawl.db", products)
     names = ",".join(columns(path, "product"))
     before, wal = rows(path, "product", names), tmp_path / "crawl.db-wal"
-    for size in (1, 5_000_000):   # at the first page that reaches the disk, and well on the way
+    for size in (1, 5_000_000):  # at the first page that reaches the disk, and well on the way
         process = opener(path)
         while process.poll() is None and not (wal.exists() and wal.stat().st_size > size):
-            time.sleep(.001)
+            time.sleep(0.001)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
@@ -223,9 +269,12 @@ def test_several_processes_may_open_an_old_file_at_once(tmp_path):
 
 # ---- opening ------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("content", (b"id\ttitle\n" * 500, b"\x89PNG\r\n\x1a\n",
-                                     bytes(range(256)) * 40),
-                         ids=("text", "short", "noise"))
+
+@pytest.mark.parametrize(
+    "content",
+    (b"id\ttitle\n" * 500, b"\x89PNG\r\n\x1a\n", bytes(range(256)) * 40),
+    ids=("text", "short", "noise"),
+)
 @pytest.mark.parametrize("opening", (db.open_database, db.open_readonly))
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content, opening):
     path = tmp_path / "crawl.db"
@@ -241,7 +290,7 @@ def test_a_missing_file_is_not_made_and_the_sentence_says_what_to_run(tmp_path, 
     with pytest.raises(UserError, match="crawl.py"):
         opening(tmp_path / "crawl.db")
     with pytest.raises(UserError):
-        opening(tmp_path)   # a folder
+        opening(tmp_path)  # a folder
     assert os.listdir(tmp_path) == []
 
 
@@ -320,12 +369,19 @@ def test_open_readonly_cannot_write_and_says_when_it_migrates(tmp_path, capsys):
 def test_a_2016_script_killed_in_a_write_leaves_a_file_that_opens(tmp_path):
     """Its rollback journal is still there; a read-only connection may not play it back."""
     path = make_2016(tmp_path / "crawl.db")
-    subprocess.run([sys.executable, "-c", """if True:
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            """if True:
         import os, signal, sqlite3, sys
         conn = sqlite3.connect(sys.argv[1])
         conn.execute("pragma cache_size = 1")
         conn.executemany("insert into product(name) values (?)", [("half" * 500,)] * 500)
-        os.kill(os.getpid(), signal.SIGKILL)""", path])
+        os.kill(os.getpid(), signal.SIGKILL)""",
+            path,
+        ]
+    )
     assert os.path.getsize(f"{path}-journal") > 0
     with contextlib.closing(db.open_readonly(path)) as conn:
         assert conn.execute("select count(*) from product").fetchone()[0] == 3
@@ -352,7 +408,7 @@ def test_a_second_writer_is_told_and_waits_rather_than_lose_its_work(tmp_path, c
         said = ""
         while "waiting" not in said and time.monotonic() < deadline:
             said += capsys.readouterr().err
-            time.sleep(.02)
+            time.sleep(0.02)
         assert db.categories(conn) == []
     writer.join(timeout=20)
     assert "another script: waiting" in said
@@ -366,8 +422,12 @@ def test_two_databases_in_one_folder_keep_their_own_models(tmp_path):
 
     for name in ("crawl.db", "second.db"):
         with contextlib.closing(db.open_database(tmp_path / name, create=True)) as conn:
-            assert model_folders.save_experiment(conn, tmp_path / name, "\udce9", {"at": "\udce9"}, [], [],
-                                      write_model) == 1
+            assert (
+                model_folders.save_experiment(
+                    conn, tmp_path / name, "\udce9", {"at": "\udce9"}, [], [], write_model
+                )
+                == 1
+            )
             assert conn.execute("select name from experiment").fetchone()[0] == "?"
     assert (tmp_path / "models" / "experiment-1" / "model.json").exists()
     assert (tmp_path / "models-second" / "experiment-1" / "model.json").exists()
@@ -375,6 +435,7 @@ def test_two_databases_in_one_folder_keep_their_own_models(tmp_path):
 
 def save_model(path, text):
     """An experiment of the database at `path` with a model of these bytes. Returns its number."""
+
     def write_model(folder):
         for name in ("weights.npz", "model.json"):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
@@ -402,10 +463,13 @@ def test_databases_that_differ_in_the_extension_only_keep_their_own_models(tmp_p
     assert model_folders.models_folder(tmp_path / "shop.db") == str(tmp_path / "models-shop")
 
 
-@pytest.mark.parametrize("first, second", (("crawl.db", "crawl.sqlite"),
-                                           ("crawl.sqlite", "crawl.db"), ("shop.a", "shop.b")))
-def test_models_that_share_a_folder_from_before_are_found_there_and_not_replaced(tmp_path, first,
-                                                                                 second):
+@pytest.mark.parametrize(
+    "first, second",
+    (("crawl.db", "crawl.sqlite"), ("crawl.sqlite", "crawl.db"), ("shop.a", "shop.b")),
+)
+def test_models_that_share_a_folder_from_before_are_found_there_and_not_replaced(
+    tmp_path, first, second
+):
     """Experiment 1 of the first and 2 of the second lie in one folder, as older versions did it."""
     save_model(tmp_path / first, "of the first")
     shared = model_folders.models_folder(tmp_path / first)
@@ -434,36 +498,51 @@ def test_a_link_and_another_programs_file_take_no_models_folder_away(tmp_path):
 
 # ---- leaves -------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def tree(conn):
     """Leaves a.x (30 products), b.x (20), b.y (10) and skinny-jeans (none)."""
-    crawling_queries.store_categories(conn, [
-        ("women", None, 0, "", "Women"), ("a", "women", 0, "a", "A"), ("b", "women", 0, "b", "B"),
-        ("a.x", "a", 1, "a/a.x", "X"), ("b.x", "b", 1, "b/b.x", "X"),
-        ("b.y", "b", 1, "b/b.y", "Y"), ("skinny-jeans", "women", 1, "skinny-jeans", "Skinny")])
+    crawling_queries.store_categories(
+        conn,
+        [
+            ("women", None, 0, "", "Women"),
+            ("a", "women", 0, "a", "A"),
+            ("b", "women", 0, "b", "B"),
+            ("a.x", "a", 1, "a/a.x", "X"),
+            ("b.x", "b", 1, "b/b.x", "X"),
+            ("b.y", "b", 1, "b/b.y", "Y"),
+            ("skinny-jeans", "women", 1, "skinny-jeans", "Skinny"),
+        ],
+    )
     for leaf, count in (("a.x", 30), ("b.x", 20), ("b.y", 10)):
         conn.execute("update category set product_count = ? where id = ?", (count, leaf))
     return conn
 
 
-@pytest.mark.parametrize("wanted, min_products, chosen", (
-    ([], 1, ["a.x", "b.x", "b.y"]),
-    ([], 20, ["a.x", "b.x"]),
-    (["b.y"], 1000, ["b.y"]),
-    (["y"], 1000, ["b.y"]),
-    (["skinny-jeans", "a.x", "skinny-jeans"], 1000, ["a.x", "skinny-jeans"]),
-))
+@pytest.mark.parametrize(
+    "wanted, min_products, chosen",
+    (
+        ([], 1, ["a.x", "b.x", "b.y"]),
+        ([], 20, ["a.x", "b.x"]),
+        (["b.y"], 1000, ["b.y"]),
+        (["y"], 1000, ["b.y"]),
+        (["skinny-jeans", "a.x", "skinny-jeans"], 1000, ["a.x", "skinny-jeans"]),
+    ),
+)
 def test_choose_leaves(tree, wanted, min_products, chosen):
     assert [row["id"] for row in category_tree.choose_leaves(tree, wanted, min_products)] == chosen
 
 
-@pytest.mark.parametrize("wanted, min_products, sentence", (
-    ([], 31, "no leaf has 31 products .the largest has 30"),
-    (["x"], 1, "several leaves.* a.x, b.x"),
-    (["skiny-jeans"], 1, "skiny-jeans.*nearest: skinny-jeans"),
-    (["b"], 1, "no leaf category 'b'"),
-    (["%%%"], 1, "no leaf category '%%%'; there are "),
-))
+@pytest.mark.parametrize(
+    "wanted, min_products, sentence",
+    (
+        ([], 31, "no leaf has 31 products .the largest has 30"),
+        (["x"], 1, "several leaves.* a.x, b.x"),
+        (["skiny-jeans"], 1, "skiny-jeans.*nearest: skinny-jeans"),
+        (["b"], 1, "no leaf category 'b'"),
+        (["%%%"], 1, "no leaf category '%%%'; there are "),
+    ),
+)
 def test_choose_leaves_explains_a_bad_choice(tree, wanted, min_products, sentence):
     with pytest.raises(UserError, match=sentence):
         category_tree.choose_leaves(tree, wanted, min_products)
@@ -476,30 +555,48 @@ def test_a_leaf_whose_id_is_anothers_slug_is_meant_by_its_id(tree):
 
 # ---- products -----------------------------------------------------------------------------------
 
-def product(external_id="1", name="Jean", description="Blue", image="", listed=(), found=None,
-            group=None):
-    return {"external_id": external_id, "name": name, "description": description, "image": image,
-            "listed": list(listed), "found": found, "group": group}
+
+def product(
+    external_id="1", name="Jean", description="Blue", image="", listed=(), found=None, group=None
+):
+    return {
+        "external_id": external_id,
+        "name": name,
+        "description": description,
+        "image": image,
+        "listed": list(listed),
+        "found": found,
+        "group": group,
+    }
 
 
 def test_the_shops_number_is_the_id_where_it_can_be(conn):
-    assert crawling_queries.store_product(conn, "a", product("616000001")) == (616000001, "new", False)
+    assert crawling_queries.store_product(conn, "a", product("616000001")) == (
+        616000001,
+        "new",
+        False,
+    )
     assert crawling_queries.store_product(conn, "a", product("0"))[0] == 0
-    texts = ("007", "sku-1", "-5", "１２", "1.0", str(2 ** 63), "9" * 40, "1" * 5000, "")
+    texts = ("007", "sku-1", "-5", "１２", "1.0", str(2**63), "9" * 40, "1" * 5000, "")
     numbers = [crawling_queries.store_product(conn, "a", product(text))[0] for text in texts]
-    numbers.append(crawling_queries.store_product(conn, "b", product("616000001"))[0])   # taken by shop a
+    numbers.append(
+        crawling_queries.store_product(conn, "b", product("616000001"))[0]
+    )  # taken by shop a
     assert len({*numbers, 0, 616000001}) == len(texts) + 3
     stored = conn.execute("select id, external_id from product where source = 'a'").fetchall()
     assert dict(map(tuple, stored)) == {0: "0", 616000001: "616000001", **dict(zip(numbers, texts))}
 
 
 def test_the_largest_number_leaves_room_for_ids_that_are_no_numbers(conn):
-    for number in (2 ** 63 - 1, 2 ** 63 - 2, 2 ** 62):
+    for number in (2**63 - 1, 2**63 - 2, 2**62):
         crawling_queries.store_product(conn, "a", product(str(number)))
-    stored = [crawling_queries.store_product(conn, "a", product(text))[0] for text in ("sku-1", "sku-2")]
+    stored = [
+        crawling_queries.store_product(conn, "a", product(text))[0] for text in ("sku-1", "sku-2")
+    ]
     assert all(isinstance(number, int) for number in stored) and len(set(stored)) == 2
-    assert conn.execute("select count(*) from product where typeof(id) = 'integer'"
-                        ).fetchone()[0] == 5
+    assert (
+        conn.execute("select count(*) from product where typeof(id) = 'integer'").fetchone()[0] == 5
+    )
 
 
 def test_storing_again_is_unchanged_and_a_change_keeps_the_id(conn):
@@ -508,7 +605,11 @@ def test_storing_again_is_unchanged_and_a_change_keeps_the_id(conn):
     assert crawling_queries.store_product(conn, "a", first) == (1, "unchanged", False)
     key = conn.execute("select group_key from product").fetchone()[0]
     picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
-    assert crawling_queries.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (1, "changed", False)
+    assert crawling_queries.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (
+        1,
+        "changed",
+        False,
+    )
     row = conn.execute("select name, group_key, image_crawled from product").fetchone()
     assert tuple(row) == ("Gown", key, 1)
     other = product(name="Gown", image="b.jpg")
@@ -522,15 +623,18 @@ def test_only_an_item_group_that_is_new_or_changed_moves_a_product(conn):
     crawling_queries.store_product(conn, "a", product())
     first = conn.execute("select group_key from product").fetchone()[0]
     for change, outcome, key, before in (
-            ({"name": "Gown"}, "changed", first, []), ({"group": "g"}, "changed", "g", [first]),
-            ({"name": "Robe", "group": "g"}, "changed", "g", [first]),
-            ({"name": "Robe", "group": "g"}, "unchanged", "g", [first]),
-            ({"name": "Robe"}, "unchanged", "g", [first]),
-            ({"name": "Robe", "group": "h"}, "changed", "h", [first, "g"])):
+        ({"name": "Gown"}, "changed", first, []),
+        ({"group": "g"}, "changed", "g", [first]),
+        ({"name": "Robe", "group": "g"}, "changed", "g", [first]),
+        ({"name": "Robe", "group": "g"}, "unchanged", "g", [first]),
+        ({"name": "Robe"}, "unchanged", "g", [first]),
+        ({"name": "Robe", "group": "h"}, "changed", "h", [first, "g"]),
+    ):
         assert crawling_queries.store_product(conn, "a", product(**change))[1] == outcome
         assert conn.execute("select group_key from product").fetchone()[0] == key
-        assert [row[0] for row in conn.execute(
-            "select group_key from regrouped order by id")] == before
+        assert [
+            row[0] for row in conn.execute("select group_key from regrouped order by id")
+        ] == before
     assert db.last_regrouping(conn) == 2
 
 
@@ -542,13 +646,40 @@ words = st.text("abcdefghijklmnopqrstuvwxyzäéçñабвгд0123456789", min_si
 sentences = st.lists(words, min_size=1, max_size=6)
 
 
-@given(sentences, st.sampled_from((" ", "  ", "\n", "\u00a0", "<br>", " <li>", "</li>\t", ", ",
-                                   "&nbsp;", " &amp; ", "<a href='x.html'>", "&lt;b&gt;")))
+@given(
+    sentences,
+    st.sampled_from(
+        (
+            " ",
+            "  ",
+            "\n",
+            "\u00a0",
+            "<br>",
+            " <li>",
+            "</li>\t",
+            ", ",
+            "&nbsp;",
+            " &amp; ",
+            "<a href='x.html'>",
+            "&lt;b&gt;",
+        )
+    ),
+)
 def test_case_spacing_markup_and_punctuation_do_not_make_another_group(text, between):
     plain = db.group_key(" ".join(text), None)
     assert db.group_key(between.join(text), "") == plain
-    assert db.group_key(between.join(text).title().replace("&Nbsp;", " ").replace("&Amp;", " ")
-                        .replace("&Lt;", "<").replace("&Gt;", ">"), "") == plain
+    assert (
+        db.group_key(
+            between.join(text)
+            .title()
+            .replace("&Nbsp;", " ")
+            .replace("&Amp;", " ")
+            .replace("&Lt;", "<")
+            .replace("&Gt;", ">"),
+            "",
+        )
+        == plain
+    )
     assert db.group_key(text[0], between.join(text[1:])) == plain
 
 
@@ -565,53 +696,79 @@ def test_a_group_that_the_shop_names_wins(name, description, group):
 
 # ---- filed under --------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("listed, found, filed", (
-    (["b.y", "a.x"], ["a.x"], "b.y"),              # the shop's list decides, not the page
-    (["a", "b.y", "a.x"], ["a.x"], "b.y"),         # the first of its leaves
-    (["women", "mens-jeans"], ["b.x", "a.x"], "a.x"),   # none known: path order of the pages
-    ([], ["b.y", "b.x"], "b.x"),
-    (["b", "a"], [None], "b"),                     # inner categories only
-    (["b", "a"], ["b.y"], "b.y"),
-    (["mens-jeans"], [None], None),
-    ([], [None], None),
-    (["b.y", "b.y", "a.x"], ["a.x"], "b.y"),
-))
-def test_a_product_is_filed_by_the_shops_list_whatever_the_order_of_pages(tree, listed, found,
-                                                                          filed):
+
+@pytest.mark.parametrize(
+    "listed, found, filed",
+    (
+        (["b.y", "a.x"], ["a.x"], "b.y"),  # the shop's list decides, not the page
+        (["a", "b.y", "a.x"], ["a.x"], "b.y"),  # the first of its leaves
+        (["women", "mens-jeans"], ["b.x", "a.x"], "a.x"),  # none known: path order of the pages
+        ([], ["b.y", "b.x"], "b.x"),
+        (["b", "a"], [None], "b"),  # inner categories only
+        (["b", "a"], ["b.y"], "b.y"),
+        (["mens-jeans"], [None], None),
+        ([], [None], None),
+        (["b.y", "b.y", "a.x"], ["a.x"], "b.y"),
+    ),
+)
+def test_a_product_is_filed_by_the_shops_list_whatever_the_order_of_pages(
+    tree, listed, found, filed
+):
     seen = set()
     for turn, pages in enumerate(itertools.permutations(found)):
         for page in pages:
             crawling_queries.store_product(tree, str(turn), product(listed=listed, found=page))
-        seen.add(tree.execute("select category_id from product where source = ?",
-                              (str(turn),)).fetchone()[0])
+        seen.add(
+            tree.execute(
+                "select category_id from product where source = ?", (str(turn),)
+            ).fetchone()[0]
+        )
     assert seen == {filed}
 
 
 leaf_ids = st.sampled_from(("a.x", "b.x", "b.y", "skinny-jeans"))
-shelves = st.lists(st.tuples(
-    st.lists(st.sampled_from(("a", "b", "women", "elsewhere", "a.x", "b.x", "b.y")), max_size=3),
-    st.sets(leaf_ids, min_size=1, max_size=3)), min_size=1, max_size=5)
+shelves = st.lists(
+    st.tuples(
+        st.lists(
+            st.sampled_from(("a", "b", "women", "elsewhere", "a.x", "b.x", "b.y")), max_size=3
+        ),
+        st.sets(leaf_ids, min_size=1, max_size=3),
+    ),
+    min_size=1,
+    max_size=5,
+)
 
 
 @given(shelves, st.randoms(use_true_random=False))
 def test_filing_does_not_depend_on_the_order_of_the_crawl(shelves, chance):
-    answers = [product(str(number), listed=listed, found=page)
-               for number, (listed, pages) in enumerate(shelves) for page in sorted(pages)]
+    answers = [
+        product(str(number), listed=listed, found=page)
+        for number, (listed, pages) in enumerate(shelves)
+        for page in sorted(pages)
+    ]
     outcomes = []
     for _ in range(2):
         conn = sqlite3.connect(":memory:")
         conn.row_factory, conn.isolation_level = sqlite3.Row, None
         db.migrate(conn)
-        crawling_queries.store_categories(conn, [("women", None, 0, "", "")] + [
-            (own, None, int("." in own or "-" in own), own.replace(".", "/"), own)
-            for own in ("a", "b", "a.x", "b.x", "b.y", "skinny-jeans")])
+        crawling_queries.store_categories(
+            conn,
+            [("women", None, 0, "", "")]
+            + [
+                (own, None, int("." in own or "-" in own), own.replace(".", "/"), own)
+                for own in ("a", "b", "a.x", "b.x", "b.y", "skinny-jeans")
+            ],
+        )
         for answer in answers:
             crawling_queries.store_product(conn, "s", answer)
         crawling_queries.count_products(conn)
-        outcomes.append([conn.execute(f"select * from {table} order by 1, 2").fetchall()
-                         for table in ("product_category", "category")]
-                        + [conn.execute("select external_id, category_id from product "
-                                        "order by 1").fetchall()])
+        outcomes.append(
+            [
+                conn.execute(f"select * from {table} order by 1, 2").fetchall()
+                for table in ("product_category", "category")
+            ]
+            + [conn.execute("select external_id, category_id from product order by 1").fetchall()]
+        )
         conn.close()
         chance.shuffle(answers)
     assert outcomes[0] == outcomes[1]
@@ -619,31 +776,49 @@ def test_filing_does_not_depend_on_the_order_of_the_crawl(shelves, chance):
 
 def test_a_list_that_the_shop_changes_moves_the_product_and_its_count(tree):
     crawling_queries.store_product(tree, "s", product(listed=["a.x", "b.x"], found="b.x"))
-    assert crawling_queries.store_product(tree, "s", product(listed=["b.x"], found="b.x")) == (1, "changed", False)
+    assert crawling_queries.store_product(tree, "s", product(listed=["b.x"], found="b.x")) == (
+        1,
+        "changed",
+        False,
+    )
     assert rows_of(tree, "product_category") == [(1, "b.x", 0, 1)]
     crawling_queries.count_products(tree, ["a.x", "b.x"])
     counts = dict(tree.execute("select id, product_count from category where leaf = 1").fetchall())
-    assert counts == {"a.x": 0, "b.x": 1, "b.y": 10, "skinny-jeans": 0}   # only what was named
+    assert counts == {"a.x": 0, "b.x": 1, "b.y": 10, "skinny-jeans": 0}  # only what was named
 
 
 def test_counting_takes_any_number_of_categories(tree):
-    crawling_queries.count_products(tree, [f"category-{number}" for number in range(300_000)] + ["b.y"])
+    crawling_queries.count_products(
+        tree, [f"category-{number}" for number in range(300_000)] + ["b.y"]
+    )
     assert tree.execute("select product_count from category where id = 'b.y'").fetchone()[0] == 0
 
 
 # ---- pictures -----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("url, path", (
-    (URL, "8a/8a00f_xlarge.jpg"), ("http://x/a.jpg?w=1", "a./a.jpg?w=1"), ("http://x/a", "a/a"),
-    (None, None), ("", None), ("http://x/", None), ("http://x/..", None), ("http://x/.", None),
-    ("http://x/..jpg", None), ("http://x/a\0b.jpg", None)))
+
+@pytest.mark.parametrize(
+    "url, path",
+    (
+        (URL, "8a/8a00f_xlarge.jpg"),
+        ("http://x/a.jpg?w=1", "a./a.jpg?w=1"),
+        ("http://x/a", "a/a"),
+        (None, None),
+        ("", None),
+        ("http://x/", None),
+        ("http://x/..", None),
+        ("http://x/.", None),
+        ("http://x/..jpg", None),
+        ("http://x/a\0b.jpg", None),
+    ),
+)
 def test_where_2016_kept_the_picture_of_a_url_and_never_outside_the_folder(url, path):
     assert db.old_picture_path(url) == path
 
 
 # ---- experiments --------------------------------------------------------------------------------
 
-ROW = (1, "a.x", .9, "a.x", .9, "a", .95, "[]", None)
+ROW = (1, "a.x", 0.9, "a.x", 0.9, "a", 0.95, "[]", None)
 
 
 def write_model(folder):
@@ -652,12 +827,20 @@ def write_model(folder):
 
 
 def test_save_experiment_writes_rows_and_folder_together(conn, tmp_path):
-    number = model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {"seed": 1, "naïve": "ö"},
-                                [ROW, ROW], [(*ROW, 1)], write_model)
+    number = model_folders.save_experiment(
+        conn,
+        tmp_path / "crawl.db",
+        "n",
+        {"seed": 1, "naïve": "ö"},
+        [ROW, ROW],
+        [(*ROW, 1)],
+        write_model,
+    )
     row = db.experiment_row(conn, number)
     assert (number, row["name"], json.loads(row["settings"])) == (1, "n", {"seed": 1, "naïve": "ö"})
-    assert [len(rows_of(conn, table)) for table in ("predicted_category", "validation_prediction")
-            ] == [2, 1]
+    assert [
+        len(rows_of(conn, table)) for table in ("predicted_category", "validation_prediction")
+    ] == [2, 1]
     assert os.listdir(tmp_path / "models") == ["experiment-1"]
     assert os.listdir(tmp_path / "models" / "experiment-1") == ["model.json"]
 
@@ -667,17 +850,25 @@ def test_save_experiment_leaves_nothing_when_the_model_cannot_be_written(conn, t
     def fail(folder):
         write_model(folder)
         raise error
+
     with pytest.raises((OSError, KeyboardInterrupt)):
-        model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [(*ROW, 0)], fail)
+        model_folders.save_experiment(
+            conn, tmp_path / "crawl.db", "n", {}, [ROW], [(*ROW, 0)], fail
+        )
     for table in ("experiment", "predicted_category", "validation_prediction"):
         assert rows_of(conn, table) == []
     assert os.listdir(tmp_path / "models") == []
-    assert model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
+    assert (
+        model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model)
+        == 1
+    )
 
 
 def test_a_bad_prediction_row_leaves_nothing(conn, tmp_path):
     with pytest.raises(sqlite3.Error):
-        model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW, ROW[:3]], [], write_model)
+        model_folders.save_experiment(
+            conn, tmp_path / "crawl.db", "n", {}, [ROW, ROW[:3]], [], write_model
+        )
     assert rows_of(conn, "experiment") == rows_of(conn, "predicted_category") == []
 
 
@@ -685,7 +876,10 @@ def test_a_folder_that_a_killed_run_left_without_a_row_is_replaced(conn, tmp_pat
     orphan = tmp_path / "models" / "experiment-1"
     orphan.mkdir(parents=True)
     (orphan / "weights.npz").write_bytes(b"of nobody")
-    assert model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model) == 1
+    assert (
+        model_folders.save_experiment(conn, tmp_path / "crawl.db", "n", {}, [ROW], [], write_model)
+        == 1
+    )
     assert os.listdir(orphan) == ["model.json"]
 
 
@@ -697,9 +891,14 @@ def test_an_unknown_experiment_is_a_sentence_with_the_known_ones(conn, tmp_path)
         db.experiment_row(conn, 2)
 
 
-@pytest.mark.parametrize("wanted, name", (
-    ([], "Image classification of: "), (["a", "b"], "Image classification of: a,b"),
-    (list("abcdefghij"), "Image classification of: a,b,c,d,e,f,g,h,i,j"),
-    (list("abcdefghijk"), "Image classification of: a,b,c,d,e... (11 total)")))
+@pytest.mark.parametrize(
+    "wanted, name",
+    (
+        ([], "Image classification of: "),
+        (["a", "b"], "Image classification of: a,b"),
+        (list("abcdefghij"), "Image classification of: a,b,c,d,e,f,g,h,i,j"),
+        (list("abcdefghijk"), "Image classification of: a,b,c,d,e... (11 total)"),
+    ),
+)
 def test_experiments_are_named_as_in_2016(wanted, name):
     assert experiments.experiment_name("Image", wanted) == name

@@ -1,5 +1,6 @@
 """Labels that are probably wrong, what a person decides about them, and what is trained on then.
 About 45 seconds: pytest tests/test_decisions.py"""
+
 import argparse
 import contextlib
 import csv
@@ -35,15 +36,33 @@ from learning import experiments, model_folders, selection, text_features
 from learning import queries as learning_queries
 from learning.split import split_position
 
-COLUMNS = ["product_id", "decision", "suggestion", "label", "margin", "label_score", "source",
-           "external_id", "name", "description", "image", "picture"]
+COLUMNS = [
+    "product_id",
+    "decision",
+    "suggestion",
+    "label",
+    "margin",
+    "label_score",
+    "source",
+    "external_id",
+    "name",
+    "description",
+    "image",
+    "picture",
+]
 LEAVES = ("bags.clutches", "bags.totes", "jeans.bootcut", "jeans.skinny")
-FORMULA = "=leaf()"   # a leaf of the small file, called so by a shop that means harm
-SUSPECTS = {3: (.95, .02), 9: (.85, .04), 14: (.9, .01), 20: (.94, .03)}   # (suggestion's, own)
-ORDER = [3, 20, 14, 9]                                                      # by the margin
+FORMULA = "=leaf()"  # a leaf of the small file, called so by a shop that means harm
+SUSPECTS = {
+    3: (0.95, 0.02),
+    9: (0.85, 0.04),
+    14: (0.9, 0.01),
+    20: (0.94, 0.03),
+}  # (suggestion's, own)
+ORDER = [3, 20, 14, 9]  # by the margin
 
 
 # ---- a small file, made by hand -----------------------------------------------------------------
+
 
 def leaf_of(number):
     return (*LEAVES[1:], FORMULA)[number % 4]
@@ -52,26 +71,38 @@ def leaf_of(number):
 def judged(number):
     """A row of predicted_category: the suspects' score is another leaf's; 25 is merely unsure."""
     label, other = leaf_of(number), leaf_of(number + 1)
-    first, own = SUSPECTS.get(number, (.5, .45) if number == 25 else (.15, .8))
+    first, own = SUSPECTS.get(number, (0.5, 0.45) if number == 25 else (0.15, 0.8))
     top = [[other, first], [label, own]] if first > own else [[label, own], [other, first]]
-    return (number, top[0][0], top[0][1], label, own, "x", .99, json.dumps(top), number % 4)
+    return (number, top[0][0], top[0][1], label, own, "x", 0.99, json.dumps(top), number % 4)
 
 
 @pytest.fixture
 def folder(tmp_path):
     """80 products in four leaves; experiment 1 has folds, 2 and 3 have none."""
     conn = db.open_database(str(tmp_path / "crawl.db"), create=True)
-    crawling_queries.store_categories(conn, [
-        *((top, None, 0, top, top.title()) for top in ("bags", "jeans")),
-        *((leaf, leaf.split(".")[0], 1, leaf.replace(".", "/"), leaf) for leaf in LEAVES),
-        (FORMULA, None, 1, FORMULA, FORMULA)])
-    conn.executemany("""insert into product(id, category_id, image, name, source, external_id,
+    crawling_queries.store_categories(
+        conn,
+        [
+            *((top, None, 0, top, top.title()) for top in ("bags", "jeans")),
+            *((leaf, leaf.split(".")[0], 1, leaf.replace(".", "/"), leaf) for leaf in LEAVES),
+            (FORMULA, None, 1, FORMULA, FORMULA),
+        ],
+    )
+    conn.executemany(
+        """insert into product(id, category_id, image, name, source, external_id,
                         group_key) values (?, ?, ?, ?, 'shop', ?, ?)""",
-                     [(i, leaf_of(i), f"p/{i}.png", f"Name {i}", f"sku-{i}", f"g{i}")
-                      for i in range(1, 81)])
+        [(i, leaf_of(i), f"p/{i}.png", f"Name {i}", f"sku-{i}", f"g{i}") for i in range(1, 81)],
+    )
     for settings in ({"folds": 4}, {"folds": None}):
-        model_folders.save_experiment(conn, tmp_path / "crawl.db", "Text classification of: ", settings,
-                           [judged(i) for i in range(1, 81)], [], lambda folder: None)
+        model_folders.save_experiment(
+            conn,
+            tmp_path / "crawl.db",
+            "Text classification of: ",
+            settings,
+            [judged(i) for i in range(1, 81)],
+            [],
+            lambda folder: None,
+        )
     conn.execute("insert into experiment(name, date) values ('of 2016', '2016-12-24')")
     conn.close()
     return tmp_path
@@ -91,9 +122,15 @@ def suspects_file(folder, number=1, *flags):
     """Run --label-suspects into a file, its bytes as they are. Returns (path, stderr)."""
     path = folder / "suspects.csv"
     with open(path, "wb") as file:
-        done = subprocess.run([sys.executable, REPO / "analyze.py", "--label-suspects", str(number),
-                               *flags], cwd=folder, env=environment(), stdout=file,
-                              stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, REPO / "analyze.py", "--label-suspects", str(number), *flags],
+            cwd=folder,
+            env=environment(),
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
     assert done.returncode == 0, done.stderr
     return path, done.stderr
 
@@ -109,8 +146,9 @@ def decide(path, decisions):
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows({**row, "decision": decisions.get(int(row["product_id"]), "")}
-                         for row in rows)
+        writer.writerows(
+            {**row, "decision": decisions.get(int(row["product_id"]), "")} for row in rows
+        )
 
 
 def override(folder, data, *flags):
@@ -121,8 +159,11 @@ def override(folder, data, *flags):
 
 
 def stored(folder):
-    return query(folder, """select product_id, decision, category_id, label_id, date
-                            from label_override order by product_id""")
+    return query(
+        folder,
+        """select product_id, decision, category_id, label_id, date
+                            from label_override order by product_id""",
+    )
 
 
 def decisions(folder):
@@ -130,6 +171,7 @@ def decisions(folder):
 
 
 # ---- --label-suspects ---------------------------------------------------------------------------
+
 
 def test_suspects_are_a_csv_file_with_the_likeliest_first_and_nothing_else(folder):
     path, said = suspects_file(folder)
@@ -140,18 +182,27 @@ def test_suspects_are_a_csv_file_with_the_likeliest_first_and_nothing_else(folde
         number = int(row["product_id"])
         first, own = SUSPECTS[number]
         assert row == {
-            "product_id": str(number), "decision": "", "source": "shop",
-            "description": "", "picture": "", "suggestion": leaf_of(number + 1).replace("=", "'="),
-            "label": leaf_of(number).replace("=", "'="), "margin": str(round(first - own, 6)),
-            "label_score": str(own), "external_id": f"sku-{number}", "name": f"Name {number}",
-            "image": f"p/{number}.png"}
+            "product_id": str(number),
+            "decision": "",
+            "source": "shop",
+            "description": "",
+            "picture": "",
+            "suggestion": leaf_of(number + 1).replace("=", "'="),
+            "label": leaf_of(number).replace("=", "'="),
+            "margin": str(round(first - own, 6)),
+            "label_score": str(own),
+            "external_id": f"sku-{number}",
+            "name": f"Name {number}",
+            "image": f"p/{number}.png",
+        }
     assert said == "4 of 80 labels may be wrong, the likeliest first\n"
 
 
 def test_top_takes_the_first_of_them(folder):
     whole = suspects_file(folder)[0].read_text()
-    assert suspects_file(folder, 1, "--top", "2")[0].read_text().splitlines() \
-        == whole.splitlines()[:3]
+    assert (
+        suspects_file(folder, 1, "--top", "2")[0].read_text().splitlines() == whole.splitlines()[:3]
+    )
     assert suspects_file(folder, 1, "--top", "99")[0].read_text() == whole
 
 
@@ -160,17 +211,26 @@ def test_json_has_the_same_suspects_with_numbers_as_numbers_and_no_apostrophe(fo
     done = run_script("analyze", "--label-suspects", 1, "--json", "--top", 3, cwd=folder)
     found = json.loads(done.stdout)
     assert [row["product_id"] for row in found] == ORDER[:3]
-    assert list(found[0]) == COLUMNS and found[0]["margin"] == .93
+    assert list(found[0]) == COLUMNS and found[0]["margin"] == 0.93
     assert found[0]["name"] == "=1\r\n\u2028\U0001f456"
     assert found[2]["suggestion"] == leaf_of(15) == FORMULA
 
 
 def test_products_already_decided_on_are_left_out_until_that_is_taken_back(folder):
-    assert override(folder, f"product_id,decision,suggestion\n20,unclear,\n3,label wrong,"
-                            f"{LEAVES[0]}\n1,classifier wrong,\n").returncode == 0
+    assert (
+        override(
+            folder,
+            f"product_id,decision,suggestion\n20,unclear,\n3,label wrong,"
+            f"{LEAVES[0]}\n1,classifier wrong,\n",
+        ).returncode
+        == 0
+    )
     path, said = suspects_file(folder)
     assert [row["product_id"] for row in read_csv(path)] == ["14", "9"]
-    assert said == "4 of 80 labels may be wrong, the likeliest first; 2 of them are decided on already\n"
+    assert (
+        said
+        == "4 of 80 labels may be wrong, the likeliest first; 2 of them are decided on already\n"
+    )
     assert override(folder, "product_id,decision\n20,undecided\n").returncode == 0
     assert [row["product_id"] for row in read_csv(suspects_file(folder)[0])] == ["20", "14", "9"]
 
@@ -187,16 +247,27 @@ def test_without_a_suspect_there_is_the_header_alone(folder):
     assert said == "0 of 76 labels may be wrong, the likeliest first\n"
 
 
-@pytest.mark.parametrize("number, sentence", [
-    (2, "experiment 2 has no folds, and a model agrees with the labels it was trained on: run its "
-        "script again with --folds 10"),
-    (3, "experiment 3 has no folds, and a model agrees with the labels it was trained on: run its "
-        "script again with --folds 10"),
-    (4, "there is no experiment 4 (there are: 1, 2)"),
-    (-1, "there is no experiment -1 (there are: 1, 2)"),
-    (10 ** 30, f"there is no experiment {10 ** 30} (there are: 1, 2)")])
-def test_suspects_of_an_experiment_without_folds_or_an_unknown_one_are_refused(folder, number,
-                                                                               sentence):
+@pytest.mark.parametrize(
+    "number, sentence",
+    [
+        (
+            2,
+            "experiment 2 has no folds, and a model agrees with the labels it was trained on: run its "
+            "script again with --folds 10",
+        ),
+        (
+            3,
+            "experiment 3 has no folds, and a model agrees with the labels it was trained on: run its "
+            "script again with --folds 10",
+        ),
+        (4, "there is no experiment 4 (there are: 1, 2)"),
+        (-1, "there is no experiment -1 (there are: 1, 2)"),
+        (10**30, f"there is no experiment {10**30} (there are: 1, 2)"),
+    ],
+)
+def test_suspects_of_an_experiment_without_folds_or_an_unknown_one_are_refused(
+    folder, number, sentence
+):
     done = run_script("analyze", "--label-suspects", number, cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"analyze.py: {sentence}\n")
 
@@ -207,8 +278,12 @@ STARTS = ("=1+1", "+1", "-1", "@SUM(A1)", "=", "-", "@", "+")
 def rename(folder, texts):
     """Give the suspects these texts as name, image, source and external id, in turn."""
     for number, text in zip(ORDER, texts):
-        change(folder, "update product set name = ?1, image = ?1, source = ?1, external_id = ?1 "
-               "where id = ?2", text, number)
+        change(
+            folder,
+            "update product set name = ?1, image = ?1, source = ?1, external_id = ?1 where id = ?2",
+            text,
+            number,
+        )
 
 
 def test_cells_that_a_spreadsheet_would_run_get_an_apostrophe(folder):
@@ -222,14 +297,30 @@ def test_cells_that_a_spreadsheet_would_run_get_an_apostrophe(folder):
         assert rows[0]["label"] == rows[2]["suggestion"] == "'" + FORMULA
 
 
-NAMES = ['say "hi"', '"', '""', "two\nlines", "a, b; c", "tab\tbed", "CRLF\r\nend", " spaced ",
-         "\U0001f456\u200d\U0001f9e5", "\u202egnp.exe", "\ufeffbom", "\x0b\x0c\x1c\x85\u2028",
-         "'quoted'", "a=b", "x" * 100_000, "n'est-ce pas, \"ça\"\nva?"]
-OLD_CSV = sys.version_info < (3, 11)   # which reads no NUL
+NAMES = [
+    'say "hi"',
+    '"',
+    '""',
+    "two\nlines",
+    "a, b; c",
+    "tab\tbed",
+    "CRLF\r\nend",
+    " spaced ",
+    "\U0001f456\u200d\U0001f9e5",
+    "\u202egnp.exe",
+    "\ufeffbom",
+    "\x0b\x0c\x1c\x85\u2028",
+    "'quoted'",
+    "a=b",
+    "x" * 100_000,
+    'n\'est-ce pas, "ça"\nva?',
+]
+OLD_CSV = sys.version_info < (3, 11)  # which reads no NUL
 
 
-@pytest.mark.parametrize("names", [NAMES[:4], NAMES[4:8], NAMES[8:12], NAMES[12:],
-                                   ["one\rtwo", "nul\0nul"]])
+@pytest.mark.parametrize(
+    "names", [NAMES[:4], NAMES[4:8], NAMES[8:12], NAMES[12:], ["one\rtwo", "nul\0nul"]]
+)
 def test_names_survive_the_way_through_csv_and_the_file_is_taken_back(folder, names):
     rename(folder, names)
     path, _ = suspects_file(folder)
@@ -246,19 +337,26 @@ def test_names_survive_the_way_through_csv_and_the_file_is_taken_back(folder, na
 def test_what_a_product_lacks_is_an_empty_cell(folder):
     rename(folder, [None, None])
     rows = read_csv(suspects_file(folder)[0])
-    assert [row["name"] + row["image"] for row in rows] \
-        == ["", "", "Name 14p/14.png", "Name 9p/9.png"]
+    assert [row["name"] + row["image"] for row in rows] == [
+        "",
+        "",
+        "Name 14p/14.png",
+        "Name 9p/9.png",
+    ]
 
 
 def test_a_decision_about_another_label_than_the_product_has_by_now_is_left_out(folder):
-    data = table(header=("product_id", "decision", "suggestion", "label"),
-                 rows=[(*row, leaf_of(int(row[0]))) for row in ROWS])
+    data = table(
+        header=("product_id", "decision", "suggestion", "label"),
+        rows=[(*row, leaf_of(int(row[0]))) for row in ROWS],
+    )
     change(folder, "update product set category_id = 'jeans.skinny' where id = 1")
     done = override(folder, data)
     assert done.returncode == 1 and done.stderr == (
         "decisions.csv, line 2: the decision is about the label 'jeans.bootcut', and the product has "
         "'jeans.skinny' by now\n1 lines of decisions.csv can't be used; the other decisions were "
-        "stored\n")
+        "stored\n"
+    )
     assert decisions(folder) == {number: own for number, own in TAKEN.items() if number != 1}
 
 
@@ -278,8 +376,12 @@ def test_no_text_of_a_shop_becomes_a_decision(folder):
 
 # ---- --overrides: files it reads ----------------------------------------------------------------
 
-ROWS = [("1", "label wrong", "bags.clutches"), ("2", "classifier wrong", ""),
-        ("3", "unclear", "bags.totes"), ("4", "", "bags.totes")]
+ROWS = [
+    ("1", "label wrong", "bags.clutches"),
+    ("2", "classifier wrong", ""),
+    ("3", "unclear", "bags.totes"),
+    ("4", "", "bags.totes"),
+]
 TAKEN = {1: ("label wrong", "bags.clutches"), 2: ("classifier wrong", None), 3: ("unclear", None)}
 
 
@@ -290,38 +392,79 @@ def table(separator=",", end="\n", header=("product_id", "decision", "suggestion
 EXTRA = [(f"{i}", "7", leaf_of(int(i)), d, f"NAME {i}", s) for i, d, s in ROWS]
 
 
-@pytest.mark.parametrize("data", [
-    table(), table(";"), table("\t"), "\ufeff" + table(), "\ufeff" + table(";", "\r\n"),
-    table("\t", "\r\n"), table(end="\r"), table()[:-1], table(end="\n\n"), table(end=",,,,\n"),
-    table(header=(" Product_ID", "DECISION ", "Suggestion")),
-    table(rows=[(f" {i} ", d.title(), f" {s} ") for i, d, s in ROWS]),
-    table(header=("suggestion", "decision", "product_id"), rows=[row[::-1] for row in ROWS]),
-    table(";", header=("product_id", "margin", "label", "decision", "name", "suggestion"),
-          rows=EXTRA),
-    table(header=("product_id", "decision", "suggestion", "name"),
-          rows=[(*row, f'"Name\n,; ""{row[0]}""\r\n;;;;\t\t\t"') for row in ROWS]),
-    table(rows=[tuple(f'"{cell}"' for cell in row) for row in ROWS]),
-    table(rows=ROWS + ROWS),
-    table(rows=[(f"{i:0>9}", d, s) for i, d, s in ROWS])],
-    ids=["comma", "semicolon", "tab", "BOM", "as Excel saves", "tab CRLF", "CR", "no end",
-         "blank lines", "trailing commas", "capital header", "capitals and spaces", "other order",
-         "more columns", "quoted newlines", "all quoted", "each row twice", "leading zeros"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        table(),
+        table(";"),
+        table("\t"),
+        "\ufeff" + table(),
+        "\ufeff" + table(";", "\r\n"),
+        table("\t", "\r\n"),
+        table(end="\r"),
+        table()[:-1],
+        table(end="\n\n"),
+        table(end=",,,,\n"),
+        table(header=(" Product_ID", "DECISION ", "Suggestion")),
+        table(rows=[(f" {i} ", d.title(), f" {s} ") for i, d, s in ROWS]),
+        table(header=("suggestion", "decision", "product_id"), rows=[row[::-1] for row in ROWS]),
+        table(
+            ";",
+            header=("product_id", "margin", "label", "decision", "name", "suggestion"),
+            rows=EXTRA,
+        ),
+        table(
+            header=("product_id", "decision", "suggestion", "name"),
+            rows=[(*row, f'"Name\n,; ""{row[0]}""\r\n;;;;\t\t\t"') for row in ROWS],
+        ),
+        table(rows=[tuple(f'"{cell}"' for cell in row) for row in ROWS]),
+        table(rows=ROWS + ROWS),
+        table(rows=[(f"{i:0>9}", d, s) for i, d, s in ROWS]),
+    ],
+    ids=[
+        "comma",
+        "semicolon",
+        "tab",
+        "BOM",
+        "as Excel saves",
+        "tab CRLF",
+        "CR",
+        "no end",
+        "blank lines",
+        "trailing commas",
+        "capital header",
+        "capitals and spaces",
+        "other order",
+        "more columns",
+        "quoted newlines",
+        "all quoted",
+        "each row twice",
+        "leading zeros",
+    ],
+)
 def test_overrides_reads_what_spreadsheets_write(folder, data):
     done = override(folder, data)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "decisions: 3 read, 3 new or changed; in all 1 label wrong, " \
-                          "1 classifier wrong, 1 unclear, 0 filed by hand\n"
+    assert (
+        done.stdout == "decisions: 3 read, 3 new or changed; in all 1 label wrong, "
+        "1 classifier wrong, 1 unclear, 0 filed by hand\n"
+    )
     assert decisions(folder) == TAKEN
     assert [row[3] for row in stored(folder)] == [leaf_of(i) for i in (1, 2, 3)]
-    assert all(abs(query(folder, "select julianday() - julianday(?)", row[4])[0][0]) < .01
-               for row in stored(folder))
+    assert all(
+        abs(query(folder, "select julianday() - julianday(?)", row[4])[0][0]) < 0.01
+        for row in stored(folder)
+    )
 
 
 def test_json_says_what_was_done(folder):
     assert json.loads(override(folder, table(), "--json").stdout) == {
-        "read": 3, "changed": 3, "in_all": {"label wrong": 1, "classifier wrong": 1, "unclear": 1,
-                                            "filed by hand": 0},
-        "to_be_created": {}, "unusable": []}
+        "read": 3,
+        "changed": 3,
+        "in_all": {"label wrong": 1, "classifier wrong": 1, "unclear": 1, "filed by hand": 0},
+        "to_be_created": {},
+        "unusable": [],
+    }
 
 
 def test_the_same_file_twice_changes_nothing_the_second_time(folder):
@@ -335,9 +478,17 @@ def test_the_same_file_twice_changes_nothing_the_second_time(folder):
 
 def test_a_later_decision_replaces_the_earlier_and_undecided_takes_it_back(folder):
     override(folder, table())
-    done = override(folder, table(rows=[("1", "label wrong", "bags.totes"),
-                                        ("2", "undecided", ""), ("5", "undecided", ""),
-                                        ("3", "label wrong", "bags.totes")]))
+    done = override(
+        folder,
+        table(
+            rows=[
+                ("1", "label wrong", "bags.totes"),
+                ("2", "undecided", ""),
+                ("5", "undecided", ""),
+                ("3", "label wrong", "bags.totes"),
+            ]
+        ),
+    )
     assert done.stdout.startswith("decisions: 4 read, 3 new or changed; in all 2 label wrong, 0 ")
     assert decisions(folder) == {1: ("label wrong", "bags.totes"), 3: ("label wrong", "bags.totes")}
     override(folder, table(rows=[("1", "unclear", "bags.totes")]))
@@ -356,13 +507,15 @@ def test_overrides_leaves_every_other_table_as_it_was(folder):
     def others():
         with contextlib.closing(sqlite3.connect(folder / "crawl.db")) as conn:
             return [line for line in conn.iterdump() if 'INTO "label_override"' not in line]
+
     before = others()
     assert override(folder, table()).returncode == 0
     assert others() == before and len(decisions(folder)) == 3
 
 
-@pytest.mark.parametrize("data", ["product_id,decision\n",
-                                  table(rows=[("1", "", ""), ("x", "", "bags")])])
+@pytest.mark.parametrize(
+    "data", ["product_id,decision\n", table(rows=[("1", "", ""), ("x", "", "bags")])]
+)
 def test_a_file_without_a_decision_says_so(folder, data):
     done = override(folder, data)
     assert done.returncode == 0 and len(done.stderr.splitlines()) == 1
@@ -380,12 +533,17 @@ def test_a_suggestion_with_an_apostrophe_is_read_back(folder):
 
 def test_columns_that_are_not_needed_may_hold_anything(folder):
     wild = [(*row, cell) for row, cell in zip(ROWS, ("=1+1", "\x01\x7f", "\U0001f456", "9" * 999))]
-    assert override(folder, table(header=("product_id", "decision", "suggestion", "margin"),
-                                  rows=wild)).returncode == 0
+    assert (
+        override(
+            folder, table(header=("product_id", "decision", "suggestion", "margin"), rows=wild)
+        ).returncode
+        == 0
+    )
     assert decisions(folder) == TAKEN
 
 
 # ---- --overrides: whose decision it is ----------------------------------------------------------
+
 
 def fresh_crawl(folder):
     """The same catalogue in another order: product n gets the id 81 - n, all else stays."""
@@ -397,8 +555,21 @@ FULL = ("product_id", "decision", "suggestion", "label", "source", "external_id"
 
 
 def full(number, decision, suggestion="", **changed):
-    row = dict(zip(FULL, (str(number), decision, suggestion, leaf_of(number), "shop",
-                          f"sku-{number}", f"Name {number}")), **changed)
+    row = dict(
+        zip(
+            FULL,
+            (
+                str(number),
+                decision,
+                suggestion,
+                leaf_of(number),
+                "shop",
+                f"sku-{number}",
+                f"Name {number}",
+            ),
+        ),
+        **changed,
+    )
     return tuple(row[key] for key in FULL)
 
 
@@ -409,19 +580,23 @@ def test_after_a_fresh_crawl_in_another_order_decisions_find_their_products(fold
     fresh_crawl(folder)
     assert override(folder, data).returncode == 0
     assert override(folder, suspects.read_bytes()).returncode == 0
-    named = query(folder, """select external_id, decision from label_override
-                             join product on id = product_id order by 1""")
-    assert named == [("sku-1", "label wrong"), ("sku-14", "classifier wrong"),
-                     ("sku-2", "unclear")]
-    both = table(header=FULL[1:], rows=[full(3, "unclear")[1:]])   # a file without product_id
+    named = query(
+        folder,
+        """select external_id, decision from label_override
+                             join product on id = product_id order by 1""",
+    )
+    assert named == [("sku-1", "label wrong"), ("sku-14", "classifier wrong"), ("sku-2", "unclear")]
+    both = table(header=FULL[1:], rows=[full(3, "unclear")[1:]])  # a file without product_id
     assert override(folder, both).returncode == 0 and 78 in decisions(folder)
 
 
 @pytest.mark.parametrize("column", ("external_id", "source", "name", "label"))
 def test_an_older_file_is_checked_by_each_column_that_it_has(folder, column):
     place = FULL.index(column)
-    header, rows = (*FULL[:3], column), [(*full(i, "unclear")[:3], full(i, "unclear")[place])
-                                         for i in (1, 2)]
+    header, rows = (
+        (*FULL[:3], column),
+        [(*full(i, "unclear")[:3], full(i, "unclear")[place]) for i in (1, 2)],
+    )
     data = table(header=header, rows=rows)
     assert override(folder, data).returncode == 0 and set(decisions(folder)) == {1, 2}
     change(folder, "delete from label_override")
@@ -432,8 +607,11 @@ def test_an_older_file_is_checked_by_each_column_that_it_has(folder, column):
 
 
 def test_a_product_that_is_not_there_is_refused_whatever_its_number_is(folder):
-    rows = [full(1, "unclear", external_id="sku-99"), full(2, "unclear", source="elsewhere"),
-            full(3, "unclear")]
+    rows = [
+        full(1, "unclear", external_id="sku-99"),
+        full(2, "unclear", source="elsewhere"),
+        full(3, "unclear"),
+    ]
     done = override(folder, table(header=FULL, rows=rows))
     assert done.returncode == 1 and decisions(folder) == {3: ("unclear", None)}
     assert "line 2: there is no product 'sku-99' of 'shop'" in done.stderr
@@ -443,57 +621,95 @@ def test_a_product_that_is_not_there_is_refused_whatever_its_number_is(folder):
 def test_what_a_spreadsheet_made_of_ids_is_said(folder):
     for number, own in ((1, "0042"), (2, "7831308271755"), (3, "42"), (4, "007")):
         change(folder, "update product set external_id = ? where id = ?", own, number)
-    rows = [full(2, "unclear", external_id="7.83131E+12"),              # taken by all else it says
-            full(2, "unclear", external_id="7,83131E+12", name="Other"),
-            full(4, "unclear", external_id="7", name="", product_id=""),
-            full(1, "unclear", external_id="42", product_id="77")]      # or 3, but for its name
+    rows = [
+        full(2, "unclear", external_id="7.83131E+12"),  # taken by all else it says
+        full(2, "unclear", external_id="7,83131E+12", name="Other"),
+        full(4, "unclear", external_id="7", name="", product_id=""),
+        full(1, "unclear", external_id="42", product_id="77"),
+    ]  # or 3, but for its name
     done = override(folder, table(";", header=FULL, rows=rows))
     assert done.returncode == 1 and decisions(folder) == {2: ("unclear", None)}
     assert "made 7.83131E+12 of the id 7831308271755" in done.stderr
-    assert "line 3: there is no product '7,83131E+12' of 'shop': a spreadsheet has rounded the ids" \
+    assert (
+        "line 3: there is no product '7,83131E+12' of 'shop': a spreadsheet has rounded the ids"
         in done.stderr
+    )
     assert "line 4: there is no product '7' of 'shop', but '007'" in done.stderr
     assert "line 5: it may be about the product '42' of shop or about '0042'" in done.stderr
-    done = override(folder, table(header=FULL, rows=[full(3, "unclear", external_id="42",
-                                                          product_id="")]))
+    done = override(
+        folder, table(header=FULL, rows=[full(3, "unclear", external_id="42", product_id="")])
+    )
     assert done.returncode == 0 and 3 in decisions(folder)
 
 
 # ---- what had no label, and categories that do not exist yet ------------------------------------
 
+
 def test_what_had_no_label_is_filed_by_hand_also_from_an_older_file(folder):
     change(folder, "update product set category_id = null where id in (1, 2, 3)")
-    done = override(folder, table(rows=[("1", "label wrong", "bags.totes"),
-                                        ("2", "filed by hand", "bags.totes"),
-                                        ("4", "filed by hand", "bags.totes")]))
+    done = override(
+        folder,
+        table(
+            rows=[
+                ("1", "label wrong", "bags.totes"),
+                ("2", "filed by hand", "bags.totes"),
+                ("4", "filed by hand", "bags.totes"),
+            ]
+        ),
+    )
     assert done.returncode == 1 and "for products without a label, and this one has" in done.stderr
     assert decisions(folder) == dict.fromkeys((1, 2), ("filed by hand", "bags.totes"))
     conn = db.open_database(str(folder / "crawl.db"))
-    assert {row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, ["bags.totes"])}[1] \
-        == "bags.totes"
+    assert {
+        row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, ["bags.totes"])
+    }[1] == "bags.totes"
     conn.close()
 
 
 def test_an_older_database_calls_them_filed_by_hand_too(folder):
-    change(folder, """insert into label_override values (1, 'label wrong', 'bags.totes', null, ''),
-                      (2, 'label wrong', 'bags.totes', 'jeans.skinny', '')""")
+    change(
+        folder,
+        """insert into label_override values (1, 'label wrong', 'bags.totes', null, ''),
+                      (2, 'label wrong', 'bags.totes', 'jeans.skinny', '')""",
+    )
     change(folder, "delete from schema_version where name = 'name decisions filed by hand'")
     db.open_database(str(folder / "crawl.db")).close()
-    assert {number: own[0] for number, own in decisions(folder).items()} \
-        == {1: "filed by hand", 2: "label wrong"}
+    assert {number: own[0] for number, own in decisions(folder).items()} == {
+        1: "filed by hand",
+        2: "label wrong",
+    }
 
 
 def test_a_category_that_does_not_exist_is_proposed_and_used_once_it_does(folder):
     change(folder, "update product set category_id = null where id in (1, 2)")
     header = ("product_id", "decision", "suggestion", "proposed")
-    done = override(folder, table(header=header, rows=[
-        ("1", "filed by hand", "", "Bags  >  Belt bags"), ("2", "label wrong", "", "bags > TOTES"),
-        ("3", "label wrong", "", "'=Hats"), ("4", "label wrong", "", "bags"),
-        ("5", "label wrong", "nowhere", "Hats"), ("6", "label wrong", "", "Bags > ")]))
+    done = override(
+        folder,
+        table(
+            header=header,
+            rows=[
+                ("1", "filed by hand", "", "Bags  >  Belt bags"),
+                ("2", "label wrong", "", "bags > TOTES"),
+                ("3", "label wrong", "", "'=Hats"),
+                ("4", "label wrong", "", "bags"),
+                ("5", "label wrong", "nowhere", "Hats"),
+                ("6", "label wrong", "", "Bags > "),
+            ],
+        ),
+    )
     change(folder, "update category set name = 'Totes' where id = 'bags.totes'")
-    assert done.returncode == 1 and [part in done.stderr for part in (
-        "line 5: 'bags' is no new category, but has others below it", "line 6: ",
-        "line 7: 'Bags > ' is no name")] == [True] * 3
+    assert (
+        done.returncode == 1
+        and [
+            part in done.stderr
+            for part in (
+                "line 5: 'bags' is no new category, but has others below it",
+                "line 6: ",
+                "line 7: 'Bags > ' is no name",
+            )
+        ]
+        == [True] * 3
+    )
     assert decisions(folder)[1] == ("filed by hand", "Bags > Belt bags")
     assert decisions(folder)[3] == ("label wrong", "=Hats")
     lines = done.stdout.splitlines()
@@ -504,8 +720,9 @@ def test_a_category_that_does_not_exist_is_proposed_and_used_once_it_does(folder
     crawling_queries.store_categories(conn, [("bags.b2", "bags", 1, "bags/bags.b2", "belt BAGS")])
     conn.execute("update category set name = 'Bags' where id = 'bags'")
     learning_queries.settle_proposals(conn)
-    assert {row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, ["bags.b2"])} \
-        == {1: "bags.b2"}
+    assert {
+        row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, ["bags.b2"])
+    } == {1: "bags.b2"}
     conn.close()
 
 
@@ -521,8 +738,9 @@ def refused(folder, data):
     (folder / "decisions.csv").write_bytes(data.encode() if isinstance(data, str) else data)
     change(folder, "insert into label_override values (?, ?, ?, ?, ?)", *BEFORE)
     with pytest.raises(UserError) as problem:
-        analyze.main(["--db-path", str(folder / "crawl.db"), "--overrides",
-                      str(folder / "decisions.csv")])
+        analyze.main(
+            ["--db-path", str(folder / "crawl.db"), "--overrides", str(folder / "decisions.csv")]
+        )
     assert "\n" not in str(problem.value) and stored(folder) == [BEFORE]
     return str(problem.value)
 
@@ -537,21 +755,26 @@ BAD_LINES = {
     "blank": (" ,unclear,", "no product ''"),
     "superscript": ("\u00b2,unclear,", "no product '\u00b2'"),
     "huge": ("9" * 30 + ",unclear,", "no product '999"),
-    "2 ** 64 more": (f"{2 ** 64 + 1},unclear,", "no product '18446744073709551617'"),
+    "2 ** 64 more": (f"{2**64 + 1},unclear,", "no product '18446744073709551617'"),
     "a number with NUL": ("1\0,unclear,", "NUL" if OLD_CSV else "no product '1\\x00'"),
-    "unknown decision": ("2,wrong,", "'wrong' is none of label wrong, classifier wrong, unclear, "
-                                     "filed by hand, undecided"),
+    "unknown decision": (
+        "2,wrong,",
+        "'wrong' is none of label wrong, classifier wrong, unclear, filed by hand, undecided",
+    ),
     "a decision with NUL": ("2,unclear\0,", "NUL" if OLD_CSV else "is none of"),
     "no suggestion": ("2,label wrong,", "needs a leaf category's id as suggestion, not ''"),
     "a short line": ("2,label wrong", "needs a leaf category's id as suggestion, not ''"),
     "unknown leaf": ("2,label wrong,bags.satchels", "not 'bags.satchels'"),
     "in capitals": ("2,label wrong,Bags.Totes", "not 'Bags.Totes'"),
     "a leaf's name": ("2,label wrong,totes", "not 'totes'"),
-    "an inner category": ("2,label wrong,bags", "not 'bags'")}
+    "an inner category": ("2,label wrong,bags", "not 'bags'"),
+}
 # Lines that name two decisions about the product of GOOD's line: neither is stored.
 TWICE = {
-    "decided twice": "1,unclear,", "two suggestions": "1,label wrong,jeans.skinny",
-    "decided and taken back": "01,undecided,"}
+    "decided twice": "1,unclear,",
+    "two suggestions": "1,label wrong,jeans.skinny",
+    "decided and taken back": "01,undecided,",
+}
 
 
 def partly(folder, data):
@@ -561,9 +784,13 @@ def partly(folder, data):
     return done.stderr
 
 
-@pytest.mark.parametrize("line, sentence", [
-    *(pytest.param(*case, id=name) for name, case in BAD_LINES.items()),
-    pytest.param("9" * 5000 + ",unclear,", "no product '999", id="5000 digits")])
+@pytest.mark.parametrize(
+    "line, sentence",
+    [
+        *(pytest.param(*case, id=name) for name, case in BAD_LINES.items()),
+        pytest.param("9" * 5000 + ",unclear,", "no product '999", id="5000 digits"),
+    ],
+)
 def test_a_line_that_cannot_be_used_is_named_and_the_others_are_stored(folder, line, sentence):
     data = GOOD + line + "\n2,classifier wrong,,\n"
     if OLD_CSV and "\0" in line:
@@ -571,9 +798,13 @@ def test_a_line_that_cannot_be_used_is_named_and_the_others_are_stored(folder, l
         return
     said = partly(folder, data)
     assert said.startswith("decisions.csv, line 3: ") and sentence in said
-    assert said.endswith("1 lines of decisions.csv can't be used; the other decisions were stored\n")
-    assert decisions(folder) == {1: ("label wrong", "bags.totes"), 2: ("classifier wrong", None)} \
+    assert said.endswith(
+        "1 lines of decisions.csv can't be used; the other decisions were stored\n"
+    )
+    assert (
+        decisions(folder) == {1: ("label wrong", "bags.totes"), 2: ("classifier wrong", None)}
         or leaf_of(1) == "bags.totes"
+    )
 
 
 @pytest.mark.parametrize("line, sentence", BAD_LINES.values(), ids=BAD_LINES)
@@ -603,22 +834,39 @@ def test_the_line_is_that_of_the_file_where_cells_hold_lines(folder):
     assert "decisions.csv, line 5: there is no product 'x'" in said
 
 
-@pytest.mark.parametrize("data, part", [
-    (b"", "needs the columns product_id and decision, or source"),
-    (b"\xef\xbb\xbf", "needs the columns"),
-    (b"\n\n\n", "needs the columns"),
-    (b"product_id\n1\n", "needs the columns"),
-    (b"1,unclear\n2,unclear\n", "needs the columns"),
-    (b"product_id|decision\n1|unclear\n", "needs the columns"),
-    (b"\0" * 5000, "NUL" if OLD_CSV else "needs the columns"),
-    (GOOD.encode() + "1,unclear,,café\n".encode("latin-1"), "UTF-8"),
-    (("\ufeff" + GOOD).encode("utf-16-le"), "UTF-8"),
-    (GOOD.encode("utf-16-be"), "NUL" if OLD_CSV else "needs the columns"),
-    (random.Random(1).randbytes(5000), "UTF-8"),
-    (b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0" + bytes(range(256)) * 9, "UTF-8"),
-    (b"x" * 5_000_000, "needs the columns")],
-    ids=["empty", "a BOM", "blank lines", "no decision", "no header", "other separator", "NUL",
-         "latin-1", "UTF-16", "UTF-16 without BOM", "noise", "a workbook", "5 MB line"])
+@pytest.mark.parametrize(
+    "data, part",
+    [
+        (b"", "needs the columns product_id and decision, or source"),
+        (b"\xef\xbb\xbf", "needs the columns"),
+        (b"\n\n\n", "needs the columns"),
+        (b"product_id\n1\n", "needs the columns"),
+        (b"1,unclear\n2,unclear\n", "needs the columns"),
+        (b"product_id|decision\n1|unclear\n", "needs the columns"),
+        (b"\0" * 5000, "NUL" if OLD_CSV else "needs the columns"),
+        (GOOD.encode() + "1,unclear,,café\n".encode("latin-1"), "UTF-8"),
+        (("\ufeff" + GOOD).encode("utf-16-le"), "UTF-8"),
+        (GOOD.encode("utf-16-be"), "NUL" if OLD_CSV else "needs the columns"),
+        (random.Random(1).randbytes(5000), "UTF-8"),
+        (b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0" + bytes(range(256)) * 9, "UTF-8"),
+        (b"x" * 5_000_000, "needs the columns"),
+    ],
+    ids=[
+        "empty",
+        "a BOM",
+        "blank lines",
+        "no decision",
+        "no header",
+        "other separator",
+        "NUL",
+        "latin-1",
+        "UTF-16",
+        "UTF-16 without BOM",
+        "noise",
+        "a workbook",
+        "5 MB line",
+    ],
+)
 def test_what_is_no_csv_file_of_decisions_is_one_sentence(folder, data, part):
     said = refused(folder, data)
     assert "decisions.csv" in said and part in said
@@ -637,12 +885,21 @@ def test_a_quote_that_never_closes_is_refused(folder):
     refused(folder, GOOD + '2,unclear,,"Jean\n3,unclear,,Skirt\n')
 
 
-@pytest.mark.parametrize("path, part", [
-    ("nowhere.csv", "nowhere.csv can't be read as a CSV file in UTF-8 (No such file"),
-    (".", "(Is a directory)"), ("", "(No such file"), ("crawl.db/x.csv", "Not a directory"),
-    ("crawl.db", "crawl.db can't be read as a CSV file in UTF-8"),
-    ("latin-1.csv", "latin-1.csv can't be read as a CSV file in UTF-8"),
-    ("unknown.csv", "no decision of unknown.csv can be used, and none was stored: line 2: there is")])
+@pytest.mark.parametrize(
+    "path, part",
+    [
+        ("nowhere.csv", "nowhere.csv can't be read as a CSV file in UTF-8 (No such file"),
+        (".", "(Is a directory)"),
+        ("", "(No such file"),
+        ("crawl.db/x.csv", "Not a directory"),
+        ("crawl.db", "crawl.db can't be read as a CSV file in UTF-8"),
+        ("latin-1.csv", "latin-1.csv can't be read as a CSV file in UTF-8"),
+        (
+            "unknown.csv",
+            "no decision of unknown.csv can be used, and none was stored: line 2: there is",
+        ),
+    ],
+)
 def test_the_script_refuses_a_file_with_2_and_one_sentence(folder, path, part):
     (folder / "latin-1.csv").write_bytes(GOOD.encode() + "2,unclear,,café\n".encode("latin-1"))
     (folder / "unknown.csv").write_text("product_id,decision\n81,unclear\n")
@@ -654,11 +911,14 @@ def test_the_script_refuses_a_file_with_2_and_one_sentence(folder, path, part):
 
 def test_without_a_database_none_is_created(tmp_path):
     (tmp_path / "decisions.csv").write_text(table())
-    done = run_script("analyze", "--overrides", "decisions.csv", "--db-path", "shop.db",
-                      cwd=tmp_path)
+    done = run_script(
+        "analyze", "--overrides", "decisions.csv", "--db-path", "shop.db", cwd=tmp_path
+    )
     assert (done.returncode, done.stdout, os.listdir(tmp_path)) == (2, "", ["decisions.csv"])
-    assert done.stderr == "analyze.py: there is no shop.db: run crawl.py first, or name a file " \
-                          "with --db-path\n"
+    assert (
+        done.stderr == "analyze.py: there is no shop.db: run crawl.py first, or name a file "
+        "with --db-path\n"
+    )
 
 
 def test_a_database_that_may_not_be_written_is_one_sentence(capsys):
@@ -680,22 +940,46 @@ def test_a_database_that_may_not_be_written_is_one_sentence(capsys):
 def test_a_database_of_2016_is_brought_up_to_date_first(tmp_path):
     make_2016(tmp_path / "crawl.db")
     products = query(tmp_path, "select id, category_id, name, description, image from product")
-    done = override(tmp_path, table(rows=[("7", "label wrong", "clutches"),
-                                          ("616000001", "unclear", "")]))
+    done = override(
+        tmp_path, table(rows=[("7", "label wrong", "clutches"), ("616000001", "unclear", "")])
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [row[:4] for row in stored(tmp_path)] \
-        == [(7, "label wrong", "clutches", "gone-category"),
-            (616000001, "unclear", None, "bootcut-jeans")]
-    assert query(tmp_path, "select id, category_id, name, description, image from product") \
-        == products
+    assert [row[:4] for row in stored(tmp_path)] == [
+        (7, "label wrong", "clutches", "gone-category"),
+        (616000001, "unclear", None, "bootcut-jeans"),
+    ]
+    assert (
+        query(tmp_path, "select id, category_id, name, description, image from product") == products
+    )
     assert len(query(tmp_path, "select * from schema_version")) == len(db.MIGRATIONS)
 
 
-HEADERS = ["product_id,decision,suggestion", "product_id;suggestion;decision",
-           "product_id\tDecision\tname",
-           "name,suggestion,decision,product_id"]
-CELLS = st.sampled_from(["1", "2", "81", "label wrong", "unclear", "undecided", "bags",
-                         "bags.totes", "'=", '"', "\0", "\ufeff", "\U0001f456", " ", "-1", "x"])
+HEADERS = [
+    "product_id,decision,suggestion",
+    "product_id;suggestion;decision",
+    "product_id\tDecision\tname",
+    "name,suggestion,decision,product_id",
+]
+CELLS = st.sampled_from(
+    [
+        "1",
+        "2",
+        "81",
+        "label wrong",
+        "unclear",
+        "undecided",
+        "bags",
+        "bags.totes",
+        "'=",
+        '"',
+        "\0",
+        "\ufeff",
+        "\U0001f456",
+        " ",
+        "-1",
+        "x",
+    ]
+)
 LINES = st.lists(st.lists(CELLS, max_size=5), max_size=6)
 
 
@@ -703,7 +987,9 @@ LINES = st.lists(st.lists(CELLS, max_size=5), max_size=6)
 def test_whatever_a_file_holds_it_is_decisions_or_one_sentence(tmp_path_factory, header):
     path = tmp_path_factory.mktemp("any") / "any.csv"
     conn = db.open_database(str(path.with_suffix(".db")), create=True)
-    crawling_queries.store_categories(conn, [("bags", None, 0, "bags", ""), ("bags.totes", "bags", 1, "b/t", "")])
+    crawling_queries.store_categories(
+        conn, [("bags", None, 0, "bags", ""), ("bags.totes", "bags", 1, "b/t", "")]
+    )
     conn.executemany("insert into product(id, name) values (?, '')", [(1,), (2,)])
 
     @given(LINES, st.sampled_from(["\n", "\r\n", "\r"]))
@@ -719,26 +1005,30 @@ def test_whatever_a_file_holds_it_is_decisions_or_one_sentence(tmp_path_factory,
             for number, decision, category in found:
                 assert number in (1, 2) and decision in (*evaluation_queries.DECISIONS, None)
                 assert category == ("bags.totes" if decision == "filed by hand" else None)
+
     check()
     conn.close()
 
 
 # ---- storing ------------------------------------------------------------------------------------
 
+
 def test_store_overrides_returns_how_many_changed_something(folder):
     conn = db.open_database(str(folder / "crawl.db"))
     for rows, changed in [
-            ([], 0),
-            ([(1, "unclear", None), (2, "label wrong", "bags.totes")], 2),
-            ([(1, "unclear", None), (2, "label wrong", "bags.totes")], 0),
-            ([(1, "unclear", None), (2, "label wrong", "bags.clutches")], 1),
-            ([(1, "classifier wrong", None), (2, "unclear", None), (3, "unclear", None)], 3),
-            ([(4, None, None)], 0),
-            ([(1, None, None), (2, "unclear", None), (4, "unclear", None)], 2),
-            ([(999, "unclear", None)], 0)]:
+        ([], 0),
+        ([(1, "unclear", None), (2, "label wrong", "bags.totes")], 2),
+        ([(1, "unclear", None), (2, "label wrong", "bags.totes")], 0),
+        ([(1, "unclear", None), (2, "label wrong", "bags.clutches")], 1),
+        ([(1, "classifier wrong", None), (2, "unclear", None), (3, "unclear", None)], 3),
+        ([(4, None, None)], 0),
+        ([(1, None, None), (2, "unclear", None), (4, "unclear", None)], 2),
+        ([(999, "unclear", None)], 0),
+    ]:
         assert evaluation_queries.store_overrides(conn, rows) == changed
-    assert {number: row["decision"] for number, row in evaluation_queries.overrides(conn).items()} \
-        == {2: "unclear", 3: "unclear", 4: "unclear"}
+    assert {
+        number: row["decision"] for number, row in evaluation_queries.overrides(conn).items()
+    } == {2: "unclear", 3: "unclear", 4: "unclear"}
     conn.close()
 
 
@@ -746,7 +1036,9 @@ def test_a_row_that_sqlite_cannot_hold_undoes_those_before_it(folder):
     conn = db.open_database(str(folder / "crawl.db"))
     evaluation_queries.store_overrides(conn, [(1, "unclear", None)])
     with pytest.raises(OverflowError):
-        evaluation_queries.store_overrides(conn, [(1, None, None), (2, "unclear", None), (2 ** 70, "a", None)])
+        evaluation_queries.store_overrides(
+            conn, [(1, None, None), (2, "unclear", None), (2**70, "a", None)]
+        )
     assert list(evaluation_queries.overrides(conn)) == [1] and not conn.in_transaction
     conn.close()
 
@@ -775,11 +1067,16 @@ queries.store_overrides(conn, decisions.read_decisions(conn, "decisions.csv")[0]
 def test_killed_half_way_nothing_is_stored_and_the_next_run_stores_all(folder):
     override(folder, table())
     before = stored(folder)
-    data = table(rows=[("1", "undecided", ""),
-                       *((f"{i}", "classifier wrong", "") for i in range(2, 81))])
+    data = table(
+        rows=[("1", "undecided", ""), *((f"{i}", "classifier wrong", "") for i in range(2, 81))]
+    )
     (folder / "decisions.csv").write_text(data)
-    done = subprocess.run([sys.executable, "-c", KILL_HALF_WAY], cwd=folder, capture_output=True,
-                          env=environment(PYTHONPATH=str(REPO)))
+    done = subprocess.run(
+        [sys.executable, "-c", KILL_HALF_WAY],
+        cwd=folder,
+        capture_output=True,
+        env=environment(PYTHONPATH=str(REPO)),
+    )
     assert done.returncode == -signal.SIGKILL and stored(folder) == before
     assert "80 read, 79 new or changed; in all 0 label wrong, 79 " in override(folder, data).stdout
 
@@ -788,9 +1085,16 @@ def test_while_another_script_writes_it_waits_with_nothing_stored(folder):
     (folder / "decisions.csv").write_text(table())
     other = sqlite3.connect(folder / "crawl.db", isolation_level=None)
     other.execute("begin immediate")
-    waiting = [subprocess.Popen([sys.executable, REPO / "analyze.py", "--overrides",
-                                 "decisions.csv"], cwd=folder, env=environment(),
-                                stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    waiting = [
+        subprocess.Popen(
+            [sys.executable, REPO / "analyze.py", "--overrides", "decisions.csv"],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
     time.sleep(1.5)
     assert [process.poll() for process in waiting] == [None, None] and stored(folder) == []
     waiting[0].kill()
@@ -803,10 +1107,12 @@ def test_while_another_script_writes_it_waits_with_nothing_stored(folder):
 
 # ---- end to end: a catalogue with 5 % of its labels swapped on purpose --------------------------
 
-WORDS = {"bags.clutches": "evening satin envelope clasp chain beaded",
-         "bags.totes": "canvas shopper handles roomy laptop market",
-         "jeans.bootcut": "flare hem bootcut western kick wide",
-         "jeans.skinny": "slim ankle skinny stretch tight tapered"}
+WORDS = {
+    "bags.clutches": "evening satin envelope clasp chain beaded",
+    "bags.totes": "canvas shopper handles roomy laptop market",
+    "jeans.bootcut": "flare hem bootcut western kick wide",
+    "jeans.skinny": "slim ankle skinny stretch tight tapered",
+}
 PER_LEAF = 120
 COMMON = "red green blue classic soft new daily light long cotton buttoned pocket".split()
 
@@ -822,8 +1128,16 @@ def make_feed(path):
         words = rng.sample(WORDS[leaf].split(), 3) + rng.sample(COMMON, 4)
         rng.shuffle(words)
         filed = swapped.get(number, leaf).replace(".", " > ")
-        rows.append((str(number), " ".join(words[:3]).title(),
-                     f"{' '.join(words[3:])} only{number}", filed, "", f"group-{number}"))
+        rows.append(
+            (
+                str(number),
+                " ".join(words[:3]).title(),
+                f"{' '.join(words[3:])} only{number}",
+                filed,
+                "",
+                f"group-{number}",
+            )
+        )
     write_feed(path, rows)
     return truth, swapped
 
@@ -837,8 +1151,10 @@ def train(folder, *flags):
 
 
 def analyzed(folder):
-    return [run_script("analyze", *flags, cwd=folder).stdout
-            for flags in ((), ("--experiment", 1), ("--experiment", 1, "--json"))]
+    return [
+        run_script("analyze", *flags, cwd=folder).stdout
+        for flags in ((), ("--experiment", 1), ("--experiment", 1, "--json"))
+    ]
 
 
 PRODUCTS = "select * from product order by id"
@@ -861,15 +1177,30 @@ def shop(tmp_path_factory):
     after = analyzed(folder)
     second = train(folder, "--min-products", "50", "--folds", "4")
     return SimpleNamespace(
-        folder=folder, truth=truth, swapped=swapped, suspects=suspects, products=products,
-        before=before, taken=taken.stdout, after=after, printed=(first.stdout, second),
-        corrected={int(row["product_id"]): row["suggestion"] for row in suspects
-                   if int(row["product_id"]) in swapped})
+        folder=folder,
+        truth=truth,
+        swapped=swapped,
+        suspects=suspects,
+        products=products,
+        before=before,
+        taken=taken.stdout,
+        after=after,
+        printed=(first.stdout, second),
+        corrected={
+            int(row["product_id"]): row["suggestion"]
+            for row in suspects
+            if int(row["product_id"]) in swapped
+        },
+    )
 
 
 def predicted(folder, number, table="predicted_category"):
-    return query(folder, f"""select product_id, category_id, score, label_id, label_score
-                             from {table} where experiment_id = ? order by product_id""", number)
+    return query(
+        folder,
+        f"""select product_id, category_id, score, label_id, label_score
+                             from {table} where experiment_id = ? order by product_id""",
+        number,
+    )
 
 
 def settings_of(folder, number):
@@ -880,21 +1211,26 @@ def test_the_swapped_labels_are_the_first_suspects_with_the_right_suggestion(sho
     assert len(shop.swapped) == 24 == PER_LEAF * 4 // 20
     first = shop.suspects[:24]
     hits = [row for row in first if int(row["product_id"]) in shop.swapped]
-    assert len(hits) >= 20                                                  # of 24: 83 %
-    assert len(shop.corrected) >= 20 and len(shop.suspects) <= 36           # nearly all are found
+    assert len(hits) >= 20  # of 24: 83 %
+    assert len(shop.corrected) >= 20 and len(shop.suspects) <= 36  # nearly all are found
     assert all(row["label"] == shop.swapped[int(row["product_id"])] for row in hits)
-    assert sum(row["suggestion"] == shop.truth[int(row["product_id"])] for row in hits) \
+    assert (
+        sum(row["suggestion"] == shop.truth[int(row["product_id"])] for row in hits)
         >= len(hits) - 1
+    )
 
 
 def test_the_decisions_are_a_table_of_their_own_and_no_product_is_touched(shop):
     assert query(shop.folder, PRODUCTS) == shop.products
-    assert {row[0]: row[1:4] for row in stored(shop.folder)} \
-        == {number: ("label wrong", leaf, shop.swapped[number])
-            for number, leaf in shop.corrected.items()}
+    assert {row[0]: row[1:4] for row in stored(shop.folder)} == {
+        number: ("label wrong", leaf, shop.swapped[number])
+        for number, leaf in shop.corrected.items()
+    }
     n = len(shop.corrected)
-    assert shop.taken == f"decisions: {n} read, {n} new or changed; in all {n} label wrong, " \
-                         "0 classifier wrong, 0 unclear, 0 filed by hand\n"
+    assert (
+        shop.taken == f"decisions: {n} read, {n} new or changed; in all {n} label wrong, "
+        "0 classifier wrong, 0 unclear, 0 filed by hand\n"
+    )
 
 
 def test_a_review_adds_one_line_and_moves_no_figure(shop):
@@ -925,8 +1261,11 @@ def test_trained_again_the_labels_predicted_are_still_those_of_the_shop(shop):
     filed = dict(query(shop.folder, "select id, category_id from product"))
     for table in ("predicted_category", "validation_prediction"):
         first, second = (predicted(shop.folder, number, table) for number in (1, 2))
-        assert [(row[0], row[3]) for row in first] == [(row[0], row[3]) for row in second] \
+        assert (
+            [(row[0], row[3]) for row in first]
+            == [(row[0], row[3]) for row in second]
             == sorted(filed.items())
+        )
     assert all("(N=480)" in printed for printed in shop.printed)
     assert settings_of(shop.folder, 1)["overridden"] == 0
     found = settings_of(shop.folder, 2)
@@ -940,27 +1279,40 @@ def test_the_corrected_labels_are_those_that_are_taught(shop):
     products = selection.choose_products(conn, selection.Wanted([], 50, None))
     conn.close()
     filed = dict(query(shop.folder, "select id, category_id from product"))
-    named = {part: [products.leaves[i] for i in getattr(products, part)]
-             for part in ("labels", "taught")}
+    named = {
+        part: [products.leaves[i] for i in getattr(products, part)] for part in ("labels", "taught")
+    }
     assert dict(zip(products.ids.tolist(), named["labels"])) == filed
     assert dict(zip(products.ids.tolist(), named["taught"])) == {**filed, **shop.corrected}
 
 
 def test_with_the_labels_corrected_the_model_is_surer_of_the_truth(shop):
     """Its probability of the leaf that the words tell, taken over all products."""
-    sure = [np.mean([row[2] if row[1] == shop.truth[row[0]] else 1 - row[2]
-                     for row in predicted(shop.folder, number)]) for number in (1, 2)]
-    wrong = [np.mean([row[4] for row in predicted(shop.folder, number) if row[0] in shop.corrected])
-             for number in (1, 2)]
-    assert sure[1] > sure[0] + .01 and wrong[1] < wrong[0] / 2
+    sure = [
+        np.mean(
+            [
+                row[2] if row[1] == shop.truth[row[0]] else 1 - row[2]
+                for row in predicted(shop.folder, number)
+            ]
+        )
+        for number in (1, 2)
+    ]
+    wrong = [
+        np.mean([row[4] for row in predicted(shop.folder, number) if row[0] in shop.corrected])
+        for number in (1, 2)
+    ]
+    assert sure[1] > sure[0] + 0.01 and wrong[1] < wrong[0] / 2
 
 
 # ---- products that a person puts into or out of an experiment -----------------------------------
 
+
 def copy_of(shop, folder):
     """Copy the shop's crawl.db into another folder, without its decisions."""
-    with contextlib.closing(sqlite3.connect(shop.folder / "crawl.db")) as conn, \
-            contextlib.closing(sqlite3.connect(folder / "crawl.db")) as copy:
+    with (
+        contextlib.closing(sqlite3.connect(shop.folder / "crawl.db")) as conn,
+        contextlib.closing(sqlite3.connect(folder / "crawl.db")) as copy,
+    ):
         conn.backup(copy)
     change(folder, "delete from label_override")
     return db.open_database(str(folder / "crawl.db"))
@@ -982,15 +1334,17 @@ def answer(folder, number, text):
 def test_a_model_taught_the_opposite_of_the_shops_labels_answers_the_opposite(shop, tmp_path):
     conn, (one, two) = copy_of(shop, tmp_path), LEAVES[2:]
     other = {one: two, two: one}
-    filed = dict(query(tmp_path, "select id, category_id from product where category_id in (?, ?)",
-                       one, two))
-    assert evaluation_queries.store_overrides(conn, [(number, "label wrong", other[leaf])
-                                     for number, leaf in filed.items()]) == len(filed)
+    filed = dict(
+        query(tmp_path, "select id, category_id from product where category_id in (?, ?)", one, two)
+    )
+    assert evaluation_queries.store_overrides(
+        conn, [(number, "label wrong", other[leaf]) for number, leaf in filed.items()]
+    ) == len(filed)
     conn.close()
     train(tmp_path, "--categories", f"{one},{two}")
     rows = predicted(tmp_path, 3)
     assert [row[3] for row in rows] == [filed[row[0]] for row in rows] and len(rows) > 15
-    assert np.mean([row[1] == other[row[3]] for row in rows]) > .8
+    assert np.mean([row[1] == other[row[3]] for row in rows]) > 0.8
     assert settings_of(tmp_path, 3)["overridden"] == len(filed)
 
 
@@ -1003,18 +1357,24 @@ def moved(shop, tmp_path_factory):
     by a person, and some of the fourth's, of an inner category's and of none are put in."""
     folder = tmp_path_factory.mktemp("moved")
     conn = copy_of(shop, folder)
-    put = {}     # {product id: (where the shop has it, where a person puts it)}
-    own = {leaf: [i for i, told in shop.truth.items() if told == leaf and i not in shop.swapped]
-           for leaf in LEAVES}
+    put = {}  # {product id: (where the shop has it, where a person puts it)}
+    own = {
+        leaf: [i for i, told in shop.truth.items() if told == leaf and i not in shop.swapped]
+        for leaf in LEAVES
+    }
     for leaf, filed, into in ((INTO, None, INTO), (BESIDE, "jeans", BESIDE), (OUT, OUT, INTO)):
         put.update((i, (filed, into)) for i in own[leaf][1::4])
     put.update((i, (BESIDE, OUT)) for i in own[BESIDE][2::4])
     put.update((i, (OUT, THIRD)) for i in own[OUT][2::8])
     put.update((i, (OUT, "elsewhere")) for i in own[OUT][6::8])
-    conn.executemany("update product set category_id = ? where id = ?",
-                     [(where, i) for i, (where, _) in put.items()])
-    evaluation_queries.store_overrides(conn, [(i, "label wrong", into) for i, (_, into) in put.items()])
-    for i in random.Random(2).sample(sorted(put), 9):     # what is no 'label wrong' moves nothing
+    conn.executemany(
+        "update product set category_id = ? where id = ?",
+        [(where, i) for i, (where, _) in put.items()],
+    )
+    evaluation_queries.store_overrides(
+        conn, [(i, "label wrong", into) for i, (_, into) in put.items()]
+    )
+    for i in random.Random(2).sample(sorted(put), 9):  # what is no 'label wrong' moves nothing
         evaluation_queries.store_overrides(conn, [(i, "unclear", THIRD)])
         put[i] = (put[i][0], put[i][0])
     conn.close()
@@ -1024,12 +1384,21 @@ def moved(shop, tmp_path_factory):
     filed = dict(query(folder, "select id, category_id from product"))
     taught = {i: put.get(i, (own, own))[1] for i, own in filed.items()}
     return SimpleNamespace(
-        folder=folder, leaves=leaves, filed=filed, taught=taught,
-        u={i: split_position(key) for i, key in query(
-            folder, """select id, coalesce(cluster, group_key) from product left join near_duplicate
-                       on product_id = id and experiment_id = 3""")},
+        folder=folder,
+        leaves=leaves,
+        filed=filed,
+        taught=taught,
+        u={
+            i: split_position(key)
+            for i, key in query(
+                folder,
+                """select id, coalesce(cluster, group_key) from product left join near_duplicate
+                       on product_id = id and experiment_id = 3""",
+            )
+        },
         inside={i for i, own in filed.items() if own in leaves},
-        learned={i for i, own in taught.items() if own in leaves})
+        learned={i for i, own in taught.items() if own in leaves},
+    )
 
 
 def ids(rows):
@@ -1045,33 +1414,39 @@ def test_put_in_and_put_out_there_are_some_of_each_on_every_side_of_the_split(mo
 
 def test_only_labels_of_the_shop_are_predicted_and_products_put_out_still_are(moved):
     single, folds = (predicted(moved.folder, number) for number in (3, 4))
-    assert ids(single) == {i for i in moved.inside if moved.u[i] < .1}
+    assert ids(single) == {i for i in moved.inside if moved.u[i] < 0.1}
     assert ids(folds) == moved.inside
     both = moved.inside & moved.learned
-    assert ids(predicted(moved.folder, 3, "validation_prediction")) \
-        == {i for i in both if .1 <= moved.u[i] < .2}
+    assert ids(predicted(moved.folder, 3, "validation_prediction")) == {
+        i for i in both if 0.1 <= moved.u[i] < 0.2
+    }
     assert ids(predicted(moved.folder, 4, "validation_prediction")) == both
     for number in (3, 4):
         for table in ("predicted_category", "validation_prediction"):
-            assert all(row[3] == moved.filed[row[0]] for row in predicted(moved.folder, number,
-                                                                          table))
+            assert all(
+                row[3] == moved.filed[row[0]] for row in predicted(moved.folder, number, table)
+            )
 
 
 def test_what_is_trained_on_is_what_a_person_has_put_in_and_not_what_is_put_out(moved):
     def inside(leaf):
         return leaf if leaf in moved.leaves else None
 
-    for number, trained in ((3, {i for i in moved.learned if moved.u[i] >= .2}),
-                            (4, moved.learned)):
+    for number, trained in (
+        (3, {i for i in moved.learned if moved.u[i] >= 0.2}),
+        (4, moved.learned),
+    ):
         known = set(model(moved.folder, number)[0]["vocabulary"])
         assert {int(word[4:]) for word in known if word.startswith("only")} == trained
         found = settings_of(moved.folder, number)
         assert found["overridden"] == sum(
-            inside(moved.filed[i]) != inside(moved.taught[i]) for i in moved.filed)
+            inside(moved.filed[i]) != inside(moved.taught[i]) for i in moved.filed
+        )
         assert found["products"] == len(moved.inside | moved.learned)
         assert sum(found["test"]) == len(predicted(moved.folder, number))
-    assert settings_of(moved.folder, 3)["training"] == [sum(moved.u[i] >= .2
-                                                            for i in moved.learned)]
+    assert settings_of(moved.folder, 3)["training"] == [
+        sum(moved.u[i] >= 0.2 for i in moved.learned)
+    ]
 
 
 @pytest.mark.parametrize("number", [3, 4])
@@ -1087,13 +1462,18 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
     rows = learning_queries.labelled_products(conn, moved.leaves)
     numbers = [row["id"] for row in rows]
     assert numbers == sorted(moved.inside | moved.learned)
-    assert [(row["category_id"], row["taught"]) for row in rows] \
-        == [(moved.filed[i], moved.taught[i]) for i in numbers]
-    assert [int(text.split("only")[1]) for _, text in learning_queries.texts(conn, moved.leaves)] == numbers
-    picture_queries.store_pictures(conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None)
-                             for i in moved.filed])
-    assert [row["product_id"] for row in learning_queries.pictures(conn, moved.leaves)] \
-        == [i for i in numbers if i % 7]
+    assert [(row["category_id"], row["taught"]) for row in rows] == [
+        (moved.filed[i], moved.taught[i]) for i in numbers
+    ]
+    assert [
+        int(text.split("only")[1]) for _, text in learning_queries.texts(conn, moved.leaves)
+    ] == numbers
+    picture_queries.store_pictures(
+        conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None) for i in moved.filed]
+    )
+    assert [row["product_id"] for row in learning_queries.pictures(conn, moved.leaves)] == [
+        i for i in numbers if i % 7
+    ]
     conn.close()
 
 
@@ -1119,8 +1499,9 @@ def test_suspects_of_such_an_experiment_are_products_of_its_leaves(moved):
 
 def test_a_leaf_that_a_person_has_emptied_is_one_sentence(shop, tmp_path):
     conn = copy_of(shop, tmp_path)
-    numbers = [row[0] for row in query(tmp_path, "select id from product where category_id = ?",
-                                       INTO)]
+    numbers = [
+        row[0] for row in query(tmp_path, "select id from product where category_id = ?", INTO)
+    ]
     evaluation_queries.store_overrides(conn, [(i, "label wrong", BESIDE) for i in numbers])
     conn.close()
     with pytest.raises(UserError, match="bags.totes has nothing to train on"):
@@ -1134,7 +1515,10 @@ def test_a_decision_on_a_label_that_the_shop_has_changed_since_holds_no_more(fol
     filed = conn.execute("select category_id from product where id = 3").fetchone()[0]
 
     def taught():
-        return {row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, LEAVES)}[3]
+        return {
+            row["id"]: row["taught"] for row in learning_queries.labelled_products(conn, LEAVES)
+        }[3]
+
     assert filed != LEAVES[0] == taught()
     other = next(leaf for leaf in LEAVES if leaf not in (filed, LEAVES[0]))
     conn.execute("update product set category_id = ? where id = 3", (other,))

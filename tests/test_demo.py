@@ -1,4 +1,5 @@
 """The demo, as `make demo` runs it."""
+
 import re
 import signal
 import socket
@@ -14,8 +15,13 @@ DEMO = Path(__file__).resolve().parents[1] / "sample" / "demo.py"
 
 
 def run_demo(folder):
-    return subprocess.run([sys.executable, DEMO, "--folder", folder], text=True,
-                          capture_output=True, timeout=600, check=False)
+    return subprocess.run(
+        [sys.executable, DEMO, "--folder", folder],
+        text=True,
+        capture_output=True,
+        timeout=600,
+        check=False,
+    )
 
 
 def listening(port):
@@ -26,17 +32,24 @@ def listening(port):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_shop_ends_with_the_demo_however_it_ends(tmp_path, how):
-    demo = subprocess.Popen([sys.executable, DEMO, "--folder", tmp_path / "demo"], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    port = next(int(found.group(1)) for line in demo.stdout
-                if (found := re.search(r"SHOPSTYLE_API_URL=http://127.0.0.1:(\d+)/", line)))
+    demo = subprocess.Popen(
+        [sys.executable, DEMO, "--folder", tmp_path / "demo"],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    port = next(
+        int(found.group(1))
+        for line in demo.stdout
+        if (found := re.search(r"SHOPSTYLE_API_URL=http://127.0.0.1:(\d+)/", line))
+    )
     assert listening(port)
     demo.send_signal(how)
     demo.wait(timeout=30)
     demo.stdout.close()
     deadline = time.monotonic() + 20
     while listening(port) and time.monotonic() < deadline:
-        time.sleep(.1)
+        time.sleep(0.1)
     assert not listening(port)
 
 
@@ -57,7 +70,12 @@ def test_the_demo_runs_teaches_and_is_reused(tmp_path):
         leaves = {row[0] for row in conn.execute("select id from category where leaf = 1")}
     assert {"bootcut-jeans", "skinny-jeans", "clutches"} <= leaves and len(leaves) == 12
     for script in ("categorize_words.py", "categorize_images.py", "categorize_both.py"):
-        done = subprocess.run([sys.executable, script, "--categories", "bootcut-jeans,skinny-jeans"],
-                              cwd=folder, text=True, capture_output=True, check=False)
+        done = subprocess.run(
+            [sys.executable, script, "--categories", "bootcut-jeans,skinny-jeans"],
+            cwd=folder,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         assert "classification of: bootcut-jeans,skinny-jeans\n  Accuracy: " in done.stdout

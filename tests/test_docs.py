@@ -1,6 +1,7 @@
 """README and docs/ can't rot: their flags, commands, schema, links and examples are held to what
 the scripts, the database and the other pages have.
 """
+
 import argparse
 import ast
 import contextlib
@@ -17,11 +18,20 @@ import db
 from evaluation import certificates
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
-           "analyze")
+SCRIPTS = (
+    "crawl",
+    "retrain",
+    "categorize_images",
+    "categorize_words",
+    "categorize_both",
+    "analyze",
+)
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *DOCS,
-         ROOT / "results" / "README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *DOCS,
+    ROOT / "results" / "README.md",
+]
 TEXTS = {path: path.read_text(encoding="utf-8") for path in PAGES}
 
 
@@ -31,6 +41,7 @@ class Asked(Exception):
 
 def parser_of(script):
     """The argparse parser of a script, as its main builds it."""
+
     def parse_args(self, *_):
         raise Asked(self)
 
@@ -49,9 +60,13 @@ def parsers():
 
 def shown_flags(parser):
     """The flags that --help shows, each by one spelling."""
-    return sorted(action.option_strings[-1] if action.option_strings[-1] == "--output"
-                  else action.option_strings[0] for action in parser._actions
-                  if action.help != argparse.SUPPRESS and action.dest != "help")
+    return sorted(
+        action.option_strings[-1]
+        if action.option_strings[-1] == "--output"
+        else action.option_strings[0]
+        for action in parser._actions
+        if action.help != argparse.SUPPRESS and action.dest != "help"
+    )
 
 
 def documented_flags(script):
@@ -72,8 +87,12 @@ def test_each_flag_stands_in_exactly_one_table(parsers, script):
 
 
 def test_every_flag_that_is_named_exists(parsers):
-    known = {flag for parser in parsers.values() for action in parser._actions
-             for flag in action.option_strings}
+    known = {
+        flag
+        for parser in parsers.values()
+        for action in parser._actions
+        for flag in action.option_strings
+    }
     for script in ("sample/shop.py", "sample/tables.py"):
         known |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / script).read_text(encoding="utf-8")))
     for path in (ROOT / "README.md", *DOCS):
@@ -90,13 +109,16 @@ def commands(text):
             yield words[0].removesuffix(".py"), words[1:]
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if list(commands(TEXTS[path]))],
-                         ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PAGES if list(commands(TEXTS[path]))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_each_command_is_one_that_its_script_takes(parsers, path):
     for script, words in commands(TEXTS[path]):
         end = next((n for n, word in enumerate(words) if word in (">", "&")), len(words))
         with contextlib.suppress(ValueError):
-            words = words[:words.index("--")]   # what follows goes on to another script
+            words = words[: words.index("--")]  # what follows goes on to another script
         try:
             parsers[script].parse_args(words[:end])
         except SystemExit:
@@ -104,10 +126,15 @@ def test_each_command_is_one_that_its_script_takes(parsers, path):
 
 
 def columns(conn):
-    tables = [row[0] for row in conn.execute("select name from sqlite_master where type = 'table' "
-                                             "and name not like 'sqlite_%'")]
-    return {table: [row[1] for row in conn.execute(f"pragma table_info({table})")]
-            for table in tables}
+    tables = [
+        row[0]
+        for row in conn.execute(
+            "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+        )
+    ]
+    return {
+        table: [row[1] for row in conn.execute(f"pragma table_info({table})")] for table in tables
+    }
 
 
 def test_the_schema_is_the_one_of_a_new_crawl_db(tmp_path):
@@ -115,14 +142,15 @@ def test_the_schema_is_the_one_of_a_new_crawl_db(tmp_path):
     with sqlite3.connect(":memory:") as documented:
         documented.executescript(re.search("```sql\n(.*?)```", page, re.S).group(1))
     made = columns(db.open_database(tmp_path / "crawl.db", create=True))
-    assert {table: sorted(names) for table, names in columns(documented).items()} \
-        == {table: sorted(names) for table, names in made.items()}
+    assert {table: sorted(names) for table, names in columns(documented).items()} == {
+        table: sorted(names) for table, names in made.items()
+    }
 
 
 def test_the_feed_in_it_loads_with_the_output_it_shows(tmp_path):
     lines = TEXTS[ROOT / "docs" / "crawl.md"].splitlines()
     first = next(n for n, line in enumerate(lines) if line.startswith("    $ printf"))
-    shown = [line[4:] for line in lines[first:first + 4]]
+    shown = [line[4:] for line in lines[first : first + 4]]
     text = shown[0].split("'")[1]
     (tmp_path / "products.tsv").write_text(text.replace("\\t", "\t").replace("\\n", "\n"))
     assert shown[1].startswith("$ python crawl.py ")
@@ -137,15 +165,17 @@ def test_the_least_numbers_of_products_are_those_of_the_certificates():
     for target, *shown in rows:
         for wrong, products in zip((0, 1, 3), shown):
             least = int(products.replace(",", ""))
-            assert certificates.most_wrong(least, int(target) / 100, .025, 7) == wrong
-            assert certificates.most_wrong(least - 1, int(target) / 100, .025, 7) < wrong
+            assert certificates.most_wrong(least, int(target) / 100, 0.025, 7) == wrong
+            assert certificates.most_wrong(least - 1, int(target) / 100, 0.025, 7) < wrong
 
 
 def anchors(text):
     """The anchors that a page's headings get from GitHub."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
-            for heading in re.findall(r"^#+ (.*)$", text, re.M)}
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.M)
+    }
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -185,8 +215,10 @@ def messages():
         for path in ROOT.glob(pattern):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
-                    yield "".join(part.value if isinstance(part, ast.Constant) else "\0"
-                                  for part in node.values).split()
+                    yield "".join(
+                        part.value if isinstance(part, ast.Constant) else "\0"
+                        for part in node.values
+                    ).split()
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     yield node.value.split()
 
@@ -195,10 +227,12 @@ def says(text, words):
     """Whether a text has these words one after another; "\\0" in it stands for any word, but more
     than half of the words must be the text's own."""
     for start in range(len(text) - len(words) + 1):
-        equal = [word.strip(":;,\"") == said.strip(":;,\"")
-                 for word, said in zip(words, text[start:])]
+        equal = [
+            word.strip(':;,"') == said.strip(':;,"') for word, said in zip(words, text[start:])
+        ]
         if sum(equal) * 2 > len(words) and all(
-                same or "\0" in said for same, said in zip(equal, text[start:])):
+            same or "\0" in said for same, said in zip(equal, text[start:])
+        ):
             return True
     return False
 
@@ -207,7 +241,10 @@ def test_the_messages_in_troubleshooting_are_those_of_the_scripts():
     page = TEXTS[ROOT / "docs" / "troubleshooting.md"]
     shown = set(re.findall(r"^\| `([^`]+)` \|", page, re.M))
     texts = list(messages())
-    missing = [part for row in shown - {"ModuleNotFoundError: ...", "Illegal instruction"}
-               for part in row.split("...") if part.strip()
-               and not any(says(text, part.split()) for text in texts)]
+    missing = [
+        part
+        for row in shown - {"ModuleNotFoundError: ...", "Illegal instruction"}
+        for part in row.split("...")
+        if part.strip() and not any(says(text, part.split()) for text in texts)
+    ]
     assert len(shown) > 20 and missing == []

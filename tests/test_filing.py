@@ -1,8 +1,9 @@
 """Products without a category: filed as far as a promise holds, by real runs of the scripts.
 
-    pytest tests/test_filing.py
-    pytest tests/test_filing.py -k differ
+pytest tests/test_filing.py
+pytest tests/test_filing.py -k differ
 """
+
 import csv
 import io
 import json
@@ -26,8 +27,11 @@ from evaluation import filing, filing_output, guarantees
 from learning import text_features
 
 pytestmark = pytest.mark.usefixtures("networks_made_once")
-KINDS = {"Jeans": ("Bootcut", "Skinny", "Straight"), "Bags": ("Clutch", "Tote"),
-         "Shoes": ("Boot", "Sandal")}
+KINDS = {
+    "Jeans": ("Bootcut", "Skinny", "Straight"),
+    "Bags": ("Clutch", "Tote"),
+    "Shoes": ("Boot", "Sandal"),
+}
 FILLING = "red green classic soft new daily light long warm plain fine early".split()
 
 
@@ -38,7 +42,7 @@ def feed_rows(count, first=0, seed=3):
     rng, leaves = random.Random(seed), [(top, leaf) for top in KINDS for leaf in KINDS[top]]
     for number in range(first, first + count):
         top, leaf = rng.choice(leaves)
-        said = [leaf] if rng.random() >= .005 else [rng.choice(leaves)[1]]
+        said = [leaf] if rng.random() >= 0.005 else [rng.choice(leaves)[1]]
         if number % 25 == 7:
             top, leaf, said = "Rare", "Oddity", ["Oddity"]
         elif number % 10 in (1, 3, 6):
@@ -46,8 +50,14 @@ def feed_rows(count, first=0, seed=3):
             leaf = rng.choice(said)
         elif number % 20 == 9:
             said = []
-        yield (f"sku-{number}", " ".join([rng.choice(FILLING), *said, rng.choice(FILLING)]),
-               " ".join(rng.sample(FILLING, 4)), f"{top} > {leaf}", "", "")
+        yield (
+            f"sku-{number}",
+            " ".join([rng.choice(FILLING), *said, rng.choice(FILLING)]),
+            " ".join(rng.sample(FILLING, 4)),
+            f"{top} > {leaf}",
+            "",
+            "",
+        )
 
 
 def write(folder, name, rows):
@@ -96,17 +106,23 @@ def filed(done):
 
 # ---- what is filed ------------------------------------------------------------------------------
 
+
 def test_a_feed_without_its_categories_is_counted_and_used_by_nothing(shop):
     assert query(shop.folder, "select count(*) from product where category_id is null") == [(700,)]
-    assert "700 without one" in run(shop.folder, "--feed", "new.tsv", "--unlabelled",
-                                    script="crawl").stdout
+    assert (
+        "700 without one"
+        in run(shop.folder, "--feed", "new.tsv", "--unlabelled", script="crawl").stdout
+    )
     before = run(shop.folder, script="analyze").stdout
     run(shop.folder, "--min-products", "200")
-    assert query(shop.folder, """select count(*) from predicted_category join product on
-                                 id = product_id where product.category_id is null""") == [(0,)]
+    assert query(
+        shop.folder,
+        """select count(*) from predicted_category join product on
+                                 id = product_id where product.category_id is null""",
+    ) == [(0,)]
     assert run(shop.folder, script="analyze").stdout.startswith(before)
     first, last = before.split("#2:")[1], run(shop.folder, script="analyze").stdout.split("#3:")[1]
-    assert first == last   # and it changes no figure
+    assert first == last  # and it changes no figure
 
 
 def test_each_product_is_filed_at_leaf_or_parent_or_left_with_three_suggestions(shop):
@@ -114,8 +130,10 @@ def test_each_product_is_filed_at_leaf_or_parent_or_left_with_three_suggestions(
     rows = filed(done)
     assert [row["id"] for row in rows] == list(shop.hidden)
     assert tuple(rows[0]) == filing_output.COLUMNS
-    levels = {level: [row for row in rows if row["level"] == level]
-              for level in ("leaf", "parent", "person")}
+    levels = {
+        level: [row for row in rows if row["level"] == level]
+        for level in ("leaf", "parent", "person")
+    }
     assert sum(map(len, levels.values())) == 700 and len(levels["leaf"]) > 300
     assert all(len(levels[level]) > 5 for level in levels)
     promise = json.loads((shop.folder / "models/experiment-1/thresholds.json").read_text())["98"]
@@ -128,40 +146,63 @@ def test_each_product_is_filed_at_leaf_or_parent_or_left_with_three_suggestions(
     for row in levels["person"]:
         assert row["category"] == "" and row["suggestion_1"] != row["suggestion_2"] != ""
     right = [row["category"] == shop.hidden[row["id"]] for row in levels["leaf"]]
-    assert np.mean(right) > .95
-    assert f"{len(levels['leaf'])} ({len(levels['leaf']) / 7:.1f} %) filed at the leaf" in done.stderr
-    strange, = query(shop.folder, """select count(distinct coalesce(cluster, group_key)) from product
+    assert np.mean(right) > 0.95
+    assert (
+        f"{len(levels['leaf'])} ({len(levels['leaf']) / 7:.1f} %) filed at the leaf" in done.stderr
+    )
+    (strange,) = query(
+        shop.folder,
+        """select count(distinct coalesce(cluster, group_key)) from product
         left join near_duplicate on product_id = id and experiment_id = 1
-        where category_id = 'rare.oddity'""")[0]
+        where category_id = 'rare.oddity'""",
+    )[0]
     assert f"out-of-fold predictions; {strange} of them of other categories" in done.stderr
-    assert 60 < strange < 120   # some of the 120 differ by a word or two
-    table = query(shop.folder, """select external_id, coalesce(filing.category_id, ''), level,
+    assert 60 < strange < 120  # some of the 120 differ by a word or two
+    table = query(
+        shop.folder,
+        """select external_id, coalesce(filing.category_id, ''), level,
         experiment_id from filing join product on id = product_id where level is not null
-        order by product_id""")
+        order by product_id""",
+    )
     assert table == [(row["id"], row["category"], row["level"], 1) for row in rows]
 
 
 def test_run_twice_it_files_nothing_twice_and_another_target_files_anew(shop):
     first = run(shop.folder, "--apply", "1")
-    assert "answers: 820 products" in first.stderr   # 120 of categories that it does not know
+    assert "answers: 820 products" in first.stderr  # 120 of categories that it does not know
     again = run(shop.folder, "--apply", "1")
     assert again.stdout == first.stdout and "answers" not in again.stderr
     assert "filed before" not in first.stderr + again.stderr
     other = filed(run(shop.folder, "--apply", "1", "--target", "90"))
     assert sum(row["level"] == "leaf" for row in other) > sum(
-        row["level"] == "leaf" for row in filed(first))
+        row["level"] == "leaf" for row in filed(first)
+    )
     assert query(shop.folder, "select count(*) from filing where level is not null") == [(700,)]
     lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()
     for line, row in zip(lines, filed(first), strict=True):
         own = json.loads(line)
         assert (own["id"], own["category"] or "", own["level"]) == (
-            row["id"], row["category"], row["level"])
+            row["id"],
+            row["category"],
+            row["level"],
+        )
         assert len(own["suggestions"]) == 3 and own["suggestions"][0]["score"] > 0
 
 
 # id, name, category, path, level and score stand where they stood before there were others.
-OLD_COLUMNS = ("id", "name", "category", "path", "level", "score", "suggestion_1", "suggestion_2",
-               "suggestion_3", "source", "product_id")
+OLD_COLUMNS = (
+    "id",
+    "name",
+    "category",
+    "path",
+    "level",
+    "score",
+    "suggestion_1",
+    "suggestion_2",
+    "suggestion_3",
+    "source",
+    "product_id",
+)
 
 
 def test_suggestions_have_their_paths_in_columns_that_come_last(shop):
@@ -169,20 +210,26 @@ def test_suggestions_have_their_paths_in_columns_that_come_last(shop):
     assert tuple(rows[0])[:11] == OLD_COLUMNS
     for row in rows:
         for turn in "123":
-            assert row[f"suggestion_{turn}_path"].lower().replace(" > ", ".") \
+            assert (
+                row[f"suggestion_{turn}_path"].lower().replace(" > ", ".")
                 == row[f"suggestion_{turn}"]
+            )
     assert any(" > " in row["suggestion_3_path"] for row in rows)
 
 
 def test_when_a_person_has_decided_on_all_they_are_still_in_the_file(shop):
     """Also for an experiment that never answered them."""
-    query(shop.folder, """insert into label_override(product_id, decision, category_id)
+    query(
+        shop.folder,
+        """insert into label_override(product_id, decision, category_id)
                           select id, 'label wrong', 'bags.tote' from product
-                          where category_id is null""")
+                          where category_id is null""",
+    )
     for number in ("1", "2"):
         done = run(shop.folder, "--apply", number)
         assert [(row["id"], row["category"], row["path"], row["level"]) for row in filed(done)] == [
-            (name, "bags.tote", "Bags > Tote", "decided") for name in shop.hidden]
+            (name, "bags.tote", "Bags > Tote", "decided") for name in shop.hidden
+        ]
         assert "700 products with a person's category already" in done.stderr
 
 
@@ -202,27 +249,44 @@ def test_a_suggestion_that_is_gone_gives_way_to_the_next(shop):
     assert changed > 100
 
 
-@pytest.mark.parametrize("gone", (None, "delete from category where id = 'bags.tote'",
-                                  "update category set leaf = 0 where id = 'bags.tote'"))
+@pytest.mark.parametrize(
+    "gone",
+    (
+        None,
+        "delete from category where id = 'bags.tote'",
+        "update category set leaf = 0 where id = 'bags.tote'",
+    ),
+)
 def test_a_decision_for_a_category_that_is_not_there_has_no_path(shop, gone):
-    put = "bags.tote" if gone else "Bags > Belt bag"   # proposed
-    query(shop.folder, """insert into label_override(product_id, decision, category_id) select id,
+    put = "bags.tote" if gone else "Bags > Belt bag"  # proposed
+    query(
+        shop.folder,
+        """insert into label_override(product_id, decision, category_id) select id,
           'filed by hand', case when id % 2 then 'bags.clutch' else ? end from product
-          where category_id is null""", put)
+          where category_id is null""",
+        put,
+    )
     if gone:
         query(shop.folder, gone)
     done = run(shop.folder, "--apply", "1")
     assert {(row["category"], row["path"], row["level"]) for row in filed(done)} == {
-        ("bags.clutch", "Bags > Clutch", "decided"), (put, "", "decided")}
-    assert ("350 products have a person's category that is no leaf of the shop "
-            f"({put!r}): their path is empty") in done.stderr
+        ("bags.clutch", "Bags > Clutch", "decided"),
+        (put, "", "decided"),
+    }
+    assert (
+        "350 products have a person's category that is no leaf of the shop "
+        f"({put!r}): their path is empty"
+    ) in done.stderr
     lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()
     assert {json.loads(line)["path"] for line in lines} == {None, "Bags > Clutch"}
 
 
 def levels_of(folder):
-    return query(folder, "select product_id, level, category_id, score, target from filing "
-                         "where level is not null order by product_id")
+    return query(
+        folder,
+        "select product_id, level, category_id, score, target from filing "
+        "where level is not null order by product_id",
+    )
 
 
 def test_a_dry_run_counts_what_would_be_filed_and_writes_no_decision(shop):
@@ -233,7 +297,7 @@ def test_a_dry_run_counts_what_would_be_filed_and_writes_no_decision(shop):
     assert levels_of(shop.folder) == []
     assert not (shop.folder / "models/experiment-1/thresholds.json").exists()
     done = run(shop.folder, "--apply", "1", "--target", "90")
-    assert "answers" not in done.stderr            # they were kept
+    assert "answers" not in done.stderr  # they were kept
     said = done.stderr.splitlines()[-2]
     assert "filed at the leaf" in said
     assert would == f"dry run, nothing is filed. Experiment 1 at 90 % would give {said}"
@@ -243,7 +307,7 @@ def test_a_dry_run_counts_what_would_be_filed_and_writes_no_decision(shop):
 
 def test_another_target_says_what_it_changes_in_the_words_of_the_dry_run(shop):
     before = {row["id"]: row for row in filed(run(shop.folder, "--apply", "1", "--target", "90"))}
-    assert {row[4] for row in levels_of(shop.folder)} == {.9}
+    assert {row[4] for row in levels_of(shop.folder)} == {0.9}
     kept = levels_of(shop.folder)
     dry = run(shop.folder, "--apply", "1", "--target", "99.5", "--dry-run")
     assert levels_of(shop.folder) == kept
@@ -252,17 +316,21 @@ def test_another_target_says_what_it_changes_in_the_words_of_the_dry_run(shop):
     done = run(shop.folder, "--apply", "1", "--target", "99.5")
     after = {row["id"]: row for row in filed(done)}
     at = ("leaf", "parent")
-    pairs = [(before[name]["level"] if name in before else None, row["level"])
-             for name, row in after.items()]
+    pairs = [
+        (before[name]["level"] if name in before else None, row["level"])
+        for name, row in after.items()
+    ]
     new = sum(was not in at and now in at for was, now in pairs)
     other = sum(was in at and now in at and was != now for was, now in pairs)
     back = sum(was in at and now not in at for was, now in pairs)
     assert back and len(pairs) == 740
-    line = (f"changes against what was filed before, at 90 %: {new} newly filed, {other} refiled "
-            f"at another level, {back} taken back, {740 - new - other - back} as before")
+    line = (
+        f"changes against what was filed before, at 90 %: {new} newly filed, {other} refiled "
+        f"at another level, {back} taken back, {740 - new - other - back} as before"
+    )
     assert line in done.stderr.splitlines()
     assert dry.stdout.splitlines()[1].startswith("changes against what was filed before, at 90 %: ")
-    assert {row[4] for row in levels_of(shop.folder)} == {.995}
+    assert {row[4] for row in levels_of(shop.folder)} == {0.995}
 
 
 def test_what_was_filed_before_targets_were_kept_is_counted_too(shop):
@@ -274,8 +342,13 @@ def test_what_was_filed_before_targets_were_kept_is_counted_too(shop):
 
 def test_a_dry_run_of_a_training_is_an_error_and_trains_nothing(trained):
     for script in ("categorize_words", "categorize_images", "categorize_both"):
-        for flags in (["--dry-run"], ["--target", "95"], ["--confidence", "90"],
-                      ["--format", "jsonl"], ["--file-anyway"]):
+        for flags in (
+            ["--dry-run"],
+            ["--target", "95"],
+            ["--confidence", "90"],
+            ["--format", "jsonl"],
+            ["--file-anyway"],
+        ):
             done = run(trained, *flags, "--min-products", "200", script=script, status=2)
             assert f"{flags[0]} is for --apply" in done.stderr
 
@@ -288,15 +361,19 @@ def test_killed_and_run_again_it_goes_on_where_it_was(trained, tmp_path):
     shutil.copytree(folder, tmp_path / "whole")
     whole = run(tmp_path / "whole", "--apply", "1").stdout
     for answered in (5_000, 10_000, 15_000):
-        process = subprocess.Popen([sys.executable, REPO / "categorize_words.py", "--apply", "1"],
-                                   cwd=folder, env=environment(), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, REPO / "categorize_words.py", "--apply", "1"],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         while query(folder, "select count(*) from filing")[0][0] < answered:
             assert process.poll() is None
-            time.sleep(.01)
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    before, = query(folder, "select count(*) from filing")[0]
+    (before,) = query(folder, "select count(*) from filing")[0]
     assert 15_000 <= before < 25_120
     done = run(folder, "--apply", "1")
     assert done.stdout == whole and f"answers: {25_120 - before} products" in done.stderr
@@ -306,7 +383,8 @@ def test_what_the_shop_or_a_person_has_filed_meanwhile_is_filed_no_more(shop):
     rows = filed(run(shop.folder, "--apply", "1"))
     own = {row["id"]: row for row in rows}
     decisions = "product_id,decision,suggestion,label\n" + "".join(
-        f"{row['product_id']},label wrong,{shop.hidden[row['id']]},\n" for row in rows[:5])
+        f"{row['product_id']},label wrong,{shop.hidden[row['id']]},\n" for row in rows[:5]
+    )
     (shop.folder / "decisions.csv").write_text(decisions)
     assert "5 read" in run(shop.folder, "--overrides", "decisions.csv", script="analyze").stdout
     labelled = list(feed_rows(5, 5010, seed=4))
@@ -316,24 +394,30 @@ def test_what_the_shop_or_a_person_has_filed_meanwhile_is_filed_no_more(shop):
     assert "5 products with a person's category already" in done.stderr
     after = filed(done)
     assert [row["id"] for row in after] == [
-        name for name in own if name not in [row[0] for row in labelled]]
-    assert [(row["id"], row["category"], row["level"], row["score"], row["suggestion_1"])
-            for row in after[:5]] == [(name, shop.hidden[name], "decided", "", "")
-                                      for name in list(own)[:5]]
+        name for name in own if name not in [row[0] for row in labelled]
+    ]
+    assert [
+        (row["id"], row["category"], row["level"], row["score"], row["suggestion_1"])
+        for row in after[:5]
+    ] == [(name, shop.hidden[name], "decided", "", "") for name in list(own)[:5]]
     assert {row["level"] for row in after[5:]} == {"leaf", "parent", "person"}
     assert all(row["path"].lower().replace(" > ", ".") == row["category"] for row in after[:5])
     lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()
     decided = [json.loads(line) for line in lines[:5]]
-    assert [(row["level"], row["category"], row["path"], row["score"], row["suggestions"])
-            for row in decided] == [("decided", row["category"], row["path"], None, [])
-                                    for row in after[:5]]
+    assert [
+        (row["level"], row["category"], row["path"], row["score"], row["suggestions"])
+        for row in decided
+    ] == [("decided", row["category"], row["path"], None, []) for row in after[:5]]
     # What a person filed is learned, and is in no figure.
     run(shop.folder, "--min-products", "200", "--folds", "5")
     settings = json.loads(query(shop.folder, "select settings from experiment where id = 3")[0][0])
     known = [row for row in rows[:5] if shop.hidden[row["id"]] != "rare.oddity"]
     assert settings["overridden"] == len(known)
-    assert query(shop.folder, """select count(*) from predicted_category join label_override using
-                                 (product_id) where experiment_id = 3""") == [(0,)]
+    assert query(
+        shop.folder,
+        """select count(*) from predicted_category join label_override using
+                                 (product_id) where experiment_id = 3""",
+    ) == [(0,)]
 
 
 def test_a_product_whose_text_changed_is_answered_anew(shop):
@@ -349,6 +433,7 @@ def test_a_product_whose_text_changed_is_answered_anew(shop):
 
 # ---- what is true today -------------------------------------------------------------------------
 
+
 def test_a_shop_that_renamed_all_its_leaves_has_nothing_filed_at_the_old_ones(shop):
     run(shop.folder, "--apply", "1")
     block = run(shop.folder, script="analyze").stdout
@@ -357,7 +442,7 @@ def test_a_shop_that_renamed_all_its_leaves_has_nothing_filed_at_the_old_ones(sh
     run(shop.folder, "--feed", "renamed.tsv", script="crawl")
     done = run(shop.folder, "--apply", "1")
     assert {row["level"] for row in filed(done)} == {"parent", "person"}
-    assert {row["suggestion_1"] for row in filed(done)} == {""}   # they are all of old leaves
+    assert {row["suggestion_1"] for row in filed(done)} == {""}  # they are all of old leaves
     said = "the shop has refiled 2,880 of the 2,880 products of experiment 1 since: train again"
     assert said in done.stderr
     assert re.search("without the 2[0-9]{3} products that the shop has refiled since", done.stderr)
@@ -372,26 +457,34 @@ def test_own_filings_that_come_back_are_learned_and_in_no_figure(shop):
     at_leaf = [row for row in rows if row["level"] == "leaf"]
     back = [(row["id"], row["name"], "", row["path"], "", "") for row in at_leaf]
     wrong = (*back[0][:3], "Jeans > Skinny", "", "")
-    back[0] = wrong if at_leaf[0]["category"] != "jeans.skinny" else (
-        *back[0][:3], "Bags > Tote", "", "")
-    write(shop.folder, "back.tsv", back)   # texts have changed too, which deletes rows of filing
+    back[0] = (
+        wrong if at_leaf[0]["category"] != "jeans.skinny" else (*back[0][:3], "Bags > Tote", "", "")
+    )
+    write(shop.folder, "back.tsv", back)  # texts have changed too, which deletes rows of filing
     run(shop.folder, "--feed", "back.tsv", script="crawl")
     for number, (flags, own) in enumerate((((), len(back)), (("--trust-filed",), 0)), 3):
         done = run(shop.folder, "--min-products", "200", *flags)
-        assert (f"--apply filed {own} of the {2880 + len(back)} products before they had a "
-                "category, and the shop has corrected 1 of those" in done.stderr) == bool(own)
+        assert (
+            f"--apply filed {own} of the {2880 + len(back)} products before they had a "
+            "category, and the shop has corrected 1 of those" in done.stderr
+        ) == bool(own)
         assert "7 of 8 leaves take part" in done.stderr and "--min-products 5" in done.stderr
-        kept = json.loads(query(shop.folder, "select settings from experiment where id = ?",
-                                number)[0][0])
+        kept = json.loads(
+            query(shop.folder, "select settings from experiment where id = ?", number)[0][0]
+        )
         assert (kept["filed by --apply"], kept["overridden"]) == (own, 0)
-        assert kept["training"][0] > .7 * (2880 + len(back))
-        found, = query(shop.folder, """select count(*) from predicted_category join filed_before
-                                       using (product_id) where experiment_id = ?""", number)[0]
+        assert kept["training"][0] > 0.7 * (2880 + len(back))
+        (found,) = query(
+            shop.folder,
+            """select count(*) from predicted_category join filed_before
+                                       using (product_id) where experiment_id = ?""",
+            number,
+        )[0]
         assert found > 20 if flags else found == 0
 
 
 def test_if_no_labelled_product_is_left_nothing_is_filed_and_one_sentence_says_so(shop):
-    for leave in (0, 60):   # all gone; then with a few labelled products that came since
+    for leave in (0, 60):  # all gone; then with a few labelled products that came since
         query(shop.folder, "delete from product where category_id is not null")
         if leave:
             write(shop.folder, "later.tsv", feed_rows(leave, 9000, seed=5))
@@ -399,15 +492,19 @@ def test_if_no_labelled_product_is_left_nothing_is_filed_and_one_sentence_says_s
             query(shop.folder, "delete from product where category_id = 'rare.oddity'")
         for flags in (("1",), ("2", "--file-anyway"), ("1", "--dry-run")):
             done = run(shop.folder, "--apply", *flags, status=1)
-            said, = [line for line in done.stderr.splitlines() if "nothing is filed" in line]
+            (said,) = [line for line in done.stderr.splitlines() if "nothing is filed" in line]
             assert f"that the promise of experiment {flags[0]} rests on is left" in said
             assert done.stdout == "" and query(
-                shop.folder, "select count(*) from filing where level <> 'person'") == [(0,)]
+                shop.folder, "select count(*) from filing where level <> 'person'"
+            ) == [(0,)]
 
 
 def test_products_without_a_group_key_are_learned_and_filed_as_groups_of_their_own(shop):
-    query(shop.folder, """update product set group_key = null
-                          where category_id is null and id % 2 or id % 7 = 0""")
+    query(
+        shop.folder,
+        """update product set group_key = null
+                          where category_id is null and id % 2 or id % 7 = 0""",
+    )
     for flags in ((), ("--split-by", "group")):
         run(shop.folder, "--min-products", "200", *flags)
     done = run(shop.folder, "--apply", "4", "--target", "90")
@@ -416,16 +513,25 @@ def test_products_without_a_group_key_are_learned_and_filed_as_groups_of_their_o
 
 def test_an_experiment_keeps_what_its_model_learned_from(trained):
     for number, folds in ((1, True), (2, False)):
-        training, = query(trained, """select json_extract(settings, '$.training[0]')
-                                      from experiment where id = ?""", number)[0]
-        learned, predicted = query(trained, """
+        (training,) = query(
+            trained,
+            """select json_extract(settings, '$.training[0]')
+                                      from experiment where id = ?""",
+            number,
+        )[0]
+        learned, predicted = query(
+            trained,
+            """
             select count(*), count(predicted.product_id) from learned_product as own
             left join predicted_category as predicted using (experiment_id, product_id)
-            where experiment_id = ?""", number)[0]
+            where experiment_id = ?""",
+            number,
+        )[0]
         assert (learned, predicted) == ((2880, 2880) if folds else (training, 0))
 
 
 # ---- what is promised ---------------------------------------------------------------------------
+
 
 def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
     """Every second mini is called a skirt, and filed there: few enough where 3 in 100 are minis,
@@ -435,14 +541,20 @@ def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
     def rows(first, count, minis):
         for number in range(first, first + count):
             leaf = "Mini" if rng.random() < minis else rng.choice(("Skirt", "Boot", "Tote"))
-            said = "Skirt" if leaf == "Mini" and rng.random() < .5 else leaf
-            yield (f"sku-{number}", f"{rng.choice(FILLING)} {said} {rng.choice(FILLING)}",
-                   " ".join(rng.sample(FILLING, 4)), f"Women > {leaf}", "", "")
+            said = "Skirt" if leaf == "Mini" and rng.random() < 0.5 else leaf
+            yield (
+                f"sku-{number}",
+                f"{rng.choice(FILLING)} {said} {rng.choice(FILLING)}",
+                " ".join(rng.sample(FILLING, 4)),
+                f"Women > {leaf}",
+                "",
+                "",
+            )
 
-    write(tmp_path, "old.tsv", rows(0, 3000, .03))
+    write(tmp_path, "old.tsv", rows(0, 3000, 0.03))
     run(tmp_path, "--feed", "old.tsv", script="crawl")
     run(tmp_path, "--min-products", "50", "--folds", "5")
-    for source, first, minis in (("like", 5000, .03), ("more", 7000, .12)):
+    for source, first, minis in (("like", 5000, 0.03), ("more", 7000, 0.12)):
         write(tmp_path, "new.tsv", rows(first, 1500, minis))
         run(tmp_path, "--feed", "new.tsv", "--unlabelled", "--source", source, script="crawl")
     told = run(tmp_path, "--apply", "1", "--target", "96", status=1).stderr
@@ -455,8 +567,18 @@ def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
 def test_a_shop_with_enough_labelled_products_is_compared_with_its_own(shop):
     """Two shops of other words and categories, both learned: neither differs from itself."""
     rng = random.Random(5)
-    own = [(f"z-{n}", f"{rng.choice(('azul', 'rojo'))} {leaf} {rng.choice(('nuevo', 'fino'))}",
-            " ".join(rng.sample(FILLING, 4)) + f" {n}", f"Ropa > {leaf}", "", "") for n in range(1400) for leaf in (("Zapato", "Bolso", "Falda")[n % 3],)]
+    own = [
+        (
+            f"z-{n}",
+            f"{rng.choice(('azul', 'rojo'))} {leaf} {rng.choice(('nuevo', 'fino'))}",
+            " ".join(rng.sample(FILLING, 4)) + f" {n}",
+            f"Ropa > {leaf}",
+            "",
+            "",
+        )
+        for n in range(1400)
+        for leaf in (("Zapato", "Bolso", "Falda")[n % 3],)
+    ]
     write(shop.folder, "z.tsv", own[:1000])
     write(shop.folder, "z-new.tsv", own[1000:])
     run(shop.folder, "--feed", "z.tsv", "--source", "z", script="crawl")
@@ -481,12 +603,14 @@ def test_without_folds_the_promise_rests_on_what_was_kept_for_it(shop):
                on id = {0}.product_id left join near_duplicate on near_duplicate.product_id = id
                and near_duplicate.experiment_id = 2 where {0}.experiment_id = 2""".format
     kept = conn.execute(f"{count('validation_prediction')} and certifying").fetchone()
-    strange = conn.execute(
-        f"{count('filing')} and product.category_id = 'rare.oddity'").fetchone()
-    assert 0 < strange[0] < 20   # as large a share of them as of the others
-    leaves = [row[0] for row in conn.execute("""select distinct label_id from predicted_category
-                                                where experiment_id = 2""")]
-    promise = guarantees.promise(conn, 2, leaves, .95, .95)
+    strange = conn.execute(f"{count('filing')} and product.category_id = 'rare.oddity'").fetchone()
+    assert 0 < strange[0] < 20  # as large a share of them as of the others
+    leaves = [
+        row[0]
+        for row in conn.execute("""select distinct label_id from predicted_category
+                                                where experiment_id = 2""")
+    ]
+    promise = guarantees.promise(conn, 2, leaves, 0.95, 0.95)
     assert promise["products"] == kept[0] + strange[0] and promise["strange"] == strange[0]
 
 
@@ -496,16 +620,18 @@ def test_products_of_unknown_categories_count_against_the_promise(shop):
     conn = db.open_database(str(shop.folder / "crawl.db"))
     leaves = [row[0] for row in conn.execute("select distinct label_id from predicted_category")]
     assert "rare.oddity" not in leaves and len(leaves) == 7
-    honest = guarantees.promise(conn, 1, leaves, .95, .95)
-    strange, = conn.execute("""select count(distinct coalesce(cluster, group_key)) from product
+    honest = guarantees.promise(conn, 1, leaves, 0.95, 0.95)
+    (strange,) = conn.execute("""select count(distinct coalesce(cluster, group_key)) from product
         left join near_duplicate on product_id = id and experiment_id = 1
         where category_id = 'rare.oddity'""").fetchone()
     assert honest["strange"] == strange > 60 and honest["leaf"] is not None
-    conn.execute("update filing set leaf_score = .9999 where product_id in (select id from product "
-                 "where category_id = 'rare.oddity')")   # as if the model took all of them for sure
-    assert guarantees.promise(conn, 1, leaves, .97, .95)["leaf"] is None
+    conn.execute(
+        "update filing set leaf_score = .9999 where product_id in (select id from product "
+        "where category_id = 'rare.oddity')"
+    )  # as if the model took all of them for sure
+    assert guarantees.promise(conn, 1, leaves, 0.97, 0.95)["leaf"] is None
     conn.execute("delete from filing")
-    assert guarantees.promise(conn, 1, leaves, .97, .95)["leaf"] is not None
+    assert guarantees.promise(conn, 1, leaves, 0.97, 0.95)["leaf"] is not None
 
 
 def test_where_nothing_can_be_promised_nothing_is_filed(shop):
@@ -518,44 +644,68 @@ def test_where_nothing_can_be_promised_nothing_is_filed(shop):
 
 # ---- are the new products like the old? ---------------------------------------------------------
 
+
 def test_products_that_differ_are_told_and_not_filed(shop):
     rng = random.Random(9)
-    rows = [(f"x-{n}", " ".join(rng.choice(("Zapato", "Bota", "Bolso", "boot")) for _ in range(3)),
-             "", "", "", "") for n in range(1500)]
+    rows = [
+        (
+            f"x-{n}",
+            " ".join(rng.choice(("Zapato", "Bota", "Bolso", "boot")) for _ in range(3)),
+            "",
+            "",
+            "",
+            "",
+        )
+        for n in range(1500)
+    ]
     write(shop.folder, "other.tsv", rows)
     run(shop.folder, "--feed", "other.tsv", "--source", "other", script="crawl")
     done = run(shop.folder, "--apply", "1", status=1)
-    told, = [line for line in done.stderr.splitlines() if "is not promised" in line]
+    (told,) = [line for line in done.stderr.splitlines() if "is not promised" in line]
     assert "98 % is not promised of the 1500 products of other" in told
-    for words_ in ("of their words", "100 % of them have no description (0 % there)",
-                   "their mix of categories is another one ("):
+    for words_ in (
+        "of their words",
+        "100 % of them have no description (0 % there)",
+        "their mix of categories is another one (",
+    ):
         assert words_ in told
     assert "None of them is filed at the leaf or the parent (--file-anyway does)" in told
-    levels = {source: {row["level"] for row in filed(done) if row["source"] == source}
-              for source in ("feed", "other")}
-    assert levels == {"feed": {"leaf", "parent", "person"}, "other": {"person"}}   # shop by shop
+    levels = {
+        source: {row["level"] for row in filed(done) if row["source"] == source}
+        for source in ("feed", "other")
+    }
+    assert levels == {"feed": {"leaf", "parent", "person"}, "other": {"person"}}  # shop by shop
     refused = "none of them was filed at the leaf or at the parent"
     assert refused in run(shop.folder, "--review", "1", script="analyze").stdout
     anyway = filed(run(shop.folder, "--apply", "1", "--file-anyway", status=1))
     assert {row["level"] for row in anyway if row["source"] == "other"} != {"person"}
     run(shop.folder, "--apply", "1", "--file-anyway", "--target", "70", status=1)
-    assert query(shop.folder, "select leaf is null, parent, reasons, refused from filing_source "
-                              "where source = 'other'") == [(0, None, "[]", "[]")]
+    assert query(
+        shop.folder,
+        "select leaf is null, parent, reasons, refused from filing_source where source = 'other'",
+    ) == [(0, None, "[]", "[]")]
     review = run(shop.folder, "--review", "1", script="analyze").stdout
     assert "none of them was filed" not in review and "nothing of its shop" not in review
     # Where nothing is promised at all, nothing was refused.
     done = run(shop.folder, "--apply", "1", "--target", "99.99", status=1)
-    told, = [line for line in done.stderr.splitlines() if "is not promised" in line]
+    (told,) = [line for line in done.stderr.splitlines() if "is not promised" in line]
     assert told.endswith(". Nothing is promised of other products either")
     review = run(shop.folder, "--review", "1", script="analyze").stdout
     assert "none of them was filed" not in review and "nothing of its shop" not in review
 
 
-@pytest.mark.parametrize("promised, own, levels", (
-    ((.5, .4), (None, None), ["leaf", "parent"]), ((.5, .4), (None, .6), ["leaf"]),
-    ((.5, .4), (.5, None), ["parent"]), ((.5, .4), (.5, .4), []),
-    ((.5, None), (None, None), ["leaf"]), ((None, .4), (None, None), ["parent"]),
-    ((None, None), (None, None), [])))
+@pytest.mark.parametrize(
+    "promised, own, levels",
+    (
+        ((0.5, 0.4), (None, None), ["leaf", "parent"]),
+        ((0.5, 0.4), (None, 0.6), ["leaf"]),
+        ((0.5, 0.4), (0.5, None), ["parent"]),
+        ((0.5, 0.4), (0.5, 0.4), []),
+        ((0.5, None), (None, None), ["leaf"]),
+        ((None, 0.4), (None, None), ["parent"]),
+        ((None, None), (None, None), []),
+    ),
+)
 def test_only_levels_that_were_promised_are_refused(promised, own, levels):
     promise, mine = (dict(zip(("leaf", "parent"), some)) for some in (promised, own))
     mine = {level: np.inf if one is None else one for level, one in mine.items()}
@@ -568,10 +718,12 @@ def test_what_is_no_longer_promised_of_a_shop_is_taken_back_and_told(shop):
     assert at > 600
     odd = [(f"x-{n}", "Zapato Bota Bolso", "", "", "", "") for n in range(1500)]
     write(shop.folder, "odd.tsv", odd)
-    run(shop.folder, "--feed", "odd.tsv", script="crawl")   # of the same shop
+    run(shop.folder, "--feed", "odd.tsv", script="crawl")  # of the same shop
     done = run(shop.folder, "--apply", "1", status=1)
-    assert (f"changes against what was filed before, at 98 %: 0 newly filed, 0 refiled at another "
-            f"level, {at} taken back, {len(before) + 1500 - at} as before") in done.stderr
+    assert (
+        f"changes against what was filed before, at 98 %: 0 newly filed, 0 refiled at another "
+        f"level, {at} taken back, {len(before) + 1500 - at} as before"
+    ) in done.stderr
     assert {row["level"] for row in filed(done)} == {"person"}
     again = run(shop.folder, "--apply", "1", status=1)
     assert "filed before" not in again.stderr
@@ -587,17 +739,21 @@ def test_few_folds_file_nothing_and_both_scripts_say_so(shop):
 
 # ---- pictures -----------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def pictured(tmp_path_factory, networks_made_once):
     """A shop of test_scripts with experiments by picture (1), both (2) and both of 2016 (3), and
     thirty products more without a category, five of them without a picture."""
     import test_scripts
+
     folder = tmp_path_factory.mktemp("pictured")
     feed = test_scripts.make_shop(folder)
     lines = feed.read_text().splitlines()
     new = [line.split("\t") for line in lines[1:241:8]]
-    rows = [(f"new-{row[0]}", row[1], row[2], "", "" if turn < 5 else row[4], "")
-            for turn, row in enumerate(new)]
+    rows = [
+        (f"new-{row[0]}", row[1], row[2], "", "" if turn < 5 else row[4], "")
+        for turn, row in enumerate(new)
+    ]
     write_feed(folder / "new.tsv", rows)
     for name, flags in (("feed.tsv", ()), ("new.tsv", ("--source", "new"))):
         run(folder, "--feed", name, *flags, script="crawl")
@@ -610,14 +766,28 @@ def pictured(tmp_path_factory, networks_made_once):
 
 @pytest.mark.parametrize("number, script", ((1, "images"), (2, "both"), (3, "both")))
 def test_pictures_are_filed_with_the_network_the_model_knows(pictured, number, script):
-    done = run(pictured, "--apply", number, "--target", "60", "--confidence", "60",
-               script=f"categorize_{script}")   # --weights and --layer are the model's own
+    done = run(
+        pictured,
+        "--apply",
+        number,
+        "--target",
+        "60",
+        "--confidence",
+        "60",
+        script=f"categorize_{script}",
+    )  # --weights and --layer are the model's own
     rows = filed(done)
     assert len(rows) == 30
     bare = [row for row in rows if row["level"] == "person" and not row["suggestion_1"]]
-    assert len(bare) == (5 if script == "images" else 0)   # a word is enough for both
-    stored = dict(query(pictured, """select external_id, pictured from filing join product
-                                     on id = product_id where experiment_id = ?""", number))
+    assert len(bare) == (5 if script == "images" else 0)  # a word is enough for both
+    stored = dict(
+        query(
+            pictured,
+            """select external_id, pictured from filing join product
+                                     on id = product_id where experiment_id = ?""",
+            number,
+        )
+    )
     assert sum(stored[row["id"]] for row in rows) == 25
 
 
@@ -627,17 +797,25 @@ def test_a_products_answer_is_what_the_model_says(pictured, number, script):
     rounding, that product's by the refitted model: nothing else of it is looked at."""
     run(pictured, "--apply", number, "--target", "60", script=f"categorize_{script}")
     conn = db.open_database(str(pictured / "crawl.db"))
-    twins = conn.execute("""select new.id, old.id, top from product new join product old
+    twins = conn.execute(
+        """select new.id, old.id, top from product new join product old
                             on new.external_id = 'new-' || old.external_id and new.image = old.image
                             join filing on new.id = product_id and experiment_id = ?""",
-                         (number,)).fetchall()
-    conn.execute("update product set category_id = null where id in ({})".format(
-        ",".join(str(row[1]) for row in twins)))
+        (number,),
+    ).fetchall()
+    conn.execute(
+        "update product set category_id = null where id in ({})".format(
+            ",".join(str(row[1]) for row in twins)
+        )
+    )
     assert len(twins) == 25
     try:
         run(pictured, "--apply", number, "--target", "60", script=f"categorize_{script}")
-        tops = dict(conn.execute("select product_id, top from filing where experiment_id = ?",
-                                 (number,)).fetchall())
+        tops = dict(
+            conn.execute(
+                "select product_id, top from filing where experiment_id = ?", (number,)
+            ).fetchall()
+        )
         for new, old, top in twins:
             assert tops[new] == tops[old] == top
     finally:
@@ -648,14 +826,21 @@ def test_a_products_answer_is_what_the_model_says(pictured, number, script):
 
 # ---- mistakes -----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("arguments, words_", (
-    (("--apply", "9"), "there is no experiment 9"), (("--apply", "x"), "--apply"),
-    (("--apply", "1", "--target", "98 %"), "--target"), (("--apply", "1", "--target", "100"),
-                                                         "from 50 to 99.99"),
-    (("--apply", "1", "--confidence", "nan"), "from 50"), (("--apply", "1", "--format", "xml"), "csv"),
-    (("--apply", "1", "--folds", "5"), "trains nothing"),
-    (("--apply", "1", "--trust-filed"), "trains nothing"),
-    (("--apply", "1", "--db-path", "none.db"), "there is no none.db")))
+
+@pytest.mark.parametrize(
+    "arguments, words_",
+    (
+        (("--apply", "9"), "there is no experiment 9"),
+        (("--apply", "x"), "--apply"),
+        (("--apply", "1", "--target", "98 %"), "--target"),
+        (("--apply", "1", "--target", "100"), "from 50 to 99.99"),
+        (("--apply", "1", "--confidence", "nan"), "from 50"),
+        (("--apply", "1", "--format", "xml"), "csv"),
+        (("--apply", "1", "--folds", "5"), "trains nothing"),
+        (("--apply", "1", "--trust-filed"), "trains nothing"),
+        (("--apply", "1", "--db-path", "none.db"), "there is no none.db"),
+    ),
+)
 def test_a_mistake_is_one_sentence(trained, arguments, words_):
     done = run(trained, *arguments, status=2)
     assert words_ in done.stderr and done.stderr.count("\n") == 1 and done.stdout == ""
@@ -665,8 +850,11 @@ def test_a_model_of_another_kind_or_a_strangers_is_one_sentence(shop):
     done = run(shop.folder, "--apply", "1", script="categorize_images", status=2)
     assert "categorize_words.py" in done.stderr and done.stderr.count("\n") == 1
     model = shop.folder / "models/experiment-1"
-    for name, data in (("weights.npz", b"PK\3\4"), ("model.json", b'{"format": 7}'),
-                       ("model.json", None)):
+    for name, data in (
+        ("weights.npz", b"PK\3\4"),
+        ("model.json", b'{"format": 7}'),
+        ("model.json", None),
+    ):
         (model / name).unlink() if data is None else (model / name).write_bytes(data)
         done = run(shop.folder, "--apply", "1", status=2)
         assert "train again" in done.stderr and done.stderr.count("\n") == 1
@@ -677,13 +865,25 @@ def test_a_model_that_another_experiment_wrote_or_somebody_edited_promises_nothi
     models = shop.folder / "models"
     shutil.copytree(models / "experiment-2", models / "kept")
     whole = (models / "experiment-1/model.json").read_text()
-    (models / "experiment-1/model.json").write_text(whole.replace("jeans.bootcut", "x", 1).replace(
-        "jeans.skinny", "jeans.bootcut", 1).replace('"x"', '"jeans.skinny"', 1))
-    assert "is not the one that experiment 1 wrote" in run(shop.folder, "--apply", "1", status=2).stderr
+    (models / "experiment-1/model.json").write_text(
+        whole.replace("jeans.bootcut", "x", 1)
+        .replace("jeans.skinny", "jeans.bootcut", 1)
+        .replace('"x"', '"jeans.skinny"', 1)
+    )
+    assert (
+        "is not the one that experiment 1 wrote"
+        in run(shop.folder, "--apply", "1", status=2).stderr
+    )
     shutil.rmtree(models / "experiment-1")
     (models / "kept").rename(models / "experiment-1")
-    assert "is not the one that experiment 1 wrote" in run(shop.folder, "--apply", "1", status=2).stderr
-    assert "this is another experiment's model" in run(shop.folder, "--models", script="analyze").stdout
+    assert (
+        "is not the one that experiment 1 wrote"
+        in run(shop.folder, "--apply", "1", status=2).stderr
+    )
+    assert (
+        "this is another experiment's model"
+        in run(shop.folder, "--models", script="analyze").stdout
+    )
 
 
 def test_a_link_in_a_models_folder_leads_to_no_file_of_yours(shop):
@@ -697,9 +897,16 @@ def test_a_link_in_a_models_folder_leads_to_no_file_of_yours(shop):
 
 
 def test_two_at_once_file_the_same(shop):
-    processes = [subprocess.Popen([sys.executable, REPO / "categorize_words.py", "--apply", "1"],
-                                  cwd=shop.folder, env=environment(), stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL) for _ in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, REPO / "categorize_words.py", "--apply", "1"],
+            cwd=shop.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]
     told = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0] and told[0] == told[1]
 
@@ -710,10 +917,24 @@ def test_without_a_product_to_file_it_says_so(trained):
 
 
 def test_hostile_names_are_cells_and_json(shop):
-    evil = ["=cmd|'/c calc'!A0 Tote", "+1 Tote", "@x Tote", "-2 Tote", 'a "Tote",\r\n,', "\x1b[31mTote"]
+    evil = [
+        "=cmd|'/c calc'!A0 Tote",
+        "+1 Tote",
+        "@x Tote",
+        "-2 Tote",
+        'a "Tote",\r\n,',
+        "\x1b[31mTote",
+    ]
     for number, name in enumerate(evil, 100_000):
-        query(shop.folder, """insert into product(id, source, external_id, group_key, name,
-              description) values (?, 'feed', ?, ?, ?, 'warm plain')""", number, name, name, name)
+        query(
+            shop.folder,
+            """insert into product(id, source, external_id, group_key, name,
+              description) values (?, 'feed', ?, ?, ?, 'warm plain')""",
+            number,
+            name,
+            name,
+            name,
+        )
     rows = filed(run(shop.folder, "--apply", "1"))
     assert len(rows) == 706
     for row in rows[-6:]:
@@ -724,6 +945,7 @@ def test_hostile_names_are_cells_and_json(shop):
 
 
 # ---- models, and the vocabulary of one ----------------------------------------------------------
+
 
 def test_models_are_listed_with_what_is_certified(shop):
     told = run(shop.folder, "--models", script="analyze").stdout
@@ -737,7 +959,7 @@ def test_models_are_listed_with_what_is_certified(shop):
     thresholds = shop.folder / "models/experiment-1/thresholds.json"
     kept = json.loads(thresholds.read_text())
     before = thresholds.read_text()
-    kept["98"]["leaf"] = 0.0   # which lets all pass, and is not nothing
+    kept["98"]["leaf"] = 0.0  # which lets all pass, and is not nothing
     thresholds.write_text(json.dumps(kept))
     assert "leaf from score 0.0000 on" in run(shop.folder, "--models", script="analyze").stdout
     thresholds.write_text(before)
@@ -750,8 +972,9 @@ def test_models_are_listed_with_what_is_certified(shop):
 def test_unknown_words_are_counted_as_they_stand():
     described = {"vocabulary": ["jean", "blue", "name:jean", "blue jean"]}
     lexicon = text_features.make_lexicon(described, {})
-    bag, count, unknown = text_features.bag_of(lexicon, [
-        ("Jean", "a blue jean, a blue sky"), ("", ""), ("Jean", ""), ("sky", "sky")], 4)
+    bag, count, unknown = text_features.bag_of(
+        lexicon, [("Jean", "a blue jean, a blue sky"), ("", ""), ("Jean", ""), ("sky", "sky")], 4
+    )
     assert bag.toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
     assert count.tolist() == [7, 0, 1, 2] and unknown.tolist() == [3, 0, 0, 2]
     assert text_features.bag_of(lexicon, [], 4)[0].shape == (0, 4)
@@ -768,10 +991,19 @@ def test_the_memory_of_filing_does_not_grow_with_the_products(trained, tmp_path)
         run(folder, "--feed", "new.tsv", "--unlabelled", script="crawl")
         # The child says it of itself: what wait4 tells holds what this process had, too.
         done = subprocess.run(
-            [sys.executable, "-c", "import categorize_words, re, sys\n"
-             "assert categorize_words.main(['--apply', '1']) == 0\n"
-             "print(re.search('VmHWM: *([0-9]+)', open('/proc/self/status').read().replace('\\t', "
-             "' '))[1], file=sys.stderr)"], cwd=folder, env=environment(PYTHONPATH=str(REPO)),
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            [
+                sys.executable,
+                "-c",
+                "import categorize_words, re, sys\n"
+                "assert categorize_words.main(['--apply', '1']) == 0\n"
+                "print(re.search('VmHWM: *([0-9]+)', open('/proc/self/status').read().replace('\\t', "
+                "' '))[1], file=sys.stderr)",
+            ],
+            cwd=folder,
+            env=environment(PYTHONPATH=str(REPO)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         peaks.append(int(done.stderr.splitlines()[-1]))
-    assert peaks[1] < peaks[0] + 20_000   # kB
+    assert peaks[1] < peaks[0] + 20_000  # kB

@@ -1,7 +1,8 @@
 """The fusion of what text and picture say, on numbers alone, and mistakes of categorize_both.py.
 
-    pytest tests/test_fusion.py
+pytest tests/test_fusion.py
 """
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,19 +23,23 @@ def drawn(weights, n=4000, leaves=5, seed=0):
     return found, (chance.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
 
 
-@pytest.mark.parametrize("weights", [(1, 0, 0), (.7, .4, .2), (0, 1, 0), (1.5, .2, -.1)])
+@pytest.mark.parametrize("weights", [(1, 0, 0), (0.7, 0.4, 0.2), (0, 1, 0), (1.5, 0.2, -0.1)])
 def test_the_weights_that_made_the_labels_are_found(weights):
     found = fusion.fit_fusion(*drawn(np.array(weights)))
-    assert found == pytest.approx(weights, abs=.12)
+    assert found == pytest.approx(weights, abs=0.12)
 
 
-@given(st.integers(0, 50), st.integers(2, 6), st.floats(.1, 300), st.integers(0, 9))
+@given(st.integers(0, 50), st.integers(2, 6), st.floats(0.1, 300), st.integers(0, 9))
 def test_no_step_aside_is_better(n, leaves, sharpness, seed):
     """Whatever the log-probabilities, and with few products or none: the top of a concave
     function, which is found without help of a slope here."""
     rng = np.random.default_rng(seed)
-    text, picture = (metrics.log_softmax(rng.normal(size=(n, leaves)) * sharpness)
-                     if n else np.zeros((0, leaves)) for _ in range(2))
+    text, picture = (
+        metrics.log_softmax(rng.normal(size=(n, leaves)) * sharpness)
+        if n
+        else np.zeros((0, leaves))
+        for _ in range(2)
+    )
     evidence, labels = fusion.evidence(text, picture), rng.integers(0, leaves, n)
 
     def worth(weights):
@@ -53,29 +58,33 @@ def test_without_products_to_fit_on_the_text_counts_alone():
 
 
 def test_the_less_sure_the_text_is_the_more_the_picture_counts():
-    text = np.log([[.9, .05, .05], [1 / 3, 1 / 3, 1 / 3]])
-    picture = np.log([[.1, .8, .1]] * 2)
-    logits = fusion.fuse(text, picture, np.array([True, True]), np.array([1, 0, .5]))
+    text = np.log([[0.9, 0.05, 0.05], [1 / 3, 1 / 3, 1 / 3]])
+    picture = np.log([[0.1, 0.8, 0.1]] * 2)
+    logits = fusion.fuse(text, picture, np.array([True, True]), np.array([1, 0, 0.5]))
     moved = logits - text
-    entropy = [-(.9 * np.log(.9) + .1 * np.log(.05)), np.log(3)]
-    assert moved == pytest.approx(.5 * np.array(entropy)[:, None] * picture)
+    entropy = [-(0.9 * np.log(0.9) + 0.1 * np.log(0.05)), np.log(3)]
+    assert moved == pytest.approx(0.5 * np.array(entropy)[:, None] * picture)
     alone = fusion.fuse(text, picture, np.array([True, False]), np.array([0, 1, 0]))
     assert alone[0] == pytest.approx(picture[0]) and alone[1].tolist() == text[1].tolist()
 
 
 def test_where_the_picture_helps_and_harms():
     products = selection.make_products(
-        [(i, "ab"[i % 2], f"g{i}", "ab"[i % 2]) for i in range(6)], ["a", "b"], {})
-    labels = products.labels                      # 0 1 0 1 0 1
+        [(i, "ab"[i % 2], f"g{i}", "ab"[i % 2]) for i in range(6)], ["a", "b"], {}
+    )
+    labels = products.labels  # 0 1 0 1 0 1
     guesses = np.array([[0, 0, 1, 1, 1, 0], [0, 1, 0, 0, -1, -1], [0, 1, 0, 0, 1, 0]])
     lines = fusion.compared(products, np.arange(6), guesses)
     assert labels.tolist() == [0, 1] * 3 and lines == [
         "On the same 6 products, 4 of them with a picture",
-        "  Text: 33.33%", "  Picture, where there is one: 75.00%", "  Both: 50.00%",
+        "  Text: 33.33%",
+        "  Picture, where there is one: 75.00%",
+        "  Both: 50.00%",
         "  Text or picture right: 66.67%",
         "  Both against text: 2 gained, 1 lost, exact McNemar p = 1",
         "  Both against picture, where there is one: 0 gained, 0 lost, exact McNemar p = 1",
-        "  The picture helps most: a +1 -0"]
+        "  The picture helps most: a +1 -0",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +94,22 @@ def catalogue():
     rng = np.random.default_rng(2)
     names = "abc"
     products = selection.make_products(
-        [(i, names[i % 3], f"g{i}", names[i % 3]) for i in range(300)], list(names), {})
-    bag = sparse.csr_matrix(np.eye(4, dtype=np.float32)[
-        np.where(rng.random(300) < .6, products.labels, 3)])
+        [(i, names[i % 3], f"g{i}", names[i % 3]) for i in range(300)], list(names), {}
+    )
+    bag = sparse.csr_matrix(
+        np.eye(4, dtype=np.float32)[np.where(rng.random(300) < 0.6, products.labels, 3)]
+    )
     rows = np.where(products.labels == 2, -1, np.arange(300))
     bottlenecks = (np.eye(3)[products.labels] + rng.normal(size=(300, 3)) / 3).astype(np.float32)
     options = training.Options(batch_size=30, max_epochs=30)
     fit = fusion.fusion(
-        products, experiments.network(products, lambda _: training.Inputs(bag=bag), options),
-        experiments.network(products, lambda _: training.Inputs(bottlenecks=bottlenecks, rows=rows),
-                            options), rows >= 0)
+        products,
+        experiments.network(products, lambda _: training.Inputs(bag=bag), options),
+        experiments.network(
+            products, lambda _: training.Inputs(bottlenecks=bottlenecks, rows=rows), options
+        ),
+        rows >= 0,
+    )
     return products, selection.checked_splits(products, None)[0], fit
 
 
@@ -106,7 +121,7 @@ def test_of_a_leaf_without_pictures_the_picture_says_nothing(catalogue):
     text = model.parts[0].scores(part.test).argmax(axis=1) == products.labels[part.test]
     assert right.mean() > text.mean()
     # A picture that is new to such a leaf: a text that is sure of it is not overruled.
-    text, picture = np.log([[.02, .02, .96]]), np.log([[.98, .02, 1 / 3]])
+    text, picture = np.log([[0.02, 0.02, 0.96]]), np.log([[0.98, 0.02, 1 / 3]])
     fused = fusion.fuse(text, picture, np.array([True]), model.weights["fusion"])
     assert fused.argmax() == 2
 
@@ -133,7 +148,8 @@ def test_refitted_after_folds_it_is_the_mean_of_the_folds(catalogue):
     outcome = experiments.experiment(products, parts, fit)
     folds, last = outcome.models, outcome.model
     assert last.weights["fusion"] == pytest.approx(
-        np.mean([one.weights["fusion"] for one in folds], axis=0))
+        np.mean([one.weights["fusion"] for one in folds], axis=0)
+    )
     for turn in range(2):
         mean = np.exp(np.mean([np.log(one.parts[turn].temperature) for one in folds]))
         assert last.parts[turn].temperature == pytest.approx(mean)
@@ -147,17 +163,21 @@ def test_refitted_after_folds_it_is_the_mean_of_the_folds(catalogue):
 def test_no_picture_to_train_or_validate_on_is_one_sentence(catalogue, missing):
     _, part, fit = catalogue
     rows = {side: getattr(part, side) for side in ("training", "tuning")}
-    rows[missing] = rows[missing][rows[missing] % 3 == 2]        # the leaf without pictures
+    rows[missing] = rows[missing][rows[missing] % 3 == 2]  # the leaf without pictures
     with pytest.raises(UserError, match="^there are no pictures that can be read.*words.py$"):
         fit(rows["training"], rows["tuning"], "training")
 
 
-@pytest.mark.parametrize("flags, sentence", [
-    (["--fusion", "both"], "invalid choice: 'both'"),
-    (["--fusion", "concat", "--embedding", "swivel"], "are for --fusion decision"),
-    (["--fusion", "concat", "--epochs", "3"], "are for --fusion decision"),
-    (["--fields", "picture"], "must be name, description or name,description"),
-    (["--embedding", "swivel", "--network", "original"], "is for the default network")])
+@pytest.mark.parametrize(
+    "flags, sentence",
+    [
+        (["--fusion", "both"], "invalid choice: 'both'"),
+        (["--fusion", "concat", "--embedding", "swivel"], "are for --fusion decision"),
+        (["--fusion", "concat", "--epochs", "3"], "are for --fusion decision"),
+        (["--fields", "picture"], "must be name, description or name,description"),
+        (["--embedding", "swivel", "--network", "original"], "is for the default network"),
+    ],
+)
 def test_flags_that_cant_be_are_one_sentence(capsys, flags, sentence):
     with pytest.raises(SystemExit, match="2"):
         categorize_both.main(flags)

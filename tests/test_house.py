@@ -1,4 +1,5 @@
 """The house: what may import what, and where SQL may stand, read from the code itself."""
+
 import ast
 import re
 from pathlib import Path
@@ -6,25 +7,45 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
-SCRIPTS = ("crawl", "retrain", "categorize_images", "categorize_words", "categorize_both",
-           "analyze")
-MAY_IMPORT = {"common": {"common"}, "db": {"common"}, "crawling": {"common", "db", "crawling"},
-              "learning": {"common", "db", "learning"},
-              "evaluation": {"common", "db", "learning", "evaluation"},
-              "script": {"common", "db", "crawling", "learning", "evaluation"}}
+SCRIPTS = (
+    "crawl",
+    "retrain",
+    "categorize_images",
+    "categorize_words",
+    "categorize_both",
+    "analyze",
+)
+MAY_IMPORT = {
+    "common": {"common"},
+    "db": {"common"},
+    "crawling": {"common", "db", "crawling"},
+    "learning": {"common", "db", "learning"},
+    "evaluation": {"common", "db", "learning", "evaluation"},
+    "script": {"common", "db", "crawling", "learning", "evaluation"},
+}
 MODULES = sorted(path.relative_to(REPO) for path in REPO.glob("*.py")) + sorted(
-    path.relative_to(REPO) for room in ("common", "crawling", "learning", "evaluation")
-    for path in (REPO / room).rglob("*.py"))
-SQL = re.compile(r"\s*(select\s.+\sfrom|insert\s+(or\s+\w+\s+)?into|update\s+\w+\s+set|"
-                 r"delete\s+from|create\s+(temp\s+)?(table|index|trigger)|pragma)\s", re.I | re.S)
+    path.relative_to(REPO)
+    for room in ("common", "crawling", "learning", "evaluation")
+    for path in (REPO / room).rglob("*.py")
+)
+SQL = re.compile(
+    r"\s*(select\s.+\sfrom|insert\s+(or\s+\w+\s+)?into|update\s+\w+\s+set|"
+    r"delete\s+from|create\s+(temp\s+)?(table|index|trigger)|pragma)\s",
+    re.I | re.S,
+)
 
 
 def imported(path):
     """The first part of each module of ours that a file imports, wherever it does."""
     ours = {*MAY_IMPORT, *SCRIPTS} - {"script"}
     for node in ast.walk(ast.parse((REPO / path).read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
         yield from ({name.split(".")[0] for name in names} & ours)
 
 
@@ -45,16 +66,22 @@ def test_a_package_runs_nothing_when_it_is_imported(path):
 
 def executed(path):
     """The lines of a file where SQL is given to a connection."""
-    return [node.lineno for node in ast.walk(ast.parse((REPO / path).read_text(encoding="utf-8")))
-            if isinstance(node, ast.Attribute)
-            and node.attr in ("execute", "executemany", "executescript")]
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse((REPO / path).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("execute", "executemany", "executescript")
+    ]
 
 
 def sql_of(path):
     """The texts of a file that begin as SQL does."""
     nodes = ast.walk(ast.parse((REPO / path).read_text(encoding="utf-8")))
-    return [node.value for node in nodes if isinstance(node, ast.Constant)
-            and isinstance(node.value, str) and SQL.match(node.value)]
+    return [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
+    ]
 
 
 def holds_sql(path):

@@ -5,6 +5,7 @@ Real TensorFlow with weights from a seed, most at the first blocks, which is fas
     pytest tests/test_inception.py
     pytest tests/test_inception.py -k precision
 """
+
 import concurrent.futures
 import csv
 import hashlib
@@ -26,6 +27,7 @@ def network():
 
 # ---- running it fast ----------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def stirred():
     return stir(inception.build_network("random", "mixed2")[0])
@@ -42,8 +44,10 @@ def running(request, stirred):
     return request.param, inception.make_forward(stirred, request.param)
 
 
-@pytest.mark.parametrize("layer", [
-    "mixed0", *(pytest.param(layer, marks=pytest.mark.slow) for layer in ("mixed3", "mixed8"))])
+@pytest.mark.parametrize(
+    "layer",
+    ["mixed0", *(pytest.param(layer, marks=pytest.mark.slow) for layer in ("mixed3", "mixed8"))],
+)
 def test_folded_and_swapped_operations_give_what_keras_gives(layer, paths):
     model = stir(inception.build_network("random", layer)[0])
     expected = direct(model, paths[:4])
@@ -51,22 +55,27 @@ def test_folded_and_swapped_operations_give_what_keras_gives(layer, paths):
     assert rows.dtype == np.float32 and rows.shape == expected.shape
     off = np.abs(rows - expected).max()
     assert off < 1e-4 * np.abs(expected).max()
-    assert off < 1e-2 * expected.std(axis=0).max()      # far less than the pictures' differences
+    assert off < 1e-2 * expected.std(axis=0).max()  # far less than the pictures' differences
 
 
 @pytest.mark.slow
 def test_the_full_network_gives_2048_d_bottlenecks_equal_to_those_of_keras_applications(tmp_path):
     keras = inception.load_tensorflow().keras
-    reference = stir(keras.applications.InceptionV3(
-        weights=None, include_top=False, input_shape=(299, 299, 3), pooling="avg"))
+    reference = stir(
+        keras.applications.InceptionV3(
+            weights=None, include_top=False, input_shape=(299, 299, 3), pooling="avg"
+        )
+    )
     reference.save_weights(tmp_path / "reference.weights.h5")
     pictures = drawn(tmp_path / "pictures", 3)
     pixels = pixels_of(pictures.values()).astype(np.float32)
-    expected = reference.predict(keras.applications.inception_v3.preprocess_input(pixels),
-                                 verbose=0)
+    expected = reference.predict(
+        keras.applications.inception_v3.preprocess_input(pixels), verbose=0
+    )
 
-    model, fingerprint = inception.build_network(str(tmp_path / "reference.weights.h5"),
-                                                 "avg_pool", seed=9)
+    model, fingerprint = inception.build_network(
+        str(tmp_path / "reference.weights.h5"), "avg_pool", seed=9
+    )
     cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 2048)
     assert bottlenecks.compute(model, "float32", cache, pictures) == {}
     rows = cache.matrix()[[cache.rows[key] for key in pictures]]
@@ -74,16 +83,18 @@ def test_the_full_network_gives_2048_d_bottlenecks_equal_to_those_of_keras_appli
     assert off < 1e-4 * np.abs(expected).max() and off < 1e-2 * expected.std(axis=0).max()
 
 
-def test_in_every_precision_a_picture_is_what_it_is_in_float32_but_for_rounding(running, stirred,
-                                                                                paths):
+def test_in_every_precision_a_picture_is_what_it_is_in_float32_but_for_rounding(
+    running, stirred, paths
+):
     precision, (function, _) = running
     exact, rows = direct(stirred, paths), function(pixels_of(paths))
     assert rows.dtype == np.float32
-    cosine = (rows * exact).sum(axis=1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(exact,
-                                                                                        axis=1)
-    assert cosine.min() > .99
+    cosine = (
+        (rows * exact).sum(axis=1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(exact, axis=1)
+    )
+    assert cosine.min() > 0.99
     distance = np.linalg.norm(rows[:, None] - exact[None], axis=2)
-    assert distance.argmin(axis=1).tolist() == list(range(len(paths)))   # nearest to itself
+    assert distance.argmin(axis=1).tolist() == list(range(len(paths)))  # nearest to itself
     rounding = np.abs(rows - exact).max() / exact.max()
     assert rounding < 1e-4 if precision == "float32" else rounding > 1e-4
 
@@ -106,8 +117,9 @@ def test_several_threads_at_once_get_the_right_rows(running, paths):
     expected = [function(batch) for batch in batches]
     with concurrent.futures.ThreadPoolExecutor(2 * threads + 1) as pool:
         rows = list(pool.map(function, batches))
-    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5 * np.abs(expected).max()
-                               if precision == "float32" else 0)
+    np.testing.assert_allclose(
+        rows, expected, rtol=0, atol=1e-5 * np.abs(expected).max() if precision == "float32" else 0
+    )
 
 
 def test_the_input_of_the_network_is_what_keras_applications_makes_of_pixels():
@@ -121,6 +133,7 @@ def test_the_input_of_the_network_is_what_keras_applications_makes_of_pixels():
 
 # ---- the network --------------------------------------------------------------------------------
 
+
 def test_avg_pool_is_the_average_of_the_last_block():
     model, fingerprint = inception.build_network("random", "avg_pool", 0)
     assert model.output_shape == (None, 2048) and fingerprint["layer"] == "mixed10"
@@ -130,14 +143,22 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(network):
     same, other = (inception.build_network("random", "mixed0", seed) for seed in (0, 1))
     assert same[1] == network[1] and other[1] != network[1]
     kernels = [model.get_weights()[0] for model, _ in (network, same, other)]
-    assert (kernels[0] == kernels[1]).all() and np.abs(kernels[0] - kernels[2]).max() > .01
+    assert (kernels[0] == kernels[1]).all() and np.abs(kernels[0] - kernels[2]).max() > 0.01
 
 
 # ---- weights ------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name, data", [
-    ("none.h5", None), ("text.weights.h5", b"hello"), ("text.h5", b"hello"), ("a.bin", b"hello"),
-    ("empty.weights.h5", b"")])
+
+@pytest.mark.parametrize(
+    "name, data",
+    [
+        ("none.h5", None),
+        ("text.weights.h5", b"hello"),
+        ("text.h5", b"hello"),
+        ("a.bin", b"hello"),
+        ("empty.weights.h5", b""),
+    ],
+)
 def test_a_file_that_holds_no_weights_is_one_sentence(tmp_path, name, data):
     if data is not None:
         (tmp_path / name).write_bytes(data)
@@ -149,8 +170,8 @@ def test_a_file_that_holds_no_weights_is_one_sentence(tmp_path, name, data):
 def test_weights_cut_short_or_of_another_network_are_one_sentence(tmp_path, network):
     network[0].save_weights(tmp_path / "whole.weights.h5")
     data = (tmp_path / "whole.weights.h5").read_bytes()
-    (tmp_path / "cut.weights.h5").write_bytes(data[:len(data) // 2])
-    for name, layer in (("cut", "mixed0"), ("whole", "mixed1")):   # up to mixed0 is too little
+    (tmp_path / "cut.weights.h5").write_bytes(data[: len(data) // 2])
+    for name, layer in (("cut", "mixed0"), ("whole", "mixed1")):  # up to mixed0 is too little
         with pytest.raises(UserError, match=f"^[^\n]*{name}.weights.h5[^\n]*$"):
             inception.build_network(str(tmp_path / f"{name}.weights.h5"), layer)
 
@@ -169,29 +190,41 @@ def up_to(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("script, flags", (
-    ("categorize_images", ()), ("categorize_both", ()), ("retrain", ("--image_dir", "pictures"))))
-def test_a_file_that_ends_before_the_layer_is_told_before_anything_is_done(up_to, tmp_path, script,
-                                                                           flags):
+@pytest.mark.parametrize(
+    "script, flags",
+    (("categorize_images", ()), ("categorize_both", ()), ("retrain", ("--image_dir", "pictures"))),
+)
+def test_a_file_that_ends_before_the_layer_is_told_before_anything_is_done(
+    up_to, tmp_path, script, flags
+):
     """Before the database is opened, pictures are looked for or TensorFlow is imported."""
-    done = run_script(script, "--weights", up_to("mixed8"), *flags, cwd=tmp_path,
-                      env={"PYTHONPROFILEIMPORTTIME": "1"}, process=True)
+    done = run_script(
+        script,
+        "--weights",
+        up_to("mixed8"),
+        *flags,
+        cwd=tmp_path,
+        env={"PYTHONPROFILEIMPORTTIME": "1"},
+        process=True,
+    )
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     assert done.returncode == 2 and len(said) == 1 and list(tmp_path.iterdir()) == []
     assert "up to mixed8 only" in said[0] and "train with --layer mixed8" in said[0]
     imported = {line.split()[-1] for line in done.stderr.splitlines() if line not in said}
     assert "numpy" in imported and "tensorflow" not in imported
-    other = run_script(script, "--weights", up_to("mixed8"), "--layer", "mixed8", *flags,
-                       cwd=tmp_path)
-    assert other.returncode == 2 and "mixed8" not in other.stderr   # goes on, to what is not there
+    other = run_script(
+        script, "--weights", up_to("mixed8"), "--layer", "mixed8", *flags, cwd=tmp_path
+    )
+    assert other.returncode == 2 and "mixed8" not in other.stderr  # goes on, to what is not there
 
 
-@pytest.mark.parametrize("holds, layer", (("mixed0", "mixed1"), ("mixed2", "mixed9"),
-                                          ("mixed2", "avg_pool")))
+@pytest.mark.parametrize(
+    "holds, layer", (("mixed0", "mixed1"), ("mixed2", "mixed9"), ("mixed2", "avg_pool"))
+)
 def test_how_far_a_file_reaches_is_told_by_its_convolutions(up_to, holds, layer):
     with pytest.raises(UserError, match=f"up to --layer {layer}.* with --layer {holds}, "):
         inception.check_weights(str(up_to(holds)), layer)
-    for reached in inception.LAYERS[:inception.LAYERS.index(holds) + 1]:
+    for reached in inception.LAYERS[: inception.LAYERS.index(holds) + 1]:
         inception.check_weights(str(up_to(holds)), reached)
 
 
@@ -216,14 +249,23 @@ def test_a_weights_file_gives_the_network_it_was_saved_from(tmp_path, network):
 def test_without_a_network_the_download_is_one_sentence_that_says_what_to_do(tmp_path):
     for i in range(60):
         draw(tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png", i)
-    done = run_script("retrain", "--image_dir", "pictures", cwd=tmp_path,
-                      env={"KERAS_HOME": str(tmp_path / "home"),
-                           "https_proxy": "http://127.0.0.1:9"}, process=True)
+    done = run_script(
+        "retrain",
+        "--image_dir",
+        "pictures",
+        cwd=tmp_path,
+        env={"KERAS_HOME": str(tmp_path / "home"), "https_proxy": "http://127.0.0.1:9"},
+        process=True,
+    )
     assert done.returncode == 2 and done.stdout == ""
     last = done.stderr.splitlines()[-1]
-    for part in ("inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "87910968",
-                 "https://storage.googleapis.com/", "bcbd6486424b2319ff4ef7d526e38f63",
-                 "--weights FILE"):
+    for part in (
+        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "87910968",
+        "https://storage.googleapis.com/",
+        "bcbd6486424b2319ff4ef7d526e38f63",
+        "--weights FILE",
+    ):
         assert part in last
     assert "Traceback" not in done.stderr
 
@@ -236,8 +278,9 @@ def trained_network():
 
 
 @pytest.mark.slow
-def test_with_real_weights_two_pictures_of_one_thing_are_nearer_than_a_third(trained_network,
-                                                                             tmp_path):
+def test_with_real_weights_two_pictures_of_one_thing_are_nearer_than_a_third(
+    trained_network, tmp_path
+):
     originals, altered = [], []
     with open(CATALOGUE / "products.tsv", encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -2,13 +2,15 @@
 
 This is the plan in docs/method.md, tried: it runs if the package ai-edge-litert is installed.
 """
+
 import numpy as np
 import pytest
 
 from learning import inception
 
 litert = pytest.importorskip(
-    "ai_edge_litert.interpreter", reason="needs python -m pip install ai-edge-litert")
+    "ai_edge_litert.interpreter", reason="needs python -m pip install ai-edge-litert"
+)
 
 
 def test_the_successor_gives_the_same_bottlenecks(monkeypatch):

@@ -1,7 +1,8 @@
 """Near-duplicates: which texts are, how they are clustered, and what the suite does with them.
 
-    pytest tests/test_near_duplicates.py
+pytest tests/test_near_duplicates.py
 """
+
 import itertools
 import json
 import random
@@ -28,8 +29,9 @@ LONG = "soft woven cotton with long sleeves round neck and two pockets made for 
 
 def linked(first, second, least=near_duplicates.STYLE):
     """Whether two texts, each (name, description) or a name, are near-duplicates."""
-    texts = near_duplicates.word_sets((own, None) if isinstance(own, str) else own
-                                       for own in (first, second))
+    texts = near_duplicates.word_sets(
+        (own, None) if isinstance(own, str) else own for own in (first, second)
+    )
     one, other = near_duplicates.components(np.arange(2), texts, least)
     return one == other
 
@@ -38,36 +40,50 @@ def cluster_of(names, keys=None):
     """{name: key of its cluster} of products with these names, for those in clusters."""
     found = near_duplicates.find_clusters(
         (i, keys[i] if keys else db.group_key(name, None), name, None)
-        for i, name in enumerate(names))
+        for i, name in enumerate(names)
+    )
     return {names[i]: key for i, key in zip(found.ids, found.keys)}
 
 
 # ---- which texts are near-duplicates ------------------------------------------------------------
 
-@pytest.mark.parametrize("first, second", [
-    ("Linen wrap dress with belt blue", "Linen wrap dress with belt red"),        # replaced
-    ("Linen wrap dress with belt", "Linen wrap dress with belt red"),             # added
-    ("LINEN wrap-dress, with <b>belt</b> red", "linen wrap dress with belt blue"),
-    ("belt with dress wrap linen", "Linen wrap dress with belt"),                 # in another order
-    ("blue", "BLUE blue"),                                                        # the same set
-    (("Blue dress", LONG), ("Red dress", LONG)),
-    (("Blue dress", f"{LONG} in blue"), ("Red dress", f"{LONG} in red")),         # in both, once
-    (("Dress", f"{LONG} blue"), ("Dress", f"{LONG} red")),
-    (("Blue dress S", LONG), ("Red dress XL", LONG)),                             # colour and size
-    (("Navy blue dress", LONG), ("Red dress", LONG)),
-    (("Платье синее", LONG), ("Платье красное", LONG)),
-    ("ワンピース リネン ベルト 付き 青", "ワンピース リネン ベルト 付き 赤"),
-    ("Kleid aus Leinen mit Gürtel weiß", "KLEID AUS LEINEN MIT GÜRTEL ROT")])
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("Linen wrap dress with belt blue", "Linen wrap dress with belt red"),  # replaced
+        ("Linen wrap dress with belt", "Linen wrap dress with belt red"),  # added
+        ("LINEN wrap-dress, with <b>belt</b> red", "linen wrap dress with belt blue"),
+        ("belt with dress wrap linen", "Linen wrap dress with belt"),  # in another order
+        ("blue", "BLUE blue"),  # the same set
+        (("Blue dress", LONG), ("Red dress", LONG)),
+        (("Blue dress", f"{LONG} in blue"), ("Red dress", f"{LONG} in red")),  # in both, once
+        (("Dress", f"{LONG} blue"), ("Dress", f"{LONG} red")),
+        (("Blue dress S", LONG), ("Red dress XL", LONG)),  # colour and size
+        (("Navy blue dress", LONG), ("Red dress", LONG)),
+        (("Платье синее", LONG), ("Платье красное", LONG)),
+        ("ワンピース リネン ベルト 付き 青", "ワンピース リネン ベルト 付き 赤"),
+        ("Kleid aus Leinen mit Gürtel weiß", "KLEID AUS LEINEN MIT GÜRTEL ROT"),
+    ],
+)
 def test_texts_that_differ_by_a_word_or_by_two_of_the_name_are_near_duplicates(first, second):
     assert linked(first, second) and linked(second, first)
 
 
-@pytest.mark.parametrize("first, second", [
-    ("Blue linen dress", "Red linen dress"),                       # too little is left
-    ("Linen wrap dress with belt blue S", "Linen wrap dress with belt red XL"),
-    (("Dress", f"{LONG} blue S"), ("Dress", f"{LONG} red XL")),   # two, and not of the name
-    (("Blue dress S new", LONG), ("Red dress XL old", LONG)),
-    ("blue", "red"), ("blue", ""), ("", ""), ("!!!", "???"), (("", "<br>"), ("", None))])
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("Blue linen dress", "Red linen dress"),  # too little is left
+        ("Linen wrap dress with belt blue S", "Linen wrap dress with belt red XL"),
+        (("Dress", f"{LONG} blue S"), ("Dress", f"{LONG} red XL")),  # two, and not of the name
+        (("Blue dress S new", LONG), ("Red dress XL old", LONG)),
+        ("blue", "red"),
+        ("blue", ""),
+        ("", ""),
+        ("!!!", "???"),
+        (("", "<br>"), ("", None)),
+    ],
+)
 def test_shorter_ones_are_not_nor_those_that_differ_by_more(first, second):
     assert not linked(first, second)
 
@@ -85,6 +101,7 @@ WORDS = st.lists(st.sampled_from("abcdefghijkl"), min_size=1, max_size=9, unique
 def test_signatures_find_what_the_definition_says(first, second, least):
     """Of names alone: each may lose no word, one if that leaves `least[0]`, two if it leaves
     `least[1]`."""
+
     def leftovers(words):
         yield frozenset(words)
         for lost, left in ((1, least[0]), (2, least[1])):
@@ -100,7 +117,7 @@ def test_of_a_long_name_the_last_words_may_differ_by_two():
     other = [*words[:-2], "blue", "XL"]
     assert linked(" ".join(words), " ".join(other))
     assert not linked(" ".join(words), " ".join(["blue", "XL", *words[2:]]))
-    assert linked(" ".join(words), " ".join(["blue", *words[1:]]))    # one of them wherever it is
+    assert linked(" ".join(words), " ".join(["blue", *words[1:]]))  # one of them wherever it is
 
 
 def test_a_huge_text_costs_no_more_than_its_words():
@@ -110,9 +127,17 @@ def test_a_huge_text_costs_no_more_than_its_words():
 
 def test_hashes_are_the_same_in_every_process():
     code = "from learning.near_duplicates import WordHashes; print(WordHashes()['Größe'])"
-    found = {subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True,
-                            check=True, env=environment(PYTHONHASHSEED=str(seed))).stdout
-             for seed in (1, 2)}
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment(PYTHONHASHSEED=str(seed)),
+        ).stdout
+        for seed in (1, 2)
+    }
     assert found == {f"{near_duplicates.WordHashes()['Größe']}\n"}
     assert near_duplicates.WordHashes()["\udc80"] >= 0
 
@@ -137,17 +162,21 @@ def test_sorted_in_parts_the_same_are_found(monkeypatch):
 
 # ---- clusters -----------------------------------------------------------------------------------
 
+
 def variants(styles, colours=3, words=6):
     """Names of so many styles in so many colours; no two styles share a word."""
-    return [" ".join([*(f"s{style}w{i}" for i in range(words)), f"c{colour}"])
-            for style in range(styles) for colour in range(colours)]
+    return [
+        " ".join([*(f"s{style}w{i}" for i in range(words)), f"c{colour}"])
+        for style in range(styles)
+        for colour in range(colours)
+    ]
 
 
 def test_each_style_is_a_cluster_named_by_its_smallest_key_in_whatever_order_they_come():
     names = variants(50) + ["a b", "c d"]
     found = cluster_of(names)
     for style in range(50):
-        own = names[3 * style:3 * style + 3]
+        own = names[3 * style : 3 * style + 3]
         assert {found[name] for name in own} == {min(db.group_key(name, None) for name in own)}
     assert len(found) == 150
     random.Random(2).shuffle(names)
@@ -157,9 +186,13 @@ def test_each_style_is_a_cluster_named_by_its_smallest_key_in_whatever_order_the
 
 
 def test_products_of_a_group_count_once_and_link_what_each_of_them_is_near_to():
-    names = ["Linen wrap dress with belt blue", "quite another text about it here",
-             "Linen wrap dress with belt red", "quite another text about it there"]
-    assert cluster_of(names[:2], ["g", "g"]) == {}      # one group is no cluster
+    names = [
+        "Linen wrap dress with belt blue",
+        "quite another text about it here",
+        "Linen wrap dress with belt red",
+        "quite another text about it there",
+    ]
+    assert cluster_of(names[:2], ["g", "g"]) == {}  # one group is no cluster
     assert cluster_of(names, ["b", "b", "a", "c"]) == dict.fromkeys(names, "a")
 
 
@@ -174,10 +207,18 @@ def test_a_chain_is_parted_into_its_groups_and_reported():
     names = [*chain(most + 1), *variants(1)]
     found = near_duplicates.find_clusters((i, name, name, "") for i, name in enumerate(names))
     assert found.ids == [most + 1, most + 2, most + 3]
-    assert found.report == {"products": most + 4, "near-duplicates": 3, "styles": 1, "largest": 3,
-                            "chains": [most + 1]}
+    assert found.report == {
+        "products": most + 4,
+        "near-duplicates": 3,
+        "styles": 1,
+        "largest": 3,
+        "chains": [most + 1],
+    }
     first, second = near_duplicates.report_lines(found.report)
-    assert first == f"3 of {most + 4} products differ by a word or two from a product in another group: 1 style"
+    assert (
+        first
+        == f"3 of {most + 4} products differ by a word or two from a product in another group: 1 style"
+    )
     assert f"1 chain of near-duplicates, of {most + 1} groups" in second
 
 
@@ -206,15 +247,16 @@ def test_of_a_very_long_text_the_first_words_may_differ():
     words = [f"w{i}" for i in range(near_duplicates.LEFT_OUT + 50)]
     near, far = near_duplicates.LEFT_OUT - 1, near_duplicates.LEFT_OUT
     for place, linked in ((0, True), (near, True), (far, False), (len(words) - 1, False)):
-        other = [*words[:place], "another", *words[place + 1:]]
+        other = [*words[:place], "another", *words[place + 1 :]]
         texts = [(i, str(i), "", " ".join(text)) for i, text in enumerate((words, other))]
         assert near_duplicates.find_clusters(texts).ids == ([0, 1] if linked else [])
 
 
 def test_random_words_hardly_link():
     rng = random.Random(1)
-    names = [" ".join(f"w{rng.randrange(3000)}" for _ in range(rng.randrange(4, 9)))
-             for _ in range(5000)]
+    names = [
+        " ".join(f"w{rng.randrange(3000)}" for _ in range(rng.randrange(4, 9))) for _ in range(5000)
+    ]
     assert len(cluster_of(names)) < 10
 
 
@@ -225,24 +267,54 @@ def test_an_empty_catalogue_has_no_clusters():
 
 def test_a_leaf_that_whole_clusters_would_leave_nothing_to_train_on_is_split_by_group(tmp_path):
     """All products of a leaf differ in their number alone."""
-    rows = [(f"{n}", f"Leather bag of the house number {n}" if n % 2 else f"w{n} x{n} y{n} shoe",
-             "", "Bags > Tote" if n % 2 else "Shoes > Boot", "", "") for n in range(180)]
+    rows = [
+        (
+            f"{n}",
+            f"Leather bag of the house number {n}" if n % 2 else f"w{n} x{n} y{n} shoe",
+            "",
+            "Bags > Tote" if n % 2 else "Shoes > Boot",
+            "",
+            "",
+        )
+        for n in range(180)
+    ]
     write_feed(tmp_path / "products.tsv", rows)
-    for script, *more in (("crawl", "--feed", "products.tsv"),
-                          ("categorize_words", "--min-products", "5", "--epochs", "1", "--folds", "3")):
+    for script, *more in (
+        ("crawl", "--feed", "products.tsv"),
+        ("categorize_words", "--min-products", "5", "--epochs", "1", "--folds", "3"),
+    ):
         done = run_script(script, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert "90 of 180 products differ by a word or two from a product in another group: 1 style" in done.stderr
+    assert (
+        "90 of 180 products differ by a word or two from a product in another group: 1 style"
+        in done.stderr
+    )
     assert "nothing to train on in bags.tote: theirs are split by group" in done.stderr
-    write_feed(tmp_path / "products.tsv", [(f"{n}", f"a{n} b{n} c{n} d{n}", "", f"Shoes > {leaf}", "", "")
-                                           for n, leaf in enumerate(["Boot"] * 40 + ["Odd"])])
+    write_feed(
+        tmp_path / "products.tsv",
+        [
+            (f"{n}", f"a{n} b{n} c{n} d{n}", "", f"Shoes > {leaf}", "", "")
+            for n, leaf in enumerate(["Boot"] * 40 + ["Odd"])
+        ],
+    )
     run_script("crawl", "--feed", "products.tsv", "--db-path", "odd.db", cwd=tmp_path)
-    done = run_script("categorize_words", "--db-path", "odd.db", "--min-products", "1", "--folds",
-                      "10", cwd=tmp_path)
+    done = run_script(
+        "categorize_words",
+        "--db-path",
+        "odd.db",
+        "--min-products",
+        "1",
+        "--folds",
+        "10",
+        cwd=tmp_path,
+    )
     assert "shoes.odd has nothing to train on" in done.stderr and "clusters" not in done.stderr
     assert query(tmp_path, "select count(*) from near_duplicate") == [(0,)]
-    assert query(tmp_path, """select count(distinct fold) from predicted_category
-                              where label_id = 'bags.tote'""") == [(3,)]
+    assert query(
+        tmp_path,
+        """select count(distinct fold) from predicted_category
+                              where label_id = 'bags.tote'""",
+    ) == [(3,)]
     assert "1 of these were split by group" in shown(tmp_path / "crawl.db", 1)
 
 
@@ -256,6 +328,7 @@ def test_clusters_with_some_products_are_left_out():
 
 # ---- whether there is one among others ----------------------------------------------------------
 
+
 def test_each_side_is_asked_by_itself():
     names = ["Blue linen dress", "Red linen dress", "Green leather boots", "Odd one out"]
     texts = near_duplicates.word_sets((name, None) for name in names)
@@ -268,11 +341,21 @@ def test_each_side_is_asked_by_itself():
 
 def test_a_new_product_is_near_what_shares_its_words_or_its_group(monkeypatch):
     monkeypatch.setattr(near_duplicates, "CHUNK", 2)
-    labelled = [("a", "Blue linen dress", ""), ("b", "Green leather boots", None),
-                ("c", None, None), ("jeans", "Straight jeans of denim", "")]
+    labelled = [
+        ("a", "Blue linen dress", ""),
+        ("b", "Green leather boots", None),
+        ("c", None, None),
+        ("jeans", "Straight jeans of denim", ""),
+    ]
     near = near_duplicates.seek(labelled)
-    new = [("x", "Red linen dress", None), ("y", "Red woollen coat", ""),
-           ("b", "Black sandals", ""), ("z", "", None), ("v", "jeans", None), ("w", "BOOTS green leather", "")]
+    new = [
+        ("x", "Red linen dress", None),
+        ("y", "Red woollen coat", ""),
+        ("b", "Black sandals", ""),
+        ("z", "", None),
+        ("v", "jeans", None),
+        ("w", "BOOTS green leather", ""),
+    ]
     assert near(new).tolist() == [True, False, True, False, False, True]
     assert not near_duplicates.seek([])(new).any()
     assert near([]).tolist() == []
@@ -280,20 +363,39 @@ def test_a_new_product_is_near_what_shares_its_words_or_its_group(monkeypatch):
 
 def test_a_model_learns_from_what_is_in_its_leaves_by_a_persons_word_too(tmp_path):
     conn = db.open_database(tmp_path / "crawl.db", create=True)
-    conn.executemany("""insert into product(id, source, external_id, group_key, name, category_id)
+    conn.executemany(
+        """insert into product(id, source, external_id, group_key, name, category_id)
                         values (?, 's', ?, ?, ?, ?)""",
-                     [(i, i, f"g{i}", f"name {i}", leaf) for i, leaf in enumerate(
-                         ["tote", "tote", "boot", "boot", None, "tote"])])
-    conn.executemany("insert into label_override values (?, ?, ?, ?, '')", [
-        (1, "label wrong", "boot", "tote"), (2, "label wrong", "tote", "boot"),
-        (4, "label wrong", "tote", None), (5, "label wrong", "boot", "sandal")])   # lapsed
+        [
+            (i, i, f"g{i}", f"name {i}", leaf)
+            for i, leaf in enumerate(["tote", "tote", "boot", "boot", None, "tote"])
+        ],
+    )
+    conn.executemany(
+        "insert into label_override values (?, ?, ?, ?, '')",
+        [
+            (1, "label wrong", "boot", "tote"),
+            (2, "label wrong", "tote", "boot"),
+            (4, "label wrong", "tote", None),
+            (5, "label wrong", "boot", "sandal"),
+        ],
+    )  # lapsed
 
     def learned(folds, predicted, validated, own=()):
-        rows = [[(i, "tote", .9, "tote", .9, "tote", .9, "[]", 0) for i in some]
-                for some in (predicted, validated)]
+        rows = [
+            [(i, "tote", 0.9, "tote", 0.9, "tote", 0.9, "[]", 0) for i in some]
+            for some in (predicted, validated)
+        ]
         number = model_folders.save_experiment(
-            conn, tmp_path / "crawl.db", "Text", {"folds": folds}, rows[0],
-            [(*row, 1) for row in rows[1]], lambda folder: None, learned=own)
+            conn,
+            tmp_path / "crawl.db",
+            "Text",
+            {"folds": folds},
+            rows[0],
+            [(*row, 1) for row in rows[1]],
+            lambda folder: None,
+            learned=own,
+        )
         return [row[0] for row in catalogue_queries.learned_texts(conn, number, ["tote"])]
 
     # 5 has got its label since, and 3 and what is gone have lost theirs.
@@ -325,18 +427,34 @@ def shop(tmp_path_factory):
         leaf = rng.choice(list(KINDS))
         name = f"{KINDS[leaf]} model{style} of line{style} by house{style}"
         new = style >= 150
-        for colour in COLOURS[:1 if new else 3 if style < 12 else 2]:
-            rows.append((f"{style}-{colour}", f"{name} {colour}", "", leaf if not new
-                         and colour != "blue" else "", "", ""))
+        for colour in COLOURS[: 1 if new else 3 if style < 12 else 2]:
+            rows.append(
+                (
+                    f"{style}-{colour}",
+                    f"{name} {colour}",
+                    "",
+                    leaf if not new and colour != "blue" else "",
+                    "",
+                    "",
+                )
+            )
     write_feed(folder / "products.tsv", rows)
-    for script, *more in (("crawl", "--feed", "products.tsv"),
-                          *(("categorize_words", "--min-products", "5", "--split-by", by, *folds)
-                            for by in ("cluster", "group") for folds in ((), ("--folds", "4"))),
-                          ("categorize_words", "--apply", "2")):
+    for script, *more in (
+        ("crawl", "--feed", "products.tsv"),
+        *(
+            ("categorize_words", "--min-products", "5", "--split-by", by, *folds)
+            for by in ("cluster", "group")
+            for folds in ((), ("--folds", "4"))
+        ),
+        ("categorize_words", "--apply", "2"),
+    ):
         done = run_script(script, *more, cwd=folder)
         assert done.returncode in (0, 1), done.stderr
         if more[-1] == "cluster":
-            assert "300 of 300 products differ by a word or two from a product in another group: 150 styles" in done.stderr
+            assert (
+                "300 of 300 products differ by a word or two from a product in another group: 150 styles"
+                in done.stderr
+            )
     return folder
 
 
@@ -348,38 +466,57 @@ def query(folder, statement, *values):
 
 
 def styles(folder):
-    return {number: name.split("-")[0] for number, name in query(
-        folder, "select id, external_id from product")}
+    return {
+        number: name.split("-")[0]
+        for number, name in query(folder, "select id, external_id from product")
+    }
 
 
 def test_styles_are_never_parted_by_cluster_and_often_by_group(shop):
     style = styles(shop)
     for number in (2, 4):
         folds = {}
-        for product, fold in query(shop, """select product_id, fold from predicted_category
-                                            where experiment_id = ?""", number):
+        for product, fold in query(
+            shop,
+            """select product_id, fold from predicted_category
+                                            where experiment_id = ?""",
+            number,
+        ):
             folds.setdefault(style[product], set()).add(fold)
         assert len(folds) == 150
         parted = sum(len(own) > 1 for own in folds.values())
         assert parted == 0 if number == 2 else parted > 75
-    keys = dict(query(shop, """select product_id, cluster from near_duplicate
-                               where experiment_id = 1"""))
-    for number, end in (("predicted_category", .1), ("validation_prediction", .2)):
-        assert all(end - .1 <= split_position(keys[product]) < end for product, in query(
-            shop, f"select product_id from {number} where experiment_id = 1"))
+    keys = dict(
+        query(
+            shop,
+            """select product_id, cluster from near_duplicate
+                               where experiment_id = 1""",
+        )
+    )
+    for number, end in (("predicted_category", 0.1), ("validation_prediction", 0.2)):
+        assert all(
+            end - 0.1 <= split_position(keys[product]) < end
+            for (product,) in query(
+                shop, f"select product_id from {number} where experiment_id = 1"
+            )
+        )
 
 
 def test_the_clusters_are_stored_with_the_experiment_and_go_with_it(shop, tmp_path):
     style = styles(shop)
     for number, some in ((1, 300), (2, 300), (3, 0), (4, 0)):
-        rows = query(shop, """select product_id, cluster from near_duplicate
-                              where experiment_id = ?""", number)
+        rows = query(
+            shop,
+            """select product_id, cluster from near_duplicate
+                              where experiment_id = ?""",
+            number,
+        )
         assert len(rows) == some
         of = {}
         for product, key in rows:
             of.setdefault(key, set()).add(style[product])
         assert all(len(own) == 1 for own in of.values()) and len(of) == (150 if some else 0)
-    settings = [json.loads(own) for own, in query(shop, "select settings from experiment")]
+    settings = [json.loads(own) for (own,) in query(shop, "select settings from experiment")]
     assert [own["split by"] for own in settings] == ["cluster", "cluster", "group", "group"]
     assert settings[0]["near-duplicates"]["styles"] == 150
     assert "near-duplicates" not in settings[2]
@@ -396,7 +533,9 @@ def test_one_of_each_cluster_counts(shop):
     for number, groups in ((2, 150), (4, 300)):
         rows = list(evaluation_queries.details(conn, number)[1])
         assert len(rows) == 300 and len({row[1] for row in rows}) == groups
-    contents = list(evaluation_queries.contents(conn, 2, ["jeans.bootcut", "jeans.skinny", "bags.tote"]))
+    contents = list(
+        evaluation_queries.contents(conn, 2, ["jeans.bootcut", "jeans.skinny", "bags.tote"])
+    )
     assert len({row[1] for row in contents}) == 150
     conn.close()
 
@@ -404,9 +543,15 @@ def test_one_of_each_cluster_counts(shop):
 def test_each_prediction_says_whether_its_model_had_a_near_duplicate_in_training(shop):
     style = styles(shop)
     for number in (1, 2, 3, 4):
-        rows = {table: query(shop, f"""select product_id, fold, twin from {table}
-                                       where experiment_id = ?""", number)
-                for table in ("predicted_category", "validation_prediction")}
+        rows = {
+            table: query(
+                shop,
+                f"""select product_id, fold, twin from {table}
+                                       where experiment_id = ?""",
+                number,
+            )
+            for table in ("predicted_category", "validation_prediction")
+        }
         place = {product: fold for product, fold, _ in rows["predicted_category"]}
         held = {(product, fold) for product, fold, _ in rows["validation_prediction"]}
         siblings = {}
@@ -414,23 +559,28 @@ def test_each_prediction_says_whether_its_model_had_a_near_duplicate_in_training
             if label:
                 siblings.setdefault(style[product], []).append(product)
         for product, fold, twin in itertools.chain(*rows.values()):
-            trained = [one for one in siblings[style[product]] if one != product
-                       and (one, fold) not in held and place.get(one) != fold]
+            trained = [
+                one
+                for one in siblings[style[product]]
+                if one != product and (one, fold) not in held and place.get(one) != fold
+            ]
             assert twin == bool(trained), (number, product)
         share = np.mean([twin for _, _, twin in rows["predicted_category"]])
-        assert share == 0 if number < 3 else share > .4
+        assert share == 0 if number < 3 else share > 0.4
 
 
 def test_each_answer_says_whether_the_saved_model_learned_from_a_near_duplicate(shop):
-    assert query(shop, """select cast(external_id as integer) < 12, twin, count(*) from filing
-                          join product on id = product_id group by 1, 2""") \
-        == [(0, 0, 12), (1, 1, 12)]
+    assert query(
+        shop,
+        """select cast(external_id as integer) < 12, twin, count(*) from filing
+                          join product on id = product_id group by 1, 2""",
+    ) == [(0, 0, 12), (1, 1, 12)]
 
 
 def shown(path, number):
     """What analyze.py --experiment prints."""
     conn = db.open_readonly(path)
-    found = figures.describe(conn, number, .95)
+    found = figures.describe(conn, number, 0.95)
     found["today"] = today.since_training(conn, number, found)
     lines = "\n".join(experiment_report.experiment_text(found, 20))
     conn.close()
@@ -440,7 +590,10 @@ def shown(path, number):
 def test_an_experiment_shows_how_it_was_split(shop):
     cluster, group = (shown(shop / "crawl.db", number) for number in (2, 4))
     assert "by clusters of near-duplicates" in cluster
-    assert "  300 of 300 products differ by a word or two from a product in another group: 150 styles\n" in cluster
+    assert (
+        "  300 of 300 products differ by a word or two from a product in another group: 150 styles\n"
+        in cluster
+    )
     assert "all but a word or two: 0 (0.00%)" in cluster
     assert "by group: near-duplicates" in group and "all but a word or two: 1" in group
     assert "near-duplicates: {" not in cluster
@@ -463,11 +616,20 @@ def test_an_experiment_of_before_is_shown_as_split_by_group(shop, tmp_path):
 def test_without_folds_a_cluster_is_kept_for_certifying_as_a_whole(shop):
     conn = db.open_readonly(shop / "crawl.db")
     kept = {row[0] for row in evaluation_queries.details(conn, 1, certifying=True)[1]}
-    keys = dict(query(shop, """select product_id, cluster from near_duplicate
-                               where experiment_id = 1"""))
-    labelled = {own for own, in query(shop, "select id from product where category_id is not null")}
+    keys = dict(
+        query(
+            shop,
+            """select product_id, cluster from near_duplicate
+                               where experiment_id = 1""",
+        )
+    )
+    labelled = {
+        own for (own,) in query(shop, "select id from product where category_id is not null")
+    }
     assert kept == {own for own in labelled if selection.certifies(keys[own])} != set()
-    waiting = [row for rows in filing_queries.to_answer(conn, 1, ["jeans.bootcut"], 100) for row in rows]
+    waiting = [
+        row for rows in filing_queries.to_answer(conn, 1, ["jeans.bootcut"], 100) for row in rows
+    ]
     assert all(row["cluster"] == keys.get(row["id"], row["group_key"]) for row in waiting)
     assert sum(row["id"] in keys for row in waiting) >= 12
     conn.close()

@@ -4,6 +4,7 @@ Hand-made databases; no TensorFlow.
 
     pytest tests/test_overview.py
 """
+
 import json
 import random
 import sqlite3
@@ -29,7 +30,7 @@ def predictions(rng, products, sure):
     for number in range(products):
         label = LEAVES[number % 3]
         score = rng.random()
-        right = rng.random() < (sure if score > .4 else .5)
+        right = rng.random() < (sure if score > 0.4 else 0.5)
         yield number, label, label if right else LEAVES[(number + 1) % 3], score
 
 
@@ -44,22 +45,41 @@ def several(tmp_path):
     conn.execute("update product set group_key = case when id % 5 then 'g' || id else 'g1' end")
     with db.transaction(conn):
         for kind, settings in (
-                ("Text", {"folds": 5, "categories": LEAVES, "arguments": {"min_products": 40}}),
-                ("Image", {"folds": None, "categories": LEAVES, "arguments": {
-                    "min_products": 1000, "layer": "mixed8", "categories": "totes,skinny"}}),
-                ("Image+Text", None), ("Text", None)):
-            conn.execute("insert into experiment(name, date, settings) values (?, ?, ?)",
-                         (f"{kind} classification of: ", "2026-03-01 10:20:30",
-                          settings and json.dumps(settings)))
-        for number, label, predicted, score in predictions(rng, 3000, .995):
+            ("Text", {"folds": 5, "categories": LEAVES, "arguments": {"min_products": 40}}),
+            (
+                "Image",
+                {
+                    "folds": None,
+                    "categories": LEAVES,
+                    "arguments": {
+                        "min_products": 1000,
+                        "layer": "mixed8",
+                        "categories": "totes,skinny",
+                    },
+                },
+            ),
+            ("Image+Text", None),
+            ("Text", None),
+        ):
+            conn.execute(
+                "insert into experiment(name, date, settings) values (?, ?, ?)",
+                (
+                    f"{kind} classification of: ",
+                    "2026-03-01 10:20:30",
+                    settings and json.dumps(settings),
+                ),
+            )
+        for number, label, predicted, score in predictions(rng, 3000, 0.995):
             add_prediction(conn, 1, number, predicted, score, label_id=label, fold=number // 7 % 5)
-        for number, label, predicted, score in predictions(rng, 3000, .98):
+        for number, label, predicted, score in predictions(rng, 3000, 0.98):
             table = "predicted_category" if number % 2 else "validation_prediction"
             more = "" if number % 2 else ", certifying"
-            conn.execute(f"""insert into {table}(experiment_id, product_id, category_id, score,
+            conn.execute(
+                f"""insert into {table}(experiment_id, product_id, category_id, score,
                              label_id{more}) values (2, ?, ?, ?, ?{", 1" if more else ""})""",
-                         (number, predicted, score, label))
-        for number, _, predicted, score in predictions(rng, 300, .9):
+                (number, predicted, score, label),
+            )
+        for number, _, predicted, score in predictions(rng, 300, 0.9):
             add_prediction(conn, 3, number, predicted, score)
     conn.close()
     (tmp_path / "models/experiment-2").mkdir(parents=True)
@@ -71,16 +91,26 @@ def test_the_table_says_how_each_was_made_and_what_it_reached(several):
     assert len(lines) == 5
     cells = [[cell for cell in line.split("  ") if cell.strip()] for line in lines]
     assert [cell.strip() for cell in cells[0]] == [
-        "kind", "date (UTC)", "products", "categories", "folds", "layer", "min-products",
-        "accuracy", "leaves certified 95%", "98%", "model"]
+        "kind",
+        "date (UTC)",
+        "products",
+        "categories",
+        "folds",
+        "layer",
+        "min-products",
+        "accuracy",
+        "leaves certified 95%",
+        "98%",
+        "model",
+    ]
     rows = [[cell.strip() for cell in row] for row in cells[1:]]
     assert rows[0][:8] == ["#1", "Text", "2026-03-01 10:20", "3,000", "3", "5", "-", "40"]
     assert rows[1][:8] == ["#2", "Image", "2026-03-01 10:20", "1,500", "3", "-", "mixed8", "-"]
     assert rows[2][:8] == ["#3", "Image+Text", "2026-03-01 10:20", "300", "3", "-", "-", "-"]
     assert rows[3][1:] == ["Text", "2026-03-01 10:20", "0", "-", "-", "-", "-", "-", "-", "-", "no"]
     assert [row[-1] for row in rows] == ["no", "yes", "no", "no"]
-    assert rows[2][-3:-1] == ["-", "-"]       # nothing was kept to certify on
-    assert rows[1][-2] == "none"              # something was, and it was not enough
+    assert rows[2][-3:-1] == ["-", "-"]  # nothing was kept to certify on
+    assert rows[1][-2] == "none"  # something was, and it was not enough
     assert all(row[-3].endswith("%") for row in rows[:1])
 
 
@@ -89,12 +119,12 @@ def test_its_figures_are_those_of_the_experiment_in_full(several):
     assert [one["experiment"] for one in found] == [1, 2, 3, 4]
     conn = db.open_readonly(several / "crawl.db")
     for one in found[:2]:
-        full = figures.describe(conn, one["experiment"], .95)
+        full = figures.describe(conn, one["experiment"], 0.95)
         assert one["accuracy"] == full["accuracy"] and one["products"] == full["n"]
         for promise in full["coverage"][:2]:
             assert promise["level"] == "leaf"
             assert one[f"certified_{promise['target']}"] == promise["coverage"]["share"]
-    assert found[0]["certified_95"] > .3 and found[1]["certified_98"] == 0
+    assert found[0]["certified_95"] > 0.3 and found[1]["certified_98"] == 0
     assert found[2]["certified_95"] is None and found[2]["categories"] == 3
     assert found[3]["accuracy"] is None and found[3]["products"] == 0
     surer = json.loads(analyze(several, "--experiments", "--json", "--confidence", "99.999"))
@@ -122,7 +152,10 @@ def test_products_that_are_gone_count_as_groups_by_themselves(several):
     conn = db.open_database(several / "crawl.db")
     conn.execute("pragma foreign_keys = off")
     conn.execute("delete from product where id % 2")
-    one, full = overview.list_experiments(conn, several / "crawl.db", .95)[0], figures.describe(conn, 1, .95)
+    one, full = (
+        overview.list_experiments(conn, several / "crawl.db", 0.95)[0],
+        figures.describe(conn, 1, 0.95),
+    )
     assert one["certified_95"] == full["coverage"][0]["coverage"]["share"]
     groups = overview.graded_rows(conn, 1, overview.group_numbers(conn))["group"]
-    assert len(certificates.one_of_each(groups)) == 3000 - 300 + 1   # 300 are left of group g1
+    assert len(certificates.one_of_each(groups)) == 3000 - 300 + 1  # 300 are left of group g1

@@ -1,5 +1,6 @@
 """Pictures over real HTTP on loopback: kept by content, or refused with a reason, and never fetched
 from where they should not come."""
+
 import contextlib
 import io
 import random
@@ -17,30 +18,40 @@ from sample import shop as sample_shop
 
 # ---- pictures -----------------------------------------------------------------------------------
 
+
 def noise(cut=None):
     data = io.BytesIO()
     Image.effect_noise((80, 80), 90).convert("RGB").save(data, "JPEG", quality=95)
     return data.getvalue()[:cut]
 
 
-PICTURES = {   # what the shop sends -> the suffix it is kept under, or a word of the reason
-    "jpeg": (200, picture(1), ".jpg"), "png named .jpg": (200, picture(2, "PNG"), ".png"),
-    "gif": (200, picture(3, "GIF"), ".gif"), "webp": (200, picture(4, "WEBP"), ".webp"),
-    "mpo": (200, picture(5, "MPO", save_all=True, append_images=[Image.new("RGB", (9, 9))]),
-            ".jpg"),
-    "missing": (404, b"gone", "404"), "html": (200, b"<html>sorry</html>", "not a picture"),
-    "truncated": (200, noise(900), "broken"), "empty": (200, b"", "empty"),
+PICTURES = {  # what the shop sends -> the suffix it is kept under, or a word of the reason
+    "jpeg": (200, picture(1), ".jpg"),
+    "png named .jpg": (200, picture(2, "PNG"), ".png"),
+    "gif": (200, picture(3, "GIF"), ".gif"),
+    "webp": (200, picture(4, "WEBP"), ".webp"),
+    "mpo": (
+        200,
+        picture(5, "MPO", save_all=True, append_images=[Image.new("RGB", (9, 9))]),
+        ".jpg",
+    ),
+    "missing": (404, b"gone", "404"),
+    "html": (200, b"<html>sorry</html>", "not a picture"),
+    "truncated": (200, noise(900), "broken"),
+    "empty": (200, b"", "empty"),
     "bomb": (200, picture(6, "PNG", (9000, 9000), compress_level=1), "pixels"),
     "script": (200, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
     "pcx": (200, picture(7, "PCX"), "not a picture"),
     "noise": (200, bytes(range(7, 207)) * 5, "not a picture"),
-    "broken avif": (200, b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0" * 99, "not a picture")}
+    "broken avif": (200, b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0" * 99, "not a picture"),
+}
 
 
 def test_pictures_of_every_kind_are_kept_or_refused_with_a_reason(serve, tmp_path):
     content = catalogue(per_leaf=len(PICTURES), leaves={"boot": "jeans"})
-    names = {sample_shop.image_id(product): name
-             for product, name in zip(content.products, PICTURES)}
+    names = {
+        sample_shop.image_id(product): name for product, name in zip(content.products, PICTURES)
+    }
 
     def script(path, query):
         if path.startswith("/pim/"):
@@ -48,8 +59,16 @@ def test_pictures_of_every_kind_are_kept_or_refused_with_a_reason(serve, tmp_pat
 
     server = serve(content, script)
     done = run(tmp_path, server)
-    rows = dict(zip(PICTURES, select(tmp_path, """select status, path, reason, image_crawled
-        from picture join product on id = product_id order by id""")))
+    rows = dict(
+        zip(
+            PICTURES,
+            select(
+                tmp_path,
+                """select status, path, reason, image_crawled
+        from picture join product on id = product_id order by id""",
+            ),
+        )
+    )
     good = {name for name, (_, _, word) in PICTURES.items() if word.startswith(".")}
     assert {name for name, row in rows.items() if row[0] == "ok"} == good
     files = pictures_in(tmp_path)
@@ -62,7 +81,7 @@ def test_pictures_of_every_kind_are_kept_or_refused_with_a_reason(serve, tmp_pat
     assert files == {}
     assert f"this run: {len(good)} fetched, {len(PICTURES) - len(good)} unusable" in done.stdout
     asked = len(server.seen)
-    run(tmp_path, server)   # what will never be a picture is not asked for again
+    run(tmp_path, server)  # what will never be a picture is not asked for again
     assert len(server.seen) == asked + 1
 
 
@@ -72,7 +91,9 @@ def test_a_picture_that_could_not_be_fetched_is_fetched_by_the_next_run(serve, t
     own = sample_shop.image_id(content.products[0])
     server.script = lambda path, query: (503, b"") if own in path else None
     done = run(tmp_path, server, status=1)
-    assert "1 none yet; this run: 1 fetched, 0 unusable" in done.stdout and "1 pictures" in done.stderr
+    assert (
+        "1 none yet; this run: 1 fetched, 0 unusable" in done.stdout and "1 pictures" in done.stderr
+    )
     server.script = lambda path, query: None
     assert "0 none yet; this run: 1 fetched, 0 unusable" in run(tmp_path, server).stdout
 
@@ -81,8 +102,13 @@ def test_pictures_of_2016_are_adopted_without_a_request(serve, tmp_path):
     server = serve(catalogue(leaves={"boot": "jeans"}))
     base = f"http://{server.site}/pim/aa/bb/"
     names = ["good_xlarge.jpg", "half_xlarge.jpg", "gone_xlarge.jpg", "..out.jpg"]
-    make_2016(tmp_path / "crawl.db", [(number, "bootcut-jeans", base + name, "Jean", "Blue")
-                                      for number, name in enumerate(names, 1)])
+    make_2016(
+        tmp_path / "crawl.db",
+        [
+            (number, "bootcut-jeans", base + name, "Jean", "Blue")
+            for number, name in enumerate(names, 1)
+        ],
+    )
     for name, data in zip(names, (picture(1), b"half", None, picture(2))):
         if data:
             path = tmp_path / "images" / name[:2] / name
@@ -108,14 +134,16 @@ def test_damaged_pictures_only_ever_raise_value_error(kind):
         with contextlib.suppress(ValueError):
             assert picture_store.check_picture(bytes(broken)) in picture_store.SUFFIXES.values()
     with pytest.raises(ValueError):
-        picture_store.check_picture(data[:len(data) // 3])
+        picture_store.check_picture(data[: len(data) // 3])
 
 
 @pytest.mark.parametrize("kind", ("JPEG", "PNG", "GIF"))
 def test_a_picture_that_lost_its_last_bytes_is_a_broken_one(kind):
     data = picture(9, kind)
     assert picture_store.check_picture(data) == picture_store.SUFFIXES[kind]
-    assert picture_store.check_picture(data + b"\r\n") == picture_store.SUFFIXES[kind]   # some servers add it
+    assert (
+        picture_store.check_picture(data + b"\r\n") == picture_store.SUFFIXES[kind]
+    )  # some servers add it
     for lost in (1, 2, 3):
         with pytest.raises(ValueError, match="broken"):
             picture_store.check_picture(data[:-lost])
@@ -129,26 +157,41 @@ def test_a_picture_too_small_to_show_anything_is_none(size):
 
 def test_without_leave_no_picture_comes_from_a_private_address(serve, tmp_path):
     server = serve()
-    done = run_script("crawl", "--api-url", server.api_url, cwd=tmp_path,
-                      env={"SHOPSTYLE_API_KEY": KEY})
+    done = run_script(
+        "crawl", "--api-url", server.api_url, cwd=tmp_path, env={"SHOPSTYLE_API_KEY": KEY}
+    )
     assert done.returncode == 1 and "0 none yet; this run: 0 fetched, 9 unusable" in done.stdout
     assert "none of the 9 pictures of this load can be used" in done.stderr
     assert "9 its host is at a private address (--allow-private)" in done.stdout
     assert not [path for path, *_ in server.seen if path.startswith("/pim/")]
-    assert "9 fetched" in run(tmp_path, server).stdout   # with leave they are tried again
+    assert "9 fetched" in run(tmp_path, server).stdout  # with leave they are tried again
 
 
 def test_private_hosts_wait_for_no_turn_and_count_as_no_request(serve, tmp_path):
     server = serve(catalogue(per_leaf=40))
     began = time.monotonic()
-    done = run_script("crawl", "--api-url", server.api_url, "--image-rate", "1", cwd=tmp_path,
-                      env={"SHOPSTYLE_API_KEY": KEY})
-    assert time.monotonic() - began < 60   # at one a second it would be two minutes
+    done = run_script(
+        "crawl",
+        "--api-url",
+        server.api_url,
+        "--image-rate",
+        "1",
+        cwd=tmp_path,
+        env={"SHOPSTYLE_API_KEY": KEY},
+    )
+    assert time.monotonic() - began < 60  # at one a second it would be two minutes
     assert f"requests: {len(server.seen)}, " in done.stdout
-    assert done.stderr.count("private address") == 1    # one line for all 120
+    assert done.stderr.count("private address") == 1  # one line for all 120
     assert "120 its host is at a private address" in done.stdout
-    plan = run_script("crawl", "--api-url", server.api_url, "--dry-run", "--retry-failed",
-                      cwd=tmp_path, env={"SHOPSTYLE_API_KEY": KEY})
+    plan = run_script(
+        "crawl",
+        "--api-url",
+        server.api_url,
+        "--dry-run",
+        "--retry-failed",
+        cwd=tmp_path,
+        env={"SHOPSTYLE_API_KEY": KEY},
+    )
     assert "and 120 pictures" in plan.stdout
 
 
@@ -158,7 +201,7 @@ def test_a_place_where_no_picture_can_be_kept_is_told_with_what_to_do(serve, tmp
     done = run(tmp_path, server, "--images-path", "a file", status=2)
     assert "--images-path a file is no folder" in done.stderr and server.seen == []
     run(tmp_path, server)
-    path, = select(tmp_path, "select path from picture limit 1")[0]
+    (path,) = select(tmp_path, "select path from picture limit 1")[0]
     (tmp_path / "images" / path).unlink()
     (tmp_path / "images" / path).mkdir()
     assert run_script("crawl", "--verify", cwd=tmp_path).returncode == 1
@@ -182,6 +225,7 @@ def test_three_redirects_are_followed_and_no_fourth(serve, tmp_path, hops, statu
             handler.send_header("Location", f"{path}?left={left - 1}")
             handler.send_header("Content-Length", "0")
             handler.end_headers()
+
         return away
 
     server.script = script
@@ -189,8 +233,16 @@ def test_three_redirects_are_followed_and_no_fourth(serve, tmp_path, hops, statu
     assert select(tmp_path, "select status from picture") == [(status,)]
 
 
-@pytest.mark.parametrize("target", ("http://169.254.169.254/meta", "file:///etc/passwd",
-                                    "http://user:x@127.0.0.1/", "gopher://127.0.0.1/", "http://"))
+@pytest.mark.parametrize(
+    "target",
+    (
+        "http://169.254.169.254/meta",
+        "file:///etc/passwd",
+        "http://user:x@127.0.0.1/",
+        "gopher://127.0.0.1/",
+        "http://",
+    ),
+)
 def test_a_redirect_to_where_nothing_should_come_from_is_a_failed_picture(serve, tmp_path, target):
     def away(handler):
         handler.send_response(301)
@@ -198,9 +250,11 @@ def test_a_redirect_to_where_nothing_should_come_from_is_a_failed_picture(serve,
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    server = serve(catalogue(per_leaf=1, leaves={"boot": "jeans"}), lambda path, query:
-                   away if path.startswith("/pim/") else None)
-    if "169.254" in target:   # only --allow-private, which `run` says, would let it through
+    server = serve(
+        catalogue(per_leaf=1, leaves={"boot": "jeans"}),
+        lambda path, query: away if path.startswith("/pim/") else None,
+    )
+    if "169.254" in target:  # only --allow-private, which `run` says, would let it through
         requests = http_client.Web(0, threading.Event(), tries=1, public_only=True)
         with pytest.raises(ValueError, match="private"):
             requests.get(target, picture_store.judge_picture, redirects=3)
@@ -219,44 +273,66 @@ def test_a_cut_picture_whose_length_nobody_told_is_asked_for_again(serve, tmp_pa
         handler.wfile.write(answers.pop() if answers else whole)
         handler.close_connection = True
 
-    server = serve(catalogue(per_leaf=1, leaves={"boot": "jeans"}), lambda path, query:
-                   unmeasured if path.startswith("/pim/") else None)
+    server = serve(
+        catalogue(per_leaf=1, leaves={"boot": "jeans"}),
+        lambda path, query: unmeasured if path.startswith("/pim/") else None,
+    )
     run(tmp_path, server)
     assert list(pictures_in(tmp_path).values()) == [whole]
 
 
 def test_one_link_of_many_products_is_fetched_once(serve, tmp_path):
-    server = serve(script=lambda path, query: (200, picture(1)) if "good" in path else
-                   (404, b"") if "bad" in path else None)
+    server = serve(
+        script=lambda path, query: (
+            (200, picture(1)) if "good" in path else (404, b"") if "bad" in path else None
+        )
+    )
     shop = f"http://127.0.0.1:{server.server_port}"
-    rows = [(f"{number}", f"Jean {number}", "", "Jeans", f"{shop}/{name}.jpg", "")
-            for number, name in enumerate(("good", "bad", "good", "bad", "good"))]
+    rows = [
+        (f"{number}", f"Jean {number}", "", "Jeans", f"{shop}/{name}.jpg", "")
+        for number, name in enumerate(("good", "bad", "good", "bad", "good"))
+    ]
     done = load(tmp_path, write_feed(tmp_path / "feed.tsv", rows))
-    assert "3 products have theirs, 2 an unusable one, 0 none yet; this run: 1 fetched, 1 unusable" \
-        in done.stdout and len(server.seen) == 2
-    assert [status for status, in select(tmp_path, "select status from picture order by product_id"
-                                         )] == ["ok", "failed", "ok", "failed", "ok"]
+    assert (
+        "3 products have theirs, 2 an unusable one, 0 none yet; this run: 1 fetched, 1 unusable"
+        in done.stdout
+        and len(server.seen) == 2
+    )
+    assert [
+        status for (status,) in select(tmp_path, "select status from picture order by product_id")
+    ] == ["ok", "failed", "ok", "failed", "ok"]
     assert select(tmp_path, "select sum(image_crawled) from product") == [(3,)]
     rows.append(("9", "Late", "", "Jeans", f"{shop}/good.jpg", ""))
     load(tmp_path, write_feed(tmp_path / "feed.tsv", rows))
     assert len(server.seen) == 2 and select(
-        tmp_path, "select count(*) from picture where status = 'ok'") == [(4,)]
+        tmp_path, "select count(*) from picture where status = 'ok'"
+    ) == [(4,)]
 
 
 def test_a_picture_of_very_many_different_products_is_a_placeholder(serve, tmp_path):
-    server = serve(script=lambda path, query: (200, picture(int("own" in path) * 7 + len(path))
-                                               ) if path.endswith(".jpg") else None)
+    server = serve(
+        script=lambda path, query: (
+            (200, picture(int("own" in path) * 7 + len(path))) if path.endswith(".jpg") else None
+        )
+    )
     shop = f"http://127.0.0.1:{server.server_port}"
     few, many = picture_store.PLACEHOLDER - 1, picture_store.PLACEHOLDER
-    rows = [*((f"a{n}", f"Jean {n}", "", "Jeans", f"{shop}/none-{n:04}.jpg", "") for n in range(many)),
-            *((f"b{n}", f"Bag {n}", "", "Bags", f"{shop}/own-{n:04}.jpg", "") for n in range(few)),
-            *((f"c{n}", "Hat", "", "Hats", f"{shop}/a-variant-{n:04}.jpg", "") for n in range(many))]
+    rows = [
+        *((f"a{n}", f"Jean {n}", "", "Jeans", f"{shop}/none-{n:04}.jpg", "") for n in range(many)),
+        *((f"b{n}", f"Bag {n}", "", "Bags", f"{shop}/own-{n:04}.jpg", "") for n in range(few)),
+        *((f"c{n}", "Hat", "", "Hats", f"{shop}/a-variant-{n:04}.jpg", "") for n in range(many)),
+    ]
     done = load(tmp_path, write_feed(tmp_path / "feed.tsv", rows))
     assert f"{many} products have a picture that {many} different ones or more have" in done.stderr
-    assert select(tmp_path, "select substr(external_id, 1, 1), status, reason, count(*) from "
-                  "picture join product on id = product_id group by 1, 2, 3") == [
+    assert select(
+        tmp_path,
+        "select substr(external_id, 1, 1), status, reason, count(*) from "
+        "picture join product on id = product_id group by 1, 2, 3",
+    ) == [
         ("a", "failed", f"a placeholder: {many} different products have it", many),
-        ("b", "ok", None, few), ("c", "ok", None, many)]   # variants share a text, and so a group
+        ("b", "ok", None, few),
+        ("c", "ok", None, many),
+    ]  # variants share a text, and so a group
     before = state(tmp_path)
     load(tmp_path, tmp_path / "feed.tsv")
     assert state(tmp_path) == before
@@ -269,11 +345,13 @@ def test_verify_finds_what_a_disk_did_and_the_next_crawl_mends_it(serve, tmp_pat
     assert "9 good, 0 damaged or gone" in run_script("crawl", "--verify", cwd=tmp_path).stdout
     done = run_script("crawl", "--verify", "--images-path", "elsewhere", cwd=tmp_path)
     assert done.returncode == 2 and "--images-path" in done.stderr and state(tmp_path) == before
-    paths = [tmp_path / "images" / path for path, in select(
-        tmp_path, "select path from picture order by product_id")]
+    paths = [
+        tmp_path / "images" / path
+        for (path,) in select(tmp_path, "select path from picture order by product_id")
+    ]
     paths[0].unlink()
     paths[1].write_bytes(paths[1].read_bytes()[:-40])
-    paths[2].write_bytes(paths[3].read_bytes())   # a picture, but another
+    paths[2].write_bytes(paths[3].read_bytes())  # a picture, but another
     done = run_script("crawl", "--verify", cwd=tmp_path)
     assert (done.returncode, "6 good, 3 damaged or gone" in done.stdout) == (1, True)
     assert "not what was fetched" in done.stderr and "no longer there" in done.stderr
@@ -290,10 +368,15 @@ def test_retry_failed_asks_again_for_what_was_no_good(serve, tmp_path):
 
 
 def test_a_host_of_pictures_that_is_down_is_left_alone_and_another_is_not(serve, tmp_path):
-    bad, good = serve(script=lambda path, query: (500, b"")), serve(
-        script=lambda path, query: (200, picture(int(path[1:-4]))))
-    rows = [(f"{n}", f"Jean {n}", "", "Jeans", f"http://127.0.0.1:{server.server_port}/{n}.jpg", "")
-            for n in range(60) for server in ((bad, good)[n % 2],)]
+    bad, good = (
+        serve(script=lambda path, query: (500, b"")),
+        serve(script=lambda path, query: (200, picture(int(path[1:-4])))),
+    )
+    rows = [
+        (f"{n}", f"Jean {n}", "", "Jeans", f"http://127.0.0.1:{server.server_port}/{n}.jpg", "")
+        for n in range(60)
+        for server in ((bad, good)[n % 2],)
+    ]
     done = load(tmp_path, write_feed(tmp_path / "feed.tsv", rows), "--tries", "1", status=1)
     assert "30 none yet; this run: 30 fetched, 0 unusable" in done.stdout
     assert 20 <= len(bad.seen) < 30 and "the host is left alone" in done.stderr

@@ -1,4 +1,5 @@
 """README keeps its word: its six commands run as they stand, and it names every script."""
+
 import csv
 import re
 import shlex
@@ -10,12 +11,33 @@ from conftest import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SCRIPTS = ("crawl.py", "retrain.py", "categorize_images.py", "categorize_words.py",
-           "categorize_both.py", "analyze.py")
+SCRIPTS = (
+    "crawl.py",
+    "retrain.py",
+    "categorize_images.py",
+    "categorize_words.py",
+    "categorize_both.py",
+    "analyze.py",
+)
 # Files of the repository that hold text, by the folder that they are in.
-TEXT_FILES = ("*.py", "*.md", "*.txt", "*.toml", "Makefile", ".ci/*", "docs/*.md", "common/*.py",
-              "crawling/*.py", "learning/*.py", "evaluation/*.py", "evaluation/templates/*",
-              "sample/*.py", "sample/*.tsv", "benchmarks/*.py", "results/*")
+TEXT_FILES = (
+    "*.py",
+    "*.md",
+    "*.txt",
+    "*.toml",
+    "Makefile",
+    ".ci/*",
+    "docs/*.md",
+    "common/*.py",
+    "crawling/*.py",
+    "learning/*.py",
+    "evaluation/*.py",
+    "evaluation/templates/*",
+    "sample/*.py",
+    "sample/*.tsv",
+    "benchmarks/*.py",
+    "results/*",
+)
 
 
 def figures_hidden(line):
@@ -32,8 +54,15 @@ def test_the_six_commands_run_as_they_stand_and_print_what_is_shown(tmp_path):
     (tmp_path / "sample").symlink_to(ROOT / "sample")
     for command, shown in blocks:
         words, _, output = command.partition(" > ")
-        done = subprocess.run([sys.executable, *shlex.split(words)[1:]], cwd=tmp_path, text=True,
-                              env=environment(), capture_output=True, encoding="utf-8", timeout=300)
+        done = subprocess.run(
+            [sys.executable, *shlex.split(words)[1:]],
+            cwd=tmp_path,
+            text=True,
+            env=environment(),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
         if output:
             (tmp_path / output).write_text(done.stdout, encoding="utf-8")
@@ -54,7 +83,7 @@ def test_every_script_is_named_and_says_two_commands():
 
 
 def test_nothing_speaks_of_the_machine_it_was_written_on():
-    here = re.compile("/(wo" "rk|ro" "ot|tm" "p/bash)/|shar" "ed/(data|notes|weights)")
+    here = re.compile("/(work|root|tmp/bash)/|shared/(data|notes|weights)")
     for pattern in TEXT_FILES:
         paths = [path for path in ROOT.glob(pattern) if path.is_file()]
         assert paths, pattern

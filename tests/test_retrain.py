@@ -5,6 +5,7 @@ Real TensorFlow, drawn pictures, processes that are killed; about 90 seconds.
     pytest tests/test_retrain.py
     pytest tests/test_retrain.py -k "distort or killed"
 """
+
 import argparse
 import collections
 import contextlib
@@ -44,7 +45,7 @@ KEYS = [f"group-{i}" for i in range(20_000)]
 
 
 def test_a_groups_place_is_a_function_of_its_key_alone():
-    expected = int(hashlib.sha256("née \U0001f456".encode()).hexdigest()[:14], 16) / 2 ** 56
+    expected = int(hashlib.sha256("née \U0001f456".encode()).hexdigest()[:14], 16) / 2**56
     assert split_position("née \U0001f456") == pytest.approx(expected, abs=1e-15)
 
 
@@ -58,9 +59,11 @@ def test_every_key_has_a_place_even_half_of_a_surrogate_pair(key):
 def test_places_are_even_so_that_shares_are_near_eight_one_and_one_in_ten():
     u = np.array([split_position(key) for key in KEYS])
     tenths = np.bincount((u * 10).astype(int), minlength=10) / len(u)
-    assert tenths == pytest.approx(np.full(10, .1), abs=.01)      # 5 standard deviations
-    (train, validation, test), = splits(u)
-    assert u[test].max() < .1 <= u[validation].min() and u[validation].max() < .2 <= u[train].min()
+    assert tenths == pytest.approx(np.full(10, 0.1), abs=0.01)  # 5 standard deviations
+    ((train, validation, test),) = splits(u)
+    assert (
+        u[test].max() < 0.1 <= u[validation].min() and u[validation].max() < 0.2 <= u[train].min()
+    )
     assert sorted(np.concatenate([train, validation, test])) == list(range(len(u)))
 
 
@@ -98,45 +101,60 @@ def parts_of(*counts):
     return [tuple(np.repeat(np.arange(len(counts)), own) for own in zip(*counts))]
 
 
-@pytest.mark.parametrize("counts, sentence", [
-    ([(5, 1, 1), (0, 2, 3)], r"b has nothing to train on \(0 training, 2 validation, 3 test\)"),
-    ([(5, 1, 1), (0, 0, 0)], r"b has nothing to train on \(0 training, 0 validation, 0 test\)"),
-    ([(5, 0, 1), (4, 0, 2)], "validation set is empty .b has 4 training, 0 validation and 2 test"),
-    ([(5, 1, 0), (9, 1, 0)], "test set is empty .a has 5 training, 1 validation and 0 test"),
-    ([(5, 1, 1)], "a is the only category")])
+@pytest.mark.parametrize(
+    "counts, sentence",
+    [
+        ([(5, 1, 1), (0, 2, 3)], r"b has nothing to train on \(0 training, 2 validation, 3 test\)"),
+        ([(5, 1, 1), (0, 0, 0)], r"b has nothing to train on \(0 training, 0 validation, 0 test\)"),
+        (
+            [(5, 0, 1), (4, 0, 2)],
+            "validation set is empty .b has 4 training, 0 validation and 2 test",
+        ),
+        ([(5, 1, 0), (9, 1, 0)], "test set is empty .a has 5 training, 1 validation and 0 test"),
+        ([(5, 1, 1)], "a is the only category"),
+    ],
+)
 def test_a_split_that_cant_be_used_is_one_sentence_with_the_leaf_and_its_counts(counts, sentence):
     with pytest.raises(UserError, match=sentence) as problem:
-        check_splits(parts_of(*counts), list("ab")[:len(counts)])
+        check_splits(parts_of(*counts), list("ab")[: len(counts)])
     assert "\n" not in str(problem.value)
 
 
 def test_a_leaf_without_validation_or_test_products_is_a_warning(capsys):
     check_splits(parts_of((5, 1, 1), (5, 0, 1), (5, 1, 0)), ["all", "no-val", "no-test"])
     said = capsys.readouterr().err
-    assert said == ("warning: 2 categories have no validation or no test examples: no-val has 5 "
-                    "training, 0 validation and 1 test, no-test has 5 training, 1 validation and 0 "
-                    "test\n")
+    assert said == (
+        "warning: 2 categories have no validation or no test examples: no-val has 5 "
+        "training, 0 validation and 1 test, no-test has 5 training, 1 validation and 0 "
+        "test\n"
+    )
     check_splits(parts_of((5, 1, 1), (5, 0, 1)), ["all", "no-val"])
-    assert capsys.readouterr().err == \
-        "warning: no-val has 5 training, 0 validation and 1 test examples\n"
+    assert (
+        capsys.readouterr().err
+        == "warning: no-val has 5 training, 0 validation and 1 test examples\n"
+    )
     check_splits(parts_of((5, 1, 1), *[(5, 0, 1)] * 30), [f"c{n}" for n in range(31)])
-    said, = capsys.readouterr().err.splitlines()
+    (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("warning: 30 categories have") and said.endswith(" test and 25 more")
 
 
 def test_of_folds_one_without_a_training_product_is_enough_to_stop():
     labels = np.array([0, 0, 0, 0, 0, 1, 1])
-    u = np.array([.1, .12, .5, .52, .9, .15, .45])      # class 1 lies in folds 0 and 1 only
+    u = np.array([0.1, 0.12, 0.5, 0.52, 0.9, 0.15, 0.45])  # class 1 lies in folds 0 and 1 only
     with pytest.raises(UserError, match="b has nothing to train on"):
-        check_splits([[labels[rows] for rows in part] for part in splits(u, 3)],
-                     ["a", "b"])
+        check_splits([[labels[rows] for rows in part] for part in splits(u, 3)], ["a", "b"])
 
 
 # ---- by itself: folders of pictures -------------------------------------------------------------
 
-COLOURS = {"-dash": (200, 200, 40), "Red Things": (200, 40, 40), "blue_1.5": (40, 40, 200),
-           "grün": (40, 170, 40), "two..dots. and  blanks": (120, 120, 120),
-           "日本": (225, 225, 225)}
+COLOURS = {
+    "-dash": (200, 200, 40),
+    "Red Things": (200, 40, 40),
+    "blue_1.5": (40, 40, 200),
+    "grün": (40, 170, 40),
+    "two..dots. and  blanks": (120, 120, 120),
+    "日本": (225, 225, 225),
+}
 SMALL = {label: COLOURS[label] for label in ("Red Things", "blue_1.5", "grün")}
 QUICK = ("--weights", "random", "--layer", "mixed0")
 
@@ -152,6 +170,7 @@ def of_side(make, side):
 
 def drawn(path, shade, side):
     """Draw a picture of about that colour that falls on that side; no other path draws the same."""
+
     def make(turn):
         rng = random.Random(f"{path.parts[-3:]} {turn}")
         picture = Image.new("RGB", (40, 40), tuple(c + rng.randrange(-25, 26) for c in shade))
@@ -165,10 +184,10 @@ def drawn(path, shade, side):
     path.write_bytes(of_side(make, side))
 
 
-def draw_labels(folder, colours, counts=(8, 2, 2), testing=.1):
+def draw_labels(folder, colours, counts=(8, 2, 2), testing=0.1):
     """A folder of PNGs for each label, so many to train, to validate, and to test on."""
     for label, shade in colours.items():
-        sides = ((testing + .1, 1), (testing, testing + .1), (0, testing))
+        sides = ((testing + 0.1, 1), (testing, testing + 0.1), (0, testing))
         for number, side in enumerate(np.repeat(sides, counts, axis=0)):
             drawn(folder / label / f"{number}.png", shade, side)
 
@@ -181,28 +200,49 @@ def network_of(path):
 def alone(tmp_path_factory, networks_made_once):
     """A folder of folders, with all that people have in them, on which retrain.py was run."""
     folder = tmp_path_factory.mktemp("alone")
-    pictures, (train, test) = folder / "pictures", ((.3, 1), (0, .2))
-    draw_labels(pictures, COLOURS, (10, 3, 4), testing=.2)
+    pictures, (train, test) = folder / "pictures", ((0.3, 1), (0, 0.2))
+    draw_labels(pictures, COLOURS, (10, 3, 4), testing=0.2)
     for number in range(5):
         drawn(pictures / "thin" / f"{number}.png", (160, 40, 160), train)
-    for number, side in enumerate([train, (.2, .3), test]):
+    for number, side in enumerate([train, (0.2, 0.3), test]):
         (pictures / "papers").mkdir(exist_ok=True)
         (pictures / "papers" / f"{number}.png").write_bytes(of_side(b"page %d".__mod__, side))
     odd = pictures / "grün"
     drawn(odd / "UPPER.PNG", COLOURS["grün"], test)
     for twin in (odd / "twin.png", pictures / "Red Things" / "guest.png"):
-        shutil.copy(odd / "14.png", twin)                # which is on the test side
+        shutil.copy(odd / "14.png", twin)  # which is on the test side
     (odd / "broken.jpg").write_bytes(b"")
     (odd / "notes.txt").write_text("no picture")
     (odd / "to-nowhere.png").symlink_to("nowhere.png")
-    for ignored in (odd / ".hidden.png", odd / "nested" / "0.png", pictures / ".git" / "0.png",
-                    pictures / "loose.png"):
+    for ignored in (
+        odd / ".hidden.png",
+        odd / "nested" / "0.png",
+        pictures / ".git" / "0.png",
+        pictures / "loose.png",
+    ):
         drawn(ignored, COLOURS["-dash"], test)
     done = run_script(
-        "retrain", "--image-dir", "pictures", *QUICK, "--bottleneck_dir", "b",
-        "--output-graph", "out/net.keras", "--output_labels", "out/l.txt", "--summaries-dir",
-        "logs", "--testing_percentage", "20", "--how-many-training-steps", "300",
-        "--print_misclassified_test_images", "--final_tensor_name", "answer", cwd=folder)
+        "retrain",
+        "--image-dir",
+        "pictures",
+        *QUICK,
+        "--bottleneck_dir",
+        "b",
+        "--output-graph",
+        "out/net.keras",
+        "--output_labels",
+        "out/l.txt",
+        "--summaries-dir",
+        "logs",
+        "--testing_percentage",
+        "20",
+        "--how-many-training-steps",
+        "300",
+        "--print_misclassified_test_images",
+        "--final_tensor_name",
+        "answer",
+        cwd=folder,
+    )
     return folder, done
 
 
@@ -213,29 +253,34 @@ def test_by_itself_it_prints_the_accuracy_of_the_network_it_saved(alone):
     network = network_of(folder / "out" / "net.keras")
     names = (folder / "out" / "l.txt").read_text(encoding="utf-8").splitlines()
     assert names == sorted([*COLOURS, "thin"]) and network.layers[-1].name == "answer"
-    files = sorted(file for file in (folder / "pictures").glob("[!.]*/[!.]*")
-                   if file.suffix.lower() == ".png" and file.parent.name != "papers"
-                   and file.is_file())
+    files = sorted(
+        file
+        for file in (folder / "pictures").glob("[!.]*/[!.]*")
+        if file.suffix.lower() == ".png" and file.parent.name != "papers" and file.is_file()
+    )
     assert len(files) == 6 * 17 + 5 + 3
     pixels = np.stack([bottlenecks.read_picture(file) for file in files])
     scores = network.predict(inception.network_input(pixels), verbose=0)
     assert scores.sum(axis=1) == pytest.approx(np.ones(len(files)), abs=1e-5)
     guess = [names[best] for best in scores.argmax(axis=1)]
     right = np.array([name == file.parent.name for name, file in zip(guess, files)])
-    test = np.array([place(file.read_bytes()) < .2 for file in files])
-    assert right.mean() > .9                            # the colours are far apart
+    test = np.array([place(file.read_bytes()) < 0.2 for file in files])
+    assert right.mean() > 0.9  # the colours are far apart
     lines = done.stdout.splitlines()
     assert lines[-1] == f"Final test accuracy = {100 * right[test].mean():.1f}% (N={test.sum()})"
     assert lines[0] == "=== MISCLASSIFIED TEST IMAGES ==="
-    wrong = [f"{file.relative_to(folder)}  {name}"
-             for name, file, good in zip(guess, files, right & test | ~test) if not good]
-    assert sorted(map(str.lstrip, lines[1:-1])) == sorted(wrong) != []   # one of the same two is
+    wrong = [
+        f"{file.relative_to(folder)}  {name}"
+        for name, file, good in zip(guess, files, right & test | ~test)
+        if not good
+    ]
+    assert sorted(map(str.lstrip, lines[1:-1])) == sorted(wrong) != []  # one of the same two is
 
 
 @pytest.mark.parametrize("name", ["broken.jpg", "notes.txt", "to-nowhere.png"])
 def test_a_file_that_is_no_picture_is_named_and_left_out(alone, name):
     said = alone[1].stderr
-    line, = [line for line in said.splitlines() if f"pictures/grün/{name}" in line]
+    (line,) = [line for line in said.splitlines() if f"pictures/grün/{name}" in line]
     assert "can't be read (" in line and "left out" in line and "Traceback" not in said
 
 
@@ -273,16 +318,25 @@ def test_it_leaves_no_scraps_behind(alone):
 
 def test_too_few_pictures_are_told_with_their_counts_before_tensorflow_is_imported(tmp_path):
     draw_labels(tmp_path / "p", SMALL)
-    drawn(tmp_path / "p" / "few" / "0.png", (0, 0, 0), (0, .1))
-    done = run_script("retrain", "--image_dir", "p", "--weights", "random", cwd=tmp_path,
-                      env={"PYTHONPROFILEIMPORTTIME": "1"}, process=True)
+    drawn(tmp_path / "p" / "few" / "0.png", (0, 0, 0), (0, 0.1))
+    done = run_script(
+        "retrain",
+        "--image_dir",
+        "p",
+        "--weights",
+        "random",
+        cwd=tmp_path,
+        env={"PYTHONPROFILEIMPORTTIME": "1"},
+        process=True,
+    )
     imported = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     assert (done.returncode, done.stdout) == (2, "") and os.listdir(tmp_path) == ["p"]
-    assert said == ["retrain.py: few has nothing to train on (0 training, 0 validation, 1 test): "
-                    "leave it out, or add to it"]
-    assert len(imported) > 100 and not any(
-        line.split()[-1] == "tensorflow" for line in imported)
+    assert said == [
+        "retrain.py: few has nothing to train on (0 training, 0 validation, 1 test): "
+        "leave it out, or add to it"
+    ]
+    assert len(imported) > 100 and not any(line.split()[-1] == "tensorflow" for line in imported)
 
 
 def test_a_folder_without_pictures_is_one_sentence_and_exit_status_2(tmp_path):
@@ -295,7 +349,7 @@ def test_a_folder_without_pictures_is_one_sentence_and_exit_status_2(tmp_path):
 def test_pictures_none_of_which_can_be_read_are_one_sentence(tmp_path, monkeypatch):
     for label in "ab":
         (tmp_path / "p" / label).mkdir(parents=True)
-        for number, side in enumerate([(.2, 1), (.1, .2), (0, .1)]):
+        for number, side in enumerate([(0.2, 1), (0.1, 0.2), (0, 0.1)]):
             text = of_side(lambda turn, label=label: f"{label} {turn}".encode(), side)
             (tmp_path / "p" / label / f"{number}.jpg").write_bytes(text)
     monkeypatch.chdir(tmp_path)
@@ -303,10 +357,12 @@ def test_pictures_none_of_which_can_be_read_are_one_sentence(tmp_path, monkeypat
         retrain.main(["--image_dir", "p", *QUICK])
 
 
-@pytest.mark.parametrize("labels, sentence", [
-    (["grün"], "grün is the only category"), (["grün", "a\nb"], "line break")])
-def test_a_folder_that_cant_be_learned_is_refused_before_the_work(tmp_path, monkeypatch, labels,
-                                                                  sentence):
+@pytest.mark.parametrize(
+    "labels, sentence", [(["grün"], "grün is the only category"), (["grün", "a\nb"], "line break")]
+)
+def test_a_folder_that_cant_be_learned_is_refused_before_the_work(
+    tmp_path, monkeypatch, labels, sentence
+):
     draw_labels(tmp_path / "p", dict.fromkeys(labels, (90, 90, 90)))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"^[^\n]*{sentence}[^\n]*$"):
@@ -315,6 +371,7 @@ def test_a_folder_that_cant_be_learned_is_refused_before_the_work(tmp_path, monk
 
 
 # ---- by itself: TensorBoard's curves ------------------------------------------------------------
+
 
 def curves(folder):
     """{tag: {step: value}} of the event files in a folder."""
@@ -332,10 +389,13 @@ def curves(folder):
 @pytest.fixture(scope="module")
 def training_curves(alone):
     """The curves of training and of validation, and the numbers stderr ends with."""
-    run, = (alone[0] / "logs").iterdir()
+    (run,) = (alone[0] / "logs").iterdir()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}", run.name)
-    told = re.search(r"kept step (\d+) of (\d+), validation loss ([\d.]+), last loss ([\d.]+), "
-                     r"validation accuracy ([\d.]+)%", alone[1].stderr)
+    told = re.search(
+        r"kept step (\d+) of (\d+), validation loss ([\d.]+), last loss ([\d.]+), "
+        r"validation accuracy ([\d.]+)%",
+        alone[1].stderr,
+    )
     return curves(run / "train"), curves(run / "validation"), [float(n) for n in told.groups()]
 
 
@@ -357,11 +417,18 @@ def test_the_curves_are_those_of_the_training_that_stderr_speaks_of(training_cur
 
 # ---- by itself: what is in these pictures? ------------------------------------------------------
 
+
 def asked(alone, *files):
     """The flags that ask the saved network about files."""
     out = alone[0] / "out"
-    return ["--output_graph", str(out / "net.keras"), "--output_labels", str(out / "l.txt"),
-            "--label_image", *map(str, files)]
+    return [
+        "--output_graph",
+        str(out / "net.keras"),
+        "--output_labels",
+        str(out / "l.txt"),
+        "--label_image",
+        *map(str, files),
+    ]
 
 
 def answers(printed):
@@ -378,27 +445,34 @@ def answers(printed):
 
 def test_the_five_best_labels_of_each_file_are_those_of_keras(alone, tmp_path, capsys):
     Image.effect_noise((500, 300), 90).save(tmp_path / "a photo.jpg")
-    files = [tmp_path / "a photo.jpg", *(alone[0] / "pictures" / label / "3.png"
-                                         for label in COLOURS)]
+    files = [
+        tmp_path / "a photo.jpg",
+        *(alone[0] / "pictures" / label / "3.png" for label in COLOURS),
+    ]
     assert retrain.main(asked(alone, *files)) == 0
     found = answers(capsys.readouterr().out)
     assert [path for path, _ in found] == list(map(str, files))
     network = network_of(alone[0] / "out" / "net.keras")
     names = sorted([*COLOURS, "thin"])
     pixels = np.stack([bottlenecks.read_picture(file) for file in files])
-    for (_, best), scores in zip(found, network.predict(inception.network_input(pixels),
-                                                        verbose=0)):
+    for (_, best), scores in zip(
+        found, network.predict(inception.network_input(pixels), verbose=0)
+    ):
         expected = sorted(zip(scores.tolist(), names), reverse=True)[:5]
         assert [label for _, label in best] == [label for _, label in expected]
         assert [score for score, _ in best] == pytest.approx([s for s, _ in expected], abs=1e-4)
-    assert [best[0][1] for _, best in found[1:]] == list(COLOURS)       # unaltered
+    assert [best[0][1] for _, best in found[1:]] == list(COLOURS)  # unaltered
 
 
 def test_files_that_cant_be_read_are_named_and_the_others_answered_with_exit_1(alone):
     there, pipe = "pictures/日本/3.png", "a pipe.png"
-    os.mkfifo(alone[0] / pipe)   # nobody will ever write into it
-    done = run_script("retrain", *asked(alone, "missing.png", there, "pictures/grün/notes.txt", pipe,
-                                        "pictures", there), cwd=alone[0], timeout=60)
+    os.mkfifo(alone[0] / pipe)  # nobody will ever write into it
+    done = run_script(
+        "retrain",
+        *asked(alone, "missing.png", there, "pictures/grün/notes.txt", pipe, "pictures", there),
+        cwd=alone[0],
+        timeout=60,
+    )
     os.remove(alone[0] / pipe)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert [(path, len(best)) for path, best in answers(done.stdout)] == [(there, 5)] * 2
@@ -418,24 +492,35 @@ def test_without_a_saved_network_it_says_what_to_do(alone, tmp_path):
 def lying(data):
     """A .keras whose table of contents has its last file longer than it is."""
     entry = data.rindex(b"PK\x01\x02") + 20
-    return data[:entry] + 2 * (2 ** 31 - 5).to_bytes(4, "little") + data[entry + 8:]
+    return data[:entry] + 2 * (2**31 - 5).to_bytes(4, "little") + data[entry + 8 :]
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda data: b"", lambda data: b"text\n" * 99, lambda data: data[:len(data) // 2],
-    lambda data: data[:1000] + b"\xff" * 1000 + data[2000:], lying],
-    ids=["empty", "text", "truncated", "overwritten", "lying"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: b"text\n" * 99,
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:1000] + b"\xff" * 1000 + data[2000:],
+        lying,
+    ],
+    ids=["empty", "text", "truncated", "overwritten", "lying"],
+)
 def test_a_broken_network_is_one_sentence(alone, tmp_path, spoil):
     shutil.copytree(alone[0] / "out", tmp_path / "out")
     network = tmp_path / "out" / "net.keras"
     network.write_bytes(spoil(network.read_bytes()))
-    with pytest.raises(UserError, match="^[^\n]*net.keras is no network that retrain.py has "
-                                        "saved[^\n]*$"):
+    with pytest.raises(
+        UserError, match="^[^\n]*net.keras is no network that retrain.py has saved[^\n]*$"
+    ):
         retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
 
 
-@pytest.mark.parametrize("text", [None, "", "b\na\n", "\n".join(sorted(COLOURS, reverse=True))],
-                         ids=["gone", "empty", "another's", "reordered"])
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "b\na\n", "\n".join(sorted(COLOURS, reverse=True))],
+    ids=["gone", "empty", "another's", "reordered"],
+)
 def test_the_network_knows_its_labels_whatever_became_of_the_file(alone, tmp_path, capsys, text):
     shutil.copytree(alone[0] / "out", tmp_path / "out")
     labels = tmp_path / "out" / "l.txt"
@@ -445,30 +530,43 @@ def test_the_network_knows_its_labels_whatever_became_of_the_file(alone, tmp_pat
     assert [best[0][1] for _, best in answers(capsys.readouterr().out)] == list(COLOURS)
 
 
-@pytest.mark.parametrize("shape, labels", [
-    ((4,), 7), ((150, 150, 3), 7), ((299, 299, 1), 7), ((299, 299, 3), 6), ((299, 299, 3), None)])
+@pytest.mark.parametrize(
+    "shape, labels",
+    [((4,), 7), ((150, 150, 3), 7), ((299, 299, 1), 7), ((299, 299, 3), 6), ((299, 299, 3), None)],
+)
 def test_a_network_that_it_has_not_saved_is_one_sentence(alone, tmp_path, shape, labels):
     keras = inception.load_tensorflow().keras
     inside = keras.Input(shape)
-    last = keras.layers.Dense(7)(keras.layers.GlobalMaxPooling2D()(inside)
-                                 if len(shape) == 3 else inside)
+    last = keras.layers.Dense(7)(
+        keras.layers.GlobalMaxPooling2D()(inside) if len(shape) == 3 else inside
+    )
     (tmp_path / "out").mkdir()
     keras.Model(inside, last).save(tmp_path / "out" / "net.keras")
     if labels:
         with zipfile.ZipFile(tmp_path / "out" / "net.keras", "a") as file:
             file.writestr("labels.json", json.dumps(list("abcdefg")[:labels]))
-    with pytest.raises(UserError, match="^[^\n]*net.keras is no network that retrain.py has saved, "
-                                        "[^\n]*$"):
+    with pytest.raises(
+        UserError, match="^[^\n]*net.keras is no network that retrain.py has saved, [^\n]*$"
+    ):
         retrain.main(asked((tmp_path,), alone[0] / "pictures" / "grün" / "0.png"))
 
 
 # ---- by itself: the same again, and distorted ---------------------------------------------------
 
-DISTORTIONS = ("--flip_left_right", "--random_crop", "10", "--random_scale", "10",
-               "--random_brightness", "10")
-COST = re.compile(r"distortions: each step looks at (\d+) pictures anew, at most (\d+) in (\d+) "
-                  r"steps, of which (\d+) are in .* already; the others take up to (-?\d+) min "
-                  r"at (\d+) pictures/s and ([\d.]+) GB there")
+DISTORTIONS = (
+    "--flip_left_right",
+    "--random_crop",
+    "10",
+    "--random_scale",
+    "10",
+    "--random_brightness",
+    "10",
+)
+COST = re.compile(
+    r"distortions: each step looks at (\d+) pictures anew, at most (\d+) in (\d+) "
+    r"steps, of which (\d+) are in .* already; the others take up to (-?\d+) min "
+    r"at (\d+) pictures/s and ([\d.]+) GB there"
+)
 
 
 @pytest.fixture(scope="module")
@@ -481,10 +579,27 @@ def small(tmp_path_factory):
 
 def flags(pictures, folder, *more):
     """Thirty steps of eight pictures; all that is written goes to folder."""
-    return [str(word) for word in (
-        "--image_dir", pictures, "--bottleneck_dir", folder / "b", "--output_graph",
-        folder / "net.keras", "--output_labels", folder / "labels.txt", "--summaries_dir",
-        folder / "logs", *QUICK, "--train_batch_size", 8, "--how_many_training_steps", 30, *more)]
+    return [
+        str(word)
+        for word in (
+            "--image_dir",
+            pictures,
+            "--bottleneck_dir",
+            folder / "b",
+            "--output_graph",
+            folder / "net.keras",
+            "--output_labels",
+            folder / "labels.txt",
+            "--summaries_dir",
+            folder / "logs",
+            *QUICK,
+            "--train_batch_size",
+            8,
+            "--how_many_training_steps",
+            30,
+            *more,
+        )
+    ]
 
 
 def weights_in(folder):
@@ -512,9 +627,9 @@ def caches(folder):
         if described.with_suffix(".f32").exists():
             keys = described.with_suffix(".keys").read_bytes()
             rows = np.fromfile(described.with_suffix(".f32"), np.float32)
-            rows = rows[:len(rows) // text["size"] * text["size"]].reshape(-1, text["size"])
-            records = range(0, len(keys) - 35, 36)      # a key and the checksum of its row
-            stored = {keys[i:i + 32]: row for i, row in zip(records, rows)}
+            rows = rows[: len(rows) // text["size"] * text["size"]].reshape(-1, text["size"])
+            records = range(0, len(keys) - 35, 36)  # a key and the checksum of its row
+            stored = {keys[i : i + 32]: row for i, row in zip(records, rows)}
         found["random_crop" not in text].append(stored)
     return found
 
@@ -526,7 +641,8 @@ def plain(small, tmp_path_factory, networks_made_once):
 
 
 def test_the_same_command_elsewhere_saves_the_same_network_and_another_seed_does_not(
-        small, plain, tmp_path):
+    small, plain, tmp_path
+):
     for seed in ("0", "1"):
         retrained(small, tmp_path / seed, "--seed", seed)
     assert same(weights_in(plain[0]), weights_in(tmp_path / "0"))
@@ -534,17 +650,24 @@ def test_the_same_command_elsewhere_saves_the_same_network_and_another_seed_does
 
 
 def test_distortions_of_nought_are_plain_training(small, plain, tmp_path):
-    _, said = retrained(small, tmp_path, "--random_crop", "0", "--random_scale", "0",
-                        "--random_brightness", "0")
+    _, said = retrained(
+        small, tmp_path, "--random_crop", "0", "--random_scale", "0", "--random_brightness", "0"
+    )
     assert "distortions:" not in said and len(caches(tmp_path)[0]) == 0
     assert same(weights_in(plain[0]), weights_in(tmp_path))
 
 
-@pytest.mark.parametrize("more", [
-    pytest.param(("--precision", "bfloat16"), marks=pytest.mark.slow),
-    pytest.param(("--precision", "int8"), marks=pytest.mark.slow), ("--cache-dtype", "float16")])
-def test_other_precisions_have_caches_of_their_own_and_find_them_again(small, plain, tmp_path,
-                                                                       more):
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(("--precision", "bfloat16"), marks=pytest.mark.slow),
+        pytest.param(("--precision", "int8"), marks=pytest.mark.slow),
+        ("--cache-dtype", "float16"),
+    ],
+)
+def test_other_precisions_have_caches_of_their_own_and_find_them_again(
+    small, plain, tmp_path, more
+):
     shutil.copytree(plain[0] / "b", tmp_path / "b")
     before = {path.name for path in (tmp_path / "b").iterdir()}
     printed, said = retrained(small, tmp_path, *more)
@@ -557,7 +680,7 @@ def test_with_both_it_trains_and_then_labels_with_all_labels_where_they_are_few(
     printed, _ = retrained(small, tmp_path, "--label_image", small / "grün" / "0.png")
     first, *rest = printed.splitlines()
     assert first.startswith("Final test accuracy = ") and len(rest) == 4
-    (path, best), = answers("\n".join(rest))
+    ((path, best),) = answers("\n".join(rest))
     assert path == str(small / "grün" / "0.png") and best[0][1] == "grün"
     assert {label for _, label in best} == set(SMALL)
 
@@ -586,21 +709,25 @@ def test_each_epoch_has_distorted_pictures_of_its_own_in_a_cache_of_their_own(di
 
 def test_training_sees_the_distorted_pictures(distorted, plain):
     right = re.fullmatch(r"Final test accuracy = ([\d.]+)% \(N=6\)\n", distorted[1])
-    assert float(right[1]) > 80                         # the colours are far apart
+    assert float(right[1]) > 80  # the colours are far apart
     ours, theirs = weights_in(distorted[0]), weights_in(plain[0])
-    assert same(ours[:-2], theirs[:-2])                 # Inception's own
+    assert same(ours[:-2], theirs[:-2])  # Inception's own
     assert not same(ours[-2:], theirs[-2:])
 
 
 def killed(args, folder, count):
     """Run retrain.py until its cache of distorted bottlenecks has so many, and kill it."""
-    process = subprocess.Popen([sys.executable, REPO / "retrain.py", *args], cwd=folder,
-                               env=environment(), stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, REPO / "retrain.py", *args],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         while sum(map(len, caches(folder)[0])) < count:
             assert process.poll() is None
-            time.sleep(.005)
+            time.sleep(0.005)
     finally:
         process.kill()
         process.wait()
@@ -608,8 +735,9 @@ def killed(args, folder, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("counts", [[50], [1, 60, 130, 200]])
-def test_killed_in_the_middle_it_goes_on_where_it_was_to_the_same_end(small, distorted, tmp_path,
-                                                                      counts):
+def test_killed_in_the_middle_it_goes_on_where_it_was_to_the_same_end(
+    small, distorted, tmp_path, counts
+):
     folder, undisturbed, _ = distorted
     (whole,), _ = caches(folder)
     for count in counts:
@@ -639,9 +767,18 @@ def test_another_seed_and_other_percentages_draw_others(small, tmp_path):
     """By a weights file, with which the seed is that of chance alone."""
     inception.build_network("random", "mixed0")[0].save_weights(tmp_path / "own.weights.h5")
     for more in ((), ("--seed", "1"), ("--random_crop", "11")):
-        _, said = retrained(small, tmp_path, *DISTORTIONS, "--how_many_training_steps", "2",
-                            "--train_batch_size", "100", "--weights", tmp_path / "own.weights.h5",
-                            *more)
+        _, said = retrained(
+            small,
+            tmp_path,
+            *DISTORTIONS,
+            "--how_many_training_steps",
+            "2",
+            "--train_batch_size",
+            "100",
+            "--weights",
+            tmp_path / "own.weights.h5",
+            *more,
+        )
         assert COST.search(said).groups()[:4] == ("24", "48", "2", "0")
     drawn_ones, others = caches(tmp_path)
     assert len(others) == 1 and list(map(len, drawn_ones)) == [48] * 3
@@ -653,30 +790,48 @@ def test_another_seed_and_other_percentages_draw_others(small, tmp_path):
 def test_the_cost_counts_what_is_there_of_this_folders_pictures_alone(small, tmp_path):
     draw_labels(tmp_path / "p", SMALL)
     three = (*DISTORTIONS, "--how_many_training_steps", "3")
-    costs = [COST.search(retrained(pictures, tmp_path, *three)[1]).groups()[1:4]
-             for pictures in (small, tmp_path / "p", tmp_path / "p", small)]
+    costs = [
+        COST.search(retrained(pictures, tmp_path, *three)[1]).groups()[1:4]
+        for pictures in (small, tmp_path / "p", tmp_path / "p", small)
+    ]
     assert costs == [("24", "3", "0"), ("24", "3", "0"), ("24", "3", "24"), ("24", "3", "24")]
 
 
 def mounted(folder, *command):
     """Run a command with a disk of 1 MB at a folder, which nobody but the command sees."""
     return subprocess.run(
-        ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=1m none "$0" && exec "$@"',
-         folder, *command], env=environment(), capture_output=True, text=True, encoding="utf-8")
+        [
+            "unshare",
+            "-rm",
+            "sh",
+            "-c",
+            'mount -t tmpfs -o size=1m none "$0" && exec "$@"',
+            folder,
+            *command,
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 @pytest.mark.slow
-def test_a_disk_without_room_for_the_distorted_pictures_is_refused_before_training(small,
-                                                                                   tmp_path):
+def test_a_disk_without_room_for_the_distorted_pictures_is_refused_before_training(small, tmp_path):
     (tmp_path / "b").mkdir()
     if not shutil.which("unshare") or mounted(tmp_path / "b", "true").returncode:
         pytest.skip("no disk can be mounted here")
-    done = mounted(tmp_path / "b", sys.executable, REPO / "retrain.py",
-                   *flags(small, tmp_path, *DISTORTIONS, "--how_many_training_steps", "2000"))
+    done = mounted(
+        tmp_path / "b",
+        sys.executable,
+        REPO / "retrain.py",
+        *flags(small, tmp_path, *DISTORTIONS, "--how_many_training_steps", "2000"),
+    )
     assert (done.returncode, done.stdout) == (2, "") and "training:" not in done.stderr
     *_, cost, refused = done.stderr.splitlines()
-    assert re.fullmatch(r"retrain.py: 16000 bottlenecks .* has room for .*--cache-dtype float16",
-                        refused)
+    assert re.fullmatch(
+        r"retrain.py: 16000 bottlenecks .* has room for .*--cache-dtype float16", refused
+    )
     *counts, minutes, rate, size = map(float, COST.match(cost).groups())
     assert counts == [8, 16000, 2000, 0] and size == round(16000 * 1024 / 1e9, 2)
     assert (minutes - 1) * 60 * (rate - 1) < 16000 <= minutes * 60 * (rate + 1)
@@ -689,12 +844,23 @@ def test_a_disk_without_room_for_the_curves_is_one_sentence(small, tmp_path):
     if not shutil.which("unshare") or mounted(tmp_path / "logs", "true").returncode:
         pytest.skip("no disk can be mounted here")
     fill = 'cat /dev/zero > "$0/zero" 2> /dev/null; exec "$@"'
-    done = mounted(tmp_path / "logs", "sh", "-c", fill, tmp_path / "logs", sys.executable,
-                   REPO / "retrain.py", *flags(small, tmp_path), "--summaries_dir",
-                   tmp_path / "logs")
+    done = mounted(
+        tmp_path / "logs",
+        "sh",
+        "-c",
+        fill,
+        tmp_path / "logs",
+        sys.executable,
+        REPO / "retrain.py",
+        *flags(small, tmp_path),
+        "--summaries_dir",
+        tmp_path / "logs",
+    )
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert re.fullmatch(r"retrain.py: the curves .* can't be written .*--summaries_dir",
-                        done.stderr.splitlines()[-1])
+    assert re.fullmatch(
+        r"retrain.py: the curves .* can't be written .*--summaries_dir",
+        done.stderr.splitlines()[-1],
+    )
 
 
 @pytest.mark.slow
@@ -702,20 +868,36 @@ def test_a_disk_without_room_for_the_network_is_refused_before_the_work(small, t
     (tmp_path / "out").mkdir()
     if not shutil.which("unshare") or mounted(tmp_path / "out", "true").returncode:
         pytest.skip("no disk can be mounted here")
-    done = mounted(tmp_path / "out", sys.executable, REPO / "retrain.py",
-                   *flags(small, tmp_path, "--layer", "mixed4", "--output_graph",
-                          tmp_path / "out" / "deep" / "net.keras"))
+    done = mounted(
+        tmp_path / "out",
+        sys.executable,
+        REPO / "retrain.py",
+        *flags(
+            small,
+            tmp_path,
+            "--layer",
+            "mixed4",
+            "--output_graph",
+            tmp_path / "out" / "deep" / "net.keras",
+        ),
+    )
     assert (done.returncode, done.stdout) == (2, "") and not (tmp_path / "b").exists()
-    assert re.fullmatch(r"retrain.py: [^\n]*net.keras takes \d+ MB and there is room for 1: "
-                        "[^\n]*--output_graph", done.stderr.splitlines()[-1])
+    assert re.fullmatch(
+        r"retrain.py: [^\n]*net.keras takes \d+ MB and there is room for 1: "
+        "[^\n]*--output_graph",
+        done.stderr.splitlines()[-1],
+    )
 
 
 def test_the_same_picture_under_two_labels_is_told_of(alone):
     said = alone[1].stderr
-    told = re.search("warning: 2 files are the same picture under two labels, such as (.*) and "
-                     "(.*)\n", said)
-    assert {os.path.basename(os.path.dirname(path)) for path in told.groups()} \
-        == {"Red Things", "grün"}
+    told = re.search(
+        "warning: 2 files are the same picture under two labels, such as (.*) and (.*)\n", said
+    )
+    assert {os.path.basename(os.path.dirname(path)) for path in told.groups()} == {
+        "Red Things",
+        "grün",
+    }
 
 
 def test_an_empty_label_is_named_and_left_out(small, tmp_path):
@@ -733,14 +915,17 @@ def test_a_picture_that_vanishes_between_two_epochs_is_one_sentence(tmp_path):
 
     def vanish():
         while not any(caches(tmp_path)[0]):
-            time.sleep(.005)
+            time.sleep(0.005)
         gone.unlink()
 
     thread = threading.Thread(target=vanish)
     thread.start()
     try:
-        with pytest.raises(UserError, match=f"^{re.escape(str(gone))} could be read before and "
-                                            "can't now .the file is missing.$"):
+        with pytest.raises(
+            UserError,
+            match=f"^{re.escape(str(gone))} could be read before and "
+            "can't now .the file is missing.$",
+        ):
             retrained(tmp_path / "p", tmp_path, *DISTORTIONS)
     finally:
         thread.join()
@@ -749,12 +934,28 @@ def test_a_picture_that_vanishes_between_two_epochs_is_one_sentence(tmp_path):
 
 # ---- flags --------------------------------------------------------------------------------------
 
-OLD = ["--image_dir", "--bottleneck_dir", "--model_dir", "--output_graph", "--output_labels",
-       "--how_many_training_steps", "--learning_rate", "--testing_percentage",
-       "--validation_percentage", "--eval_step_interval", "--train_batch_size",
-       "--test_batch_size", "--validation_batch_size", "--print_misclassified_test_images",
-       "--final_tensor_name", "--flip_left_right", "--random_crop", "--random_scale",
-       "--random_brightness", "--summaries_dir"]
+OLD = [
+    "--image_dir",
+    "--bottleneck_dir",
+    "--model_dir",
+    "--output_graph",
+    "--output_labels",
+    "--how_many_training_steps",
+    "--learning_rate",
+    "--testing_percentage",
+    "--validation_percentage",
+    "--eval_step_interval",
+    "--train_batch_size",
+    "--test_batch_size",
+    "--validation_batch_size",
+    "--print_misclassified_test_images",
+    "--final_tensor_name",
+    "--flip_left_right",
+    "--random_crop",
+    "--random_scale",
+    "--random_brightness",
+    "--summaries_dir",
+]
 
 
 def parser_of(alone):
@@ -766,13 +967,20 @@ def parser_of(alone):
 @pytest.mark.parametrize("by_itself", [False, True])
 def test_old_and_new_spellings_of_every_flag_are_one(by_itself):
     parser = parser_of(by_itself)
-    old = [word for action in parser._actions for word in action.option_strings
-           if word.startswith("--") and "_" in word and word != "--label_image"]
+    old = [
+        word
+        for action in parser._actions
+        for word in action.option_strings
+        if word.startswith("--") and "_" in word and word != "--label_image"
+    ]
     assert sorted(old) == sorted(OLD)
     for word in old:
         value = [] if word in ("--flip_left_right", "--print_misclassified_test_images") else ["7"]
-        assert parser.parse_args([word, *value]) \
-            == parser.parse_args([word.replace("_", "-"), *value]) != parser.parse_args([])
+        assert (
+            parser.parse_args([word, *value])
+            == parser.parse_args([word.replace("_", "-"), *value])
+            != parser.parse_args([])
+        )
 
 
 def helped(main, capsys):
@@ -783,8 +991,10 @@ def helped(main, capsys):
 
 def flags_in(text):
     """The flags that help speaks of, one set for each line."""
-    return [set(re.findall(r"--[a-z0-9_-]+", line.split("   ")[0]))
-            for line in re.findall(r"^  (-.*)", text, re.M)]
+    return [
+        set(re.findall(r"--[a-z0-9_-]+", line.split("   ")[0]))
+        for line in re.findall(r"^  (-.*)", text, re.M)
+    ]
 
 
 def test_help_has_every_flag_of_2016_in_both_spellings(capsys):
@@ -803,8 +1013,11 @@ def test_help_of_the_others_has_the_flags_that_do_something_there(script, capsys
 
 
 def test_help_begins_with_the_five_that_matter(capsys):
-    blocks = [block for block in helped(retrain.main, capsys).split("\n\n")
-              if flags_in(block) and not block.startswith("options:")]
+    blocks = [
+        block
+        for block in helped(retrain.main, capsys).split("\n\n")
+        if flags_in(block) and not block.startswith("options:")
+    ]
     assert blocks[0].startswith("the five that matter:\n")
     assert [len(flags_in(block)) for block in blocks][0] == 5 < sum(map(len, map(flags_in, blocks)))
 
@@ -815,8 +1028,10 @@ def test_the_default_that_help_names_is_the_default(by_itself):
     for action in parser._actions:
         shown = re.search(r"\(default: ([^()]+)\)$", action.help)
         if action.help == argparse.SUPPRESS:
-            assert parser.parse_args([]).__dict__[action.dest] == parser_of(True).parse_args(
-                []).__dict__[action.dest]
+            assert (
+                parser.parse_args([]).__dict__[action.dest]
+                == parser_of(True).parse_args([]).__dict__[action.dest]
+            )
         elif action.default is False or action.default in (None, "", [], argparse.SUPPRESS):
             # Nothing, but for imagenet, which where it can't be had may give way to random.
             assert not shown or shown[1] == ("imagenet" if action.dest == "weights" else "none")
@@ -824,41 +1039,62 @@ def test_the_default_that_help_names_is_the_default(by_itself):
             assert parser.parse_args([action.option_strings[0], shown[1]]) == parser.parse_args([])
 
 
-@pytest.mark.parametrize("flags, sentence", [
-    (["--how_many_training_steps", "0"], "must be 1 or more"),
-    (["--train_batch_size", "-3"], "must be 1 or more"),
-    (["--eval_step_interval", "0"], "must be 1 or more"),
-    (["--learning_rate", "-1"], "must be 0 .Adam. or above"),
-    (["--learning_rate", "nan"], "must be 0 .Adam. or above"),
-    (["--testing_percentage", "60", "--validation_percentage", "40"], "too little to train on"),
-    ([], "--image_dir must name a folder"),
-    (["--image_dir", "nowhere"], "there is none at nowhere"),
-    (["--image_dir", "nowhere", *DISTORTIONS], "there is none at nowhere")])
+@pytest.mark.parametrize(
+    "flags, sentence",
+    [
+        (["--how_many_training_steps", "0"], "must be 1 or more"),
+        (["--train_batch_size", "-3"], "must be 1 or more"),
+        (["--eval_step_interval", "0"], "must be 1 or more"),
+        (["--learning_rate", "-1"], "must be 0 .Adam. or above"),
+        (["--learning_rate", "nan"], "must be 0 .Adam. or above"),
+        (["--testing_percentage", "60", "--validation_percentage", "40"], "too little to train on"),
+        ([], "--image_dir must name a folder"),
+        (["--image_dir", "nowhere"], "there is none at nowhere"),
+        (["--image_dir", "nowhere", *DISTORTIONS], "there is none at nowhere"),
+    ],
+)
 def test_what_it_cant_do_is_one_sentence(flags, sentence):
     with pytest.raises(UserError, match=f"^[^\n]*{sentence}"):
         retrain.main(flags)
 
 
-@pytest.mark.parametrize("flags", [
-    ["--no_such_flag"], ["--seed", "-1"], ["--seed", str(2 ** 32)], ["--seed", "x"],
-    ["--layer", "mixed11"], ["--random_crop", "101"], ["--random_scale", "-1"],
-    ["--random_brightness", "x"], ["--test_batch_size", "0"], ["--precision", "float64"],
-    ["--cache-dtype", "int8"], ["--label_image"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--no_such_flag"],
+        ["--seed", "-1"],
+        ["--seed", str(2**32)],
+        ["--seed", "x"],
+        ["--layer", "mixed11"],
+        ["--random_crop", "101"],
+        ["--random_scale", "-1"],
+        ["--random_brightness", "x"],
+        ["--test_batch_size", "0"],
+        ["--precision", "float64"],
+        ["--cache-dtype", "int8"],
+        ["--label_image"],
+    ],
+)
 def test_unknown_flags_and_values_out_of_range_are_errors(flags, capsys):
     with pytest.raises(SystemExit, match="2"):
         retrain.main(["--image_dir", ".", *flags])
     assert flags[0] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("args, word", [
-    (("--output_graph", "net.pb"), ".keras"), (("--output_labels", "."), "can't be written"),
-    (("--output_labels", "/dev/null/labels.txt"), "can't be written"),
-    (("--output_graph", "/proc/net.keras"), "can't be written"),
-    (("--output_graph", "x.keras", "--output_labels", "./x.keras"), "a file of its own"),
-    (("--summaries_dir", "/dev/null/logs"), "can't be written"),
-    (("--bottleneck_dir", "/dev/null"), "is a file: name a folder"),
-    (("--final_tensor_name", "a/b"), "--final_tensor_name"),
-    (("--testing_percentage", "0"), "must be 1 or more")])
+@pytest.mark.parametrize(
+    "args, word",
+    [
+        (("--output_graph", "net.pb"), ".keras"),
+        (("--output_labels", "."), "can't be written"),
+        (("--output_labels", "/dev/null/labels.txt"), "can't be written"),
+        (("--output_graph", "/proc/net.keras"), "can't be written"),
+        (("--output_graph", "x.keras", "--output_labels", "./x.keras"), "a file of its own"),
+        (("--summaries_dir", "/dev/null/logs"), "can't be written"),
+        (("--bottleneck_dir", "/dev/null"), "is a file: name a folder"),
+        (("--final_tensor_name", "a/b"), "--final_tensor_name"),
+        (("--testing_percentage", "0"), "must be 1 or more"),
+    ],
+)
 def test_what_could_not_be_saved_is_refused_before_the_work(tmp_path, monkeypatch, args, word):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=word):

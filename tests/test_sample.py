@@ -1,4 +1,5 @@
 """The stand-in shop: its catalogue is what it promises, and it answers as the real one did."""
+
 import collections
 import hashlib
 import io
@@ -69,6 +70,7 @@ def all_of(api, own, limit=50):
 
 # ---- the catalogue ------------------------------------------------------------------------------
 
+
 def test_the_same_arguments_give_the_same_catalogue(demo):
     assert make_catalogue() == demo
     assert make_catalogue(seed=2).products != demo.products
@@ -124,8 +126,10 @@ def test_the_promised_proportions(tree):
     assert 0.001 < share(products, lambda p: not p.has_picture) < 0.02
     assert sum("<script>" in p.name + p.description for p in products) == 2
     assert all(len(set(p.categories)) == len(p.categories) for p in products)
-    named = share(products, lambda p: p.categories[0].split("-")[0].rstrip("s")
-                  in (p.name + p.description).lower())
+    named = share(
+        products,
+        lambda p: p.categories[0].split("-")[0].rstrip("s") in (p.name + p.description).lower(),
+    )
     assert 0.3 < named < 0.8  # the words of the leaf stand in part of the texts only
 
 
@@ -144,8 +148,11 @@ def test_pictures_decode_and_show_the_color(demo):
 
 
 def test_another_color_of_a_style_has_the_text_but_not_the_picture(demo):
-    pairs = [(a, b) for a, b in zip(demo.products, demo.products[1:])
-             if (a.name, a.description) == (b.name, b.description)]
+    pairs = [
+        (a, b)
+        for a, b in zip(demo.products, demo.products[1:])
+        if (a.name, a.description) == (b.name, b.description)
+    ]
     assert pairs
     for a, b in pairs:
         assert a.colors[0] != b.colors[0] and {*a.colors, *b.colors} <= set(COLORS)
@@ -161,6 +168,7 @@ def test_every_shape_can_be_drawn(tree):
 
 
 # ---- categories ---------------------------------------------------------------------------------
+
 
 def test_categories_come_as_one_flat_list(api):
     status, answer = api("categories", cat="women")
@@ -183,6 +191,7 @@ def test_depth_a_leaf_and_the_global_root(api):
 
 # ---- products -----------------------------------------------------------------------------------
 
+
 def test_paging_gives_every_product_once(api, demo):
     _, page = api("products", cat="clutches")
     assert len(page["products"]) == page["metadata"]["limit"] == 10
@@ -191,24 +200,33 @@ def test_paging_gives_every_product_once(api, demo):
     found = all_of(api, "clutches", limit=17)
     assert len(found) == page["metadata"]["total"]
     assert sorted(p["id"] for p in found) == sorted(
-        p.id for p in demo.products if "clutches" in p.categories)
+        p.id for p in demo.products if "clutches" in p.categories
+    )
 
 
 def test_an_inner_category_gives_its_descendants_products_once(api, demo):
     ids = [product["id"] for product in all_of(api, "jeans")]
-    assert sorted(ids) == sorted(p.id for p in demo.products
-                                 if any(own.endswith("-jeans") for own in p.categories))
+    assert sorted(ids) == sorted(
+        p.id for p in demo.products if any(own.endswith("-jeans") for own in p.categories)
+    )
 
 
 def test_nothing_comes_past_the_paging_cap():
-    plain = [SimpleNamespace(id=n, name=f"Belt {n}", description="", categories=("belts",),
-                             picture=lambda: None) for n in range(5020)]
+    plain = [
+        SimpleNamespace(
+            id=n, name=f"Belt {n}", description="", categories=("belts",), picture=lambda: None
+        )
+        for n in range(5020)
+    ]
     top = SimpleNamespace(id="belts", name="Belts", parent_id=None)
     server = serve(SimpleNamespace(categories=[top], products=plain))
     counts = {}
     for offset in (4950, 4990, 5000, 9999):
-        answer = requests.get(server.api_url + "products", timeout=5,
-                              params={"pid": KEY, "offset": offset, "limit": 50}).json()
+        answer = requests.get(
+            server.api_url + "products",
+            timeout=5,
+            params={"pid": KEY, "offset": offset, "limit": 50},
+        ).json()
         counts[offset] = len(answer["products"])
         assert answer["metadata"]["total"] == 5020
         assert not any("image" in product for product in answer["products"])
@@ -225,9 +243,29 @@ def test_a_product_by_its_id_and_its_fields(api, demo):
     assert [category["id"] for category in product["categories"]] == list(plain.categories)
     assert not any("parentId" in category for category in product["categories"])
     assert set(product) >= {
-        "brandedName", "unbrandedName", "currency", "price", "priceLabel", "inStock", "stock",
-        "retailer", "locale", "clickUrl", "pageUrl", "image", "alternateImages", "colors", "sizes",
-        "extractDate", "lastModified", "seeMoreLabel", "seeMoreUrl", "badges", "rental", "preOwned"}
+        "brandedName",
+        "unbrandedName",
+        "currency",
+        "price",
+        "priceLabel",
+        "inStock",
+        "stock",
+        "retailer",
+        "locale",
+        "clickUrl",
+        "pageUrl",
+        "image",
+        "alternateImages",
+        "colors",
+        "sizes",
+        "extractDate",
+        "lastModified",
+        "seeMoreLabel",
+        "seeMoreUrl",
+        "badges",
+        "rental",
+        "preOwned",
+    }
     assert product["brand"]["name"] == plain.brand
     assert product["colors"][0]["name"] == plain.colors[0]
 
@@ -243,8 +281,16 @@ def test_the_key_is_in_three_links_only(api):
 def test_pictures_in_eight_sizes(api, demo):
     _, page = api("products", cat="pumps")
     image = next(product["image"] for product in page["products"] if "image" in product)
-    assert set(image["sizes"]) == {"Small", "IPhoneSmall", "Medium", "Large", "IPhone", "XLarge",
-                                   "Best", "Original"}
+    assert set(image["sizes"]) == {
+        "Small",
+        "IPhoneSmall",
+        "Medium",
+        "Large",
+        "IPhone",
+        "XLarge",
+        "Best",
+        "Original",
+    }
     own = image["id"]
     large = image["sizes"]["XLarge"]
     assert large["url"].endswith(f"/pim/{own[:2]}/{own[2:4]}/{own}_xlarge.jpg")
@@ -275,21 +321,25 @@ def test_the_histogram_counts_what_paging_gives(api):
 
 # ---- errors -------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("path, params, code, name", [
-    ("categories", {"pid": None}, 401, "MissingPartnerId"),
-    ("products", {"pid": "", "cat": "women"}, 401, "MissingPartnerId"),
-    ("products/1", {}, 404, "InvalidProductId"),
-    ("categories", {"cat": "no-such"}, 404, "InvalidCategoryId"),
-    ("products", {"cat": "no-such"}, 404, "InvalidCategoryId"),
-    ("products", {"offset": "-1"}, 400, "InvalidParameter"),
-    ("products", {"limit": "many"}, 400, "InvalidParameter"),
-    ("products/histogram", {"filters": "Brand"}, 400, "InvalidParameter"),
-    ("lists/search", {}, 404, "NotFound"),
-    ("products/1/related", {}, 404, "NotFound"),
-    ("../../", {}, 404, "NotFound"),
-    ("../../pim/aa/bb/" + "ab" * 16 + "_xlarge.jpg", {}, 404, "NotFound"),
-    ("../../pim/../../sample/shop.py", {}, 404, "NotFound"),
-])
+
+@pytest.mark.parametrize(
+    "path, params, code, name",
+    [
+        ("categories", {"pid": None}, 401, "MissingPartnerId"),
+        ("products", {"pid": "", "cat": "women"}, 401, "MissingPartnerId"),
+        ("products/1", {}, 404, "InvalidProductId"),
+        ("categories", {"cat": "no-such"}, 404, "InvalidCategoryId"),
+        ("products", {"cat": "no-such"}, 404, "InvalidCategoryId"),
+        ("products", {"offset": "-1"}, 400, "InvalidParameter"),
+        ("products", {"limit": "many"}, 400, "InvalidParameter"),
+        ("products/histogram", {"filters": "Brand"}, 400, "InvalidParameter"),
+        ("lists/search", {}, 404, "NotFound"),
+        ("products/1/related", {}, 404, "NotFound"),
+        ("../../", {}, 404, "NotFound"),
+        ("../../pim/aa/bb/" + "ab" * 16 + "_xlarge.jpg", {}, 404, "NotFound"),
+        ("../../pim/../../sample/shop.py", {}, 404, "NotFound"),
+    ],
+)
 def test_errors_are_json_with_their_status(api, path, params, code, name):
     status, body = api(path, **params)
     assert (status, body["errorCode"], body["errorName"]) == (code, code, name)
@@ -306,8 +356,9 @@ def test_a_connection_is_kept_even_after_an_error(api):
     with requests.Session() as session:
         ports = set()
         for path in ("categories", "products", "products/1", "nowhere"):
-            answer = session.get(api.server.api_url + path, params={"pid": KEY}, stream=True,
-                                 timeout=5)
+            answer = session.get(
+                api.server.api_url + path, params={"pid": KEY}, stream=True, timeout=5
+            )
             ports.add(answer.raw._connection.sock.getsockname()[1])
             assert len(answer.content) == int(answer.headers["Content-Length"])
     assert len(ports) == 1
@@ -315,11 +366,17 @@ def test_a_connection_is_kept_even_after_an_error(api):
 
 # ---- the process --------------------------------------------------------------------------------
 
+
 def start(*flags, cwd, stdin=subprocess.DEVNULL):
     shop = REPO / "sample" / "shop.py"
-    return subprocess.Popen([sys.executable, shop, "--leaves", "2", "--per-leaf", "3", *flags],
-                            cwd=cwd, stdin=stdin, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, shop, "--leaves", "2", "--per-leaf", "3", *flags],
+        cwd=cwd,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -343,8 +400,10 @@ def test_it_ends_with_its_stdin(tmp_path):
     assert process.communicate(timeout=5) == ("", "") and process.returncode == 0
 
 
-@pytest.mark.parametrize("flags", [("--leaves", "157"), ("--port", "99999"), ("--colour", "red"),
-                                   ("--host", "203.0.113.1")])
+@pytest.mark.parametrize(
+    "flags",
+    [("--leaves", "157"), ("--port", "99999"), ("--colour", "red"), ("--host", "203.0.113.1")],
+)
 def test_a_mistake_is_one_sentence(tmp_path, flags):
     process = start(*flags, cwd=tmp_path)
     stdout, stderr = process.communicate(timeout=5)

@@ -4,6 +4,7 @@ Here it is asked of the folder alone; tests/test_filing.py asks the scripts.
 
     pytest tests/test_saved_models.py
 """
+
 import io
 import json
 import os
@@ -17,26 +18,41 @@ from common.terminal import UserError
 from learning import saved_models
 
 LEAVES = ["jeans.boot", "jeans.slim", "bags.totes"]
-TEXT = {"kind": "Text", "categories": LEAVES, "parents": ["jeans", "jeans", "bags"],
-        "temperature": 1.25, "network": "default", "fields": ["name", "description"],
-        "vocabulary": ["café", "jean", "name:jean", "a jean"], "settings": {"folds": 3}}
+TEXT = {
+    "kind": "Text",
+    "categories": LEAVES,
+    "parents": ["jeans", "jeans", "bags"],
+    "temperature": 1.25,
+    "network": "default",
+    "fields": ["name", "description"],
+    "vocabulary": ["café", "jean", "name:jean", "a jean"],
+    "settings": {"folds": 3},
+}
 FUSED = {**TEXT, "kind": "Image+Text", "bottleneck": {}, "fusion": {"used temperatures": [1.5, 2]}}
 
 
 def arrays(**changed):
     rng = np.random.default_rng(0)
     own = {"hidden_kernel": (4, 5), "hidden_bias": 5, "kernel": (5, 3), "bias": 3, "idf": 4}
-    return {**{name: rng.normal(size=shape).astype(np.float32) for name, shape in own.items()},
-            **changed}
+    return {
+        **{name: rng.normal(size=shape).astype(np.float32) for name, shape in own.items()},
+        **changed,
+    }
 
 
 def fused(**changed):
     rng = np.random.default_rng(1)
     picture = {"kernel": (8, 3), "bias": 3, "bottleneck_mean": 8}
-    return {**{f"text_{name}": array for name, array in arrays().items()},
-            **{f"picture_{name}": rng.normal(size=shape).astype(np.float32)
-               for name, shape in picture.items()},
-            "fusion": np.array([1., .1, .2]), "unseen": np.zeros(3, bool), **changed}
+    return {
+        **{f"text_{name}": array for name, array in arrays().items()},
+        **{
+            f"picture_{name}": rng.normal(size=shape).astype(np.float32)
+            for name, shape in picture.items()
+        },
+        "fusion": np.array([1.0, 0.1, 0.2]),
+        "unseen": np.zeros(3, bool),
+        **changed,
+    }
 
 
 def test_a_saved_model_is_what_was_saved_and_holds_no_pickle(tmp_path):
@@ -69,8 +85,10 @@ def npz(**arrays):
 def zipped(name, data, times=1):
     """A zip archive that says it holds `data` so many times, by its headers alone."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, \
-            archive.open(name, "w", force_zip64=True) as member:
+    with (
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(name, "w", force_zip64=True) as member,
+    ):
         for _ in range(times):
             member.write(data)
     return out.getvalue()
@@ -78,12 +96,20 @@ def zipped(name, data, times=1):
 
 WHOLE = npz(**arrays())
 BROKEN_WEIGHTS = {
-    "empty": b"", "text": b"not a zip", "cut": WHOLE[:len(WHOLE) // 2], "cut late": WHOLE[:-30],
+    "empty": b"",
+    "text": b"not a zip",
+    "cut": WHOLE[: len(WHOLE) // 2],
+    "cut late": WHOLE[:-30],
     "a byte changed": WHOLE[:200] + bytes([WHOLE[200] ^ 255]) + WHOLE[201:],
     "one array": npz(kernel=arrays()["kernel"]),
-    "a header that promises more": zipped("kernel.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', "
-                                          b"'fortran_order': False, 'shape': (9999999, 999999)}\n"),
-    "a header that is no literal": zipped("kernel.npy", b"\x93NUMPY\x01\x00\x10\x00print('here')\n"),
+    "a header that promises more": zipped(
+        "kernel.npy",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', "
+        b"'fortran_order': False, 'shape': (9999999, 999999)}\n",
+    ),
+    "a header that is no literal": zipped(
+        "kernel.npy", b"\x93NUMPY\x01\x00\x10\x00print('here')\n"
+    ),
     "a bomb": zipped("kernel.npy", b"\0" * 10_000_000, 210),
     "nan": npz(**arrays(bias=np.full(3, np.nan, np.float32))),
     "letters": npz(**arrays(bias=np.array(["a", "b", "c"]))),
@@ -92,7 +118,8 @@ BROKEN_WEIGHTS = {
     "too many words": npz(**arrays(hidden_kernel=np.zeros((5, 5), np.float32))),
     "kernels that do not fit": npz(**arrays(kernel=np.zeros((4, 3), np.float32))),
     "one number": npz(**arrays(hidden_bias=np.float32(1))),
-    "idf of other words": npz(**arrays(idf=np.zeros(9, np.float32)))}
+    "idf of other words": npz(**arrays(idf=np.zeros(9, np.float32))),
+}
 
 
 def refused(folder):
@@ -119,7 +146,7 @@ def test_a_pickle_among_the_weights_is_not_run(tmp_path):
         (own / "weights.npz").write_bytes(data)
         refused(own)
         assert not ran.exists()
-    assert pickle.loads(data) and ran.exists()   # so it would have run
+    assert pickle.loads(data) and ran.exists()  # so it would have run
 
 
 @pytest.mark.parametrize("name", ("../out.npy", "/tmp/out-of-the-folder.npy", "a/../../b.npy"))
@@ -134,19 +161,43 @@ def test_a_member_of_any_name_is_written_nowhere(tmp_path, name):
         saved_models.load_model(own)
     except UserError:
         pass
-    assert sorted(tmp_path.rglob("*")) == before and not os.path.exists("/tmp/out-of-the-folder.npy")
+    assert sorted(tmp_path.rglob("*")) == before and not os.path.exists(
+        "/tmp/out-of-the-folder.npy"
+    )
 
 
 BROKEN_DESCRIPTIONS = {
-    **{f"{name} {value!r}": {name: value} for name, value in (
-        ("format", 2), ("format", "1"), ("kind", "text"), ("kind", None), ("kind", ["Text"]),
-        ("categories", []), ("categories", LEAVES[:2]), ("categories", [1, 2, 3]),
-        ("categories", ["a", "a", "b"]), ("parents", ["jeans"]), ("parents", None),
-        ("temperature", 0), ("temperature", -1), ("temperature", "1"), ("temperature", True),
-        ("temperature", float("inf")), ("temperature", float("nan")), ("vocabulary", {}),
-        ("vocabulary", ["a", "a", "b", "c"]), ("vocabulary", ["a", "b", "c"]),
-        ("vocabulary", [["a"], "b", "c", "d"]), ("fields", ["price"]), ("settings", []))},
-    "a list": [], "nothing": None}
+    **{
+        f"{name} {value!r}": {name: value}
+        for name, value in (
+            ("format", 2),
+            ("format", "1"),
+            ("kind", "text"),
+            ("kind", None),
+            ("kind", ["Text"]),
+            ("categories", []),
+            ("categories", LEAVES[:2]),
+            ("categories", [1, 2, 3]),
+            ("categories", ["a", "a", "b"]),
+            ("parents", ["jeans"]),
+            ("parents", None),
+            ("temperature", 0),
+            ("temperature", -1),
+            ("temperature", "1"),
+            ("temperature", True),
+            ("temperature", float("inf")),
+            ("temperature", float("nan")),
+            ("vocabulary", {}),
+            ("vocabulary", ["a", "a", "b", "c"]),
+            ("vocabulary", ["a", "b", "c"]),
+            ("vocabulary", [["a"], "b", "c", "d"]),
+            ("fields", ["price"]),
+            ("settings", []),
+        )
+    },
+    "a list": [],
+    "nothing": None,
+}
 
 
 @pytest.mark.parametrize("changed", BROKEN_DESCRIPTIONS.values(), ids=BROKEN_DESCRIPTIONS)
@@ -157,18 +208,34 @@ def test_a_description_of_a_stranger_that_does_not_fit_is_one_sentence(tmp_path,
     assert "train again" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("data", (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}',
-                                  json.dumps({"format": 1, **TEXT}).encode()[:-40]))
+@pytest.mark.parametrize(
+    "data",
+    (
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"format": 1}',
+        json.dumps({"format": 1, **TEXT}).encode()[:-40],
+    ),
+)
 def test_a_description_that_is_no_json_is_one_sentence(tmp_path, data):
     saved_models.save_model(tmp_path, arrays(), TEXT)
     (tmp_path / "model.json").write_bytes(data)
     refused(tmp_path)
 
 
-@pytest.mark.parametrize("changed", (
-    {"fusion": np.ones(2)}, {"unseen": np.zeros(2, bool)}, {"fusion": np.array([1, np.inf, 0])},
-    {"picture_kernel": np.zeros((7, 3), np.float32)},
-    {"text_bias": np.zeros(2, np.float32)}), ids=str)
+@pytest.mark.parametrize(
+    "changed",
+    (
+        {"fusion": np.ones(2)},
+        {"unseen": np.zeros(2, bool)},
+        {"fusion": np.array([1, np.inf, 0])},
+        {"picture_kernel": np.zeros((7, 3), np.float32)},
+        {"text_bias": np.zeros(2, np.float32)},
+    ),
+    ids=str,
+)
 def test_two_networks_that_do_not_fit_are_one_sentence(tmp_path, changed):
     saved_models.save_model(tmp_path, fused(**changed), FUSED)
     refused(tmp_path)
@@ -182,8 +249,13 @@ def test_two_networks_that_do_not_fit_are_one_sentence(tmp_path, changed):
 
 @pytest.mark.parametrize("name", ("model.json", "weights.npz"))
 def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path, name):
-    for put in (lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir(),
-                os.mkfifo, lambda path: None, lambda path: path.symlink_to("nowhere")):
+    for put in (
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.mkdir(),
+        os.mkfifo,
+        lambda path: None,
+        lambda path: path.symlink_to("nowhere"),
+    ):
         own = tmp_path / str(len(os.listdir(tmp_path)))
         own.mkdir()
         saved_models.save_model(own, arrays(), TEXT)
@@ -193,16 +265,35 @@ def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path,
     assert "there is no model in" in refused(tmp_path / "none")
 
 
-@pytest.mark.parametrize("text", ("", "[]", "{", '{"98": 1}', '{"98": {"leaf": "x"}}',
-                                  '{"98": {"target": 0.98}}', '{"x": {"target": 0.98, "confidence": 0.95, "leaf": null, '
-    '"parent": null, "rests_on": "", "products": 1}}', '{"98": {"target": 0.98, "confidence": 0.95, '
-    '"leaf": 1' + "0" * 400 + ', "parent": null, "rests_on": "", "products": 1}}'))
+@pytest.mark.parametrize(
+    "text",
+    (
+        "",
+        "[]",
+        "{",
+        '{"98": 1}',
+        '{"98": {"leaf": "x"}}',
+        '{"98": {"target": 0.98}}',
+        '{"x": {"target": 0.98, "confidence": 0.95, "leaf": null, '
+        '"parent": null, "rests_on": "", "products": 1}}',
+        '{"98": {"target": 0.98, "confidence": 0.95, '
+        '"leaf": 1' + "0" * 400 + ', "parent": null, "rests_on": "", "products": 1}}',
+    ),
+)
 def test_thresholds_that_nobody_can_read_are_none(tmp_path, text):
     assert saved_models.kept_promises(tmp_path) == {}
     (tmp_path / "thresholds.json").write_text(text)
     assert saved_models.kept_promises(tmp_path) == {}
-    promise = {"target": .98, "confidence": .95, "leaf": None, "parent": .5, "strange": 0,
-               "rests_on": "out-of-fold predictions", "products": 7, "fewest": 9}
+    promise = {
+        "target": 0.98,
+        "confidence": 0.95,
+        "leaf": None,
+        "parent": 0.5,
+        "strange": 0,
+        "rests_on": "out-of-fold predictions",
+        "products": 7,
+        "fewest": 9,
+    }
     saved_models.keep_promise(tmp_path, promise)
-    saved_models.keep_promise(tmp_path, {**promise, "target": .9})
-    assert saved_models.kept_promises(tmp_path) == {"98": promise, "90": {**promise, "target": .9}}
+    saved_models.keep_promise(tmp_path, {**promise, "target": 0.9})
+    assert saved_models.kept_promises(tmp_path) == {"98": promise, "90": {**promise, "target": 0.9}}

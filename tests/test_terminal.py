@@ -1,7 +1,8 @@
 """Many warnings of one kind are one line.
 
-    pytest tests/test_terminal.py
+pytest tests/test_terminal.py
 """
+
 import pytest
 
 from common import terminal
@@ -17,8 +18,10 @@ def test_warnings_of_one_reason_are_one_line_with_a_count_and_the_first_names():
         for number in range(30):
             tell("odd" if number % 3 else "even", f"n{number}")
         assert lines == []
-    assert lines == ["10: even (n0, n3, n6, n9, n12 and 5 more)",
-                     "20: odd (n1, n2, n4, n5, n7 and 15 more)"]
+    assert lines == [
+        "10: even (n0, n3, n6, n9, n12 and 5 more)",
+        "20: odd (n1, n2, n4, n5, n7 and 15 more)",
+    ]
 
 
 def test_reasons_without_end_share_a_line():

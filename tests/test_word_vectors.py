@@ -5,6 +5,7 @@ Real TensorFlow; about a minute.
     pytest tests/test_word_vectors.py
     pytest tests/test_word_vectors.py -k script
 """
+
 import json
 
 import numpy as np
@@ -34,13 +35,17 @@ def test_only_words_of_the_training_texts_and_of_the_vocabulary_are_learned_from
 
 def test_a_word_of_names_has_its_words_vector_and_none_where_that_is_none_of_the_vocabulary():
     vectors = np.array([[1, 2], [3, 4]], np.float32)
-    spread = text_classifier.term_vectors(vectors, ["blue", "jean"], [
-        "blue", "jean", "name:jean", "name:slim", "blue jean"])
+    spread = text_classifier.term_vectors(
+        vectors, ["blue", "jean"], ["blue", "jean", "name:jean", "name:slim", "blue jean"]
+    )
     assert spread.tolist() == [[1, 2], [3, 4], [3, 4], [0, 0], [0, 0]]
 
 
-@given(st.lists(st.text("abcd ", max_size=14), min_size=1, max_size=6)
-       .filter(lambda texts: any(text.strip() for text in texts)))
+@given(
+    st.lists(st.text("abcd ", max_size=14), min_size=1, max_size=6).filter(
+        lambda texts: any(text.strip() for text in texts)
+    )
+)
 def test_cooccurrences_are_those_of_a_plain_loop(texts):
     texts = [text.split() for text in texts]
     vocabulary = sorted({word for text in texts for word in text})
@@ -50,17 +55,18 @@ def test_cooccurrences_are_those_of_a_plain_loop(texts):
     for text in texts:
         cut = [vocabulary.index(word) for word in text]
         for i, left in enumerate(cut):
-            for distance, right in enumerate(cut[i + 1:i + 6], 1):
+            for distance, right in enumerate(cut[i + 1 : i + 6], 1):
                 expected[left, right] += 1 / distance
                 expected[right, left] += 1 / distance
-    np.testing.assert_allclose(word_vectors.cooccurrences(found, own, count).toarray(), expected,
-                               rtol=1e-5)
+    np.testing.assert_allclose(
+        word_vectors.cooccurrences(found, own, count).toarray(), expected, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("learn", [word_vectors.word2vec, word_vectors.swivel])
 def test_words_of_one_topic_come_to_lie_together(learn, monkeypatch):
     monkeypatch.setattr(word_vectors, "BATCH", 512)
-    monkeypatch.setattr(word_vectors, "OFTEN", 1)         # twelve words are all frequent
+    monkeypatch.setattr(word_vectors, "OFTEN", 1)  # twelve words are all frequent
     found, texts, vocabulary = topical(400)
     vectors = learn(found, texts, len(vocabulary))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -78,7 +84,7 @@ def test_a_seed_makes_vectors_repeatable(learn):
     one, two, other = (learn(found, texts, len(vocabulary), seed) for seed in (3, 3, 4))
     assert one.shape == (12, word_vectors.SIZE) and one.dtype == np.float32
     np.testing.assert_allclose(one, two, atol=1e-5)
-    assert np.abs(one - other).max() > .01
+    assert np.abs(one - other).max() > 0.01
 
 
 @pytest.mark.parametrize("learn", [word_vectors.word2vec, word_vectors.swivel])
@@ -95,32 +101,52 @@ def test_blocks_of_swivel_cover_a_vocabulary_of_any_size(monkeypatch):
     whole = word_vectors.swivel(found, texts, len(vocabulary))
     monkeypatch.setattr(word_vectors, "ROWS", 5)
     parts = word_vectors.swivel(found, texts, len(vocabulary))
-    same = [(a / np.linalg.norm(a)) @ (a / np.linalg.norm(a)).T
-            for a in (whole - whole.mean(0), parts - parts.mean(0))]
-    assert np.corrcoef(same[0].ravel(), same[1].ravel())[0, 1] > .9
+    same = [
+        (a / np.linalg.norm(a)) @ (a / np.linalg.norm(a)).T
+        for a in (whole - whole.mean(0), parts - parts.mean(0))
+    ]
+    assert np.corrcoef(same[0].ravel(), same[1].ravel())[0, 1] > 0.9
 
 
 # ---- the script ---------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
     rng = np.random.default_rng(0)
-    rows = [(str(i), f"{' '.join(rng.choice(TOPICS[i % 2], 2))} {i}",
-             " ".join(rng.choice(TOPICS[i % 2], 6)), ("A > Colours", "B > Numbers")[i % 2])
-            for i in range(160)]
+    rows = [
+        (
+            str(i),
+            f"{' '.join(rng.choice(TOPICS[i % 2], 2))} {i}",
+            " ".join(rng.choice(TOPICS[i % 2], 6)),
+            ("A > Colours", "B > Numbers")[i % 2],
+        )
+        for i in range(160)
+    ]
     write_feed(folder / "products.tsv", rows, "id title description product_type")
     assert run_script("crawl", "--feed", "products.tsv", cwd=folder).returncode == 0
     return folder
 
 
-@pytest.mark.parametrize("flags", [["word2vec"], ["swivel"], ["word2vec", "--embedding-alone"],
-                                   ["swivel", "--embedding-alone"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "flags",
+    [["word2vec"], ["swivel"], ["word2vec", "--embedding-alone"], ["swivel", "--embedding-alone"]],
+    ids=" ".join,
+)
 def test_the_script_classifies_by_vectors_and_saves_them(shop, flags, tmp_path):
-    done = run_script("categorize_words", "--min-products", "1", "--embedding", *flags,
-                      "--save-embedding", tmp_path / "vectors.txt", cwd=shop)
+    done = run_script(
+        "categorize_words",
+        "--min-products",
+        "1",
+        "--embedding",
+        *flags,
+        "--save-embedding",
+        tmp_path / "vectors.txt",
+        cwd=shop,
+    )
     assert done.returncode == 0, done.stderr
-    number = int(done.stdout[1:done.stdout.index(":")])
+    number = int(done.stdout[1 : done.stdout.index(":")])
     assert float(done.stdout.split("Accuracy: ")[1].split("%")[0]) > 90
     weights, described = saved_models.load_model(shop / "models" / f"experiment-{number}")
     assert weights["hidden_kernel"].shape == (len(described["vocabulary"]), 100)
@@ -137,23 +163,46 @@ def test_the_script_classifies_by_vectors_and_saves_them(shop, flags, tmp_path):
 
 
 def test_the_script_explains_what_was_learned_by_vectors(shop):
-    done = run_script("categorize_words", "--min-products", "1", "--embedding", "swivel",
-                      "--embedding-alone", cwd=shop)
-    number = done.stdout[1:done.stdout.index(":")]
+    done = run_script(
+        "categorize_words",
+        "--min-products",
+        "1",
+        "--embedding",
+        "swivel",
+        "--embedding-alone",
+        cwd=shop,
+    )
+    number = done.stdout[1 : done.stdout.index(":")]
     told = run_script("categorize_words", "--explain", 1, "--experiment", number, cwd=shop)
     assert told.returncode == 0 and "together" in told.stdout
 
 
 def test_a_file_that_holds_something_else_is_not_overwritten(shop):
     before = (shop / "crawl.db").read_bytes()
-    done = run_script("categorize_words", "--min-products", "1", "--embedding", "swivel",
-                      "--save-embedding", "crawl.db", cwd=shop)
+    done = run_script(
+        "categorize_words",
+        "--min-products",
+        "1",
+        "--embedding",
+        "swivel",
+        "--save-embedding",
+        "crawl.db",
+        cwd=shop,
+    )
     assert done.returncode == 2 and "holds something else" in done.stderr
     assert (shop / "crawl.db").read_bytes() == before
 
 
 def test_a_place_that_cant_be_written_is_one_sentence(shop):
-    done = run_script("categorize_words", "--min-products", "1", "--embedding", "swivel",
-                      "--save-embedding", "/proc/vectors.txt", cwd=shop)
+    done = run_script(
+        "categorize_words",
+        "--min-products",
+        "1",
+        "--embedding",
+        "swivel",
+        "--save-embedding",
+        "/proc/vectors.txt",
+        cwd=shop,
+    )
     assert done.returncode == 2 and "a folder that can be written" in done.stderr
-    assert len(done.stderr.splitlines()) == 1     # before any work
+    assert len(done.stderr.splitlines()) == 1  # before any work
