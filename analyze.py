@@ -84,7 +84,8 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="store a person's decisions in crawl.db, from a CSV file that a page has "
         "saved, or that --label-suspects has printed and you have filled in "
-        "(column `decision`); later training uses them. A line that can't be used is reported and left "
+        "(column `decision`); later training uses them. A line that can't be used is reported and "
+        "left "
         "out, and the exit status is 1",
     )
     what.add_argument(
@@ -210,7 +211,8 @@ def report_on(args: argparse.Namespace) -> None:
         show(listed, overview.table_lines(listed), args.json)
     elif args.experiment is not None:
         report = figures.describe(conn, args.experiment, args.confidence)
-        report["db_path"] = args.db_path
+        if not args.json:
+            report["db_path"] = args.db_path  # for the commands that it names
         report["today"] = today.since_training(conn, args.experiment, report)
         show(report, experiment_report.experiment_text(report, args.top or 20), args.json)
     elif args.models:

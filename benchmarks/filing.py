@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from learning import model_folders
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from learning import model_folders  # noqa: E402
 
 
 def multiply(path, count):

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
 
 MOST_PIXELS = 50_000_000
-# Pillow's names of the formats that are read. A JPEG with more pictures behind the first is an MPO.
+# Pillow's names of the formats that are kept. A JPEG with more pictures behind the first is an MPO.
 SUFFIXES = {
     "JPEG": ".jpg",
     "PNG": ".png",
@@ -32,19 +32,26 @@ class TooLarge(ValueError):
 
 
 @contextlib.contextmanager
-def opened(data: bytes) -> Iterator[Image.Image]:
-    """A picture that is not decoded yet. Raises TooLarge, or what Pillow raises, which is anything:
-    RuntimeError, struct.error ..."""
+def opened(data: bytes, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+    """A picture that is not decoded yet, in one of these formats (None: all that Pillow knows).
+    Raises TooLarge, or what Pillow raises, which is anything: RuntimeError, struct.error ..."""
+    try:
+        picture = Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError:
+        raise TooLarge("too many pixels") from None
+    with picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            raise TooLarge(f"{picture.width}x{picture.height} pixels are too many")
+        yield picture
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Drop Pillow's warnings of files that are odd but readable. Threads that enter it each by
+    itself may leave it out of order, so it belongs around them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's own, of files that are odd but readable
-        try:
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Image.DecompressionBombError:
-            raise TooLarge("too many pixels") from None
-        with picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise TooLarge(f"{picture.width}x{picture.height} pixels are too many")
-            yield picture
+        warnings.simplefilter("ignore")
+        yield
 
 
 def upright_rgb(picture: Image.Image, side: tuple[int, int]) -> Image.Image:

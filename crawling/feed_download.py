@@ -38,7 +38,7 @@ class Feed(NamedTuple):
 
     @property
     def beside(self) -> str | None:
-        """The path beside which the feed's pictures may lie as files; None if it came from a URL."""
+        """The path beside which the feed's pictures may lie; None if it came from a URL."""
         return None if self.url else self.path
 
     def absolute(self, link: str) -> str:

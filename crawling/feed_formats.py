@@ -307,7 +307,7 @@ def next_record(
 
 
 def unwrap(cell: str) -> str:
-    """The text of a quoted cell, whose inner quotes may be doubled or not; other cells as they are."""
+    """The text of a quoted cell, whose inner quotes may be doubled; other cells as they are."""
     bare = cell.strip()
     if bare != '"' and bare.startswith('"') and bare.endswith('"'):
         return bare[1:-1].replace('""', '"')

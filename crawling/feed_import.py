@@ -108,10 +108,12 @@ def count_levels(category: tuple[str, ...], counted: LoadCounts) -> None:
 def crawled_product(
     row: feed_products.FeedProduct, feed: Feed, options: FeedOptions, tree: CategoryTree
 ) -> queries.CrawledProduct:
-    """A product of a feed as queries.store_product takes it; its category gets an id in the tree."""
-    listed: list[str] | None = [tree.id_of(row.category)] if row.category else []
-    if options.unlabelled:
+    """A product of a feed as queries.store_product takes it. The tree gets its category."""
+    listed: list[str] | None = []
+    if options.unlabelled:  # a category of these would enter the tree
         listed = None
+    elif row.category:
+        listed = [tree.id_of(row.category)]
     return {
         "external_id": row.external_id,
         "name": row.name,
@@ -150,8 +152,8 @@ def report(feed: Feed, options: FeedOptions, counted: LoadCounts) -> None:
         separator, often = counted.separators.most_common(1)[0]
         if often > counted.total / 2:
             log(
-                f"{feed.name}: the categories have no levels, but many contain {separator!r}. If it "
-                "stands between levels, replace it by ' > ' in the file and load it again"
+                f"{feed.name}: the categories have no levels, but many contain {separator!r}. "
+                "If it stands between levels, replace it by ' > ' in the file and load it again"
             )
 
 

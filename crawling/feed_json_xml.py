@@ -192,7 +192,7 @@ def object_rows(line: int, item: Any, skipped: Skipped) -> Iterator[Row]:
 
 
 def first_picture(images: list[Any]) -> str:
-    """The address of the picture in position 1, otherwise of the first that has one, otherwise ''."""
+    """The address of the picture in position 1, else of the first that has one, else ''."""
     usable = [
         image for image in images if isinstance(image, dict) and isinstance(image.get("src"), str)
     ]

@@ -276,7 +276,7 @@ def check_columns(
 
 
 def row_fields(values: Sequence[Value], layout: Layout) -> Fields:
-    """The fields of a row. Of `product_type` and `standard` only the first that is there is kept."""
+    """The fields of a row. Only the first of `product_type` and `standard` is kept."""
     if not layout.header:  # JSON can escape what a line of text can't hold
         values = [
             clean_text(value) if isinstance(value, str) else tuple(map(clean_text, value))

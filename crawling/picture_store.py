@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 
 import db
 from common.files import replacing
-from common.pictures import SUFFIXES, TooLarge, opened
+from common.pictures import FORMATS, SUFFIXES, TooLarge, opened, quietly
 from common.terminal import UserError, grouped, log, progress
 from crawling import feed_products, http_client, picture_queries
 
@@ -72,7 +72,7 @@ def check_picture(data: bytes) -> str:
         raise ValueError("empty")
     too_small = None
     try:
-        with opened(data) as picture:
+        with opened(data, FORMATS) as picture:
             if min(picture.size) < LEAST_SIDE:
                 too_small = "{}x{} pixels are too few".format(*picture.size)
             else:
@@ -235,7 +235,7 @@ def in_parallel(
     work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Row], most: int
 ) -> Generator[tuple[sqlite3.Row, Future[Result]], None, None]:
     """Yield (row, Future of work(row)) as they are done, at most `most` under way at a time."""
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+    with quietly(), concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         jobs: dict[Future[Result], sqlite3.Row] = {}
         rows = iter(rows)
         try:

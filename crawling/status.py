@@ -38,8 +38,8 @@ def run_summary(
     wanted in each leaf."""
     products, leaves, inner, without = queries.catalogue_counts(conn, source)
     lines = [
-        f"products: {products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an inner category, {without} "
-        f"without one); this run: {counts['new']} new, {counts['changed']} changed, "
+        f"products: {products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an "
+        f"inner category, {without} without one); this run: {counts['new']} new, {counts['changed']} changed, "
         f"{counts['unchanged']} seen before, {counts['skipped']} left out",
         pictures_line(conn, source, fetched),
     ]

@@ -88,7 +88,7 @@ def error_page(
 
 
 def certified_leaf(report: Mapping[str, Any]) -> float | None:
-    """The leaf's threshold that is certified for 98 %, of figures.describe; None if there is none."""
+    """The leaf's threshold certified for 98 %, of figures.describe; None if there is none."""
     (threshold,) = (
         promise["threshold"]
         for promise in report["coverage"]
@@ -250,7 +250,7 @@ def risk_coverage_curve(slider: Sequence[Step], n: int) -> tuple[str, int]:
 def dot(
     score: NDArray[np.float64], right: NDArray[np.bool_], target: int, floor: int
 ) -> tuple[int, int] | None:
-    """(x, y) on the curve of the largest coverage with `target` % accuracy; None if there is none."""
+    """(x, y) of the largest coverage with `target` % accuracy; None if there is none."""
     count = metrics.accepted(score, right, target)
     if not count:
         return None

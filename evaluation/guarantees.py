@@ -278,7 +278,7 @@ def nearest_text(promise: Promise, level: str) -> str:
     """The numbers that the promise failed on at a level, in words."""
     near = promise["nearest"].get(level)
     if near is None:
-        return "All of them are filed at the leaf"
+        return "All products are filed at the leaf"
     if not near["products"]:
         return "There is no product to go by"
     strange = ""

@@ -49,7 +49,7 @@ def thumbnail(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
             data = file.read()
-        with pictures.opened(data) as picture:
+        with pictures.quietly(), pictures.opened(data) as picture:
             small = pictures.upright_rgb(picture, THUMBNAIL)
         small.thumbnail(THUMBNAIL)
         jpeg = io.BytesIO()

@@ -271,7 +271,7 @@ def unknown_words_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
 
 
 def missing_lines(old: Mapping[str, Any], new: Mapping[str, Any], feature: str) -> list[str]:
-    """[a line about products with `no description` or `no picture`], [] if there are not too many."""
+    """[a line about products with `no description` or `no picture`], [] if they are few."""
     if (
         new[feature] <= old[feature]
         or share_shift(new[feature], new["groups"], old[feature], old["groups"])

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from common.files import free_space, replacing
-from common.pictures import opened, upright_rgb
+from common.pictures import opened, quietly, upright_rgb
 from common.terminal import UserError, grouped, log, progress
 from learning import inception
 
@@ -263,7 +263,7 @@ def fill(
         items[i : i + inception.BATCH] for i in range(0, len(items), inception.BATCH)
     )
     running: collections.deque[concurrent.futures.Future] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+    with quietly(), concurrent.futures.ThreadPoolExecutor(threads) as pool:
         while batches or running:
             while batches and len(running) <= threads:  # one waits its turn
                 cache.refresh()

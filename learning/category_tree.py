@@ -68,7 +68,7 @@ def choose_leaves(
         return large_leaves(leaves, min_products)
     ids_by_name: dict[str, list[str]] = {}
     for leaf in leaves:
-        for name in {leaf["id"], leaf["id"].split(".")[-1]}:
+        for name in dict.fromkeys((leaf["id"], leaf["id"].split(".")[-1])):
             ids_by_name.setdefault(name, []).append(leaf["id"])
     chosen = {leaf_called(name, ids_by_name) for name in wanted}
     return [leaf for leaf in leaves if leaf["id"] in chosen]

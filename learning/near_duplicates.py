@@ -1,4 +1,4 @@
-"""Near-duplicates: texts that differ by a word or two, such as the colours of one style.
+"""Near-duplicates: texts that differ by at most a word or two, such as the colours of one style.
 
 In: names and descriptions. Out: clusters of products for the split, and for a product whether some
 others hold a near-duplicate of it. A text is its set of different words. Two texts are
@@ -258,8 +258,8 @@ def without(clusters: Clusters, ids: set[int]) -> Clusters:
 def report_lines(report: dict) -> Iterator[str]:
     """Lines about the clusters of find_clusters, by its report."""
     yield (
-        f"{report['near-duplicates']:,} of {report['products']:,} products differ by a word or "
-        f"two from a product in another group: {counted(report['styles'], 'style')}"
+        f"{report['near-duplicates']:,} of {report['products']:,} products differ by at most a "
+        f"word or two from a product in another group: {counted(report['styles'], 'style')}"
     )
     if report.get("parted for training"):
         yield (

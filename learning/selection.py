@@ -35,7 +35,7 @@ class Products(NamedTuple):
 
     ids: np.ndarray  # int64 [n]
     labels: np.ndarray  # int32 [n], index into leaves; -1: filed elsewhere, here by a person's
-    #                       word, or filed by --apply before, so that the label may be its own answer
+    #                       word, or filed by --apply before: the label may be its own answer
     taught: np.ndarray  # int32 [n], the same after a person's overrides, for training; -1: none
     u: np.ndarray  # float [n], place in the split
     leaves: list[str]  # category ids

@@ -55,7 +55,8 @@ def splits(
 
 def check_splits(parts: Sequence, names: Sequence[str]) -> None:
     """Raise UserError if a class has no training product, or there is nothing to validate on or
-    to predict; warn of classes that are missing in one of those. parts are [(training, validation, test)],
+    to predict; warn of classes that are missing in one of those. parts are [(training, validation,
+    test)],
     the classes of the products there."""
     counts = [[np.bincount(labels, minlength=len(names)) for labels in part] for part in parts]
     for train, validation, predicted in counts:

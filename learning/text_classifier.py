@@ -241,6 +241,9 @@ def read_terms(conn: sqlite3.Connection, products: Products, options: TextOption
             for name, text in queries.texts(conn, products.leaves)
         )
 
+    texts = list(read()) if options.embedding else None  # its words are read again for each model
     return text_features.count_terms(
-        read, text_features.tokens_of_2016 if original else text_features.tokens, original
+        read if texts is None else lambda: texts,
+        text_features.tokens_of_2016 if original else text_features.tokens,
+        original,
     )

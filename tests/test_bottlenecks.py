@@ -22,6 +22,7 @@ import subprocess
 import sys
 import termios
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -305,6 +306,23 @@ def test_a_missing_picture_is_refused_with_a_reason(tmp_path):
     for path, reason in ((tmp_path / "none.jpg", "missing"), (tmp_path, "directory")):
         with pytest.raises(ValueError, match=reason):
             bottlenecks.read_picture(path)
+
+
+def test_formats_that_a_crawl_does_not_keep_are_read(tmp_path):
+    for suffix in ("ppm", "tga"):
+        Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / f"a.{suffix}")
+        assert (bottlenecks.read_picture(tmp_path / f"a.{suffix}") == (200, 10, 10)).all()
+
+
+def test_filling_a_cache_leaves_the_filters_of_warnings_as_they_were(tmp_path, network):
+    paths = {}
+    for number in range(20):
+        Image.effect_noise((40, 40), 80).convert("RGB").save(tmp_path / f"{number}.png")
+        paths[f"{number:064x}"] = tmp_path / f"{number}.png"
+    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    before = list(warnings.filters)
+    bottlenecks.compute(network[0], "float32", cache, paths)
+    assert len(cache.rows) == 20 and warnings.filters == before
 
 
 def test_whatever_the_bytes_are_reading_gives_pixels_or_a_reason(tmp_path):

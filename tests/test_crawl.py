@@ -983,6 +983,19 @@ def test_columns_may_be_named_and_a_dry_run_says_what_would_be_loaded(tmp_path):
     )
 
 
+def test_a_feed_without_its_categories_leaves_the_tree_as_it_is(tmp_path):
+    """A category below a leaf would make it an inner one, and its products would not be learned."""
+    (tmp_path / "f.csv").write_text("id,title,product_type\n1,Jean,Women > Jeans\n")
+    load(tmp_path, "f.csv")
+    tree = select(tmp_path, "select * from category order by id")
+    (tmp_path / "f.csv").write_text(
+        "id,title,product_type\n2,Slim Jean,Women > Jeans > Slim\n3,Hat,Hats > Wool\n"
+    )
+    done = load(tmp_path, "f.csv", "--unlabelled")
+    assert "3 in 1 leaf (0 at an inner category, 2 without one)" in done.stdout
+    assert select(tmp_path, "select * from category order by id") == tree
+
+
 def test_a_feed_without_its_categories_takes_none_away(tmp_path):
     """As a shop's whole export has old and new products in it."""
     (tmp_path / "f.csv").write_text("id,title,product_type\n1,Jean,Women > Jeans\n2,Tote,\n")

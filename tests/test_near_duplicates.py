@@ -217,7 +217,7 @@ def test_a_chain_is_parted_into_its_groups_and_reported():
     first, second = near_duplicates.report_lines(found.report)
     assert (
         first
-        == f"3 of {most + 4} products differ by a word or two from a product in another group: 1 style"
+        == f"3 of {most + 4} products differ by at most a word or two from a product in another group: 1 style"
     )
     assert f"1 chain of near-duplicates, of {most + 1} groups" in second
 
@@ -286,7 +286,7 @@ def test_a_leaf_that_whole_clusters_would_leave_nothing_to_train_on_is_split_by_
         done = run_script(script, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (
-        "90 of 180 products differ by a word or two from a product in another group: 1 style"
+        "90 of 180 products differ by at most a word or two from a product in another group: 1 style"
         in done.stderr
     )
     assert "nothing to train on in bags.tote: theirs are split by group" in done.stderr
@@ -452,7 +452,7 @@ def shop(tmp_path_factory):
         assert done.returncode in (0, 1), done.stderr
         if more[-1] == "cluster":
             assert (
-                "300 of 300 products differ by a word or two from a product in another group: 150 styles"
+                "300 of 300 products differ by at most a word or two from a product in another group: 150 styles"
                 in done.stderr
             )
     return folder
@@ -591,7 +591,7 @@ def test_an_experiment_shows_how_it_was_split(shop):
     cluster, group = (shown(shop / "crawl.db", number) for number in (2, 4))
     assert "by clusters of near-duplicates" in cluster
     assert (
-        "  300 of 300 products differ by a word or two from a product in another group: 150 styles\n"
+        "  300 of 300 products differ by at most a word or two from a product in another group: 150 styles\n"
         in cluster
     )
     assert "all but a word or two: 0 (0.00%)" in cluster

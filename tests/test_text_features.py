@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import categorize_words
+import db
 from common.terminal import UserError
-from learning import saved_models, text_classifier, text_features
+from learning import saved_models, selection, text_classifier, text_features
 
 # ---- words --------------------------------------------------------------------------------------
 
@@ -509,3 +510,21 @@ def test_the_original_network_is_that_of_2016(odd, tmp_path):
     assert not [term for term in described["vocabulary"] if " " in term or ":" in term]
     done = run_script("categorize_words", "--explain", 4, "--experiment", 2, cwd=tmp_path / "own")
     assert done.returncode == 0 and "jean" in done.stdout
+
+
+def test_with_vectors_the_texts_are_those_that_were_read_at_first(tmp_path):
+    """Or a product that comes while a model is trained would move the rows of all behind it."""
+    rows = [(str(i), f"{word} piece {i}", "", "A > B", "", "") for i, word in enumerate("abcdef")]
+    write_feed(tmp_path / "products.tsv", rows)
+    run_script("crawl", "--feed", "products.tsv", cwd=tmp_path)
+    conn = db.open_database(str(tmp_path / "crawl.db"))
+    products = selection.choose_products(conn, selection.Wanted([], 1, None))
+    options = text_classifier.TextOptions(embedding="word2vec")
+    terms = text_classifier.read_terms(conn, products, options)
+    before = list(terms.words())
+    with db.transaction(conn):
+        conn.execute("""insert into product(id, category_id, name, source, external_id, group_key)
+                        select -1, category_id, 'late', source, 'late', 'late' from product
+                        limit 1""")
+    conn.close()
+    assert list(terms.words()) == before and len(before) == 6
