@@ -44,8 +44,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=(__doc__ or "").split("\n\n")[0],
         epilog=(
             "The API key is read from the environment variable SHOPSTYLE_API_KEY. Exit status: 0 "
-            "all done, 1 something could not be fetched (run it again) or no picture can be used, 2 a "
-            "mistake to mend first, 130 or 143 stopped (run it again)."
+            "all done, 1 something could not be fetched (run it again) or no picture can be used, 2 "
+            "a mistake to mend first, 130 or 143 stopped (run it again)."
         ),
     )
     add_paths(parser, "the SQLite file to fill", "folder for the pictures")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -32,7 +32,7 @@ class TooLarge(ValueError):
 
 
 @contextlib.contextmanager
-def opened(data: bytes, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+def opened(data: bytes, formats: list[str] | None = None) -> Iterator[Image.Image]:
     """A picture that is not decoded yet, in one of these formats (None: all that Pillow knows).
     Raises TooLarge, or what Pillow raises, which is anything: RuntimeError, struct.error ..."""
     try:

@@ -39,8 +39,8 @@ def run_summary(
     products, leaves, inner, without = queries.catalogue_counts(conn, source)
     lines = [
         f"products: {products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an "
-        f"inner category, {without} without one); this run: {counts['new']} new, {counts['changed']} changed, "
-        f"{counts['unchanged']} seen before, {counts['skipped']} left out",
+        f"inner category, {without} without one); this run: {counts['new']} new, "
+        f"{counts['changed']} changed, {counts['unchanged']} seen before, {counts['skipped']} left out",
         pictures_line(conn, source, fetched),
     ]
     lines += unusable_lines(conn, source)
