@@ -1,5 +1,5 @@
 # make demo   set everything up, then run the whole suite against the sample shop, in demo/
-# make test   set everything up, then run the tests
+# make test   set everything up, then run the tests (three at a time: some only wait)
 # make test-all   the slow tests too
 # make lint   set everything up, then check style and types
 # make clean  remove what the above made
@@ -16,7 +16,7 @@ demo: $(VENV)/demo-ready
 	$(BIN)/python sample/demo.py --weights $(WEIGHTS)
 
 test: $(VENV)/test-ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
 test-all: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -229,6 +229,7 @@ def test_many_failures_in_a_row_end_the_crawl_of_products_with_the_reason(serve,
     assert "12 categories" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_api_that_asks_for_a_pause_gets_it_and_one_that_asks_too_much_is_left(serve, tmp_path):
     """Retry-After in seconds, as a date, and as neither."""
     asked = []
@@ -344,7 +345,8 @@ raise SystemExit(crawl.run(crawl.main))
 """
 
 
-@pytest.mark.parametrize("crawls", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("crawls", [1, 3])
 def test_the_key_is_nowhere_after_a_crawl_with_every_fault_at_debug_level(serve, tmp_path, crawls):
     chance, lock, key = random.Random(1), threading.Lock(), "uid-secret-77-key"
     odd = [

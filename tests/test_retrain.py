@@ -640,6 +640,7 @@ def plain(small, tmp_path_factory, networks_made_once):
     return folder, *retrained(small, folder)
 
 
+@pytest.mark.slow
 def test_the_same_command_elsewhere_saves_the_same_network_and_another_seed_does_not(
     small, plain, tmp_path
 ):
