@@ -521,6 +521,7 @@ def test_rows_of_another_network_are_never_served(tmp_path, network, monkeypatch
         assert cache.matrix().tolist() == [[number] * size]
 
 
+@pytest.mark.slow
 def test_weights_are_known_by_their_content_wherever_they_are(tmp_path, network):
     network[0].save_weights(tmp_path / "a.weights.h5")
     shutil.copy(tmp_path / "a.weights.h5", tmp_path / "b.weights.h5")
@@ -605,6 +606,7 @@ def test_weights_that_are_no_numbers_leave_nothing_in_the_cache(tmp_path):
         assert not cache.rows
 
 
+@pytest.mark.slow
 def test_of_bottlenecks_too_large_for_float16_only_those_are_left_out(tmp_path):
     model, fingerprint = inception.build_network("random", "mixed0")
     paths = drawn(tmp_path / "pictures", 12)
@@ -998,6 +1000,7 @@ def test_what_the_cache_holds_needs_no_more_room(tmp_path, small_disk, network):
     assert list(cache.rows) == list(paths)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_midway_keeps_what_was_there_and_lets_go_on(
     tmp_path, small_disk, network, forward
 ):

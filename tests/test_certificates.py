@@ -183,6 +183,7 @@ def test_at_most_one_world_of_twenty_breaks_a_certified_promise(worlds, family, 
     assert certified / worlds >= least_certified  # no promise at all would be easy to keep
 
 
+@pytest.mark.slow
 def test_with_groups_of_very_unequal_size_one_product_of_each_keeps_the_promise(worlds):
     rng, certified, broken, naive = np.random.default_rng(2), 0, 0, 0
     for turn in range(worlds):
@@ -566,6 +567,7 @@ def long_tail(n, rng, hard=1):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shops", [4, pytest.param(20, marks=SLOW)])
 @pytest.mark.parametrize("hard", (1, 8))
 def test_a_long_tail_is_filed_and_kept_and_what_is_harder_is_refused(shops, hard):
@@ -822,6 +824,7 @@ def test_the_tail_of_a_batch_is_hypergeometric(wrong, more, target):
     assert certificates.batch_tail(wrong, taken, target) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_of_a_batch_half_as_large_seldom_too_many_are_wrong():
     """The promise for the population alone is broken in a batch more often, by chance."""
     rng, broken, plainly, turns = np.random.default_rng(6), 0, 0, 600

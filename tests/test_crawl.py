@@ -263,7 +263,13 @@ def test_a_larger_max_per_category_goes_on_where_it_was(serve, tmp_path):
     assert state(tmp_path / "twice") == state(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("late", (("boot",), ("slim",), ("tote",), ("boot", "tote")))
+@pytest.mark.parametrize(
+    "late",
+    (
+        ("boot", "tote"),
+        *(pytest.param((leaf,), marks=pytest.mark.slow) for leaf in ("boot", "slim", "tote")),
+    ),
+)
 def test_products_and_labels_do_not_depend_on_which_leaf_came_first(serve, tmp_path, late):
     """Products without a list of their own are filed by where they were found: a leaf that comes
     late takes some from others, which then have too few and go on."""

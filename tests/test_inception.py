@@ -246,6 +246,7 @@ def test_a_weights_file_gives_the_network_it_was_saved_from(tmp_path, network):
     np.testing.assert_array_equal(direct(loaded, picture), direct(network[0], picture))
 
 
+@pytest.mark.slow
 def test_without_a_network_the_download_is_one_sentence_that_says_what_to_do(tmp_path):
     for i in range(60):
         draw(tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png", i)

@@ -693,6 +693,7 @@ def distorted(small, tmp_path_factory, networks_made_once):
     return folder, *retrained(small, folder, *DISTORTIONS)
 
 
+@pytest.mark.slow
 def test_it_says_what_distortions_cost_before_it_starts(distorted):
     said = distorted[2].splitlines()
     costs = [i for i, line in enumerate(said) if COST.match(line)]
@@ -701,6 +702,7 @@ def test_it_says_what_distortions_cost_before_it_starts(distorted):
     assert COST.match(said[costs[0]]).groups()[:4] == ("8", "240", "30", "0")
 
 
+@pytest.mark.slow
 def test_each_epoch_has_distorted_pictures_of_its_own_in_a_cache_of_their_own(distorted):
     (one,), (own,) = caches(distorted[0])
     assert len(one) == 240 and len(own) == 36 and not set(one) & set(own)
@@ -708,6 +710,7 @@ def test_each_epoch_has_distorted_pictures_of_its_own_in_a_cache_of_their_own(di
     assert len(np.unique(every, axis=0)) == 276
 
 
+@pytest.mark.slow
 def test_training_sees_the_distorted_pictures(distorted, plain):
     right = re.fullmatch(r"Final test accuracy = ([\d.]+)% \(N=6\)\n", distorted[1])
     assert float(right[1]) > 80  # the colours are far apart
@@ -755,6 +758,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was_to_the_same_end(
     assert same(weights_in(tmp_path), weights_in(folder))
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_nothing_left_to_distort(small, distorted, tmp_path):
     shutil.copytree(distorted[0] / "b", tmp_path / "b")
     printed, said = retrained(small, tmp_path, *DISTORTIONS)
