@@ -59,11 +59,16 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    by_text, by_picture = text_arguments.text_options(args), picture_arguments.picture_options(args)
     if args.apply is not None:
-        return filing.apply(
-            filing.options(args), "Image+Text", functools.partial(fusion.scorer, by_picture)
-        )
+        scorer = functools.partial(fusion.scorer, picture_arguments.picture_options(args))
+        return filing.apply(filing.options(args), "Image+Text", scorer)
+    train(args)
+    return 0
+
+
+def train(args):
+    """Train, record the experiment, and print whether the pictures helped."""
+    by_text, by_picture = text_arguments.text_options(args), picture_arguments.picture_options(args)
     inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)
     wanted = experiment_arguments.wanted(args)
@@ -79,12 +84,8 @@ def main(argv=None):
         unknown.append(text_classifier.unknown_shares(terms, test, text.inputs.columns))
         if not model.parts:  # of --fusion concat
             return
-        guesses = np.stack(
-            [*(part.scores(test).argmax(axis=1) for part in model.parts), logits.argmax(axis=1)]
-        )
-        guesses[1, pictures.rows[test] < 0] = -1
         tested.append(test)
-        answers.append(guesses)
+        answers.append(fusion.predicted_leaves(model, test, logits, pictures.rows >= 0))
 
     def text_inputs(rows):
         return text_classifier.text_inputs(terms, rows, by_text)
@@ -124,7 +125,6 @@ def main(argv=None):
         },
     )
     print(*lines, sep="\n", end="\n" if lines else "")
-    return 0
 
 
 if __name__ == "__main__":

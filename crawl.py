@@ -17,18 +17,20 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import db
-from common.arguments import add_paths, rate, whole_number
+from common.arguments import add_paths, whole_number
 from common.files import images_folder
 from common.terminal import Parser, StopEvent, UserError, ended_at_once, log, run, told_to_stop
 from crawling import (
     api_crawl,
+    crawl_arguments,
     feed_download,
     feed_import,
     feed_products,
     http_client,
+    picture_crawl,
     picture_queries,
     picture_store,
     private_addresses,
@@ -49,9 +51,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         ),
     )
     add_paths(parser, "the SQLite file to fill", "folder for the pictures")
-    add_feed_arguments(parser)
-    add_api_arguments(parser)
-    add_picture_arguments(parser)
+    crawl_arguments.add_feed_arguments(parser)
+    crawl_arguments.add_api_arguments(parser)
+    crawl_arguments.add_picture_arguments(parser)
     only = parser.add_mutually_exclusive_group()
     only.add_argument(
         "--verify",
@@ -74,111 +76,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         f"{http_client.TRIES}, with up to 2, 4, 8 and 16 s between them)",
     )
     args = parser.parse_args(argv)
-    check_arguments(parser, args)
+    crawl_arguments.check_arguments(parser, args)
     args.images_path = images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
-    args.column = named_columns(parser, args.column)
+    args.column = crawl_arguments.named_columns(parser, args.column)
     return args
-
-
-def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
-    feed = parser.add_argument_group("from a catalogue file")
-    feed.add_argument(
-        "--feed",
-        metavar="FILE_OR_URL",
-        help="load this file (no pipe) instead of an API: a feed of Google "
-        "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see "
-        "docs/crawl.md)",
-    )
-    feed.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        metavar="FIELD=NAME",
-        help="which column holds id, title, description, product_type (the "
-        "category), image_link or item_group_id, if its name does not say so",
-    )
-    feed.add_argument(
-        "--source",
-        metavar="NAME",
-        help="name of the feed's shop; products of the same name and id replace "
-        "each other, so give a second shop another name (default: feed)",
-    )
-    feed.add_argument(
-        "--unlabelled",
-        action="store_true",
-        help="load the products without the feed's categories, for --apply to "
-        "file; products that have a category already keep it",
-    )
-
-
-def add_api_arguments(parser: argparse.ArgumentParser) -> None:
-    api = parser.add_argument_group("from an API")
-    api.add_argument(
-        "--api-url",
-        metavar="URL",
-        default=os.environ.get("SHOPSTYLE_API_URL") or shopstyle_api.API_URL,
-        help="where the ShopStyle API v2 is (default: SHOPSTYLE_API_URL in the "
-        f"environment, otherwise {shopstyle_api.API_URL})",
-    )
-    api.add_argument(
-        "--root",
-        default="women",
-        metavar="ID",
-        help="category whose leaves are crawled (default: women)",
-    )
-    api.add_argument(
-        "--max-per-category",
-        type=whole_number(),
-        default=1000,
-        metavar="N",
-        help="products to file in a leaf before going on to the next; a feed is "
-        "never limited (default: 1000)",
-    )
-
-
-def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
-    images = parser.add_argument_group("pictures")
-    images.add_argument(
-        "--image-rate",
-        type=rate,
-        default=8.0,
-        metavar="N",
-        help="pictures a second from one host, at most; 0 for no limit (default: 8)",
-    )
-    images.add_argument(
-        "--allow-private",
-        action="store_true",
-        help="fetch pictures from private addresses too, for example from a shop "
-        "on this machine, and through a proxy",
-    )
-    images.add_argument(
-        "--retry-failed", action="store_true", help="also try again the pictures that were unusable"
-    )
-
-
-def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with an error if flags do not fit together."""
-    for name in ("column", "source", "unlabelled"):
-        if getattr(args, name) and args.feed is None:
-            parser.error(f"--{name} is for --feed")
-    if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
-        parser.error(
-            "--verify and --status look at all that is there: leave --feed and --retry-failed out"
-        )
-
-
-def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict[str, str]:
-    """{field: column name} of the --column arguments."""
-    columns = {}
-    for text in texts:
-        field, equals, name = text.partition("=")
-        if field not in feed_products.FIELDS or not equals or not name.strip():
-            parser.error(
-                "--column takes FIELD=NAME, FIELD one of " + ", ".join(feed_products.FIELDS)
-            )
-        columns[field] = name
-    return columns
 
 
 # ---- the crawl --------------------------------------------------------------------------------
@@ -191,7 +93,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     picture_web = http_client.Web(
         args.image_rate,
         stop,
-        picture_store.CONNECTIONS,
+        picture_crawl.CONNECTIONS,
         args.tries,
         public_only=not args.allow_private,
     )
@@ -201,7 +103,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     feed = shop = None
     with contextlib.ExitStack() as stack:
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
-        picture_store.check_folder(args.images_path)
+        picture_crawl.check_folder(args.images_path)
         if args.feed is not None:
             source = feed_source(args.source)
             feed = open_feed(args, web, stack, stop)
@@ -213,7 +115,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         stack.enter_context(contextlib.closing(conn))  # without -wal and -shm beside the file
         stack.enter_context(db.only_crawl(args.db_path))
         if not args.retry_failed:
-            picture_store.check_there(conn, source, args.images_path)
+            picture_crawl.check_there(conn, source, args.images_path)
         with contextlib.suppress(http_client.Stopped):
             if feed:
                 options = feed_import.FeedOptions(source, args.column, args.unlabelled)
@@ -292,7 +194,7 @@ def fetch_pictures(
         picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
     mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
     store = picture_store.Store(args.images_path, mark)
-    return picture_store.fetch_pictures(conn, source, store, web, feed.beside if feed else None)
+    return picture_crawl.fetch_pictures(conn, source, store, web, feed.beside if feed else None)
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------
@@ -330,7 +232,7 @@ def verify(args: argparse.Namespace) -> int:
     """Check all pictures on the disk. Returns the exit status."""
     conn = db.open_database(args.db_path)
     with db.only_crawl(args.db_path):
-        good, bad = picture_store.verify(conn, args.images_path)
+        good, bad = picture_crawl.verify(conn, args.images_path)
     line = f"pictures: {good} good, {bad} damaged or gone"
     print(f"{line}, which the next crawl fetches again" if bad else line)
     return 1 if bad else 0

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import rivals  # noqa: E402
 
 from common.terminal import UserError, log, run  # noqa: E402
-from crawling import picture_store  # noqa: E402
+from crawling import picture_crawl  # noqa: E402
 
 SCRAPY = """
 import sys
@@ -182,7 +182,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.serve:
         asyncio.run(serve(make_pictures(args.pictures), args.delay / 1000))
-    connections = picture_store.CONNECTIONS
+    connections = picture_crawl.CONNECTIONS
     contestants = {"crawl.py": lambda urls, folder: ours(urls, folder, connections)}
     for name, (environment, packages, code) in RIVALS.items():
         try:

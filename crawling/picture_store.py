@@ -1,42 +1,30 @@
-"""Pictures of products -> files under images/, checked and named by their content.
+"""One picture of a product -> a file under images/, checked and named by its content.
 
-In: links of the products of crawl.db. Out: a file for each picture that can be decoded whole, and a
-row of the table picture for each product: its file, or the reason why there is none. A file holds
-the server's own bytes. Whenever this is killed, the next run goes on.
+In: the link of a product. Out: a file with the server's own bytes if the picture can be decoded
+whole, and the columns of the table picture: the file, or the reason why there is none.
+picture_crawl.py gets them all.
 
     python crawl.py --image-rate 2
-    python crawl.py --verify
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import glob
 import hashlib
-import itertools
 import os
 import random
 import sqlite3
-import time
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import db
 from common.files import replacing
-from common.pictures import FORMATS, SUFFIXES, TooLarge, opened, quietly
-from common.terminal import UserError, grouped, log, progress
-from crawling import feed_products, http_client, picture_queries
+from common.pictures import FORMATS, SUFFIXES, TooLarge, opened
+from common.terminal import UserError
+from crawling import feed_products, http_client
 
-CONNECTIONS = 8
-WORKERS = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
 MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
-GONE = "no longer there"
-PLACEHOLDER = 20  # groups of products that share one picture: it shows none of them
-
-Result = TypeVar("Result")
 
 
 class Outcome(NamedTuple):
@@ -200,185 +188,3 @@ def read_picture_file(path: str) -> bytes:
     if len(data) > MOST_BYTES:
         raise ValueError(f"more than {MOST_BYTES} bytes")
     return data
-
-
-# ---- getting all --------------------------------------------------------------------------------
-
-
-def check_folder(images_path: str) -> None:
-    """Raise UserError, before the long work, if no picture could be kept there."""
-    if not images_path:
-        raise UserError("--images-path must name a folder")
-    writable = os.path.isdir(images_path) and os.access(images_path, os.W_OK)
-    if os.path.lexists(images_path) and not writable:
-        raise UserError(
-            f"--images-path {images_path} is no folder that you may write in: name another"
-        )
-
-
-def check_there(conn: sqlite3.Connection, source: str, images_path: str) -> None:
-    """Raise UserError if pictures are known, and none of them is in images_path: that is another
-    folder, and all would be fetched again."""
-    number = 0
-    for row in picture_queries.kept_pictures(conn, source):
-        if os.path.exists(os.path.join(images_path, row["path"])):
-            return
-        number += 1
-    if number:
-        raise UserError(
-            f"none of {number} pictures is in {images_path}: name their folder with "
-            "--images-path, or fetch them all again with --retry-failed"
-        )
-
-
-def in_parallel(
-    work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Row], most: int
-) -> Generator[tuple[sqlite3.Row, Future[Result]], None, None]:
-    """Yield (row, Future of work(row)) as they are done, at most `most` under way at a time."""
-    with quietly(), concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs: dict[Future[Result], sqlite3.Row] = {}
-        rows = iter(rows)
-        try:
-            while True:
-                for row in rows:
-                    jobs[pool.submit(work, row)] = row
-                    if len(jobs) >= most:
-                        break
-                if not jobs:
-                    return
-                done, _ = concurrent.futures.wait(
-                    jobs, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for job in done:
-                    yield jobs.pop(job), job
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def forget_missing(conn: sqlite3.Connection, source: str, store: Store) -> None:
-    """Forget the pictures that are known but no longer there, and log how many they are."""
-    gone = [
-        row["product_id"]
-        for row in picture_queries.kept_pictures(conn, source)
-        if not os.path.exists(store.path(row["path"]))
-    ]
-    if gone:
-        log(f"{len(gone)} pictures are no longer in {store.folder}: getting them again")
-        picture_queries.forget_pictures(conn, gone)
-
-
-def fetch_pictures(
-    conn: sqlite3.Connection,
-    source: str,
-    store: Store,
-    web: http_client.Web,
-    feed_path: str | None = None,
-) -> dict[str, int]:
-    """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished. Ends
-    early if web.stop is set; what is under way then is finished and kept."""
-    sweep(store)
-    forget_missing(conn, source, store)
-    picture_queries.share_pictures(conn, source)
-    counts = store_all(conn, source, store, web, feed_path)
-    picture_queries.share_pictures(conn, source)
-    placeholders = picture_queries.set_placeholders(conn, PLACEHOLDER)
-    if placeholders:
-        log(
-            f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
-            "have, a placeholder: it is not used"
-        )
-    return {**counts, "unfinished": picture_queries.count_unfinished(conn, source)}
-
-
-def store_all(
-    conn: sqlite3.Connection, source: str, store: Store, web: http_client.Web, feed_path: str | None
-) -> dict[str, int]:
-    """Get pictures side by side and store their rows. Returns how many are ok and failed."""
-    counts = {db.PICTURE_OK: 0, db.PICTURE_FAILED: 0}
-    total = picture_queries.count_pictures_to_fetch(conn, source)
-    rows: list[picture_queries.PictureRow] = []
-    saved = time.monotonic()
-    rows_to_fetch = picture_queries.rows_to_fetch(conn, source)
-    wanted = itertools.takewhile(lambda row: not web.stop.is_set(), rows_to_fetch)
-    jobs = in_parallel(lambda row: get_picture(row, store, web, feed_path), wanted, 2 * WORKERS)
-    with (
-        progress("pictures", total, "pictures") as bar,
-        contextlib.closing(jobs),
-        grouped(unusable) as tell,
-    ):
-        for row, job in jobs:
-            try:
-                outcome = job.result()
-            except http_client.Stopped:
-                continue
-            except http_client.Unfinished as problem:
-                tell(str(problem), row["external_id"])
-            else:
-                counts[outcome.status] += 1
-                if outcome.reason is not None:
-                    tell(outcome.reason, row["external_id"])
-                rows.append((row["id"], *outcome))
-            bar.update()
-            if len(rows) >= 100 or rows and time.monotonic() - saved > 0.2:
-                picture_queries.store_pictures(conn, rows)
-                rows, saved = [], time.monotonic()
-    picture_queries.store_pictures(conn, rows)
-    return counts
-
-
-def unusable(count: int, names: str, reason: str) -> str:
-    if count == 1:
-        return f"picture of product {names}: {reason}"
-    return f"{count} pictures: {reason} (of products {names})"
-
-
-# ---- checking all -------------------------------------------------------------------------------
-
-
-def verify(conn: sqlite3.Connection, images_path: str) -> tuple[int, int]:
-    """Read and decode every picture again, and forget those that are damaged or gone, so that the
-    next crawl fetches them. Returns (good, damaged). Raises UserError if not one is there: that is
-    another folder."""
-    total = sum(
-        number
-        for status, _, number in picture_queries.picture_counts(conn)
-        if status == db.PICTURE_OK
-    )
-    bad, missing = [], 0
-    with progress("pictures", total, "pictures") as bar:
-        kept = picture_queries.kept_pictures(conn, None)
-        for row, job in in_parallel(lambda row: damage(row, images_path), kept, 100):
-            reason = job.result()
-            if reason:
-                bad.append((row["product_id"], row["path"], reason))
-                missing += reason == GONE
-            bar.update()
-    if bad and missing == total:
-        raise UserError(
-            f"none of {total} pictures is in {images_path}: name their folder with "
-            "--images-path, or run crawl.py --retry-failed to fetch them again"
-        )
-    with grouped(damaged) as tell:
-        for product_id, path, reason in bad:
-            tell(reason, f"{path} of product {product_id}")
-    picture_queries.forget_pictures(conn, [product_id for product_id, _, _ in bad])
-    return total - len(bad), len(bad)
-
-
-def damage(row: sqlite3.Row, images_path: str) -> str | None:
-    """What is wrong with the file of a row of picture_queries.kept_pictures, None if nothing is."""
-    try:
-        with open(os.path.join(images_path, row["path"]), "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        check_picture(data)
-    except FileNotFoundError:
-        return GONE
-    except OSError as error:
-        return f"can't be read ({error.strerror})"
-    except ValueError as problem:
-        return str(problem)
-    return None if hashlib.sha256(data).hexdigest() == row["sha256"] else "not what was fetched"
-
-
-def damaged(count: int, names: str, reason: str) -> str:
-    return f"{names}: {reason}" if count == 1 else f"{count} pictures: {reason} ({names})"

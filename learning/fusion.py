@@ -165,6 +165,18 @@ def fused_settings(outcome: experiments.Outcome) -> dict:
     }
 
 
+def predicted_leaves(
+    model: experiments.Fitted, rows: np.ndarray, logits: np.ndarray, has_picture: np.ndarray
+) -> np.ndarray:
+    """The leaves int [3, rows] that text, picture (-1 if there is none) and both predict; logits
+    [rows, leaves] are those of both."""
+    leaves = np.stack(
+        [*(part.scores(rows).argmax(axis=1) for part in model.parts), logits.argmax(axis=1)]
+    )
+    leaves[1, ~has_picture[rows]] = -1
+    return leaves
+
+
 def compared(products: Products, rows: np.ndarray, guesses: np.ndarray, most: int = 5) -> list[str]:
     """Lines about test products `rows`: how many text, picture, both and either alone answer
     rightly, and in which categories the picture helps. guesses: int [3, rows], of text, picture

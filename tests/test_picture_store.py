@@ -13,7 +13,7 @@ from loopback import KEY, catalogue, load, picture, pictures_in, run, select, st
 from PIL import Image
 from test_db import make_2016
 
-from crawling import http_client, picture_store
+from crawling import http_client, picture_crawl, picture_store
 from sample import shop as sample_shop
 
 # ---- pictures -----------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def test_a_picture_of_very_many_different_products_is_a_placeholder(serve, tmp_p
         )
     )
     shop = f"http://127.0.0.1:{server.server_port}"
-    few, many = picture_store.PLACEHOLDER - 1, picture_store.PLACEHOLDER
+    few, many = picture_crawl.PLACEHOLDER - 1, picture_crawl.PLACEHOLDER
     rows = [
         *((f"a{n}", f"Jean {n}", "", "Jeans", f"{shop}/none-{n:04}.jpg", "") for n in range(many)),
         *((f"b{n}", f"Bag {n}", "", "Bags", f"{shop}/own-{n:04}.jpg", "") for n in range(few)),
