@@ -42,7 +42,7 @@ FeedRow = tuple[int, tuple[str, ...], "Sequence[Value] | None"]
 Line = tuple[int, str]  # its number and its text
 
 
-def read_feed_rows(path: str, skipped: Skipped) -> Iterator[FeedRow]:
+def read_feed_rows(path, skipped, options=None, how=None) -> Iterator[FeedRow]:
     """Yield (line, names, values) for each row of a catalogue file.
 
     `names` are the column names as the file has them, the same object for as long as they stay the
@@ -53,6 +53,7 @@ def read_feed_rows(path: str, skipped: Skipped) -> Iterator[FeedRow]:
     Raises UserError if the file can't be read or has no rows, or if it is not UTF-8: guessing would
     damage names.
     """
+    path = getattr(path, "path", path)
     try:
         with open_bytes(path) as file:
             yield from format_rows(file, path, skipped)

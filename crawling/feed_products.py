@@ -1,9 +1,8 @@
-"""Catalogue files -> products. In: a feed as shops publish it; out: products for crawl.py to store.
+"""The second pass over the files of a feed: rows -> products.
 
-The feeds are those of Google Merchant and Meta, Shopify's exports and products.json, Awin's product
-files, and any other table with a name for each column; feed_formats.py reads the files. A product
-needs only an id and a title. Its description, category, picture and group are used if they are
-there.
+In: a Reading, which feed_survey.py made in the first pass. Out: products for feed_import.py to
+store. A product needs only an id and a title. Its description, categories, pictures and group are
+used if they are there.
 
     python crawl.py --feed products.tsv
     python crawl.py --feed stock.csv --column id=SKU --column title=Name
@@ -11,335 +10,202 @@ there.
 
 from __future__ import annotations
 
-import collections
-import contextlib
+import dataclasses
 import os
-import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
-from common.terminal import UserError
-from common.text import storable
+from crawling import feed_cells, feed_columns
+from crawling.feed_cells import decoded
+from crawling.feed_columns import Layout, field_text
 from crawling.feed_formats import read_feed_rows
-from crawling.feed_json_xml import Skipped, Value
+from crawling.feed_survey import FileReading, Reading, categories_shown, layout_of, made_category
+from crawling.feed_types import FeedProduct, HowRead, Names, Path, Skipped, Value
 
 DEEPEST_PATH = 50  # levels of a category
-# What --column can name. product_type is the category in the shop's own words.
-FIELDS = ("id", "title", "description", "product_type", "image_link", "item_group_id")
-
-# For each shop system the columns of each field, the best first. `standard` is a category of a tree
-# that is not the shop's own; it is used if the file has no categories of the shop's own.
-Columns = dict[str, tuple[str, ...]]
-GOOGLE: Columns = {
-    "id": ("id",),
-    "title": ("title",),
-    "description": ("description", "summary", "content"),
-    "product_type": ("product_type",),
-    "standard": ("google_product_category", "fb_product_category"),
-    "image_link": ("image_link", "image[0].url"),
-    "item_group_id": ("item_group_id",),
-}
-SHOPIFY: Columns = {
-    "id": ("url_handle", "handle"),
-    "title": ("title",),
-    "description": ("body_(html)", "body_html", "description"),
-    "product_type": ("type", "product_type"),
-    "standard": ("product_category", "google_shopping_/_google_product_category"),
-    "image_link": ("image_src", "product_image_url", "images"),
-    "position": ("image_position",),
-}
-AWIN: Columns = {
-    "id": ("aw_product_id",),
-    "title": ("product_name",),
-    "description": ("description", "product_short_description"),
-    "product_type": ("merchant_product_category_path", "merchant_category"),
-    "standard": ("category_name",),
-    "image_link": ("large_image", "merchant_image_url", "aw_image_url"),
-    "item_group_id": ("parent_product_id",),
-}
-
-Fields = dict[str, str]  # field -> its text, '' if there is none
+MOST_CACHED = 100_000  # distinct cells whose categories are kept
 
 
-class FeedProduct(NamedTuple):
-    line: int  # of the file, from 1
-    external_id: str  # as the shop gave it: leading zeros are part of it
-    name: str
-    description: str
-    category: tuple[str, ...]  # the shop's words from the top to the leaf; () if it gives none
-    image: str  # a URL or a path relative to the feed's folder; '' if there is none
-    group: str  # item_group_id; '' if there is none
+@dataclasses.dataclass
+class OpenProduct:
+    """A product of which more rows may come."""
+
+    line: int
+    fields: dict[str, str]
+    category: Value
+    pictures: list[tuple[int, str]]  # (place, link)
 
 
-class Layout(NamedTuple):
-    """How to read rows with certain column names."""
-
-    positions: dict[str, tuple[int, ...]]  # field -> which columns may hold it, the best first
-    standard: tuple[int, ...]  # the columns with a category of a tree that is not the shop's own
-    header: bool  # whether all rows of the file have these columns
-    merged: bool  # whether rows that share an id and stand together are one product
-    separator: str  # what parts the levels of a category; '' if the values have to tell
+def read_products(reading: Reading, skipped: Skipped) -> Iterator[FeedProduct]:
+    """Yield the products of a feed. What can't be used is appended to `skipped` as (line, reason),
+    and `reading` counts the rows read, and those that belong to the product of another row."""
+    reading.rows = reading.merged = 0
+    for file in reading.files:
+        yield from file_products(reading, file, skipped)
 
 
-# ---- rows -> products ---------------------------------------------------------------------------
-
-
-def read_feed(
-    path: str, skipped: Skipped, columns: Mapping[str, str] | None = None
+def file_products(
+    reading: Reading, file: FileReading, skipped: Skipped
 ) -> Iterator[FeedProduct]:
-    """Yield a FeedProduct for each product of a catalogue file.
+    """The products of one file."""
+    cached: dict[Value, tuple[Path, ...]] = {}
 
-    What can't be used is appended to `skipped` as (line number, reason). `columns`, {field of
-    FIELDS: column name}, goes before what the names of the columns say. Raises UserError if the
-    file can't be read, has no columns for id and title, or is not UTF-8.
-    """
-    columns = columns or {}
-    yield from read_products(path, skipped, columns, *survey_categories(path, columns))
-
-
-def check_feed(path: str, columns: Mapping[str, str] | None = None) -> None:
-    """Raise UserError unless the file can be read and has a catalogue's columns."""
-    products = read_products(path, collections.deque(maxlen=0), columns or {}, " > ", False)
-    with contextlib.closing(products):
-        next(products, None)
-
-
-def read_products(
-    path: str, skipped: Skipped, columns: Mapping[str, str], separator: str, use_standard: bool
-) -> Generator[FeedProduct, None, None]:
-    """read_feed's products, once it is known what parts the levels of a category, and whether the
-    `standard` categories are to be used."""
-    for line, fields in merge_rows(read_fields(path, skipped, columns)):
-        category = fields["product_type"]
-        if not category and use_standard:
-            category = fields["standard"]
-        levels = category_levels(category, separator)
+    def finished(product: OpenProduct) -> Iterator[FeedProduct]:
+        categories = cached.get(product.category)
+        if categories is None:
+            categories = categories_shown(reading, file, product.category)
+            if len(cached) < MOST_CACHED:
+                cached[product.category] = categories
+        fields = product.fields
         if not fields["id"]:
-            skipped.append((line, "no id"))
+            skipped.append((product.line, "no id"))
         elif not fields["title"]:
-            skipped.append((line, f"no title (id {fields['id'][:50]})"))
-        elif len(levels) > DEEPEST_PATH:
-            skipped.append((line, f"a category of more than {DEEPEST_PATH} levels"))
+            skipped.append((product.line, f"no title (id {fields['id'][:50]})"))
+        elif categories and len(categories[0]) > DEEPEST_PATH:
+            skipped.append((product.line, f"a category of more than {DEEPEST_PATH} levels"))
         else:
             yield FeedProduct(
-                line,
+                product.line,
                 fields["id"],
-                fields["title"],
+                decoded(fields["title"]),
                 fields["description"],
-                levels,
-                fields["image_link"],
+                categories,
+                links_in_order(product.pictures),
                 fields["item_group_id"],
+                parent_of(fields, file),
             )
 
-
-def category_levels(category: str, separator: str) -> tuple[str, ...]:
-    """The levels of a category. Blanks around a separator make no difference, if it has some."""
-    # Feeds that were escaped twice have &gt;, and some have a separator at the end.
-    category = f" {category} ".replace(" &gt; ", " > ")
-    bare = separator.strip()
-    if bare == separator:
-        levels = category.split(separator)
-    else:
-        levels = re.split(rf"\s{re.escape(bare)}(?=\s)", category)
-    return tuple([level.strip() for level in levels if level.strip()])
-
-
-def survey_categories(path: str, columns: Mapping[str, str]) -> tuple[str, bool]:
-    """(separator, use_standard) for read_products. Reads as much of the file as that takes: as a
-    rule its first row. One answer holds for a file, or its categories would be of two trees."""
-    separators: collections.Counter[str] = collections.Counter()
-    total = 0
-    for layout, _, fields in read_fields(path, collections.deque(maxlen=0), columns):
-        category = fields["product_type"]
-        has_no_column = layout.header and not layout.positions["product_type"]
-        if layout.separator and (category or has_no_column):
-            return layout.separator, not category
-        if category:
-            total += 1
-            separators.update(
-                separator for separator in (" > ", ">", " | ", " / ") if separator in category
-            )
-    most_common = max((" > ", " | ", " / "), key=separators.__getitem__)
-    if separators[most_common] <= total / 2:  # "Coats / Jackets" may be the name of one category
-        most_common = ">" if separators[">"] and not separators[" > "] else " > "
-    return most_common, not total
-
-
-def merge_rows(rows: Iterable[tuple[Layout, int, Fields]]) -> Iterator[tuple[int, Fields]]:
-    """Yield (line, fields) of the rows as they are, but those of one Shopify product, which stand
-    together, as one: each field from the first row that has it, but the picture from the row with
-    position 1."""
-    product_line = 0
-    product: Fields | None = None  # the Shopify product whose rows are being read
-    for layout, line, fields in rows:
-        if not layout.merged:
-            yield line, fields
-        elif product and fields["id"] and fields["id"] == product["id"]:
-            add_row(product, fields)
-        else:
-            if product:
-                yield product_line, product
-            product_line, product = line, fields
+    product: OpenProduct | None = None
+    for row in open_products(reading, file, skipped):
+        if product and belongs_to(row, product, file):
+            add_row(product, row)
+            reading.merged += 1
+            continue
+        if product:
+            yield from finished(product)
+        product = row
     if product:
-        yield product_line, product
+        yield from finished(product)
 
 
-def add_row(product: Fields, fields: Fields) -> None:
-    """Fill the gaps of a Shopify product from another of its rows."""
-    comes_first = fields["position"] == "1" and product["position"] != "1"
-    if comes_first and fields["image_link"]:
-        product["image_link"], product["position"] = fields["image_link"], "1"
-    for field, text in product.items():
-        product[field] = text or fields[field]
+# ---- rows ---------------------------------------------------------------------------------------
+
+FIELDS = ("id", "title", "description", "item_group_id", "parent", "kind", "view", "position")
 
 
-# ---- rows -> fields -----------------------------------------------------------------------------
-
-
-def read_fields(
-    path: str, skipped: Skipped, columns: Mapping[str, str]
-) -> Iterator[tuple[Layout, int, Fields]]:
-    """Yield (layout, line, fields) for each row of a file."""
-    unknown = sorted(set(columns) - set(FIELDS))
-    if unknown:
-        raise UserError(
-            f"--column knows no field {', '.join(unknown)}: name one of {', '.join(FIELDS)}"
-        )
-    names: tuple[str, ...] | None = None  # of the columns of this row
-    first_names: tuple[str, ...] | None = None  # of the first row that has columns
-    fields_seen: set[str] = set()  # fields that some row has a column for
-    for line, row_names, values in read_feed_rows(path, skipped):
-        if row_names is not names and row_names != names:
-            names, first_names = row_names, first_names or row_names
-            layout = find_layout(names, columns, header=values is None)
-            fields_seen.update(field for field, positions in layout.positions.items() if positions)
+def open_products(
+    reading: Reading, file: FileReading, skipped: Skipped
+) -> Iterator[OpenProduct]:
+    """What each row of a file says, as the product it may be. Rows that say a product of another
+    row in another language are counted as merged."""
+    columns = reading.options.read.columns
+    names: Names | None = None
+    left_out = CountedSkips(skipped)
+    for line, row_names, values in read_feed_rows(
+        file.file, left_out, reading.options.read, HowRead()
+    ):
+        if row_names is not names:
+            names, layout = row_names, layout_of(file, row_names, columns)
+            category_positions = category_columns(file, layout, names)
+            fields_there = [name for name in FIELDS if name in feed_columns.fields_there(layout)]
+            empty = dict.fromkeys(FIELDS, "")
         if values is None:
-            check_columns(path, row_names, fields_seen, columns)
-        else:
-            yield layout, line, row_fields(values, layout)
-    if first_names is not None:  # JSON and XML name their columns row by row
-        check_columns(path, first_names, fields_seen, columns)
-
-
-def find_layout(names: Sequence[str], columns: Mapping[str, str], header: bool) -> Layout:
-    """The Layout of rows with these column names."""
-    names = [column_name(name) for name in names]
-    system = shop_system(names)
-    wanted = {
-        **dict.fromkeys(FIELDS, ()),
-        **system,
-        **{field: (column_name(name),) for field, name in columns.items()},
-    }
-    positions = {field: column_positions(names, aliases) for field, aliases in wanted.items()}
-    standard = positions.pop("standard")
-    if "product_type" in columns:
-        standard = ()
-    separator = "" if system is AWIN or "product_type" in columns else " > "
-    return Layout(positions, standard, header, header and system is SHOPIFY, separator)
-
-
-def shop_system(names: Sequence[str]) -> Columns:
-    """The columns of the shop system that wrote the file, told by names that only it has."""
-    if "aw_product_id" in names:
-        return AWIN
-    if "url_handle" in names:
-        return SHOPIFY
-    if "handle" in names and ("body_html" in names or "id" not in names):
-        return SHOPIFY
-    return GOOGLE
-
-
-def column_positions(names: Sequence[str], aliases: Iterable[str]) -> tuple[int, ...]:
-    """Where the columns with one of these names are, in the order of the aliases."""
-    return tuple(
-        position for alias in aliases for position, name in enumerate(names) if name == alias
-    )
-
-
-def check_columns(
-    path: str, names: Sequence[str], fields_seen: set[str], columns: Mapping[str, str]
-) -> None:
-    """Raise UserError if id, title or a field of `columns` is not among the fields seen."""
-    names_found = "found: " + ", ".join(repr(name[:30]) for name in names[:20])
-    for field, name in columns.items():
-        if field not in fields_seen:
-            raise UserError(
-                f"{path} has no column {name!r} for --column {field}: name one that it "
-                f"has; {names_found}"
-            )
-    missing = [field for field in ("id", "title") if field not in fields_seen]
-    if missing:
-        raise UserError(
-            f"{path} has no column {', '.join(missing)}: say which it is, for example "
-            f"--column {missing[0]}=HEADER; {names_found}"
+            continue
+        reading.rows += 1
+        fields = empty.copy()
+        for name in fields_there:
+            fields[name] = field_text(values, layout, name)
+        if fields["view"]:
+            reading.merged += 1
+            continue
+        yield OpenProduct(
+            line,
+            fields,
+            row_category(values, layout, category_positions),
+            row_pictures(values, layout, file, fields["position"]),
         )
+    reading.rows += left_out.rows
 
 
-def row_fields(values: Sequence[Value], layout: Layout) -> Fields:
-    """The fields of a row. Only the first of `product_type` and `standard` is kept."""
-    if not layout.header:  # JSON can escape what a line of text can't hold
-        values = [
-            clean_text(value) if isinstance(value, str) else tuple(map(clean_text, value))
-            for value in values
-        ]
-    fields = {field: first_text(values, positions) for field, positions in layout.positions.items()}
-    fields["standard"] = ""
-    if not fields["image_link"]:  # JSON may list several
-        links = (links for links in lists(values, layout.positions["image_link"]) if links)
-        fields["image_link"] = next(links, ("",))[0]
-    if not fields["product_type"]:
-        fields["product_type"] = first_path(values, layout.positions["product_type"])
-        fields["standard"] = first_text(values, layout.standard, has_letters)
-    return fields
+class CountedSkips:
+    """Hands what can't be used on, and counts it."""
+
+    def __init__(self, skipped: Skipped) -> None:
+        self.skipped, self.rows = skipped, 0
+
+    def append(self, entry: tuple[int, str], /) -> None:
+        self.rows += 1
+        self.skipped.append(entry)
 
 
-def first_text(
-    values: Sequence[Value], positions: Iterable[int], usable: Callable[[str], bool] | None = None
-) -> str:
-    """The first of the values in these columns that is a usable text; '' if none is."""
+def category_columns(file: FileReading, layout: Layout, names: Names) -> tuple[int, ...]:
+    """Where rows of this layout have the category that files them. () if they have none, or if it
+    is made of several columns."""
+    if layout.levels or "product_type" in layout.templates:
+        return ()
+    known = feed_columns.known_names(names)
+    return feed_columns.alias_positions(known, (file.category,)) if file.category else ()
+
+
+def row_category(values: Sequence[Value], layout: Layout, positions: Sequence[int]) -> Value:
+    if layout.levels or "product_type" in layout.templates:
+        return made_category(values, layout)
     for position in positions:
-        value = values[position] if position < len(values) else ""
-        if isinstance(value, str):
-            text = value.strip()
-            if text and (usable is None or usable(text)):
-                return text
+        if position < len(values) and values[position]:
+            return values[position]
     return ""
 
 
-def lists(values: Sequence[Value], positions: Iterable[int]) -> Iterator[tuple[str, ...]]:
-    """The lists among the values in these columns; only JSON has any."""
-    for position in positions:
-        value = values[position] if position < len(values) else ""
-        if not isinstance(value, str):
-            yield value
+def row_pictures(
+    values: Sequence[Value], layout: Layout, file: FileReading, position: str
+) -> list[tuple[int, str]]:
+    """(place, link) of a row's pictures."""
+    place = int(position) if position.isascii() and position.isdigit() and len(position) < 9 else 0
+    if "image_link" in layout.templates:
+        link = feed_columns.filled(layout.templates["image_link"], values)
+        return [(place, link)] if link else []
+    links: list[tuple[int, str]] = []
+    for column in layout.positions.get("image_link", ()):
+        if column < len(values) and values[column] and len(links) < feed_cells.MOST_LINKS:
+            base = file.dialect.picture_base
+            for link in feed_cells.picture_links(values[column], base):
+                links.append((place, feed_columns.clean_text(link) if layout.clean else link))
+    return links
 
 
-def first_path(values: Sequence[Value], positions: Iterable[int]) -> str:
-    """The first list among the values in these columns as one path: the first of its texts that is
-    a path, otherwise all its texts as levels. '' if there is no list."""
-    texts = next(lists(values, positions), ())
-    for text in texts:
-        if " > " in text:
-            return text
-    return " > ".join(texts)
+def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:
+    """Whether a row only says more of the product that stands above it: its dialect says so, or it
+    has no title, and the product's id or none."""
+    kind = file.dialect.kinds.get(row.fields["kind"].lower())
+    if kind == "other":
+        return True
+    same_id = row.fields["id"] == product.fields["id"]
+    if kind == "part":
+        return same_id or not row.fields["title"]
+    if file.dialect.joined:
+        return bool(row.fields["id"]) and same_id
+    return not row.fields["title"] and bool(row.fields["id"]) and same_id
 
 
-def has_letters(text: str) -> bool:
-    """Whether a category may be words; Google's may be a number instead, which means nothing."""
-    return any(character.isalpha() for character in text)
+def add_row(product: OpenProduct, row: OpenProduct) -> None:
+    """Fill the gaps of a product from another of its rows, and add its pictures."""
+    for field, text in product.fields.items():
+        product.fields[field] = text or row.fields[field]
+    product.category = product.category or row.category
+    if len(product.pictures) < 10 * feed_cells.MOST_LINKS:
+        product.pictures += row.pictures
 
 
-def column_name(text: str) -> str:
-    """The name by which a column is known: `image link [image_link]`, `Image Link`, `g:image_link`
-    and `image_link` are one column."""
-    text = text.strip().lower()
-    bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
-    return bracket.group(1) if bracket else re.sub(r"[\s-]+", "_", text.removeprefix("g:"))
+def links_in_order(pictures: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    """The links of a product, those with a place in its order: 1 is the first."""
+    ordered = sorted(pictures, key=lambda picture: picture[0] or 10**9)
+    return tuple(dict.fromkeys(link for _, link in ordered if link))[: feed_cells.MOST_LINKS]
 
 
-def clean_text(text: str) -> str:
-    """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
-    return storable(text.replace("\0", " ")).strip()
+def parent_of(fields: dict[str, str], file: FileReading) -> str:
+    """The id of the product that a row is a variant of; '' if it is none."""
+    parent = fields["parent"].removeprefix("id:")
+    parent = file.codes.get(parent, parent) if parent else file.children.get(fields["id"], "")
+    return "" if parent == fields["id"] else parent
 
 
 # ---- links to pictures --------------------------------------------------------------------------

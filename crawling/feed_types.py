@@ -21,6 +21,15 @@ FeedRow = tuple[int, Names, "Sequence[Value] | None"]
 Path = tuple[str, ...]  # a category: the shop's words from the top to the category
 
 
+class FeedFile(NamedTuple):
+    """One file of a feed, to read as often as needed."""
+
+    path: str
+    member: str | None = None  # of a zip of several files; None if the file is not one
+    name: str = ""  # what messages call it
+    url: str | None = None  # where it was downloaded from; None if it is the user's own
+
+
 class ReadOptions(NamedTuple):
     """What a user says about the files of a feed."""
 

@@ -1,0 +1,357 @@
+"""What a cell of a feed holds: lists, links to pictures, categories and their levels.
+
+In: cells, and what is known of the file they come from (Parting). Out: categories as tuples of
+their levels, and links.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections
+import functools
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from crawling.feed_dialects import NO_CATEGORY
+from crawling.feed_types import Path, Value
+
+LONGEST_LIST = 100_000  # characters of a cell that may be a list
+MOST_LINKS = 10  # to pictures of a product
+# What parts levels: sign, regular expression, and the share of the categories that must hold it.
+# A '/' or a '-' may also stand within a name, so most categories must have one.
+LEVELS = (
+    (">", r"\s*>+\s*", 0.0),
+    ("»", r"\s*»\s*", 0.0),
+    ("›", r"\s*›\s*", 0.0),
+    ("→", r"\s*→\s*", 0.0),
+    ("::", r"\s*::\s*", 0.0),
+    ("|", r"\s*\|\s*", 0.5),
+    (" / ", r"\s+/(?=\s)", 0.5),
+    ("/", r"\s*/\s*", 0.8),
+    (" - ", r"\s+-(?=\s)", 0.8),
+)
+CONJUNCTION = re.compile(r"&|\b(and|und|et|e|y|en|och|og|i|a|и|ve)\b", re.IGNORECASE)
+GOOGLE_NUMBER = re.compile(r"\d+\s*-\s+(?=\S)")
+NAMES_OF_ENTRIES = ("name", "title", "label", "url", "src", "uri", "link", "href", "path")
+
+
+class Parting(NamedTuple):
+    """How the cells of one column part levels and categories."""
+
+    level_sign: str = ">"  # as LEVELS calls it, or what --separator says
+    level_pattern: str = r"\s*>+\s*"
+    entry_sign: str = ""  # a dialect's sign between categories; '' if the cell has to tell
+    list_is_path: bool = False  # whether a list of names is one category
+    standard: bool = False  # whether the categories are of a published tree, such as Google's
+    pipe_parts: bool = False  # whether '|' parts categories
+    tops: frozenset[str] = frozenset()  # folded first levels that stand in cells without a comma
+    paths: frozenset[str] = frozenset()  # folded cells without a comma
+    roots: frozenset[str] = frozenset()  # folded names of a top that is no level
+    ignored: frozenset[str] = frozenset()  # folded names that --ignore-category says
+    numbers: Mapping[str, str] = {}  # a published tree's number -> its category
+    bare_numbers: bool = True  # whether a number of a published tree is a category without a name
+    bare_roots: frozenset[str] = frozenset()  # folded tops that alone say nothing
+
+
+def decoded(text: str) -> str:
+    """The text without HTML's entities. Feeds that were escaped twice have &amp;gt;."""
+    if "&" not in text:
+        return text
+    text = html.unescape(text)
+    return html.unescape(text) if "&" in text else text
+
+
+def folded(text: str) -> str:
+    """A name as categories are compared: letter case, blanks and forms of accents do not matter."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+# ---- lists --------------------------------------------------------------------------------------
+
+
+def cell_list(text: str) -> Value:
+    """The list that a cell holds as JSON or as Python prints it; any other text as it is."""
+    text = text.strip()
+    if text[:1] + text[-1:] not in ("[]", "()", "{}") or not 2 < len(text) <= LONGEST_LIST:
+        return text if text not in ("[]", "()", "{}") else ()
+    for read in (functools.partial(json.loads, strict=False), ast.literal_eval):
+        try:
+            read_value = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        if isinstance(read_value, (list, tuple)):
+            return tuple(filter(None, map(as_value, read_value)))
+        if isinstance(read_value, (dict, set)) and text[0] == "{":
+            return as_value(read_value)
+    return text
+
+
+def as_value(item: Any) -> Value:
+    """Something that JSON or Python holds as a text, or a tuple of them."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, (list, tuple, set)):
+        return tuple(filter(None, map(as_value, item)))
+    if isinstance(item, dict):
+        for name in NAMES_OF_ENTRIES:
+            if isinstance(item.get(name), str):
+                return item[name]
+        return ""
+    return "" if item is None or isinstance(item, bool) else str(item)
+
+
+def picture_links(value: Value, base: str = "") -> Iterator[str]:
+    """The links in a cell. `base` is the address that bare names of files are relative to."""
+    if not isinstance(value, str):
+        for part in value:
+            yield from picture_links(part, base)
+        return
+    listed = cell_list(value)
+    if not isinstance(listed, str):
+        yield from picture_links(listed, base)
+        return
+    for link in split_links(listed):
+        if base and "/" not in link:
+            link = base + link
+        yield link
+
+
+def split_links(text: str) -> list[str]:
+    """The links of a text: parted by what stands before the next address, or by , ; or | if each
+    part is the name of a picture."""
+    if not text:
+        return []
+    if re.search(r"[,;|\s](https?:)?//", text, re.IGNORECASE):
+        parts = re.split(r"[,;|\s]+(?=(?:https?:)?//)", text, flags=re.IGNORECASE)
+        return [part.strip(" \t,;|") for part in parts if part.strip(" \t,;|")]
+    for sign in (",", ";", "|"):
+        parts = [part.strip() for part in text.split(sign)]
+        parts = [part for part in parts if part]
+        if len(parts) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", part) for part in parts):
+            return parts
+    return [text.strip()]
+
+
+# ---- categories ---------------------------------------------------------------------------------
+
+
+def cell_categories(value: Value, parting: Parting) -> tuple[Path, ...]:
+    """The categories of a cell, the most specific first, each as its levels. () if it has none."""
+    paths: dict[Path, None] = {}
+    for levels in cell_paths(value, parting):
+        levels = usable_levels(levels, parting)
+        if levels:
+            paths.setdefault(levels)
+    return tuple(sorted(paths, key=len, reverse=True))
+
+
+def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
+    """The levels of each category of a cell, as they stand there."""
+    if isinstance(value, str):
+        listed = cell_list(value) if value[:1] in "[({ " else value
+        if not isinstance(listed, str):
+            yield from cell_paths(listed, parting)
+            return
+        for entry in text_entries(decoded(listed), parting):
+            yield split_levels(entry, parting)
+        return
+    texts = [part for part in value if isinstance(part, str)]
+    if texts and parting.list_is_path and not any(map(has_levels(parting), map(decoded, texts))):
+        yield [decoded(text) for text in texts]
+    else:
+        for text in texts:
+            yield from cell_paths(text, parting)
+    for part in value:
+        if isinstance(part, tuple):
+            if any(isinstance(item, tuple) for item in part):
+                yield from cell_paths(part, parting)
+            else:
+                yield [decoded(item) for item in part if isinstance(item, str)]
+
+
+def has_levels(parting: Parting) -> Callable[[str], bool]:
+    """A function that says whether a text has levels."""
+    pattern = re.compile(parting.level_pattern)
+    return lambda text: pattern.search(text.strip()) is not None
+
+
+def split_levels(entry: str, parting: Parting) -> list[str]:
+    entry = entry.strip()
+    if parting.standard and parting.numbers and (path := parting.numbers.get(entry)):
+        entry = path
+    if parting.standard:
+        entry = GOOGLE_NUMBER.sub("", entry, count=1)
+    return re.split(parting.level_pattern, f" {entry} ")
+
+
+def is_number(text: str) -> bool:
+    """Whether a category of a published tree is its number: 173, or 173.0 as Excel writes it."""
+    return re.fullmatch(r"\d+(\.0)?", text) is not None
+
+
+def usable_levels(levels: Iterable[str], parting: Parting) -> Path:
+    """The levels of a category without a root that is no level. () if it says that there is no
+    category, or if --ignore-category names it."""
+    words = [word for word in (" ".join(level.split()) for level in levels) if word]
+    while words and folded(words[0]) in parting.roots:
+        del words[0]
+    if not words:
+        return ()
+    if len(words) == 1:
+        key = folded(words[0])
+        if key in NO_CATEGORY or key in parting.bare_roots:
+            return ()
+        if parting.standard and not parting.bare_numbers and is_number(key):
+            return ()
+    if parting.ignored:
+        keys = [folded(word) for word in words]
+        if " > ".join(keys) in parting.ignored or not parting.ignored.isdisjoint(keys):
+            return ()
+    return tuple(words)
+
+
+def text_entries(text: str, parting: Parting) -> list[str]:
+    """The categories that a text lists."""
+    if parting.standard:
+        return [text]
+    if parting.entry_sign == ",":
+        return [part.replace("\\,", ",") for part in re.split(r"(?<!\\),", text)]
+    if parting.entry_sign:
+        return text.split(parting.entry_sign)
+    entries = [entry for line in text.split("\n") for entry in line.split(";")]
+    if parting.pipe_parts:
+        entries = [part for entry in entries for part in entry.split("|")]
+    if parting.level_sign == "," or not parting.tops:
+        return entries
+    return [part for entry in entries for part in comma_entries(entry, parting)]
+
+
+def comma_entries(entry: str, parting: Parting) -> list[str]:
+    """The categories of a text with commas. A comma may be part of a name: it parts categories if
+    what follows begins as another category of the file does, or if a whole category stands before
+    it, or if there are levels on both of its sides and no enumeration ("Handbags, Wallets & Cases")
+    goes over it."""
+    if "," not in entry:
+        return [entry]
+    levels = has_levels(parting)
+    parts: list[str] = []
+    for piece in re.split(r"(?<!\\),", entry):
+        if not parts:
+            parts.append(piece)
+            continue
+        top = split_levels(piece, parting)
+        first = next((level.strip() for level in top if level.strip()), "")
+        key, before = folded(first), folded(parts[-1])
+        new = key in parting.tops or (
+            levels(piece)
+            and not CONJUNCTION.search(first)
+            and (before in parting.paths or levels(parts[-1]))
+        )
+        if new:
+            parts.append(piece)
+        else:
+            parts[-1] += "," + piece
+    return [part.replace("\\,", ",") for part in parts]
+
+
+# ---- how a column parts its cells ---------------------------------------------------------------
+
+
+def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | None) -> Parting:
+    """How these cells part levels and categories, as they do throughout. `cells` are the distinct
+    cells of a column with how often each stands there; `given` is what is known without them, and
+    `separator` is what --separator says."""
+    texts = [(text, number) for cell, number in cells.items() for text in flat_texts(cell)]
+    if separator is not None:
+        pattern = re.escape(separator.strip()) if separator.strip() else re.escape(separator)
+        spaced = separator != separator.strip()
+        parting = given._replace(
+            level_sign=separator,
+            level_pattern=rf"\s+{pattern}(?=\s)" if spaced else rf"\s*{pattern}\s*",
+        )
+    elif given.level_sign:
+        pattern = next(
+            (regex for sign, regex, _ in LEVELS if sign == given.level_sign[:1]),
+            rf"\s*{re.escape(given.level_sign)}\s*",
+        )
+        parting = given._replace(level_pattern=pattern)
+    else:
+        sign, pattern = level_separator(texts)
+        parting = given._replace(level_sign=sign, level_pattern=pattern)
+    parting = parting._replace(
+        pipe_parts=parting.level_sign != "|"
+        and not parting.entry_sign
+        and pipes_part(texts, parting)
+    )
+    return parting._replace(**comma_evidence(texts, parting))
+
+
+def flat_texts(cell: Value) -> Iterator[str]:
+    """The texts of a cell, also those of a list in it, without entities."""
+    if isinstance(cell, str):
+        listed = cell_list(cell) if cell[:1] in "[({ " else cell
+        if isinstance(listed, str):
+            yield decoded(listed).strip()
+            return
+        cell = listed
+    for part in cell:
+        yield from flat_texts(part)
+
+
+def level_separator(texts: Iterable[tuple[str, int]]) -> tuple[str, str]:
+    """(sign, regular expression) of what parts levels in most of these (text, how often)."""
+    often: collections.Counter[str] = collections.Counter()
+    holding: collections.Counter[str] = collections.Counter()  # distinct texts
+    tops: dict[str, set[str]] = {sign: set() for sign, _, _ in LEVELS}
+    total = 0
+    texts = list(texts)
+    for text, number in texts:
+        total += number
+        for sign, pattern, _ in LEVELS:
+            if sign in text:
+                often[sign] += number
+                holding[sign] += 1
+                tops[sign].add(re.split(pattern, text, maxsplit=1)[0])
+    best, regex = LEVELS[0][:2]
+    most = often[best]
+    for sign, pattern, share in LEVELS[1:]:
+        if often[sign] <= most or often[sign] <= share * total:
+            continue
+        if sign == "|" and pipes_part(texts, Parting()):
+            continue
+        if share > 0.5 and len(tops[sign]) >= holding[sign]:  # tops of a tree have several leaves
+            continue
+        best, regex, most = sign, pattern, often[sign]
+    return best, regex
+
+
+def pipes_part(texts: Iterable[tuple[str, int]], parting: Parting) -> bool:
+    """Whether '|' parts categories: what stands after one also begins other cells."""
+    firsts: set[str] = set()
+    later: collections.Counter[str] = collections.Counter()
+    for text, _ in texts:
+        parts = [split_levels(part, parting) for part in text.split("|")]
+        tops = [folded(" ".join("".join(part[:1] or "").split())) for part in parts]
+        tops = [top for top in tops if top]
+        firsts.update(tops[:1])
+        later.update(tops[1:])
+    return bool(later) and 2 * sum(top in firsts for top in later) >= len(later)
+
+
+def comma_evidence(texts: Iterable[tuple[str, int]], parting: Parting) -> dict[str, Any]:
+    """The first levels and the whole cells that show where a comma parts categories."""
+    tops, paths = set(), set()
+    for text, _ in texts:
+        for entry in text.split(";"):
+            before, comma, _ = entry.partition(",")
+            levels = split_levels(before, parting)
+            levels = [level.strip() for level in levels if level.strip()]
+            if levels and (not comma or len(levels) > 1):
+                tops.add(folded(levels[0]))
+            if levels and not comma:
+                paths.add(folded(before))
+    return {"tops": frozenset(tops), "paths": frozenset(paths)}

@@ -1,0 +1,237 @@
+"""Which column of a feed is what.
+
+In: the names of a file's columns, and what --column says. Out: a Layout, which finds the fields of
+a product in a row.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from common.terminal import UserError
+from common.text import storable
+from crawling import feed_dialects
+from crawling.feed_dialects import FIELDS, PLAIN, Dialect
+from crawling.feed_types import Names, Value
+
+MOST_NAMES = 20  # of columns, in a sentence
+
+
+class Template(NamedTuple):
+    """A text made of several columns: images/{id}.jpg."""
+
+    texts: tuple[str, ...]  # before, between and after the columns
+    positions: tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """How to read rows with certain column names."""
+
+    positions: Mapping[str, tuple[int, ...]]  # field -> the columns that may hold it, best first
+    templates: Mapping[str, Template]  # field -> what it is made of
+    levels: tuple[int, ...]  # the columns that hold a level of the category each
+    clean: bool  # whether values may hold what SQLite can't: only text in lines can't
+
+
+def column_name(text: str) -> str:
+    """The name by which a column is known: `image link [image_link]`, `Image Link`, `g:image_link`
+    and `image_link` are one column."""
+    text = text.strip().strip("\ufeff").lower()
+    bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
+    return bracket.group(1) if bracket else re.sub(r"[\s-]+", "_", text.removeprefix("g:"))
+
+
+@functools.lru_cache(maxsize=10_000)
+def known_names(names: Names) -> Names:
+    """The names by which columns are known, in the same order."""
+    return tuple(map(column_name, names))
+
+
+# ---- --column -----------------------------------------------------------------------------------
+
+
+def column_position(names: Names, wanted: str) -> int | None:
+    """Where the column is that --column calls `wanted`, by its name or its number from 1; None if
+    there is none."""
+    known = column_name(wanted)
+    if known in names:
+        return names.index(known)
+    number = int(wanted) if re.fullmatch("[0-9]{1,6}", wanted.strip()) else 0
+    return number - 1 if 0 < number <= len(names) else None
+
+
+def named_positions(names: Names, wanted: str) -> tuple[int, ...]:
+    """Where the columns are that --column names: a column, or several with commas between them. ()
+    if one of them is not there."""
+    whole = column_position(names, wanted)
+    if whole is not None:
+        return (whole,)
+    parts = [column_position(names, part) for part in wanted.split(",")]
+    positions = [part for part in parts if part is not None]
+    return tuple(positions) if len(positions) == len(parts) else ()
+
+
+def named_template(names: Names, wanted: str) -> Template | None:
+    """The Template that --column gives. None if it names a column that is not there."""
+    texts = re.split(r"\{[^{}]*\}", wanted)
+    parts = [column_position(names, part) for part in re.findall(r"\{([^{}]*)\}", wanted)]
+    positions = [part for part in parts if part is not None]
+    if len(positions) < len(parts):
+        return None
+    return Template(tuple(texts), tuple(positions))
+
+
+def is_template(wanted: str) -> bool:
+    return re.search(r"\{[^{}]+\}", wanted) is not None
+
+
+def check_fields(columns: Mapping[str, str]) -> None:
+    """Raise UserError if --column names a field that there is not."""
+    unknown = sorted(set(columns) - set(FIELDS))
+    if unknown:
+        raise UserError(
+            f"--column knows no field {', '.join(unknown)}: name one of {', '.join(FIELDS)}"
+        )
+
+
+# ---- headers ------------------------------------------------------------------------------------
+
+
+def header_rank(cells: Sequence[str], columns: Mapping[str, str]) -> int:
+    """How surely these cells are the header of a catalogue: 3 a known system's, 2 it has an id and
+    a title, 1 it has a known name, 0 it has none. `columns` is what --column says."""
+    names = tuple(column_name(cell) for cell in cells[:2000])
+    present = set(names) - {""}
+    if feed_dialects.recognise(present) is not PLAIN:
+        return 3
+    by_name = {
+        field
+        for field in ("id", "title", "product_type", "image_link", "description")
+        if field in columns
+        and not columns[field].strip().isdigit()
+        and (named_positions(names, columns[field]) or is_template(columns[field]))
+        or not present.isdisjoint(PLAIN.columns[field])
+    }
+    if {"id", "title"} <= by_name and len(present) > 1:
+        return 2
+    return int(bool(by_name))
+
+
+def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clean: bool) -> Layout:
+    """The Layout of rows with these column names in a file of a dialect."""
+    known = known_names(names)
+    positions: dict[str, tuple[int, ...]] = {
+        field: alias_positions(known, aliases) for field, aliases in dialect.columns.items()
+    }
+    templates, levels = {}, ()
+    for field, wanted in columns.items():
+        if is_template(wanted) and column_name(wanted) not in known:
+            positions[field] = ()
+            template = named_template(known, wanted)
+            if template:
+                templates[field] = template
+            continue
+        positions[field] = named_positions(known, wanted)
+        if field == "product_type" and len(positions[field]) > 1:
+            levels = positions[field]
+    if "product_type" in columns:
+        positions["standard"] = ()
+    return Layout(positions, templates, levels, clean)
+
+
+def alias_positions(names: Names, aliases: Iterable[str]) -> tuple[int, ...]:
+    """Where the columns with one of these names are, in the order of the aliases."""
+    present = set(names)
+    return tuple(
+        position
+        for alias in aliases
+        if alias in present
+        for position, name in enumerate(names)
+        if name == alias
+    )
+
+
+def fields_there(layout: Layout) -> set[str]:
+    """The fields that rows of this layout have a column for."""
+    return {field for field, positions in layout.positions.items() if positions} | set(
+        layout.templates
+    )
+
+
+def check_columns(
+    path: str,
+    names: Names,
+    fields_seen: Collection[str],
+    columns: Mapping[str, str],
+    header: bool,
+) -> None:
+    """Raise UserError if id, title or a field of `columns` is not among the fields seen. `names`
+    are the columns of the file at `path`, and `header` says whether they stand in one."""
+    names_found = "found: " + ", ".join(repr(name[:30]) for name in names[:MOST_NAMES])
+    if len(names) > MOST_NAMES:
+        names_found += f" and {len(names) - MOST_NAMES:,} more"
+    for field, name in columns.items():
+        if field not in fields_seen:
+            raise UserError(
+                f"{path} has no column {name!r} for --column {field}: name one that it "
+                f"has; {names_found}"
+            )
+    missing = [field for field in ("id", "title") if field not in fields_seen]
+    if not missing:
+        return
+    if header and not header_rank(names, columns):
+        raise UserError(
+            f"{path} has no header that is known: if line 1 is one, say which column is what, such "
+            f"as --column id=NAME --column title=NAME; if there is none, name columns by their "
+            f"number, such as --column id=1 --column title=2; {names_found}"
+        )
+    raise UserError(
+        f"{path} has no column {', '.join(missing)}: say which it is, for example "
+        f"--column {missing[0]}=HEADER; {names_found}"
+    )
+
+
+# ---- values -------------------------------------------------------------------------------------
+
+
+def text_of(value: Value) -> str:
+    """A cell as one text: the texts of a list are joined by a blank."""
+    if isinstance(value, str):
+        return value.strip()
+    return " ".join(filter(None, map(text_of, value)))
+
+
+def field_text(values: Sequence[Value], layout: Layout, field: str) -> str:
+    """The text of a field in a row: the first of its columns that has one; '' if none has."""
+    width = len(values)
+    if field in layout.templates:
+        text = filled(layout.templates[field], values)
+        return clean_text(text) if layout.clean else text
+    for position in layout.positions.get(field, ()):
+        if position < width:
+            value = values[position]
+            text = value.strip() if isinstance(value, str) else text_of(value)
+            if text:
+                return clean_text(text) if layout.clean else text
+    return ""
+
+
+def filled(template: Template, values: Sequence[Value]) -> str:
+    """The text that a row gives a Template; '' if one of its columns is empty."""
+    texts = [
+        text_of(values[position]) if position < len(values) else ""
+        for position in template.positions
+    ]
+    if not all(texts):
+        return ""
+    return template.texts[0] + "".join(
+        text + after for text, after in zip(texts, template.texts[1:])
+    )
+
+
+def clean_text(text: str) -> str:
+    """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
+    return storable(text.replace("\0", " ")).strip()

@@ -1,0 +1,360 @@
+"""The first pass over the files of a feed: what they are, and how their categories are to be read.
+
+In: files, and what --column and its like say. Out: a Reading, by which feed_products.py reads the
+products, and feed_understood.py says what was understood. Categories are counted, not products, so
+that little is kept of a large feed.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from common.terminal import UserError, progress
+from crawling import feed_cells, feed_columns, feed_dialects
+from crawling.feed_cells import Parting, cell_categories, folded
+from crawling.feed_columns import Layout
+from crawling.feed_dialects import CATEGORY_COLUMNS, Dialect
+from crawling.feed_formats import read_feed_rows
+from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
+
+MOST_CELLS = 200_000  # distinct cells of a column that are counted
+MOST_NAMES = 5_000  # of columns that are kept of a file
+SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
+CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product's variants
+SAMPLE_CELLS = 1_000  # distinct ones of such a column
+
+MADE = "product_type made of several columns"  # the name of a column that the file does not have
+
+Cells = collections.Counter[Value]
+
+
+class FeedOptions(NamedTuple):
+    """What a user says about a feed, besides what is in its files."""
+
+    read: ReadOptions = ReadOptions()
+    separator: str | None = None  # --separator
+    ignored: tuple[str, ...] = ()  # --ignore-category
+    numbers: Mapping[str, str] = {}  # --category-names: a number -> its category
+
+
+@dataclasses.dataclass
+class FileReading:
+    """How one file of a feed is read."""
+
+    file: FeedFile
+    how: HowRead = dataclasses.field(default_factory=HowRead)
+    dialect: Dialect = feed_dialects.PLAIN
+    header: bool = False  # whether all rows have the same columns
+    names: dict[str, str] = dataclasses.field(default_factory=dict)  # known name -> as it stands
+    fields: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # field -> its columns
+    category: str = ""  # the known name of the column that files products; '' if none does
+    standard: bool = False  # whether its categories are of a published tree
+    parting: Parting = Parting()
+    rows: int = 0
+    cells: dict[str, Cells] = dataclasses.field(default_factory=dict)  # by known name
+    samples: dict[str, Cells] = dataclasses.field(default_factory=dict)  # of columns not read
+    filed: dict[str, int] = dataclasses.field(default_factory=dict)  # column -> rows it files
+    listing_several: int = 0  # rows that list several categories
+    none_words: Cells = dataclasses.field(default_factory=collections.Counter)  # Uncategorized ...
+    codes: dict[str, str] = dataclasses.field(default_factory=dict)  # of parents -> their id
+    children: dict[str, str] = dataclasses.field(default_factory=dict)  # id of a variant -> parent
+    layouts: dict[Names, Layout] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Reading:
+    """How a feed is read, and what reading it counts."""
+
+    files: list[FileReading]
+    options: FeedOptions
+    shown: dict[Path, str] = dataclasses.field(default_factory=dict)  # folded path -> its last name
+    rows: int = 0  # that feed_products has read
+    merged: int = 0  # that belong to the product of another row
+
+
+def survey(files: Sequence[FeedFile], options: FeedOptions) -> Reading:
+    """Read all files of a feed once. Raises UserError if one can't be read, or if it has no columns
+    for id and title."""
+    feed_columns.check_fields(options.read.columns)
+    reading = Reading([survey_file(file, options) for file in files], options)
+    for file in reading.files:
+        choose_category(file, options)
+    spell(reading)
+    return reading
+
+
+# ---- one file -----------------------------------------------------------------------------------
+
+
+def survey_file(file: FeedFile, options: FeedOptions) -> FileReading:
+    """Read one file, and count the cells of each column that may hold categories."""
+    reading = FileReading(file)
+    columns = options.read.columns
+    names: Names | None = None
+    first_names: Names = ()
+    wanted: list[tuple[int, Cells]] = []
+    sampled: list[tuple[int, Cells]] = []
+    made: Layout | None = None
+    rows = read_feed_rows(file, LeftOut(), options.read, reading.how)
+    for _, row_names, values in progress("feed", None, "rows read", rows):
+        if row_names is not names:
+            if row_names != names:
+                new_names(reading, row_names, values is None)
+                wanted, sampled, made = counters(reading, row_names, columns)
+                first_names = first_names or row_names
+                has_parents = bool({"code", "children"} & set(reading.dialect.columns))
+            names = row_names
+        if values is None:
+            reading.header = True
+            check_fields(reading, row_names, columns)
+            continue
+        reading.rows += 1
+        if has_parents:
+            note_parents(reading, values, layout_of(reading, row_names, columns))
+        width = len(values)
+        for position, cells in wanted:
+            if position < width:
+                value = values[position]
+                if value and (value in cells or len(cells) < MOST_CELLS):
+                    cells[value] += 1
+        if made:
+            value, cells = made_category(values, made), reading.cells[MADE]
+            if value and (value in cells or len(cells) < MOST_CELLS):
+                cells[value] += 1
+        if reading.rows <= SAMPLE_ROWS:
+            for position, cells in sampled:
+                if position < width and len(cells) < SAMPLE_CELLS and values[position]:
+                    cells[values[position]] += 1
+    reading.dialect = feed_dialects.recognise(reading.names)
+    if first_names:
+        check_fields(reading, first_names, columns)
+    return reading
+
+
+def note_parents(reading: FileReading, values: Sequence[Value], layout: Layout) -> None:
+    """Note which variants a row names, or by which code its variants name it."""
+    kind = feed_columns.field_text(values, layout, "kind").lower()
+    code = feed_columns.field_text(values, layout, "code")
+    product_id = feed_columns.field_text(values, layout, "id")
+    if code and reading.dialect.kinds.get(kind) == "parent":
+        reading.codes[code] = product_id
+    for child in CHILD.findall(feed_columns.field_text(values, layout, "children")):
+        reading.children[child] = product_id
+
+
+def new_names(reading: FileReading, names: Names, header: bool) -> None:
+    """Note the column names of a row."""
+    for known, name in zip(feed_columns.known_names(names), names):
+        if len(reading.names) < MOST_NAMES:
+            reading.names.setdefault(known, name)
+    if header or reading.dialect is feed_dialects.PLAIN:
+        reading.dialect = feed_dialects.recognise(reading.names)
+
+
+def counters(
+    reading: FileReading, names: Names, columns: Mapping[str, str]
+) -> tuple[list[tuple[int, Cells]], list[tuple[int, Cells]], Layout | None]:
+    """Where rows with these column names may have categories, and the Counter of each such column;
+    the same of the other columns; and the Layout of rows whose category is made of several columns,
+    None if it is not."""
+    wanted, sampled = [], []
+    known = feed_columns.known_names(names)
+    layout = feed_columns.find_layout(names, feed_dialects.PLAIN, columns, False)
+    made = layout if layout.levels or "product_type" in layout.templates else None
+    named: tuple[int, ...] | None = None
+    if "product_type" in columns:
+        named = () if made else layout.positions["product_type"]
+    if made:
+        reading.cells.setdefault(MADE, collections.Counter())
+    for position, name in enumerate(known[:MOST_NAMES]):
+        if position in named if named is not None else name in CATEGORY_COLUMNS:
+            wanted.append((position, reading.cells.setdefault(name, collections.Counter())))
+        elif name in reading.samples or len(reading.samples) < MOST_NAMES:
+            sampled.append((position, reading.samples.setdefault(name, collections.Counter())))
+    return wanted, sampled, made
+
+
+def made_category(values: Sequence[Value], layout: Layout) -> Value:
+    """The category that is made of several columns: by a template, or one level from each."""
+    if "product_type" in layout.templates:
+        return feed_columns.filled(layout.templates["product_type"], values)
+    levels = [
+        feed_columns.text_of(values[position])
+        for position in layout.levels
+        if position < len(values)
+    ]
+    levels = [level for level in levels if level]
+    return (tuple(levels),) if levels else ""
+
+
+def layout_of(reading: FileReading, names: Names, columns: Mapping[str, str]) -> Layout:
+    """The Layout of rows with these column names in this file."""
+    layout = reading.layouts.get(names)
+    if layout is None:
+        layout = feed_columns.find_layout(names, reading.dialect, columns, not reading.header)
+        if len(reading.layouts) < MOST_NAMES:
+            reading.layouts[names] = layout
+    return layout
+
+
+def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str]) -> None:
+    """Note which columns hold which fields. Raises UserError if id, title or a field of --column
+    has none."""
+    all_names = names if reading.header else tuple(reading.names.values())
+    layout = feed_columns.find_layout(all_names, reading.dialect, columns, False)
+    feed_columns.check_columns(
+        reading.file.name, names, feed_columns.fields_there(layout), columns, reading.header
+    )
+    reading.fields = {
+        field: [all_names[position] for position in positions]
+        for field, positions in layout.positions.items()
+        if positions
+    }
+
+
+# ---- which column files products, and how -------------------------------------------------------
+
+
+def choose_category(file: FileReading, options: FeedOptions) -> None:
+    """Choose the column that files most products, and find out how it parts its cells."""
+    best: tuple[bool, int] = (False, 0)
+    for name, standard in candidates(file, options):
+        parting = find_parting(file, name, standard, options)
+        filed, several, categories, none_words = count_filed(file.cells[name], parting)
+        file.filed[name] = filed
+        if (len(categories) > 1, filed) > best and filed:
+            best = (len(categories) > 1, filed)
+            file.category, file.standard = name, standard
+            file.parting, file.listing_several, file.none_words = parting, several, none_words
+    if not file.category:
+        for name, standard in candidates(file, options):
+            numbers = sum(file.cells[name].values())
+            if standard and numbers:
+                file.category, file.standard, file.filed[name] = name, True, numbers
+                file.parting = find_parting(file, name, True, options)._replace(bare_numbers=True)
+                break
+
+
+def candidates(file: FileReading, options: FeedOptions) -> Iterator[tuple[str, bool]]:
+    """(known name, whether its categories are of a published tree) of the columns that may hold the
+    category, those of the shop's own first."""
+    columns = options.read.columns
+    if "product_type" in columns:
+        for name in file.cells:
+            yield name, name in feed_dialects.PLAIN.columns["standard"]
+        return
+    for field in ("product_type", "standard"):
+        for name in file.dialect.columns.get(field, ()):
+            if name in file.cells:
+                yield name, field == "standard"
+
+
+def find_parting(
+    file: FileReading, name: str, standard: bool, options: FeedOptions
+) -> Parting:
+    """How a column's cells part levels and categories."""
+    dialect = file.dialect
+    list_is_path = dialect.list_is_path or not name.split(".")[0].endswith("s")
+    given = Parting(
+        level_sign=">" if standard else dialect.levels,
+        entry_sign="" if standard else dialect.entries,
+        list_is_path=list_is_path,
+        standard=standard,
+        roots=frozenset(map(folded, dialect.roots)),
+        ignored=frozenset(map(folded, options.ignored)),
+        numbers={**published_numbers(file.cells[name]), **options.numbers} if standard else {},
+        bare_numbers=False,
+    )
+    parting = feed_cells.column_parting(file.cells[name], given, options.separator)
+    return parting._replace(bare_roots=find_root(file.cells[name], parting))
+
+
+def published_numbers(cells: Cells) -> dict[str, str]:
+    """The numbers of categories that stand beside their names in some cells: 173 - Apparel > Hats."""
+    numbers = {}
+    for cell in cells:
+        if isinstance(cell, str) and feed_cells.GOOGLE_NUMBER.match(cell):
+            number, _, path = cell.partition("-")
+            numbers[number.strip()] = path.strip()
+    return numbers
+
+
+def find_root(cells: Cells, parting: Parting) -> frozenset[str]:
+    """The folded top that alone is no category: all categories of a feed with several are below it,
+    or most are and it is called Home or the like."""
+    tops: collections.Counter[str] = collections.Counter()
+    alone: set[str] = set()
+    below: set[Path] = set()
+    for cell in cells:
+        for path in cell_categories(cell, parting):
+            if len(path) > 1:
+                tops[folded(path[0])] += 1
+                below.add(path[:2])
+            else:
+                alone.add(folded(path[0]))
+    if not tops or len(below) < 2:
+        return frozenset()
+    top, often = tops.most_common(1)[0]
+    if top not in alone:
+        return frozenset()
+    if len(tops) == 1 and alone == {top} or top in feed_dialects.ROOTS and 2 * often > tops.total():
+        return frozenset([top])
+    return frozenset()
+
+
+def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Cells]:
+    """(rows that a column's cells file, rows that list several categories, two categories or all
+    that there are, the cells that say that there is none)."""
+    filed = several = 0
+    categories: set[Path] = set()
+    none_words: Cells = collections.Counter()
+    for cell, number in cells.items():
+        paths = cell_categories(cell, parting)
+        if paths:
+            filed += number
+            several += number * (len(paths) > 1)
+            if len(categories) < 2:
+                categories.add(paths[0])
+        elif len(none_words) < SAMPLE_CELLS:
+            none_words[cell] += number
+    return filed, several, categories, none_words
+
+
+# ---- one category, one spelling -----------------------------------------------------------------
+
+
+def spell(reading: Reading) -> None:
+    """Note for each category the spelling that most products have."""
+    often: dict[Path, collections.Counter[str]] = {}
+    for file in reading.files:
+        for cell, number in file.cells.get(file.category, collections.Counter()).items():
+            for path in cell_categories(cell, file.parting):
+                key: Path = ()
+                for word in path:
+                    key += (folded(word),)
+                    often.setdefault(key, collections.Counter())[word] += number
+    reading.shown = {key: words.most_common(1)[0][0] for key, words in often.items()}
+
+
+def categories_shown(reading: Reading, file: FileReading, value: Value) -> tuple[Path, ...]:
+    """The categories of a cell in the spelling that most products of the feed have, the most
+    specific first."""
+    paths: dict[Path, None] = {}
+    for path in cell_categories(value, file.parting):
+        key: Path = ()
+        words = []
+        for word in path:
+            key += (folded(word),)
+            words.append(reading.shown.get(key, word))
+        paths.setdefault(tuple(words))
+    return tuple(paths)
+
+
+def require(reading: Reading) -> None:
+    """Raise UserError if the files of a feed have no row."""
+    if not any(file.rows for file in reading.files):
+        raise UserError("the feed holds no product: it has a header and no rows, or nothing")

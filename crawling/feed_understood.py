@@ -1,0 +1,198 @@
+"""How a feed was understood, in words.
+
+In: a Reading. Out: lines for a person: which column is what, what is not read, how categories are
+parted, and what another flag would change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from common.terminal import FEW, counted, first_few
+from common.text import one_line
+from crawling import feed_columns, feed_dialects
+from crawling.feed_cells import cell_categories
+from crawling.feed_survey import MADE, FileReading, Reading
+from crawling.feed_types import Path, Value
+
+LONGEST = 60  # characters of a cell, a name or a category in a line
+MOST_UNREAD = 15  # columns that are named as unread
+# Columns with few values that are no categories.
+NO_CATEGORY_COLUMNS = re.compile(
+    r"colou?r|size|brand|gender|condition|availab|stock|currency|price|material|vendor|status|"
+    r"season|year|date|country|language|store|shop|merchant|tax|type_of|unit|age|rating|url|link|"
+    r"image|picture|id$|published|visib|weight|option|attribute|published|market"
+)
+CATEGORY_NAME = re.compile(
+    r"categor|kategor|catég|^cat$|department|breadcrumb|taxonom|collection|section|warengruppe|"
+    r"producttype|product_type|subcat|article_?type|分类|カテゴリ|катего|раздел"
+)
+
+
+def shown_path(path: Path) -> str:
+    """A category in a line."""
+    return short(" > ".join(path))
+
+
+def short(text: str) -> str:
+    """Text for a line: printable, and not too long."""
+    text = one_line(text[: 4 * LONGEST])
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def cell_text(value: Value) -> str:
+    """A cell as it stands in the file, or nearly so."""
+    return value if isinstance(value, str) else ", ".join(map(cell_text, value))
+
+
+def understood(reading: Reading) -> list[str]:
+    """Lines about how the files of a feed are read."""
+    lines = []
+    for file in reading.files:
+        kind = [file.how.kind, file.how.encoding, file.dialect.name and f"as {file.dialect.name} writes it"]
+        lines.append(f"{file.file.name}: {', '.join(filter(None, kind)) or 'read'}")
+        lines += [f"  {line}" for line in (*file.how.remarks, *file_lines(reading, file))]
+    return lines
+
+
+def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
+    columns = reading.options.read.columns
+    fields = []
+    for field in feed_dialects.FIELDS:
+        label = "category" if field == "product_type" else field
+        if field == "product_type":
+            names = category_names(file, columns)
+        elif field in columns and feed_columns.is_template(columns[field]):
+            names = [columns[field]]
+        else:
+            names = file.fields.get(field, [])
+        fields.append(f"{label}: {', '.join(map(short, names[:FEW])) or 'none'}")
+    yield "; ".join(fields)
+    unread = unread_columns(file)
+    if unread:
+        yield f"not read: {first_few_of(unread)}"
+    example = category_example(file)
+    if example:
+        yield example
+
+
+def category_names(file: FileReading, columns: dict[str, str]) -> list[str]:
+    """The columns of the category, as they stand in the file."""
+    if file.category == MADE:
+        return [columns["product_type"]]
+    return [file.names.get(file.category, file.category)] if file.category else []
+
+
+def first_few_of(names: list[str]) -> str:
+    shown = ", ".join(map(short, names[:MOST_UNREAD]))
+    more = len(names) - MOST_UNREAD
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def unread_columns(file: FileReading) -> list[str]:
+    """The names of the columns that no field is read from."""
+    read = {name for names in file.fields.values() for name in names}
+    read.add(file.names.get(file.category, ""))
+    return [name for name in file.names.values() if name.strip() and name not in read]
+
+
+def category_example(file: FileReading) -> str:
+    """How the cell with the most categories, or the most levels, is read."""
+    cells = file.cells.get(file.category)
+    if not cells:
+        return ""
+    best: tuple[int, int, int] = (0, 0, 0)
+    example: tuple[Value, tuple[Path, ...]] = ("", ())
+    for number, (cell, often) in enumerate(cells.items()):
+        if number >= 1000:
+            break
+        paths = cell_categories(cell, file.parting)
+        if paths and (min(len(paths), 2), len(paths[0]), often) > best:
+            best, example = (min(len(paths), 2), len(paths[0]), often), (cell, paths)
+    cell, paths = example
+    if not paths:
+        return ""
+    read_as = " and ".join(" > ".join(path) for path in paths[:3])
+    more = " and so on" if len(paths) > 3 else ""
+    levels = counted(len(paths[0]), "level") if len(paths) == 1 else counted(len(paths), "category", "categories")
+    return f"a category such as {short(cell_text(cell))!r} is read as {levels}: {read_as}{more}"
+
+
+# ---- what another flag would change -------------------------------------------------------------
+
+
+def remarks(reading: Reading) -> list[str]:
+    """Lines about what a person may want to read otherwise, with the flag for it."""
+    return [
+        line
+        for file in reading.files
+        for line in (*column_remarks(reading, file), *category_remarks(file))
+    ]
+
+
+def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
+    """Other columns that may hold the category."""
+    chosen = file.names.get(file.category, file.category)
+    chosen_count = file.filed.get(file.category, 0)
+    for name, number in file.filed.items():
+        if name == file.category or not number:
+            continue
+        original = file.names.get(name, name)
+        compared = "more than" if number > chosen_count else "as many as" if number == chosen_count else "fewer than"
+        if name not in feed_dialects.PLAIN.columns["standard"] or number > chosen_count:
+            yield (
+                f"column {short(original)!r} has a category in {counted(number, 'row')}, {compared} "
+                f"{short(chosen)!r} ({chosen_count:,}), which is used: "
+                f"--column product_type={short(original)} takes it"
+            )
+    if "product_type" in reading.options.read.columns:
+        return
+    for name in similar_columns(file)[:FEW]:
+        original = file.names.get(name, name)
+        values = first_few([short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name]))
+        yield (
+            f"column {short(original)!r} is not read, and may be a category ({values}): "
+            f"--column product_type={short(original)} takes it"
+        )
+
+
+def similar_columns(file: FileReading) -> list[str]:
+    """The columns that are not read, and look like categories: by their name, or few values in many
+    rows."""
+    read = {name for names in file.fields.values() for name in names}
+    looks = []
+    for name, cells in file.samples.items():
+        if file.names.get(name) in read or not cells:
+            continue
+        texts = [cell_text(value) for value in cells]
+        words = sum(any(map(str.isalpha, text)) and len(text) < 100 for text in texts)
+        if 2 * words <= len(texts):
+            continue
+        named = CATEGORY_NAME.search(name)
+        few = 2 <= len(cells) <= min(200, cells.total() / 10) and not file.category
+        if named or few and not NO_CATEGORY_COLUMNS.search(name):
+            looks.append(name)
+    return looks
+
+
+def category_remarks(file: FileReading) -> Iterator[str]:
+    """What is particular about the categories of a file."""
+    if file.none_words:
+        words = [short(cell_text(cell)) for cell, _ in file.none_words.most_common()]
+        yield (
+            f"{counted(file.none_words.total(), 'row')} without a category: "
+            f"{first_few([repr(word) for word in words])} is none"
+        )
+    if file.listing_several:
+        yield (
+            f"{counted(file.listing_several, 'row')} list several categories: each product is filed "
+            "under the one with the most levels, the first of equals, and keeps all; "
+            "--ignore-category NAME leaves one out"
+        )
+    if file.standard and file.parting.bare_numbers:
+        yield (
+            f"the categories in {short(file.names.get(file.category, ''))!r} are numbers: "
+            "--category-names FILE takes their names from a file with lines such as "
+            "'166 - Apparel & Accessories'"
+        )
