@@ -32,6 +32,11 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def clean_text(text: str) -> str:
+    """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
+    return storable(text.replace("\0", " ")).strip()
+
+
 def without_controls(text: str) -> str:
     """Lines without the characters that would steer a terminal; tabs and line ends stay."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)

@@ -65,6 +65,12 @@ def decoded(text: str) -> str:
     return html.unescape(text) if "&" in text else text
 
 
+def plain(text: str) -> str:
+    """A category's text without entities and markup."""
+    text = decoded(text)
+    return re.sub(r"</?[a-zA-Z][^<>]*>", " ", text) if "<" in text else text
+
+
 def folded(text: str) -> str:
     """A name as categories are compared: letter case, blanks and forms of accents do not matter."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -143,9 +149,9 @@ def cell_categories(value: Value, parting: Parting) -> tuple[Path, ...]:
     """The categories of a cell, the most specific first, each as its levels. () if it has none."""
     paths: dict[Path, None] = {}
     for levels in cell_paths(value, parting):
-        levels = usable_levels(levels, parting)
-        if levels:
-            paths.setdefault(levels)
+        path = usable_levels(levels, parting)
+        if path:
+            paths.setdefault(path)
     return tuple(sorted(paths, key=len, reverse=True))
 
 
@@ -156,12 +162,12 @@ def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
         if not isinstance(listed, str):
             yield from cell_paths(listed, parting)
             return
-        for entry in text_entries(decoded(listed), parting):
+        for entry in text_entries(plain(listed), parting):
             yield split_levels(entry, parting)
         return
     texts = [part for part in value if isinstance(part, str)]
-    if texts and parting.list_is_path and not any(map(has_levels(parting), map(decoded, texts))):
-        yield [decoded(text) for text in texts]
+    if texts and parting.list_is_path and not any(map(has_levels(parting), map(plain, texts))):
+        yield [plain(text) for text in texts]
     else:
         for text in texts:
             yield from cell_paths(text, parting)
@@ -170,7 +176,7 @@ def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
             if any(isinstance(item, tuple) for item in part):
                 yield from cell_paths(part, parting)
             else:
-                yield [decoded(item) for item in part if isinstance(item, str)]
+                yield [plain(item) for item in part if isinstance(item, str)]
 
 
 def has_levels(parting: Parting) -> Callable[[str], bool]:
@@ -295,7 +301,7 @@ def flat_texts(cell: Value) -> Iterator[str]:
     if isinstance(cell, str):
         listed = cell_list(cell) if cell[:1] in "[({ " else cell
         if isinstance(listed, str):
-            yield decoded(listed).strip()
+            yield plain(listed).strip()
             return
         cell = listed
     for part in cell:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import UserError
-from common.text import storable
+from common.text import clean_text
 from crawling import feed_dialects
 from crawling.feed_dialects import FIELDS, PLAIN, Dialect
 from crawling.feed_types import Names, Value
@@ -33,6 +33,7 @@ class Layout(NamedTuple):
     positions: Mapping[str, tuple[int, ...]]  # field -> the columns that may hold it, best first
     templates: Mapping[str, Template]  # field -> what it is made of
     levels: tuple[int, ...]  # the columns that hold a level of the category each
+    made: bool  # whether the category is made of several columns
     clean: bool  # whether values may hold what SQLite can't: only text in lines can't
 
 
@@ -126,7 +127,8 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
     positions: dict[str, tuple[int, ...]] = {
         field: alias_positions(known, aliases) for field, aliases in dialect.columns.items()
     }
-    templates, levels = {}, ()
+    templates: dict[str, Template] = {}
+    levels: tuple[int, ...] = ()
     for field, wanted in columns.items():
         if is_template(wanted) and column_name(wanted) not in known:
             positions[field] = ()
@@ -139,7 +141,8 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
             levels = positions[field]
     if "product_type" in columns:
         positions["standard"] = ()
-    return Layout(positions, templates, levels, clean)
+    made = bool(levels) or "product_type" in templates
+    return Layout(positions, templates, levels, made, clean)
 
 
 def alias_positions(names: Names, aliases: Iterable[str]) -> tuple[int, ...]:
@@ -162,11 +165,7 @@ def fields_there(layout: Layout) -> set[str]:
 
 
 def check_columns(
-    path: str,
-    names: Names,
-    fields_seen: Collection[str],
-    columns: Mapping[str, str],
-    header: bool,
+    path: str, names: Names, fields_seen: Collection[str], columns: Mapping[str, str], header: bool
 ) -> None:
     """Raise UserError if id, title or a field of `columns` is not among the fields seen. `names`
     are the columns of the file at `path`, and `header` says whether they stand in one."""
@@ -230,8 +229,3 @@ def filled(template: Template, values: Sequence[Value]) -> str:
     return template.texts[0] + "".join(
         text + after for text, after in zip(texts, template.texts[1:])
     )
-
-
-def clean_text(text: str) -> str:
-    """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
-    return storable(text.replace("\0", " ")).strip()

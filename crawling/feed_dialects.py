@@ -38,7 +38,9 @@ class Dialect(NamedTuple):
     entries: str = ""  # what parts several categories in a cell; '' if the values have to tell
     list_is_path: bool = False  # whether a list of names is one category, and not several
     roots: tuple[str, ...] = ()  # the top of every category, which is no level for a reader
-    kinds: Mapping[str, str] = NOTHING  # value of `kind` -> variant, parent, part (of a product), other
+    kinds: Mapping[str, str] = (
+        NOTHING  # value of `kind` -> variant, parent, part (of a product), other
+    )
     joined: bool = False  # whether rows of one id that stand together are one product
     picture_base: str = ""  # the address that the file's names of pictures are relative to
 

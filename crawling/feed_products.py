@@ -12,20 +12,30 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from crawling import feed_cells, feed_columns
+from common.text import clean_text
+from crawling import feed_cells, feed_columns, feed_survey
 from crawling.feed_cells import decoded
 from crawling.feed_columns import Layout, field_text
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_survey import FileReading, Reading, categories_shown, layout_of, made_category
-from crawling.feed_types import FeedProduct, HowRead, Names, Path, Skipped, Value
+from crawling.feed_types import (
+    FeedFile,
+    FeedProduct,
+    HowRead,
+    Names,
+    Path,
+    ReadOptions,
+    Skipped,
+    Value,
+)
 
 DEEPEST_PATH = 50  # levels of a category
 MOST_CACHED = 100_000  # distinct cells whose categories are kept
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class OpenProduct:
     """A product of which more rows may come."""
 
@@ -43,9 +53,15 @@ def read_products(reading: Reading, skipped: Skipped) -> Iterator[FeedProduct]:
         yield from file_products(reading, file, skipped)
 
 
-def file_products(
-    reading: Reading, file: FileReading, skipped: Skipped
+def read_feed(
+    path: str, skipped: Skipped, columns: Mapping[str, str] | None = None
 ) -> Iterator[FeedProduct]:
+    """Yield the products of one file, as read_products does. `columns` is what --column says."""
+    options = feed_survey.FeedOptions(ReadOptions(columns or {}))
+    yield from read_products(feed_survey.survey([FeedFile(path, name=path)], options), skipped)
+
+
+def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[FeedProduct]:
     """The products of one file."""
     cached: dict[Value, tuple[Path, ...]] = {}
 
@@ -92,38 +108,55 @@ def file_products(
 FIELDS = ("id", "title", "description", "item_group_id", "parent", "kind", "view", "position")
 
 
-def open_products(
-    reading: Reading, file: FileReading, skipped: Skipped
-) -> Iterator[OpenProduct]:
+def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[OpenProduct]:
     """What each row of a file says, as the product it may be. Rows that say a product of another
     row in another language are counted as merged."""
     columns = reading.options.read.columns
     names: Names | None = None
     left_out = CountedSkips(skipped)
-    for line, row_names, values in read_feed_rows(
-        file.file, left_out, reading.options.read, HowRead()
-    ):
+    rows = read_feed_rows(file.file, left_out, reading.options.read, HowRead())
+    for line, row_names, values in rows:
         if row_names is not names:
             names, layout = row_names, layout_of(file, row_names, columns)
             category_positions = category_columns(file, layout, names)
-            fields_there = [name for name in FIELDS if name in feed_columns.fields_there(layout)]
+            simple, others = field_columns(layout)
             empty = dict.fromkeys(FIELDS, "")
         if values is None:
             continue
         reading.rows += 1
-        fields = empty.copy()
-        for name in fields_there:
+        fields, width = empty.copy(), len(values)
+        for name, position in simple:
+            if position < width:
+                fields[name] = values[position].strip()  # type: ignore[union-attr]
+        for name in others:
             fields[name] = field_text(values, layout, name)
         if fields["view"]:
             reading.merged += 1
             continue
-        yield OpenProduct(
-            line,
-            fields,
-            row_category(values, layout, category_positions),
-            row_pictures(values, layout, file, fields["position"]),
-        )
+        category: Value = ""
+        if layout.made:
+            category = made_category(values, layout)
+        else:
+            for position in category_positions:
+                if position < width and values[position]:
+                    category = values[position]
+                    break
+        pictures = row_pictures(values, layout, file, fields["position"])
+        yield OpenProduct(line, fields, category, pictures)
     reading.rows += left_out.rows
+
+
+def field_columns(layout: Layout) -> tuple[list[tuple[str, int]], list[str]]:
+    """The fields that are the text of one column each, with its position, and all others that rows
+    of this layout have."""
+    simple, others = [], []
+    for name in FIELDS:
+        positions = layout.positions.get(name, ())
+        if name in layout.templates or len(positions) > 1 or positions and layout.clean:
+            others.append(name)
+        elif positions:
+            simple.append((name, positions[0]))
+    return simple, others
 
 
 class CountedSkips:
@@ -138,21 +171,9 @@ class CountedSkips:
 
 
 def category_columns(file: FileReading, layout: Layout, names: Names) -> tuple[int, ...]:
-    """Where rows of this layout have the category that files them. () if they have none, or if it
-    is made of several columns."""
-    if layout.levels or "product_type" in layout.templates:
-        return ()
+    """Where rows of this layout have the category that files them; () if they have none."""
     known = feed_columns.known_names(names)
     return feed_columns.alias_positions(known, (file.category,)) if file.category else ()
-
-
-def row_category(values: Sequence[Value], layout: Layout, positions: Sequence[int]) -> Value:
-    if layout.levels or "product_type" in layout.templates:
-        return made_category(values, layout)
-    for position in positions:
-        if position < len(values) and values[position]:
-            return values[position]
-    return ""
 
 
 def row_pictures(
@@ -168,7 +189,7 @@ def row_pictures(
         if column < len(values) and values[column] and len(links) < feed_cells.MOST_LINKS:
             base = file.dialect.picture_base
             for link in feed_cells.picture_links(values[column], base):
-                links.append((place, feed_columns.clean_text(link) if layout.clean else link))
+                links.append((place, clean_text(link) if layout.clean else link))
     return links
 
 

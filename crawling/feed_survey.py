@@ -21,7 +21,7 @@ from crawling.feed_dialects import CATEGORY_COLUMNS, Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
 
-MOST_CELLS = 200_000  # distinct cells of a column that are counted
+MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
 SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
 CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product's variants
@@ -164,7 +164,7 @@ def counters(
     wanted, sampled = [], []
     known = feed_columns.known_names(names)
     layout = feed_columns.find_layout(names, feed_dialects.PLAIN, columns, False)
-    made = layout if layout.levels or "product_type" in layout.templates else None
+    made = layout if layout.made else None
     named: tuple[int, ...] | None = None
     if "product_type" in columns:
         named = () if made else layout.positions["product_type"]
@@ -253,9 +253,7 @@ def candidates(file: FileReading, options: FeedOptions) -> Iterator[tuple[str, b
                 yield name, field == "standard"
 
 
-def find_parting(
-    file: FileReading, name: str, standard: bool, options: FeedOptions
-) -> Parting:
+def find_parting(file: FileReading, name: str, standard: bool, options: FeedOptions) -> Parting:
     """How a column's cells part levels and categories."""
     dialect = file.dialect
     list_is_path = dialect.list_is_path or not name.split(".")[0].endswith("s")

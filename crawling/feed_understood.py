@@ -7,7 +7,7 @@ parted, and what another flag would change.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from common.terminal import FEW, counted, first_few
 from common.text import one_line
@@ -50,7 +50,11 @@ def understood(reading: Reading) -> list[str]:
     """Lines about how the files of a feed are read."""
     lines = []
     for file in reading.files:
-        kind = [file.how.kind, file.how.encoding, file.dialect.name and f"as {file.dialect.name} writes it"]
+        kind = [
+            file.how.kind,
+            file.how.encoding,
+            file.dialect.name and f"as {file.dialect.name} writes it",
+        ]
         lines.append(f"{file.file.name}: {', '.join(filter(None, kind)) or 'read'}")
         lines += [f"  {line}" for line in (*file.how.remarks, *file_lines(reading, file))]
     return lines
@@ -77,7 +81,7 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         yield example
 
 
-def category_names(file: FileReading, columns: dict[str, str]) -> list[str]:
+def category_names(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     """The columns of the category, as they stand in the file."""
     if file.category == MADE:
         return [columns["product_type"]]
@@ -115,7 +119,11 @@ def category_example(file: FileReading) -> str:
         return ""
     read_as = " and ".join(" > ".join(path) for path in paths[:3])
     more = " and so on" if len(paths) > 3 else ""
-    levels = counted(len(paths[0]), "level") if len(paths) == 1 else counted(len(paths), "category", "categories")
+    levels = (
+        counted(len(paths[0]), "level")
+        if len(paths) == 1
+        else counted(len(paths), "category", "categories")
+    )
     return f"a category such as {short(cell_text(cell))!r} is read as {levels}: {read_as}{more}"
 
 
@@ -139,7 +147,13 @@ def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
         if name == file.category or not number:
             continue
         original = file.names.get(name, name)
-        compared = "more than" if number > chosen_count else "as many as" if number == chosen_count else "fewer than"
+        compared = (
+            "more than"
+            if number > chosen_count
+            else "as many as"
+            if number == chosen_count
+            else "fewer than"
+        )
         if name not in feed_dialects.PLAIN.columns["standard"] or number > chosen_count:
             yield (
                 f"column {short(original)!r} has a category in {counted(number, 'row')}, {compared} "
@@ -150,7 +164,9 @@ def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
         return
     for name in similar_columns(file)[:FEW]:
         original = file.names.get(name, name)
-        values = first_few([short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name]))
+        values = first_few(
+            [short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name])
+        )
         yield (
             f"column {short(original)!r} is not read, and may be a category ({values}): "
             f"--column product_type={short(original)} takes it"

@@ -55,13 +55,13 @@ def feed_catalogue(path):
             number = highest + 1
         taken.add(number)
         highest = max(highest, number)
-        file = feed_products.picture_file(path, row.image) if row.image else None
+        file = feed_products.picture_file(path, row.images[0]) if row.images else None
         products.append(
             Product(
                 number,
                 row.name,
                 row.description,
-                (tree.id_of(row.category),) if row.category else (),
+                tuple(map(tree.id_of, row.categories)),
                 file,
             )
         )

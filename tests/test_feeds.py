@@ -18,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.terminal import UserError
+from common.text import clean_text
 from crawling import feed_categories, feed_formats, feed_json_xml, feed_products
+from crawling.feed_types import FeedProduct
 
 HEADER = "id\ttitle\tdescription\tproduct_type\timage_link\titem_group_id"
 
@@ -32,14 +34,20 @@ def read(tmp_path):
         path = tmp_path / "products"
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         skipped = []
-        feed_products.check_feed(str(path), columns)
         return list(feed_products.read_feed(str(path), skipped, columns)), skipped
 
     return read
 
 
 def product(line, own, name="Jean", description="", category=(), image="", group=""):
-    return feed_products.FeedProduct(line, own, name, description, category, image, group)
+    categories = (category,) if category else ()
+    images = (image,) if image else ()
+    return FeedProduct(line, own, name, description, categories, images, group, "")
+
+
+def category(product):
+    """The category that files a product; () if none does."""
+    return product.categories[0] if product.categories else ()
 
 
 def a_table(rows, **dialect):
@@ -157,8 +165,8 @@ def test_what_is_not_utf_8_is_refused_with_its_line_and_not_guessed(read, raw):
 
 @given(st.text())
 def test_clean_text_can_be_encoded_and_is_clean_already(text):
-    cleaned = feed_products.clean_text(text)
-    assert cleaned.encode("utf-8").decode("utf-8") == cleaned == feed_products.clean_text(cleaned)
+    cleaned = clean_text(text)
+    assert cleaned.encode("utf-8").decode("utf-8") == cleaned == clean_text(cleaned)
     assert "\0" not in cleaned
 
 
@@ -261,7 +269,7 @@ def test_what_csv_writes_is_read_as_it_was(tmp_path_factory, rows, delimiter, qu
     ]
     text = a_table(table, delimiter=delimiter, quoting=quoting)
     path.write_bytes(text.encode("utf-8", "replace"))
-    skipped, clean = [], feed_products.clean_text
+    skipped, clean = [], clean_text
     products = list(feed_products.read_feed(str(path), skipped))
     assert [(each.external_id, each.name, each.description, each.image) for each in products] == [
         (own, clean(title), clean(description), clean(image))
@@ -335,7 +343,7 @@ def test_a_tab_separated_feed_is_only_quoted_if_most_of_its_cells_are(read, cell
     text = "\n".join("\t".join(row) for row in rows)
     products, skipped = read("id\ttitle\tdescription\tproduct_type\n" + text)
     assert [
-        (each.external_id, each.name, each.description, *each.category) for each in products
+        (each.external_id, each.name, each.description, *category(each)) for each in products
     ] == rows and skipped == []
 
 
@@ -717,7 +725,7 @@ def test_googles_tree_is_only_used_where_the_shop_has_none(read, own, first, for
         text = a_table([names, *([row.get(name, "") for name in names] for row in rows)])
     else:
         text = "\n".join(map(json.dumps, rows))
-    categories = [each.category for each in read(text)[0]]
+    categories = [category(each) for each in read(text)[0]]
     assert categories == (
         [("Apparel", "Pants")] * 2 if not own else [("Jeans",), ()] if first else [(), ("Jeans",)]
     )
@@ -800,7 +808,7 @@ def test_shopifys_own_tree_is_only_used_where_the_shop_has_no_types(read, header
         product(2, "jean", category=("Apparel", "Pants"))
     ]
     rows.append({"Handle": "gown", "Title": "Gown", "Type": "Gowns"})
-    assert [each.category for each in read(shopify_table(header, rows))[0]] == [(), ("Gowns",)]
+    assert [category(each) for each in read(shopify_table(header, rows))[0]] == [(), ("Gowns",)]
 
 
 @pytest.mark.slow
@@ -956,12 +964,12 @@ def test_the_separator_of_categories_is_one_for_the_file(read, values, paths):
         {"aw_product_id": str(number), "merchant_category": value}
         for number, value in enumerate(values)
     ]
-    assert [each.category for each in read(awin_table(*rows))[0]] == paths
+    assert [category(each) for each in read(awin_table(*rows))[0]] == paths
     own = a_table(
         [("SKU", "Name", "Cat"), *((number, "Jean", value) for number, value in enumerate(values))]
     )
     assert [
-        each.category for each in read(own, id="SKU", title="Name", product_type="cat")[0]
+        category(each) for each in read(own, id="SKU", title="Name", product_type="cat")[0]
     ] == paths
 
 
@@ -971,7 +979,7 @@ def test_the_separator_does_not_depend_on_the_order_of_the_rows(read):
         for number, value in enumerate(["Jeans"] * 3000 + ["Women > Jeans"])
     ]
     for table in (awin_table(*rows), awin_table(*rows[::-1])):
-        categories = {each.external_id: each.category for each in read(table)[0]}
+        categories = {each.external_id: category(each) for each in read(table)[0]}
         assert categories["3000"] == ("Women", "Jeans") and categories["0"] == ("Jeans",)
 
 
@@ -1334,12 +1342,12 @@ def test_what_is_escaped_in_xml_is_read_as_it_was(tmp_path_factory, texts):
         + "".join(letter for letter in text if letter >= " " or letter in "\t\n")
         .replace("\ufffe", "")
         .replace("\uffff", "")
-        for text in map(feed_products.clean_text, texts)
+        for text in map(clean_text, texts)
     ]
     items = "".join(ITEM.format(escape(text)) for text in texts)
     path.write_text(f"<r>{items}</r>", encoding="utf-8", newline="")
     assert [each.name for each in feed_products.read_feed(str(path), [])] == [
-        feed_products.clean_text(text) for text in texts
+        clean_text(text) for text in texts
     ]
 
 
