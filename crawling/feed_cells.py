@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import csv
 import functools
 import html
 import json
@@ -20,20 +21,22 @@ from crawling.feed_dialects import NO_CATEGORY
 from crawling.feed_types import Path, Value
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
+NO_PICTURE = "no_selection"  # Magento's word
 MOST_LINKS = 10  # to pictures of a product
 # What parts levels: sign, regular expression, and the share of the categories that must hold it.
 # A '/' or a '-' may also stand within a name, so most categories must have one.
 LEVELS = (
-    (">", r"\s*>+\s*", 0.0),
-    ("»", r"\s*»\s*", 0.0),
-    ("›", r"\s*›\s*", 0.0),
-    ("→", r"\s*→\s*", 0.0),
-    ("::", r"\s*::\s*", 0.0),
-    ("|", r"\s*\|\s*", 0.5),
+    (">", r"\s*(?<!\\)[-=]?>+\s*", 0.0),
+    ("»", r"\s*(?<!\\)»\s*", 0.0),
+    ("›", r"\s*(?<!\\)›\s*", 0.0),
+    ("→", r"\s*(?<!\\)→\s*", 0.0),
+    ("::", r"\s*(?<!\\)::\s*", 0.0),
+    ("|", r"\s*(?<!\\)\|\s*", 0.5),
     (" / ", r"\s+/(?=\s)", 0.5),
-    ("/", r"\s*/\s*", 0.8),
-    (" - ", r"\s+-(?=\s)", 0.8),
+    ("/", r"\s*(?<!\\)/\s*", 0.5),
+    (" - ", r"\s+-(?=\s)", 0.5),
 )
+IN_NAMES = ("/", " - ")  # part levels only if some top has several categories below it
 CONJUNCTION = re.compile(r"&|\b(and|und|et|e|y|en|och|og|i|a|и|ve)\b", re.IGNORECASE)
 GOOGLE_NUMBER = re.compile(r"\d+\s*-\s+(?=\S)")
 NAMES_OF_ENTRIES = ("name", "title", "label", "url", "src", "uri", "link", "href", "path")
@@ -43,7 +46,8 @@ class Parting(NamedTuple):
     """How the cells of one column part levels and categories."""
 
     level_sign: str = ">"  # as LEVELS calls it, or what --separator says
-    level_pattern: str = r"\s*>+\s*"
+    level_pattern: str = r"\s*(?<!\\)[-=]?>+\s*"
+    given: bool = False  # whether a dialect or --separator says so, and it also parts lists
     entry_sign: str = ""  # a dialect's sign between categories; '' if the cell has to tell
     list_is_path: bool = False  # whether a list of names is one category
     standard: bool = False  # whether the categories are of a published tree, such as Google's
@@ -110,36 +114,33 @@ def as_value(item: Any) -> Value:
     return "" if item is None or isinstance(item, bool) else str(item)
 
 
-def picture_links(value: Value, base: str = "") -> Iterator[str]:
-    """The links in a cell. `base` is the address that bare names of files are relative to."""
-    if not isinstance(value, str):
-        for part in value:
-            yield from picture_links(part, base)
-        return
-    listed = cell_list(value)
-    if not isinstance(listed, str):
-        yield from picture_links(listed, base)
-        return
-    for link in split_links(listed):
-        if base and "/" not in link:
-            link = base + link
-        yield link
+def picture_links(value: Value, sign: str = "") -> Iterator[str]:
+    """The links in a cell. `sign` parts them in a dialect; '' if the cell has to tell."""
+    if isinstance(value, str):
+        listed = cell_list(value)
+        if isinstance(listed, str):
+            yield from (link for link in split_links(listed, sign) if link != NO_PICTURE)
+            return
+        value = listed
+    for part in value:
+        yield from picture_links(part, sign)
 
 
-def split_links(text: str) -> list[str]:
-    """The links of a text: parted by what stands before the next address, or by , ; or | if each
-    part is the name of a picture."""
-    if not text:
-        return []
-    if re.search(r"[,;|\s](https?:)?//", text, re.IGNORECASE):
-        parts = re.split(r"[,;|\s]+(?=(?:https?:)?//)", text, flags=re.IGNORECASE)
-        return [part.strip(" \t,;|") for part in parts if part.strip(" \t,;|")]
-    for sign in (",", ";", "|"):
-        parts = [part.strip() for part in text.split(sign)]
-        parts = [part for part in parts if part]
-        if len(parts) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", part) for part in parts):
-            return parts
-    return [text.strip()]
+def split_links(text: str, sign: str) -> list[str]:
+    """The links of a text: parted by `sign`, or by what stands before the next address, or by , ;
+    or | if each part is the name of a picture."""
+    if sign and sign in text:
+        parts = text.split(sign)
+    elif re.search(r"[,;|\s]\"?(https?:)?//", text, re.IGNORECASE):
+        parts = re.split(r"[,;|\s]+(?=\"?(?:https?:)?//)", text, flags=re.IGNORECASE)
+    else:
+        parts = [text]
+        for mark in (",", ";", "|"):
+            names = [part.strip() for part in text.split(mark) if part.strip()]
+            if len(names) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", name) for name in names):
+                parts = names
+    parts = [part.strip(' \t\n,;|"') for part in parts]
+    return [part for part in parts if part]
 
 
 # ---- categories ---------------------------------------------------------------------------------
@@ -175,6 +176,9 @@ def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
         if isinstance(part, tuple):
             if any(isinstance(item, tuple) for item in part):
                 yield from cell_paths(part, parting)
+            elif parting.given:
+                levels = (split_levels(plain(item), parting) for item in part)
+                yield [level for several in levels for level in several]
             else:
                 yield [plain(item) for item in part if isinstance(item, str)]
 
@@ -187,11 +191,13 @@ def has_levels(parting: Parting) -> Callable[[str], bool]:
 
 def split_levels(entry: str, parting: Parting) -> list[str]:
     entry = entry.strip()
-    if parting.standard and parting.numbers and (path := parting.numbers.get(entry)):
+    if parting.numbers and (path := parting.numbers.get(entry.removesuffix(".0"))):
         entry = path
     if parting.standard:
         entry = GOOGLE_NUMBER.sub("", entry, count=1)
-    return re.split(parting.level_pattern, f" {entry} ")
+    levels = re.split(parting.level_pattern, f" {entry} ")
+    sign = parting.level_sign.strip()
+    return [level.replace(f"\\{sign}", sign) for level in levels] if "\\" in entry else levels
 
 
 def is_number(text: str) -> bool:
@@ -224,6 +230,8 @@ def text_entries(text: str, parting: Parting) -> list[str]:
     """The categories that a text lists."""
     if parting.standard:
         return [text]
+    if text[:1] == text[-1:] == '"' and len(text) > 2:
+        return next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [text])
     if parting.entry_sign == ",":
         return [part.replace("\\,", ",") for part in re.split(r"(?<!\\),", text)]
     if parting.entry_sign:
@@ -276,6 +284,7 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
         pattern = re.escape(separator.strip()) if separator.strip() else re.escape(separator)
         spaced = separator != separator.strip()
         parting = given._replace(
+            given=True,
             level_sign=separator,
             level_pattern=rf"\s+{pattern}(?=\s)" if spaced else rf"\s*{pattern}\s*",
         )
@@ -284,10 +293,12 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
             (regex for sign, regex, _ in LEVELS if sign == given.level_sign[:1]),
             rf"\s*{re.escape(given.level_sign)}\s*",
         )
-        parting = given._replace(level_pattern=pattern)
+        parting = given._replace(level_pattern=pattern, given=True)
     else:
         sign, pattern = level_separator(texts)
         parting = given._replace(level_sign=sign, level_pattern=pattern)
+    if len(parting.entry_sign) > 1:
+        parting = parting._replace(entry_sign=entry_separator(texts, parting))
     parting = parting._replace(
         pipe_parts=parting.level_sign != "|"
         and not parting.entry_sign
@@ -329,10 +340,22 @@ def level_separator(texts: Iterable[tuple[str, int]]) -> tuple[str, str]:
             continue
         if sign == "|" and pipes_part(texts, Parting()):
             continue
-        if share > 0.5 and len(tops[sign]) >= holding[sign]:  # tops of a tree have several leaves
+        if sign in IN_NAMES and len(tops[sign]) >= holding[sign]:
             continue
         best, regex, most = sign, pattern, often[sign]
     return best, regex
+
+
+def entry_separator(texts: Iterable[tuple[str, int]], parting: Parting) -> str:
+    """Which of a dialect's signs parts categories: the one that a root follows most often."""
+    often = dict.fromkeys(parting.entry_sign, 0)
+    for text, _ in texts:
+        for sign in often:
+            often[sign] += sum(
+                folded(split_levels(entry, parting)[0]) in parting.roots
+                for entry in text.split(sign)[1:]
+            )
+    return max(often, key=often.__getitem__)
 
 
 def pipes_part(texts: Iterable[tuple[str, int]], parting: Parting) -> bool:

@@ -27,13 +27,20 @@ class Template(NamedTuple):
     positions: tuple[int, ...]
 
 
+class Source(NamedTuple):
+    """Where a row has its category: in one of several columns, or in all of them."""
+
+    positions: tuple[int, ...]
+    levels: bool = False  # whether each column holds one level
+    template: Template | None = None
+
+
 class Layout(NamedTuple):
     """How to read rows with certain column names."""
 
     positions: Mapping[str, tuple[int, ...]]  # field -> the columns that may hold it, best first
     templates: Mapping[str, Template]  # field -> what it is made of
-    levels: tuple[int, ...]  # the columns that hold a level of the category each
-    made: bool  # whether the category is made of several columns
+    joined: Mapping[str, tuple[int, ...]]  # field -> columns whose texts together are one
     clean: bool  # whether values may hold what SQLite can't: only text in lines can't
 
 
@@ -42,7 +49,10 @@ def column_name(text: str) -> str:
     and `image_link` are one column."""
     text = text.strip().strip("\ufeff").lower()
     bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
-    return bracket.group(1) if bracket else re.sub(r"[\s-]+", "_", text.removeprefix("g:"))
+    if bracket:
+        return bracket.group(1)
+    text = re.sub(r"\s*\(x, ?y, ?z.*\)$", "", text.removeprefix("g:")).rstrip("*# ") or text
+    return re.sub(r"[\s-]+", "_", text)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -127,8 +137,13 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
     positions: dict[str, tuple[int, ...]] = {
         field: alias_positions(known, aliases) for field, aliases in dialect.columns.items()
     }
+    joined = {
+        field: alias_positions(known, alias.split("+"))
+        for field, aliases in dialect.columns.items()
+        for alias in aliases
+        if "+" in alias and field not in columns
+    }
     templates: dict[str, Template] = {}
-    levels: tuple[int, ...] = ()
     for field, wanted in columns.items():
         if is_template(wanted) and column_name(wanted) not in known:
             positions[field] = ()
@@ -137,31 +152,73 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
                 templates[field] = template
             continue
         positions[field] = named_positions(known, wanted)
-        if field == "product_type" and len(positions[field]) > 1:
-            levels = positions[field]
     if "product_type" in columns:
         positions["standard"] = ()
-    made = bool(levels) or "product_type" in templates
-    return Layout(positions, templates, levels, made, clean)
+    return Layout(positions, templates, joined, clean)
 
 
 def alias_positions(names: Names, aliases: Iterable[str]) -> tuple[int, ...]:
-    """Where the columns with one of these names are, in the order of the aliases."""
+    """Where the columns with one of these names are, in the order of the aliases. In an alias, #
+    stands for a number."""
     present = set(names)
-    return tuple(
-        position
-        for alias in aliases
-        if alias in present
-        for position, name in enumerate(names)
-        if name == alias
-    )
+    positions: dict[int, None] = {}
+    aliases = [alias for alias in aliases if "#" in alias or alias in present]
+    for alias in aliases:
+        for position, name in enumerate(names):
+            if name == alias or "#" in alias and numbered(name) == alias:
+                positions.setdefault(position)
+    return tuple(positions)
+
+
+def numbered(name: str) -> str:
+    """A column's name with # for its last number: image_2 is image_#."""
+    return re.sub(r"\d+(?=\D*$)", "#", name, count=1)
+
+
+# ---- where the category is ----------------------------------------------------------------------
+
+
+def category_source(names: Names, alias: str) -> Source | None:
+    """Where rows have the category that a dialect calls by this alias: a column's name, or several
+    with commas between them, each of which holds a level. None if one is not there."""
+    if "," not in alias:
+        positions = alias_positions(names, (alias,))
+        return Source(positions) if positions else None
+    parts = [alias_positions(names, (part,)) for part in alias.split(",") if part]
+    if not all(parts):
+        return None
+    several = tuple(position for part in parts for position in part)
+    return Source(several, levels=True) if len(several) > 1 else None
+
+
+def named_source(names: Names, wanted: str) -> Source | None:
+    """Where rows have the category that --column names; None if it is not there."""
+    if is_template(wanted) and column_name(wanted) not in names:
+        template = named_template(names, wanted)
+        return Source((), template=template) if template else None
+    positions = named_positions(names, wanted)
+    return Source(positions, levels=len(positions) > 1) if positions else None
+
+
+def category_value(values: Sequence[Value], source: Source) -> Value:
+    """The cell that holds a row's category, or what is made of several cells."""
+    if source.template:
+        return filled(source.template, values)
+    width = len(values)
+    if source.levels:
+        levels = [text_of(values[position]) for position in source.positions if position < width]
+        levels = [level for level in levels if level]
+        return (tuple(levels),) if levels else ""
+    for position in source.positions:
+        if position < width and values[position]:
+            return values[position]
+    return ""
 
 
 def fields_there(layout: Layout) -> set[str]:
     """The fields that rows of this layout have a column for."""
-    return {field for field, positions in layout.positions.items() if positions} | set(
-        layout.templates
-    )
+    all_positions = (*layout.positions.items(), *layout.joined.items())
+    return {field for field, positions in all_positions if positions} | set(layout.templates)
 
 
 def check_columns(
@@ -215,6 +272,9 @@ def field_text(values: Sequence[Value], layout: Layout, field: str) -> str:
             text = value.strip() if isinstance(value, str) else text_of(value)
             if text:
                 return clean_text(text) if layout.clean else text
+    if field in layout.joined:
+        texts = [text_of(values[column]) for column in layout.joined[field] if column < width]
+        return clean_text(" ".join(filter(None, texts)))
     return ""
 
 

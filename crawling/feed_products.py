@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from common.text import clean_text
 from crawling import feed_cells, feed_columns, feed_survey
 from crawling.feed_cells import decoded
-from crawling.feed_columns import Layout, field_text
+from crawling.feed_columns import Layout, Source, category_value, field_text
 from crawling.feed_formats import read_feed_rows
-from crawling.feed_survey import FileReading, Reading, categories_shown, layout_of, made_category
+from crawling.feed_survey import FileReading, Reading, categories_shown, layout_of
 from crawling.feed_types import (
     FeedFile,
     FeedProduct,
@@ -72,9 +72,12 @@ def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
             if len(cached) < MOST_CACHED:
                 cached[product.category] = categories
         fields = product.fields
+        title = shown_title(fields["title"])
+        if file.dialect.ends_with_title:
+            categories = without_title(categories, title)
         if not fields["id"]:
             skipped.append((product.line, "no id"))
-        elif not fields["title"]:
+        elif not title:
             skipped.append((product.line, f"no title (id {fields['id'][:50]})"))
         elif categories and len(categories[0]) > DEEPEST_PATH:
             skipped.append((product.line, f"a category of more than {DEEPEST_PATH} levels"))
@@ -82,7 +85,7 @@ def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
             yield FeedProduct(
                 product.line,
                 fields["id"],
-                decoded(fields["title"]),
+                title,
                 fields["description"],
                 categories,
                 links_in_order(product.pictures),
@@ -92,8 +95,13 @@ def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
 
     product: OpenProduct | None = None
     for row in open_products(reading, file, skipped):
-        if product and belongs_to(row, product, file):
-            add_row(product, row)
+        kind = file.dialect.kinds.get(row.fields["kind"].partition(",")[0].strip().lower())
+        part = kind == "part" or row.fields["part_of"] != ""
+        if part and not product:
+            skipped.append((row.line, "no product stands above this part of one"))
+            continue
+        if product and (part or belongs_to(row, product, file)):
+            add_row(product, row, part)
             reading.merged += 1
             continue
         if product:
@@ -103,9 +111,35 @@ def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
         yield from finished(product)
 
 
+def shown_title(text: str) -> str:
+    """A title without entities, and without the ' that keeps a spreadsheet from calculating it."""
+    text = decoded(text)
+    return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
+
+
+def without_title(categories: tuple[Path, ...], title: str) -> tuple[Path, ...]:
+    """Categories without a last level that is the product's own name."""
+    name = feed_cells.folded(title)
+    paths = []
+    for path in categories:
+        last = feed_cells.folded(path[-1]).removesuffix("...")
+        paths.append(path[:-1] if name.startswith(last) and len(last) > len(name) / 2 else path)
+    return tuple(path for path in paths if path)
+
+
 # ---- rows ---------------------------------------------------------------------------------------
 
-FIELDS = ("id", "title", "description", "item_group_id", "parent", "kind", "view", "position")
+FIELDS = (
+    "id",
+    "title",
+    "description",
+    "item_group_id",
+    "parent",
+    "kind",
+    "part_of",
+    "view",
+    "position",
+)
 
 
 def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[OpenProduct]:
@@ -118,7 +152,7 @@ def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
     for line, row_names, values in rows:
         if row_names is not names:
             names, layout = row_names, layout_of(file, row_names, columns)
-            category_positions = category_columns(file, layout, names)
+            source = source_of(file, names, columns)
             simple, others = field_columns(layout)
             empty = dict.fromkeys(FIELDS, "")
         if values is None:
@@ -133,14 +167,7 @@ def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
         if fields["view"]:
             reading.merged += 1
             continue
-        category: Value = ""
-        if layout.made:
-            category = made_category(values, layout)
-        else:
-            for position in category_positions:
-                if position < width and values[position]:
-                    category = values[position]
-                    break
+        category = category_value(values, source) if source else ""
         pictures = row_pictures(values, layout, file, fields["position"])
         yield OpenProduct(line, fields, category, pictures)
     reading.rows += left_out.rows
@@ -152,7 +179,13 @@ def field_columns(layout: Layout) -> tuple[list[tuple[str, int]], list[str]]:
     simple, others = [], []
     for name in FIELDS:
         positions = layout.positions.get(name, ())
-        if name in layout.templates or len(positions) > 1 or positions and layout.clean:
+        if (
+            name in layout.templates
+            or name in layout.joined
+            or len(positions) > 1
+            or positions
+            and layout.clean
+        ):
             others.append(name)
         elif positions:
             simple.append((name, positions[0]))
@@ -170,10 +203,12 @@ class CountedSkips:
         self.skipped.append(entry)
 
 
-def category_columns(file: FileReading, layout: Layout, names: Names) -> tuple[int, ...]:
-    """Where rows of this layout have the category that files them; () if they have none."""
+def source_of(file: FileReading, names: Names, columns: Mapping[str, str]) -> Source | None:
+    """Where rows with these column names have the category that files them."""
     known = feed_columns.known_names(names)
-    return feed_columns.alias_positions(known, (file.category,)) if file.category else ()
+    if "product_type" in columns:
+        return feed_columns.named_source(known, columns["product_type"])
+    return feed_columns.category_source(known, file.category) if file.category else None
 
 
 def row_pictures(
@@ -187,31 +222,28 @@ def row_pictures(
     links: list[tuple[int, str]] = []
     for column in layout.positions.get("image_link", ()):
         if column < len(values) and values[column] and len(links) < feed_cells.MOST_LINKS:
-            base = file.dialect.picture_base
-            for link in feed_cells.picture_links(values[column], base):
-                links.append((place, clean_text(link) if layout.clean else link))
+            for link in feed_cells.picture_links(values[column], file.dialect.pictures):
+                link = clean_text(link) if layout.clean else link
+                links.append((place, link))
+                if file.dialect.picture_base and "/" not in link:
+                    links.append((place, file.dialect.picture_base + link))
     return links
 
 
 def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:
     """Whether a row only says more of the product that stands above it: its dialect says so, or it
-    has no title, and the product's id or none."""
-    kind = file.dialect.kinds.get(row.fields["kind"].lower())
-    if kind == "other":
-        return True
-    same_id = row.fields["id"] == product.fields["id"]
-    if kind == "part":
-        return same_id or not row.fields["title"]
-    if file.dialect.joined:
-        return bool(row.fields["id"]) and same_id
-    return not row.fields["title"] and bool(row.fields["id"]) and same_id
+    has the product's id and no title."""
+    same_id = bool(row.fields["id"]) and row.fields["id"] == product.fields["id"]
+    return same_id and (file.dialect.joined or not row.fields["title"])
 
 
-def add_row(product: OpenProduct, row: OpenProduct) -> None:
-    """Fill the gaps of a product from another of its rows, and add its pictures."""
-    for field, text in product.fields.items():
-        product.fields[field] = text or row.fields[field]
-    product.category = product.category or row.category
+def add_row(product: OpenProduct, row: OpenProduct, part: bool) -> None:
+    """Add the pictures of another row of a product, and if it is no part of another kind, such as
+    a variant's, fill the gaps of the product."""
+    if not part:
+        for field, text in product.fields.items():
+            product.fields[field] = text or row.fields[field]
+        product.category = product.category or row.category
     if len(product.pictures) < 10 * feed_cells.MOST_LINKS:
         product.pictures += row.pictures
 

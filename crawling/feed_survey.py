@@ -7,17 +7,17 @@ that little is kept of a large feed.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import UserError, progress
 from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import Parting, cell_categories, folded
-from crawling.feed_columns import Layout
-from crawling.feed_dialects import CATEGORY_COLUMNS, Dialect
+from crawling.feed_columns import Layout, Source, category_source, category_value
+from crawling.feed_dialects import CATEGORY_COLUMNS, PLAIN, Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
 
@@ -29,7 +29,7 @@ SAMPLE_CELLS = 1_000  # distinct ones of such a column
 
 MADE = "product_type made of several columns"  # the name of a column that the file does not have
 
-Cells = collections.Counter[Value]
+Cells = Counter[Value]
 
 
 class FeedOptions(NamedTuple):
@@ -59,7 +59,7 @@ class FileReading:
     samples: dict[str, Cells] = dataclasses.field(default_factory=dict)  # of columns not read
     filed: dict[str, int] = dataclasses.field(default_factory=dict)  # column -> rows it files
     listing_several: int = 0  # rows that list several categories
-    none_words: Cells = dataclasses.field(default_factory=collections.Counter)  # Uncategorized ...
+    none_words: Cells = dataclasses.field(default_factory=Counter)  # Uncategorized ...
     codes: dict[str, str] = dataclasses.field(default_factory=dict)  # of parents -> their id
     children: dict[str, str] = dataclasses.field(default_factory=dict)  # id of a variant -> parent
     layouts: dict[Names, Layout] = dataclasses.field(default_factory=dict)
@@ -97,14 +97,14 @@ def survey_file(file: FeedFile, options: FeedOptions) -> FileReading:
     names: Names | None = None
     first_names: Names = ()
     wanted: list[tuple[int, Cells]] = []
+    made: list[tuple[Source, Cells]] = []
     sampled: list[tuple[int, Cells]] = []
-    made: Layout | None = None
     rows = read_feed_rows(file, LeftOut(), options.read, reading.how)
     for _, row_names, values in progress("feed", None, "rows read", rows):
         if row_names is not names:
             if row_names != names:
                 new_names(reading, row_names, values is None)
-                wanted, sampled, made = counters(reading, row_names, columns)
+                wanted, made, sampled = counters(reading, row_names, columns)
                 first_names = first_names or row_names
                 has_parents = bool({"code", "children"} & set(reading.dialect.columns))
             names = row_names
@@ -121,8 +121,8 @@ def survey_file(file: FeedFile, options: FeedOptions) -> FileReading:
                 value = values[position]
                 if value and (value in cells or len(cells) < MOST_CELLS):
                     cells[value] += 1
-        if made:
-            value, cells = made_category(values, made), reading.cells[MADE]
+        for source, cells in made:
+            value = category_value(values, source)
             if value and (value in cells or len(cells) < MOST_CELLS):
                 cells[value] += 1
         if reading.rows <= SAMPLE_ROWS:
@@ -137,7 +137,7 @@ def survey_file(file: FeedFile, options: FeedOptions) -> FileReading:
 
 def note_parents(reading: FileReading, values: Sequence[Value], layout: Layout) -> None:
     """Note which variants a row names, or by which code its variants name it."""
-    kind = feed_columns.field_text(values, layout, "kind").lower()
+    kind = feed_columns.field_text(values, layout, "kind").partition(",")[0].strip().lower()
     code = feed_columns.field_text(values, layout, "code")
     product_id = feed_columns.field_text(values, layout, "id")
     if code and reading.dialect.kinds.get(kind) == "parent":
@@ -157,38 +157,30 @@ def new_names(reading: FileReading, names: Names, header: bool) -> None:
 
 def counters(
     reading: FileReading, names: Names, columns: Mapping[str, str]
-) -> tuple[list[tuple[int, Cells]], list[tuple[int, Cells]], Layout | None]:
-    """Where rows with these column names may have categories, and the Counter of each such column;
-    the same of the other columns; and the Layout of rows whose category is made of several columns,
-    None if it is not."""
-    wanted, sampled = [], []
+) -> tuple[list[tuple[int, Cells]], list[tuple[Source, Cells]], list[tuple[int, Cells]]]:
+    """Where rows with these column names may have categories, and the Counter of each: single
+    columns, then what is made of several; and the other columns with their Counters."""
     known = feed_columns.known_names(names)
-    layout = feed_columns.find_layout(names, feed_dialects.PLAIN, columns, False)
-    made = layout if layout.made else None
-    named: tuple[int, ...] | None = None
     if "product_type" in columns:
-        named = () if made else layout.positions["product_type"]
-    if made:
-        reading.cells.setdefault(MADE, collections.Counter())
-    for position, name in enumerate(known[:MOST_NAMES]):
-        if position in named if named is not None else name in CATEGORY_COLUMNS:
-            wanted.append((position, reading.cells.setdefault(name, collections.Counter())))
-        elif name in reading.samples or len(reading.samples) < MOST_NAMES:
-            sampled.append((position, reading.samples.setdefault(name, collections.Counter())))
-    return wanted, sampled, made
-
-
-def made_category(values: Sequence[Value], layout: Layout) -> Value:
-    """The category that is made of several columns: by a template, or one level from each."""
-    if "product_type" in layout.templates:
-        return feed_columns.filled(layout.templates["product_type"], values)
-    levels = [
-        feed_columns.text_of(values[position])
-        for position in layout.levels
-        if position < len(values)
+        source = feed_columns.named_source(known, columns["product_type"])
+        sources = {MADE: source} if source else {}
+    else:
+        found_sources = ((alias, category_source(known, alias)) for alias in CATEGORY_COLUMNS)
+        sources = {alias: source for alias, source in found_sources if source}
+    wanted, made, used = [], [], set()
+    for alias, source in sources.items():
+        if source.template is None and len(source.positions) == 1:
+            alias = known[source.positions[0]]
+            wanted.append((source.positions[0], reading.cells.setdefault(alias, Counter())))
+        else:
+            made.append((source, reading.cells.setdefault(alias, Counter())))
+        used.update(source.positions if not source.levels else ())
+    sampled = [
+        (position, reading.samples.setdefault(name, Counter()))
+        for position, name in enumerate(known[:MOST_NAMES])
+        if position not in used and (name in reading.samples or len(reading.samples) < MOST_NAMES)
     ]
-    levels = [level for level in levels if level]
-    return (tuple(levels),) if levels else ""
+    return wanted, made, sampled
 
 
 def layout_of(reading: FileReading, names: Names, columns: Mapping[str, str]) -> Layout:
@@ -245,7 +237,10 @@ def candidates(file: FileReading, options: FeedOptions) -> Iterator[tuple[str, b
     columns = options.read.columns
     if "product_type" in columns:
         for name in file.cells:
-            yield name, name in feed_dialects.PLAIN.columns["standard"]
+            standard = any(
+                name in dialect.columns.get("standard", ()) for dialect in (PLAIN, file.dialect)
+            )
+            yield name, standard
         return
     for field in ("product_type", "standard"):
         for name in file.dialect.columns.get(field, ()):
@@ -264,7 +259,7 @@ def find_parting(file: FileReading, name: str, standard: bool, options: FeedOpti
         standard=standard,
         roots=frozenset(map(folded, dialect.roots)),
         ignored=frozenset(map(folded, options.ignored)),
-        numbers={**published_numbers(file.cells[name]), **options.numbers} if standard else {},
+        numbers={**(published_numbers(file.cells[name]) if standard else {}), **options.numbers},
         bare_numbers=False,
     )
     parting = feed_cells.column_parting(file.cells[name], given, options.separator)
@@ -284,7 +279,7 @@ def published_numbers(cells: Cells) -> dict[str, str]:
 def find_root(cells: Cells, parting: Parting) -> frozenset[str]:
     """The folded top that alone is no category: all categories of a feed with several are below it,
     or most are and it is called Home or the like."""
-    tops: collections.Counter[str] = collections.Counter()
+    tops: Counter[str] = Counter()
     alone: set[str] = set()
     below: set[Path] = set()
     for cell in cells:
@@ -309,7 +304,7 @@ def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Ce
     that there are, the cells that say that there is none)."""
     filed = several = 0
     categories: set[Path] = set()
-    none_words: Cells = collections.Counter()
+    none_words: Cells = Counter()
     for cell, number in cells.items():
         paths = cell_categories(cell, parting)
         if paths:
@@ -327,14 +322,14 @@ def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Ce
 
 def spell(reading: Reading) -> None:
     """Note for each category the spelling that most products have."""
-    often: dict[Path, collections.Counter[str]] = {}
+    often: dict[Path, Counter[str]] = {}
     for file in reading.files:
-        for cell, number in file.cells.get(file.category, collections.Counter()).items():
+        for cell, number in file.cells.get(file.category, Counter()).items():
             for path in cell_categories(cell, file.parting):
                 key: Path = ()
                 for word in path:
                     key += (folded(word),)
-                    often.setdefault(key, collections.Counter())[word] += number
+                    often.setdefault(key, Counter())[word] += number
     reading.shown = {key: words.most_common(1)[0][0] for key, words in often.items()}
 
 
