@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import contextlib
 import csv
 import functools
 import html
@@ -177,7 +178,9 @@ def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
             if any(isinstance(item, tuple) for item in part):
                 yield from cell_paths(part, parting)
             elif parting.given:
-                levels = (split_levels(plain(item), parting) for item in part)
+                levels = (
+                    split_levels(plain(item), parting) for item in part if isinstance(item, str)
+                )
                 yield [level for several in levels for level in several]
             else:
                 yield [plain(item) for item in part if isinstance(item, str)]
@@ -231,7 +234,8 @@ def text_entries(text: str, parting: Parting) -> list[str]:
     if parting.standard:
         return [text]
     if text[:1] == text[-1:] == '"' and len(text) > 2:
-        return next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [text])
+        with contextlib.suppress(csv.Error):
+            return next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [text])
     if parting.entry_sign == ",":
         return [part.replace("\\,", ",") for part in re.split(r"(?<!\\),", text)]
     if parting.entry_sign:

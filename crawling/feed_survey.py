@@ -17,7 +17,7 @@ from common.terminal import UserError, progress
 from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import Parting, cell_categories, folded
 from crawling.feed_columns import Layout, Source, category_source, category_value
-from crawling.feed_dialects import CATEGORY_COLUMNS, PLAIN, Dialect
+from crawling.feed_dialects import CATEGORY_COLUMNS, Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
 
@@ -27,7 +27,7 @@ SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are cou
 CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product's variants
 SAMPLE_CELLS = 1_000  # distinct ones of such a column
 
-MADE = "product_type made of several columns"  # the name of a column that the file does not have
+NAMED = "--column product_type"  # the name of what --column says, among those of columns
 
 Cells = Counter[Value]
 
@@ -161,20 +161,20 @@ def counters(
     """Where rows with these column names may have categories, and the Counter of each: single
     columns, then what is made of several; and the other columns with their Counters."""
     known = feed_columns.known_names(names)
+    sources = {alias: category_source(known, alias) for alias in CATEGORY_COLUMNS}
     if "product_type" in columns:
-        source = feed_columns.named_source(known, columns["product_type"])
-        sources = {MADE: source} if source else {}
-    else:
-        found_sources = ((alias, category_source(known, alias)) for alias in CATEGORY_COLUMNS)
-        sources = {alias: source for alias, source in found_sources if source}
-    wanted, made, used = [], [], set()
+        sources[NAMED] = feed_columns.named_source(known, columns["product_type"])
+    used: set[int] = set()
+    wanted, made = [], []
     for alias, source in sources.items():
+        if not source:
+            continue
+        cells = reading.cells.setdefault(alias, Counter())
         if source.template is None and len(source.positions) == 1:
-            alias = known[source.positions[0]]
-            wanted.append((source.positions[0], reading.cells.setdefault(alias, Counter())))
+            wanted.append((source.positions[0], cells))
         else:
-            made.append((source, reading.cells.setdefault(alias, Counter())))
-        used.update(source.positions if not source.levels else ())
+            made.append((source, cells))
+        used.update(source.positions if alias == NAMED or not source.levels else ())
     sampled = [
         (position, reading.samples.setdefault(name, Counter()))
         for position, name in enumerate(known[:MOST_NAMES])
@@ -212,36 +212,36 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
 
 
 def choose_category(file: FileReading, options: FeedOptions) -> None:
-    """Choose the column that files most products, and find out how it parts its cells."""
-    best: tuple[bool, int] = (False, 0)
+    """Choose the column that --column names, or else the one that files most products, and find out
+    how it parts its cells."""
+    best: tuple[bool, bool, int] = (False, False, 0)
+    numbers: tuple[str, Parting] | None = None
     for name, standard in candidates(file, options):
         parting = find_parting(file, name, standard, options)
         filed, several, categories, none_words = count_filed(file.cells[name], parting)
         file.filed[name] = filed
-        if (len(categories) > 1, filed) > best and filed:
-            best = (len(categories) > 1, filed)
+        if standard and not filed and file.cells[name] and numbers is None:
+            numbers = name, parting._replace(bare_numbers=True)
+        value = (name == NAMED, len(categories) > 1, filed)
+        if value > best and filed or name == NAMED:
+            best = value
             file.category, file.standard = name, standard
             file.parting, file.listing_several, file.none_words = parting, several, none_words
-    if not file.category:
-        for name, standard in candidates(file, options):
-            numbers = sum(file.cells[name].values())
-            if standard and numbers:
-                file.category, file.standard, file.filed[name] = name, True, numbers
-                file.parting = find_parting(file, name, True, options)._replace(bare_numbers=True)
-                break
+    if numbers and not best[2]:  # numbers without names are better than nothing
+        file.category, file.parting = numbers
+        file.standard = True
+        filed, file.listing_several, _, file.none_words = count_filed(
+            file.cells[file.category], file.parting
+        )
+        file.filed[file.category] = filed
 
 
 def candidates(file: FileReading, options: FeedOptions) -> Iterator[tuple[str, bool]]:
     """(known name, whether its categories are of a published tree) of the columns that may hold the
-    category, those of the shop's own first."""
-    columns = options.read.columns
-    if "product_type" in columns:
-        for name in file.cells:
-            standard = any(
-                name in dialect.columns.get("standard", ()) for dialect in (PLAIN, file.dialect)
-            )
-            yield name, standard
-        return
+    category: the one that --column names, those of the shop's own, the others."""
+    if NAMED in file.cells:
+        named = feed_columns.column_name(options.read.columns["product_type"])
+        yield NAMED, named in file.dialect.columns.get("standard", ())
     for field in ("product_type", "standard"):
         for name in file.dialect.columns.get(field, ()):
             if name in file.cells:
