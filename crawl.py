@@ -17,7 +17,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import db
 from common.arguments import add_paths, whole_number
@@ -29,6 +29,9 @@ from crawling import (
     feed_download,
     feed_import,
     feed_products,
+    feed_reading,
+    feed_report,
+    feed_types,
     http_client,
     picture_crawl,
     picture_queries,
@@ -100,13 +103,15 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     counts = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
     fetched = {"ok": 0, "failed": 0, "unfinished": 0}
     failed_leaves: list[str] = []
-    feed = shop = None
+    feed = shop = reading = None
+    account: list[str] = []  # lines about a feed's rows
     with contextlib.ExitStack() as stack:
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
         picture_crawl.check_folder(args.images_path)
         if args.feed is not None:
             source = feed_source(args.source)
-            feed = open_feed(args, web, stack, stop)
+            feed = feed_download.feed_file(args.feed, web, stack)
+            reading, products = open_feed(args, feed, stop)
         else:
             source = "shopstyle"
             shop = shopstyle_api.Shop(args.api_url, api_key(), web)
@@ -117,10 +122,14 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         if not args.retry_failed:
             picture_crawl.check_there(conn, source, args.images_path)
         with contextlib.suppress(http_client.Stopped):
-            if feed:
-                options = feed_import.FeedOptions(source, args.column, args.unlabelled)
+            if feed and reading:
+                options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
                 with feed_download.called_by_name(feed):
-                    counts = feed_import.load_feed(conn, feed, options, stop)
+                    load = feed_import.load_feed(conn, products, reading.left_out, options, stop)
+                counts = {**load.outcomes, "skipped": len(reading.left_out)}
+                account.append(feed_report.account_line(reading, load))
+                for line in feed_report.load_lines(conn, reading, options, load):
+                    log(line)
             elif shop:
                 failed_leaves = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         if not stop.is_set():
@@ -131,6 +140,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
                 conn,
                 source,
                 counts,
+                account,
                 fetched,
                 args.max_per_category,
                 (web, picture_web),
@@ -162,13 +172,12 @@ def feed_source(name: str) -> str:
 
 
 def open_feed(
-    args: argparse.Namespace, web: http_client.Web, stack: contextlib.ExitStack, stop: StopEvent
-) -> feed_download.Feed:
-    """The feed as a file, which can be read and has a catalogue's columns."""
-    feed = feed_download.feed_file(args.feed, web, stack)
+    args: argparse.Namespace, feed: feed_download.Feed, stop: StopEvent
+) -> tuple[feed_reading.Reading, Iterator[feed_types.FeedProduct]]:
+    """A feed's products, of which there is one at least."""
     with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
-        feed_products.check_feed(feed.path, args.column)
-    return feed
+        reading = feed_reading.Reading(feed, args.column)
+        return reading, feed_reading.read_products(reading)
 
 
 def api_key() -> str:
@@ -204,28 +213,30 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
     """Print what a crawl would do."""
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
+            source = feed_source(args.source)
             web = http_client.Web(0, stop, tries=args.tries)
             feed = feed_download.feed_file(args.feed, web, stack)
-            with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
-                print(*status.feed_plan(feed, args.column, args.unlabelled), sep="\n")
-            return
+            reading, products = open_feed(args, feed, stop)
         if os.path.exists(args.db_path):
             conn = db.open_readonly(args.db_path)
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
             conn = db.open_database(f"{folder}/crawl.db", create=True)
         stack.enter_context(contextlib.closing(conn))
-        print(
-            *status.crawl_plan(
+        if args.feed is not None:
+            options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
+            with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
+                plan = status.feed_plan(conn, reading, products, options)
+        else:
+            plan = status.crawl_plan(
                 conn,
                 args.api_url,
                 args.root,
                 args.max_per_category,
                 args.image_rate,
                 args.retry_failed,
-            ),
-            sep="\n",
-        )
+            )
+        print(*plan, sep="\n")
 
 
 def verify(args: argparse.Namespace) -> int:

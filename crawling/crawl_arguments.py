@@ -42,6 +42,12 @@ def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
         help="load the products without the feed's categories, for --apply to "
         "file; products that have a category already keep it",
     )
+    feed.add_argument(
+        "--remove-missing",
+        action="store_true",
+        help="mark products that the feed no longer has: they are kept, but out of "
+        "training and filing until a feed has them again",
+    )
 
 
 def add_api_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,9 +97,9 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with an error if flags do not fit together."""
-    for name in ("column", "source", "unlabelled"):
+    for name in ("column", "source", "unlabelled", "remove_missing"):
         if getattr(args, name) and args.feed is None:
-            parser.error(f"--{name} is for --feed")
+            parser.error(f"--{name.replace('_', '-')} is for --feed")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error(
             "--verify and --status look at all that is there: leave --feed and --retry-failed out"
