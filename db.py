@@ -82,7 +82,6 @@ def add_product_source(conn: sqlite3.Connection) -> None:
                     where group_key is null""")
     conn.execute("""create unique index if not exists product_by_external_id
                     on product(source, external_id)""")
-    conn.execute("create index if not exists product_by_category on product(category_id)")
 
 
 def product_category_table(conn: sqlite3.Connection) -> None:
@@ -258,6 +257,23 @@ def add_filing_refused(conn: sqlite3.Connection) -> None:
     add_column(conn, "filing_source", "refused text")
 
 
+def picture_link_table(conn: sqlite3.Connection) -> None:
+    """Further links to a product's picture: the next is tried where an earlier fails."""
+    conn.execute("""create table if not exists picture_link(
+                    product_id integer not null references product(id) on delete cascade,
+                    position integer not null, link text not null,
+                    primary key (product_id, position)) without rowid""")
+
+
+def add_product_removed(conn: sqlite3.Connection) -> None:
+    """removed: 1 if the last feed of the product's shop no longer has it. The index holds all that
+    it takes to count the products of a category: the rows of the table are long."""
+    add_column(conn, "product", "removed integer default 0")
+    conn.execute("drop index if exists product_by_category")
+    conn.execute("""create index if not exists product_by_category_and_source
+                    on product(category_id, source, removed)""")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -286,6 +302,8 @@ MIGRATIONS = (
     ("add filing.target", add_filing_target),
     ("learned_product table", learned_product_table),
     ("add filing_source.refused", add_filing_refused),
+    ("picture_link table", picture_link_table),
+    ("add product.removed", add_product_removed),
 )
 
 

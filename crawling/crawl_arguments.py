@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from common.arguments import rate, whole_number
 from common.terminal import UserError
 from crawling import shopstyle_api
 from crawling.feed_dialects import FIELDS
-from crawling.feed_survey import FeedOptions
+from crawling.feed_survey import SurveyOptions
 from crawling.feed_types import ReadOptions
 
 
@@ -77,6 +77,12 @@ def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
         help="load the products without the feed's categories, for --apply to "
         "file; products that have a category already keep it",
     )
+    feed.add_argument(
+        "--remove-missing",
+        action="store_true",
+        help="mark products that the feed no longer has: they are kept, but out of "
+        "training and filing until a feed has them again",
+    )
 
 
 def add_api_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,10 +141,13 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         "sheet",
         "source",
         "unlabelled",
+        "remove_missing",
     )
     for name in for_feeds:
         if getattr(args, name) and args.feed is None:
             parser.error(f"--{name.replace('_', '-')} is for --feed")
+    if args.separator is not None and not args.separator:
+        parser.error("--separator must name what stands between the levels of a category")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error(
             "--verify and --status look at all that is there: leave --feed and --retry-failed out"
@@ -177,11 +186,11 @@ def category_numbers(path: str) -> dict[str, str]:
     return numbers
 
 
-def feed_options(args: argparse.Namespace, columns: Mapping[str, str]) -> FeedOptions:
+def survey_options(args: argparse.Namespace) -> SurveyOptions:
     """What the flags say about how a feed is read. Raises UserError if a file that they name can't
     be read."""
-    return FeedOptions(
-        ReadOptions(columns, args.encoding, args.sheet),
+    return SurveyOptions(
+        ReadOptions(args.column, args.encoding, args.sheet),
         args.separator,
         tuple(args.ignore_category),
         category_numbers(args.category_names) if args.category_names else {},

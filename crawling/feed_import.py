@@ -1,7 +1,7 @@
 """The products of a feed -> crawl.db, whole or not at all.
 
-In: a Feed. Out: its products and categories in crawl.db, and on stderr what was left out, and what
-a person should know about the categories.
+In: the products as feed_products reads them. Out: products and categories in crawl.db, and what was
+counted on the way, which feed_report.py puts into words.
 
     python crawl.py --feed products.tsv
     python crawl.py --feed new.tsv --unlabelled
@@ -9,162 +9,299 @@ a person should know about the categories.
 
 from __future__ import annotations
 
-import collections
+import dataclasses
+import itertools
+import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import db
-from common.terminal import StopEvent, UserError, ended_at_once, grouped, log, progress
-from crawling import feed_products, http_client, queries
+from common.terminal import StopEvent, ended_at_once, progress
+from crawling import feed_queries, http_client, queries
 from crawling.feed_categories import CategoryTree
-from crawling.feed_download import Feed
+from crawling.feed_queries import StoredProduct
+from crawling.feed_types import FeedProduct, Skipped
 
-SEPARATORS = ">/|"  # that stand in categories whose levels they may part
+BATCH = 500  # products that are stored at a time; SQLite takes 999 parameters everywhere
+MOST_LINKS = 10  # to pictures of one product
+EXAMPLES = 3  # products that a dry run shows
 
 
 class FeedOptions(NamedTuple):
-    """How a feed is loaded."""
+    """How the products of a feed are stored."""
 
     source: str  # the name of the feed's shop
-    columns: Mapping[str, str]  # {field: column name}, as feed_products.read_feed takes it
-    unlabelled: bool  # whether its categories are left out
+    unlabelled: bool = False  # whether its categories are left out
+    remove_missing: bool = False  # whether products that it no longer has are marked so
 
 
+@dataclasses.dataclass
 class LoadCounts:
-    """What a load counts on its way."""
+    """What a load counts on its way, in products."""
 
-    def __init__(self) -> None:
-        self.skipped: list[tuple[int, str]] = []  # (line, reason) of what is left out
-        self.outcomes: collections.Counter[str] = collections.Counter()
-        self.deepest = 0  # most levels of a category
-        self.separators: collections.Counter[str] = collections.Counter()  # products that have it
-        self.labels_kept = self.labels_lost = self.regrouped = 0
+    outcomes: dict[str, int] = dataclasses.field(default_factory=dict)  # new, changed, unchanged
+    products: int = 0
+    labels_kept: int = 0  # without the feed's categories: have one in crawl.db already
+    labels_lost: int = 0  # had a category, and have none now
+    regrouped: int = 0  # have another item group than before
+    variants: int = 0  # name a parent
+    inherited: int = 0  # of the variants: have a category of the parent's
+    several: int = 0  # list several categories
+    gone: int = 0  # of the source: are not in the feed
+    removed: int = 0  # of those: are marked as removed by this load
+    examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
 
-    @property
-    def total(self) -> int:
-        return self.outcomes.total()
+
+@dataclasses.dataclass
+class Load:
+    """A load under way."""
+
+    conn: sqlite3.Connection
+    options: FeedOptions
+    tree: CategoryTree
+    largest_id: int  # of all products
+    is_new_source: bool  # whether crawl.db had no product of the source
+    counts: LoadCounts
 
 
 def load_feed(
-    conn: sqlite3.Connection, feed: Feed, options: FeedOptions, stop: StopEvent
-) -> dict[str, int]:
-    """Store all products of a feed in one transaction, and report what a person should know.
-
-    Returns how many products are new, changed, unchanged and skipped. Raises UserError if the feed
-    holds no product, and http_client.Stopped if `stop` is set; then nothing is stored.
-    """
-    counted = LoadCounts()
+    conn: sqlite3.Connection,
+    products: Iterable[FeedProduct],
+    left_out: Skipped,
+    options: FeedOptions,
+    stop: StopEvent,
+) -> LoadCounts:
+    """Store all products of a feed in one transaction. A product whose id came before is appended
+    to left_out. Raises http_client.Stopped if `stop` is set; then nothing is stored."""
     with db.transaction(conn), ended_at_once(stop, http_client.Stopped):
-        store_feed(conn, feed, options, counted)
-    report(feed, options, counted)
-    outcomes = {name: counted.outcomes[name] for name in ("new", "changed", "unchanged")}
-    return {**outcomes, "skipped": len(counted.skipped)}
+        return store_feed(conn, products, left_out, options)
 
 
 def store_feed(
-    conn: sqlite3.Connection, feed: Feed, options: FeedOptions, counted: LoadCounts
-) -> None:
-    """Store a feed's products and categories, and count them."""
-    categories_before = db.categories(conn)
-    known = {row["id"] for row in categories_before}
-    tree = CategoryTree(categories_before)
-    queries.remember_labelled(conn, options.source)
-    last_regrouping = db.last_regrouping(conn)
-    rows = feed_products.read_feed(feed.path, counted.skipped, options.columns)
-    for row in progress("feed", None, "products", rows):
-        if not queries.first_sight(conn, row.external_id):
-            counted.skipped.append(
-                (row.line, f"its id stood in an earlier line (id {row.external_id[:50]})")
-            )
-            continue
-        count_levels(row.category, counted)
-        product = crawled_product(row, feed, options, tree)
-        _, outcome, _ = queries.store_product(conn, options.source, product)
-        # Products in a category that is new itself are filed there only at the end.
-        if outcome == "unchanged" and not known.issuperset(product["listed"] or ()):
-            outcome = "changed"
-        counted.outcomes[outcome] += 1
-    if not counted.total:
-        reason = ""
-        if counted.skipped:
-            line, problem = counted.skipped[0]
-            reason = f"; line {line}: {problem}"
-        raise UserError(f"the feed holds no product{reason}")
-    queries.store_categories(conn, tree.rows())
-    queries.refile_source(conn, options.source)
+    conn: sqlite3.Connection,
+    products: Iterable[FeedProduct],
+    left_out: Skipped,
+    options: FeedOptions,
+) -> LoadCounts:
+    """load_feed without a transaction of its own."""
+    feed_queries.begin_load(conn)
+    is_first_load = not feed_queries.has_products(conn)
+    indexes = feed_queries.drop_indexes(conn) if is_first_load else []
+    load = Load(
+        conn,
+        options,
+        CategoryTree(db.categories(conn)),
+        feed_queries.largest_id(conn),
+        is_first_load or not feed_queries.has_products(conn, options.source),
+        LoadCounts(),
+    )
+    products, last_regrouping = iter(products), db.last_regrouping(conn)
+    with progress("feed", None, "products") as bar:
+        while batch := list(itertools.islice(products, BATCH)):
+            store_batch(load, first_sights(load, batch, left_out))
+            bar.update(len(batch))
+    feed_queries.make_indexes(conn, indexes)
+    queries.store_categories(conn, load.tree.rows())
+    settle(load)
     queries.count_products(conn)
-    counted.labels_kept, counted.labels_lost = queries.count_labels_kept(conn)
-    counted.regrouped = db.last_regrouping(conn) - last_regrouping
+    load.counts.outcomes = feed_queries.count_outcomes(conn)
+    load.counts.regrouped = db.last_regrouping(conn) - last_regrouping
+    return load.counts
 
 
-def count_levels(category: tuple[str, ...], counted: LoadCounts) -> None:
-    """Note how deep a category is, and what might part levels that its words still hold."""
-    counted.deepest = max(counted.deepest, len(category))
-    words = "".join(category)
-    counted.separators.update(separator for separator in SEPARATORS if separator in words)
+def settle(load: Load) -> None:
+    """Do what can only be done once all rows are stored: variants, and products that are gone."""
+    conn, counts, source = load.conn, load.counts, load.options.source
+    counts.variants, counts.inherited, lost = feed_queries.settle_variants(conn, source)
+    counts.labels_lost += lost
+    if not load.is_new_source:
+        counts.gone = feed_queries.count_gone(conn, source)
+    if load.options.remove_missing and counts.gone:
+        counts.removed = feed_queries.remove_gone(conn, source)
 
 
-def crawled_product(
-    row: feed_products.FeedProduct, feed: Feed, options: FeedOptions, tree: CategoryTree
-) -> queries.CrawledProduct:
-    """A product of a feed as queries.store_product takes it. The tree gets its category."""
-    listed: list[str] | None = []
-    if options.unlabelled:  # a category of these would enter the tree
-        listed = None
-    elif row.category:
-        listed = [tree.id_of(row.category)]
-    return {
-        "external_id": row.external_id,
-        "name": row.name,
-        "description": row.description,
-        "image": feed.absolute(row.image),
-        "listed": listed,
-        "found": None,
-        "group": f"{options.source} {row.group}" if row.group else None,
-    }
+# ---- a batch of products ------------------------------------------------------------------------
 
 
-# ---- what a person should know ------------------------------------------------------------------
-
-
-def report(feed: Feed, options: FeedOptions, counted: LoadCounts) -> None:
-    """Log what was left out, and what is odd about labels, groups and categories."""
-    log_left_out(counted.skipped, lambda line: log(f"{feed.name}, {line}; left out"))
-    source = options.source
-    if options.unlabelled and counted.labels_kept:
-        log(
-            f"{counted.labels_kept} of these products have a category in the database already, and "
-            "keep it"
-        )
-    if counted.labels_lost:
-        log(
-            f"{counted.labels_lost} products of {source} had a category and have none now: the "
-            "feed has none for them (--unlabelled keeps what is there)"
-        )
-    if counted.regrouped:
-        log(
-            f"{counted.regrouped} products of {source} have another item group than before: the "
-            "next training keeps each group together, and the experiments so far were split "
-            "otherwise"
-        )
-    if counted.deepest == 1 and counted.separators:
-        separator, often = counted.separators.most_common(1)[0]
-        if often > counted.total / 2:
-            log(
-                f"{feed.name}: the categories have no levels, but many contain {separator!r}. "
-                "If it stands between levels, replace it by ' > ' in the file and load it again"
+def first_sights(
+    load: Load, batch: Iterable[FeedProduct], left_out: Skipped
+) -> dict[str, FeedProduct]:
+    """The products of a batch by their ids, without those whose id came before."""
+    products: dict[str, FeedProduct] = {}
+    batch = list(batch)
+    seen = feed_queries.seen_among(load.conn, [product.external_id for product in batch])
+    for product in batch:
+        external_id = product.external_id
+        if external_id in products or external_id in seen:
+            left_out.append(
+                (product.line, f"its id stood in an earlier line (id {external_id[:50]})")
             )
+        else:
+            products[external_id] = product
+    return products
 
 
-def log_left_out(skipped: Iterable[tuple[int, str]], write: Callable[[str], object]) -> None:
-    """Write one line for each reason of the lines that were left out, given as (line, reason), with
-    the first of them."""
+def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
+    """Store products that this load had not seen before, and count them."""
+    conn, counts = load.conn, load.counts
+    stored: dict[str, StoredProduct] = {}
+    if not load.is_new_source and products:
+        stored = feed_queries.stored_products(conn, load.options.source, list(products))
+    insert_new(load, [product for number, product in products.items() if number not in stored])
+    changed = update_stored(load, [(products[number], old) for number, old in stored.items()])
+    feed_queries.remember_outcomes(
+        conn,
+        (
+            (
+                number,
+                "new" if number not in stored else "changed" if number in changed else "unchanged",
+            )
+            for number in products
+        ),
+    )
+    feed_queries.remember_variants(
+        conn,
+        (
+            (
+                product.external_id,
+                parent_id(product),
+                int(bool(product.group)),
+                int(load.options.unlabelled or bool(product.categories)),
+            )
+            for product in products.values()
+            if parent_id(product)
+        ),
+    )
+    counts.products += len(products)
+    counts.several += sum(len(product.categories) > 1 for product in products.values())
+    counts.examples += list(products.values())[: EXAMPLES - len(counts.examples)]
 
-    def sentence(count: int, names: str, reason: str) -> str:
-        return f"line {names}: {reason}" if count == 1 else f"{count} lines ({names}): {reason}"
 
-    with grouped(sentence, write) as tell:
-        for line, reason in skipped:  # an id is in brackets behind the reason
-            kind, bracket, product_id = reason.partition(" (")
-            tell(kind, f"{line}{bracket}{product_id}")
+def parent_id(product: FeedProduct) -> str:
+    """The external_id of the product that this is a variant of; '' if it is none."""
+    return product.parent if product.parent != product.external_id else ""
+
+
+def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | None:
+    """The ids of the categories that a product is to be listed in, the one that files it first.
+    None leaves what is there. The tree gets the categories."""
+    if load.options.unlabelled or (parent_id(product) and not product.categories):
+        return None
+    if len(product.categories) == 1:
+        return (load.tree.id_of(product.categories[0]),)
+    return tuple(dict.fromkeys(map(load.tree.id_of, product.categories)))
+
+
+def item_group(load: Load, product: FeedProduct) -> str | None:
+    """The group_key of a product that the shop has put into a group."""
+    return f"{load.options.source} {product.group}" if product.group else None
+
+
+def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
+    """Insert products that crawl.db does not have."""
+    rows, lists, links, source = [], [], [], load.options.source
+    for number, product in zip(new_ids(load, products), products):
+        listed = listed_categories(load, product)
+        parent = parent_id(product)
+        group = item_group(load, product) or (f"{source} {parent}" if parent else None)
+        rows.append(
+            (
+                number,
+                listed[0] if listed else None,
+                source,
+                product.external_id,
+                db.group_key(product.name, product.description, group),
+                product.name,
+                product.description,
+                product.images[0] if product.images else "",
+            )
+        )
+        if listed:
+            lists.append((number, listed))
+        if len(product.images) > 1:
+            links.append((number, further_links(product)))
+    feed_queries.insert_products(load.conn, rows)
+    feed_queries.insert_lists(load.conn, lists)
+    feed_queries.insert_links(load.conn, links)
+
+
+def further_links(product: FeedProduct) -> tuple[str, ...]:
+    """The links to a product's pictures that are tried if the first fails."""
+    return tuple(dict.fromkeys(product.images))[1:MOST_LINKS]
+
+
+def new_ids(load: Load, products: Iterable[FeedProduct]) -> list[int]:
+    """Ids for new products: the shop's own number if it is one and free, otherwise the next free
+    id. The upper half stays free, or the largest number would leave none above it."""
+    numbers = [
+        int(product.external_id)
+        if re.fullmatch("0|[1-9][0-9]{0,18}", product.external_id)
+        else 2**62
+        for product in products
+    ]
+    below = [number for number in numbers if number <= load.largest_id]
+    taken = feed_queries.taken_ids(load.conn, below) if below else set()
+    ids = []
+    for number in numbers:
+        if number >= 2**62 or number in taken:
+            number = load.largest_id + 1
+        taken.add(number)
+        load.largest_id = max(load.largest_id, number)
+        ids.append(number)
+    return ids
+
+
+# ---- products that are there --------------------------------------------------------------------
+
+
+def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]) -> set[str]:
+    """Update products that crawl.db has, given as (product, as it is stored). Returns the
+    external_ids of those that changed.
+
+    A product never changes sides of the split because a word of its text changed: only a new item
+    group of the shop's replaces group_key.
+    """
+    if not pairs:
+        return set()
+    conn, numbers = load.conn, [old.product_id for _, old in pairs]
+    stored_lists = feed_queries.stored_lists(conn, numbers)
+    stored_links = feed_queries.stored_links(conn, numbers)
+    rows, lists, links, groups, reworded, repictured = [], [], [], [], [], []
+    for product, old in pairs:
+        number = old.product_id
+        listed = listed_categories(load, product)
+        count_labels(load, listed, old)
+        filed_under = old.category_id
+        if listed is not None:
+            filed_under = listed[0] if listed else None
+            if listed != stored_lists.get(number, ()):
+                lists.append((number, listed))
+        image = product.images[0] if product.images else ""
+        words = (product.name, product.description, image)
+        if words != (old.name, old.description, old.image):
+            reworded.append(number)
+        if image != old.image:
+            repictured.append(number)
+        if words != old[3:6] or filed_under != old.category_id or old.removed:
+            rows.append((filed_under, *words, number))
+        group = item_group(load, product)
+        if group and group != old.group_key:
+            groups.append((group, number))
+        if further_links(product) != stored_links.get(number, ()):
+            links.append((number, further_links(product)))
+    feed_queries.update_products(conn, rows)
+    feed_queries.replace_lists(conn, lists)
+    feed_queries.replace_links(conn, links)
+    feed_queries.regroup(conn, groups)
+    feed_queries.forget_answers(conn, reworded)
+    feed_queries.forget_pictures(conn, repictured)
+    changed = {row[-1] for row in (*rows, *groups)} | {row[0] for row in (*lists, *links)}
+    return {old.external_id for _, old in pairs if old.product_id in changed}
+
+
+def count_labels(load: Load, listed: Sequence[str] | None, old: StoredProduct) -> None:
+    """Count a product that has a category in crawl.db and keeps or loses it."""
+    if old.category_id is not None:
+        load.counts.labels_kept += load.options.unlabelled
+        load.counts.labels_lost += listed is not None and not listed

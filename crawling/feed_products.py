@@ -11,9 +11,11 @@ used if they are there.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from common.terminal import UserError
 from common.text import clean_text
 from crawling import feed_cells, feed_columns, feed_survey
 from crawling.feed_cells import decoded
@@ -53,11 +55,23 @@ def read_products(reading: Reading, skipped: Skipped) -> Iterator[FeedProduct]:
         yield from file_products(reading, file, skipped)
 
 
+def some_products(reading: Reading) -> Iterator[FeedProduct]:
+    """read_products, with what can't be used in reading.left_out. Raises UserError if there is no
+    product."""
+    products = read_products(reading, reading.left_out)
+    first = next(products, None)
+    if first is None:
+        sentences = reading.left_out.sentences()
+        reason = f"; {sentences[0]}" if sentences else ""
+        raise UserError(f"the feed holds no product{reason}")
+    return itertools.chain([first], products)
+
+
 def read_feed(
     path: str, skipped: Skipped, columns: Mapping[str, str] | None = None
 ) -> Iterator[FeedProduct]:
     """Yield the products of one file, as read_products does. `columns` is what --column says."""
-    options = feed_survey.FeedOptions(ReadOptions(columns or {}))
+    options = feed_survey.SurveyOptions(ReadOptions(columns or {}))
     yield from read_products(feed_survey.survey([FeedFile(path, name=path)], options), skipped)
 
 

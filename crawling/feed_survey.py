@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from common.terminal import UserError, progress
+from common.terminal import progress
 from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import Parting, cell_categories, folded
 from crawling.feed_columns import Layout, Source, category_source, category_value
@@ -32,7 +32,7 @@ NAMED = "--column product_type"  # the name of what --column says, among those o
 Cells = Counter[Value]
 
 
-class FeedOptions(NamedTuple):
+class SurveyOptions(NamedTuple):
     """What a user says about a feed, besides what is in its files."""
 
     read: ReadOptions = ReadOptions()
@@ -70,13 +70,19 @@ class Reading:
     """How a feed is read, and what reading it counts."""
 
     files: list[FileReading]
-    options: FeedOptions
+    options: SurveyOptions
     shown: dict[Path, str] = dataclasses.field(default_factory=dict)  # folded path -> its last name
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
     rows: int = 0  # that feed_products has read
     merged: int = 0  # that belong to the product of another row
 
+    @property
+    def name(self) -> str:
+        """What messages call the feed."""
+        return self.files[0].file.name if len(self.files) == 1 else "the feed"
 
-def survey(files: Sequence[FeedFile], options: FeedOptions) -> Reading:
+
+def survey(files: Sequence[FeedFile], options: SurveyOptions) -> Reading:
     """Read all files of a feed once. Raises UserError if one can't be read, or if it has no columns
     for id and title."""
     feed_columns.check_fields(options.read.columns)
@@ -90,7 +96,7 @@ def survey(files: Sequence[FeedFile], options: FeedOptions) -> Reading:
 # ---- one file -----------------------------------------------------------------------------------
 
 
-def survey_file(file: FeedFile, options: FeedOptions) -> FileReading:
+def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
     """Read one file, and count the cells of each column that may hold categories."""
     reading = FileReading(file)
     columns = options.read.columns
@@ -211,7 +217,7 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
 # ---- which column files products, and how -------------------------------------------------------
 
 
-def choose_category(file: FileReading, options: FeedOptions) -> None:
+def choose_category(file: FileReading, options: SurveyOptions) -> None:
     """Choose the column that --column names, or else the one that files most products, and find out
     how it parts its cells."""
     best: tuple[bool, bool, int] = (False, False, 0)
@@ -236,7 +242,7 @@ def choose_category(file: FileReading, options: FeedOptions) -> None:
         file.filed[file.category] = filed
 
 
-def candidates(file: FileReading, options: FeedOptions) -> Iterator[tuple[str, bool]]:
+def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str, bool]]:
     """(known name, whether its categories are of a published tree) of the columns that may hold the
     category: the one that --column names, those of the shop's own, the others."""
     if NAMED in file.cells:
@@ -248,7 +254,7 @@ def candidates(file: FileReading, options: FeedOptions) -> Iterator[tuple[str, b
                 yield name, field == "standard"
 
 
-def find_parting(file: FileReading, name: str, standard: bool, options: FeedOptions) -> Parting:
+def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOptions) -> Parting:
     """How a column's cells part levels and categories."""
     dialect = file.dialect
     list_is_path = dialect.list_is_path or not name.split(".")[0].endswith("s")
@@ -345,9 +351,3 @@ def categories_shown(reading: Reading, file: FileReading, value: Value) -> tuple
             words.append(reading.shown.get(key, word))
         paths.setdefault(tuple(words))
     return tuple(paths)
-
-
-def require(reading: Reading) -> None:
-    """Raise UserError if the files of a feed have no row."""
-    if not any(file.rows for file in reading.files):
-        raise UserError("the feed holds no product: it has a header and no rows, or nothing")

@@ -1428,11 +1428,12 @@ def as_stored(tree):
 def test_two_paths_never_share_an_id_and_keep_theirs_when_loaded_again_in_any_order(paths, chance):
     first = feed_categories.CategoryTree()
     ids = {path: first.id_of(path) for path in paths}
-    assert len(set(ids.values())) == len(ids)
+    # Letter case alone makes no other category.
+    assert len(set(ids.values())) == len({tuple(map(str.casefold, path)) for path in ids})
     chance.shuffle(paths)
     again = feed_categories.CategoryTree(as_stored(first))
     assert {path: again.id_of(path) for path in paths} == ids
-    assert sorted(again.rows()) == sorted(first.rows())
+    assert sorted(row[:4] for row in again.rows()) == sorted(row[:4] for row in first.rows())
     parents = {own: parent for own, parent, *_ in first.rows()}
     assert set(parents.values()) - {None} <= set(parents)
     leaves = {own for own, _, leaf, *_ in first.rows() if leaf}
