@@ -1,0 +1,231 @@
+"""XML with products in it -> rows, read in pieces: at most one product is kept at a time.
+
+In: text of a catalogue file. Out: rows as feed_formats.read_feed_rows yields them. The elements and
+attributes of a product are its columns: <pictures><picture> is `pictures.picture`, and the url of
+<main url=""> is `main@url`. A DOCTYPE that declares entities is refused, because they can be made
+to grow without bound and to read other files.
+
+    python crawl.py --feed products.xml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from xml.parsers import expat
+
+from common.terminal import UserError
+from crawling.feed_lines import BLANK, COST, LONGEST_LINE, Source
+from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped, Value
+from crawling.feed_values import SameNames
+from crawling.feed_xml_mend import Mender
+from crawling.feed_xml_shape import local, product_element
+from crawling.feed_xml_tree import CategoryNames
+
+DEEPEST_XML = 200
+# Elements of HTML: what holds one of them is a text.
+MARKUP = set("p br b i u strong em ul ol div span font table h1 h2 h3 h4 h5 h6".split())
+OTHERS, SAME, GOOGLE = range(3)  # whose namespace an element is in: the last one wins
+
+
+def xml_rows(
+    source: Source, skipped: Skipped, options: ReadOptions, how: HowRead
+) -> Iterator[FeedRow]:
+    """The rows of XML, as feed_formats.read_feed_rows says."""
+    first_pieces = Mender()
+    name, names_found = product_element(first_pieces.pieces(source), options.columns)
+    how.kind = f"XML of <{name[:50]}>"
+    place = len(how.remarks)
+    how.remarks += [first_pieces.remark()] if first_pieces.count else []
+    source.text.seek(0)
+    mender = Mender()
+    items = XmlItems(name, source, skipped)
+    # Blanks before the XML are not given to the parser.
+    items.lines_dropped = source.head[: len(source.head) - len(source.head.lstrip(BLANK))].count(
+        "\n"
+    )
+    mender.line += items.lines_dropped
+    try:
+        for piece in mender.pieces(source):
+            items.parser.Parse(piece, False)
+            yield from items.take_rows(len(piece))
+        items.parser.Parse("", True)
+    except expat.ExpatError as error:
+        problem = expat.ErrorString(error.code)
+        line = error.lineno + items.lines_dropped
+        raise UserError(
+            f"{source.name}, line {line}: the XML is broken or cut short ({problem}); mend "
+            "it, or get it again"
+        ) from None
+    if not name:
+        found = ", ".join(repr(name[:30]) for name in names_found)
+        raise UserError(
+            f"{source.name} is XML without an element that is a product: ask the shop for its "
+            f"Google Merchant feed; found: {found}"
+        )
+    how.remarks[place : place + 1] = [mender.remark()] if mender.count else []
+
+
+class Frame:
+    """An open element of a product."""
+
+    __slots__ = ("name", "space", "texts", "is_text", "columns")
+
+    def __init__(self, name: str, space: int, attributes: dict[str, str]) -> None:
+        self.name, self.space = name, space
+        self.texts: list[str] = []  # all texts within it
+        self.is_text = False  # whether it has a text of its own, and not only elements
+        self.columns: dict[str, list[Value]] = {
+            f"@{local(key)}": [value]
+            for key, value in attributes.items()
+            if not key.startswith("xmlns")
+        }
+
+    def value(self, name: str) -> Value:
+        """What a column holds: its text, or the list of its texts."""
+        return simplest(self.columns[name])
+
+
+class XmlItems:
+    """expat's handlers, which make a row of each product. Only the open product is kept."""
+
+    def __init__(self, item_name: str, source: Source, skipped: Skipped) -> None:
+        self.item_name, self.source, self.skipped = item_name, source, skipped
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.EntityDeclHandler = self.refuse
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.text
+        self.rows: list[FeedRow] = []
+        self.same_names = SameNames()
+        self.categories = CategoryNames()
+        self.spaces: dict[str, str] = {}  # prefix -> namespace
+        self.lines_dropped = 0  # before what expat gets
+        self.depth = 0  # of the open element
+        self.silent = 0  # characters read since expat last called a handler
+        self.frames: list[Frame] = []  # the open elements of a product, or of a category
+        self.item_depth = 0  # of the open product, 0 if none is open
+        self.item_line = self.item_size = 0
+        self.item_space = ""
+        self.spaced: tuple[dict[str, list[Value]], ...] = ({}, {}, {})  # columns by whose they are
+
+    def line(self) -> int:
+        return self.parser.CurrentLineNumber + self.lines_dropped
+
+    def take_rows(self, size: int) -> list[FeedRow]:
+        """The rows of the products that ended in the last piece, which had this size."""
+        self.silent += size
+        if self.silent > LONGEST_LINE:  # expat holds all of a tag or comment without an end
+            raise self.broken("has a tag or comment without an end")
+        rows, self.rows = self.rows, []
+        return rows
+
+    def broken(self, problem: str) -> UserError:
+        return UserError(
+            f"{self.source.name}, line {self.line()}: the XML {problem}; ask the shop for its "
+            "Google Merchant feed"
+        )
+
+    def refuse(self, *_: Any) -> None:
+        # Entities can be made to grow without bound, or to read other files. No feed needs any.
+        raise self.broken("has a DOCTYPE that declares entities, which a feed does not need")
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self.depth, self.silent = self.depth + 1, 0
+        if self.depth > DEEPEST_XML:
+            raise self.broken("is nested too deep")
+        for key, value in attributes.items():
+            if key.startswith("xmlns"):
+                self.spaces[key[6:]] = value
+        prefix, _, short = name.rpartition(":")
+        if self.item_depth:
+            self.item_size += sum(map(len, attributes.values())) + len(short) + COST
+            if self.item_size > LONGEST_LINE:
+                return
+            if short.lower() in MARKUP and not attributes and len(self.frames) > 1:
+                self.frames[-1].is_text = True
+            space = self.space_of(prefix) if len(self.frames) == 1 else OTHERS
+            self.frames.append(Frame(short, space, attributes))
+        elif short == self.item_name:
+            self.item_depth, self.item_line, self.item_size = self.depth, self.line(), 0
+            self.item_space = self.spaces.get(prefix, prefix)
+            self.spaced = ({}, {}, {})
+            self.frames = [Frame(short, SAME, attributes)]
+            self.spaced[SAME].update(self.frames[0].columns)
+        elif self.frames or short.lower() == "category":
+            self.item_size = self.item_size + COST if self.frames else 0
+            self.frames.append(Frame(short, OTHERS, attributes))
+            if self.item_size > LONGEST_LINE:  # this is no category
+                self.frames = []
+
+    def space_of(self, prefix: str) -> int:
+        """Whose namespace an element of a product is in. g: is Google's, also if it is not
+        declared."""
+        space = self.spaces.get(prefix, prefix if prefix != "g" else "base.google.com/ns")
+        if "base.google.com/ns" in space:
+            return GOOGLE
+        return SAME if space == self.item_space else OTHERS
+
+    def text(self, text: str) -> None:
+        self.silent = 0
+        if self.frames:
+            self.item_size += len(text)
+            if self.item_size <= LONGEST_LINE:
+                self.frames[-1].texts.append(text)
+                if not self.frames[-1].is_text and not text.isspace():
+                    self.frames[-1].is_text = True
+
+    def end(self, _: str) -> None:
+        self.silent = 0
+        if self.depth == self.item_depth:
+            self.end_item()
+        elif self.item_depth and self.item_size > LONGEST_LINE:
+            pass  # it is left out
+        elif len(self.frames) > 1:
+            self.end_column()
+        elif self.frames:
+            self.categories.add(self.frames.pop())
+        self.depth -= 1
+
+    def end_column(self) -> None:
+        """Give what an element holds to the one that it is in."""
+        frame = self.frames.pop()
+        parent = self.frames[-1]
+        is_top = bool(self.item_depth) and len(self.frames) == 1
+        columns = self.spaced[frame.space] if is_top else parent.columns
+        text = "".join(frame.texts)
+        if not is_top:
+            parent.texts.append(text)
+        inner = [name for name in frame.columns if not name.startswith("@")]
+        if frame.is_text or not frame.columns:
+            columns.setdefault(frame.name, []).append(text.strip())
+            inner = []
+        for name in [name for name in frame.columns if name.startswith("@")]:
+            columns.setdefault(f"{frame.name}{name}", []).append(frame.value(name))
+        for name in inner:
+            columns.setdefault(f"{frame.name}.{name}", []).append(frame.value(name))
+
+    def end_item(self) -> None:
+        """Make a row of the product. Google's elements win over those of its own namespace, and
+        those over any others, unless they are empty."""
+        self.item_depth, self.frames = 0, []
+        if self.item_size > LONGEST_LINE:
+            self.skipped.append((self.item_line, "item too long"))
+            return
+        row: dict[str, Value] = {}
+        for columns in self.spaced:
+            for name, values in columns.items():
+                value = simplest(values)
+                if value or name not in row:
+                    row[name] = value
+        self.categories.complete(row)
+        self.rows.append((self.item_line, self.same_names.of(row), list(row.values())))
+
+
+def simplest(values: list[Value]) -> Value:
+    """The only one of the values that is not empty, or all of them as a list; '' if there is none."""
+    full = [value for value in values if value]
+    if len(full) > 1:
+        return tuple(full)
+    return full[0] if full else ""
