@@ -111,7 +111,7 @@ def only_member(archive: zipfile.ZipFile, feed: FeedFile) -> zipfile.ZipInfo:
 # ---- encodings ----------------------------------------------------------------------------------
 
 
-def as_text(file: IO[bytes], encoding: str | None) -> tuple[io.TextIOWrapper, str]:
+def as_text(file: IO[bytes], name: str, encoding: str | None) -> tuple[io.TextIOWrapper, str]:
     """(text of a file from its beginning, the name of its encoding). `encoding` is what the user
     says it is; a mark knows better. Bytes that don't fit it become halves of surrogate pairs, which
     check_text finds. Raises UserError if Python knows no such encoding."""
@@ -120,7 +120,7 @@ def as_text(file: IO[bytes], encoding: str | None) -> tuple[io.TextIOWrapper, st
     file.seek(0)
     bare = start.lstrip(b" \t\r\n")
     marked = next((name for mark, name in MARKS if bare.startswith(mark)), None)
-    known = marked or encoding or zeros_of_utf16(start) or declared_encoding(start) or "utf-8"
+    known = marked or encoding or zeros_of_utf16(start) or declared_encoding(start, name) or "utf-8"
     utf16 = known.startswith(("utf-16", "utf-32"))
     # Only \n ends a line: a description may hold \x0b, \x85 or U+2028.
     text = io.TextIOWrapper(
@@ -156,16 +156,15 @@ def zeros_of_utf16(start: bytes) -> str | None:
     return None
 
 
-def declared_encoding(start: bytes) -> str | None:
-    """What XML or HTML says its encoding is, if it does and Python knows it."""
+def declared_encoding(start: bytes, file_name: str) -> str | None:
+    """What XML or HTML says its encoding is. None if it says nothing."""
     bare = start.lstrip(b" \t\r\n")
-    if not bare.startswith(b"<"):
+    if bare.startswith(b"<?xml"):
+        found = re.match(rb"<\?xml[^>]{0,200}?\sencoding\s*=\s*[\"']([\w.:-]{1,40})", bare)
+    elif re.match(rb"<(!doctype\s+html|html|head|!--)", bare, re.I):
+        found = re.search(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", bare, re.I)
+    else:
         return None
-    found = re.match(rb"<\?xml[^>]{0,200}?\sencoding\s*=\s*[\"']([\w.:-]{1,40})", bare) or (
-        None
-        if bare.startswith(b"<?xml")
-        else re.search(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", start, re.I)
-    )
     if not found:
         return None
     name = found.group(1).decode()
@@ -174,8 +173,8 @@ def declared_encoding(start: bytes) -> str | None:
         b"".decode(name)
     except (LookupError, ValueError, UnicodeError):
         raise UserError(
-            f"the file says that its encoding is {name!r}, which is none that is known: say what it "
-            "is, such as --encoding utf-8"
+            f"{file_name} says that its encoding is {name!r}, which is none that is known: say what "
+            "it is, such as --encoding utf-8"
         ) from None
     # This line could be read as ASCII. So it is no UTF-16, whatever it says.
     return None if known.name.startswith(("utf-16", "utf-32", "utf-7")) else known.name

@@ -85,7 +85,7 @@ def format_rows(
     if options.sheet is not None:
         raise UserError(f"{feed.name} is no spreadsheet: leave --sheet out")
     refuse_other_kinds(file, feed)
-    text, how.encoding = as_text(file, options.encoding)
+    text, how.encoding = as_text(file, feed.name, options.encoding)
     head = text.read(HEAD)
     bare = head.lstrip(BLANK)
     if not bare.strip():

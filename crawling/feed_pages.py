@@ -17,13 +17,16 @@ from typing import Any
 
 from common.terminal import UserError
 from crawling.feed_json_shape import JSON
-from crawling.feed_lines import LONGEST_LINE, PIECE, Source
+from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Source
 from crawling.feed_linked_data import breadcrumbs, category_of, linked_products
 from crawling.feed_types import FeedRow, HowRead, Skipped, Value
 from crawling.feed_values import SameNames, flattened
 
 LONGEST_PAGE = 20_000_000  # characters
-IS_PAGE = re.compile(r"<!doctype\s+html|<html[\s>]", re.I)
+IS_PAGE = re.compile(
+    r"(\s|<!--(?:(?!-->).)*-->|<\?xml[^<>]*>)*<(!doctype\s+html|html[\s>])", re.I | re.S
+)
+IS_PART_OF_PAGE = re.compile(r"<(script|head|body|div|meta|title|link|!doctype|!--)", re.I)
 # Not by html.parser: a hostile page can make it take the square of its length in time.
 SCRIPT = re.compile(r"<script\b([^<>]{0,2000})>", re.I)
 SCRIPT_END = re.compile(r"</script", re.I)
@@ -34,9 +37,11 @@ WRAPPING = re.compile(r"^\s*(//\s*)?(<!--|<!\[CDATA\[)|(//\s*)?(-->|\]\]>)\s*$")
 
 def is_page(head: str) -> bool:
     """Whether text that begins like this is a page in HTML."""
-    return IS_PAGE.search(head, 0, 5000) is not None or any(
-        LINKED_DATA.search(found.group(1)) for found in SCRIPT.finditer(head)
-    )
+    start = head[:5000].lstrip(BLANK)
+    if IS_PAGE.match(start):
+        return True
+    scripts_there = (LINKED_DATA.search(found.group(1)) for found in SCRIPT.finditer(head))
+    return IS_PART_OF_PAGE.match(start) is not None and any(scripts_there)
 
 
 def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRow]:

@@ -8,6 +8,7 @@ its content. Out: rows as feed_formats.read_feed_rows yields them; the line is t
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from typing import IO, Any
 from common.terminal import UserError, first_few
 from crawling.feed_bytes import is_archive
 from crawling.feed_columns import header_rank
-from crawling.feed_tables import HEADER_LINES, MOST_COLUMNS, excel_texts, width_fits
+from crawling.feed_tables import HEADER_LINES, MOST_COLUMNS, are_numbers, excel_texts, width_fits
 from crawling.feed_types import FeedFile, FeedRow, HowRead, Names, ReadOptions, Skipped
 from crawling.feed_values import clean
 
@@ -47,6 +48,10 @@ def spreadsheet_rows(
     with on_disk(file) as path, Reader(path, feed) as reader:
         names = reader.names
         sheet, header, width = choose_sheet(reader, options, feed)
+        columns: Names = ()
+        if not header:
+            how.remarks.append("there is no header: row 1 is a product, and 1 is the first column")
+            columns = tuple(str(number) for number in range(1, width + 1))
         how.kind = f"a spreadsheet, its sheet {sheet[:50]!r}"
         others = [name[:50] for name in names if name != sheet]
         if others:
@@ -56,7 +61,8 @@ def spreadsheet_rows(
             )
         if header > 1:
             how.remarks.append(f"the header is in row {header}; what stands above was passed over")
-        columns: Names = ()
+        if columns:
+            yield 0, columns, None
         for number, cells in reader.rows(sheet, None):
             texts = excel_texts([clean(cell) for cell in cells])
             if number == header:
@@ -85,6 +91,9 @@ def choose_sheet(reader: Reader, options: ReadOptions, feed: FeedFile) -> tuple[
                 best = (rank, name, number, len(cells))
         if best and best[0] >= 2:
             break
+    if best and not best[0] and options.columns and all(map(are_numbers, options.columns.values())):
+        width = max(len(cells) for _, cells in reader.rows(best[1], HEADER_LINES))
+        best = (0, best[1], 0, width)
     if best is None:
         raise UserError(f"{feed.name} is empty: --feed takes a catalogue file")
     if best[3] > MOST_COLUMNS:
@@ -116,9 +125,8 @@ def no_spreadsheet(feed: FeedFile, reason: str) -> UserError:
 @contextlib.contextmanager
 def on_disk(file: IO[bytes]) -> Iterator[str]:
     """The path of a file with these bytes: of itself, or of a copy if a zip holds it."""
-    name = getattr(file, "name", None)
-    if isinstance(name, str) and os.path.isfile(name) and file.fileno() >= 0:
-        yield name
+    if isinstance(file, io.BufferedReader) and isinstance(file.name, str):
+        yield file.name
         return
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "sheet")

@@ -10,6 +10,7 @@ to grow without bound and to read other files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
@@ -25,6 +26,8 @@ from crawling.feed_xml_tree import CategoryNames
 DEEPEST_XML = 200
 # Elements of HTML: what holds one of them is a text.
 MARKUP = set("p br b i u strong em ul ol div span font table h1 h2 h3 h4 h5 h6".split())
+MOST_BROKEN = 1000  # products; the rest of the piece is read again after each of them
+RESUMED = b"<resumed>"  # stands for the elements around a product
 OTHERS, SAME, GOOGLE = range(3)  # whose namespace an element is in: the last one wins
 
 
@@ -39,31 +42,17 @@ def xml_rows(
     how.remarks += [first_pieces.remark()] if first_pieces.count else []
     source.text.seek(0)
     mender = Mender()
+    blank = source.head[: len(source.head) - len(source.head.lstrip(BLANK))]
+    mender.line += blank.count("\n")
     items = XmlItems(name, source, skipped)
-    # Blanks before the XML are not given to the parser.
-    items.lines_dropped = source.head[: len(source.head) - len(source.head.lstrip(BLANK))].count(
-        "\n"
-    )
-    mender.line += items.lines_dropped
-    try:
-        for piece in mender.pieces(source):
-            items.parser.Parse(piece, False)
-            yield from items.take_rows(len(piece))
-        items.parser.Parse("", True)
-    except expat.ExpatError as error:
-        problem = expat.ErrorString(error.code)
-        line = error.lineno + items.lines_dropped
-        raise UserError(
-            f"{source.name}, line {line}: the XML is broken or cut short ({problem}); mend "
-            "it, or get it again"
-        ) from None
+    yield from items.rows_of(mender)
+    how.remarks[place : place + 1] = [mender.remark()] if mender.count else []
     if not name:
         found = ", ".join(repr(name[:30]) for name in names_found)
         raise UserError(
             f"{source.name} is XML without an element that is a product: ask the shop for its "
             f"Google Merchant feed; found: {found}"
         )
-    how.remarks[place : place + 1] = [mender.remark()] if mender.count else []
 
 
 class Frame:
@@ -91,27 +80,98 @@ class XmlItems:
 
     def __init__(self, item_name: str, source: Source, skipped: Skipped) -> None:
         self.item_name, self.source, self.skipped = item_name, source, skipped
-        self.parser = expat.ParserCreate()
+        self.rows: list[FeedRow] = []
+        self.same_names = SameNames()
+        self.categories = CategoryNames()
+        self.spaces: dict[str, str] = {}  # prefix -> namespace
+        self.item_start = re.compile(rf"<(?:[\w.-]+:)?{re.escape(item_name)}[\s/>]")
+        self.has_items = False
+        self.broken_items = 0
+        self.problem: UserError | None = None  # outside of products
+        self.item_line = self.item_size = 0
+        self.item_space = ""
+        self.spaced: tuple[dict[str, list[Value]], ...] = ({}, {}, {})  # columns by whose they are
+
+        self.restart(1)
+
+    def restart(self, line: int) -> None:
+        """Begin with a new parser, whose text begins in this line."""
+        self.parser = expat.ParserCreate("utf-8")
+        self.fed = 0  # bytes
         self.parser.buffer_text = True
         self.parser.EntityDeclHandler = self.refuse
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
-        self.rows: list[FeedRow] = []
-        self.same_names = SameNames()
-        self.categories = CategoryNames()
-        self.spaces: dict[str, str] = {}  # prefix -> namespace
-        self.lines_dropped = 0  # before what expat gets
+        self.lines_dropped = line - 1  # before what expat gets
         self.depth = 0  # of the open element
         self.silent = 0  # characters read since expat last called a handler
         self.frames: list[Frame] = []  # the open elements of a product, or of a category
         self.item_depth = 0  # of the open product, 0 if none is open
-        self.item_line = self.item_size = 0
-        self.item_space = ""
-        self.spaced: tuple[dict[str, list[Value]], ...] = ({}, {}, {})  # columns by whose they are
 
     def line(self) -> int:
         return self.parser.CurrentLineNumber + self.lines_dropped
+
+    def rows_of(self, mender: Mender) -> Iterator[FeedRow]:
+        """The rows of a file. A product that is broken beyond mending is left out, and reading goes
+        on with the next one."""
+        self.restart(mender.line)
+        lost = resumed = False  # whether the next product is looked for, or was found
+        for piece in mender.pieces(self.source):
+            line = mender.line - piece.count("\n")  # in which the piece begins
+            while piece:
+                if lost:
+                    found = self.item_start.search(piece)
+                    if not found:
+                        break
+                    line += piece.count("\n", 0, found.start())
+                    piece = piece[found.start() :]
+                    self.restart(line)
+                    self.parse(RESUMED)
+                    lost, resumed, self.problem = False, True, None
+                try:
+                    self.parse(piece.encode())
+                    break
+                except expat.ExpatError as error:
+                    self.leave_out(error, resumed)
+                    end = self.parser.ErrorByteIndex - self.fed
+                    # What it was resumed with must not be found again.
+                    end = max(end, 1 if self.fed == len(RESUMED) else 0)
+                    rest = piece.encode()[end:].decode(errors="ignore")
+                    line += piece.count("\n", 0, len(piece) - len(rest))
+                    piece, lost = rest, True
+            yield from self.take_rows(len(piece))
+        if self.problem:
+            raise self.problem
+        if not lost:
+            try:
+                self.parser.Parse(b"", True)
+            except expat.ExpatError as error:
+                if not resumed or self.item_depth:
+                    raise self.cut_short(error) from None
+
+    def parse(self, data: bytes) -> None:
+        self.parser.Parse(data, False)
+        self.fed += len(data)
+
+    def leave_out(self, error: expat.ExpatError, resumed: bool) -> None:
+        """Leave out the product in which the XML is broken. Note what is wrong, if it is in none."""
+        self.broken_items += 1
+        if self.broken_items > MOST_BROKEN:
+            raise self.cut_short(error)
+        if self.item_depth:
+            reason = expat.ErrorString(error.code)
+            self.skipped.append((self.item_line, f"broken XML, {reason}"))
+        elif not resumed and (self.depth or not self.has_items):
+            # Text after the last element is harmless. What was resumed has ends without beginnings.
+            self.problem = self.cut_short(error)
+
+    def cut_short(self, error: expat.ExpatError) -> UserError:
+        line = error.lineno + self.lines_dropped
+        return UserError(
+            f"{self.source.name}, line {line}: the XML is broken or cut short "
+            f"({expat.ErrorString(error.code)}); mend it, or get it again"
+        )
 
     def take_rows(self, size: int) -> list[FeedRow]:
         """The rows of the products that ended in the last piece, which had this size."""
@@ -148,6 +208,7 @@ class XmlItems:
             space = self.space_of(prefix) if len(self.frames) == 1 else OTHERS
             self.frames.append(Frame(short, space, attributes))
         elif short == self.item_name:
+            self.has_items = True
             self.item_depth, self.item_line, self.item_size = self.depth, self.line(), 0
             self.item_space = self.spaces.get(prefix, prefix)
             self.spaced = ({}, {}, {})
