@@ -1,0 +1,280 @@
+"""JSON with products in it -> rows, read in pieces: at most one product is kept at a time.
+
+In: text of a catalogue file: a document, or an object on each line (JSON Lines, or dicts as Python
+prints them). Out: rows as feed_formats.read_feed_rows yields them. feed_json_shape.py finds the
+list of products in a document, which may have any name.
+
+    python crawl.py --feed products.json
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from common.terminal import UserError
+from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
+from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Line, Source, numbered_lines
+from crawling.feed_linked_data import is_linked_data, linked_products
+from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
+from crawling.feed_values import SameNames, flattened
+
+LONGEST_DICT = 200_000  # characters of a line as Python prints it: reading one takes much memory
+BROKEN = "broken JSON, or nested too deep"
+
+
+def json_rows(
+    source: Source, skipped: Skipped, options: ReadOptions, how: HowRead
+) -> Iterator[FeedRow]:
+    """The rows of JSON, as feed_formats.read_feed_rows says."""
+    head = source.head.lstrip(BLANK)
+    where = () if is_python(head) else product_place(head, options.columns)
+    same_names = SameNames()
+    if is_json_lines(head) and ITEMS not in where:
+        how.kind = "JSON Lines"
+        items = line_items(numbered_lines(source), where, skipped)
+    else:
+        how.kind = "JSON" + (f", its list {shown(where)}" if shown(where) else "")
+        items = JsonText(source, skipped).items(where)
+    for line, item in items:
+        item = unwrapped(item)
+        if not isinstance(item, dict):
+            skipped.append((line, "no JSON object"))
+            continue
+        for product in linked_products(item) if is_linked_data(item) else [item]:
+            columns = flattened(product)
+            yield line, same_names.of(columns), list(columns.values())
+
+
+def shown(where: Where) -> str:
+    """The place of the products, for a person: data.products.edges."""
+    return ".".join(key for key in where if key not in (ITEMS, ANY))[:100]
+
+
+def unwrapped(item: Any) -> Any:
+    """The object that an edge of GraphQL leads to; other values as they are."""
+    if isinstance(item, dict) and item.keys() <= {"node", "cursor"} and "node" in item:
+        return item["node"]
+    return item
+
+
+# ---- an object on each line ---------------------------------------------------------------------
+
+
+def is_python(head: str) -> bool:
+    """Whether text that begins like this is no JSON, but dicts as Python prints them."""
+    return re.match(r"\{\s*'", head) is not None
+
+
+def is_json_lines(head: str) -> bool:
+    """Whether JSON that begins like this has an object on each line, and is no document. Its first
+    line is then an object, or a broken one before the next."""
+    first, _, rest = head.partition("\n")
+    begins_next = rest.lstrip(BLANK).startswith("{")
+    if not first.startswith("{"):
+        return False
+    if decoded_line(first) is not None:
+        return begins_next or is_python(head)
+    begins_object = first.rstrip().endswith(("{", "[", ","))
+    return begins_next and not begins_object
+
+
+def line_items(lines: Iterable[Line], where: Where, skipped: Skipped) -> Iterator[tuple[int, Any]]:
+    """Yield (line, value at a place) of each line."""
+    for number, line in lines:
+        if len(line) >= LONGEST_LINE:
+            skipped.append((number, "line too long"))
+        elif line := line.strip(BLANK):
+            try:
+                item = JSON.decode(line)
+            except (ValueError, RecursionError):
+                item = python_dict(line)
+                if item is None:
+                    skipped.append((number, BROKEN))
+                    continue
+            for key in where:
+                item = item.get(key) if isinstance(item, dict) else None
+            yield number, item
+
+
+def decoded_line(line: str) -> Any:
+    """The object of a line; None if it is none."""
+    try:
+        return JSON.decode(line.strip(BLANK))
+    except (ValueError, RecursionError):
+        return python_dict(line)
+
+
+def python_dict(line: str) -> dict[str, Any] | None:
+    """The dict of a line as Python prints it: {'asin': '1'}. None if it is none."""
+    if not re.match(r"\s*\{\s*['\"]", line) or len(line) > LONGEST_DICT:
+        return None
+    try:
+        item = ast.literal_eval(line.strip(BLANK))
+        # Through JSON, because keys may be numbers, and numbers are kept as they are written.
+        return JSON.decode(json.dumps(item)) if isinstance(item, dict) else None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+# ---- documents ----------------------------------------------------------------------------------
+
+
+class JsonText:
+    """JSON text that is read in pieces; at most one value of it is kept."""
+
+    def __init__(self, source: Source, skipped: Skipped) -> None:
+        self.source, self.skipped = source, skipped
+        self.text, self.at, self.line = "", 0, 1  # text[at] is the next character, in this line
+
+    def items(self, where: Where) -> Iterator[tuple[int, Any]]:
+        """Yield (line, value) of the values at a place of the document. Another document may follow
+        in the same file: pages that were fetched one by one and put together."""
+        while self.peek():
+            yield from self.items_below(where)
+
+    def items_below(self, where: Where) -> Iterator[tuple[int, Any]]:
+        """Yield (line, value) of the values at a place of the next value, and take that."""
+        opening = self.peek()
+        if not where:
+            yield from self.whole()
+        elif opening == "[" and where[0] == ITEMS:
+            yield from self.list_items(where[1:])
+        elif opening == "{" and where[0] != ITEMS:
+            yield from self.object_items(where)
+        elif opening == "{" and len(where) == 1:  # pages of which one is an object by itself
+            yield from self.whole()
+        else:
+            self.skip()
+
+    def whole(self) -> Iterator[tuple[int, Any]]:
+        """The next value, unless it is too long or nested too deep."""
+        line = self.line
+        if self.peek() not in ("{", "["):
+            yield line, self.value()
+            return
+        try:
+            value = self.value()
+        except TooMuch as reason:
+            self.skipped.append((line, str(reason)))
+            self.skip()
+        else:
+            yield line, value
+
+    def list_items(self, where: Where) -> Iterator[tuple[int, Any]]:
+        self.take("[")
+        while self.peek() != "]":
+            yield from self.items_below(where)
+            if self.peek() != "]":
+                self.take(",")
+        self.take("]")
+
+    def object_items(self, where: Where) -> Iterator[tuple[int, Any]]:
+        self.take("{")
+        while self.peek() != "}":
+            key = str(self.value())
+            self.take(":")
+            if where[0] == ANY and self.peek() == "{":
+                for line, item in self.items_below(where[1:]):
+                    yield line, {"id": key, **item} if isinstance(item, dict) else item
+            elif key == where[0]:
+                yield from self.items_below(where[1:])
+            else:
+                self.skip()
+            if self.peek() != "}":
+                self.take(",")
+        self.take("}")
+
+    def more(self) -> bool:
+        """Read more text. Returns whether there was any."""
+        kept = self.text[self.at :]
+        piece = self.source.read(max(PIECE, len(kept)), self.line + kept.count("\n"))
+        self.text, self.at = kept + piece, 0
+        return piece != ""
+
+    def drop(self, end: int) -> None:
+        """Go on to a place in the text."""
+        self.line += self.text.count("\n", self.at, end)
+        self.at = end
+
+    def peek(self) -> str:
+        """The next character that is no space, "" at the end."""
+        while True:
+            found = NO_SPACE.search(self.text, self.at)
+            if found:
+                self.drop(found.start())
+                return found.group()
+            self.drop(len(self.text))
+            if not self.more():
+                return ""
+
+    def take(self, wanted: str) -> None:
+        """Take the next character, which must be this one."""
+        if self.peek() != wanted:
+            raise self.broken()
+        self.drop(self.at + 1)
+
+    def value(self) -> Any:
+        """Take the next value. Raises TooMuch, and takes nothing, if it is too long or nested too
+        deep."""
+        self.peek()
+        while True:
+            try:
+                value, end = JSON.raw_decode(self.text, self.at)
+            except ValueError:
+                end = len(self.text)  # it is broken, or not all of it has been read
+            except RecursionError:
+                raise TooMuch(BROKEN) from None
+            if end < len(self.text):  # at the end of the text a number might go on
+                self.drop(end)
+                return value
+            if len(self.text) - self.at > LONGEST_LINE:
+                raise TooMuch("item too long")
+            if not self.more():
+                raise self.broken()
+
+    def skip(self) -> None:
+        """Take the next value without keeping it."""
+        if self.peek() not in ("{", "["):
+            try:
+                self.value()
+            except TooMuch:
+                raise self.broken() from None
+            return
+        depth, in_text = 0, False
+        while True:
+            found = (
+                TEXT_PART.search(self.text, self.at) if in_text else SIGN.search(self.text, self.at)
+            )
+            if not found:
+                self.drop(max(self.at, len(self.text) - 1) if in_text else len(self.text))
+                if not self.more():
+                    raise self.broken()
+                continue
+            self.drop(found.end())
+            if in_text:
+                in_text = found.group() != '"'
+            elif found.group() == '"':
+                in_text = True
+            else:
+                depth += 1 if found.group() in "[{" else -1
+                if not depth:
+                    return
+
+    def broken(self) -> UserError:
+        return UserError(
+            f"{self.source.name}, line {self.line}: here the JSON is broken, cut short, too "
+            "long or nested too deep; save it again"
+        )
+
+
+class TooMuch(Exception):
+    """A value is too long, or nested too deep. Its text is the reason, for a person."""
+
+
+NO_SPACE = re.compile("[^\ufeff \t\r\n]")
+SIGN = re.compile(r'["\[\]{}]')
+TEXT_PART = re.compile(r'"|\\.', re.S)  # the end of a text, or a character that is escaped

@@ -1,0 +1,138 @@
+"""Products in JSON-LD, the form of schema.org that shops put into their pages.
+
+In: an object of JSON-LD. Out: its products, each an object. What is no product, such as the page
+or the shop, is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+PRODUCTS = {"product", "individualproduct", "productmodel", "someproducts"}
+DEEPEST = 10
+# What an object may have that only points to another one.
+REFERENCE = {"@type", "@id", "url", "@context"}
+# Where an object has others that may be products.
+INNER = ("@graph", "mainEntity", "mainEntityOfPage", "itemListElement", "item", "itemOffered")
+
+
+def is_linked_data(item: Any) -> bool:
+    """Whether a value is an object of JSON-LD."""
+    return isinstance(item, dict) and bool({"@type", "@graph", "@context"} & item.keys())
+
+
+def types(item: dict[str, Any]) -> set[str]:
+    """The types of an object, in lower case, without the address of the vocabulary."""
+    names = item.get("@type")
+    names = names if isinstance(names, list) else [names]
+    return {re.split("[/#:]", name)[-1].lower() for name in names if isinstance(name, str)}
+
+
+def linked_products(item: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The products in a value of JSON-LD. Each variant of a ProductGroup is one."""
+    if isinstance(item, list):
+        for inner in item if depth < DEEPEST else ():
+            yield from linked_products(inner, depth + 1)
+        return
+    if not isinstance(item, dict) or depth > DEEPEST:
+        return
+    kinds = types(item)
+    if "productgroup" in kinds or isinstance(item.get("hasVariant"), list):
+        yield from variants(item)
+    elif kinds & PRODUCTS:
+        if not item.keys() - REFERENCE:
+            return
+        group = item.get("isVariantOf")
+        if isinstance(group, dict) and group.get("productGroupID"):
+            item = {"inProductGroupWithID": group["productGroupID"], **item}
+        yield item
+    else:
+        for key in INNER:
+            yield from linked_products(item.get(key), depth + 1)
+
+
+def variants(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A product for each variant of a group, which has the group's values where it lacks its own;
+    the group itself if it has none."""
+    inner = group.get("hasVariant")
+    inner = inner if isinstance(inner, list) else [inner]
+    usable = [each for each in inner if isinstance(each, dict) and each.keys() - REFERENCE]
+    if not usable:
+        yield {key: value for key, value in group.items() if key != "hasVariant"}
+        return
+    ids = ("productGroupID", "sku", "@id", "url", "name")
+    group_id = next((group[key] for key in ids if isinstance(group.get(key), str)), "")
+    shared = {
+        key: value
+        for key, value in group.items()
+        if key not in ("@id", "@type", "sku", "mpn", "gtin", "hasVariant", "variesBy")
+    }
+    for variant in usable:
+        filled = {key: value for key, value in variant.items() if value not in (None, "", [])}
+        row = {"inProductGroupWithID": group_id, **shared, **filled}
+        if "@id" in filled and "url" not in filled:
+            row.pop(
+                "url", None
+            )  # it may be what tells products apart, and all variants would share it
+        yield row
+
+
+# ---- the way to a page --------------------------------------------------------------------------
+
+
+def breadcrumbs(item: Any, depth: int = 0) -> Iterator[list[tuple[str, str]]]:
+    """The BreadcrumbLists in a value of JSON-LD, each a list of (name, address)."""
+    if isinstance(item, list):
+        for inner in item if depth < DEEPEST else ():
+            yield from breadcrumbs(inner, depth + 1)
+    elif isinstance(item, dict) and depth <= DEEPEST:
+        if "breadcrumblist" in types(item):
+            levels = item.get("itemListElement")
+            yield crumbs(levels if isinstance(levels, list) else [levels])
+        else:
+            for key in ("@graph", "breadcrumb", "mainEntity", "mainEntityOfPage"):
+                yield from breadcrumbs(item.get(key), depth + 1)
+
+
+def crumbs(levels: list[Any]) -> list[tuple[str, str]]:
+    """(name, address) of the levels of a BreadcrumbList, the top first."""
+    usable = [level for level in levels if isinstance(level, dict)]
+    try:
+        usable.sort(key=lambda level: float(level["position"]))
+    except (KeyError, TypeError, ValueError):
+        pass  # some lists have no numbers, and then stand in order
+    named = []
+    for level in usable:
+        target = level.get("item")
+        inner = target if isinstance(target, dict) else {"@id": target}
+        name = level.get("name") or inner.get("name")
+        address = inner.get("@id") or inner.get("url") or level.get("url")
+        if isinstance(name, str) and name.strip():
+            named.append((name.strip(), address if isinstance(address, str) else ""))
+    return named
+
+
+def category_of(levels: list[tuple[str, str]], product: dict[str, Any]) -> tuple[str, ...]:
+    """The levels of a product's category, by the way to its page: without the shop's first page and
+    without the product itself."""
+    title = product.get("name")
+    if levels and is_site_root(levels[0][1]):
+        levels = levels[1:]
+    if levels and isinstance(title, str) and levels[-1][0].casefold() == title.strip().casefold():
+        levels = levels[:-1]
+    return tuple(name for name, _ in levels)
+
+
+def is_site_root(address: str) -> bool:
+    """Whether an address is that of a site's first page, perhaps of one language."""
+    try:
+        path = urlsplit(address).path
+    except ValueError:
+        return False
+    return (
+        bool(address)
+        and re.fullmatch(r"/?([a-z]{2}([-_][a-zA-Z]{2})?/?)?(index\.\w+)?", path) is not None
+    )

@@ -1,0 +1,292 @@
+"""XML with products in it -> rows, read in pieces: at most one product is kept at a time.
+
+In: text of a catalogue file. Out: rows as feed_formats.read_feed_rows yields them. The elements and
+attributes of a product are its columns: <pictures><picture> is `pictures.picture`, and the url of
+<main url=""> is `main@url`. A DOCTYPE that declares entities is refused, because they can be made
+to grow without bound and to read other files.
+
+    python crawl.py --feed products.xml
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from xml.parsers import expat
+
+from common.terminal import UserError
+from crawling.feed_lines import BLANK, COST, LONGEST_LINE, Source
+from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped, Value
+from crawling.feed_values import SameNames
+from crawling.feed_xml_mend import Mender
+from crawling.feed_xml_shape import local, product_element
+from crawling.feed_xml_tree import CategoryNames
+
+DEEPEST_XML = 200
+# Elements of HTML: what holds one of them is a text.
+MARKUP = set("p br b i u strong em ul ol div span font table h1 h2 h3 h4 h5 h6".split())
+MOST_BROKEN = 1000  # products; the rest of the piece is read again after each of them
+RESUMED = b"<resumed>"  # stands for the elements around a product
+OTHERS, SAME, GOOGLE = range(3)  # whose namespace an element is in: the last one wins
+
+
+def xml_rows(
+    source: Source, skipped: Skipped, options: ReadOptions, how: HowRead
+) -> Iterator[FeedRow]:
+    """The rows of XML, as feed_formats.read_feed_rows says."""
+    first_pieces = Mender()
+    name, names_found = product_element(first_pieces.pieces(source), options.columns)
+    how.kind = f"XML of <{name[:50]}>"
+    place = len(how.remarks)
+    how.remarks += [first_pieces.remark()] if first_pieces.count else []
+    source.text.seek(0)
+    mender = Mender()
+    blank = source.head[: len(source.head) - len(source.head.lstrip(BLANK))]
+    mender.line += blank.count("\n")
+    items = XmlItems(name, source, skipped)
+    yield from items.rows_of(mender)
+    how.remarks[place : place + 1] = [mender.remark()] if mender.count else []
+    if not name:
+        found = ", ".join(repr(name[:30]) for name in names_found)
+        raise UserError(
+            f"{source.name} is XML without an element that is a product: ask the shop for its "
+            f"Google Merchant feed; found: {found}"
+        )
+
+
+class Frame:
+    """An open element of a product."""
+
+    __slots__ = ("name", "space", "texts", "is_text", "columns")
+
+    def __init__(self, name: str, space: int, attributes: dict[str, str]) -> None:
+        self.name, self.space = name, space
+        self.texts: list[str] = []  # all texts within it
+        self.is_text = False  # whether it has a text of its own, and not only elements
+        self.columns: dict[str, list[Value]] = {
+            f"@{local(key)}": [value]
+            for key, value in attributes.items()
+            if not key.startswith("xmlns")
+        }
+
+    def value(self, name: str) -> Value:
+        """What a column holds: its text, or the list of its texts."""
+        return simplest(self.columns[name])
+
+
+class XmlItems:
+    """expat's handlers, which make a row of each product. Only the open product is kept."""
+
+    def __init__(self, item_name: str, source: Source, skipped: Skipped) -> None:
+        self.item_name, self.source, self.skipped = item_name, source, skipped
+        self.rows: list[FeedRow] = []
+        self.same_names = SameNames()
+        self.categories = CategoryNames()
+        self.spaces: dict[str, str] = {}  # prefix -> namespace
+        self.item_start = re.compile(rf"<(?:[\w.-]+:)?{re.escape(item_name)}[\s/>]")
+        self.has_items = False
+        self.broken_items = 0
+        self.problem: UserError | None = None  # outside of products
+        self.item_line = self.item_size = 0
+        self.item_space = ""
+        self.spaced: tuple[dict[str, list[Value]], ...] = ({}, {}, {})  # columns by whose they are
+
+        self.restart(1)
+
+    def restart(self, line: int) -> None:
+        """Begin with a new parser, whose text begins in this line."""
+        self.parser = expat.ParserCreate("utf-8")
+        self.fed = 0  # bytes
+        self.parser.buffer_text = True
+        self.parser.EntityDeclHandler = self.refuse
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.text
+        self.lines_dropped = line - 1  # before what expat gets
+        self.depth = 0  # of the open element
+        self.silent = 0  # characters read since expat last called a handler
+        self.frames: list[Frame] = []  # the open elements of a product, or of a category
+        self.item_depth = 0  # of the open product, 0 if none is open
+
+    def line(self) -> int:
+        return self.parser.CurrentLineNumber + self.lines_dropped
+
+    def rows_of(self, mender: Mender) -> Iterator[FeedRow]:
+        """The rows of a file. A product that is broken beyond mending is left out, and reading goes
+        on with the next one."""
+        self.restart(mender.line)
+        lost = resumed = False  # whether the next product is looked for, or was found
+        for piece in mender.pieces(self.source):
+            line = mender.line - piece.count("\n")  # in which the piece begins
+            while piece:
+                if lost:
+                    found = self.item_start.search(piece)
+                    if not found:
+                        break
+                    line += piece.count("\n", 0, found.start())
+                    piece = piece[found.start() :]
+                    self.restart(line)
+                    self.parse(RESUMED)
+                    lost, resumed, self.problem = False, True, None
+                try:
+                    self.parse(piece.encode())
+                    break
+                except expat.ExpatError as error:
+                    self.leave_out(error, resumed)
+                    end = self.parser.ErrorByteIndex - self.fed
+                    # What it was resumed with must not be found again.
+                    end = max(end, 1 if self.fed == len(RESUMED) else 0)
+                    rest = piece.encode()[end:].decode(errors="ignore")
+                    line += piece.count("\n", 0, len(piece) - len(rest))
+                    piece, lost = rest, True
+            yield from self.take_rows(len(piece))
+        if self.problem:
+            raise self.problem
+        if not lost:
+            try:
+                self.parser.Parse(b"", True)
+            except expat.ExpatError as error:
+                if not resumed or self.item_depth:
+                    raise self.cut_short(error) from None
+
+    def parse(self, data: bytes) -> None:
+        self.parser.Parse(data, False)
+        self.fed += len(data)
+
+    def leave_out(self, error: expat.ExpatError, resumed: bool) -> None:
+        """Leave out the product in which the XML is broken. Note what is wrong, if it is in none."""
+        self.broken_items += 1
+        if self.broken_items > MOST_BROKEN:
+            raise self.cut_short(error)
+        if self.item_depth:
+            reason = expat.ErrorString(error.code)
+            self.skipped.append((self.item_line, f"broken XML, {reason}"))
+        elif not resumed and (self.depth or not self.has_items):
+            # Text after the last element is harmless. What was resumed has ends without beginnings.
+            self.problem = self.cut_short(error)
+
+    def cut_short(self, error: expat.ExpatError) -> UserError:
+        line = error.lineno + self.lines_dropped
+        return UserError(
+            f"{self.source.name}, line {line}: the XML is broken or cut short "
+            f"({expat.ErrorString(error.code)}); mend it, or get it again"
+        )
+
+    def take_rows(self, size: int) -> list[FeedRow]:
+        """The rows of the products that ended in the last piece, which had this size."""
+        self.silent += size
+        if self.silent > LONGEST_LINE:  # expat holds all of a tag or comment without an end
+            raise self.broken("has a tag or comment without an end")
+        rows, self.rows = self.rows, []
+        return rows
+
+    def broken(self, problem: str) -> UserError:
+        return UserError(
+            f"{self.source.name}, line {self.line()}: the XML {problem}; ask the shop for its "
+            "Google Merchant feed"
+        )
+
+    def refuse(self, *_: Any) -> None:
+        # Entities can be made to grow without bound, or to read other files. No feed needs any.
+        raise self.broken("has a DOCTYPE that declares entities, which a feed does not need")
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self.depth, self.silent = self.depth + 1, 0
+        if self.depth > DEEPEST_XML:
+            raise self.broken("is nested too deep")
+        for key, value in attributes.items():
+            if key.startswith("xmlns"):
+                self.spaces[key[6:]] = value
+        prefix, _, short = name.rpartition(":")
+        if self.item_depth:
+            self.item_size += sum(map(len, attributes.values())) + len(short) + COST
+            if self.item_size > LONGEST_LINE:
+                return
+            if short.lower() in MARKUP and not attributes and len(self.frames) > 1:
+                self.frames[-1].is_text = True
+            space = self.space_of(prefix) if len(self.frames) == 1 else OTHERS
+            self.frames.append(Frame(short, space, attributes))
+        elif short == self.item_name:
+            self.has_items = True
+            self.item_depth, self.item_line, self.item_size = self.depth, self.line(), 0
+            self.item_space = self.spaces.get(prefix, prefix)
+            self.spaced = ({}, {}, {})
+            self.frames = [Frame(short, SAME, attributes)]
+            self.spaced[SAME].update(self.frames[0].columns)
+        elif self.frames or short.lower() == "category":
+            self.item_size = self.item_size + COST if self.frames else 0
+            self.frames.append(Frame(short, OTHERS, attributes))
+            if self.item_size > LONGEST_LINE:  # this is no category
+                self.frames = []
+
+    def space_of(self, prefix: str) -> int:
+        """Whose namespace an element of a product is in. g: is Google's, also if it is not
+        declared."""
+        space = self.spaces.get(prefix, prefix if prefix != "g" else "base.google.com/ns")
+        if "base.google.com/ns" in space:
+            return GOOGLE
+        return SAME if space == self.item_space else OTHERS
+
+    def text(self, text: str) -> None:
+        self.silent = 0
+        if self.frames:
+            self.item_size += len(text)
+            if self.item_size <= LONGEST_LINE:
+                self.frames[-1].texts.append(text)
+                if not self.frames[-1].is_text and not text.isspace():
+                    self.frames[-1].is_text = True
+
+    def end(self, _: str) -> None:
+        self.silent = 0
+        if self.depth == self.item_depth:
+            self.end_item()
+        elif self.item_depth and self.item_size > LONGEST_LINE:
+            pass  # it is left out
+        elif len(self.frames) > 1:
+            self.end_column()
+        elif self.frames:
+            self.categories.add(self.frames.pop())
+        self.depth -= 1
+
+    def end_column(self) -> None:
+        """Give what an element holds to the one that it is in."""
+        frame = self.frames.pop()
+        parent = self.frames[-1]
+        is_top = bool(self.item_depth) and len(self.frames) == 1
+        columns = self.spaced[frame.space] if is_top else parent.columns
+        text = "".join(frame.texts)
+        if not is_top:
+            parent.texts.append(text)
+        inner = [name for name in frame.columns if not name.startswith("@")]
+        if frame.is_text or not frame.columns:
+            columns.setdefault(frame.name, []).append(text.strip())
+            inner = []
+        for name in [name for name in frame.columns if name.startswith("@")]:
+            columns.setdefault(f"{frame.name}{name}", []).append(frame.value(name))
+        for name in inner:
+            columns.setdefault(f"{frame.name}.{name}", []).append(frame.value(name))
+
+    def end_item(self) -> None:
+        """Make a row of the product. Google's elements win over those of its own namespace, and
+        those over any others, unless they are empty."""
+        self.item_depth, self.frames = 0, []
+        if self.item_size > LONGEST_LINE:
+            self.skipped.append((self.item_line, "item too long"))
+            return
+        row: dict[str, Value] = {}
+        for columns in self.spaced:
+            for name, values in columns.items():
+                value = simplest(values)
+                if value or name not in row:
+                    row[name] = value
+        self.categories.complete(row)
+        self.rows.append((self.item_line, self.same_names.of(row), list(row.values())))
+
+
+def simplest(values: list[Value]) -> Value:
+    """The only one of the values that is not empty, or all of them as a list; '' if there is none."""
+    full = [value for value in values if value]
+    if len(full) > 1:
+        return tuple(full)
+    return full[0] if full else ""
