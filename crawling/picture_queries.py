@@ -33,6 +33,14 @@ TO_FETCH = f"""from product left join picture on product_id = product.id
     end"""
 
 
+def has_links(conn: sqlite3.Connection, source: str) -> bool:
+    """Whether a product of a source has a link to a picture."""
+    row = conn.execute(
+        "select 1 from product where source = ? and image > '' limit 1", (source,)
+    ).fetchone()
+    return row is not None
+
+
 def pictures_to_fetch(
     conn: sqlite3.Connection, source: str, after: int, count: int
 ) -> list[sqlite3.Row]:
