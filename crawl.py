@@ -202,6 +202,8 @@ def fetch_pictures(
     feed: feed_download.Feed | None,
 ) -> dict[str, int]:
     """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished."""
+    if not picture_queries.has_links(conn, source):
+        return {"ok": 0, "failed": 0, "unfinished": 0}
     if args.retry_failed:
         picture_queries.forget_failed_pictures(conn, source)
     elif args.allow_private:

@@ -9,6 +9,7 @@ counted on the way, which feed_report.py puts into words.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import re
@@ -24,6 +25,7 @@ from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct, Skipped
 
 BATCH = 500  # products that are stored at a time; SQLite takes 999 parameters everywhere
+is_number = re.compile("0|[1-9][0-9]{0,18}").fullmatch  # a number as SQLite would write it
 MOST_LINKS = 10  # to pictures of one product
 EXAMPLES = 3  # products that a dry run shows
 
@@ -74,7 +76,12 @@ def load_feed(
 ) -> LoadCounts:
     """Store all products of a feed in one transaction. A product whose id came before is appended
     to left_out. Raises http_client.Stopped if `stop` is set; then nothing is stored."""
-    with db.transaction(conn), ended_at_once(stop, http_client.Stopped):
+    first = not feed_queries.has_products(conn)
+    with contextlib.ExitStack() as stack:
+        if first:
+            stack.enter_context(feed_queries.written_once(conn))
+        stack.enter_context(db.transaction(conn))
+        stack.enter_context(ended_at_once(stop, http_client.Stopped))
         return store_feed(conn, products, left_out, options)
 
 
@@ -125,20 +132,20 @@ def settle(load: Load) -> None:
 
 
 def first_sights(
-    load: Load, batch: Iterable[FeedProduct], left_out: Skipped
+    load: Load, batch: Sequence[FeedProduct], left_out: Skipped
 ) -> dict[str, FeedProduct]:
     """The products of a batch by their ids, without those whose id came before."""
-    products: dict[str, FeedProduct] = {}
-    batch = list(batch)
-    seen = feed_queries.seen_among(load.conn, [product.external_id for product in batch])
+    products = {product.external_id: product for product in batch}
+    seen = feed_queries.seen_among(load.conn, list(products))
+    if not seen and len(products) == len(batch):
+        return products
+    products = {}
     for product in batch:
-        external_id = product.external_id
-        if external_id in products or external_id in seen:
-            left_out.append(
-                (product.line, f"its id stood in an earlier line (id {external_id[:50]})")
-            )
+        number = product.external_id
+        if number in products or number in seen:
+            left_out.append((product.line, f"its id stood in an earlier line (id {number[:50]})"))
         else:
-            products[external_id] = product
+            products[number] = product
     return products
 
 
@@ -148,30 +155,24 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     stored: dict[str, StoredProduct] = {}
     if not load.is_new_source and products:
         stored = feed_queries.stored_products(conn, load.options.source, list(products))
-    insert_new(load, [product for number, product in products.items() if number not in stored])
+    new_products = [product for number, product in products.items() if number not in stored]
+    insert_new(load, new_products)
     changed = update_stored(load, [(products[number], old) for number, old in stored.items()])
-    feed_queries.remember_outcomes(
-        conn,
-        (
-            (
-                number,
-                "new" if number not in stored else "changed" if number in changed else "unchanged",
-            )
-            for number in products
-        ),
-    )
+    outcomes = {product.external_id: "new" for product in new_products}
+    outcomes.update((number, "changed" if number in changed else "unchanged") for number in stored)
+    feed_queries.remember_outcomes(conn, outcomes.items())
+    variants = [product for product in products.values() if parent_id(product)]
     feed_queries.remember_variants(
         conn,
-        (
+        [
             (
                 product.external_id,
-                parent_id(product),
-                int(bool(product.group)),
-                int(load.options.unlabelled or bool(product.categories)),
+                product.parent,
+                bool(product.group),
+                load.options.unlabelled or bool(product.categories),
             )
-            for product in products.values()
-            if parent_id(product)
-        ),
+            for product in variants
+        ],
     )
     counts.products += len(products)
     counts.several += sum(len(product.categories) > 1 for product in products.values())
@@ -186,7 +187,7 @@ def parent_id(product: FeedProduct) -> str:
 def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | None:
     """The ids of the categories that a product is to be listed in, the one that files it first.
     None leaves what is there. The tree gets the categories."""
-    if load.options.unlabelled or (parent_id(product) and not product.categories):
+    if load.options.unlabelled or (not product.categories and parent_id(product)):
         return None
     if len(product.categories) == 1:
         return (load.tree.id_of(product.categories[0]),)
@@ -201,26 +202,19 @@ def item_group(load: Load, product: FeedProduct) -> str | None:
 def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
     """Insert products that crawl.db does not have."""
     rows, lists, links, source = [], [], [], load.options.source
-    for number, product in zip(new_ids(load, products), products):
+    for product_id, product in zip(new_ids(load, products), products):
+        _, external_id, name, description, _, images, _, _ = product
         listed = listed_categories(load, product)
-        parent = parent_id(product)
-        group = item_group(load, product) or (f"{source} {parent}" if parent else None)
-        rows.append(
-            (
-                number,
-                listed[0] if listed else None,
-                source,
-                product.external_id,
-                db.group_key(product.name, product.description, group),
-                product.name,
-                product.description,
-                product.images[0] if product.images else "",
-            )
-        )
+        group = item_group(load, product)
+        if not group and parent_id(product):
+            group = f"{source} {product.parent}"
+        key = db.group_key(name, description, group)
+        filed_under, image = (listed or (None,))[0], (images or ("",))[0]
+        rows.append((product_id, filed_under, source, external_id, key, name, description, image))
         if listed:
-            lists.append((number, listed))
-        if len(product.images) > 1:
-            links.append((number, further_links(product)))
+            lists.append((product_id, listed))
+        if len(images) > 1:
+            links.append((product_id, further_links(product)))
     feed_queries.insert_products(load.conn, rows)
     feed_queries.insert_lists(load.conn, lists)
     feed_queries.insert_links(load.conn, links)
@@ -235,20 +229,20 @@ def new_ids(load: Load, products: Iterable[FeedProduct]) -> list[int]:
     """Ids for new products: the shop's own number if it is one and free, otherwise the next free
     id. The upper half stays free, or the largest number would leave none above it."""
     numbers = [
-        int(product.external_id)
-        if re.fullmatch("0|[1-9][0-9]{0,18}", product.external_id)
-        else 2**62
+        int(product.external_id) if is_number(product.external_id) else 2**62
         for product in products
     ]
     below = [number for number in numbers if number <= load.largest_id]
     taken = feed_queries.taken_ids(load.conn, below) if below else set()
-    ids = []
+    ids, largest = [], load.largest_id
     for number in numbers:
         if number >= 2**62 or number in taken:
-            number = load.largest_id + 1
+            number = largest + 1
+        if number > largest:
+            largest = number
         taken.add(number)
-        load.largest_id = max(load.largest_id, number)
         ids.append(number)
+    load.largest_id = largest
     return ids
 
 

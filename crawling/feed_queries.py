@@ -6,9 +6,10 @@ rows. queries.py has the table `seen`, what each product of this load was: new, 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import db
@@ -44,7 +45,8 @@ class StoredProduct(NamedTuple):
 
 def begin_load(conn: sqlite3.Connection) -> None:
     """Make the temporary tables of a load: `seen`, and `variant` with the products that name a
-    parent."""
+    parent. 16 MB of `seen` stay in memory, which takes a million ids in any order."""
+    conn.execute("pragma temp.cache_size = -16000")
     queries.remember_seen(conn)
     conn.execute("""create temp table if not exists variant(id text primary key, parent text,
                     own_group integer, own_categories integer) without rowid""")
@@ -61,6 +63,25 @@ def has_products(conn: sqlite3.Connection, source: str | None = None) -> bool:
         return bool(conn.execute("select 1 from product limit 1").fetchone())
     row = conn.execute("select 1 from product where source = ? limit 1", (source,)).fetchone()
     return bool(row)
+
+
+@contextlib.contextmanager
+def written_once(conn: sqlite3.Connection) -> Iterator[None]:
+    """Write what the block commits into the file itself, where a write-ahead log would write it a
+    second time. For a first load: until it ends, others can't read the file. If another process
+    has the file open, the log stays."""
+
+    def set_journal(mode: str) -> None:
+        with contextlib.suppress(sqlite3.OperationalError):  # the file is open elsewhere
+            conn.execute(f"pragma journal_mode = {mode}")
+
+    conn.execute("pragma busy_timeout = 0")
+    set_journal("delete")
+    conn.execute("pragma busy_timeout = 30000")
+    try:
+        yield
+    finally:
+        set_journal("wal")
 
 
 def drop_indexes(conn: sqlite3.Connection) -> list[str]:

@@ -22,15 +22,23 @@ OF_THE_WEB = "(product.image like 'http%' or product.image like '//%')"
 # beside the feed that was just loaded, which costs nothing. Of products with the same link into the
 # web the first stands for all.
 TO_FETCH = f"""from product left join picture on product_id = product.id
-    where product.source = ? and product.id > ? and image <> ''
+    where product.source = ? and product.id > ? and image <> '' and product.removed = 0
     and case when {OF_THE_WEB} then
         (status is null or status = 'unchecked') and (path is not null or not exists (
-            select 1 from product first where first.source = product.source
+            select 1 from product first where first.source = product.source and first.removed = 0
             and first.image = product.image and first.id < product.id))
     else
         coalesce(status, '') <> 'ok'
         and (path is not null or external_id in (select id from seen))
     end"""
+
+
+def has_links(conn: sqlite3.Connection, source: str) -> bool:
+    """Whether a product of a source has a link to a picture."""
+    row = conn.execute(
+        "select 1 from product where source = ? and image > '' limit 1", (source,)
+    ).fetchone()
+    return row is not None
 
 
 def pictures_to_fetch(
@@ -64,7 +72,7 @@ def count_unfinished(conn: sqlite3.Connection, source: str) -> int:
     remember_seen(conn)
     return conn.execute(
         f"""select count(*) from product left join picture on product_id = id
-                            where source = ? and image <> ''
+                            where source = ? and image <> '' and removed = 0
                             and coalesce(status, 'unchecked') = 'unchecked'
                             and ({OF_THE_WEB} or path is not null
                                  or external_id in (select id from seen))""",

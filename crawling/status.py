@@ -69,11 +69,10 @@ def products_line(conn: sqlite3.Connection, source: str, counts: Mapping[str, in
 def pictures_lines(conn: sqlite3.Connection, source: str, fetched: Mapping[str, int]) -> list[str]:
     """A line about what pictures the products have, and what this run did; none if no product has a
     link. One link may serve many products."""
-    counts = picture_queries.picture_counts(conn, source)
-    if not counts:
+    if not picture_queries.has_links(conn, source):
         return []
     products = {db.PICTURE_OK: 0, db.PICTURE_FAILED: 0}
-    for status, _, number in counts:
+    for status, _, number in picture_queries.picture_counts(conn, source):
         if status in products:
             products[status] += number
     return [
