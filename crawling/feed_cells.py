@@ -12,14 +12,15 @@ import contextlib
 import csv
 import functools
 import html
+import itertools
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from crawling.feed_dialects import NO_CATEGORY
 from crawling.feed_types import Path, Value
+from crawling.feed_words import NO_CATEGORY
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
 NO_PICTURE = "no_selection"  # Magento's word
@@ -178,10 +179,13 @@ def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
             if any(isinstance(item, tuple) for item in part):
                 yield from cell_paths(part, parting)
             elif parting.given:
-                levels = (
-                    split_levels(plain(item), parting) for item in part if isinstance(item, str)
-                )
-                yield [level for several in levels for level in several]
+                levels = [
+                    level.strip()
+                    for item in part
+                    if isinstance(item, str)
+                    for level in split_levels(plain(item), parting)
+                ]  # a column may begin with the level that the one before it ends with
+                yield [level for level, _ in itertools.groupby(levels)]
             else:
                 yield [plain(item) for item in part if isinstance(item, str)]
 
@@ -329,14 +333,16 @@ def level_separator(texts: Iterable[tuple[str, int]]) -> tuple[str, str]:
     holding: collections.Counter[str] = collections.Counter()  # distinct texts
     tops: dict[str, set[str]] = {sign: set() for sign, _, _ in LEVELS}
     total = 0
-    texts = list(texts)
+    texts = [(text, number) for text, number in texts if folded(text) not in NO_CATEGORY]
     for text, number in texts:
         total += number
         for sign, pattern, _ in LEVELS:
             if sign in text:
                 often[sign] += number
                 holding[sign] += 1
-                tops[sign].add(re.split(pattern, text, maxsplit=1)[0])
+                tops[sign].add(re.split(pattern, text, maxsplit=1)[0].strip())
+    for text, number in texts:  # what others are below speaks for their sign
+        often.update({sign: number for sign, names in tops.items() if text in names})
     best, regex = LEVELS[0][:2]
     most = often[best]
     for sign, pattern, share in LEVELS[1:]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -47,12 +48,18 @@ class Layout(NamedTuple):
 def column_name(text: str) -> str:
     """The name by which a column is known: `image link [image_link]`, `Image Link`, `g:image_link`
     and `image_link` are one column."""
-    text = text.strip().strip("\ufeff").lower()
+    text = unicodedata.normalize("NFKC", text).strip().strip("\ufeff").lower()
+    text = text.replace("i\u0307", "i").replace("ı", "i")  # the Turkish letters
     bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
     if bracket:
         return bracket.group(1)
     text = re.sub(r"\s*\(x, ?y, ?z.*\)$", "", text.removeprefix("g:")).rstrip("*# ") or text
     return re.sub(r"[\s-]+", "_", text)
+
+
+def bare_name(name: str) -> str:
+    """A known name without advice in brackets: price_(gross) is price."""
+    return re.sub(r"_*[(].*", "", name) or name
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -159,15 +166,24 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
 
 def alias_positions(names: Names, aliases: Iterable[str]) -> tuple[int, ...]:
     """Where the columns with one of these names are, in the order of the aliases. In an alias, #
-    stands for a number."""
-    present = set(names)
+    stands for a number; advice in brackets behind a column's name does not matter."""
+    places = name_places(names)
     positions: dict[int, None] = {}
-    aliases = [alias for alias in aliases if "#" in alias or alias in present]
     for alias in aliases:
-        for position, name in enumerate(names):
-            if name == alias or "#" in alias and numbered(name) == alias:
-                positions.setdefault(position)
+        positions.update(dict.fromkeys(places.get(alias, ())))
     return tuple(positions)
+
+
+@functools.lru_cache(maxsize=1_000)
+def name_places(names: Names) -> dict[str, list[int]]:
+    """{a name that an alias may have: where such columns are}."""
+    places: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        for known in dict.fromkeys(
+            (name, bare_name(name), numbered(name), numbered(bare_name(name)))
+        ):
+            places.setdefault(known, []).append(position)
+    return places
 
 
 def numbered(name: str) -> str:
@@ -182,7 +198,7 @@ def category_source(names: Names, alias: str) -> Source | None:
     """Where rows have the category that a dialect calls by this alias: a column's name, or several
     with commas between them, each of which holds a level. None if one is not there."""
     if "," not in alias:
-        positions = alias_positions(names, (alias,))
+        positions = alias_positions(names, (alias, f"{alias}.name"))  # JSON may have either
         return Source(positions) if positions else None
     parts = [alias_positions(names, (part,)) for part in alias.split(",") if part]
     if not all(parts):

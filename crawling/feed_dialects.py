@@ -9,9 +9,11 @@ words. A name such as `images.src` is the key `src` of the objects in the list `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
+
+from crawling.feed_words import COLUMNS
 
 # What --column can name. product_type is the category in the shop's own words.
 FIELDS = ("id", "title", "description", "product_type", "image_link", "item_group_id")
@@ -46,99 +48,27 @@ class Dialect(NamedTuple):
     list_is_path: bool = False  # whether a list of names is one category, and not several
     ends_with_title: bool = False  # whether the last level may be the product's own name
     roots: tuple[str, ...] = ()  # tops of categories that are no level for a reader
+    has_root: bool = False  # whether a top that all categories share is such a root
     kinds: Mapping[str, str] = NOTHING  # value of `kind` -> variant, parent, part (of a product)
     joined: bool = False  # whether rows of one id that stand together are one product
     picture_base: str = ""  # the address that the file's bare names of pictures are relative to
 
 
 def words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+    """Names of columns, as feed_columns.column_name gives them."""
+    return tuple(text.replace("ı", "i").split())
 
 
-# What none of the systems fits: the usual names, in the languages in which shops export tables.
-PLAIN = Dialect(
-    "",
-    (),
-    {
-        "id": words(
-            "id item_id product_id productid itemid offer_id offer-id uniq_id unique_id external_id "
-            "sku product_sku item_sku sku_id sku_code asin pid handle product_code productcode "
-            "item_code item_number itemnumber item_no article_id article_number article_no style_id "
-            "_id @id code mpn reference ref identifier uuid gtin ean barcode isbn url_handle "
-            "artikelnummer artikel-nr artikelnr artikelnr. art.-nr. art._nr. artnr artikel_nr "
-            "artikelcode bestellnummer produktnummer référence reference_produit réf code_article "
-            "code_produit identifiant referencia código codigo código_de_producto clave "
-            "codice_articolo codice codice_prodotto riferimento kod_produktu kod indeks symbol "
-            "numer_katalogowy kód kód_produktu kód_zboží katalogové_číslo číslo_produktu "
-            "código_do_produto varenummer varenr tuotenumero tuotekoodi cikkszám cod_produs "
-            "артикул код код_товара идентификатор stok_kodu ürün_kodu stokkodu 商品コード 品番 商品番号 "
-            "商品id 型番 商品编码 商品编号 商品id 编号 货号 sku编码 商品編號 貨號 상품코드 상품번호 품번 상품id"
-        ),
-        "title": words(
-            "title name product_name productname product_title producttitle item_name itemname "
-            "productdisplayname display_name item_title product label headline article_name "
-            "bezeichnung artikelbezeichnung artikelname produktname produktbezeichnung titel nom "
-            "désignation designation nom_du_produit nom_produit libellé libelle titre nombre "
-            "nombre_del_producto nombre_producto título titulo nome nome_prodotto nome_do_produto "
-            "nome_produto titolo denominazione naam productnaam omschrijving nazwa nazwa_produktu tytuł "
-            "název název_produktu název_zboží názov nimi tuotenimi benämning produktnamn namn navn "
-            "produktnavn varenavn megnevezés terméknév név denumire nume наименование название "
-            "название_товара имя товар ürün_adı ürün_ismi ürünadı 商品名 製品名 名称 商品名称 产品名称 标题 "
-            "商品標題 商品名稱 상품명 제품명 품명 descrizione_breve descrizione"
-        ),
-        "description": words(
-            "description product_description productdescription long_description full_description "
-            "body_html body_(html) descriptionhtml item_description summary content short_description "
-            "details desc text about features feature bullet_points product_details beschreibung "
-            "langtext artikelbeschreibung produktbeschreibung langbeschreibung kurzbeschreibung "
-            "kurztext description_longue descriptif description_courte descripción descripcion "
-            "descripción_larga descrizione descrizione_lunga descrição descricao beschrijving "
-            "productomschrijving opis opis_produktu długi_opis popis popis_produktu kuvaus beskrivning "
-            "produktbeskrivning beskrivelse leírás descriere описание описание_товара подробное_описание "
-            "açıklama ürün_açıklaması 商品説明 説明 商品詳細 商品描述 描述 详情 商品詳情 상세설명 상품설명 설명"
-        ),
-        "product_type": words(
-            "category,sub_category,sub_sub_category category,subcategory,subsubcategory "
-            "category,sub_category category,subcategory main_category,sub_category "
-            "maincategory,subcategory main_category,subcategory mastercategory,subcategory,articletype "
-            "department,category,subcategory category_level_#, category_lvl_#, level_#, "
-            "product_type category_path categorypath category_tree product_category_tree "
-            "category_full_name category_name_path categories category category.fullname category_name "
-            "categoryname product_category productcategory breadcrumb breadcrumbs categories.path "
-            "categories.name category.name category_names item_category categorytext taxonomy cat "
-            "product_categories product_type_name producttype collection collections department "
-            "categoryid.path item_type article_type group "
-            "kategorie kategorien warengruppe artikelgruppe produktgruppe kategoriepfad produktkategorie "
-            "catégorie catégories categorie famille rayon categoría categoria categorías categorias "
-            "familia departamento reparto gruppo_merceologico categorieën productgroep rubriek kategoria "
-            "kategorie_produktu kategórie kategori varugrupp produktgrupp varegruppe kategoriat "
-            "tuoteryhmä kategória categorii категория категории раздел рубрика группа группа_товаров "
-            "kategoriler ürün_kategorisi カテゴリ カテゴリー ジャンル 商品カテゴリ 分类 商品分类 类目 類別 分類 "
-            "商品分類 카테고리 분류 상품분류"
-        ),
-        "standard": words(
-            "google_product_category fb_product_category google_category google_taxonomy "
-            "googleproductcategory google_shopping_/_google_product_category"
-        ),
-        "image_link": words(
-            "image_link image_links image[#].url image images image.url image.src images.url images.src "
-            "images.uri images.large image_url imageurl image_urls imageurls image_src imagesrc "
-            "featuredimage.url featured_image primary_image main_image main_image_url product_image "
-            "product_image_url product_images img img_url imgurl imurl picture pictures picture_url "
-            "photo photos photo_url large_image image_# image# image_url_# imageurl# img# picture# "
-            "all_images gallery thumbnail thumbnail_url image_path image_file image_name filename "
-            "additional_image_link additional_images additional_image_url additional_image_# "
-            "additionalimage bild bild_# bilder bildurl bildurl_# bild_url bilddatei bild-url photo_# "
-            "imagen imagen_# imágenes imagenes foto fotos imagem imagens imagem_# immagine immagine_# "
-            "immagini afbeelding afbeeldingen afbeelding_# zdjęcie zdjęcia zdjęcie_# obrazek obrázek "
-            "obrázky obrázek_# obrázok kuva kuvat billede billeder bilde kép imagine imagini "
-            "изображение изображения фото картинка картинки resim resim_# görsel görseller 商品画像 画像 "
-            "商品画像# 画像# 商品图片 图片 主图 图片链接 商品圖片 圖片 대표이미지 추가이미지 이미지 상품이미지"
-        ),
-        "item_group_id": words(
-            "item_group_id itemgroup_id itemgroupid group_id style_code parent_sku parent_id parent_asin"
-        ),
-    },
+def with_numbers(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of columns, and after them the same with a number at the end: image_2, image2."""
+    bare = [name for name in names if "#" not in name]
+    return (*names, *(f"{name}{end}" for name in bare for end in ("_#", "#")))
+
+
+# What none of the systems fits is read by the usual words.
+PLAIN = Dialect("", (), {field: words(names) for field, names in COLUMNS.items()})
+PLAIN = PLAIN._replace(
+    columns={**PLAIN.columns, "image_link": with_numbers(PLAIN.columns["image_link"])}
 )
 
 # The first that fits is taken, so those with fewer names of their own come later.
@@ -176,7 +106,7 @@ DIALECTS = (
                                 "uri.awimage alternate_image alternate_image_two "
                                 "alternate_image_three alternate_image_four uri.alternateimage "
                                 "uri.alternateimagetwo uri.alternateimagethree image_url"),
-            "item_group_id": words("parent_product_id parentproductid"),
+            "item_group_id": words("parent_product_id parentproductid parentid parentpid"),
         },
     ),
     Dialect(
@@ -238,6 +168,7 @@ DIALECTS = (
         levels="/",
         entries=",|",
         roots=("Default Category", "Root Catalog"),
+        has_root=True,
     ),
     Dialect(
         "PrestaShop",
@@ -419,6 +350,7 @@ DIALECTS = (
             "product_type": ("merchant_category",),
             "image_link": words("image_url image_url_#"),
         },
+        levels=" - ",
     ),
     Dialect(
         "Rakuten Advertising (LinkShare)",
@@ -457,7 +389,7 @@ DIALECTS = (
             "description": ("description",),
             "product_type": words("category category.name category.breadcrumb"),
             "image_link": words("image image.url image.contenturl"),
-            "parent": ("inproductgroupwithid",),
+            "item_group_id": words("inproductgroupwithid productgroupid"),
         },
     ),
     Dialect(
@@ -472,31 +404,11 @@ DIALECTS = (
     ),
 )  # fmt: skip
 
-# A category of this name is none, in any dialect.
-NO_CATEGORY = frozenset(
-    (
-        "uncategorized|uncategorised|not categorized|unclassified|no category|none|null|nil|nan|n/a"
-        "|na|-|--|—|?|.|undefined|default|default category|root category|root catalog|uncategorized "
-        "products|sin categoría|sin categoria|sin categorizar|sin clasificar|non classé|non classe"
-        "|non catégorisé|sans catégorie|unkategorisiert|nicht kategorisiert|ohne kategorie|keine "
-        "kategorie|senza categoria|non categorizzato|sem categoria|não categorizado|geen categorie"
-        "|niet gecategoriseerd|ongecategoriseerd|bez kategorii|nieskategoryzowane|nezařazeno"
-        "|nezařazené|nezaradené|bez kategorie|okategoriserad|okategoriserat|ukategoriseret"
-        "|ukategorisert|luokittelematon|kategorizálatlan|без категории|без рубрики|без категорії"
-        "|kategorisiz|未分類|未分类|미분류|غير مصنف"
-    ).split("|")
-)
-# A top of this name alone is no category either if most categories with levels are below it.
-ROOTS = frozenset(
-    "home|all|all products|root|shop|catalog|catalogue|products|inicio|accueil|startseite|home page|"
-    "homepage|strona główna|главная|каталог|domů|hem|início|トップ|首页|首頁".split("|")
-)
-
 CATEGORY_COLUMNS = tuple(
     dict.fromkeys(
         column
         for dialect in (PLAIN, *DIALECTS)
-        for field in ("product_type", "standard")
+        for field in ("product_type", "standard", "weak")
         for column in dialect.columns.get(field, ())
     )
 )

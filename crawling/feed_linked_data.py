@@ -121,8 +121,11 @@ def category_of(levels: list[tuple[str, str]], product: dict[str, Any]) -> tuple
     title = product.get("name")
     if levels and is_site_root(levels[0][1]):
         levels = levels[1:]
-    if levels and isinstance(title, str) and levels[-1][0].casefold() == title.strip().casefold():
-        levels = levels[:-1]
+    if levels and isinstance(title, str):
+        last, name = levels[-1][0].casefold(), title.strip().casefold()
+        is_group = "inProductGroupWithID" in product and re.match(rf"{re.escape(last)}\W", name)
+        if last == name or is_group:
+            levels = levels[:-1]
     return tuple(name for name, _ in levels)
 
 

@@ -272,7 +272,7 @@ def parent_of(fields: dict[str, str], file: FileReading) -> str:
     """The id of the product that a row is a variant of; '' if it is none."""
     parent = fields["parent"].removeprefix("id:")
     parent = file.codes.get(parent, parent) if parent else file.children.get(fields["id"], "")
-    return "" if parent == fields["id"] else parent
+    return "" if parent in ("0", fields["id"]) else parent
 
 
 # ---- links to pictures --------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from crawling.feed_columns import Layout, Source, category_source, category_valu
 from crawling.feed_dialects import CATEGORY_COLUMNS, Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
+from crawling.feed_words import ROOTS
 
 MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
@@ -30,6 +31,8 @@ SAMPLE_CELLS = 1_000  # distinct ones of such a column
 NAMED = "--column product_type"  # the name of what --column says, among those of columns
 
 Cells = Counter[Value]
+# Which columns of a row are counted: single ones, what is made of several, those that are not read.
+Plan = tuple[list[tuple[int, Cells]], list[tuple[Source, Cells]], list[tuple[int, Cells]]]
 
 
 class SurveyOptions(NamedTuple):
@@ -102,15 +105,17 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
     columns = options.read.columns
     names: Names | None = None
     first_names: Names = ()
-    wanted: list[tuple[int, Cells]] = []
-    made: list[tuple[Source, Cells]] = []
-    sampled: list[tuple[int, Cells]] = []
+    plans: dict[Names, Plan] = {}
     rows = read_feed_rows(file, LeftOut(), options.read, reading.how)
     for _, row_names, values in progress("feed", None, "rows read", rows):
         if row_names is not names:
             if row_names != names:
                 new_names(reading, row_names, values is None)
-                wanted, made, sampled = counters(reading, row_names, columns)
+                if row_names not in plans:
+                    if len(plans) >= MOST_NAMES:
+                        plans.clear()
+                    plans[row_names] = counters(reading, row_names, columns)
+                wanted, made, sampled = plans[row_names]
                 first_names = first_names or row_names
                 has_parents = bool({"code", "children"} & set(reading.dialect.columns))
             names = row_names
@@ -161,11 +166,8 @@ def new_names(reading: FileReading, names: Names, header: bool) -> None:
         reading.dialect = feed_dialects.recognise(reading.names)
 
 
-def counters(
-    reading: FileReading, names: Names, columns: Mapping[str, str]
-) -> tuple[list[tuple[int, Cells]], list[tuple[Source, Cells]], list[tuple[int, Cells]]]:
-    """Where rows with these column names may have categories, and the Counter of each: single
-    columns, then what is made of several; and the other columns with their Counters."""
+def counters(reading: FileReading, names: Names, columns: Mapping[str, str]) -> Plan:
+    """Where rows with these column names may have categories, and the Counter of each."""
     known = feed_columns.known_names(names)
     sources = {alias: category_source(known, alias) for alias in CATEGORY_COLUMNS}
     if "product_type" in columns:
@@ -248,9 +250,9 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
     if NAMED in file.cells:
         named = feed_columns.column_name(options.read.columns["product_type"])
         yield NAMED, named in file.dialect.columns.get("standard", ())
-    for field in ("product_type", "standard"):
+    for field in ("product_type", "standard", "weak"):
         for name in file.dialect.columns.get(field, ()):
-            if name in file.cells:
+            if name in file.cells and not (field == "weak" and any(file.filed.values())):
                 yield name, field == "standard"
 
 
@@ -269,6 +271,11 @@ def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOp
         bare_numbers=False,
     )
     parting = feed_cells.column_parting(file.cells[name], given, options.separator)
+    if dialect.has_root:
+        whole = parting._replace(roots=frozenset())
+        paths = [path for cell in file.cells[name] for path in cell_categories(cell, whole)]
+        tops = {folded(path[0]) for path in paths}
+        parting = parting._replace(roots=parting.roots | (tops if len(tops) == 1 else set()))
     return parting._replace(bare_roots=find_root(file.cells[name], parting))
 
 
@@ -283,26 +290,20 @@ def published_numbers(cells: Cells) -> dict[str, str]:
 
 
 def find_root(cells: Cells, parting: Parting) -> frozenset[str]:
-    """The folded top that alone is no category: all categories of a feed with several are below it,
-    or most are and it is called Home or the like."""
+    """The folded top that alone is no category: most categories are below it, and it is called Home
+    or the like."""
     tops: Counter[str] = Counter()
-    alone: set[str] = set()
     below: set[Path] = set()
     for cell in cells:
         for path in cell_categories(cell, parting):
             if len(path) > 1:
                 tops[folded(path[0])] += 1
                 below.add(path[:2])
-            else:
-                alone.add(folded(path[0]))
-    if not tops or len(below) < 2:
+    if len(below) < 2:
         return frozenset()
     top, often = tops.most_common(1)[0]
-    if top not in alone:
-        return frozenset()
-    if len(tops) == 1 and alone == {top} or top in feed_dialects.ROOTS and 2 * often > tops.total():
-        return frozenset([top])
-    return frozenset()
+    is_root = top in ROOTS and 2 * often > tops.total()
+    return frozenset([top] if is_root else [])
 
 
 def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Cells]:
