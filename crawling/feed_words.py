@@ -119,7 +119,7 @@ COLUMNS: dict[str, str] = {
         "hlavní_obrázek hlavný_obrázok bildlänk billed_url tuotekuva képek kép_url fotó poză "
         "poze url_imagine εικόνα εικόνες φωτογραφία ссылка_на_изображение ссылка_изображения "
         "зображення посилання_зображення снимка снимки resimler resim_url fotoğraf 画像url メイン画像 "
-        "商品画像url 画像ファイル名 商品主图 产品图片 宝贝图片 主圖 대표_이미지 이미지등록 weiterer_bildlink image_link_# "
+        "商品画像url 画像ファイル名 商品主图 产品图片 宝贝图片 主圖 대표_이미지 이미지등록 weiterer_bildlink zusätzlicher_bildlink image_link_# "
         "image_url_# image_url# imageurl# additional_image_# photo_url_# picture_url_# "
         "bild_url_# bildurl_#"
     ),
