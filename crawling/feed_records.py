@@ -16,7 +16,7 @@ from crawling.feed_types import Skipped
 
 # Where a quote did not match, it is not looked for over more lines than this. Otherwise a file in
 # which each line opens a quote would be read once for each of its lines.
-MOST_LINES_IN_DOUBT = 100
+MOST_LINES_IN_DOUBT = 20
 MISMATCH = (
     "quotes that do not match, or a text too long; left out with what follows, up to the next "
     "whole row"
