@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from common.terminal import UserError
 from common.text import clean_text
-from crawling import feed_categories, feed_formats, feed_json_xml, feed_products
+from crawling import feed_categories, feed_columns, feed_formats, feed_lines, feed_products
 from crawling.feed_types import FeedProduct
 
 HEADER = "id\ttitle\tdescription\tproduct_type\timage_link\titem_group_id"
@@ -86,7 +86,7 @@ def test_bom_and_line_ends_do_not_matter(read, start, end, last):
     ),
 )
 def test_columns_are_found_by_name_in_any_order_and_spelling(read, header):
-    names = [feed_products.column_name(name) for name in header.split("\t")]
+    names = [feed_columns.column_name(name) for name in header.split("\t")]
     values = {"id": "1", "title": "Jean", "product_type": "Jeans", "brand": "Of nobody"}
     assert read(header + "\n" + "\t".join(values[name] for name in names)) == (
         [feed_products.FeedProduct(2, "1", "Jean", "", ("Jeans",), "", "")],
@@ -103,11 +103,11 @@ def test_columns_are_found_by_name_in_any_order_and_spelling(read, header):
         ("  \tJean", "no id"),
         ("\0\tJean", "no id"),
         ("1\tJean\tBlue\tJeans\t\t\tmore", "more columns"),
-        ("1\tJean\t" + "x" * feed_formats.LONGEST_LINE, "too long"),
-        ("1\tJean\t" + "x" * feed_formats.LONGEST_LINE * 2 + "\tJeans", "too long"),
-        (" " * feed_formats.LONGEST_LINE + "1\tJean", "too long"),
+        ("1\tJean\t" + "x" * feed_lines.LONGEST_LINE, "too long"),
+        ("1\tJean\t" + "x" * feed_lines.LONGEST_LINE * 2 + "\tJeans", "too long"),
+        (" " * feed_lines.LONGEST_LINE + "1\tJean", "too long"),
         (
-            "1\tJean\t" + "x" * (feed_formats.LONGEST_LINE - 8),
+            "1\tJean\t" + "x" * (feed_lines.LONGEST_LINE - 8),
             "too long",
         ),  # its end is the last one read
         ("1\tJean\t\t" + " > ".join(["Jeans"] * 2000), "levels"),
@@ -409,7 +409,7 @@ def test_a_record_that_ends_in_a_line_too_long_is_not_cut_short(read, delimiter)
     rows = [
         "id,title,x,description",
         '1,Jean,"two',
-        'lines",' + "x" * feed_formats.LONGEST_LINE,
+        'lines",' + "x" * feed_lines.LONGEST_LINE,
         '2,Gown,"two',
         'lines",',
         "3,Bag,,",
@@ -1066,7 +1066,7 @@ def test_numbers_are_kept_as_written_and_what_is_nested_is_no_text(read):
         ("1", "no JSON object"),
         ("null", "no JSON object"),
         ('{"id": 1}', "no title"),
-        ('{"id": 1, "title": "Jean", "x": "' + "x" * feed_formats.LONGEST_LINE + '"}', "too long"),
+        ('{"id": 1, "title": "Jean", "x": "' + "x" * feed_lines.LONGEST_LINE + '"}', "too long"),
     ),
 )
 def test_a_line_of_json_that_cannot_be_used_is_named_and_the_next_one_read(read, line, reason):
@@ -1112,7 +1112,7 @@ def test_a_document_is_read_to_its_end_however_it_is_laid_out(read, wrap, indent
 
 
 def test_a_value_may_go_over_the_end_of_a_piece(read):
-    for size in range(feed_json_xml.PIECE - 40, feed_json_xml.PIECE):
+    for size in range(feed_lines.PIECE - 40, feed_json_xml.PIECE):
         text = f'{{"x": "{"x" * size}", "total": 1234567890, "products": [{{"id": 12, '
         assert read(text + '"title": "é"}]}') == ([product(1, "12", "é")], [])
 
@@ -1133,7 +1133,7 @@ def test_a_value_may_go_over_the_end_of_a_piece(read):
         ('{"products": [\n' + '{"a":' * 100_000, "line 2: .*too deep"),
         ("[1", "broken"),
         ("{", "broken"),
-        ('[{"id": 1, "title": "' + "x" * (feed_formats.LONGEST_LINE + 200_000) + '"}]', "too long"),
+        ('[{"id": 1, "title": "' + "x" * (feed_lines.LONGEST_LINE + 200_000) + '"}]', "too long"),
         ("{" + ",".join(f'"{number}": "{"x" * 99_999}"' for number in range(45)) + "}", "too long"),
         ('{"errors": "Not Found"}', "no column id, title: .*found: 'errors'"),
         ('{"products": {"id": 1}}', "found: 'products'"),
@@ -1237,7 +1237,7 @@ def test_the_elements_of_an_item(read, item, name):
 
 
 def test_an_item_that_cannot_be_used_is_named_and_the_next_one_read(read):
-    huge = "x" * feed_formats.LONGEST_LINE
+    huge = "x" * feed_lines.LONGEST_LINE
     products, skipped = read(
         f"\n \n<?xml version='1.0'?><r><item><id>1</id></item>\n<item><title>x</title></item>\n"
         f"<item><id>1</id><title>x</title><x>{huge}</x></item>\n"
