@@ -22,6 +22,7 @@ WRITTEN_TABLES = (
     "product_category",
     "picture_link",
     "picture",
+    "experiment",  # which filing names
     "filing",
     "regrouped",
 )

@@ -22,13 +22,13 @@ class Reading:
         self.feed = feed
         self.columns = columns
         self.left_out = LeftOut()
-        self.products_read = 0
+        self.rows = 0  # read so far
         self.merged = 0  # rows that became part of another row's product
 
-    @property
-    def rows(self) -> int:
-        """Rows read so far."""
-        return self.products_read + self.merged + self.left_out.rows
+    def append(self, entry: tuple[int, str], /) -> None:
+        """Count a row that can't be used, as (line, reason)."""
+        self.rows += 1
+        self.left_out.append(entry)
 
     def remarks(self) -> list[str]:
         """What a person should know about how the feed was read, in sentences."""
@@ -48,9 +48,9 @@ def read_products(reading: Reading) -> Iterator[FeedProduct]:
 
 def products_of(reading: Reading) -> Iterator[FeedProduct]:
     """Yield the products of a feed."""
-    left_out: Any = reading.left_out
-    for row in feed_products.read_feed(reading.feed.path, left_out, reading.columns):
-        reading.products_read += 1
+    skipped: Any = reading
+    for row in feed_products.read_feed(reading.feed.path, skipped, reading.columns):
+        reading.rows += 1
         yield FeedProduct(
             row.line,
             row.external_id,
