@@ -136,7 +136,9 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
                 failed_leaves = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         if not stop.is_set():
             fetched = fetch_pictures(args, conn, source, picture_web, feed)
-        usable, unusable = picture_queries.count_usable_pictures(conn, source, feed is not None)
+        usable = unusable = 0
+        if picture_queries.has_links(conn, source):
+            usable, unusable = picture_queries.count_usable_pictures(conn, source, bool(feed))
         print(
             *status.run_summary(
                 conn,

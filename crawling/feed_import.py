@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import db
 from common.terminal import StopEvent, ended_at_once, progress
-from crawling import feed_queries, http_client, queries
+from crawling import feed_queries, http_client, queries, variant_queries
 from crawling.feed_categories import CategoryTree
 from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct, Skipped
@@ -42,8 +42,9 @@ class FeedOptions(NamedTuple):
 class LoadCounts:
     """What a load counts on its way, in products."""
 
-    outcomes: dict[str, int] = dataclasses.field(default_factory=dict)  # new, changed, unchanged
-    products: int = 0
+    outcomes: dict[str, int] = dataclasses.field(
+        default_factory=lambda: {"new": 0, "changed": 0, "unchanged": 0}
+    )
     labels_kept: int = 0  # without the feed's categories: have one in crawl.db already
     labels_lost: int = 0  # had a category, and have none now
     regrouped: int = 0  # have another item group than before
@@ -53,6 +54,10 @@ class LoadCounts:
     gone: int = 0  # of the source: are not in the feed
     removed: int = 0  # of those: are marked as removed by this load
     examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
+
+    @property
+    def products(self) -> int:
+        return sum(self.outcomes.values())
 
 
 @dataclasses.dataclass
@@ -93,6 +98,7 @@ def store_feed(
 ) -> LoadCounts:
     """load_feed without a transaction of its own."""
     feed_queries.begin_load(conn)
+    variant_queries.begin_load(conn)
     is_first_load = not feed_queries.has_products(conn)
     indexes = feed_queries.drop_indexes(conn) if is_first_load else []
     load = Load(
@@ -108,11 +114,12 @@ def store_feed(
         while batch := list(itertools.islice(products, BATCH)):
             store_batch(load, first_sights(load, batch, left_out))
             bar.update(len(batch))
+    if load.is_new_source:
+        feed_queries.list_first_categories(conn, options.source)
     feed_queries.make_indexes(conn, indexes)
     queries.store_categories(conn, load.tree.rows())
     settle(load)
     queries.count_products(conn)
-    load.counts.outcomes = feed_queries.count_outcomes(conn)
     load.counts.regrouped = db.last_regrouping(conn) - last_regrouping
     return load.counts
 
@@ -120,8 +127,11 @@ def store_feed(
 def settle(load: Load) -> None:
     """Do what can only be done once all rows are stored: variants, and products that are gone."""
     conn, counts, source = load.conn, load.counts, load.options.source
-    counts.variants, counts.inherited, lost = feed_queries.settle_variants(conn, source)
-    counts.labels_lost += lost
+    settled = variant_queries.settle_variants(conn, source)
+    counts.variants, counts.inherited, labels_lost, changed = settled
+    counts.labels_lost += labels_lost
+    counts.outcomes["unchanged"] -= changed
+    counts.outcomes["changed"] += changed
     if not load.is_new_source:
         counts.gone = feed_queries.count_gone(conn, source)
     if load.options.remove_missing and counts.gone:
@@ -162,7 +172,7 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     outcomes.update((number, "changed" if number in changed else "unchanged") for number in stored)
     feed_queries.remember_outcomes(conn, outcomes.items())
     variants = [product for product in products.values() if parent_id(product)]
-    feed_queries.remember_variants(
+    variant_queries.remember_variants(
         conn,
         [
             (
@@ -174,7 +184,9 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
             for product in variants
         ],
     )
-    counts.products += len(products)
+    counts.outcomes["new"] += len(new_products)
+    counts.outcomes["changed"] += len(changed)
+    counts.outcomes["unchanged"] += len(stored) - len(changed)
     counts.several += sum(len(product.categories) > 1 for product in products.values())
     counts.examples += list(products.values())[: EXAMPLES - len(counts.examples)]
 
@@ -200,23 +212,24 @@ def item_group(load: Load, product: FeedProduct) -> str | None:
 
 
 def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
-    """Insert products that crawl.db does not have."""
+    """Insert products that crawl.db does not have. Those of a new source are listed in their first
+    categories at the end, all at once."""
     rows, lists, links, source = [], [], [], load.options.source
+    first = int(load.is_new_source)  # the position that lists begin at here
     for product_id, product in zip(new_ids(load, products), products):
-        _, external_id, name, description, _, images, _, _ = product
+        _, external_id, name, description, _, images, group, parent = product
         listed = listed_categories(load, product)
-        group = item_group(load, product)
-        if not group and parent_id(product):
-            group = f"{source} {product.parent}"
-        key = db.group_key(name, description, group)
-        filed_under, image = (listed or (None,))[0], (images or ("",))[0]
+        filed_under = listed[0] if listed else None
+        group = group or (parent if parent != external_id else "")
+        key = f"{source} {group}" if group else db.group_key(name, description)
+        image = images[0] if images else ""
         rows.append((product_id, filed_under, source, external_id, key, name, description, image))
-        if listed:
-            lists.append((product_id, listed))
+        if listed and len(listed) > first:
+            lists.append((product_id, listed[first:]))
         if len(images) > 1:
             links.append((product_id, further_links(product)))
     feed_queries.insert_products(load.conn, rows)
-    feed_queries.insert_lists(load.conn, lists)
+    feed_queries.insert_lists(load.conn, lists, first)
     feed_queries.insert_links(load.conn, links)
 
 
