@@ -31,9 +31,12 @@ def json_rows(
 ) -> Iterator[FeedRow]:
     """The rows of JSON, as feed_formats.read_feed_rows says."""
     head = source.head.lstrip(BLANK)
-    where = () if is_python(head) else product_place(head, options.columns)
+    first, _, rest = head.partition("\n")
+    is_lines = is_json_lines(first, rest)
+    sound = rest if is_lines and decoded_line(first) is None else head
+    where = () if is_python(head) else product_place(sound, options.columns)
     same_names = SameNames()
-    if is_json_lines(head) and ITEMS not in where:
+    if is_lines and ITEMS not in where:
         how.kind = "JSON Lines"
         items = line_items(numbered_lines(source), where, skipped)
     else:
@@ -69,15 +72,14 @@ def is_python(head: str) -> bool:
     return re.match(r"\{\s*'", head) is not None
 
 
-def is_json_lines(head: str) -> bool:
-    """Whether JSON that begins like this has an object on each line, and is no document. Its first
-    line is then an object, or a broken one before the next."""
-    first, _, rest = head.partition("\n")
+def is_json_lines(first: str, rest: str) -> bool:
+    """Whether JSON of this first line and this rest has an object on each line, and is no document.
+    Its first line is then an object, or a broken one before the next."""
     rest = rest.lstrip(BLANK)
     if not first.startswith("{"):
         return False
     if decoded_line(first) is not None:
-        return bool(rest) or is_python(head)
+        return bool(rest) or is_python(first)
     begins_object = first.rstrip().endswith(("{", "[", ","))
     return rest.startswith("{") and not begins_object
 
