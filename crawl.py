@@ -85,6 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args.images_path = images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
     args.column = crawl_arguments.named_columns(parser, args.column)
+    args.survey = crawl_arguments.survey_options(args)
     return args
 
 
@@ -112,7 +113,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         picture_crawl.check_folder(args.images_path)
         if args.feed is not None:
             source = feed_source(args.source)
-            feed = feed_download.open_feed(args.feed, web, stack)
+            feed = feed_download.open_feed(args.feed, args.survey.read, web, stack)
             reading, products = open_feed(args, feed, stop)
         else:
             source = "shopstyle"
@@ -126,7 +127,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         with contextlib.suppress(http_client.Stopped):
             if feed and reading:
                 options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
-                with feed_download.called_by_name(feed):
+                with feed_download.called_by_name(feed.files):
                     load = feed_import.load_feed(conn, products, reading.left_out, options, stop)
                 counts = {**load.outcomes, "skipped": len(reading.left_out)}
                 account.append(feed_report.account_line(reading, load))
@@ -179,9 +180,8 @@ def open_feed(
     args: argparse.Namespace, feed: feed_download.Feed, stop: StopEvent
 ) -> tuple[feed_survey.Reading, Iterator[feed_types.FeedProduct]]:
     """How a feed is read, which is logged, and its products, of which there is one at least."""
-    options = crawl_arguments.survey_options(args)
-    with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
-        reading = feed_survey.survey(feed.files, options)
+    with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
+        reading = feed_survey.survey(feed.files, args.survey)
         for line in feed_understood.understood(reading):
             log(line)
         return reading, feed_products.some_products(reading)
@@ -224,7 +224,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
         if args.feed is not None:
             source = feed_source(args.source)
             web = http_client.Web(0, stop, tries=args.tries)
-            feed = feed_download.open_feed(args.feed, web, stack)
+            feed = feed_download.open_feed(args.feed, args.survey.read, web, stack)
             reading, products = open_feed(args, feed, stop)
         if os.path.exists(args.db_path):
             conn = db.open_readonly(args.db_path)
@@ -234,7 +234,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
         stack.enter_context(contextlib.closing(conn))
         if args.feed is not None:
             options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
-            with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
+            with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
                 plan = status.feed_plan(conn, reading, products, options, feed.beside)
         else:
             plan = status.crawl_plan(

@@ -15,12 +15,13 @@ import json
 import os
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import Undone, UserError, log
 from crawling import http_client, shopstyle_api
-from crawling.feed_types import FeedFile
+from crawling.feed_files import feed_files
+from crawling.feed_types import FeedFile, ReadOptions
 
 MOST_BYTES = 20_000_000_000  # of a feed
 SHOPIFY_PAGE = 250  # products on a page; a shop shows no more
@@ -78,21 +79,27 @@ def download(web: http_client.Web, url: str, path: str) -> None:
             file.writelines(json.dumps(product).encode() + b"\n" for product in products)
 
 
-def open_feed(addresses: Sequence[str], web: http_client.Web, stack: contextlib.ExitStack) -> Feed:
+def open_feed(
+    addresses: Sequence[str],
+    options: ReadOptions,
+    web: http_client.Web,
+    stack: contextlib.ExitStack,
+) -> Feed:
     """The Feed at paths and URLs. A URL is downloaded into a folder that exists until the ExitStack
     `stack` is closed.
 
     Raises UserError if there is no feed, Undone if another run may get it, and http_client.Stopped.
     """
-    files: list[FeedFile] = []
+    files: dict[FeedFile, None] = {}
     for address in addresses:
         if address.lower().startswith(("http://", "https://")):
             path = downloaded(address, web, stack)
-            files.append(FeedFile(path, name="the feed", url=address))
-        elif os.path.isfile(address):
-            files.append(FeedFile(address, name=address))
+            with called_by_name([FeedFile(path, name="the feed")]):
+                for file in feed_files([path], options):
+                    name = f"the feed ({file.member[:100]})" if file.member else "the feed"
+                    files.setdefault(file._replace(name=name, url=address))
         else:
-            raise UserError(f"--feed takes a file or an http(s) URL, and {address} is none")
+            files.update(dict.fromkeys(feed_files([address], options)))
     return Feed(tuple(files))
 
 
@@ -113,12 +120,12 @@ def downloaded(url: str, web: http_client.Web, stack: contextlib.ExitStack) -> s
 
 
 @contextlib.contextmanager
-def called_by_name(feed: Feed) -> Iterator[None]:
+def called_by_name(files: Iterable[FeedFile]) -> Iterator[None]:
     """In the sentence of a UserError of the block, the paths of files are replaced by their names."""
     try:
         yield
     except UserError as problem:
         sentence = str(problem)
-        for file in feed.files:
+        for file in files:
             sentence = sentence.replace(file.path, file.name)
         raise UserError(sentence) from None

@@ -1112,7 +1112,7 @@ def test_a_document_is_read_to_its_end_however_it_is_laid_out(read, wrap, indent
 
 
 def test_a_value_may_go_over_the_end_of_a_piece(read):
-    for size in range(feed_lines.PIECE - 40, feed_json_xml.PIECE):
+    for size in range(feed_lines.PIECE - 40, feed_lines.PIECE):
         text = f'{{"x": "{"x" * size}", "total": 1234567890, "products": [{{"id": 12, '
         assert read(text + '"title": "é"}]}') == ([product(1, "12", "é")], [])
 
