@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import db
 from common.terminal import UserError
+from common.text import normalised
 from crawling import picture_queries
 from crawling import queries as crawling_queries
 from evaluation import queries as evaluation_queries
@@ -681,6 +682,19 @@ def test_case_spacing_markup_and_punctuation_do_not_make_another_group(text, bet
         == plain
     )
     assert db.group_key(text[0], between.join(text[1:])) == plain
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(st.characters(max_codepoint=127)),
+            st.sampled_from(("<b>", "a<b", "&lt;i&gt;", "&#233;", "&amp;lt;", "_", "\x1f")),
+        )
+    ).map("".join)
+)
+def test_ascii_is_normalised_as_any_other_text_is(text):
+    """By a way of its own: an accented letter behind it makes it go the general way."""
+    assert normalised(text, "é") == f"{normalised(text, '')} é".strip()
 
 
 @given(sentences, sentences)
