@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import db
 from common.files import replacing
-from common.pictures import FORMATS, SUFFIXES, TooLarge, opened
+from common.pictures import SUFFIXES, TooLarge, opened
 from common.terminal import UserError
 from crawling import feed_products, http_client
 
@@ -60,7 +60,7 @@ def check_picture(data: bytes) -> str:
         raise ValueError("empty")
     too_small = None
     try:
-        with opened(data, FORMATS) as picture:
+        with opened(data) as picture:
             if min(picture.size) < LEAST_SIDE:
                 too_small = "{}x{} pixels are too few".format(*picture.size)
             else:
