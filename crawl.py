@@ -165,7 +165,7 @@ def open_feed(
     args: argparse.Namespace, web: http_client.Web, stack: contextlib.ExitStack, stop: StopEvent
 ) -> feed_download.Feed:
     """The feed as a file, which can be read and has a catalogue's columns."""
-    feed = feed_download.feed_file(args.feed, web, stack)
+    feed = feed_download.feed_file(args.feed, web, stack, args.feed_images)
     with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
         feed_products.check_feed(feed.path, args.column)
     return feed
@@ -194,7 +194,7 @@ def fetch_pictures(
         picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
     mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
     store = picture_store.Store(args.images_path, mark)
-    return picture_crawl.fetch_pictures(conn, source, store, web, feed.beside if feed else None)
+    return picture_crawl.fetch_pictures(conn, source, store, web, feed)
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------
@@ -205,7 +205,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
             web = http_client.Web(0, stop, tries=args.tries)
-            feed = feed_download.feed_file(args.feed, web, stack)
+            feed = feed_download.feed_file(args.feed, web, stack, args.feed_images)
             with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
                 print(*status.feed_plan(feed, args.column, args.unlabelled), sep="\n")
             return

@@ -31,6 +31,11 @@ def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
         "category), image_link or item_group_id, if its name does not say so",
     )
     feed.add_argument(
+        "--feed-images",
+        metavar="DIR",
+        help="the folder that relative links to pictures lie in (default: the feed's own folder)",
+    )
+    feed.add_argument(
         "--source",
         metavar="NAME",
         help="name of the feed's shop; products of the same name and id replace "
@@ -91,9 +96,11 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with an error if flags do not fit together."""
-    for name in ("column", "source", "unlabelled"):
+    for name in ("column", "feed_images", "source", "unlabelled"):
         if getattr(args, name) and args.feed is None:
-            parser.error(f"--{name} is for --feed")
+            parser.error(f"--{name.replace('_', '-')} is for --feed")
+    if args.feed_images is not None and not os.path.isdir(args.feed_images):
+        parser.error(f"--feed-images takes a folder, and {args.feed_images} is none")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error(
             "--verify and --status look at all that is there: leave --feed and --retry-failed out"

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from common.terminal import Undone, UserError, log
-from crawling import http_client, shopstyle_api
+from crawling import http_client, picture_links, shopstyle_api
 
 MOST_BYTES = 20_000_000_000  # of a feed
 SHOPIFY_PAGE = 250  # products on a page; a shop shows no more
@@ -30,6 +30,7 @@ class Feed(NamedTuple):
 
     path: str
     url: str | None  # where the file was downloaded from; None if it is the user's own
+    images: str | None = None  # --feed-images: the folder of its relative links to pictures
 
     @property
     def name(self) -> str:
@@ -37,16 +38,22 @@ class Feed(NamedTuple):
         return "the feed" if self.url else self.path
 
     @property
-    def beside(self) -> str | None:
-        """The path beside which the feed's pictures may lie; None if it came from a URL."""
-        return None if self.url else self.path
+    def pictures_folder(self) -> str | None:
+        """The folder in which relative links are looked for: --feed-images, otherwise that of the
+        user's file; None if the feed came from a URL."""
+        if self.images is not None or self.url:
+            return self.images
+        return os.path.dirname(os.path.abspath(self.path))
 
     def absolute(self, link: str) -> str:
-        """A link of this feed; of one that came from a URL, links without a host lead there."""
-        if self.url and link.startswith("//"):
-            return f"{self.url.split(':')[0]}:{link}"
-        if self.url and link.startswith("/"):
-            return "/".join(self.url.split("/")[:3]) + link
+        """A link of this feed to a picture, as it is stored. One that is relative to the feed's URL
+        stays so: an affiliate's URL holds a key, which may be in no table."""
+        return picture_links.absolute(link, self.url, self.pictures_folder)
+
+    def address(self, link: str) -> str:
+        """The address of a stored link; the link itself if it may be a file's."""
+        if self.url and self.pictures_folder is None:
+            return picture_links.joined(self.url, link)
         return link
 
 
@@ -91,16 +98,18 @@ def download(web: http_client.Web, url: str, path: str) -> None:
             file.writelines(json.dumps(product).encode() + b"\n" for product in products)
 
 
-def feed_file(address: str, web: http_client.Web, stack: contextlib.ExitStack) -> Feed:
-    """The Feed at a path or URL. A URL is downloaded into a folder that exists until the ExitStack
-    `stack` is closed.
+def feed_file(
+    address: str, web: http_client.Web, stack: contextlib.ExitStack, images: str | None = None
+) -> Feed:
+    """The Feed at a path or URL, with its pictures in the folder `images` if that is given. A URL
+    is downloaded into a folder that exists until the ExitStack `stack` is closed.
 
     Raises UserError if there is no feed, Undone if another run may get it, and http_client.Stopped.
     """
     if not address.lower().startswith(("http://", "https://")):
         if not os.path.isfile(address):
             raise UserError(f"--feed takes a file or an http(s) URL, and {address} is none")
-        return Feed(address, None)
+        return Feed(address, None, images)
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
     path = os.path.join(folder, "feed")
     try:
@@ -112,7 +121,7 @@ def feed_file(address: str, web: http_client.Web, stack: contextlib.ExitStack) -
         raise kind(
             f"the URL of --feed gives no feed ({problem}): check it, or load a file"
         ) from None
-    return Feed(path, address)
+    return Feed(path, address, images)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -340,25 +339,3 @@ def column_name(text: str) -> str:
 def clean_text(text: str) -> str:
     """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
     return storable(text.replace("\0", " ")).strip()
-
-
-# ---- links to pictures --------------------------------------------------------------------------
-
-
-def of_the_web(link: str) -> bool:
-    """Whether a link to a picture leads into the web, and not to a file beside the feed."""
-    return link.strip().lower().startswith(("http://", "https://", "//"))
-
-
-def picture_file(feed_path: str, link: str) -> str | None:
-    """The file that a feed's relative image_link means. None if it lies outside the feed's folder,
-    or if the link is an address of another kind."""
-    link = link.strip()
-    if "://" in link:
-        return None
-    folder = os.path.realpath(os.path.dirname(os.path.abspath(feed_path)))
-    try:
-        path = os.path.realpath(os.path.join(folder, link))
-    except ValueError:
-        return None
-    return path if os.path.commonpath([folder, path]) == folder else None

@@ -24,6 +24,7 @@ import db
 from common.pictures import quietly
 from common.terminal import UserError, grouped, log, progress
 from crawling import http_client, picture_queries, picture_store
+from crawling.feed_download import Feed
 
 CONNECTIONS = 8
 WORKERS = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
@@ -103,14 +104,14 @@ def fetch_pictures(
     source: str,
     store: picture_store.Store,
     web: http_client.Web,
-    feed_path: str | None = None,
+    feed: Feed | None = None,
 ) -> dict[str, int]:
-    """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished. Ends
-    early if web.stop is set; what is under way then is finished and kept."""
+    """Get the pictures that are not there yet; links may be relative to `feed`. Returns how many
+    are ok, failed and unfinished. Ends early if web.stop is set; what is under way then is finished and kept."""
     picture_store.sweep(store)
     forget_missing(conn, source, store)
     picture_queries.share_pictures(conn, source)
-    counts = store_all(conn, source, store, web, feed_path)
+    counts = store_all(conn, source, store, web, feed)
     picture_queries.share_pictures(conn, source)
     placeholders = picture_queries.set_placeholders(conn, PLACEHOLDER)
     if placeholders:
@@ -126,7 +127,7 @@ def store_all(
     source: str,
     store: picture_store.Store,
     web: http_client.Web,
-    feed_path: str | None,
+    feed: Feed | None,
 ) -> dict[str, int]:
     """Get pictures side by side and store their rows. Returns how many are ok and failed."""
     counts = {db.PICTURE_OK: 0, db.PICTURE_FAILED: 0}
@@ -136,7 +137,7 @@ def store_all(
     rows_to_fetch = picture_queries.rows_to_fetch(conn, source)
     wanted = itertools.takewhile(lambda row: not web.stop.is_set(), rows_to_fetch)
     jobs = in_parallel(
-        lambda row: picture_store.get_picture(row, store, web, feed_path), wanted, 2 * WORKERS
+        lambda row: picture_store.get_picture(row, store, web, feed), wanted, 2 * WORKERS
     )
     with (
         progress("pictures", total, "pictures") as bar,

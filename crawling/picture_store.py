@@ -21,7 +21,8 @@ import db
 from common.files import replacing
 from common.pictures import SUFFIXES, TooLarge, opened
 from common.terminal import UserError
-from crawling import feed_products, http_client
+from crawling import http_client, picture_links
+from crawling.feed_download import Feed
 
 MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
@@ -153,21 +154,20 @@ def judge_picture(answer: http_client.Answer) -> bytes:
     return answer.body
 
 
-def get_picture(
-    row: sqlite3.Row, store: Store, web: http_client.Web, feed_path: str | None
-) -> Outcome:
-    """The picture of a row of picture_queries.rows_to_fetch, fetched if it must be. feed_path
-    is the feed beside which files may lie. Raises Unfinished if another run may succeed."""
+def get_picture(row: sqlite3.Row, store: Store, web: http_client.Web, feed: Feed | None) -> Outcome:
+    """The picture of a row of picture_queries.rows_to_fetch, fetched if it must be. Its link may be
+    relative to `feed`. Raises Unfinished if another run may succeed."""
     adopted = adopt_picture(row["path"], store) if row["path"] else None
     if adopted:
         return adopted
     link = row["image"].strip()
+    link, folder = (feed.address(link), feed.pictures_folder) if feed else (link, None)
     try:
-        if feed_products.of_the_web(link):
+        if picture_links.of_the_web(link):
             url = f"https:{link}" if link.startswith("//") else link
             data = web.get(url, judge_picture, redirects=3, most=MOST_BYTES)
         else:
-            path = feed_products.picture_file(feed_path, link) if feed_path else None
+            path = picture_links.picture_file(folder, link) if folder else None
             if path is None:
                 raise ValueError("neither an http(s) URL nor a file in the feed's folder")
             data = read_picture_file(path)

@@ -14,7 +14,14 @@ from collections.abc import Iterable, Mapping
 
 import db
 from common.terminal import counted, grouped, progress
-from crawling import feed_import, feed_products, picture_queries, queries, shopstyle_api
+from crawling import (
+    feed_import,
+    feed_products,
+    picture_links,
+    picture_queries,
+    queries,
+    shopstyle_api,
+)
 from crawling.feed_download import Feed
 from crawling.http_client import Web
 
@@ -199,6 +206,7 @@ def feed_plan(feed: Feed, columns: Mapping[str, str], unlabelled: bool) -> list[
     skipped: list[tuple[int, str]] = []
     categories, groups = set(), set()
     warnings: list[str] = []
+    where = "beside the feed" if feed.images is None else f"in {feed.images}"
     products = without_category = with_picture = linked_files = 0
 
     def missing(count: int, names: str, reason: str) -> str:
@@ -213,11 +221,12 @@ def feed_plan(feed: Feed, columns: Mapping[str, str], unlabelled: bool) -> list[
             with_picture += bool(row.image)
             categories.add(category)
             groups.add(row.group)
-            if row.image and feed.beside and not feed_products.of_the_web(row.image):
+            link = feed.absolute(row.image)
+            if link and feed.pictures_folder and not picture_links.of_the_web(link):
                 linked_files += 1
-                file = feed_products.picture_file(feed.beside, row.image)
+                file = picture_links.picture_file(feed.pictures_folder, link)
                 if file is None or not os.path.isfile(file):
-                    tell("files are not there, beside the feed", f"{row.image} (line {row.line})")
+                    tell(f"files are not there, {where}", f"{link} (line {row.line})")
     feed_import.log_left_out(skipped, lambda line: warnings.append(f"and leave out {line}"))
     to_files = f" ({linked_files} of them to files)" if linked_files else ""
     return [
