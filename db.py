@@ -258,6 +258,21 @@ def add_filing_refused(conn: sqlite3.Connection) -> None:
     add_column(conn, "filing_source", "refused text")
 
 
+def picture_link_table(conn: sqlite3.Connection) -> None:
+    """Further links to a product's picture: the next is tried where an earlier fails."""
+    conn.execute("""create table if not exists picture_link(
+                    product_id integer not null references product(id) on delete cascade,
+                    position integer not null, link text not null,
+                    primary key (product_id, position)) without rowid""")
+
+
+def add_picture_position(conn: sqlite3.Connection) -> None:
+    """position: the link that the picture is of, 0 for product.image, otherwise the position in
+    picture_link; of an unusable picture the last link that was tried. `reason` is the first link's;
+    if it is null and position is above 0, the first link may work later."""
+    add_column(conn, "picture", "position integer not null default 0")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -286,6 +301,8 @@ MIGRATIONS = (
     ("add filing.target", add_filing_target),
     ("learned_product table", learned_product_table),
     ("add filing_source.refused", add_filing_refused),
+    ("picture_link table", picture_link_table),
+    ("add picture.position", add_picture_position),
 )
 
 

@@ -1469,7 +1469,8 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
         int(text.split("only")[1]) for _, text in learning_queries.texts(conn, moved.leaves)
     ] == numbers
     picture_queries.store_pictures(
-        conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None) for i in moved.filed]
+        conn,
+        [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None, 0) for i in moved.filed],
     )
     assert [row["product_id"] for row in learning_queries.pictures(conn, moved.leaves)] == [
         i for i in numbers if i % 7
