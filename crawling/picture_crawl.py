@@ -168,7 +168,7 @@ def store_all(
             except http_client.Unfinished as problem:
                 tell(str(problem), wanted.external_id)
                 if len(wanted.links) > 1:
-                    picture_link_queries.note_tried(conn, [wanted.id])
+                    picture_link_queries.note_tried(conn, wanted.id)
             else:
                 links_left = len(wanted.links) - 1 - outcome.position
                 if outcome.status == db.PICTURE_OK or not links_left:

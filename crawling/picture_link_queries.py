@@ -7,7 +7,7 @@ a turn may turn out to be a placeholder, and then the link behind it is tried in
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import db
 from crawling.picture_queries import (
@@ -30,12 +30,9 @@ def begin_turns(conn: sqlite3.Connection) -> None:
                     primary key (product_id, position)) without rowid""")
 
 
-def note_tried(conn: sqlite3.Connection, product_ids: Iterable[int]) -> None:
-    """Note products none of whose links worked, and whose first link may work in another run."""
-    conn.executemany(
-        "insert or ignore into links_left values (?1, 0, ?1, 0)",
-        ((number,) for number in product_ids),
-    )
+def note_tried(conn: sqlite3.Connection, product_id: int) -> None:
+    """Note a product none of whose links worked, and whose first link may work in another run."""
+    conn.execute("insert or ignore into links_left values (?1, 0, ?1, 0)", (product_id,))
 
 
 def find_links_left(

@@ -46,9 +46,9 @@ ANOTHER_GETS_IT = f"""exists (
 
 # The products whose picture is to be fetched. One that failed is tried again only if it is a file
 # beside the feed that was just loaded, which costs nothing. Of products with the same link into the
-# web the first stands for all.
+# web the first stands for all. The + has SQLite read them in the order of their ids.
 TO_FETCH = f"""from product left join picture on picture.product_id = product.id
-    where product.source = :source and product.id > :after and image <> ''
+    where +product.source = :source and product.id > :after and image <> ''
     and case when {of_the_web("product")} then
         (status is null or status = 'unchecked') and (path is not null or not {ANOTHER_GETS_IT})
     else
