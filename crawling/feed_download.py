@@ -48,6 +48,8 @@ class Feed(NamedTuple):
     def absolute(self, link: str) -> str:
         """A link of this feed to a picture, as it is stored. One that is relative to the feed's URL
         stays so: an affiliate's URL holds a key, which may be in no table."""
+        if link.startswith(("https://", "http://")):  # at once: a feed may have millions
+            return link
         return picture_links.absolute(link, self.url, self.pictures_folder)
 
     def address(self, link: str) -> str:
