@@ -168,7 +168,7 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
         db.group_key(row["name"], row["description"]) for row in products
     ]
     assert [tuple(row) for row in conn.execute("select * from picture")] == [
-        (616000001, "8a/8a00f_xlarge.jpg", None, "unchecked", None)
+        (616000001, "8a/8a00f_xlarge.jpg", None, "unchecked", None, 0)
     ]
     assert {tuple(row) for row in conn.execute("select * from product_category")} == {
         (7, "gone-category", 0, 0),
@@ -605,7 +605,7 @@ def test_storing_again_is_unchanged_and_a_change_keeps_the_id(conn):
     assert crawling_queries.store_product(conn, "a", first) == (1, "new", False)
     assert crawling_queries.store_product(conn, "a", first) == (1, "unchanged", False)
     key = conn.execute("select group_key from product").fetchone()[0]
-    picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
+    picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None, 0)])
     assert crawling_queries.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (
         1,
         "changed",
