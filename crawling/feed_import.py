@@ -133,7 +133,7 @@ def settle(load: Load) -> None:
     counts.outcomes["unchanged"] -= changed
     counts.outcomes["changed"] += changed
     if not load.is_new_source:
-        counts.gone = feed_queries.count_gone(conn, source)
+        counts.gone = feed_queries.count_there(conn, source) - counts.products
     if load.options.remove_missing and counts.gone:
         counts.removed = feed_queries.remove_gone(conn, source)
 
@@ -235,6 +235,8 @@ def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
 
 def further_links(product: FeedProduct) -> tuple[str, ...]:
     """The links to a product's pictures that are tried if the first fails."""
+    if len(product.images) < 2:
+        return ()
     return tuple(dict.fromkeys(product.images))[1:MOST_LINKS]
 
 
@@ -272,8 +274,8 @@ def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]
     if not pairs:
         return set()
     conn, numbers = load.conn, [old.product_id for _, old in pairs]
-    stored_lists = feed_queries.stored_lists(conn, numbers)
-    stored_links = feed_queries.stored_links(conn, numbers)
+    stored_categories = feed_queries.further_categories(conn, numbers)
+    stored_links = feed_queries.further_links(conn, numbers)
     rows, lists, links, groups, reworded, repictured = [], [], [], [], [], []
     for product, old in pairs:
         number = old.product_id
@@ -282,7 +284,8 @@ def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]
         filed_under = old.category_id
         if listed is not None:
             filed_under = listed[0] if listed else None
-            if listed != stored_lists.get(number, ()):
+            is_listed = (old.category_id,) if old.category_id is not None else ()
+            if listed != is_listed + stored_categories.get(number, ()):
                 lists.append((number, listed))
         image = product.images[0] if product.images else ""
         words = (product.name, product.description, image)
@@ -295,8 +298,9 @@ def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]
         group = item_group(load, product)
         if group and group != old.group_key:
             groups.append((group, number))
-        if further_links(product) != stored_links.get(number, ()):
-            links.append((number, further_links(product)))
+        further = further_links(product)
+        if further != stored_links.get(number, ()):
+            links.append((number, further))
     feed_queries.update_products(conn, rows)
     feed_queries.replace_lists(conn, lists)
     feed_queries.replace_links(conn, links)
