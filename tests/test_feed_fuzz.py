@@ -122,7 +122,7 @@ def test_any_bytes_give_rows_or_one_sentence(tmp_path_factory, data):
 
 
 @given(damaged(FILES))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_any_damage_gives_rows_or_one_sentence(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("feed") / "f"
     path.write_bytes(data)
@@ -167,6 +167,7 @@ def test_each_line_of_cells_is_a_row_or_named(tmp_path_factory, rows, delimiter)
     assert len(result.rows) + len(result.skipped) == len(filled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FILES))
 @pytest.mark.parametrize("byte", (b"\0", b"\t", b'"', b"a", b"<", b"[", b"{", b"\xff", b"&", b"\r"))
 def test_a_megabyte_of_one_byte_in_the_middle_takes_no_long_time(tmp_path, name, byte):
@@ -176,6 +177,7 @@ def test_a_megabyte_of_one_byte_in_the_middle_takes_no_long_time(tmp_path, name,
     check(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_format_that_is_repeated_to_a_megabyte_takes_no_long_time(tmp_path, name):
     path = tmp_path / "f"
