@@ -12,6 +12,7 @@ from conftest import run_script
 
 CASES = Path(__file__).parent / "feeds" / "cases"
 # Pictures and training are tested in test_picture_links, test_picture_store and test_training.
+OFFLINE = ("--tries", 1, "--image-rate", 0)  # no waiting for pictures that are not there
 ELSEWHERE = {"avif.tsv", "schemeless_images.tsv", "a_few_leaves_of_one_style.tsv"}
 
 
@@ -47,7 +48,7 @@ def load(tmp_path):
         database = tmp_path / "crawl.db"
         database.unlink(missing_ok=True)
         result = run_script(
-            "crawl", "--feed", path, "--db-path", database, "--tries", 1, *flags, cwd=tmp_path
+            "crawl", "--feed", path, "--db-path", database, *OFFLINE, *flags, cwd=tmp_path
         )
         assert result.returncode in (0, 1), result.stderr  # 1: pictures that are not there
         return loaded(database, result)
