@@ -16,6 +16,7 @@ import pytest
 from conftest import run_script
 
 import db
+from crawling import feed_dialects
 from evaluation import certificates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,6 +160,13 @@ def test_the_first_commands_of_the_page_on_catalogues_print_what_is_shown(tmp_pa
         assert done.returncode == 0, done.stderr
         printed = (done.stdout + done.stderr).splitlines()
         assert shown and [line[4:] for line in shown.splitlines() if line[4:] not in printed] == []
+
+
+def test_each_system_whose_files_are_known_stands_in_the_table():
+    page = TEXTS[ROOT / "docs" / "crawl.md"]
+    table = page.split("\n### Systems that are known\n")[1].split("\n## ")[0]
+    names = [re.findall(r"\w+", dialect.name)[0] for dialect in feed_dialects.DIALECTS]
+    assert len(names) > 15 and [name for name in names if name not in table] == []
 
 
 def test_the_least_numbers_of_products_are_those_of_the_certificates():
