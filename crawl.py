@@ -113,7 +113,9 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         picture_crawl.check_folder(args.images_path)
         if args.feed is not None:
             source = feed_source(args.source)
-            feed = feed_download.open_feed(args.feed, args.survey.read, web, stack)
+            feed = feed_download.open_feed(
+                args.feed, args.survey.read, args.feed_images, web, stack
+            )
             reading, products = open_feed(args, feed, stop)
         else:
             source = "shopstyle"
@@ -212,7 +214,7 @@ def fetch_pictures(
         picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
     mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
     store = picture_store.Store(args.images_path, mark)
-    return picture_crawl.fetch_pictures(conn, source, store, web, feed.beside if feed else None)
+    return picture_crawl.fetch_pictures(conn, source, store, web, feed)
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------
@@ -224,7 +226,9 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
         if args.feed is not None:
             source = feed_source(args.source)
             web = http_client.Web(0, stop, tries=args.tries)
-            feed = feed_download.open_feed(args.feed, args.survey.read, web, stack)
+            feed = feed_download.open_feed(
+                args.feed, args.survey.read, args.feed_images, web, stack
+            )
             reading, products = open_feed(args, feed, stop)
         if os.path.exists(args.db_path):
             conn = db.open_readonly(args.db_path)
@@ -235,7 +239,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
         if args.feed is not None:
             options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
             with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
-                plan = status.feed_plan(conn, reading, products, options, feed.beside)
+                plan = status.feed_plan(conn, reading, products, options, feed.folders)
         else:
             plan = status.crawl_plan(
                 conn,

@@ -274,6 +274,13 @@ def add_product_removed(conn: sqlite3.Connection) -> None:
                     on product(category_id, source, removed)""")
 
 
+def add_picture_position(conn: sqlite3.Connection) -> None:
+    """position: the link that the picture is of, 0 for product.image, otherwise the position in
+    picture_link; of an unusable picture the last link that was tried. `reason` is the first link's;
+    if it is null and position is above 0, the first link may work later."""
+    add_column(conn, "picture", "position integer not null default 0")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -304,6 +311,7 @@ MIGRATIONS = (
     ("add filing_source.refused", add_filing_refused),
     ("picture_link table", picture_link_table),
     ("add product.removed", add_product_removed),
+    ("add picture.position", add_picture_position),
 )
 
 

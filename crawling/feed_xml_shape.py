@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
-from xml.parsers import expat
 
 from crawling.feed_columns import header_rank
 
@@ -24,6 +22,13 @@ PART_ELEMENTS = re.compile(
 )
 MOST_PATHS = 1000
 MOST_NAMES = 300  # of an element's children
+DEEPEST = 200
+# The beginning of a CDATA section or comment, or a tag: (/, name, attributes, /).
+TAG = re.compile(
+    r"<!\[CDATA\[|<!--|<(/?)([^\s<>/!?=\"']{1,200})"
+    r"([^<>\"'/]*(?:(?:\"[^<\"]*\"|'[^<']*'|/(?!>))[^<>\"'/]*)*)(/?)>"
+)
+ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,200})\s*=\s*[\"']")
 SURVEYED = 1_000_000  # characters; more, if no product was among them
 MOST_SURVEYED = 50_000_000
 
@@ -58,10 +63,7 @@ def product_element(pieces: Iterable[str], columns: Mapping[str, str]) -> tuple[
     size = 0
     for piece in pieces:
         size += len(piece)
-        try:
-            shape.parser.Parse(piece, False)
-        except (expat.ExpatError, ValueError):
-            break  # it is reported when the products are read
+        shape.read(piece)
         if size > MOST_SURVEYED or size > SURVEYED and choose(shape.elements, columns, 2):
             break
     name = choose(shape.elements, columns, 2) or choose(shape.elements, columns, 0)
@@ -69,29 +71,57 @@ def product_element(pieces: Iterable[str], columns: Mapping[str, str]) -> tuple[
 
 
 class Shape:
-    """expat's handlers, which note the elements there are."""
+    """Notes the elements there are, whether the XML is right or broken."""
 
     def __init__(self) -> None:
-        self.parser = expat.ParserCreate()
-        self.parser.StartElementHandler = self.start
-        self.parser.EndElementHandler = self.end
         self.elements: list[Element] = []
-        self.open: list[Element | None] = [Element("", 0)]  # None if it is not noted
+        self.open: list[Element] = [Element("", 0)]
+        self.ending = ""  # of the section or comment that is open
 
-    def start(self, name: str, attributes: dict[str, Any]) -> None:
+    def read(self, piece: str) -> None:
+        """Note the elements of a piece, which parts no tag."""
+        at = 0
+        while at < len(piece):
+            if self.ending:
+                at = piece.find(self.ending, at) + len(self.ending)
+                if at < len(self.ending):
+                    return
+                self.ending = ""
+            found = TAG.search(piece, at)
+            if not found:
+                return
+            at = found.end()
+            closing, name, attributes, empty = found.groups()
+            if not name:
+                self.ending = "]]>" if found.group() == "<![CDATA[" else "-->"
+            elif closing:
+                self.end(local(name))
+            else:
+                self.start(local(name), attributes)
+                if empty:
+                    self.end(local(name))
+
+    def start(self, name: str, attributes: str) -> None:
         parent = self.open[-1]
-        element = parent.children.get(name) if parent else None
-        if element is None and parent and len(self.elements) < MOST_PATHS:
-            element = parent.children[name] = Element(local(name), len(self.open))
-            self.elements.append(element)
-        if element:
-            element.times += 1
-            if attributes and len(element.attributes) < MOST_NAMES:
-                element.attributes.update(dict.fromkeys(map(local, attributes)))
-        self.open.append(element)
+        element = parent.children.get(name)
+        if element is None:
+            element = Element(name, len(self.open))
+            if len(self.elements) < MOST_PATHS:
+                parent.children[name] = element
+                self.elements.append(element)
+        element.times += 1
+        if attributes and element.times < MOST_NAMES and len(element.attributes) < MOST_NAMES:
+            names = ATTRIBUTE.findall(attributes)
+            element.attributes.update(dict.fromkeys(map(local, names)))
+        if len(self.open) < DEEPEST:
+            self.open.append(element)
 
-    def end(self, _: str) -> None:
-        self.open.pop()
+    def end(self, name: str) -> None:
+        """Close the last open element of this name, and what was left open in it."""
+        for depth in range(len(self.open) - 1, 0, -1):
+            if self.open[depth].name == name:
+                del self.open[depth:]
+                return
 
 
 def choose(elements: Iterable[Element], columns: Mapping[str, str], least: int) -> str:

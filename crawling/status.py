@@ -9,7 +9,7 @@ In: crawl.db, and what a run counted. Out: lines to print; nothing is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import db
 from common.terminal import counted, grouped, log
@@ -212,13 +212,13 @@ def feed_plan(
     reading: Reading,
     products: Iterable[FeedProduct],
     options: FeedOptions,
-    beside: str | None,
+    folders: Sequence[str],
 ) -> list[str]:
     """Lines about what loading a feed would do, with the first of its products. They are loaded
-    into a copy of the tables, and reported on stderr as a load is. Linked files are looked for
-    beside the path `beside`, unless the feed came from a URL (None)."""
+    into a copy of the tables, and reported on stderr as a load is. Linked files are looked
+    for in these folders."""
     feed_queries.copy_tables(conn, options.source)
-    links, missing = feed_report.Links(beside), list[str]()
+    links, missing = feed_report.Links(folders), list[str]()
     with grouped(feed_report.missing_files, missing.append) as tell:
         counts = feed_import.store_feed(
             conn, links.watched(products, tell), reading.left_out, options

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import db
 from common.terminal import UserError
+from common.text import normalised
 from crawling import picture_queries
 from crawling import queries as crawling_queries
 from evaluation import queries as evaluation_queries
@@ -167,7 +168,7 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
         db.group_key(row["name"], row["description"]) for row in products
     ]
     assert [tuple(row) for row in conn.execute("select * from picture")] == [
-        (616000001, "8a/8a00f_xlarge.jpg", None, "unchecked", None)
+        (616000001, "8a/8a00f_xlarge.jpg", None, "unchecked", None, 0)
     ]
     assert {tuple(row) for row in conn.execute("select * from product_category")} == {
         (7, "gone-category", 0, 0),
@@ -604,7 +605,7 @@ def test_storing_again_is_unchanged_and_a_change_keeps_the_id(conn):
     assert crawling_queries.store_product(conn, "a", first) == (1, "new", False)
     assert crawling_queries.store_product(conn, "a", first) == (1, "unchanged", False)
     key = conn.execute("select group_key from product").fetchone()[0]
-    picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None)])
+    picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", "ok", None, 0)])
     assert crawling_queries.store_product(conn, "a", product(name="Gown", image="a.jpg")) == (
         1,
         "changed",
@@ -681,6 +682,19 @@ def test_case_spacing_markup_and_punctuation_do_not_make_another_group(text, bet
         == plain
     )
     assert db.group_key(text[0], between.join(text[1:])) == plain
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(st.characters(max_codepoint=127)),
+            st.sampled_from(("<b>", "a<b", "&lt;i&gt;", "&#233;", "&amp;lt;", "_", "\x1f")),
+        )
+    ).map("".join)
+)
+def test_ascii_is_normalised_as_any_other_text_is(text):
+    """By a way of its own: an accented letter behind it makes it go the general way."""
+    assert normalised(text, "é") == f"{normalised(text, '')} é".strip()
 
 
 @given(sentences, sentences)
