@@ -50,7 +50,6 @@ class LoadCounts:
     regrouped: int = 0  # have another item group than before
     variants: int = 0  # name a parent
     inherited: int = 0  # of the variants: have a category of the parent's
-    several: int = 0  # list several categories
     gone: int = 0  # of the source: are not in the feed
     removed: int = 0  # of those: are marked as removed by this load
     examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
@@ -187,7 +186,6 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     counts.outcomes["new"] += len(new_products)
     counts.outcomes["changed"] += len(changed)
     counts.outcomes["unchanged"] += len(stored) - len(changed)
-    counts.several += sum(len(product.categories) > 1 for product in products.values())
     counts.examples += list(products.values())[: EXAMPLES - len(counts.examples)]
 
 
