@@ -228,9 +228,10 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
     feed_columns.check_columns(
         reading.file.name, names, feed_columns.fields_there(layout), columns, reading.header
     )
+    templates = {field: template.positions for field, template in layout.templates.items()}
     reading.fields = {
         field: [all_names[position] for position in positions]
-        for field, positions in layout.positions.items()
+        for field, positions in {**layout.joined, **layout.positions, **templates}.items()
         if positions
     }
 
