@@ -231,7 +231,8 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
     templates = {field: template.positions for field, template in layout.templates.items()}
     reading.fields = {
         field: [all_names[position] for position in positions]
-        for field, positions in {**layout.joined, **layout.positions, **templates}.items()
+        for source in (layout.joined, layout.positions, templates)
+        for field, positions in source.items()
         if positions
     }
 
