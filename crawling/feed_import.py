@@ -181,13 +181,8 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     feed_queries.remember_outcomes(conn, outcomes.items())
     unlabelled = load.options.unlabelled
     variants = [
-        (
-            product.external_id,
-            product.parent,
-            bool(product.group),
-            unlabelled or bool(product.categories),
-        )
-        for product in products.values()
+        (number, product.parent, bool(product.group), bool(product.categories or unlabelled))
+        for number, product in products.items()
         if parent_id(product)
     ]
     variant_queries.remember_variants(conn, variants)
