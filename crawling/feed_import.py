@@ -151,7 +151,7 @@ def first_sights(
 ) -> dict[str, FeedProduct]:
     """The products of a batch by their ids, without those whose id came before."""
     products = {product.external_id: product for product in batch}
-    seen = feed_queries.seen_among(load.conn, list(products))
+    seen = queries.seen_among(load.conn, list(products))
     if not seen and len(products) == len(batch):
         return products
     products = {}
@@ -178,7 +178,7 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     changed = update_stored(load, pairs, lists)
     outcomes = {product.external_id: "new" for product in new_products}
     outcomes.update((number, "changed" if number in changed else "unchanged") for number in stored)
-    feed_queries.remember_outcomes(conn, outcomes.items())
+    queries.remember_outcomes(conn, outcomes.items())
     unlabelled = load.options.unlabelled
     variants = [
         (number, product.parent, bool(product.group), bool(product.categories or unlabelled))
