@@ -17,18 +17,23 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import db
 from common.arguments import add_paths, whole_number
 from common.files import images_folder
 from common.terminal import Parser, StopEvent, UserError, ended_at_once, log, run, told_to_stop
+from common.text import clean_text
 from crawling import (
     api_crawl,
     crawl_arguments,
     feed_download,
     feed_import,
     feed_products,
+    feed_report,
+    feed_survey,
+    feed_types,
+    feed_understood,
     http_client,
     picture_crawl,
     picture_queries,
@@ -80,6 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args.images_path = images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
     args.column = crawl_arguments.named_columns(parser, args.column)
+    args.survey = crawl_arguments.survey_options(args)
     return args
 
 
@@ -100,13 +106,17 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     counts = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
     fetched = {"ok": 0, "failed": 0, "unfinished": 0}
     failed_leaves: list[str] = []
-    feed = shop = None
+    feed = shop = reading = None
+    account: list[str] = []  # lines about a feed's rows
     with contextlib.ExitStack() as stack:
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
         picture_crawl.check_folder(args.images_path)
         if args.feed is not None:
             source = feed_source(args.source)
-            feed = open_feed(args, web, stack, stop)
+            feed = feed_download.open_feed(
+                args.feed, args.survey.read, args.feed_images, web, stack
+            )
+            reading, products = open_feed(args, feed, stop)
         else:
             source = "shopstyle"
             shop = shopstyle_api.Shop(args.api_url, api_key(), web)
@@ -117,20 +127,27 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         if not args.retry_failed:
             picture_crawl.check_there(conn, source, args.images_path)
         with contextlib.suppress(http_client.Stopped):
-            if feed:
-                options = feed_import.FeedOptions(source, args.column, args.unlabelled)
-                with feed_download.called_by_name(feed):
-                    counts = feed_import.load_feed(conn, feed, options, stop)
+            if feed and reading:
+                options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
+                with feed_download.called_by_name(feed.files):
+                    load = feed_import.load_feed(conn, products, reading.left_out, options, stop)
+                counts = {**load.outcomes, "skipped": len(reading.left_out)}
+                account.append(feed_report.account_line(reading, load))
+                for line in feed_report.load_lines(conn, reading, options, load):
+                    log(line)
             elif shop:
                 failed_leaves = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         if not stop.is_set():
             fetched = fetch_pictures(args, conn, source, picture_web, feed)
-        usable, unusable = picture_queries.count_usable_pictures(conn, source, feed is not None)
+        usable = unusable = 0
+        if picture_queries.has_links(conn, source):
+            usable, unusable = picture_queries.count_usable_pictures(conn, source, bool(feed))
         print(
             *status.run_summary(
                 conn,
                 source,
                 counts,
+                account,
                 fetched,
                 args.max_per_category,
                 (web, picture_web),
@@ -155,20 +172,21 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
 
 def feed_source(name: str) -> str:
     """The name of a feed's shop. Raises UserError if it can't be one."""
-    source = feed_products.clean_text(name)
+    source = clean_text(name)
     if source in ("", "shopstyle"):
         raise UserError("--source must name the feed's shop, and 'shopstyle' is the API's name")
     return source
 
 
 def open_feed(
-    args: argparse.Namespace, web: http_client.Web, stack: contextlib.ExitStack, stop: StopEvent
-) -> feed_download.Feed:
-    """The feed as a file, which can be read and has a catalogue's columns."""
-    feed = feed_download.feed_file(args.feed, web, stack)
-    with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
-        feed_products.check_feed(feed.path, args.column)
-    return feed
+    args: argparse.Namespace, feed: feed_download.Feed, stop: StopEvent
+) -> tuple[feed_survey.Reading, Iterator[feed_types.FeedProduct]]:
+    """How a feed is read, which is logged, and its products, of which there is one at least."""
+    with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
+        reading = feed_survey.survey(feed.files, args.survey)
+        for line in feed_understood.understood(reading):
+            log(line)
+        return reading, feed_products.some_products(reading)
 
 
 def api_key() -> str:
@@ -188,13 +206,15 @@ def fetch_pictures(
     feed: feed_download.Feed | None,
 ) -> dict[str, int]:
     """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished."""
+    if not picture_queries.has_links(conn, source):
+        return {"ok": 0, "failed": 0, "unfinished": 0}
     if args.retry_failed:
         picture_queries.forget_failed_pictures(conn, source)
     elif args.allow_private:
         picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
     mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
     store = picture_store.Store(args.images_path, mark)
-    return picture_crawl.fetch_pictures(conn, source, store, web, feed.beside if feed else None)
+    return picture_crawl.fetch_pictures(conn, source, store, web, feed)
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------
@@ -204,28 +224,32 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
     """Print what a crawl would do."""
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
+            source = feed_source(args.source)
             web = http_client.Web(0, stop, tries=args.tries)
-            feed = feed_download.feed_file(args.feed, web, stack)
-            with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
-                print(*status.feed_plan(feed, args.column, args.unlabelled), sep="\n")
-            return
+            feed = feed_download.open_feed(
+                args.feed, args.survey.read, args.feed_images, web, stack
+            )
+            reading, products = open_feed(args, feed, stop)
         if os.path.exists(args.db_path):
             conn = db.open_readonly(args.db_path)
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
             conn = db.open_database(f"{folder}/crawl.db", create=True)
         stack.enter_context(contextlib.closing(conn))
-        print(
-            *status.crawl_plan(
+        if args.feed is not None:
+            options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
+            with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
+                plan = status.feed_plan(conn, reading, products, options, feed.folders)
+        else:
+            plan = status.crawl_plan(
                 conn,
                 args.api_url,
                 args.root,
                 args.max_per_category,
                 args.image_rate,
                 args.retry_failed,
-            ),
-            sep="\n",
-        )
+            )
+        print(*plan, sep="\n")
 
 
 def verify(args: argparse.Namespace) -> int:

@@ -10,10 +10,18 @@ import html
 import re
 import unicodedata
 
+# Of each ASCII character what is left of it: letters, digits and '_', in lower case.
+ASCII_WORDS = {code: re.sub(r"\W", " ", chr(code)).lower() for code in range(128)}
+
 
 def normalised(name: str | None, description: str | None) -> str:
     """A product's text without case, markup, punctuation and spacing."""
-    text = unicodedata.normalize("NFKC", html.unescape(f"{name or ''}\n{description or ''}"))
+    text = html.unescape(f"{name or ''}\n{description or ''}")
+    if text.isascii():  # a third of the time, for a million products 10 s
+        if "<" in text:
+            text = re.sub(r"<[^<>]*>", " ", text)
+        return " ".join(text.translate(ASCII_WORDS).split())
+    text = unicodedata.normalize("NFKC", text)
     return re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
 
 
@@ -30,6 +38,11 @@ def folded(text: str) -> str:
 def storable(text: str) -> str:
     """The text without halves of surrogate pairs, which arguments may hold and SQLite can't."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def clean_text(text: str) -> str:
+    """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
+    return storable(text.replace("\0", " ")).strip()
 
 
 def without_controls(text: str) -> str:

@@ -88,9 +88,20 @@ def store_page(
             continue
         touched.update(product["listed"] or ())
         _, outcome, new_on_page = queries.store_product(conn, "shopstyle", product)
-        counts[outcome] += 1
+        count_outcome(conn, product["external_id"], outcome, counts)
         new_products += new_on_page
     return new_products, touched
+
+
+def count_outcome(conn: sqlite3.Connection, external_id: str, outcome: str, counts: Counts) -> None:
+    """Count a product once, on however many pages it stands: as what it was first, but as changed
+    if a later page changed it."""
+    before = queries.remember_outcome(conn, external_id, outcome)
+    if before is None:
+        counts[outcome] += 1
+    elif (before, outcome) == ("unchanged", "changed"):
+        counts["unchanged"] -= 1
+        counts["changed"] += 1
 
 
 def read_tree(shop: shopstyle_api.Shop, root: str) -> list[queries.CategoryRow]:

@@ -10,25 +10,65 @@ import os
 from collections.abc import Iterable
 
 from common.arguments import rate, whole_number
-from crawling import feed_products, shopstyle_api
+from common.terminal import UserError
+from crawling import shopstyle_api
+from crawling.feed_dialects import FIELDS
+from crawling.feed_survey import SurveyOptions
+from crawling.feed_types import ReadOptions
 
 
 def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
     feed = parser.add_argument_group("from a catalogue file")
     feed.add_argument(
         "--feed",
+        action="extend",
+        nargs="+",
         metavar="FILE_OR_URL",
-        help="load this file (no pipe) instead of an API: a feed of Google "
-        "Merchant, Meta, Shopify or Awin, or any table or JSON Lines (see "
-        "docs/crawl.md)",
+        help="load this catalogue instead of an API: a file, folder, zip or URL, or several; "
+        "docs/crawl.md lists the systems and formats that are known",
     )
     feed.add_argument(
         "--column",
         action="append",
         default=[],
         metavar="FIELD=NAME",
-        help="which column holds id, title, description, product_type (the "
-        "category), image_link or item_group_id, if its name does not say so",
+        help="which column holds id, title, description, product_type (the category), image_link "
+        "or item_group_id. NAME is a name or a number from 1; product_type=A,B takes a level from "
+        "each column; image_link=images/{sku}.jpg is made of the column sku",
+    )
+    feed.add_argument(
+        "--separator",
+        metavar="TEXT",
+        help="what stands between the levels of a category (default: what most of the file's "
+        "categories have, such as ' > ' or '/')",
+    )
+    feed.add_argument(
+        "--ignore-category",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a category, or a level of one, that is none: 'Sale'; may be repeated",
+    )
+    feed.add_argument(
+        "--category-names",
+        metavar="FILE",
+        help="names for categories that are numbers: lines such as '166 - Apparel & Accessories', "
+        "as Google publishes them",
+    )
+    feed.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="how a text file is encoded, such as cp1252, if it is not UTF-8",
+    )
+    feed.add_argument(
+        "--sheet",
+        metavar="NAME",
+        help="which sheet of a spreadsheet to read (default: the first with a header)",
+    )
+    feed.add_argument(
+        "--feed-images",
+        metavar="DIR",
+        help="the folder that relative links to pictures lie in (default: the feed's own folder)",
     )
     feed.add_argument(
         "--source",
@@ -41,6 +81,12 @@ def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="load the products without the feed's categories, for --apply to "
         "file; products that have a category already keep it",
+    )
+    feed.add_argument(
+        "--remove-missing",
+        action="store_true",
+        help="mark products that the feed no longer has: they are kept, but out of "
+        "training and filing until a feed has them again",
     )
 
 
@@ -91,9 +137,25 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with an error if flags do not fit together."""
-    for name in ("column", "source", "unlabelled"):
+    for_feeds = (
+        "column",
+        "separator",
+        "ignore_category",
+        "category_names",
+        "encoding",
+        "sheet",
+        "feed_images",
+        "source",
+        "unlabelled",
+        "remove_missing",
+    )
+    for name in for_feeds:
         if getattr(args, name) and args.feed is None:
-            parser.error(f"--{name} is for --feed")
+            parser.error(f"--{name.replace('_', '-')} is for --feed")
+    if args.separator is not None and not args.separator:
+        parser.error("--separator must name what stands between the levels of a category")
+    if args.feed_images is not None and not os.path.isdir(args.feed_images):
+        parser.error(f"--feed-images takes a folder, and {args.feed_images} is none")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error(
             "--verify and --status look at all that is there: leave --feed and --retry-failed out"
@@ -105,9 +167,39 @@ def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict
     columns = {}
     for text in texts:
         field, equals, name = text.partition("=")
-        if field not in feed_products.FIELDS or not equals or not name.strip():
-            parser.error(
-                "--column takes FIELD=NAME, FIELD one of " + ", ".join(feed_products.FIELDS)
-            )
+        if field not in FIELDS or not equals or not name.strip():
+            parser.error("--column takes FIELD=NAME, FIELD one of " + ", ".join(FIELDS))
+        if field in columns:
+            parser.error(f"--column names {field} twice: name it once")
         columns[field] = name
     return columns
+
+
+def category_numbers(path: str) -> dict[str, str]:
+    """{number: category} of a file with lines such as '166 - Apparel & Accessories'. Raises
+    UserError if it can't be read or has no such line."""
+    numbers = {}
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            for line in file:
+                number, dash, category = line.partition(" - ")
+                if dash and number.strip().isdigit() and category.strip():
+                    numbers[number.strip()] = category.strip()
+    except OSError as error:
+        raise UserError(f"--category-names {path}: {error.strerror}; name a file") from None
+    if not numbers:
+        raise UserError(
+            f"--category-names {path} has no line such as '166 - Apparel & Accessories'"
+        )
+    return numbers
+
+
+def survey_options(args: argparse.Namespace) -> SurveyOptions:
+    """What the flags say about how a feed is read. Raises UserError if a file that they name can't
+    be read."""
+    return SurveyOptions(
+        ReadOptions(args.column, args.encoding, args.sheet),
+        args.separator,
+        tuple(args.ignore_category),
+        category_numbers(args.category_names) if args.category_names else {},
+    )

@@ -30,6 +30,17 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
 
 
+def level_key(words: str) -> str:
+    """What tells the categories below one parent apart: letter case, blanks and the forms of a
+    letter make no difference."""
+    return " ".join(unicodedata.normalize("NFKC", words).casefold().split())
+
+
+def tidy(words: str) -> str:
+    """A category's name as it is shown: blanks in a row as one, an accent and its letter as one."""
+    return unicodedata.normalize("NFC", " ".join(words.split()))
+
+
 class CategoryTree:
     """Category ids of a feed: the slugs of the whole path joined by '.', made unique.
 
@@ -41,39 +52,59 @@ class CategoryTree:
     def __init__(self, categories: Collection[sqlite3.Row | Mapping[str, Any]] = ()) -> None:
         names = {row["id"]: row["name"] for row in categories}
         tops = {row["id"] for row in categories if row["parent"] is None}
-        self.ids: dict[Path, str] = {}
+        self.taken = set(names)
+        self.names: dict[str, str] = {}  # id -> the shop's word, as it was written last
+        self.parents: dict[str, str | None] = {}
+        self.ids: dict[Path, str] = {}  # of paths as a feed has them, and as they are stored
+        self.ids_by_key: dict[Path, str] = {}  # of paths with the keys of their levels
         for row in categories:
             steps = row["path"].split("/") if row["path"] else []
             if steps and steps[0] in tops:
-                self.ids[tuple(names.get(step) or step for step in steps)] = row["id"]
-        self.taken = set(names)
+                words = tuple(names.get(step) or step for step in steps)
+                self.ids[words] = row["id"]
+                self.ids_by_key.setdefault(tuple(map(level_key, words)), row["id"])
+                self.names[row["id"]] = words[-1]
+                self.parents[row["id"]] = row["parent"]
 
     def id_of(self, path: Path) -> str:
         """The id of a path in the shop's words, which is not (). Gives ids to its parents too.
-        Blanks and ways to write an accent make no difference."""
-        path = tuple(unicodedata.normalize("NFC", " ".join(word.split())) for word in path)
+        Letter case, blanks and ways to write an accent make no difference."""
         if path not in self.ids:
-            above = self.id_of(path[:-1]) + "." if len(path) > 1 else ""
-            category = above + slug(path[-1])
+            self.ids[path] = self.find(tuple(map(tidy, path)))
+        return self.ids[path]
+
+    def find(self, path: Path) -> str:
+        """The id of a path in tidy words, which becomes a category if it is none."""
+        parent = self.id_of(path[:-1]) if len(path) > 1 else None
+        keys = tuple(map(level_key, path))
+        category = self.ids.get(path) or self.ids_by_key.get(keys)
+        if category is None:
+            category = (f"{parent}." if parent else "") + slug(path[-1])
             if category in self.taken:
                 category += "-" + short_hash(" > ".join(path))
-            self.ids[path] = category
+            self.ids_by_key[keys] = category
             self.taken.add(category)
-        return self.ids[path]
+            self.parents[category] = parent
+        self.names[category] = path[-1]
+        return category
 
     def rows(self) -> list[tuple[str, str | None, int, str, str]]:
         """(id, parent, leaf, path, name) of all categories, for queries.store_categories."""
-        inner = {path[:-1] for path in self.ids}
-        rows = []
-        for path, category in self.ids.items():
-            steps = [self.ids[path[:depth]] for depth in range(1, len(path) + 1)]
-            rows.append(
-                (
-                    category,
-                    self.ids.get(path[:-1]),
-                    int(path not in inner),
-                    "/".join(steps),
-                    path[-1],
-                )
+        inner = set(self.parents.values())
+        return [
+            (
+                category,
+                self.parents[category],
+                int(category not in inner),
+                self.path(category),
+                name,
             )
-        return rows
+            for category, name in self.names.items()
+        ]
+
+    def path(self, category: str) -> str:
+        """The ids from the top to a category joined by '/'."""
+        steps = [category]
+        while parent := self.parents[steps[-1]]:
+            steps.append(parent)
+        return "/".join(reversed(steps))

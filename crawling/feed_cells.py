@@ -8,32 +8,37 @@ from __future__ import annotations
 
 import ast
 import collections
+import contextlib
+import csv
 import functools
 import html
+import itertools
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from crawling.feed_dialects import NO_CATEGORY
 from crawling.feed_types import Path, Value
+from crawling.feed_words import NO_CATEGORY
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
+NO_PICTURE = "no_selection"  # Magento's word
 MOST_LINKS = 10  # to pictures of a product
 # What parts levels: sign, regular expression, and the share of the categories that must hold it.
 # A '/' or a '-' may also stand within a name, so most categories must have one.
 LEVELS = (
-    (">", r"\s*>+\s*", 0.0),
-    ("»", r"\s*»\s*", 0.0),
-    ("›", r"\s*›\s*", 0.0),
-    ("→", r"\s*→\s*", 0.0),
-    ("::", r"\s*::\s*", 0.0),
-    ("|", r"\s*\|\s*", 0.5),
+    (">", r"\s*(?<!\\)[-=]?>+\s*", 0.0),
+    ("»", r"\s*(?<!\\)»\s*", 0.0),
+    ("›", r"\s*(?<!\\)›\s*", 0.0),
+    ("→", r"\s*(?<!\\)→\s*", 0.0),
+    ("::", r"\s*(?<!\\)::\s*", 0.0),
+    ("|", r"\s*(?<!\\)\|\s*", 0.5),
     (" / ", r"\s+/(?=\s)", 0.5),
-    ("/", r"\s*/\s*", 0.8),
-    (" - ", r"\s+-(?=\s)", 0.8),
+    ("/", r"\s*(?<!\\)/\s*", 0.5),
+    (" - ", r"\s+-(?=\s)", 0.5),
 )
+IN_NAMES = ("/", " - ")  # part levels only if some top has several categories below it
 CONJUNCTION = re.compile(r"&|\b(and|und|et|e|y|en|och|og|i|a|и|ve)\b", re.IGNORECASE)
 GOOGLE_NUMBER = re.compile(r"\d+\s*-\s+(?=\S)")
 NAMES_OF_ENTRIES = ("name", "title", "label", "url", "src", "uri", "link", "href", "path")
@@ -43,7 +48,8 @@ class Parting(NamedTuple):
     """How the cells of one column part levels and categories."""
 
     level_sign: str = ">"  # as LEVELS calls it, or what --separator says
-    level_pattern: str = r"\s*>+\s*"
+    level_pattern: str = r"\s*(?<!\\)[-=]?>+\s*"
+    given: bool = False  # whether a dialect or --separator says so, and it also parts lists
     entry_sign: str = ""  # a dialect's sign between categories; '' if the cell has to tell
     list_is_path: bool = False  # whether a list of names is one category
     standard: bool = False  # whether the categories are of a published tree, such as Google's
@@ -63,6 +69,12 @@ def decoded(text: str) -> str:
         return text
     text = html.unescape(text)
     return html.unescape(text) if "&" in text else text
+
+
+def plain(text: str) -> str:
+    """A category's text without entities and markup."""
+    text = decoded(text)
+    return re.sub(r"</?[a-zA-Z][^<>]*>", " ", text) if "<" in text else text
 
 
 def folded(text: str) -> str:
@@ -104,36 +116,33 @@ def as_value(item: Any) -> Value:
     return "" if item is None or isinstance(item, bool) else str(item)
 
 
-def picture_links(value: Value, base: str = "") -> Iterator[str]:
-    """The links in a cell. `base` is the address that bare names of files are relative to."""
-    if not isinstance(value, str):
-        for part in value:
-            yield from picture_links(part, base)
-        return
-    listed = cell_list(value)
-    if not isinstance(listed, str):
-        yield from picture_links(listed, base)
-        return
-    for link in split_links(listed):
-        if base and "/" not in link:
-            link = base + link
-        yield link
+def picture_links(value: Value, sign: str = "") -> Iterator[str]:
+    """The links in a cell. `sign` parts them in a dialect; '' if the cell has to tell."""
+    if isinstance(value, str):
+        listed = cell_list(value)
+        if isinstance(listed, str):
+            yield from (link for link in split_links(listed, sign) if link != NO_PICTURE)
+            return
+        value = listed
+    for part in value:
+        yield from picture_links(part, sign)
 
 
-def split_links(text: str) -> list[str]:
-    """The links of a text: parted by what stands before the next address, or by , ; or | if each
-    part is the name of a picture."""
-    if not text:
-        return []
-    if re.search(r"[,;|\s](https?:)?//", text, re.IGNORECASE):
-        parts = re.split(r"[,;|\s]+(?=(?:https?:)?//)", text, flags=re.IGNORECASE)
-        return [part.strip(" \t,;|") for part in parts if part.strip(" \t,;|")]
-    for sign in (",", ";", "|"):
-        parts = [part.strip() for part in text.split(sign)]
-        parts = [part for part in parts if part]
-        if len(parts) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", part) for part in parts):
-            return parts
-    return [text.strip()]
+def split_links(text: str, sign: str) -> list[str]:
+    """The links of a text: parted by `sign`, or by what stands before the next address, or by , ;
+    or | if each part is the name of a picture."""
+    if sign and sign in text:
+        parts = text.split(sign)
+    elif re.search(r"[,;|\s]\"?(https?:)?//", text, re.IGNORECASE):
+        parts = re.split(r"[,;|\s]+(?=\"?(?:https?:)?//)", text, flags=re.IGNORECASE)
+    else:
+        parts = [text]
+        for mark in (",", ";", "|"):
+            names = [part.strip() for part in text.split(mark) if part.strip()]
+            if len(names) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", name) for name in names):
+                parts = names
+    parts = [part.strip(' \t\n,;|"') for part in parts]
+    return [part for part in parts if part]
 
 
 # ---- categories ---------------------------------------------------------------------------------
@@ -143,9 +152,9 @@ def cell_categories(value: Value, parting: Parting) -> tuple[Path, ...]:
     """The categories of a cell, the most specific first, each as its levels. () if it has none."""
     paths: dict[Path, None] = {}
     for levels in cell_paths(value, parting):
-        levels = usable_levels(levels, parting)
-        if levels:
-            paths.setdefault(levels)
+        path = usable_levels(levels, parting)
+        if path:
+            paths.setdefault(path)
     return tuple(sorted(paths, key=len, reverse=True))
 
 
@@ -156,12 +165,12 @@ def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
         if not isinstance(listed, str):
             yield from cell_paths(listed, parting)
             return
-        for entry in text_entries(decoded(listed), parting):
+        for entry in text_entries(plain(listed), parting):
             yield split_levels(entry, parting)
         return
     texts = [part for part in value if isinstance(part, str)]
-    if texts and parting.list_is_path and not any(map(has_levels(parting), map(decoded, texts))):
-        yield [decoded(text) for text in texts]
+    if texts and parting.list_is_path and not any(map(has_levels(parting), map(plain, texts))):
+        yield [plain(text) for text in texts]
     else:
         for text in texts:
             yield from cell_paths(text, parting)
@@ -169,8 +178,16 @@ def cell_paths(value: Value, parting: Parting) -> Iterator[list[str]]:
         if isinstance(part, tuple):
             if any(isinstance(item, tuple) for item in part):
                 yield from cell_paths(part, parting)
+            elif parting.given:
+                levels = [
+                    level.strip()
+                    for item in part
+                    if isinstance(item, str)
+                    for level in split_levels(plain(item), parting)
+                ]  # a column may begin with the level that the one before it ends with
+                yield [level for level, _ in itertools.groupby(levels)]
             else:
-                yield [decoded(item) for item in part if isinstance(item, str)]
+                yield [plain(item) for item in part if isinstance(item, str)]
 
 
 def has_levels(parting: Parting) -> Callable[[str], bool]:
@@ -181,11 +198,13 @@ def has_levels(parting: Parting) -> Callable[[str], bool]:
 
 def split_levels(entry: str, parting: Parting) -> list[str]:
     entry = entry.strip()
-    if parting.standard and parting.numbers and (path := parting.numbers.get(entry)):
+    if parting.numbers and (path := parting.numbers.get(entry.removesuffix(".0"))):
         entry = path
     if parting.standard:
         entry = GOOGLE_NUMBER.sub("", entry, count=1)
-    return re.split(parting.level_pattern, f" {entry} ")
+    levels = re.split(parting.level_pattern, f" {entry} ")
+    sign = parting.level_sign.strip()
+    return [level.replace(f"\\{sign}", sign) for level in levels] if "\\" in entry else levels
 
 
 def is_number(text: str) -> bool:
@@ -218,10 +237,15 @@ def text_entries(text: str, parting: Parting) -> list[str]:
     """The categories that a text lists."""
     if parting.standard:
         return [text]
+    if text[:1] == text[-1:] == '"' and len(text) > 2:
+        with contextlib.suppress(csv.Error):
+            return next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [text])
     if parting.entry_sign == ",":
         return [part.replace("\\,", ",") for part in re.split(r"(?<!\\),", text)]
     if parting.entry_sign:
         return text.split(parting.entry_sign)
+    if ";" in parting.level_sign:
+        return [text]
     entries = [entry for line in text.split("\n") for entry in line.split(";")]
     if parting.pipe_parts:
         entries = [part for entry in entries for part in entry.split("|")]
@@ -267,21 +291,22 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
     `separator` is what --separator says."""
     texts = [(text, number) for cell, number in cells.items() for text in flat_texts(cell)]
     if separator is not None:
-        pattern = re.escape(separator.strip()) if separator.strip() else re.escape(separator)
-        spaced = separator != separator.strip()
         parting = given._replace(
-            level_sign=separator,
-            level_pattern=rf"\s+{pattern}(?=\s)" if spaced else rf"\s*{pattern}\s*",
+            given=True, level_sign=separator, level_pattern=separator_pattern(separator)
         )
     elif given.level_sign:
         pattern = next(
             (regex for sign, regex, _ in LEVELS if sign == given.level_sign[:1]),
-            rf"\s*{re.escape(given.level_sign)}\s*",
+            rf"\s*[{given.level_sign}]\s*"
+            if given.level_sign == ",;"
+            else rf"\s*{re.escape(given.level_sign)}\s*",
         )
-        parting = given._replace(level_pattern=pattern)
+        parting = given._replace(level_pattern=pattern, given=True)
     else:
         sign, pattern = level_separator(texts)
         parting = given._replace(level_sign=sign, level_pattern=pattern)
+    if len(parting.entry_sign) > 1:
+        parting = parting._replace(entry_sign=entry_separator(texts, parting))
     parting = parting._replace(
         pipe_parts=parting.level_sign != "|"
         and not parting.entry_sign
@@ -290,12 +315,23 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
     return parting._replace(**comma_evidence(texts, parting))
 
 
+def separator_pattern(separator: str) -> str:
+    """The regular expression of what --separator says. A blank on one side of it has to be there,
+    and others around it do not matter."""
+    sign = separator.strip()
+    if not sign:
+        return re.escape(separator)
+    before = r"\s+" if separator[0].isspace() else r"\s*"
+    after = r"(?=\s)" if separator[-1].isspace() else r"\s*"
+    return before + re.escape(sign) + after
+
+
 def flat_texts(cell: Value) -> Iterator[str]:
     """The texts of a cell, also those of a list in it, without entities."""
     if isinstance(cell, str):
         listed = cell_list(cell) if cell[:1] in "[({ " else cell
         if isinstance(listed, str):
-            yield decoded(listed).strip()
+            yield plain(listed).strip()
             return
         cell = listed
     for part in cell:
@@ -308,14 +344,16 @@ def level_separator(texts: Iterable[tuple[str, int]]) -> tuple[str, str]:
     holding: collections.Counter[str] = collections.Counter()  # distinct texts
     tops: dict[str, set[str]] = {sign: set() for sign, _, _ in LEVELS}
     total = 0
-    texts = list(texts)
+    texts = [(text, number) for text, number in texts if folded(text) not in NO_CATEGORY]
     for text, number in texts:
         total += number
         for sign, pattern, _ in LEVELS:
             if sign in text:
                 often[sign] += number
                 holding[sign] += 1
-                tops[sign].add(re.split(pattern, text, maxsplit=1)[0])
+                tops[sign].add(re.split(pattern, text, maxsplit=1)[0].strip())
+    for text, number in texts:  # what others are below speaks for their sign
+        often.update({sign: number for sign, names in tops.items() if text in names})
     best, regex = LEVELS[0][:2]
     most = often[best]
     for sign, pattern, share in LEVELS[1:]:
@@ -323,10 +361,22 @@ def level_separator(texts: Iterable[tuple[str, int]]) -> tuple[str, str]:
             continue
         if sign == "|" and pipes_part(texts, Parting()):
             continue
-        if share > 0.5 and len(tops[sign]) >= holding[sign]:  # tops of a tree have several leaves
+        if sign in IN_NAMES and len(tops[sign]) >= holding[sign]:
             continue
         best, regex, most = sign, pattern, often[sign]
     return best, regex
+
+
+def entry_separator(texts: Iterable[tuple[str, int]], parting: Parting) -> str:
+    """Which of a dialect's signs parts categories: the one that a root follows most often."""
+    often = dict.fromkeys(parting.entry_sign, 0)
+    for text, _ in texts:
+        for sign in often:
+            often[sign] += sum(
+                folded(split_levels(entry, parting)[0]) in parting.roots
+                for entry in text.split(sign)[1:]
+            )
+    return max(often, key=often.__getitem__)
 
 
 def pipes_part(texts: Iterable[tuple[str, int]], parting: Parting) -> bool:

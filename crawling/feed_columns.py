@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import UserError
-from common.text import storable
+from common.text import clean_text
 from crawling import feed_dialects
 from crawling.feed_dialects import FIELDS, PLAIN, Dialect
 from crawling.feed_types import Names, Value
@@ -27,21 +28,38 @@ class Template(NamedTuple):
     positions: tuple[int, ...]
 
 
+class Source(NamedTuple):
+    """Where a row has its category: in one of several columns, or in all of them."""
+
+    positions: tuple[int, ...]
+    levels: bool = False  # whether each column holds one level
+    template: Template | None = None
+
+
 class Layout(NamedTuple):
     """How to read rows with certain column names."""
 
     positions: Mapping[str, tuple[int, ...]]  # field -> the columns that may hold it, best first
     templates: Mapping[str, Template]  # field -> what it is made of
-    levels: tuple[int, ...]  # the columns that hold a level of the category each
+    joined: Mapping[str, tuple[int, ...]]  # field -> columns whose texts together are one
     clean: bool  # whether values may hold what SQLite can't: only text in lines can't
 
 
 def column_name(text: str) -> str:
     """The name by which a column is known: `image link [image_link]`, `Image Link`, `g:image_link`
     and `image_link` are one column."""
-    text = text.strip().strip("\ufeff").lower()
+    text = unicodedata.normalize("NFKC", text).strip().strip("\ufeff").lower()
+    text = text.replace("i\u0307", "i").replace("ı", "i")  # the Turkish letters
     bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
-    return bracket.group(1) if bracket else re.sub(r"[\s-]+", "_", text.removeprefix("g:"))
+    if bracket:
+        return bracket.group(1)
+    text = re.sub(r"\s*\(x, ?y, ?z.*\)$", "", text.removeprefix("g:")).rstrip("*# ") or text
+    return re.sub(r"[\s-]+", "_", text)
+
+
+def bare_name(name: str) -> str:
+    """A known name without advice in brackets: price_(gross) is price."""
+    return re.sub(r"_*[(].*", "", name) or name
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -126,7 +144,13 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
     positions: dict[str, tuple[int, ...]] = {
         field: alias_positions(known, aliases) for field, aliases in dialect.columns.items()
     }
-    templates, levels = {}, ()
+    joined = {
+        field: alias_positions(known, alias.split("+"))
+        for field, aliases in dialect.columns.items()
+        for alias in aliases
+        if "+" in alias and field not in columns
+    }
+    templates: dict[str, Template] = {}
     for field, wanted in columns.items():
         if is_template(wanted) and column_name(wanted) not in known:
             positions[field] = ()
@@ -135,38 +159,86 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
                 templates[field] = template
             continue
         positions[field] = named_positions(known, wanted)
-        if field == "product_type" and len(positions[field]) > 1:
-            levels = positions[field]
     if "product_type" in columns:
         positions["standard"] = ()
-    return Layout(positions, templates, levels, clean)
+    return Layout(positions, templates, joined, clean)
 
 
 def alias_positions(names: Names, aliases: Iterable[str]) -> tuple[int, ...]:
-    """Where the columns with one of these names are, in the order of the aliases."""
-    present = set(names)
-    return tuple(
-        position
-        for alias in aliases
-        if alias in present
-        for position, name in enumerate(names)
-        if name == alias
-    )
+    """Where the columns with one of these names are, in the order of the aliases. In an alias, #
+    stands for a number; advice in brackets behind a column's name does not matter."""
+    places = name_places(names)
+    positions: dict[int, None] = {}
+    for alias in aliases:
+        positions.update(dict.fromkeys(places.get(alias, ())))
+    return tuple(positions)
+
+
+@functools.lru_cache(maxsize=1_000)
+def name_places(names: Names) -> dict[str, list[int]]:
+    """{a name that an alias may have: where such columns are}."""
+    places: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        for known in dict.fromkeys(
+            (name, bare_name(name), numbered(name), numbered(bare_name(name)))
+        ):
+            places.setdefault(known, []).append(position)
+    return places
+
+
+def numbered(name: str) -> str:
+    """A column's name with # for its last number: image_2 is image_#."""
+    return re.sub(r"\d+(?=\D*$)", "#", name, count=1)
+
+
+# ---- where the category is ----------------------------------------------------------------------
+
+
+def category_source(names: Names, alias: str) -> Source | None:
+    """Where rows have the category that a dialect calls by this alias: a column's name, or several
+    with commas between them, each of which holds a level. None if one is not there."""
+    if "," not in alias:
+        positions = alias_positions(names, (alias, f"{alias}.name"))  # JSON may have either
+        return Source(positions) if positions else None
+    parts = [alias_positions(names, (part,)) for part in alias.split(",") if part]
+    if not all(parts):
+        return None
+    several = tuple(position for part in parts for position in part)
+    return Source(several, levels=True) if len(several) > 1 else None
+
+
+def named_source(names: Names, wanted: str) -> Source | None:
+    """Where rows have the category that --column names; None if it is not there."""
+    if is_template(wanted) and column_name(wanted) not in names:
+        template = named_template(names, wanted)
+        return Source((), template=template) if template else None
+    positions = named_positions(names, wanted)
+    return Source(positions, levels=len(positions) > 1) if positions else None
+
+
+def category_value(values: Sequence[Value], source: Source) -> Value:
+    """The cell that holds a row's category, or what is made of several cells."""
+    if source.template:
+        return filled(source.template, values)
+    width = len(values)
+    if source.levels:
+        levels = [text_of(values[position]) for position in source.positions if position < width]
+        levels = [level for level in levels if level]
+        return (tuple(levels),) if levels else ""
+    for position in source.positions:
+        if position < width and values[position]:
+            return values[position]
+    return ""
 
 
 def fields_there(layout: Layout) -> set[str]:
     """The fields that rows of this layout have a column for."""
-    return {field for field, positions in layout.positions.items() if positions} | set(
-        layout.templates
-    )
+    all_positions = (*layout.positions.items(), *layout.joined.items())
+    return {field for field, positions in all_positions if positions} | set(layout.templates)
 
 
 def check_columns(
-    path: str,
-    names: Names,
-    fields_seen: Collection[str],
-    columns: Mapping[str, str],
-    header: bool,
+    path: str, names: Names, fields_seen: Collection[str], columns: Mapping[str, str], header: bool
 ) -> None:
     """Raise UserError if id, title or a field of `columns` is not among the fields seen. `names`
     are the columns of the file at `path`, and `header` says whether they stand in one."""
@@ -216,6 +288,9 @@ def field_text(values: Sequence[Value], layout: Layout, field: str) -> str:
             text = value.strip() if isinstance(value, str) else text_of(value)
             if text:
                 return clean_text(text) if layout.clean else text
+    if field in layout.joined:
+        texts = [text_of(values[column]) for column in layout.joined[field] if column < width]
+        return clean_text(" ".join(filter(None, texts)))
     return ""
 
 
@@ -230,8 +305,3 @@ def filled(template: Template, values: Sequence[Value]) -> str:
     return template.texts[0] + "".join(
         text + after for text, after in zip(texts, template.texts[1:])
     )
-
-
-def clean_text(text: str) -> str:
-    """Text that SQLite, JSON and a terminal can hold: no NUL, no half of a surrogate pair."""
-    return storable(text.replace("\0", " ")).strip()

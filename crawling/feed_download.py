@@ -15,38 +15,35 @@ import json
 import os
 import tempfile
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import Undone, UserError, log
-from crawling import http_client, shopstyle_api
+from crawling import http_client, picture_links, shopstyle_api
+from crawling.feed_files import feed_files
+from crawling.feed_types import FeedFile, ReadOptions
 
 MOST_BYTES = 20_000_000_000  # of a feed
 SHOPIFY_PAGE = 250  # products on a page; a shop shows no more
 
 
 class Feed(NamedTuple):
-    """A feed as a file to read."""
+    """The files of a feed."""
 
-    path: str
-    url: str | None  # where the file was downloaded from; None if it is the user's own
-
-    @property
-    def name(self) -> str:
-        """What messages call it: the path of a downloaded file would say nothing."""
-        return "the feed" if self.url else self.path
+    files: tuple[FeedFile, ...]
 
     @property
-    def beside(self) -> str | None:
-        """The path beside which the feed's pictures may lie; None if it came from a URL."""
-        return None if self.url else self.path
+    def folders(self) -> tuple[str, ...]:
+        """The folders in which relative links to pictures are looked for; none if the feed came from
+        a URL."""
+        return tuple(dict.fromkeys(file.folder for file in self.files if file.folder is not None))
 
-    def absolute(self, link: str) -> str:
-        """A link of this feed; of one that came from a URL, links without a host lead there."""
-        if self.url and link.startswith("//"):
-            return f"{self.url.split(':')[0]}:{link}"
-        if self.url and link.startswith("/"):
-            return "/".join(self.url.split("/")[:3]) + link
+    def address(self, link: str) -> str:
+        """The address of a stored link; the link itself if it may be a file's. A link that is
+        relative to the feed's URL is stored so: an affiliate's URL holds a key, which may be in no
+        table."""
+        if not self.folders and self.files[0].url:
+            return picture_links.joined(self.files[0].url, link)
         return link
 
 
@@ -91,20 +88,39 @@ def download(web: http_client.Web, url: str, path: str) -> None:
             file.writelines(json.dumps(product).encode() + b"\n" for product in products)
 
 
-def feed_file(address: str, web: http_client.Web, stack: contextlib.ExitStack) -> Feed:
-    """The Feed at a path or URL. A URL is downloaded into a folder that exists until the ExitStack
-    `stack` is closed.
+def open_feed(
+    addresses: Sequence[str],
+    options: ReadOptions,
+    images: str | None,
+    web: http_client.Web,
+    stack: contextlib.ExitStack,
+) -> Feed:
+    """The Feed at paths and URLs, with its pictures in the folder `images` if that is given. A URL
+    is downloaded into a folder that exists until the ExitStack `stack` is closed.
 
     Raises UserError if there is no feed, Undone if another run may get it, and http_client.Stopped.
     """
-    if not address.lower().startswith(("http://", "https://")):
-        if not os.path.isfile(address):
-            raise UserError(f"--feed takes a file or an http(s) URL, and {address} is none")
-        return Feed(address, None)
+    files: dict[FeedFile, None] = {}
+    for address in addresses:
+        if address.lower().startswith(("http://", "https://")):
+            path = downloaded(address, web, stack)
+            with called_by_name([FeedFile(path, name="the feed")]):
+                for file in feed_files([path], options):
+                    name = f"the feed ({file.member[:100]})" if file.member else "the feed"
+                    files.setdefault(file._replace(name=name, url=address, folder=images))
+        else:
+            for file in feed_files([address], options):
+                folder = os.path.dirname(os.path.abspath(file.path)) if images is None else images
+                files.setdefault(file._replace(folder=folder))
+    return Feed(tuple(files))
+
+
+def downloaded(url: str, web: http_client.Web, stack: contextlib.ExitStack) -> str:
+    """The path of a downloaded file, as open_feed says."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))
     path = os.path.join(folder, "feed")
     try:
-        download(web, address, path)
+        download(web, url, path)
     except http_client.Stopped:
         raise
     except (ValueError, http_client.Unfinished) as problem:
@@ -112,13 +128,16 @@ def feed_file(address: str, web: http_client.Web, stack: contextlib.ExitStack) -
         raise kind(
             f"the URL of --feed gives no feed ({problem}): check it, or load a file"
         ) from None
-    return Feed(path, address)
+    return path
 
 
 @contextlib.contextmanager
-def called_by_name(feed: Feed) -> Iterator[None]:
-    """In the sentence of a UserError of the block, the feed's path is replaced by its name."""
+def called_by_name(files: Iterable[FeedFile]) -> Iterator[None]:
+    """In the sentence of a UserError of the block, the paths of files are replaced by their names."""
     try:
         yield
     except UserError as problem:
-        raise UserError(str(problem).replace(feed.path, feed.name)) from None
+        sentence = str(problem)
+        for file in files:
+            sentence = sentence.replace(file.path, file.name)
+        raise UserError(sentence) from None

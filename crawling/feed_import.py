@@ -1,7 +1,7 @@
 """The products of a feed -> crawl.db, whole or not at all.
 
-In: a Feed. Out: its products and categories in crawl.db, and on stderr what was left out, and what
-a person should know about the categories.
+In: the products as feed_products reads them. Out: products and categories in crawl.db, and what was
+counted on the way, which feed_report.py puts into words.
 
     python crawl.py --feed products.tsv
     python crawl.py --feed new.tsv --unlabelled
@@ -9,162 +9,332 @@ a person should know about the categories.
 
 from __future__ import annotations
 
-import collections
+import contextlib
+import dataclasses
+import itertools
+import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import db
-from common.terminal import StopEvent, UserError, ended_at_once, grouped, log, progress
-from crawling import feed_products, http_client, queries
+from common.terminal import StopEvent, ended_at_once, progress
+from crawling import feed_queries, http_client, queries, variant_queries
 from crawling.feed_categories import CategoryTree
-from crawling.feed_download import Feed
+from crawling.feed_queries import StoredProduct
+from crawling.feed_types import FeedProduct, Skipped
 
-SEPARATORS = ">/|"  # that stand in categories whose levels they may part
+BATCH = 500  # products that are stored at a time; SQLite takes 999 parameters everywhere
+is_number = re.compile("0|[1-9][0-9]{0,18}").fullmatch  # a number as SQLite would write it
+MOST_LINKS = 10  # to pictures of one product
+EXAMPLES = 3  # products that a dry run shows
 
 
 class FeedOptions(NamedTuple):
-    """How a feed is loaded."""
+    """How the products of a feed are stored."""
 
     source: str  # the name of the feed's shop
-    columns: Mapping[str, str]  # {field: column name}, as feed_products.read_feed takes it
-    unlabelled: bool  # whether its categories are left out
+    unlabelled: bool = False  # whether its categories are left out
+    remove_missing: bool = False  # whether products that it no longer has are marked so
 
 
+@dataclasses.dataclass
 class LoadCounts:
-    """What a load counts on its way."""
+    """What a load counts on its way, in products."""
 
-    def __init__(self) -> None:
-        self.skipped: list[tuple[int, str]] = []  # (line, reason) of what is left out
-        self.outcomes: collections.Counter[str] = collections.Counter()
-        self.deepest = 0  # most levels of a category
-        self.separators: collections.Counter[str] = collections.Counter()  # products that have it
-        self.labels_kept = self.labels_lost = self.regrouped = 0
+    outcomes: dict[str, int] = dataclasses.field(
+        default_factory=lambda: {"new": 0, "changed": 0, "unchanged": 0}
+    )
+    labels_kept: int = 0  # without the feed's categories: have one in crawl.db already
+    labels_lost: int = 0  # had a category, and have none now
+    regrouped: int = 0  # have another item group than before
+    variants: int = 0  # name a parent
+    inherited: int = 0  # of the variants: have a category of the parent's
+    gone: int = 0  # of the source: are not in the feed
+    removed: int = 0  # of those: are marked as removed by this load
+    examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
 
     @property
-    def total(self) -> int:
-        return self.outcomes.total()
+    def products(self) -> int:
+        return sum(self.outcomes.values())
+
+
+@dataclasses.dataclass
+class Load:
+    """A load under way."""
+
+    conn: sqlite3.Connection
+    options: FeedOptions
+    tree: CategoryTree
+    largest_id: int  # of all products
+    is_new_source: bool  # whether crawl.db had no product of the source
+    counts: LoadCounts
 
 
 def load_feed(
-    conn: sqlite3.Connection, feed: Feed, options: FeedOptions, stop: StopEvent
-) -> dict[str, int]:
-    """Store all products of a feed in one transaction, and report what a person should know.
-
-    Returns how many products are new, changed, unchanged and skipped. Raises UserError if the feed
-    holds no product, and http_client.Stopped if `stop` is set; then nothing is stored.
-    """
-    counted = LoadCounts()
-    with db.transaction(conn), ended_at_once(stop, http_client.Stopped):
-        store_feed(conn, feed, options, counted)
-    report(feed, options, counted)
-    outcomes = {name: counted.outcomes[name] for name in ("new", "changed", "unchanged")}
-    return {**outcomes, "skipped": len(counted.skipped)}
+    conn: sqlite3.Connection,
+    products: Iterable[FeedProduct],
+    left_out: Skipped,
+    options: FeedOptions,
+    stop: StopEvent,
+) -> LoadCounts:
+    """Store all products of a feed in one transaction. A product whose id came before is appended
+    to left_out. Raises http_client.Stopped if `stop` is set; then nothing is stored."""
+    first = not feed_queries.has_products(conn)
+    with contextlib.ExitStack() as stack:
+        if first:
+            stack.enter_context(feed_queries.written_once(conn))
+        stack.enter_context(db.transaction(conn))
+        stack.enter_context(ended_at_once(stop, http_client.Stopped))
+        return store_feed(conn, products, left_out, options)
 
 
 def store_feed(
-    conn: sqlite3.Connection, feed: Feed, options: FeedOptions, counted: LoadCounts
-) -> None:
-    """Store a feed's products and categories, and count them."""
-    categories_before = db.categories(conn)
-    known = {row["id"] for row in categories_before}
-    tree = CategoryTree(categories_before)
-    queries.remember_labelled(conn, options.source)
-    last_regrouping = db.last_regrouping(conn)
-    rows = feed_products.read_feed(feed.path, counted.skipped, options.columns)
-    for row in progress("feed", None, "products", rows):
-        if not queries.first_sight(conn, row.external_id):
-            counted.skipped.append(
-                (row.line, f"its id stood in an earlier line (id {row.external_id[:50]})")
-            )
-            continue
-        count_levels(row.category, counted)
-        product = crawled_product(row, feed, options, tree)
-        _, outcome, _ = queries.store_product(conn, options.source, product)
-        # Products in a category that is new itself are filed there only at the end.
-        if outcome == "unchanged" and not known.issuperset(product["listed"] or ()):
-            outcome = "changed"
-        counted.outcomes[outcome] += 1
-    if not counted.total:
-        reason = ""
-        if counted.skipped:
-            line, problem = counted.skipped[0]
-            reason = f"; line {line}: {problem}"
-        raise UserError(f"the feed holds no product{reason}")
-    queries.store_categories(conn, tree.rows())
-    queries.refile_source(conn, options.source)
+    conn: sqlite3.Connection,
+    products: Iterable[FeedProduct],
+    left_out: Skipped,
+    options: FeedOptions,
+) -> LoadCounts:
+    """load_feed without a transaction of its own."""
+    feed_queries.begin_load(conn)
+    variant_queries.begin_load(conn)
+    is_first_load = not feed_queries.has_products(conn)
+    indexes = feed_queries.drop_indexes(conn) if is_first_load else []
+    load = Load(
+        conn,
+        options,
+        CategoryTree(db.categories(conn)),
+        feed_queries.largest_id(conn),
+        is_first_load or not feed_queries.has_products(conn, options.source),
+        LoadCounts(),
+    )
+    products, last_regrouping = iter(products), db.last_regrouping(conn)
+    with progress("feed", None, "products") as bar:
+        while batch := list(itertools.islice(products, BATCH)):
+            store_batch(load, first_sights(load, batch, left_out))
+            bar.update(len(batch))
+    if load.is_new_source:
+        feed_queries.list_first_categories(conn, options.source)
+    feed_queries.make_indexes(conn, indexes)
+    queries.store_categories(conn, load.tree.rows())
+    settle(load)
     queries.count_products(conn)
-    counted.labels_kept, counted.labels_lost = queries.count_labels_kept(conn)
-    counted.regrouped = db.last_regrouping(conn) - last_regrouping
+    load.counts.regrouped = db.last_regrouping(conn) - last_regrouping
+    return load.counts
 
 
-def count_levels(category: tuple[str, ...], counted: LoadCounts) -> None:
-    """Note how deep a category is, and what might part levels that its words still hold."""
-    counted.deepest = max(counted.deepest, len(category))
-    words = "".join(category)
-    counted.separators.update(separator for separator in SEPARATORS if separator in words)
+def settle(load: Load) -> None:
+    """Do what can only be done once all rows are stored: variants, and products that are gone."""
+    conn, counts, source = load.conn, load.counts, load.options.source
+    settled = variant_queries.settle_variants(conn, source)
+    counts.variants, counts.inherited, labels_lost, changed = settled
+    counts.labels_lost += labels_lost
+    counts.outcomes["unchanged"] -= changed
+    counts.outcomes["changed"] += changed
+    if not load.is_new_source:
+        counts.gone = feed_queries.count_there(conn, source) - counts.products
+    if load.options.remove_missing and counts.gone:
+        counts.removed = feed_queries.remove_gone(conn, source)
 
 
-def crawled_product(
-    row: feed_products.FeedProduct, feed: Feed, options: FeedOptions, tree: CategoryTree
-) -> queries.CrawledProduct:
-    """A product of a feed as queries.store_product takes it. The tree gets its category."""
-    listed: list[str] | None = []
-    if options.unlabelled:  # a category of these would enter the tree
-        listed = None
-    elif row.category:
-        listed = [tree.id_of(row.category)]
-    return {
-        "external_id": row.external_id,
-        "name": row.name,
-        "description": row.description,
-        "image": feed.absolute(row.image),
-        "listed": listed,
-        "found": None,
-        "group": f"{options.source} {row.group}" if row.group else None,
-    }
+# ---- a batch of products ------------------------------------------------------------------------
 
 
-# ---- what a person should know ------------------------------------------------------------------
+def first_sights(
+    load: Load, batch: Sequence[FeedProduct], left_out: Skipped
+) -> dict[str, FeedProduct]:
+    """The products of a batch by their ids, without those whose id came before."""
+    products = {product.external_id: product for product in batch}
+    seen = feed_queries.seen_among(load.conn, list(products))
+    if not seen and len(products) == len(batch):
+        return products
+    products = {}
+    for product in batch:
+        number = product.external_id
+        if number in products or number in seen:
+            left_out.append((product.line, f"its id stood in an earlier line (id {number[:50]})"))
+        else:
+            products[number] = product
+    return products
 
 
-def report(feed: Feed, options: FeedOptions, counted: LoadCounts) -> None:
-    """Log what was left out, and what is odd about labels, groups and categories."""
-    log_left_out(counted.skipped, lambda line: log(f"{feed.name}, {line}; left out"))
-    source = options.source
-    if options.unlabelled and counted.labels_kept:
-        log(
-            f"{counted.labels_kept} of these products have a category in the database already, and "
-            "keep it"
-        )
-    if counted.labels_lost:
-        log(
-            f"{counted.labels_lost} products of {source} had a category and have none now: the "
-            "feed has none for them (--unlabelled keeps what is there)"
-        )
-    if counted.regrouped:
-        log(
-            f"{counted.regrouped} products of {source} have another item group than before: the "
-            "next training keeps each group together, and the experiments so far were split "
-            "otherwise"
-        )
-    if counted.deepest == 1 and counted.separators:
-        separator, often = counted.separators.most_common(1)[0]
-        if often > counted.total / 2:
-            log(
-                f"{feed.name}: the categories have no levels, but many contain {separator!r}. "
-                "If it stands between levels, replace it by ' > ' in the file and load it again"
+def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
+    """Store products that this load had not seen before, and count them."""
+    conn, counts = load.conn, load.counts
+    stored: dict[str, StoredProduct] = {}
+    if not load.is_new_source and products:
+        stored = feed_queries.stored_products(conn, load.options.source, list(products))
+    new_products = [product for number, product in products.items() if number not in stored]
+    insert_new(load, new_products)
+    changed = update_stored(load, [(products[number], old) for number, old in stored.items()])
+    outcomes = {product.external_id: "new" for product in new_products}
+    outcomes.update((number, "changed" if number in changed else "unchanged") for number in stored)
+    feed_queries.remember_outcomes(conn, outcomes.items())
+    variants = [product for product in products.values() if parent_id(product)]
+    variant_queries.remember_variants(
+        conn,
+        [
+            (
+                product.external_id,
+                product.parent,
+                bool(product.group),
+                load.options.unlabelled or bool(product.categories),
             )
+            for product in variants
+        ],
+    )
+    counts.outcomes["new"] += len(new_products)
+    counts.outcomes["changed"] += len(changed)
+    counts.outcomes["unchanged"] += len(stored) - len(changed)
+    counts.examples += list(products.values())[: EXAMPLES - len(counts.examples)]
 
 
-def log_left_out(skipped: Iterable[tuple[int, str]], write: Callable[[str], object]) -> None:
-    """Write one line for each reason of the lines that were left out, given as (line, reason), with
-    the first of them."""
+def parent_id(product: FeedProduct) -> str:
+    """The external_id of the product that this is a variant of; '' if it is none."""
+    return product.parent if product.parent != product.external_id else ""
 
-    def sentence(count: int, names: str, reason: str) -> str:
-        return f"line {names}: {reason}" if count == 1 else f"{count} lines ({names}): {reason}"
 
-    with grouped(sentence, write) as tell:
-        for line, reason in skipped:  # an id is in brackets behind the reason
-            kind, bracket, product_id = reason.partition(" (")
-            tell(kind, f"{line}{bracket}{product_id}")
+def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | None:
+    """The ids of the categories that a product is to be listed in, the one that files it first.
+    None leaves what is there. The tree gets the categories."""
+    if load.options.unlabelled or (not product.categories and parent_id(product)):
+        return None
+    if len(product.categories) == 1:
+        return (load.tree.id_of(product.categories[0]),)
+    return tuple(dict.fromkeys(map(load.tree.id_of, product.categories)))
+
+
+def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
+    """Insert products that crawl.db does not have. Those of a new source are listed in their first
+    categories at the end, all at once."""
+    rows, lists, links, source = [], [], [], load.options.source
+    first = int(load.is_new_source)  # the position that lists begin at here
+    for product_id, product in zip(new_ids(load, products), products):
+        _, external_id, name, description, _, images, group, parent = product
+        listed = listed_categories(load, product)
+        filed_under = listed[0] if listed else None
+        group = group or (parent if parent != external_id else "")
+        key = f"{source} {group}" if group else db.group_key(name, description)
+        image = images[0] if images else ""
+        rows.append((product_id, filed_under, source, external_id, key, name, description, image))
+        if listed and len(listed) > first:
+            lists.append((product_id, listed[first:]))
+        if len(images) > 1:
+            links.append((product_id, further_links(product)))
+    feed_queries.insert_products(load.conn, rows)
+    feed_queries.insert_lists(load.conn, lists, first)
+    feed_queries.insert_links(load.conn, links)
+
+
+def further_links(product: FeedProduct) -> tuple[str, ...]:
+    """The links to a product's pictures that are tried if the first fails."""
+    if len(product.images) < 2:
+        return ()
+    return tuple(dict.fromkeys(product.images))[1:MOST_LINKS]
+
+
+def new_ids(load: Load, products: Iterable[FeedProduct]) -> list[int]:
+    """Ids for new products: the shop's own number if it is one and free, otherwise the next free
+    id. The upper half stays free, or the largest number would leave none above it."""
+    numbers = [
+        int(product.external_id) if is_number(product.external_id) else 2**62
+        for product in products
+    ]
+    below = [number for number in numbers if number <= load.largest_id]
+    taken = feed_queries.taken_ids(load.conn, below) if below else set()
+    ids, largest = [], load.largest_id
+    for number in numbers:
+        if number >= 2**62 or number in taken:
+            number = largest + 1
+        if number > largest:
+            largest = number
+        taken.add(number)
+        ids.append(number)
+    load.largest_id = largest
+    return ids
+
+
+# ---- products that are there --------------------------------------------------------------------
+
+
+class Content(NamedTuple):
+    """What a load may change of a product."""
+
+    words: tuple[str | None, str | None]  # name and description
+    image: str | None
+    group_key: str | None
+    categories: tuple[str, ...]  # ids; the first files it
+    links: tuple[str, ...]  # further ones to its picture
+
+
+Change = tuple[int, Content, Content]  # product id, before, and now
+
+
+def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]) -> set[str]:
+    """Update products that crawl.db has, given as (product, as it is stored). Returns the
+    external_ids of those that changed."""
+    if not pairs:
+        return set()
+    numbers = [old.product_id for _, old in pairs]
+    categories = feed_queries.further_categories(load.conn, numbers)
+    links = feed_queries.further_links(load.conn, numbers)
+    changes: list[Change] = []
+    changed: set[str] = set()
+    for product, old in pairs:
+        number, external_id, filed_under, name, description, image, key, removed = old
+        listed = categories.get(number, ())
+        if filed_under is not None:
+            listed = (filed_under, *listed)
+        before = Content((name, description), image, key, listed, links.get(number, ()))
+        now = content_now(load, product, before)
+        if now != before or removed:
+            changes.append((number, before, now))
+            changed.add(external_id)
+    update_contents(load.conn, changes)
+    return changed
+
+
+def content_now(load: Load, product: FeedProduct, before: Content) -> Content:
+    """What a product is to hold, in the place of what it held before. It never changes sides of the
+    split because a word of its text changed: only a new item group replaces group_key."""
+    listed = listed_categories(load, product)
+    if before.categories:
+        load.counts.labels_kept += load.options.unlabelled
+        load.counts.labels_lost += listed == ()
+    return Content(
+        (product.name, product.description),
+        product.images[0] if product.images else "",
+        f"{load.options.source} {product.group}" if product.group else before.group_key,
+        before.categories if listed is None else listed,
+        further_links(product),
+    )
+
+
+def update_contents(conn: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Store what changed. A product that was removed is there again."""
+    feed_queries.update_products(
+        conn,
+        [
+            (now.categories[0] if now.categories else None, *now.words, now.image, number)
+            for number, _, now in changes
+        ],
+    )
+    feed_queries.replace_lists(
+        conn,
+        [(n, now.categories) for n, before, now in changes if now.categories != before.categories],
+    )
+    feed_queries.replace_links(
+        conn, [(n, now.links) for n, before, now in changes if now.links != before.links]
+    )
+    feed_queries.regroup(
+        conn,
+        [
+            (now.group_key, n)
+            for n, before, now in changes
+            if now.group_key and now.group_key != before.group_key
+        ],
+    )
+    other_picture = [n for n, before, now in changes if now.image != before.image]
+    other_words = [n for n, before, now in changes if now.words != before.words]
+    feed_queries.forget_answers(conn, {*other_words, *other_picture})
+    feed_queries.forget_pictures(conn, other_picture)

@@ -18,7 +18,7 @@ from typing import Any
 from common.terminal import UserError
 from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
 from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Line, Source, numbered_lines
-from crawling.feed_linked_data import is_linked_data, linked_products
+from crawling.feed_linked_data import is_linked_data, linked_products, with_references
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
 from crawling.feed_values import SameNames, flattened
 
@@ -35,6 +35,8 @@ def json_rows(
     is_lines = is_json_lines(first, rest)
     sound = rest if is_lines and decoded_line(first) is None else head
     where = () if is_python(head) else product_place(sound, options.columns)
+    if where[:1] == ("@graph",):  # its objects point to each other
+        where = ()
     same_names = SameNames()
     if is_lines and ITEMS not in where:
         how.kind = "JSON Lines"
@@ -47,7 +49,8 @@ def json_rows(
         if not isinstance(item, dict):
             skipped.append((line, "no JSON object"))
             continue
-        for product in linked_products(item) if is_linked_data(item) else [item]:
+        products = linked_products(with_references(item)) if is_linked_data(item) else [item]
+        for product in products:
             columns = flattened(product)
             yield line, same_names.of(columns), list(columns.values())
 

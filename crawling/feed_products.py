@@ -11,21 +11,32 @@ used if they are there.
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
-from crawling import feed_cells, feed_columns
+from common.terminal import UserError
+from common.text import clean_text
+from crawling import feed_cells, feed_columns, feed_survey, picture_links
 from crawling.feed_cells import decoded
-from crawling.feed_columns import Layout, field_text
+from crawling.feed_columns import Layout, Source, category_value, field_text
 from crawling.feed_formats import read_feed_rows
-from crawling.feed_survey import FileReading, Reading, categories_shown, layout_of, made_category
-from crawling.feed_types import FeedProduct, HowRead, Names, Path, Skipped, Value
+from crawling.feed_survey import FileReading, Reading, categories_shown, layout_of
+from crawling.feed_types import (
+    FeedFile,
+    FeedProduct,
+    HowRead,
+    Names,
+    Path,
+    ReadOptions,
+    Skipped,
+    Value,
+)
 
 DEEPEST_PATH = 50  # levels of a category
 MOST_CACHED = 100_000  # distinct cells whose categories are kept
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class OpenProduct:
     """A product of which more rows may come."""
 
@@ -43,9 +54,27 @@ def read_products(reading: Reading, skipped: Skipped) -> Iterator[FeedProduct]:
         yield from file_products(reading, file, skipped)
 
 
-def file_products(
-    reading: Reading, file: FileReading, skipped: Skipped
+def some_products(reading: Reading) -> Iterator[FeedProduct]:
+    """read_products, with what can't be used in reading.left_out. Raises UserError if there is no
+    product."""
+    products = read_products(reading, reading.left_out)
+    first = next(products, None)
+    if first is None:
+        sentences = reading.left_out.sentences()
+        reason = f"; {sentences[0]}" if sentences else ""
+        raise UserError(f"the feed holds no product{reason}")
+    return itertools.chain([first], products)
+
+
+def read_feed(
+    path: str, skipped: Skipped, columns: Mapping[str, str] | None = None
 ) -> Iterator[FeedProduct]:
+    """Yield the products of one file, as read_products does. `columns` is what --column says."""
+    options = feed_survey.SurveyOptions(ReadOptions(columns or {}))
+    yield from read_products(feed_survey.survey([FeedFile(path, name=path)], options), skipped)
+
+
+def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[FeedProduct]:
     """The products of one file."""
     cached: dict[Value, tuple[Path, ...]] = {}
 
@@ -56,9 +85,12 @@ def file_products(
             if len(cached) < MOST_CACHED:
                 cached[product.category] = categories
         fields = product.fields
+        title = shown_title(fields["title"])
+        if file.dialect.ends_with_title:
+            categories = without_title(categories, title)
         if not fields["id"]:
             skipped.append((product.line, "no id"))
-        elif not fields["title"]:
+        elif not title:
             skipped.append((product.line, f"no title (id {fields['id'][:50]})"))
         elif categories and len(categories[0]) > DEEPEST_PATH:
             skipped.append((product.line, f"a category of more than {DEEPEST_PATH} levels"))
@@ -66,7 +98,7 @@ def file_products(
             yield FeedProduct(
                 product.line,
                 fields["id"],
-                decoded(fields["title"]),
+                title,
                 fields["description"],
                 categories,
                 links_in_order(product.pictures),
@@ -76,8 +108,13 @@ def file_products(
 
     product: OpenProduct | None = None
     for row in open_products(reading, file, skipped):
-        if product and belongs_to(row, product, file):
-            add_row(product, row)
+        kind = file.dialect.kinds.get(row.fields["kind"].partition(",")[0].strip().lower())
+        part = kind == "part" or row.fields["part_of"] != ""
+        if part and not product:
+            skipped.append((row.line, "no product stands above this part of one"))
+            continue
+        if product and (part or belongs_to(row, product, file)):
+            add_row(product, row, part)
             reading.merged += 1
             continue
         if product:
@@ -87,43 +124,85 @@ def file_products(
         yield from finished(product)
 
 
+def shown_title(text: str) -> str:
+    """A title without entities, and without the ' that keeps a spreadsheet from calculating it."""
+    text = decoded(text)
+    return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
+
+
+def without_title(categories: tuple[Path, ...], title: str) -> tuple[Path, ...]:
+    """Categories without a last level that is the product's own name."""
+    name = feed_cells.folded(title)
+    paths = []
+    for path in categories:
+        last = feed_cells.folded(path[-1]).removesuffix("...")
+        paths.append(path[:-1] if name.startswith(last) and len(last) > len(name) / 2 else path)
+    return tuple(path for path in paths if path)
+
+
 # ---- rows ---------------------------------------------------------------------------------------
 
-FIELDS = ("id", "title", "description", "item_group_id", "parent", "kind", "view", "position")
+FIELDS = (
+    "id",
+    "title",
+    "description",
+    "item_group_id",
+    "parent",
+    "kind",
+    "part_of",
+    "view",
+    "position",
+)
 
 
-def open_products(
-    reading: Reading, file: FileReading, skipped: Skipped
-) -> Iterator[OpenProduct]:
+def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[OpenProduct]:
     """What each row of a file says, as the product it may be. Rows that say a product of another
     row in another language are counted as merged."""
     columns = reading.options.read.columns
     names: Names | None = None
     left_out = CountedSkips(skipped)
-    for line, row_names, values in read_feed_rows(
-        file.file, left_out, reading.options.read, HowRead()
-    ):
+    rows = read_feed_rows(file.file, left_out, reading.options.read, HowRead())
+    for line, row_names, values in rows:
         if row_names is not names:
             names, layout = row_names, layout_of(file, row_names, columns)
-            category_positions = category_columns(file, layout, names)
-            fields_there = [name for name in FIELDS if name in feed_columns.fields_there(layout)]
+            source = source_of(file, names, columns)
+            simple, others = field_columns(layout)
             empty = dict.fromkeys(FIELDS, "")
         if values is None:
             continue
         reading.rows += 1
-        fields = empty.copy()
-        for name in fields_there:
+        fields, width = empty.copy(), len(values)
+        for name, position in simple:
+            if position < width:
+                fields[name] = values[position].strip()  # type: ignore[union-attr]
+        for name in others:
             fields[name] = field_text(values, layout, name)
         if fields["view"]:
             reading.merged += 1
             continue
-        yield OpenProduct(
-            line,
-            fields,
-            row_category(values, layout, category_positions),
-            row_pictures(values, layout, file, fields["position"]),
-        )
+        category = category_value(values, source) if source else ""
+        pictures = row_pictures(values, layout, file, fields["position"])
+        yield OpenProduct(line, fields, category, pictures)
     reading.rows += left_out.rows
+
+
+def field_columns(layout: Layout) -> tuple[list[tuple[str, int]], list[str]]:
+    """The fields that are the text of one column each, with its position, and all others that rows
+    of this layout have."""
+    simple, others = [], []
+    for name in FIELDS:
+        positions = layout.positions.get(name, ())
+        if (
+            name in layout.templates
+            or name in layout.joined
+            or len(positions) > 1
+            or positions
+            and layout.clean
+        ):
+            others.append(name)
+        elif positions:
+            simple.append((name, positions[0]))
+    return simple, others
 
 
 class CountedSkips:
@@ -137,22 +216,12 @@ class CountedSkips:
         self.skipped.append(entry)
 
 
-def category_columns(file: FileReading, layout: Layout, names: Names) -> tuple[int, ...]:
-    """Where rows of this layout have the category that files them. () if they have none, or if it
-    is made of several columns."""
-    if layout.levels or "product_type" in layout.templates:
-        return ()
+def source_of(file: FileReading, names: Names, columns: Mapping[str, str]) -> Source | None:
+    """Where rows with these column names have the category that files them."""
     known = feed_columns.known_names(names)
-    return feed_columns.alias_positions(known, (file.category,)) if file.category else ()
-
-
-def row_category(values: Sequence[Value], layout: Layout, positions: Sequence[int]) -> Value:
-    if layout.levels or "product_type" in layout.templates:
-        return made_category(values, layout)
-    for position in positions:
-        if position < len(values) and values[position]:
-            return values[position]
-    return ""
+    if "product_type" in columns:
+        return feed_columns.named_source(known, columns["product_type"])
+    return feed_columns.category_source(known, file.category) if file.category else None
 
 
 def row_pictures(
@@ -162,35 +231,38 @@ def row_pictures(
     place = int(position) if position.isascii() and position.isdigit() and len(position) < 9 else 0
     if "image_link" in layout.templates:
         link = feed_columns.filled(layout.templates["image_link"], values)
-        return [(place, link)] if link else []
+        return [(place, stored_link(link, file))] if link else []
     links: list[tuple[int, str]] = []
     for column in layout.positions.get("image_link", ()):
         if column < len(values) and values[column] and len(links) < feed_cells.MOST_LINKS:
-            base = file.dialect.picture_base
-            for link in feed_cells.picture_links(values[column], base):
-                links.append((place, feed_columns.clean_text(link) if layout.clean else link))
+            for link in feed_cells.picture_links(values[column], file.dialect.pictures):
+                links.append((place, stored_link(link, file)))
+                if file.dialect.picture_base and "/" not in link:
+                    links.append((place, file.dialect.picture_base + link))
     return links
+
+
+def stored_link(link: str, file: FileReading) -> str:
+    """A link to a picture as it is stored, without what SQLite can't hold."""
+    if link.startswith(("https://", "http://")) and link.isascii():  # as most are
+        return link.replace("\0", " ")
+    return picture_links.absolute(clean_text(link), file.file.url, file.file.folder)
 
 
 def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:
     """Whether a row only says more of the product that stands above it: its dialect says so, or it
-    has no title, and the product's id or none."""
-    kind = file.dialect.kinds.get(row.fields["kind"].lower())
-    if kind == "other":
-        return True
-    same_id = row.fields["id"] == product.fields["id"]
-    if kind == "part":
-        return same_id or not row.fields["title"]
-    if file.dialect.joined:
-        return bool(row.fields["id"]) and same_id
-    return not row.fields["title"] and bool(row.fields["id"]) and same_id
+    has the product's id and no title."""
+    same_id = bool(row.fields["id"]) and row.fields["id"] == product.fields["id"]
+    return same_id and (file.dialect.joined or not row.fields["title"])
 
 
-def add_row(product: OpenProduct, row: OpenProduct) -> None:
-    """Fill the gaps of a product from another of its rows, and add its pictures."""
-    for field, text in product.fields.items():
-        product.fields[field] = text or row.fields[field]
-    product.category = product.category or row.category
+def add_row(product: OpenProduct, row: OpenProduct, part: bool) -> None:
+    """Add the pictures of another row of a product, and if it is no part of another kind, such as
+    a variant's, fill the gaps of the product."""
+    if not part:
+        for field, text in product.fields.items():
+            product.fields[field] = text or row.fields[field]
+        product.category = product.category or row.category
     if len(product.pictures) < 10 * feed_cells.MOST_LINKS:
         product.pictures += row.pictures
 
@@ -205,26 +277,4 @@ def parent_of(fields: dict[str, str], file: FileReading) -> str:
     """The id of the product that a row is a variant of; '' if it is none."""
     parent = fields["parent"].removeprefix("id:")
     parent = file.codes.get(parent, parent) if parent else file.children.get(fields["id"], "")
-    return "" if parent == fields["id"] else parent
-
-
-# ---- links to pictures --------------------------------------------------------------------------
-
-
-def of_the_web(link: str) -> bool:
-    """Whether a link to a picture leads into the web, and not to a file beside the feed."""
-    return link.strip().lower().startswith(("http://", "https://", "//"))
-
-
-def picture_file(feed_path: str, link: str) -> str | None:
-    """The file that a feed's relative image_link means. None if it lies outside the feed's folder,
-    or if the link is an address of another kind."""
-    link = link.strip()
-    if "://" in link:
-        return None
-    folder = os.path.realpath(os.path.dirname(os.path.abspath(feed_path)))
-    try:
-        path = os.path.realpath(os.path.join(folder, link))
-    except ValueError:
-        return None
-    return path if os.path.commonpath([folder, path]) == folder else None
+    return "" if parent in ("0", fields["id"]) else parent

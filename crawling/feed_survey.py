@@ -7,32 +7,37 @@ that little is kept of a large feed.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from common.terminal import UserError, progress
+from common.terminal import progress
 from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import Parting, cell_categories, folded
-from crawling.feed_columns import Layout
+from crawling.feed_columns import Layout, Source, category_source, category_value
 from crawling.feed_dialects import CATEGORY_COLUMNS, Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
+from crawling.feed_words import ROOTS
 
-MOST_CELLS = 200_000  # distinct cells of a column that are counted
+MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
+LONGEST_CELL = 2_000  # characters of a cell that is counted
+LONGEST_SAMPLE = 200  # characters of a cell of a column that is not read
 SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
 CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product's variants
 SAMPLE_CELLS = 1_000  # distinct ones of such a column
 
-MADE = "product_type made of several columns"  # the name of a column that the file does not have
+NAMED = "--column product_type"  # the name of what --column says, among those of columns
 
-Cells = collections.Counter[Value]
+Cells = Counter[Value]
+# Which columns of a row are counted: single ones, what is made of several, those that are not read.
+Plan = tuple[list[tuple[int, Cells]], list[tuple[Source, Cells]], list[tuple[int, Cells]]]
 
 
-class FeedOptions(NamedTuple):
+class SurveyOptions(NamedTuple):
     """What a user says about a feed, besides what is in its files."""
 
     read: ReadOptions = ReadOptions()
@@ -59,7 +64,7 @@ class FileReading:
     samples: dict[str, Cells] = dataclasses.field(default_factory=dict)  # of columns not read
     filed: dict[str, int] = dataclasses.field(default_factory=dict)  # column -> rows it files
     listing_several: int = 0  # rows that list several categories
-    none_words: Cells = dataclasses.field(default_factory=collections.Counter)  # Uncategorized ...
+    none_words: Cells = dataclasses.field(default_factory=Counter)  # Uncategorized ...
     codes: dict[str, str] = dataclasses.field(default_factory=dict)  # of parents -> their id
     children: dict[str, str] = dataclasses.field(default_factory=dict)  # id of a variant -> parent
     layouts: dict[Names, Layout] = dataclasses.field(default_factory=dict)
@@ -70,13 +75,19 @@ class Reading:
     """How a feed is read, and what reading it counts."""
 
     files: list[FileReading]
-    options: FeedOptions
+    options: SurveyOptions
     shown: dict[Path, str] = dataclasses.field(default_factory=dict)  # folded path -> its last name
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
     rows: int = 0  # that feed_products has read
     merged: int = 0  # that belong to the product of another row
 
+    @property
+    def name(self) -> str:
+        """What messages call the feed."""
+        return self.files[0].file.name if len(self.files) == 1 else "the feed"
 
-def survey(files: Sequence[FeedFile], options: FeedOptions) -> Reading:
+
+def survey(files: Sequence[FeedFile], options: SurveyOptions) -> Reading:
     """Read all files of a feed once. Raises UserError if one can't be read, or if it has no columns
     for id and title."""
     feed_columns.check_fields(options.read.columns)
@@ -90,22 +101,25 @@ def survey(files: Sequence[FeedFile], options: FeedOptions) -> Reading:
 # ---- one file -----------------------------------------------------------------------------------
 
 
-def survey_file(file: FeedFile, options: FeedOptions) -> FileReading:
+def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
     """Read one file, and count the cells of each column that may hold categories."""
     reading = FileReading(file)
     columns = options.read.columns
     names: Names | None = None
     first_names: Names = ()
-    wanted: list[tuple[int, Cells]] = []
-    sampled: list[tuple[int, Cells]] = []
-    made: Layout | None = None
+    plans: dict[Names, Plan] = {}
     rows = read_feed_rows(file, LeftOut(), options.read, reading.how)
-    for _, row_names, values in progress("feed", None, "rows read", rows):
+    for _, row_names, values in progress("feed, first look", None, "rows", rows, least=5):
         if row_names is not names:
             if row_names != names:
                 new_names(reading, row_names, values is None)
-                wanted, sampled, made = counters(reading, row_names, columns)
+                if row_names not in plans:
+                    if len(plans) >= MOST_NAMES:
+                        plans.clear()
+                    plans[row_names] = counters(reading, row_names, columns)
+                plan = plans[row_names]
                 first_names = first_names or row_names
+                layout = feed_columns.find_layout(row_names, reading.dialect, columns, True)
                 has_parents = bool({"code", "children"} & set(reading.dialect.columns))
             names = row_names
         if values is None:
@@ -114,30 +128,46 @@ def survey_file(file: FeedFile, options: FeedOptions) -> FileReading:
             continue
         reading.rows += 1
         if has_parents:
-            note_parents(reading, values, layout_of(reading, row_names, columns))
-        width = len(values)
-        for position, cells in wanted:
-            if position < width:
-                value = values[position]
-                if value and (value in cells or len(cells) < MOST_CELLS):
-                    cells[value] += 1
-        if made:
-            value, cells = made_category(values, made), reading.cells[MADE]
-            if value and (value in cells or len(cells) < MOST_CELLS):
-                cells[value] += 1
-        if reading.rows <= SAMPLE_ROWS:
-            for position, cells in sampled:
-                if position < width and len(cells) < SAMPLE_CELLS and values[position]:
-                    cells[values[position]] += 1
+            note_parents(reading, values, layout)
+        count_cells(plan, values, reading.rows <= SAMPLE_ROWS)
     reading.dialect = feed_dialects.recognise(reading.names)
     if first_names:
         check_fields(reading, first_names, columns)
     return reading
 
 
+def count_cells(plan: Plan, values: Sequence[Value], sampling: bool) -> None:
+    """Count the cells of a row that may be categories; if `sampling`, those of all other columns
+    too. Of very many different cells, and of long ones, no more are kept."""
+    wanted, made, sampled = plan
+    width = len(values)
+    for position, cells in wanted:
+        if position < width and (value := values[position]):
+            if value in cells:
+                cells[value] += 1
+            elif len(cells) < MOST_CELLS and size_of(value) <= LONGEST_CELL:
+                cells[value] = 1
+    for source, cells in made:
+        value = category_value(values, source)
+        if value in cells:
+            cells[value] += 1
+        elif value and len(cells) < MOST_CELLS and size_of(value) <= LONGEST_CELL:
+            cells[value] = 1
+    if sampling:
+        for position, cells in sampled:
+            if position < width and len(cells) < SAMPLE_CELLS and (value := values[position]):
+                if size_of(value) <= LONGEST_SAMPLE:
+                    cells[value] += 1
+
+
+def size_of(value: Value) -> int:
+    """The characters of a cell."""
+    return len(value) if isinstance(value, str) else sum(map(size_of, value)) + len(value)
+
+
 def note_parents(reading: FileReading, values: Sequence[Value], layout: Layout) -> None:
     """Note which variants a row names, or by which code its variants name it."""
-    kind = feed_columns.field_text(values, layout, "kind").lower()
+    kind = feed_columns.field_text(values, layout, "kind").partition(",")[0].strip().lower()
     code = feed_columns.field_text(values, layout, "code")
     product_id = feed_columns.field_text(values, layout, "id")
     if code and reading.dialect.kinds.get(kind) == "parent":
@@ -155,40 +185,29 @@ def new_names(reading: FileReading, names: Names, header: bool) -> None:
         reading.dialect = feed_dialects.recognise(reading.names)
 
 
-def counters(
-    reading: FileReading, names: Names, columns: Mapping[str, str]
-) -> tuple[list[tuple[int, Cells]], list[tuple[int, Cells]], Layout | None]:
-    """Where rows with these column names may have categories, and the Counter of each such column;
-    the same of the other columns; and the Layout of rows whose category is made of several columns,
-    None if it is not."""
-    wanted, sampled = [], []
+def counters(reading: FileReading, names: Names, columns: Mapping[str, str]) -> Plan:
+    """Where rows with these column names may have categories, and the Counter of each."""
     known = feed_columns.known_names(names)
-    layout = feed_columns.find_layout(names, feed_dialects.PLAIN, columns, False)
-    made = layout if layout.levels or "product_type" in layout.templates else None
-    named: tuple[int, ...] | None = None
+    sources = {alias: category_source(known, alias) for alias in CATEGORY_COLUMNS}
     if "product_type" in columns:
-        named = () if made else layout.positions["product_type"]
-    if made:
-        reading.cells.setdefault(MADE, collections.Counter())
-    for position, name in enumerate(known[:MOST_NAMES]):
-        if position in named if named is not None else name in CATEGORY_COLUMNS:
-            wanted.append((position, reading.cells.setdefault(name, collections.Counter())))
-        elif name in reading.samples or len(reading.samples) < MOST_NAMES:
-            sampled.append((position, reading.samples.setdefault(name, collections.Counter())))
-    return wanted, sampled, made
-
-
-def made_category(values: Sequence[Value], layout: Layout) -> Value:
-    """The category that is made of several columns: by a template, or one level from each."""
-    if "product_type" in layout.templates:
-        return feed_columns.filled(layout.templates["product_type"], values)
-    levels = [
-        feed_columns.text_of(values[position])
-        for position in layout.levels
-        if position < len(values)
+        sources[NAMED] = feed_columns.named_source(known, columns["product_type"])
+    used: set[int] = set()
+    wanted, made = [], []
+    for alias, source in sources.items():
+        if not source:
+            continue
+        cells = reading.cells.setdefault(alias, Counter())
+        if source.template is None and len(source.positions) == 1:
+            wanted.append((source.positions[0], cells))
+        else:
+            made.append((source, cells))
+        used.update(source.positions if alias == NAMED or not source.levels else ())
+    sampled = [
+        (position, reading.samples.setdefault(name, Counter()))
+        for position, name in enumerate(known[:MOST_NAMES])
+        if position not in used and (name in reading.samples or len(reading.samples) < MOST_NAMES)
     ]
-    levels = [level for level in levels if level]
-    return (tuple(levels),) if levels else ""
+    return wanted, made, sampled
 
 
 def layout_of(reading: FileReading, names: Names, columns: Mapping[str, str]) -> Layout:
@@ -219,43 +238,44 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
 # ---- which column files products, and how -------------------------------------------------------
 
 
-def choose_category(file: FileReading, options: FeedOptions) -> None:
-    """Choose the column that files most products, and find out how it parts its cells."""
-    best: tuple[bool, int] = (False, 0)
+def choose_category(file: FileReading, options: SurveyOptions) -> None:
+    """Choose the column that --column names, or else the one that files most products, and find out
+    how it parts its cells."""
+    best: tuple[bool, bool, int] = (False, False, 0)
+    numbers: tuple[str, Parting] | None = None
     for name, standard in candidates(file, options):
         parting = find_parting(file, name, standard, options)
         filed, several, categories, none_words = count_filed(file.cells[name], parting)
         file.filed[name] = filed
-        if (len(categories) > 1, filed) > best and filed:
-            best = (len(categories) > 1, filed)
+        if standard and not filed and file.cells[name] and numbers is None:
+            numbers = name, parting._replace(bare_numbers=True)
+        value = (name == NAMED, len(categories) > 1, filed)
+        if value > best and filed or name == NAMED:
+            best = value
             file.category, file.standard = name, standard
             file.parting, file.listing_several, file.none_words = parting, several, none_words
-    if not file.category:
-        for name, standard in candidates(file, options):
-            numbers = sum(file.cells[name].values())
-            if standard and numbers:
-                file.category, file.standard, file.filed[name] = name, True, numbers
-                file.parting = find_parting(file, name, True, options)._replace(bare_numbers=True)
-                break
+    if numbers and not best[2]:  # numbers without names are better than nothing
+        file.category, file.parting = numbers
+        file.standard = True
+        filed, file.listing_several, _, file.none_words = count_filed(
+            file.cells[file.category], file.parting
+        )
+        file.filed[file.category] = filed
 
 
-def candidates(file: FileReading, options: FeedOptions) -> Iterator[tuple[str, bool]]:
+def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str, bool]]:
     """(known name, whether its categories are of a published tree) of the columns that may hold the
-    category, those of the shop's own first."""
-    columns = options.read.columns
-    if "product_type" in columns:
-        for name in file.cells:
-            yield name, name in feed_dialects.PLAIN.columns["standard"]
-        return
-    for field in ("product_type", "standard"):
+    category: the one that --column names, those of the shop's own, the others."""
+    if NAMED in file.cells:
+        named = feed_columns.column_name(options.read.columns["product_type"])
+        yield NAMED, named in file.dialect.columns.get("standard", ())
+    for field in ("product_type", "standard", "weak"):
         for name in file.dialect.columns.get(field, ()):
-            if name in file.cells:
+            if name in file.cells and not (field == "weak" and any(file.filed.values())):
                 yield name, field == "standard"
 
 
-def find_parting(
-    file: FileReading, name: str, standard: bool, options: FeedOptions
-) -> Parting:
+def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOptions) -> Parting:
     """How a column's cells part levels and categories."""
     dialect = file.dialect
     list_is_path = dialect.list_is_path or not name.split(".")[0].endswith("s")
@@ -266,10 +286,15 @@ def find_parting(
         standard=standard,
         roots=frozenset(map(folded, dialect.roots)),
         ignored=frozenset(map(folded, options.ignored)),
-        numbers={**published_numbers(file.cells[name]), **options.numbers} if standard else {},
+        numbers={**(published_numbers(file.cells[name]) if standard else {}), **options.numbers},
         bare_numbers=False,
     )
     parting = feed_cells.column_parting(file.cells[name], given, options.separator)
+    if dialect.has_root:
+        whole = parting._replace(roots=frozenset())
+        paths = [path for cell in file.cells[name] for path in cell_categories(cell, whole)]
+        tops = {folded(path[0]) for path in paths}
+        parting = parting._replace(roots=parting.roots | (tops if len(tops) == 1 else set()))
     return parting._replace(bare_roots=find_root(file.cells[name], parting))
 
 
@@ -284,26 +309,20 @@ def published_numbers(cells: Cells) -> dict[str, str]:
 
 
 def find_root(cells: Cells, parting: Parting) -> frozenset[str]:
-    """The folded top that alone is no category: all categories of a feed with several are below it,
-    or most are and it is called Home or the like."""
-    tops: collections.Counter[str] = collections.Counter()
-    alone: set[str] = set()
+    """The folded top that alone is no category: most categories are below it, and it is called Home
+    or the like."""
+    tops: Counter[str] = Counter()
     below: set[Path] = set()
     for cell in cells:
         for path in cell_categories(cell, parting):
             if len(path) > 1:
                 tops[folded(path[0])] += 1
                 below.add(path[:2])
-            else:
-                alone.add(folded(path[0]))
-    if not tops or len(below) < 2:
+    if len(below) < 2:
         return frozenset()
     top, often = tops.most_common(1)[0]
-    if top not in alone:
-        return frozenset()
-    if len(tops) == 1 and alone == {top} or top in feed_dialects.ROOTS and 2 * often > tops.total():
-        return frozenset([top])
-    return frozenset()
+    is_root = top in ROOTS and 2 * often > tops.total()
+    return frozenset([top] if is_root else [])
 
 
 def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Cells]:
@@ -311,7 +330,7 @@ def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Ce
     that there are, the cells that say that there is none)."""
     filed = several = 0
     categories: set[Path] = set()
-    none_words: Cells = collections.Counter()
+    none_words: Cells = Counter()
     for cell, number in cells.items():
         paths = cell_categories(cell, parting)
         if paths:
@@ -329,14 +348,14 @@ def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Ce
 
 def spell(reading: Reading) -> None:
     """Note for each category the spelling that most products have."""
-    often: dict[Path, collections.Counter[str]] = {}
+    often: dict[Path, Counter[str]] = {}
     for file in reading.files:
-        for cell, number in file.cells.get(file.category, collections.Counter()).items():
+        for cell, number in file.cells.get(file.category, Counter()).items():
             for path in cell_categories(cell, file.parting):
                 key: Path = ()
                 for word in path:
                     key += (folded(word),)
-                    often.setdefault(key, collections.Counter())[word] += number
+                    often.setdefault(key, Counter())[word] += number
     reading.shown = {key: words.most_common(1)[0][0] for key, words in often.items()}
 
 
@@ -352,9 +371,3 @@ def categories_shown(reading: Reading, file: FileReading, value: Value) -> tuple
             words.append(reading.shown.get(key, word))
         paths.setdefault(tuple(words))
     return tuple(paths)
-
-
-def require(reading: Reading) -> None:
-    """Raise UserError if the files of a feed have no row."""
-    if not any(file.rows for file in reading.files):
-        raise UserError("the feed holds no product: it has a header and no rows, or nothing")

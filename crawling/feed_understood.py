@@ -7,15 +7,17 @@ parted, and what another flag would change.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 
 from common.terminal import FEW, counted, first_few
 from common.text import one_line
 from crawling import feed_columns, feed_dialects
 from crawling.feed_cells import cell_categories
-from crawling.feed_survey import MADE, FileReading, Reading
+from crawling.feed_survey import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
 
+OTHER = ("product_type", "standard")  # fields of which one column is read
 LONGEST = 60  # characters of a cell, a name or a category in a line
 MOST_UNREAD = 15  # columns that are named as unread
 # Columns with few values that are no categories.
@@ -50,7 +52,11 @@ def understood(reading: Reading) -> list[str]:
     """Lines about how the files of a feed are read."""
     lines = []
     for file in reading.files:
-        kind = [file.how.kind, file.how.encoding, file.dialect.name and f"as {file.dialect.name} writes it"]
+        kind = [
+            file.how.kind,
+            file.how.encoding,
+            file.dialect.name and f"read as a file of {file.dialect.name}",
+        ]
         lines.append(f"{file.file.name}: {', '.join(filter(None, kind)) or 'read'}")
         lines += [f"  {line}" for line in (*file.how.remarks, *file_lines(reading, file))]
     return lines
@@ -60,16 +66,15 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
     columns = reading.options.read.columns
     fields = []
     for field in feed_dialects.FIELDS:
-        label = "category" if field == "product_type" else field
-        if field == "product_type":
+        if field == "product_type" and not feed_columns.is_template(columns.get(field, "")):
             names = category_names(file, columns)
         elif field in columns and feed_columns.is_template(columns[field]):
             names = [columns[field]]
         else:
             names = file.fields.get(field, [])
-        fields.append(f"{label}: {', '.join(map(short, names[:FEW])) or 'none'}")
+        fields.append(f"{field}: {', '.join(map(short, names[:FEW])) or 'none'}")
     yield "; ".join(fields)
-    unread = unread_columns(file)
+    unread = unread_columns(file, columns)
     if unread:
         yield f"not read: {first_few_of(unread)}"
     example = category_example(file)
@@ -77,11 +82,21 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         yield example
 
 
-def category_names(file: FileReading, columns: dict[str, str]) -> list[str]:
+def category_names(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     """The columns of the category, as they stand in the file."""
-    if file.category == MADE:
-        return [columns["product_type"]]
-    return [file.names.get(file.category, file.category)] if file.category else []
+    known = tuple(file.names)
+    if file.category == NAMED:
+        source = feed_columns.named_source(known, columns["product_type"])
+    else:
+        source = feed_columns.category_source(known, file.category) if file.category else None
+    positions = (
+        source.template.positions
+        if source and source.template
+        else source.positions
+        if source
+        else ()
+    )
+    return [file.names[known[position]] for position in positions]
 
 
 def first_few_of(names: list[str]) -> str:
@@ -90,10 +105,10 @@ def first_few_of(names: list[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def unread_columns(file: FileReading) -> list[str]:
+def unread_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     """The names of the columns that no field is read from."""
-    read = {name for names in file.fields.values() for name in names}
-    read.add(file.names.get(file.category, ""))
+    read = {name for field, names in file.fields.items() for name in names if field not in OTHER}
+    read.update(category_names(file, columns))
     return [name for name in file.names.values() if name.strip() and name not in read]
 
 
@@ -115,7 +130,11 @@ def category_example(file: FileReading) -> str:
         return ""
     read_as = " and ".join(" > ".join(path) for path in paths[:3])
     more = " and so on" if len(paths) > 3 else ""
-    levels = counted(len(paths[0]), "level") if len(paths) == 1 else counted(len(paths), "category", "categories")
+    levels = (
+        counted(len(paths[0]), "level")
+        if len(paths) == 1
+        else counted(len(paths), "category", "categories")
+    )
     return f"a category such as {short(cell_text(cell))!r} is read as {levels}: {read_as}{more}"
 
 
@@ -133,37 +152,46 @@ def remarks(reading: Reading) -> list[str]:
 
 def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
     """Other columns that may hold the category."""
-    chosen = file.names.get(file.category, file.category)
+    chosen = ", ".join(category_names(file, reading.options.read.columns))
     chosen_count = file.filed.get(file.category, 0)
+    standard = file.dialect.columns.get("standard", ())
     for name, number in file.filed.items():
-        if name == file.category or not number:
+        own_is_lost = file.standard and name not in standard
+        if name == file.category or not number > chosen_count and not (own_is_lost and number):
             continue
-        original = file.names.get(name, name)
-        compared = "more than" if number > chosen_count else "as many as" if number == chosen_count else "fewer than"
-        if name not in feed_dialects.PLAIN.columns["standard"] or number > chosen_count:
-            yield (
-                f"column {short(original)!r} has a category in {counted(number, 'row')}, {compared} "
-                f"{short(chosen)!r} ({chosen_count:,}), which is used: "
-                f"--column product_type={short(original)} takes it"
-            )
-    if "product_type" in reading.options.read.columns:
-        return
-    for name in similar_columns(file)[:FEW]:
-        original = file.names.get(name, name)
-        values = first_few([short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name]))
+        compared = "more" if number > chosen_count else "fewer"
         yield (
-            f"column {short(original)!r} is not read, and may be a category ({values}): "
-            f"--column product_type={short(original)} takes it"
+            f"column {short(original(file, name))!r} has a category in {counted(number, 'row')}, "
+            f"{compared} than {short(chosen)!r}, which is used and has one in {chosen_count:,}: "
+            f"{column_flag(original(file, name))} takes the other"
+        )
+    for name in similar_columns(file, reading.options.read.columns)[:FEW]:
+        values = first_few(
+            [short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name])
+        )
+        yield (
+            f"column {short(original(file, name))!r} is not read, and may be a category ({values}): "
+            f"{column_flag(original(file, name))} takes it"
         )
 
 
-def similar_columns(file: FileReading) -> list[str]:
+def original(file: FileReading, name: str) -> str:
+    """A column's name as it stands in the file."""
+    return file.names.get(name, name)
+
+
+def column_flag(name: str) -> str:
+    """The flag that makes a column the category, as it can be typed."""
+    return shlex.join(["--column", f"product_type={name}"])
+
+
+def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     """The columns that are not read, and look like categories: by their name, or few values in many
     rows."""
-    read = {name for names in file.fields.values() for name in names}
+    unread = set(unread_columns(file, columns))
     looks = []
     for name, cells in file.samples.items():
-        if file.names.get(name) in read or not cells:
+        if file.names.get(name) not in unread or not cells:
             continue
         texts = [cell_text(value) for value in cells]
         words = sum(any(map(str.isalpha, text)) and len(text) < 100 for text in texts)
@@ -185,10 +213,11 @@ def category_remarks(file: FileReading) -> Iterator[str]:
             f"{first_few([repr(word) for word in words])} is none"
         )
     if file.listing_several:
+        lists = "row lists" if file.listing_several == 1 else "rows list"
         yield (
-            f"{counted(file.listing_several, 'row')} list several categories: each product is filed "
-            "under the one with the most levels, the first of equals, and keeps all; "
-            "--ignore-category NAME leaves one out"
+            f"{file.listing_several:,} {lists} several categories: a product is filed under the one "
+            "with the most levels, the first if several have as many, and all are kept in the table "
+            "product_category; --ignore-category NAME leaves one out"
         )
     if file.standard and file.parting.bare_numbers:
         yield (

@@ -75,11 +75,12 @@ def filed_from_own_pages(conn: sqlite3.Connection, leaf: str) -> int:
 
 
 def leaf_states(conn: sqlite3.Connection) -> list[sqlite3.Row]:
-    """(id, product_count, total, next_offset, crawled) of the leaves of an API, in path order."""
+    """(id, product_count, total, next_offset, crawled) of the leaves of an API, in path order. The
+    paths of an API's tree begin below its root, those of a feed with a top category."""
     return conn.execute("""select id, product_count, total, next_offset, crawled from category
-                           where leaf = 1 and parent is not null and id not in (
-                               select category_id from product where source <> 'shopstyle'
-                               and category_id is not null)
+                           where leaf = 1 and parent is not null
+                           and substr(path, 1, instr(path || '/', '/') - 1) not in (
+                               select id from category where parent is null)
                            order by path, id""").fetchall()
 
 
@@ -100,23 +101,28 @@ def set_progress(
 
 
 def count_products(conn: sqlite3.Connection, categories: Iterable[str] | None = None) -> None:
-    """Set product_count of these category ids, or of all, to the number of products filed there."""
+    """Set product_count of these category ids, or of all, to the number of products filed there,
+    without removed ones."""
     statement = """update category set product_count =
-                   (select count(*) from product where category_id = category.id)"""
+                   (select count(*) from product
+                    where category_id = category.id and removed = 0)"""
     if categories is None:
         conn.execute(statement)
     else:
         conn.executemany(f"{statement} where id = ?", [(category,) for category in categories])
 
 
-def catalogue_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, int, int]:
-    """(products, leaves with products, products at an inner category, products with no category) of
-    a source."""
+def catalogue_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, int, int, int]:
+    """(products, leaves with products, products at an inner category, products with no category,
+    products that are removed) of a source; only the last number counts removed products."""
     return tuple(
         conn.execute(
-            """select count(*), count(distinct case when leaf = 1 then category_id end),
-           coalesce(sum(leaf = 0), 0), coalesce(sum(category_id is null), 0)
-           from product left join category on category.id = category_id where source = ?""",
+            """select coalesce(sum(size), 0), coalesce(sum(leaf = 1 and size > 0), 0),
+                      coalesce(sum(size * (leaf = 0)), 0),
+                      coalesce(sum(size * (category_id is null)), 0), coalesce(sum(gone), 0)
+               from (select category_id, sum(removed = 0) as size, sum(removed) as gone
+                     from product where +source = ? group by category_id)
+               left join category on category.id = category_id""",
             (source,),
         ).fetchone()
     )
@@ -137,11 +143,6 @@ def refile_product(conn: sqlite3.Connection, product_id: int) -> str | None:
     """File a product anew. Returns the category it is filed under now."""
     conn.execute(f"update product set category_id = {FILED_UNDER} where id = ?", (product_id,))
     return conn.execute("select category_id from product where id = ?", (product_id,)).fetchone()[0]
-
-
-def refile_source(conn: sqlite3.Connection, source: str) -> None:
-    """File all products of a source anew."""
-    conn.execute(f"update product set category_id = {FILED_UNDER} where source = ?", (source,))
 
 
 def store_product(
@@ -257,37 +258,22 @@ def store_listing(
     )
 
 
-# ---- what this load has seen --------------------------------------------------------------------
+# ---- what this run has seen ---------------------------------------------------------------------
 
 
 def remember_seen(conn: sqlite3.Connection) -> None:
-    """Make the temporary table `seen`, the shop's ids of the products of this connection's load."""
-    conn.execute("create temp table if not exists seen(id text primary key) without rowid")
+    """Make the temporary table `seen` unless it is there: the shop's ids of the products of this
+    connection's feed, and what each of them was: new, changed or unchanged."""
+    conn.execute("""create temp table if not exists seen(id text primary key, outcome text)
+                    without rowid""")
 
 
-def first_sight(conn: sqlite3.Connection, external_id: str) -> bool:
-    """Whether this is the first time that this connection is asked about this id."""
-    remember_seen(conn)
-    return conn.execute("insert or ignore into seen values (?)", (external_id,)).rowcount == 1
-
-
-def remember_labelled(conn: sqlite3.Connection, source: str) -> None:
-    """Note, for count_labels_kept, which products of a source have a category."""
-    conn.execute("create temp table if not exists labelled(id integer primary key)")
-    conn.execute("delete from labelled")
-    conn.execute(
-        """insert into labelled select id from product
-                    where source = ? and category_id is not null""",
-        (source,),
-    )
-
-
-def count_labels_kept(conn: sqlite3.Connection) -> tuple[int, int]:
-    """Two numbers of products that had a category at remember_labelled: how many of those that this
-    connection has seen have one now, and how many of all have none now."""
-    return tuple(
-        conn.execute("""
-        select coalesce(sum(category_id is not null and external_id in (select id from seen)), 0),
-               coalesce(sum(category_id is null), 0)
-        from labelled join product using (id)""").fetchone()
-    )
+def remember_outcome(conn: sqlite3.Connection, external_id: str, outcome: str) -> str | None:
+    """Note what a product of an API was, for a product may stand on several pages. Returns what it
+    was when this connection stored it before, None if it did not."""
+    conn.execute("""create temp table if not exists crawled(id text primary key, outcome text)
+                    without rowid""")
+    before = conn.execute("select outcome from crawled where id = ?", (external_id,)).fetchone()
+    if before is None or (before[0], outcome) == ("unchanged", "changed"):
+        conn.execute("insert or replace into crawled values (?, ?)", (external_id, outcome))
+    return before[0] if before else None

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from common.terminal import UserError, log
-from crawling.feed_products import clean_text
+from common.text import clean_text
 from crawling.http_client import (
     RETRIED,
     Again,

@@ -8,14 +8,15 @@ In: crawl.db, and what a run counted. Out: lines to print; nothing is written.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import db
-from common.terminal import counted, grouped, progress
-from crawling import feed_import, feed_products, picture_queries, queries, shopstyle_api
-from crawling.feed_download import Feed
+from common.terminal import counted, grouped, log
+from crawling import feed_import, feed_queries, feed_report, picture_queries, queries, shopstyle_api
+from crawling.feed_import import FeedOptions
+from crawling.feed_survey import Reading
+from crawling.feed_types import FeedProduct
 from crawling.http_client import Web
 
 MOST_REASONS = 5  # why pictures are unusable, in the summary of a run
@@ -28,21 +29,16 @@ def run_summary(
     conn: sqlite3.Connection,
     source: str,
     counts: Mapping[str, int],
+    account: Iterable[str],
     fetched: Mapping[str, int],
     most: int,
     webs: Iterable[Web],
     seconds: float,
 ) -> list[str]:
-    """Lines about a run of so many seconds. counts are the products of this run, fetched its
-    pictures, webs its requests; the rest is what is there now. `most` is how many products were
-    wanted in each leaf."""
-    products, leaves, inner, without = queries.catalogue_counts(conn, source)
-    lines = [
-        f"products: {products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an "
-        f"inner category, {without} without one); this run: {counts['new']} new, "
-        f"{counts['changed']} changed, {counts['unchanged']} seen before, {counts['skipped']} left out",
-        pictures_line(conn, source, fetched),
-    ]
+    """Lines about a run of so many seconds. counts are the products of this run, account says what
+    became of a feed's rows, fetched counts the run's pictures, webs its requests; the rest is what
+    is there now. `most` is how many products were wanted in each leaf."""
+    lines = [products_line(conn, source, counts), *account, *pictures_lines(conn, source, fetched)]
     lines += unusable_lines(conn, source)
     if source == "shopstyle":
         lines += short_leaves_lines(conn, most)
@@ -58,17 +54,39 @@ def run_summary(
     return lines
 
 
-def pictures_line(conn: sqlite3.Connection, source: str, fetched: Mapping[str, int]) -> str:
-    """What pictures the products have, and what this run did: one link may serve many products."""
+def products_line(conn: sqlite3.Connection, source: str, counts: Mapping[str, int]) -> str:
+    """What products a source has, and what this run did."""
+    return (
+        f"products: {products_there(conn, source)}; this run: {counts['new']} new, "
+        f"{counts['changed']} changed, {counts['unchanged']} seen before, {counts['skipped']} left "
+        "out"
+    )
+
+
+def products_there(conn: sqlite3.Connection, source: str) -> str:
+    """How many products of a source there are, and where."""
+    products, leaves, inner, without, removed = queries.catalogue_counts(conn, source)
+    gone = f", {removed} removed" if removed else ""
+    return (
+        f"{products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an inner category, "
+        f"{without} without one{gone})"
+    )
+
+
+def pictures_lines(conn: sqlite3.Connection, source: str, fetched: Mapping[str, int]) -> list[str]:
+    """A line about what pictures the products have, and what this run did; none if no product has a
+    link. One link may serve many products."""
+    if not picture_queries.has_links(conn, source):
+        return []
     products = {db.PICTURE_OK: 0, db.PICTURE_FAILED: 0}
     for status, _, number in picture_queries.picture_counts(conn, source):
         if status in products:
             products[status] += number
-    return (
+    return [
         f"pictures: {products[db.PICTURE_OK]} products have theirs, "
         f"{products[db.PICTURE_FAILED]} an unusable one, {fetched['unfinished']} none yet; "
         f"this run: {fetched['ok']} fetched, {fetched['failed']} unusable"
-    )
+    ]
 
 
 def unusable_lines(conn: sqlite3.Connection, source: str) -> list[str]:
@@ -111,11 +129,7 @@ def crawl_status(conn: sqlite3.Connection, most: int) -> list[str]:
     products."""
     lines = leaf_lines(conn, most)
     for source in db.sources(conn):
-        products, leaves, inner, without = queries.catalogue_counts(conn, source)
-        lines.append(
-            f"products of {source}: {products} in {leaves} leaves ({inner} at an inner "
-            f"category, {without} without one)"
-        )
+        lines.append(f"products of {source}: {products_there(conn, source)}")
     for status, reason, number in picture_queries.picture_counts(conn):
         line = f"pictures: {number} {status or 'to fetch'}"
         lines.append(f"{line}: {reason}" if reason else line)
@@ -193,36 +207,29 @@ def pages_left(products: int) -> int:
     return -(-max(0, products) // shopstyle_api.PAGE)  # rounded up
 
 
-def feed_plan(feed: Feed, columns: Mapping[str, str], unlabelled: bool) -> list[str]:
-    """Lines about what loading a feed would do, without its categories if `unlabelled`. Linked
-    files are looked for beside the feed, unless it came from a URL."""
-    skipped: list[tuple[int, str]] = []
-    categories, groups = set(), set()
-    warnings: list[str] = []
-    products = without_category = with_picture = linked_files = 0
-
-    def missing(count: int, names: str, reason: str) -> str:
-        return f"{count} linked {reason}: {names}"
-
-    with grouped(missing, warnings.append) as tell:
-        rows = feed_products.read_feed(feed.path, skipped, columns)
-        for row in progress("feed", None, "products", rows):
-            category = () if unlabelled else row.category
-            products += 1
-            without_category += not category
-            with_picture += bool(row.image)
-            categories.add(category)
-            groups.add(row.group)
-            if row.image and feed.beside and not feed_products.of_the_web(row.image):
-                linked_files += 1
-                file = feed_products.picture_file(feed.beside, row.image)
-                if file is None or not os.path.isfile(file):
-                    tell("files are not there, beside the feed", f"{row.image} (line {row.line})")
-    feed_import.log_left_out(skipped, lambda line: warnings.append(f"and leave out {line}"))
-    to_files = f" ({linked_files} of them to files)" if linked_files else ""
+def feed_plan(
+    conn: sqlite3.Connection,
+    reading: Reading,
+    products: Iterable[FeedProduct],
+    options: FeedOptions,
+    folders: Sequence[str],
+) -> list[str]:
+    """Lines about what loading a feed would do, with the first of its products. They are loaded
+    into a copy of the tables, and reported on stderr as a load is. Linked files are looked
+    for in these folders."""
+    feed_queries.copy_tables(conn, options.source)
+    links, missing = feed_report.Links(folders), list[str]()
+    with grouped(feed_report.missing_files, missing.append) as tell:
+        counts = feed_import.store_feed(
+            conn, links.watched(products, tell), reading.left_out, options
+        )
+    for line in feed_report.load_lines(conn, reading, options, counts):
+        log(line)
+    outcomes = {**counts.outcomes, "skipped": len(reading.left_out)}
     return [
-        f"would load {products} products in {len(categories - {()})} categories "
-        f"({without_category} without one), {with_picture} with a link to a picture{to_files}, "
-        f"{len(groups - {''})} item groups",
-        *warnings,
+        feed_report.plan_line(conn, options.source, counts, links),
+        products_line(conn, options.source, outcomes),
+        feed_report.account_line(reading, counts),
+        *missing,
+        *feed_report.example_lines(counts.examples),
     ]

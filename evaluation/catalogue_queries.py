@@ -20,17 +20,19 @@ PLACE_TODAY = "{0} in (select id from place)"
 LEAF_THERE = LEAF_TODAY.format("leaf_id")
 PARENT_THERE = PLACE_TODAY.format("parent_id")
 
-# Neither the shop nor a person has given the product a category.
-UNFILED = f"""product.category_id is null and not exists (
+# Neither the shop nor a person has given the product a category, and the shop still has it.
+UNFILED = f"""product.category_id is null and product.removed = 0 and not exists (
              select 1 from label_override where product_id = product.id
              and {PUTS} and label_id is null)"""
 
 # The shop has given it no category, but a person has: these products UNFILED leaves out.
-DECIDED = f"""product.category_id is null and {PUTS} and label_override.label_id is null"""
+DECIDED = f"""product.category_id is null and product.removed = 0
+              and {PUTS} and label_override.label_id is null"""
 
 # Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
-# (and never by this suite), unless the experiment was measured on it.
-STRANGE = f"""+product.category_id in (select id from category where leaf = 1)
+# (and never by this suite), unless the experiment was measured on it or the shop has it no longer.
+STRANGE = f"""product.removed = 0
+             and +product.category_id in (select id from category where leaf = 1)
              and product.category_id not in (select id from wanted_leaf)
              and product.source in (select source from taught_source)
              and product.id not in (select id from measured) and not {FILED_HERE}"""
@@ -43,9 +45,9 @@ def want_places(conn: sqlite3.Connection) -> None:
     conn.execute("delete from place")
     rows = conn.execute(f"""
         select id, path from category where leaf = 1 and (
-            exists (select 1 from product where category_id = category.id)
+            exists (select 1 from product where category_id = category.id and removed = 0)
             or id in (select label_override.category_id from label_override
-                      join product on product.id = product_id where {PUTS}
+                      join product on product.id = product_id where {PUTS} and removed = 0
                       and label_id is product.category_id))""").fetchall()
     parents = category_tree.parents(conn)
     leaves = {row["id"] for row in rows}

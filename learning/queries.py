@@ -19,11 +19,13 @@ from learning import category_tree
 PUTS = "decision in ('label wrong', 'filed by hand')"
 
 # A product takes part if it is filed in a wanted leaf, or if a person has put it into one. A
-# decision holds as long as the shop's label is the one that was looked at.
+# decision holds as long as the shop's label is the one that was looked at. Products that the shop's
+# feed no longer has take no part.
 TAKES_PART = f"""from product left join label_override
                 on product_id = product.id and {PUTS}
                 and label_id is product.category_id
-                where (product.category_id in (select id from wanted_leaf)
+                where product.removed = 0
+                and (product.category_id in (select id from wanted_leaf)
                        or label_override.category_id in (select id from wanted_leaf))"""
 
 # The product has a category that no person has chosen, and --apply filed the product before. If it
@@ -71,7 +73,8 @@ def leaf_sizes(conn: sqlite3.Connection) -> dict[str, int]:
             conn,
             """
         select category_id, count(*) from product
-        where category_id in (select id from category where leaf = 1) group by category_id""",
+        where removed = 0 and category_id in (select id from category where leaf = 1)
+        group by category_id""",
         )
     )
 
@@ -102,13 +105,14 @@ def pictures(conn: sqlite3.Connection, leaves: Iterable[str]) -> list[sqlite3.Ro
 
 def catalogue(conn: sqlite3.Connection) -> Iterator[tuple]:
     """Yield (id, group key, name, description) of all products that the shop or a person has filed,
-    whatever the category, by id. Products that only wait must not move the split."""
+    whatever the category, by id, without removed ones. Products that only wait must not move the
+    split."""
     yield from db.plain(
         conn,
         f"""
         select id, {db.GROUP_KEY}, name, description from product
-        where category_id is not null or exists (
-            select 1 from label_override where product_id = product.id and {PUTS})
+        where removed = 0 and (category_id is not null or exists (
+            select 1 from label_override where product_id = product.id and {PUTS}))
         order by id""",
     )
 
