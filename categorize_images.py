@@ -52,15 +52,18 @@ def main(argv=None):
     products = selection.choose_products(conn, wanted)
     experiments.check_disk(args.db_path, products)
     # Before the long work, for those that may have a picture. If none has, that is reported below.
-    known = np.isin(
-        products.ids, [row["product_id"] for row in queries.pictures(conn, products.leaves)]
-    )
-    if known.any():
-        selection.checked_splits(selection.take_products(products, known), args.folds)
+    may_have = [row["product_id"] for row in queries.pictures(conn, products.leaves)]
+    if may_have:
+        pictured = np.isin(products.ids, may_have)
+        products = selection.trainable(products, args.folds, pictured, " with a picture")
+        pictured = np.isin(products.ids, may_have)
+        selection.checked_splits(selection.take_products(products, pictured), args.folds)
     inputs, extra, weights = picture_classifier.picture_inputs(conn, products, options)
-    readable = inputs.rows >= 0
-    products = selection.take_products(products, readable)
-    inputs = inputs._replace(rows=inputs.rows[readable])
+    ids, readable = products.ids, inputs.rows >= 0
+    products = selection.trainable(
+        selection.take_products(products, readable), args.folds, of=" with a picture"
+    )
+    inputs = inputs._replace(rows=inputs.rows[readable & np.isin(ids, products.ids)])
     fit = experiments.network(
         products, lambda rows: inputs, picture_arguments.training_options(args)
     )

@@ -85,6 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args.images_path = images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
     args.column = crawl_arguments.named_columns(parser, args.column)
+    args.survey = crawl_arguments.survey_options(args)
     return args
 
 
@@ -112,7 +113,9 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         picture_crawl.check_folder(args.images_path)
         if args.feed is not None:
             source = feed_source(args.source)
-            feed = feed_download.open_feed(args.feed, web, stack)
+            feed = feed_download.open_feed(
+                args.feed, args.survey.read, args.feed_images, web, stack
+            )
             reading, products = open_feed(args, feed, stop)
         else:
             source = "shopstyle"
@@ -126,7 +129,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         with contextlib.suppress(http_client.Stopped):
             if feed and reading:
                 options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
-                with feed_download.called_by_name(feed):
+                with feed_download.called_by_name(feed.files):
                     load = feed_import.load_feed(conn, products, reading.left_out, options, stop)
                 counts = {**load.outcomes, "skipped": len(reading.left_out)}
                 account.append(feed_report.account_line(reading, load))
@@ -136,7 +139,9 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
                 failed_leaves = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         if not stop.is_set():
             fetched = fetch_pictures(args, conn, source, picture_web, feed)
-        usable, unusable = picture_queries.count_usable_pictures(conn, source, feed is not None)
+        usable = unusable = 0
+        if picture_queries.has_links(conn, source):
+            usable, unusable = picture_queries.count_usable_pictures(conn, source, bool(feed))
         print(
             *status.run_summary(
                 conn,
@@ -177,9 +182,8 @@ def open_feed(
     args: argparse.Namespace, feed: feed_download.Feed, stop: StopEvent
 ) -> tuple[feed_survey.Reading, Iterator[feed_types.FeedProduct]]:
     """How a feed is read, which is logged, and its products, of which there is one at least."""
-    options = crawl_arguments.survey_options(args)
-    with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
-        reading = feed_survey.survey(feed.files, options)
+    with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
+        reading = feed_survey.survey(feed.files, args.survey)
         for line in feed_understood.understood(reading):
             log(line)
         return reading, feed_products.some_products(reading)
@@ -210,7 +214,7 @@ def fetch_pictures(
         picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
     mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
     store = picture_store.Store(args.images_path, mark)
-    return picture_crawl.fetch_pictures(conn, source, store, web, feed.beside if feed else None)
+    return picture_crawl.fetch_pictures(conn, source, store, web, feed)
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------
@@ -222,7 +226,9 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
         if args.feed is not None:
             source = feed_source(args.source)
             web = http_client.Web(0, stop, tries=args.tries)
-            feed = feed_download.open_feed(args.feed, web, stack)
+            feed = feed_download.open_feed(
+                args.feed, args.survey.read, args.feed_images, web, stack
+            )
             reading, products = open_feed(args, feed, stop)
         if os.path.exists(args.db_path):
             conn = db.open_readonly(args.db_path)
@@ -232,8 +238,8 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
         stack.enter_context(contextlib.closing(conn))
         if args.feed is not None:
             options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
-            with feed_download.called_by_name(feed), ended_at_once(stop, http_client.Stopped):
-                plan = status.feed_plan(conn, reading, products, options, feed.beside)
+            with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
+                plan = status.feed_plan(conn, reading, products, options, feed.folders)
         else:
             plan = status.crawl_plan(
                 conn,

@@ -14,12 +14,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MOST_PIXELS = 50_000_000
-# Pillow's names of the formats that are kept. A JPEG with more pictures behind the first is an MPO.
+# Pillow's names of the formats that are read, and the suffixes of their files: the same formats
+# everywhere, so that nothing is fetched that can't be trained on or shown. A JPEG with more pictures
+# behind the first is an MPO.
 SUFFIXES = {
     "JPEG": ".jpg",
     "PNG": ".png",
     "GIF": ".gif",
     "WEBP": ".webp",
+    "AVIF": ".avif",
     "BMP": ".bmp",
     "TIFF": ".tif",
     "MPO": ".jpg",
@@ -32,11 +35,11 @@ class TooLarge(ValueError):
 
 
 @contextlib.contextmanager
-def opened(data: bytes, formats: list[str] | None = None) -> Iterator[Image.Image]:
-    """A picture that is not decoded yet, in one of these formats (None: all that Pillow knows).
-    Raises TooLarge, or what Pillow raises, which is anything: RuntimeError, struct.error ..."""
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture in one of FORMATS that is not decoded yet. Raises TooLarge, or what Pillow raises,
+    which is anything: RuntimeError, struct.error ..."""
     try:
-        picture = Image.open(io.BytesIO(data), formats=formats)
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise TooLarge("too many pixels") from None
     with picture:

@@ -232,6 +232,7 @@ class Lines(tqdm):
     """A progress bar for an output where nothing can be redrawn: a plain line now and then."""
 
     disable: bool
+    least = 0.0  # seconds that the work must take to be reported at its end
 
     def say(self, text: str) -> None:
         print(f"{self.desc}: {self.n} {text}", file=sys.stderr, flush=True)
@@ -245,20 +246,27 @@ class Lines(tqdm):
         self.say(f"of {self.total or '?'} {self.unit}, {rate:.1f}/s{left}{note}")
 
     def close(self) -> None:
-        if not self.disable and self.n:
+        if not self.disable and self.n and self.format_dict["elapsed"] >= self.least:
             self.say(f"{self.unit} in {self.format_dict['elapsed']:.1f} s")
         self.disable = True
 
 
 def progress(
-    label: str, total: int | None, unit: str, iterable: Iterable[Any] | None = None
+    label: str,
+    total: int | None,
+    unit: str,
+    iterable: Iterable[Any] | None = None,
+    least: float = 0,
 ) -> tqdm:
-    """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds.
-    `unit` is a plural; `total` is None if nobody knows it."""
+    """A tqdm bar on stderr: redrawn in place on a terminal, elsewhere a line every 30 seconds, and
+    one at the end of what takes `least` seconds. `unit` is a plural; `total` is None if nobody
+    knows it."""
     if sys.stderr.isatty():
         return tqdm(
             iterable, desc=label, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True
         )
-    return Lines(
+    lines = Lines(
         iterable, desc=label, total=total, unit=unit, mininterval=30, miniters=1, delay=1e-3
     )
+    lines.least = least
+    return lines

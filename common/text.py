@@ -10,10 +10,18 @@ import html
 import re
 import unicodedata
 
+# Of each ASCII character what is left of it: letters, digits and '_', in lower case.
+ASCII_WORDS = {code: re.sub(r"\W", " ", chr(code)).lower() for code in range(128)}
+
 
 def normalised(name: str | None, description: str | None) -> str:
     """A product's text without case, markup, punctuation and spacing."""
-    text = unicodedata.normalize("NFKC", html.unescape(f"{name or ''}\n{description or ''}"))
+    text = html.unescape(f"{name or ''}\n{description or ''}")
+    if text.isascii():  # a third of the time, for a million products 10 s
+        if "<" in text:
+            text = re.sub(r"<[^<>]*>", " ", text)
+        return " ".join(text.translate(ASCII_WORDS).split())
+    text = unicodedata.normalize("NFKC", text)
     return re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
 
 

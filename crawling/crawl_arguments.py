@@ -66,6 +66,11 @@ def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
         help="which sheet of a spreadsheet to read (default: the first with a header)",
     )
     feed.add_argument(
+        "--feed-images",
+        metavar="DIR",
+        help="the folder that relative links to pictures lie in (default: the feed's own folder)",
+    )
+    feed.add_argument(
         "--source",
         metavar="NAME",
         help="name of the feed's shop; products of the same name and id replace "
@@ -139,6 +144,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         "category_names",
         "encoding",
         "sheet",
+        "feed_images",
         "source",
         "unlabelled",
         "remove_missing",
@@ -148,6 +154,8 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
             parser.error(f"--{name.replace('_', '-')} is for --feed")
     if args.separator is not None and not args.separator:
         parser.error("--separator must name what stands between the levels of a category")
+    if args.feed_images is not None and not os.path.isdir(args.feed_images):
+        parser.error(f"--feed-images takes a folder, and {args.feed_images} is none")
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error(
             "--verify and --status look at all that is there: leave --feed and --retry-failed out"

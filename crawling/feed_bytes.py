@@ -198,7 +198,7 @@ def check_text(text: str, name: str, line: int, encoding: str) -> None:
 
 def likely_encoding(raw: bytes) -> str:
     """The encoding that bytes which are no UTF-8 probably have."""
-    lines = [line for line in raw.split(b"\n") if not line.isascii()]
+    lines = [line for line in raw.split(b"\n") if not is_utf8(line)]
     matches = charset_normalizer.from_bytes(
         b"\n".join(lines), cp_isolation=list(LIKELY_ENCODINGS), enable_fallback=False
     )
@@ -213,4 +213,12 @@ def likely_encoding(raw: bytes) -> str:
         if (match.chaos, match.coherence) == (best.chaos, best.coherence)
         for name in (match.encoding, *match.could_be_from_charset)
     }
-    return next(name for name in LIKELY_ENCODINGS if name in equal)
+    return next((name for name in LIKELY_ENCODINGS if name in equal), "cp1252")
+
+
+def is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -244,6 +244,8 @@ def text_entries(text: str, parting: Parting) -> list[str]:
         return [part.replace("\\,", ",") for part in re.split(r"(?<!\\),", text)]
     if parting.entry_sign:
         return text.split(parting.entry_sign)
+    if ";" in parting.level_sign:
+        return [text]
     entries = [entry for line in text.split("\n") for entry in line.split(";")]
     if parting.pipe_parts:
         entries = [part for entry in entries for part in entry.split("|")]
@@ -295,7 +297,9 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
     elif given.level_sign:
         pattern = next(
             (regex for sign, regex, _ in LEVELS if sign == given.level_sign[:1]),
-            rf"\s*{re.escape(given.level_sign)}\s*",
+            rf"\s*[{given.level_sign}]\s*"
+            if given.level_sign == ",;"
+            else rf"\s*{re.escape(given.level_sign)}\s*",
         )
         parting = given._replace(level_pattern=pattern, given=True)
     else:

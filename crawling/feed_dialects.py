@@ -320,7 +320,7 @@ DIALECTS = (
             "product_type": ("categories",),
             "image_link": words("image image#"),
         },
-        levels=",",
+        levels=",;",
     ),
     Dialect(
         "idealo",

@@ -15,12 +15,13 @@ import json
 import os
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import Undone, UserError, log
-from crawling import http_client, shopstyle_api
-from crawling.feed_types import FeedFile
+from crawling import http_client, picture_links, shopstyle_api
+from crawling.feed_files import feed_files
+from crawling.feed_types import FeedFile, ReadOptions
 
 MOST_BYTES = 20_000_000_000  # of a feed
 SHOPIFY_PAGE = 250  # products on a page; a shop shows no more
@@ -32,9 +33,18 @@ class Feed(NamedTuple):
     files: tuple[FeedFile, ...]
 
     @property
-    def beside(self) -> str | None:
-        """The path beside which the feed's pictures may lie; None if it came from a URL."""
-        return None if self.files[0].url else self.files[0].path
+    def folders(self) -> tuple[str, ...]:
+        """The folders in which relative links to pictures are looked for; none if the feed came from
+        a URL."""
+        return tuple(dict.fromkeys(file.folder for file in self.files if file.folder is not None))
+
+    def address(self, link: str) -> str:
+        """The address of a stored link; the link itself if it may be a file's. A link that is
+        relative to the feed's URL is stored so: an affiliate's URL holds a key, which may be in no
+        table."""
+        if not self.folders and self.files[0].url:
+            return picture_links.joined(self.files[0].url, link)
+        return link
 
 
 def shopify_products(answer: http_client.Answer) -> list[Any] | None:
@@ -78,21 +88,30 @@ def download(web: http_client.Web, url: str, path: str) -> None:
             file.writelines(json.dumps(product).encode() + b"\n" for product in products)
 
 
-def open_feed(addresses: Sequence[str], web: http_client.Web, stack: contextlib.ExitStack) -> Feed:
-    """The Feed at paths and URLs. A URL is downloaded into a folder that exists until the ExitStack
-    `stack` is closed.
+def open_feed(
+    addresses: Sequence[str],
+    options: ReadOptions,
+    images: str | None,
+    web: http_client.Web,
+    stack: contextlib.ExitStack,
+) -> Feed:
+    """The Feed at paths and URLs, with its pictures in the folder `images` if that is given. A URL
+    is downloaded into a folder that exists until the ExitStack `stack` is closed.
 
     Raises UserError if there is no feed, Undone if another run may get it, and http_client.Stopped.
     """
-    files: list[FeedFile] = []
+    files: dict[FeedFile, None] = {}
     for address in addresses:
         if address.lower().startswith(("http://", "https://")):
             path = downloaded(address, web, stack)
-            files.append(FeedFile(path, name="the feed", url=address))
-        elif os.path.isfile(address):
-            files.append(FeedFile(address, name=address))
+            with called_by_name([FeedFile(path, name="the feed")]):
+                for file in feed_files([path], options):
+                    name = f"the feed ({file.member[:100]})" if file.member else "the feed"
+                    files.setdefault(file._replace(name=name, url=address, folder=images))
         else:
-            raise UserError(f"--feed takes a file or an http(s) URL, and {address} is none")
+            for file in feed_files([address], options):
+                folder = os.path.dirname(os.path.abspath(file.path)) if images is None else images
+                files.setdefault(file._replace(folder=folder))
     return Feed(tuple(files))
 
 
@@ -113,12 +132,12 @@ def downloaded(url: str, web: http_client.Web, stack: contextlib.ExitStack) -> s
 
 
 @contextlib.contextmanager
-def called_by_name(feed: Feed) -> Iterator[None]:
+def called_by_name(files: Iterable[FeedFile]) -> Iterator[None]:
     """In the sentence of a UserError of the block, the paths of files are replaced by their names."""
     try:
         yield
     except UserError as problem:
         sentence = str(problem)
-        for file in feed.files:
+        for file in files:
             sentence = sentence.replace(file.path, file.name)
         raise UserError(sentence) from None

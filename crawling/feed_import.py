@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import db
 from common.terminal import StopEvent, ended_at_once, progress
-from crawling import feed_queries, http_client, queries
+from crawling import feed_queries, http_client, queries, variant_queries
 from crawling.feed_categories import CategoryTree
 from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct, Skipped
@@ -42,17 +42,21 @@ class FeedOptions(NamedTuple):
 class LoadCounts:
     """What a load counts on its way, in products."""
 
-    outcomes: dict[str, int] = dataclasses.field(default_factory=dict)  # new, changed, unchanged
-    products: int = 0
+    outcomes: dict[str, int] = dataclasses.field(
+        default_factory=lambda: {"new": 0, "changed": 0, "unchanged": 0}
+    )
     labels_kept: int = 0  # without the feed's categories: have one in crawl.db already
     labels_lost: int = 0  # had a category, and have none now
     regrouped: int = 0  # have another item group than before
     variants: int = 0  # name a parent
     inherited: int = 0  # of the variants: have a category of the parent's
-    several: int = 0  # list several categories
     gone: int = 0  # of the source: are not in the feed
     removed: int = 0  # of those: are marked as removed by this load
     examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
+
+    @property
+    def products(self) -> int:
+        return sum(self.outcomes.values())
 
 
 @dataclasses.dataclass
@@ -93,6 +97,7 @@ def store_feed(
 ) -> LoadCounts:
     """load_feed without a transaction of its own."""
     feed_queries.begin_load(conn)
+    variant_queries.begin_load(conn)
     is_first_load = not feed_queries.has_products(conn)
     indexes = feed_queries.drop_indexes(conn) if is_first_load else []
     load = Load(
@@ -108,11 +113,12 @@ def store_feed(
         while batch := list(itertools.islice(products, BATCH)):
             store_batch(load, first_sights(load, batch, left_out))
             bar.update(len(batch))
+    if load.is_new_source:
+        feed_queries.list_first_categories(conn, options.source)
     feed_queries.make_indexes(conn, indexes)
     queries.store_categories(conn, load.tree.rows())
     settle(load)
     queries.count_products(conn)
-    load.counts.outcomes = feed_queries.count_outcomes(conn)
     load.counts.regrouped = db.last_regrouping(conn) - last_regrouping
     return load.counts
 
@@ -120,10 +126,13 @@ def store_feed(
 def settle(load: Load) -> None:
     """Do what can only be done once all rows are stored: variants, and products that are gone."""
     conn, counts, source = load.conn, load.counts, load.options.source
-    counts.variants, counts.inherited, lost = feed_queries.settle_variants(conn, source)
-    counts.labels_lost += lost
+    settled = variant_queries.settle_variants(conn, source)
+    counts.variants, counts.inherited, labels_lost, changed = settled
+    counts.labels_lost += labels_lost
+    counts.outcomes["unchanged"] -= changed
+    counts.outcomes["changed"] += changed
     if not load.is_new_source:
-        counts.gone = feed_queries.count_gone(conn, source)
+        counts.gone = feed_queries.count_there(conn, source) - counts.products
     if load.options.remove_missing and counts.gone:
         counts.removed = feed_queries.remove_gone(conn, source)
 
@@ -162,7 +171,7 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     outcomes.update((number, "changed" if number in changed else "unchanged") for number in stored)
     feed_queries.remember_outcomes(conn, outcomes.items())
     variants = [product for product in products.values() if parent_id(product)]
-    feed_queries.remember_variants(
+    variant_queries.remember_variants(
         conn,
         [
             (
@@ -174,8 +183,9 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
             for product in variants
         ],
     )
-    counts.products += len(products)
-    counts.several += sum(len(product.categories) > 1 for product in products.values())
+    counts.outcomes["new"] += len(new_products)
+    counts.outcomes["changed"] += len(changed)
+    counts.outcomes["unchanged"] += len(stored) - len(changed)
     counts.examples += list(products.values())[: EXAMPLES - len(counts.examples)]
 
 
@@ -194,34 +204,32 @@ def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | Non
     return tuple(dict.fromkeys(map(load.tree.id_of, product.categories)))
 
 
-def item_group(load: Load, product: FeedProduct) -> str | None:
-    """The group_key of a product that the shop has put into a group."""
-    return f"{load.options.source} {product.group}" if product.group else None
-
-
 def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
-    """Insert products that crawl.db does not have."""
+    """Insert products that crawl.db does not have. Those of a new source are listed in their first
+    categories at the end, all at once."""
     rows, lists, links, source = [], [], [], load.options.source
+    first = int(load.is_new_source)  # the position that lists begin at here
     for product_id, product in zip(new_ids(load, products), products):
-        _, external_id, name, description, _, images, _, _ = product
+        _, external_id, name, description, _, images, group, parent = product
         listed = listed_categories(load, product)
-        group = item_group(load, product)
-        if not group and parent_id(product):
-            group = f"{source} {product.parent}"
-        key = db.group_key(name, description, group)
-        filed_under, image = (listed or (None,))[0], (images or ("",))[0]
+        filed_under = listed[0] if listed else None
+        group = group or (parent if parent != external_id else "")
+        key = f"{source} {group}" if group else db.group_key(name, description)
+        image = images[0] if images else ""
         rows.append((product_id, filed_under, source, external_id, key, name, description, image))
-        if listed:
-            lists.append((product_id, listed))
+        if listed and len(listed) > first:
+            lists.append((product_id, listed[first:]))
         if len(images) > 1:
             links.append((product_id, further_links(product)))
     feed_queries.insert_products(load.conn, rows)
-    feed_queries.insert_lists(load.conn, lists)
+    feed_queries.insert_lists(load.conn, lists, first)
     feed_queries.insert_links(load.conn, links)
 
 
 def further_links(product: FeedProduct) -> tuple[str, ...]:
     """The links to a product's pictures that are tried if the first fails."""
+    if len(product.images) < 2:
+        return ()
     return tuple(dict.fromkeys(product.images))[1:MOST_LINKS]
 
 
@@ -249,53 +257,84 @@ def new_ids(load: Load, products: Iterable[FeedProduct]) -> list[int]:
 # ---- products that are there --------------------------------------------------------------------
 
 
+class Content(NamedTuple):
+    """What a load may change of a product."""
+
+    words: tuple[str | None, str | None]  # name and description
+    image: str | None
+    group_key: str | None
+    categories: tuple[str, ...]  # ids; the first files it
+    links: tuple[str, ...]  # further ones to its picture
+
+
+Change = tuple[int, Content, Content]  # product id, before, and now
+
+
 def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]) -> set[str]:
     """Update products that crawl.db has, given as (product, as it is stored). Returns the
-    external_ids of those that changed.
-
-    A product never changes sides of the split because a word of its text changed: only a new item
-    group of the shop's replaces group_key.
-    """
+    external_ids of those that changed."""
     if not pairs:
         return set()
-    conn, numbers = load.conn, [old.product_id for _, old in pairs]
-    stored_lists = feed_queries.stored_lists(conn, numbers)
-    stored_links = feed_queries.stored_links(conn, numbers)
-    rows, lists, links, groups, reworded, repictured = [], [], [], [], [], []
+    numbers = [old.product_id for _, old in pairs]
+    categories = feed_queries.further_categories(load.conn, numbers)
+    links = feed_queries.further_links(load.conn, numbers)
+    changes: list[Change] = []
+    changed: set[str] = set()
     for product, old in pairs:
-        number = old.product_id
-        listed = listed_categories(load, product)
-        count_labels(load, listed, old)
-        filed_under = old.category_id
-        if listed is not None:
-            filed_under = listed[0] if listed else None
-            if listed != stored_lists.get(number, ()):
-                lists.append((number, listed))
-        image = product.images[0] if product.images else ""
-        words = (product.name, product.description, image)
-        if words != (old.name, old.description, old.image):
-            reworded.append(number)
-        if image != old.image:
-            repictured.append(number)
-        if words != old[3:6] or filed_under != old.category_id or old.removed:
-            rows.append((filed_under, *words, number))
-        group = item_group(load, product)
-        if group and group != old.group_key:
-            groups.append((group, number))
-        if further_links(product) != stored_links.get(number, ()):
-            links.append((number, further_links(product)))
-    feed_queries.update_products(conn, rows)
-    feed_queries.replace_lists(conn, lists)
-    feed_queries.replace_links(conn, links)
-    feed_queries.regroup(conn, groups)
-    feed_queries.forget_answers(conn, reworded)
-    feed_queries.forget_pictures(conn, repictured)
-    changed = {row[-1] for row in (*rows, *groups)} | {row[0] for row in (*lists, *links)}
-    return {old.external_id for _, old in pairs if old.product_id in changed}
+        number, external_id, filed_under, name, description, image, key, removed = old
+        listed = categories.get(number, ())
+        if filed_under is not None:
+            listed = (filed_under, *listed)
+        before = Content((name, description), image, key, listed, links.get(number, ()))
+        now = content_now(load, product, before)
+        if now != before or removed:
+            changes.append((number, before, now))
+            changed.add(external_id)
+    update_contents(load.conn, changes)
+    return changed
 
 
-def count_labels(load: Load, listed: Sequence[str] | None, old: StoredProduct) -> None:
-    """Count a product that has a category in crawl.db and keeps or loses it."""
-    if old.category_id is not None:
+def content_now(load: Load, product: FeedProduct, before: Content) -> Content:
+    """What a product is to hold, in the place of what it held before. It never changes sides of the
+    split because a word of its text changed: only a new item group replaces group_key."""
+    listed = listed_categories(load, product)
+    if before.categories:
         load.counts.labels_kept += load.options.unlabelled
-        load.counts.labels_lost += listed is not None and not listed
+        load.counts.labels_lost += listed == ()
+    return Content(
+        (product.name, product.description),
+        product.images[0] if product.images else "",
+        f"{load.options.source} {product.group}" if product.group else before.group_key,
+        before.categories if listed is None else listed,
+        further_links(product),
+    )
+
+
+def update_contents(conn: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Store what changed. A product that was removed is there again."""
+    feed_queries.update_products(
+        conn,
+        [
+            (now.categories[0] if now.categories else None, *now.words, now.image, number)
+            for number, _, now in changes
+        ],
+    )
+    feed_queries.replace_lists(
+        conn,
+        [(n, now.categories) for n, before, now in changes if now.categories != before.categories],
+    )
+    feed_queries.replace_links(
+        conn, [(n, now.links) for n, before, now in changes if now.links != before.links]
+    )
+    feed_queries.regroup(
+        conn,
+        [
+            (now.group_key, n)
+            for n, before, now in changes
+            if now.group_key and now.group_key != before.group_key
+        ],
+    )
+    other_picture = [n for n, before, now in changes if now.image != before.image]
+    other_words = [n for n, before, now in changes if now.words != before.words]
+    feed_queries.forget_answers(conn, {*other_words, *other_picture})
+    feed_queries.forget_pictures(conn, other_picture)

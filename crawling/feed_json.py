@@ -18,7 +18,7 @@ from typing import Any
 from common.terminal import UserError
 from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
 from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Line, Source, numbered_lines
-from crawling.feed_linked_data import is_linked_data, linked_products
+from crawling.feed_linked_data import is_linked_data, linked_products, with_references
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
 from crawling.feed_values import SameNames, flattened
 
@@ -31,9 +31,14 @@ def json_rows(
 ) -> Iterator[FeedRow]:
     """The rows of JSON, as feed_formats.read_feed_rows says."""
     head = source.head.lstrip(BLANK)
-    where = () if is_python(head) else product_place(head, options.columns)
+    first, _, rest = head.partition("\n")
+    is_lines = is_json_lines(first, rest)
+    sound = rest if is_lines and decoded_line(first) is None else head
+    where = () if is_python(head) else product_place(sound, options.columns)
+    if where[:1] == ("@graph",):  # its objects point to each other
+        where = ()
     same_names = SameNames()
-    if is_json_lines(head) and ITEMS not in where:
+    if is_lines and ITEMS not in where:
         how.kind = "JSON Lines"
         items = line_items(numbered_lines(source), where, skipped)
     else:
@@ -44,7 +49,8 @@ def json_rows(
         if not isinstance(item, dict):
             skipped.append((line, "no JSON object"))
             continue
-        for product in linked_products(item) if is_linked_data(item) else [item]:
+        products = linked_products(with_references(item)) if is_linked_data(item) else [item]
+        for product in products:
             columns = flattened(product)
             yield line, same_names.of(columns), list(columns.values())
 
@@ -69,17 +75,16 @@ def is_python(head: str) -> bool:
     return re.match(r"\{\s*'", head) is not None
 
 
-def is_json_lines(head: str) -> bool:
-    """Whether JSON that begins like this has an object on each line, and is no document. Its first
-    line is then an object, or a broken one before the next."""
-    first, _, rest = head.partition("\n")
-    begins_next = rest.lstrip(BLANK).startswith("{")
+def is_json_lines(first: str, rest: str) -> bool:
+    """Whether JSON of this first line and this rest has an object on each line, and is no document.
+    Its first line is then an object, or a broken one before the next."""
+    rest = rest.lstrip(BLANK)
     if not first.startswith("{"):
         return False
     if decoded_line(first) is not None:
-        return begins_next or is_python(head)
+        return bool(rest) or is_python(first)
     begins_object = first.rstrip().endswith(("{", "[", ","))
-    return begins_next and not begins_object
+    return rest.startswith("{") and not begins_object
 
 
 def line_items(lines: Iterable[Line], where: Where, skipped: Skipped) -> Iterator[tuple[int, Any]]:
@@ -222,19 +227,23 @@ class JsonText:
         deep."""
         self.peek()
         while True:
+            whole = True
             try:
                 value, end = JSON.raw_decode(self.text, self.at)
             except ValueError:
-                end = len(self.text)  # it is broken, or not all of it has been read
+                whole, end = False, len(self.text)  # it is broken, or not all of it has been read
             except RecursionError:
                 raise TooMuch(BROKEN) from None
-            if end < len(self.text):  # at the end of the text a number might go on
-                self.drop(end)
-                return value
-            if len(self.text) - self.at > LONGEST_LINE:
-                raise TooMuch("item too long")
-            if not self.more():
+            if end == len(self.text):  # here a number might go on
+                if len(self.text) - self.at > LONGEST_LINE:
+                    raise TooMuch("item too long")
+                if self.more():
+                    continue
+                end = len(self.text)
+            if not whole:
                 raise self.broken()
+            self.drop(end)
+            return value
 
     def skip(self) -> None:
         """Take the next value without keeping it."""
@@ -246,23 +255,20 @@ class JsonText:
             return
         depth, in_text = 0, False
         while True:
-            found = (
-                TEXT_PART.search(self.text, self.at) if in_text else SIGN.search(self.text, self.at)
-            )
-            if not found:
-                self.drop(max(self.at, len(self.text) - 1) if in_text else len(self.text))
-                if not self.more():
-                    raise self.broken()
-                continue
-            self.drop(found.end())
-            if in_text:
-                in_text = found.group() != '"'
-            elif found.group() == '"':
-                in_text = True
-            else:
-                depth += 1 if found.group() in "[{" else -1
-                if not depth:
-                    return
+            seen_to = self.at
+            for found in SIGNS.finditer(self.text, self.at):
+                sign, seen_to = found.group(), found.end()
+                if sign == '"':
+                    in_text = not in_text
+                elif not in_text:
+                    depth += len(sign) if sign[0] in "[{" else -len(sign) if sign[0] in "]}" else 0
+                    if depth <= 0:
+                        self.drop(seen_to + depth)  # the last signs may belong to what is around
+                        return
+            # The last \ escapes a character that has not been read yet.
+            self.drop(max(seen_to, len(self.text) - self.text.endswith("\\")))
+            if not self.more():
+                raise self.broken()
 
     def broken(self) -> UserError:
         return UserError(
@@ -276,5 +282,4 @@ class TooMuch(Exception):
 
 
 NO_SPACE = re.compile("[^\ufeff \t\r\n]")
-SIGN = re.compile(r'["\[\]{}]')
-TEXT_PART = re.compile(r'"|\\.', re.S)  # the end of a text, or a character that is escaped
+SIGNS = re.compile(r'"|\\.|[\[{]+|[\]}]+', re.S)

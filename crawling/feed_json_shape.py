@@ -36,7 +36,7 @@ PART_KEYS = re.compile(
     "breadcrumb|related|collection|param|propert|brand|store|shop|seller|merchant|user|author",
     re.I,
 )
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]', re.S)
+TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]', re.S)
 
 
 class Place(NamedTuple):

@@ -31,6 +31,34 @@ def types(item: dict[str, Any]) -> set[str]:
     return {re.split("[/#:]", name)[-1].lower() for name in names if isinstance(name, str)}
 
 
+def with_references(item: Any) -> Any:
+    """An object with a list @graph, in which what only points to an object of the list, such as the
+    picture {"@id": "..."} of a product, is that object. Other values as they are."""
+    graph = item.get("@graph") if isinstance(item, dict) else None
+    if not isinstance(graph, list):
+        return item
+    objects = {
+        each["@id"]: each
+        for each in graph
+        if isinstance(each, dict) and isinstance(each.get("@id"), str) and len(each) > 1
+    }
+
+    def target(value: Any) -> Any:
+        if isinstance(value, list):
+            return [target(each) for each in value if not isinstance(each, list)]
+        if isinstance(value, dict) and value.keys() == {"@id"} and isinstance(value["@id"], str):
+            return objects.get(value["@id"], value)
+        return value
+
+    resolved = [
+        {key: target(value) for key, value in each.items()}
+        if isinstance(each, dict) and types(each) & (PRODUCTS | {"productgroup"})
+        else each
+        for each in graph
+    ]
+    return {**item, "@graph": resolved}
+
+
 def linked_products(item: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
     """The products in a value of JSON-LD. Each variant of a ProductGroup is one."""
     if isinstance(item, list):

@@ -18,7 +18,7 @@ from typing import Any
 from common.terminal import UserError
 from crawling.feed_json_shape import JSON
 from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Source
-from crawling.feed_linked_data import breadcrumbs, category_of, linked_products
+from crawling.feed_linked_data import breadcrumbs, category_of, linked_products, with_references
 from crawling.feed_types import FeedRow, HowRead, Skipped, Value
 from crawling.feed_values import SameNames, flattened
 
@@ -59,7 +59,7 @@ def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRo
             skipped.append((line, "broken JSON-LD"))
             broken += 1
             continue
-        products += [(line, product) for product in linked_products(data)]
+        products += [(line, product) for product in linked_products(with_references(data))]
         ways += list(breadcrumbs(data))
     if not products and not broken:
         raise UserError(

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from common.terminal import UserError
 from common.text import clean_text
-from crawling import feed_cells, feed_columns, feed_survey
+from crawling import feed_cells, feed_columns, feed_survey, picture_links
 from crawling.feed_cells import decoded
 from crawling.feed_columns import Layout, Source, category_value, field_text
 from crawling.feed_formats import read_feed_rows
@@ -232,16 +231,22 @@ def row_pictures(
     place = int(position) if position.isascii() and position.isdigit() and len(position) < 9 else 0
     if "image_link" in layout.templates:
         link = feed_columns.filled(layout.templates["image_link"], values)
-        return [(place, link)] if link else []
+        return [(place, stored_link(link, file))] if link else []
     links: list[tuple[int, str]] = []
     for column in layout.positions.get("image_link", ()):
         if column < len(values) and values[column] and len(links) < feed_cells.MOST_LINKS:
             for link in feed_cells.picture_links(values[column], file.dialect.pictures):
-                link = clean_text(link) if layout.clean else link
-                links.append((place, link))
+                links.append((place, stored_link(link, file)))
                 if file.dialect.picture_base and "/" not in link:
                     links.append((place, file.dialect.picture_base + link))
     return links
+
+
+def stored_link(link: str, file: FileReading) -> str:
+    """A link to a picture as it is stored, without what SQLite can't hold."""
+    if link.startswith(("https://", "http://")) and link.isascii():  # as most are
+        return link.replace("\0", " ")
+    return picture_links.absolute(clean_text(link), file.file.url, file.file.folder)
 
 
 def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:
@@ -273,25 +278,3 @@ def parent_of(fields: dict[str, str], file: FileReading) -> str:
     parent = fields["parent"].removeprefix("id:")
     parent = file.codes.get(parent, parent) if parent else file.children.get(fields["id"], "")
     return "" if parent in ("0", fields["id"]) else parent
-
-
-# ---- links to pictures --------------------------------------------------------------------------
-
-
-def of_the_web(link: str) -> bool:
-    """Whether a link to a picture leads into the web, and not to a file beside the feed."""
-    return link.strip().lower().startswith(("http://", "https://", "//"))
-
-
-def picture_file(feed_path: str, link: str) -> str | None:
-    """The file that a feed's relative image_link means. None if it lies outside the feed's folder,
-    or if the link is an address of another kind."""
-    link = link.strip()
-    if "://" in link:
-        return None
-    folder = os.path.realpath(os.path.dirname(os.path.abspath(feed_path)))
-    try:
-        path = os.path.realpath(os.path.join(folder, link))
-    except ValueError:
-        return None
-    return path if os.path.commonpath([folder, path]) == folder else None

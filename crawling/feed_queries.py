@@ -22,6 +22,7 @@ WRITTEN_TABLES = (
     "product_category",
     "picture_link",
     "picture",
+    "experiment",  # which filing names
     "filing",
     "regrouped",
 )
@@ -44,12 +45,9 @@ class StoredProduct(NamedTuple):
 
 
 def begin_load(conn: sqlite3.Connection) -> None:
-    """Make the temporary tables of a load: `seen`, and `variant` with the products that name a
-    parent. 16 MB of `seen` stay in memory, which takes a million ids in any order."""
+    """Make the temporary table `seen`, of which 16 MB stay in memory: a million ids in any order."""
     conn.execute("pragma temp.cache_size = -16000")
     queries.remember_seen(conn)
-    conn.execute("""create temp table if not exists variant(id text primary key, parent text,
-                    own_group integer, own_categories integer) without rowid""")
 
 
 def largest_id(conn: sqlite3.Connection) -> int:
@@ -127,13 +125,6 @@ def remember_outcomes(conn: sqlite3.Connection, outcomes: Iterable[tuple[str, st
     conn.executemany("insert into seen(id, outcome) values (?, ?)", outcomes)
 
 
-def remember_variants(
-    conn: sqlite3.Connection, variants: Iterable[tuple[str, str, int, int]]
-) -> None:
-    """Note (external_id, its parent's, whether it has an item group and categories of its own)."""
-    conn.executemany("insert into variant values (?, ?, ?, ?)", variants)
-
-
 def stored_products(
     conn: sqlite3.Connection, source: str, external_ids: Sequence[str]
 ) -> dict[str, StoredProduct]:
@@ -144,25 +135,25 @@ def stored_products(
             from product where source = ? and external_id in ({question_marks(external_ids)})""",
         (source, *external_ids),
     )
-    return {row[1]: StoredProduct(*row) for row in rows}
+    return {stored.external_id: stored for stored in map(StoredProduct._make, rows)}
 
 
-def stored_lists(
+def further_categories(
     conn: sqlite3.Connection, product_ids: Sequence[int]
 ) -> dict[int, tuple[str, ...]]:
-    """{product id: the categories that the shop lists for it, in its order}."""
+    """{product id: the categories that the shop lists for it behind the first, which files it}."""
     return in_lists(
         db.plain(
             conn,
             f"""select product_id, category_id from product_category
-                where product_id in ({question_marks(product_ids)}) and position is not null
+                where product_id in ({question_marks(product_ids)}) and position > 0
                 order by product_id, position""",
             product_ids,
         )
     )
 
 
-def stored_links(
+def further_links(
     conn: sqlite3.Connection, product_ids: Sequence[int]
 ) -> dict[int, tuple[str, ...]]:
     """{product id: the links to its pictures behind the first}."""
@@ -227,14 +218,27 @@ def forget_pictures(conn: sqlite3.Connection, product_ids: Sequence[int]) -> Non
         conn.executemany(statement, ((number,) for number in product_ids))
 
 
-def insert_lists(conn: sqlite3.Connection, lists: Iterable[tuple[int, Sequence[str]]]) -> None:
-    """Store lists (product id, categories in the shop's order) of products that have none."""
+def list_first_categories(conn: sqlite3.Connection, source: str) -> None:
+    """List each product of a source first in the category that it is filed under."""
+    conn.execute(
+        """insert into product_category(product_id, category_id, position)
+           select id, category_id, 0 from product
+           where +source = ? and category_id is not null order by id""",
+        (source,),
+    )
+
+
+def insert_lists(
+    conn: sqlite3.Connection, lists: Iterable[tuple[int, Sequence[str]]], first: int = 0
+) -> None:
+    """Store lists (product id, categories in the shop's order) of products that have none in
+    positions from `first` on."""
     conn.executemany(
         "insert into product_category(product_id, category_id, position) values (?, ?, ?)",
         (
             (number, category, position)
             for number, categories in lists
-            for position, category in enumerate(categories)
+            for position, category in enumerate(categories, first)
         ),
     )
 
@@ -280,132 +284,24 @@ def regroup(conn: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
     conn.executemany("update product set group_key = ? where id = ?", rows)
 
 
-# ---- variants -----------------------------------------------------------------------------------
-
-
-def settle_variants(conn: sqlite3.Connection, source: str) -> tuple[int, int, int]:
-    """Give the products in the table `variant` what is their parent's, now that all are stored: its
-    group, and its categories if they have none of their own. Returns how many variants there are,
-    how many have a category of their parent's, and how many had one before and have none now."""
-    if not conn.execute("select 1 from variant limit 1").fetchone():
-        return 0, 0, 0
-    group_families(conn, source)
-    conn.execute("create temp table heir(product_id integer primary key, parent_id integer)")
-    conn.execute(
-        """insert into heir select product.id, parent.id from variant
-           join product on product.source = :source and product.external_id = variant.id
-           left join product parent on parent.source = :source
-                and parent.external_id = variant.parent
-           where not own_categories""",
-        {"source": source},
-    )
-    inherited, lost = inherit_categories(conn)
-    conn.execute("drop table heir")
-    variants = conn.execute("select count(*) from variant").fetchone()[0]
-    return variants, inherited, lost
-
-
-def group_families(conn: sqlite3.Connection, source: str) -> None:
-    """Give each parent and its variants one group: the parent's item group, otherwise one named by
-    the parent's id. A variant with an item group of its own keeps that."""
-    values = {"source": source, "mark": f"{source} "}
-    conn.execute("create temp table family(parent text primary key, key text) without rowid")
-    conn.execute(
-        """insert into family select distinct variant.parent,
-               case when substr(group_key, 1, length(:mark)) = :mark then group_key
-                    else :mark || variant.parent end
-           from variant left join product
-                on source = :source and external_id = variant.parent""",
-        values,
-    )
-    conn.execute("create temp table moved(id text primary key, key text) without rowid")
-    conn.execute("insert into moved select parent, key from family")
-    conn.execute("""insert or replace into moved select id, key from variant join family
-                    using (parent) where not own_group""")
-    conn.execute(
-        """delete from moved where not exists (
-               select 1 from product where source = :source and external_id = moved.id
-               and group_key is not moved.key)""",
-        values,
-    )
-    conn.execute(
-        """insert into regrouped(product_id, group_key, date)
-           select product.id, group_key, datetime() from moved
-           join product on source = :source and external_id = moved.id
-           where not exists (select 1 from seen where seen.id = moved.id and outcome = 'new')
-           order by product.id""",
-        values,
-    )
-    conn.execute(
-        """update product set group_key =
-               (select key from moved where moved.id = product.external_id)
-           where source = :source and external_id in (select id from moved)""",
-        values,
-    )
-    conn.execute("""update seen set outcome = 'changed'
-                    where outcome = 'unchanged' and id in (select id from moved)""")
-    conn.execute("drop table moved")
-    conn.execute("drop table family")
-
-
-LISTED = """(select group_concat(category_id, ' ') from (
-                select category_id from product_category where product_id = {}
-                and position is not null order by position))"""
-
-
-def inherit_categories(conn: sqlite3.Connection) -> tuple[int, int]:
-    """Give the products in the table `heir` their parents' categories. Returns how many have one
-    now, and how many had one before and have none now."""
-    inherited, lost = conn.execute("""
-        select coalesce(sum(parent.category_id is not null), 0),
-               coalesce(sum(parent.category_id is null and product.category_id is not null), 0)
-        from heir join product on product.id = product_id
-        left join product parent on parent.id = parent_id""").fetchone()
-    conn.execute(
-        f"""delete from heir where {LISTED.format("heir.product_id")}
-                                is {LISTED.format("heir.parent_id")}
-            and (select category_id from product where id = heir.product_id)
-                is (select category_id from product where id = heir.parent_id)"""
-    )
-    conn.execute("""create temp table inheritance as
-                    select heir.product_id, category_id, position from heir
-                    join product_category on product_category.product_id = parent_id""")
-    conn.execute("delete from product_category where product_id in (select product_id from heir)")
-    conn.execute("""insert into product_category(product_id, category_id, position)
-                    select product_id, category_id, position from inheritance""")
-    conn.execute("""update product set category_id = (
-                        select parent.category_id from heir
-                        join product parent on parent.id = heir.parent_id
-                        where heir.product_id = product.id)
-                    where id in (select product_id from heir)""")
-    conn.execute("""update seen set outcome = 'changed' where outcome = 'unchanged' and id in (
-                        select external_id from product where id in (
-                            select product_id from heir))""")
-    conn.execute("drop table inheritance")
-    return inherited, lost
-
-
 # ---- products that are gone, and figures --------------------------------------------------------
 
-GONE = "source = ? and removed = 0 and external_id not in (select id from seen)"
 
-
-def count_gone(conn: sqlite3.Connection, source: str) -> int:
-    """How many products of a source this load has not seen, without those removed before."""
-    return conn.execute(f"select count(*) from product where {GONE}", (source,)).fetchone()[0]
+def count_there(conn: sqlite3.Connection, source: str) -> int:
+    """How many products of a source are not removed."""
+    return conn.execute(
+        "select count(*) from product where +source = ? and removed = 0", (source,)
+    ).fetchone()[0]
 
 
 def remove_gone(conn: sqlite3.Connection, source: str) -> int:
-    """Mark the products of count_gone as removed. Returns how many."""
-    return conn.execute(f"update product set removed = 1 where {GONE}", (source,)).rowcount
-
-
-def count_outcomes(conn: sqlite3.Connection) -> dict[str, int]:
-    """{new, changed, unchanged: products} of this load."""
-    queries.remember_seen(conn)
-    counts = dict.fromkeys(("new", "changed", "unchanged"), 0)
-    counts.update(db.plain(conn, "select outcome, count(*) from seen group by outcome"))
-    return counts
+    """Mark the products of a source that this load has not seen as removed. Returns how many were
+    not marked before."""
+    return conn.execute(
+        """update product set removed = 1 where source = ? and removed = 0
+           and external_id not in (select id from seen)""",
+        (source,),
+    ).rowcount
 
 
 def category_sizes(conn: sqlite3.Connection, source: str) -> list[tuple[str | None, int]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import collections
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import db
-from common.terminal import counted
+from common.terminal import counted, first_few
 from common.text import one_line
-from crawling import feed_products, feed_queries, feed_understood
+from crawling import feed_queries, feed_understood, picture_links
 from crawling.feed_import import FeedOptions, LoadCounts
 from crawling.feed_survey import Reading
 from crawling.feed_types import FeedProduct
@@ -58,15 +58,14 @@ def label_lines(options: FeedOptions, counts: LoadCounts) -> list[str]:
             f"{counts.labels_lost} products of {options.source} had a category and have none now: "
             "the feed has none for them (--unlabelled keeps what is there)"
         )
-    if counts.several:
-        lines.append(
-            f"{counted(counts.several, 'product')} in several categories: the first of the most "
-            "specific ones files each, and the table product_category lists all"
-        )
     if counts.variants:
+        inherited = ""
+        if counts.inherited:
+            inherited = f"; {counts.inherited:,} without a category of their own have the parent's"
+        are = "is a variant" if counts.variants == 1 else "are variants"
         lines.append(
-            f"{counted(counts.variants, 'variant')} of other products: each shares its parent's "
-            f"group, and {counts.inherited:,} without a category of their own have the parent's"
+            f"{counted(counts.variants, 'product')} {are} of another product: the parent and its "
+            f"variants are one group{inherited}"
         )
     return lines
 
@@ -161,10 +160,10 @@ def separator_lines(name: str, sizes: Iterable[tuple[tuple[str, ...], int]]) -> 
 
 class Links:
     """Counts the links to pictures of a feed's products, and names the files that are missing.
-    `beside` is the path that relative links begin at, None if the feed came from a URL."""
+    `folders` are those of relative links; there is none if the feed came from a URL."""
 
-    def __init__(self, beside: str | None) -> None:
-        self.beside = beside
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.folders = folders
         self.linked = 0  # products with a link
         self.to_files = 0  # of those: with links to files alone
 
@@ -174,21 +173,22 @@ class Links:
         """Yield the products as they are, and `tell` of those none of whose files is there."""
         for product in products:
             self.linked += bool(product.images)
-            if self.beside and product.images:
-                self.look_for_files(self.beside, product, tell)
+            if self.folders and product.images:
+                self.look_for_files(product, tell)
             yield product
 
-    def look_for_files(
-        self, beside: str, product: FeedProduct, tell: Callable[[str, object], None]
-    ) -> None:
-        if any(map(feed_products.of_the_web, product.images)):
+    def look_for_files(self, product: FeedProduct, tell: Callable[[str, object], None]) -> None:
+        if any(map(picture_links.of_the_web, product.images)):
             return
         self.to_files += 1
-        files = (feed_products.picture_file(beside, link) for link in product.images)
+        files = (
+            picture_links.picture_file(folder, link)
+            for link in product.images
+            for folder in self.folders
+        )
         if not any(file is not None and os.path.isfile(file) for file in files):
-            tell(
-                "files are not there, beside the feed", f"{product.images[0]} (line {product.line})"
-            )
+            where = first_few(list(self.folders))
+            tell(f"files are not there, in {where}", f"{product.images[0]} (line {product.line})")
 
 
 def missing_files(count: int, names: str, reason: str) -> str:
@@ -214,6 +214,8 @@ def example_lines(products: Iterable[FeedProduct]) -> Iterator[str]:
         if len(description) > BEGINNING:
             description = f"{description[:BEGINNING]} ..."
         categories = "; ".join(" > ".join(path) for path in product.categories)
+        if not categories and product.parent:
+            categories = f"that of product {product.parent}"
         picture = product.images[0] if product.images else ""
         more = f" and {len(product.images) - 1} more" if len(product.images) > 1 else ""
         yield f"product {one_line(product.external_id)}: {one_line(product.name)}"

@@ -107,7 +107,7 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
     first_names: Names = ()
     plans: dict[Names, Plan] = {}
     rows = read_feed_rows(file, LeftOut(), options.read, reading.how)
-    for _, row_names, values in progress("feed", None, "rows read", rows):
+    for _, row_names, values in progress("feed, first look", None, "rows", rows, least=5):
         if row_names is not names:
             if row_names != names:
                 new_names(reading, row_names, values is None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from common.terminal import UserError, counted
 from crawling.feed_columns import header_rank
@@ -36,6 +36,12 @@ RAKUTEN = (
     *("Class ID", "Currency", "M1", "Pixel"),
     *(f"Attribute {number}" for number in range(1, 16)),
 )
+# The order of Trovaprezzi's text, whose lines end with this mark.
+TROVAPREZZI_END = "<endrecord>"
+TROVAPREZZI = (
+    *("Name", "Brand", "Description", "Price", "Code", "Link", "Stock", "Categories", "Image"),
+    *("Shipping Cost", "Part Number", "EAN Code"),
+)
 
 
 class Header(NamedTuple):
@@ -53,6 +59,9 @@ def delimited_rows(
     """The rows of delimited text, as feed_formats.read_feed_rows says."""
     if source.head.lstrip(BLANK).startswith("HDR|"):
         yield from rakuten_rows(source, skipped, how)
+        return
+    if source.head.split(source.end, 1)[0].rstrip().endswith(TROVAPREZZI_END):
+        yield from trovaprezzi_rows(source, skipped, how)
         return
     lines = [line.strip("\ufeff") for line in source.head.split(source.end, HEADER_LINES)]
     header = find_header(lines[:HEADER_LINES], source, options.columns, how)
@@ -120,6 +129,14 @@ def rakuten_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[Fee
     for row in plain_rows(source, header, skipped):
         if row[2] is None or row[2][0] != "TRL":
             yield row
+
+
+def trovaprezzi_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRow]:
+    """The rows of Trovaprezzi's text, without the mark at the end of each."""
+    how.kind = "Trovaprezzi's text with bars between its cells"
+    yield 0, TROVAPREZZI, None
+    for number, names, texts in plain_rows(source, Header(0, TROVAPREZZI, "|", False), skipped):
+        yield number, names, [text.removesuffix(TROVAPREZZI_END) for text in cast(list[str], texts)]
 
 
 # ---- headers ------------------------------------------------------------------------------------

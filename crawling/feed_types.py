@@ -28,6 +28,7 @@ class FeedFile(NamedTuple):
     member: str | None = None  # of a zip of several files; None if the file is not one
     name: str = ""  # what messages call it
     url: str | None = None  # where it was downloaded from; None if it is the user's own
+    folder: str | None = None  # of relative links to pictures; None if they are relative to url
 
 
 class ReadOptions(NamedTuple):

@@ -55,7 +55,7 @@ def understood(reading: Reading) -> list[str]:
         kind = [
             file.how.kind,
             file.how.encoding,
-            file.dialect.name and f"as {file.dialect.name} writes it",
+            file.dialect.name and f"read as a file of {file.dialect.name}",
         ]
         lines.append(f"{file.file.name}: {', '.join(filter(None, kind)) or 'read'}")
         lines += [f"  {line}" for line in (*file.how.remarks, *file_lines(reading, file))]
@@ -213,10 +213,11 @@ def category_remarks(file: FileReading) -> Iterator[str]:
             f"{first_few([repr(word) for word in words])} is none"
         )
     if file.listing_several:
+        lists = "row lists" if file.listing_several == 1 else "rows list"
         yield (
-            f"{counted(file.listing_several, 'row')} list several categories: each product is filed "
-            "under the one with the most levels, the first of equals, and keeps all; "
-            "--ignore-category NAME leaves one out"
+            f"{file.listing_several:,} {lists} several categories: a product is filed under the one "
+            "with the most levels, the first if several have as many, and all are kept in the table "
+            "product_category; --ignore-category NAME leaves one out"
         )
     if file.standard and file.parting.bare_numbers:
         yield (

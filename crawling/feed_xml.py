@@ -16,7 +16,7 @@ from typing import Any
 from xml.parsers import expat
 
 from common.terminal import UserError
-from crawling.feed_lines import BLANK, COST, LONGEST_LINE, Source
+from crawling.feed_lines import COST, LONGEST_LINE, Source
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped, Value
 from crawling.feed_values import SameNames
 from crawling.feed_xml_mend import Mender
@@ -25,7 +25,7 @@ from crawling.feed_xml_tree import CategoryNames
 
 DEEPEST_XML = 200
 # Elements of HTML: what holds one of them is a text.
-MARKUP = set("p br b i u strong em ul ol div span font table h1 h2 h3 h4 h5 h6".split())
+MARKUP = set("p br strong em ul ol div span font table h1 h2 h3 h4 h5 h6".split())
 MOST_BROKEN = 1000  # products; the rest of the piece is read again after each of them
 RESUMED = b"<resumed>"  # stands for the elements around a product
 OTHERS, SAME, GOOGLE = range(3)  # whose namespace an element is in: the last one wins
@@ -42,8 +42,6 @@ def xml_rows(
     how.remarks += [first_pieces.remark()] if first_pieces.count else []
     source.text.seek(0)
     mender = Mender()
-    blank = source.head[: len(source.head) - len(source.head.lstrip(BLANK))]
-    mender.line += blank.count("\n")
     items = XmlItems(name, source, skipped)
     yield from items.rows_of(mender)
     how.remarks[place : place + 1] = [mender.remark()] if mender.count else []
@@ -115,13 +113,14 @@ class XmlItems:
     def rows_of(self, mender: Mender) -> Iterator[FeedRow]:
         """The rows of a file. A product that is broken beyond mending is left out, and reading goes
         on with the next one."""
-        self.restart(mender.line)
         lost = resumed = False  # whether the next product is looked for, or was found
         for piece in mender.pieces(self.source):
             line = mender.line - piece.count("\n")  # in which the piece begins
             while piece:
+                if self.fed == 0:
+                    self.lines_dropped = line - 1
                 if lost:
-                    found = self.item_start.search(piece)
+                    found = self.item_start.search(piece) if self.item_name else None
                     if not found:
                         break
                     line += piece.count("\n", 0, found.start())
@@ -133,12 +132,13 @@ class XmlItems:
                     self.parse(piece.encode())
                     break
                 except expat.ExpatError as error:
-                    self.leave_out(error, resumed)
-                    end = self.parser.ErrorByteIndex - self.fed
                     # What it was resumed with must not be found again.
-                    end = max(end, 1 if self.fed == len(RESUMED) else 0)
+                    least = 1 if self.fed == len(RESUMED) else 0
+                    end = max(self.parser.ErrorByteIndex - self.fed, least)
                     rest = piece.encode()[end:].decode(errors="ignore")
-                    line += piece.count("\n", 0, len(piece) - len(rest))
+                    before = piece[: len(piece) - len(rest)]
+                    self.leave_out(error, before, resumed)
+                    line += before.count("\n")
                     piece, lost = rest, True
             yield from self.take_rows(len(piece))
         if self.problem:
@@ -154,14 +154,19 @@ class XmlItems:
         self.parser.Parse(data, False)
         self.fed += len(data)
 
-    def leave_out(self, error: expat.ExpatError, resumed: bool) -> None:
-        """Leave out the product in which the XML is broken. Note what is wrong, if it is in none."""
+    def leave_out(self, error: expat.ExpatError, before: str, resumed: bool) -> None:
+        """Leave out the product in which the XML is broken after this text. Note what is wrong, if
+        it is in none."""
         self.broken_items += 1
         if self.broken_items > MOST_BROKEN:
             raise self.cut_short(error)
+        reason = f"broken XML, {expat.ErrorString(error.code)}"
+        last_tag = before.rfind("<")
         if self.item_depth:
-            reason = expat.ErrorString(error.code)
-            self.skipped.append((self.item_line, f"broken XML, {reason}"))
+            self.skipped.append((self.item_line, reason))
+        elif self.item_name and last_tag >= 0 and self.item_start.match(before, last_tag):
+            self.has_items = True
+            self.skipped.append((error.lineno + self.lines_dropped, reason))
         elif not resumed and (self.depth or not self.has_items):
             # Text after the last element is harmless. What was resumed has ends without beginnings.
             self.problem = self.cut_short(error)

@@ -33,10 +33,12 @@ class Mender:
     def pieces(self, source: Source) -> Iterator[str]:
         """The text of a file in pieces, mended. Each ends with a > if it can, so that nothing that
         needs mending is in two."""
-        rest = ""
+        rest, begun = "", False
         while piece := source.read(PIECE, self.line + rest.count("\n")):
-            if not self.count and self.line == 1 and not rest:
-                piece = piece.lstrip(BLANK)  # which XML forbids before its declaration
+            if not begun:
+                bare = piece.lstrip(BLANK)  # blanks are forbidden before the XML declaration
+                self.line += piece.count("\n", 0, len(piece) - len(bare))
+                piece, begun = bare, bare != ""
             text = rest + piece
             end = text.rfind(">") + 1
             if len(text) - end > LONGEST_LINE // 8:
@@ -48,20 +50,21 @@ class Mender:
 
     def mend(self, text: str) -> str:
         """The next piece, mended."""
+        line = self.line
         mended = CONTROL.sub(self.blank, text)
         if "&" in mended or "<" in mended:
             if self.in_section or "]]>" in mended or "<![CDATA[" in mended:
                 mended = "".join(self.parts(mended))
             else:
                 mended = SUSPECT.sub(self.replaced, mended)
-        self.line += text.count("\n")
+        self.line = line + text.count("\n")
         return mended
 
     def parts(self, text: str) -> Iterator[str]:
         """The parts of a piece in which a CDATA section begins or ends."""
         for part in SECTION.split(text):
             if part == "]]>" and not self.in_section:
-                self.note(text, 0)
+                self.note(part, 0)
                 yield "]]&gt;"
             elif part in ("<![CDATA[", "]]>"):
                 self.in_section = part != "]]>"
@@ -70,6 +73,7 @@ class Mender:
                 yield part
             else:
                 yield SUSPECT.sub(self.replaced, part)
+            self.line += part.count("\n")
 
     def blank(self, found: re.Match[str]) -> str:
         self.note(found.string, found.start())

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
-from xml.parsers import expat
 
 from crawling.feed_columns import header_rank
 
@@ -24,18 +22,34 @@ PART_ELEMENTS = re.compile(
 )
 MOST_PATHS = 1000
 MOST_NAMES = 300  # of an element's children
+DEEPEST = 200
+# The beginning of a CDATA section or comment, or a tag: (/, name, attributes, /).
+TAG = re.compile(
+    r"<!\[CDATA\[|<!--|<(/?)([^\s<>/!?=\"']{1,200})(?=[\s/>])"
+    r"([^<>\"'/]*(?:(?:\"[^<\"]*\"|'[^<']*'|/(?!>))[^<>\"'/]*)*)(/?)>"
+)
+ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,200})\s*=\s*[\"']")
 SURVEYED = 1_000_000  # characters; more, if no product was among them
 MOST_SURVEYED = 50_000_000
-DEEPEST = 30
-
-ElementPath = tuple[str, ...]
 
 
-class Element(NamedTuple):
-    """The elements at one place of a file."""
+class Element:
+    """What stands at one place of a file, however often."""
 
-    names: dict[str, None]  # of their children and attributes
-    times: list[int]  # [how often they stand there]
+    def __init__(self, name: str, depth: int) -> None:
+        self.name, self.depth = name, depth
+        self.times = 0
+        self.children: dict[str, Element] = {}
+        self.attributes: dict[str, None] = {}
+
+    def names(self) -> list[str]:
+        """What its columns would be called."""
+        names = [f"@{key}" for key in self.attributes]
+        for child in self.children.values():
+            names.append(child.name)
+            names += [f"{child.name}@{key}" for key in child.attributes]
+            names += [f"{child.name}.{name}" for name in child.children]
+        return names
 
 
 def local(name: str) -> str:
@@ -49,66 +63,82 @@ def product_element(pieces: Iterable[str], columns: Mapping[str, str]) -> tuple[
     size = 0
     for piece in pieces:
         size += len(piece)
-        try:
-            shape.parser.Parse(piece, False)
-        except (expat.ExpatError, ValueError):
-            break  # it is reported when the products are read
+        shape.read(piece)
         if size > MOST_SURVEYED or size > SURVEYED and choose(shape.elements, columns, 2):
             break
     name = choose(shape.elements, columns, 2) or choose(shape.elements, columns, 0)
-    return name, list(dict.fromkeys(path[-1] for path in shape.elements))[:20]
+    return name, list(dict.fromkeys(element.name for element in shape.elements))[:20]
 
 
 class Shape:
-    """expat's handlers, which note the elements there are."""
+    """Notes the elements there are, whether the XML is right or broken."""
 
     def __init__(self) -> None:
-        self.parser = expat.ParserCreate()
-        self.parser.StartElementHandler = self.start
-        self.parser.EndElementHandler = self.end
-        self.elements: dict[ElementPath, Element] = {}
-        self.path: list[str] = []
+        self.elements: list[Element] = []
+        self.open: list[Element] = [Element("", 0)]
+        self.ending = ""  # of the section or comment that is open
 
-    def start(self, name: str, attributes: dict[str, Any]) -> None:
-        self.path.append(local(name))
-        if len(self.path) > DEEPEST:
-            return
-        path = tuple(self.path)
-        element = self.elements.get(path)
-        if element is None:
-            if len(self.elements) >= MOST_PATHS:
+    def read(self, piece: str) -> None:
+        """Note the elements of a piece, which parts no tag."""
+        at = 0
+        while at < len(piece):
+            if self.ending:
+                at = piece.find(self.ending, at) + len(self.ending)
+                if at < len(self.ending):
+                    return
+                self.ending = ""
+            found = TAG.search(piece, at)
+            if not found:
                 return
-            element = self.elements[path] = Element({}, [0])
-        element.times[0] += 1
-        self.note(path, *(f"@{local(key)}" for key in attributes))
-        self.note(path[:-1], path[-1], *(f"{path[-1]}@{local(key)}" for key in attributes))
-        if len(path) > 2:
-            self.note(path[:-2], ".".join(path[-2:]))
+            at = found.end()
+            closing, name, attributes, empty = found.groups()
+            if not name:
+                self.ending = "]]>" if found.group() == "<![CDATA[" else "-->"
+            elif closing:
+                self.end(local(name))
+            else:
+                self.start(local(name), attributes)
+                if empty:
+                    self.end(local(name))
 
-    def note(self, path: ElementPath, *names: str) -> None:
-        """Note names of children or attributes of an element."""
-        element = self.elements.get(path)
-        if element and len(element.names) < MOST_NAMES:
-            element.names.update(dict.fromkeys(names))
+    def start(self, name: str, attributes: str) -> None:
+        parent = self.open[-1]
+        element = parent.children.get(name)
+        if element is None:
+            element = Element(name, len(self.open))
+            if len(self.elements) < MOST_PATHS:
+                parent.children[name] = element
+                self.elements.append(element)
+        element.times += 1
+        if attributes and element.times < MOST_NAMES and len(element.attributes) < MOST_NAMES:
+            names = ATTRIBUTE.findall(attributes)
+            element.attributes.update(dict.fromkeys(map(local, names)))
+        if len(self.open) < DEEPEST:
+            self.open.append(element)
 
-    def end(self, _: str) -> None:
-        self.path.pop()
+    def end(self, name: str) -> None:
+        """Close the last open element of this name, and what was left open in it."""
+        for depth in range(len(self.open) - 1, 0, -1):
+            if self.open[depth].name == name:
+                del self.open[depth:]
+                return
 
 
-def choose(elements: Mapping[ElementPath, Element], columns: Mapping[str, str], least: int) -> str:
+def choose(elements: Iterable[Element], columns: Mapping[str, str], least: int) -> str:
     """The name of the element that is a product; '' if none ranks so high."""
-    best: tuple[tuple[Any, ...], str] = ((), "")
-    for path, element in elements.items():
-        rank = header_rank(tuple(element.names), columns)
-        known = path[-1].lower() in PRODUCT_ELEMENTS
-        repeats = element.times[0] > 1
+    best: tuple[tuple[int, ...], str] = ((), "")
+    for element in elements:
+        names, repeats = element.names(), element.times > 1
+        rank = header_rank(names, columns)
+        known = element.name.lower() in PRODUCT_ELEMENTS
         # What is no product's name has to repeat, and to have children.
-        if rank < least or not (known or rank > 1 or repeats and len(element.names) > 1):
+        if rank < least or not (known or rank > 1 or repeats and len(names) > 1):
             continue
+        is_part = PART_ELEMENTS.search(element.name) is not None
         preference = (
-            *(rank > 1, known, len(path) > 1, not PART_ELEMENTS.search(path[-1])),
-            *(repeats, rank, -len(path)),
+            *(rank > 1, known, element.depth > 1, not is_part),
+            *(repeats, rank, -element.depth),
         )
         if preference > best[0]:
-            best = (preference, path[-1])
+            best = (preference, element.name)
     return best[1]

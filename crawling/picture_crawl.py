@@ -9,6 +9,7 @@ each product. Whenever this is killed, the next run goes on.
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
 import hashlib
@@ -22,14 +23,17 @@ from typing import TypeVar
 
 import db
 from common.pictures import quietly
-from common.terminal import UserError, grouped, log, progress
-from crawling import http_client, picture_queries, picture_store
+from common.terminal import UserError, counted, grouped, log, progress
+from crawling import http_client, picture_link_queries, picture_queries, picture_store
+from crawling.feed_download import Feed
+from crawling.picture_queries import Wanted
 
 CONNECTIONS = 8
 WORKERS = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
 GONE = "no longer there"
 PLACEHOLDER = 20  # groups of products that share one picture: it shows none of them
 
+Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 
@@ -63,11 +67,11 @@ def check_there(conn: sqlite3.Connection, source: str, images_path: str) -> None
 
 
 def in_parallel(
-    work: Callable[[sqlite3.Row], Result], rows: Iterable[sqlite3.Row], most: int
-) -> Generator[tuple[sqlite3.Row, Future[Result]], None, None]:
+    work: Callable[[Row], Result], rows: Iterable[Row], most: int
+) -> Generator[tuple[Row, Future[Result]], None, None]:
     """Yield (row, Future of work(row)) as they are done, at most `most` under way at a time."""
     with quietly(), concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs: dict[Future[Result], sqlite3.Row] = {}
+        jobs: dict[Future[Result], Row] = {}
         rows = iter(rows)
         try:
             while True:
@@ -103,64 +107,93 @@ def fetch_pictures(
     source: str,
     store: picture_store.Store,
     web: http_client.Web,
-    feed_path: str | None = None,
+    feed: Feed | None = None,
 ) -> dict[str, int]:
-    """Get the pictures that are not there yet. Returns how many are ok, failed and unfinished. Ends
-    early if web.stop is set; what is under way then is finished and kept."""
+    """Get the pictures that are not there yet; links may be relative to `feed`. Returns how many
+    are ok, failed and unfinished. Ends early if web.stop is set; what is under way then is finished and kept."""
     picture_store.sweep(store)
     forget_missing(conn, source, store)
-    picture_queries.share_pictures(conn, source)
-    counts = store_all(conn, source, store, web, feed_path)
-    picture_queries.share_pictures(conn, source)
+    by_url = feed is not None and not feed.folders
+    picture_queries.share_pictures(conn, source, by_url)
+
+    def store_some(pictures: Iterable[Wanted], total: int) -> collections.Counter[str]:
+        not_stopped = itertools.takewhile(lambda picture: not web.stop.is_set(), pictures)
+        jobs = in_parallel(
+            lambda picture: picture_store.get_picture(picture, store, web, feed),
+            not_stopped,
+            2 * WORKERS,
+        )
+        with contextlib.closing(jobs):
+            return store_all(conn, jobs, total)
+
+    picture_link_queries.begin_turns(conn)
+    total = picture_queries.count_pictures_to_fetch(conn, source, by_url)
+    counts = store_some(picture_queries.all_to_fetch(conn, source, by_url), total)
+    picture_queries.share_pictures(conn, source, by_url)
     placeholders = picture_queries.set_placeholders(conn, PLACEHOLDER)
+    for turn in itertools.count(1):
+        products, total = picture_link_queries.find_links_left(conn, source, by_url, turn)
+        if not products or web.stop.is_set():
+            break
+        counts += store_some(picture_link_queries.with_links_left(conn, turn), total)
+        picture_link_queries.share_later_links(conn, source, turn)
+        placeholders += picture_queries.set_placeholders(conn, PLACEHOLDER)
     if placeholders:
         log(
             f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
             "have, a placeholder: it is not used"
         )
-    return {**counts, "unfinished": picture_queries.count_unfinished(conn, source)}
+    return {
+        "ok": counts[db.PICTURE_OK],
+        "failed": counts[db.PICTURE_FAILED],
+        "unfinished": picture_queries.count_unfinished(conn, source),
+    }
 
 
 def store_all(
     conn: sqlite3.Connection,
-    source: str,
-    store: picture_store.Store,
-    web: http_client.Web,
-    feed_path: str | None,
-) -> dict[str, int]:
-    """Get pictures side by side and store their rows. Returns how many are ok and failed."""
-    counts = {db.PICTURE_OK: 0, db.PICTURE_FAILED: 0}
-    total = picture_queries.count_pictures_to_fetch(conn, source)
+    jobs: Iterable[tuple[Wanted, Future[picture_store.Outcome]]],
+    total: int,
+) -> collections.Counter[str]:
+    """Store the rows of pictures as they come. Returns how many are ok and failed."""
+    counts: collections.Counter[str] = collections.Counter()
     rows: list[picture_queries.PictureRow] = []
     saved = time.monotonic()
-    rows_to_fetch = picture_queries.rows_to_fetch(conn, source)
-    wanted = itertools.takewhile(lambda row: not web.stop.is_set(), rows_to_fetch)
-    jobs = in_parallel(
-        lambda row: picture_store.get_picture(row, store, web, feed_path), wanted, 2 * WORKERS
-    )
-    with (
-        progress("pictures", total, "pictures") as bar,
-        contextlib.closing(jobs),
-        grouped(unusable) as tell,
-    ):
-        for row, job in jobs:
+    with progress("pictures", total, "pictures") as bar, grouped(unusable) as tell:
+        for wanted, job in jobs:
             try:
                 outcome = job.result()
             except http_client.Stopped:
                 continue
             except http_client.Unfinished as problem:
-                tell(str(problem), row["external_id"])
+                tell(str(problem), wanted.external_id)
+                if len(wanted.links) > 1:
+                    picture_link_queries.note_tried(conn, wanted.id)
             else:
-                counts[outcome.status] += 1
-                if outcome.reason is not None:
-                    tell(outcome.reason, row["external_id"])
-                rows.append((row["id"], *outcome))
+                links_left = len(wanted.links) - 1 - outcome.position
+                if outcome.status == db.PICTURE_OK or not links_left:
+                    counts[outcome.status] += 1
+                if outcome.status != db.PICTURE_OK or outcome.position:
+                    tell(in_words(outcome, links_left), wanted.external_id)
+                rows.append((wanted.id, *outcome))
             bar.update()
             if len(rows) >= 100 or rows and time.monotonic() - saved > 0.2:
                 picture_queries.store_pictures(conn, rows)
                 rows, saved = [], time.monotonic()
     picture_queries.store_pictures(conn, rows)
     return counts
+
+
+def in_words(outcome: picture_store.Outcome, links_left: int) -> str:
+    """What a person should know of a picture that is not the first link's."""
+    if outcome.status == db.PICTURE_OK:
+        reason = outcome.reason or "its first link may give one later"
+        return f"{reason}, so the picture of a later link is used"
+    if links_left:
+        return f"{outcome.reason}, and a later link may give one in another run"
+    if outcome.position:
+        return f"{outcome.reason}, and {counted(outcome.position, 'other link')} gave none"
+    return outcome.reason or ""
 
 
 def unusable(count: int, names: str, reason: str) -> str:

@@ -14,14 +14,15 @@ import glob
 import hashlib
 import os
 import random
-import sqlite3
 from typing import NamedTuple
 
 import db
 from common.files import replacing
-from common.pictures import FORMATS, SUFFIXES, TooLarge, opened
+from common.pictures import SUFFIXES, TooLarge, opened
 from common.terminal import UserError
-from crawling import feed_products, http_client
+from crawling import http_client, picture_links
+from crawling.feed_download import Feed
+from crawling.picture_queries import Wanted
 
 MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
@@ -33,7 +34,8 @@ class Outcome(NamedTuple):
     path: str | None  # relative to the folder of pictures
     sha256: str | None
     status: str
-    reason: str | None  # why there is none
+    reason: str | None  # why the first link gave none
+    position: int = 0  # the link it is of, or the last that was tried, from 0
 
 
 def failed(reason: Exception) -> Outcome:
@@ -60,7 +62,7 @@ def check_picture(data: bytes) -> str:
         raise ValueError("empty")
     too_small = None
     try:
-        with opened(data, FORMATS) as picture:
+        with opened(data) as picture:
             if min(picture.size) < LEAST_SIDE:
                 too_small = "{}x{} pixels are too few".format(*picture.size)
             else:
@@ -153,27 +155,57 @@ def judge_picture(answer: http_client.Answer) -> bytes:
     return answer.body
 
 
-def get_picture(
-    row: sqlite3.Row, store: Store, web: http_client.Web, feed_path: str | None
-) -> Outcome:
-    """The picture of a row of picture_queries.rows_to_fetch, fetched if it must be. feed_path
-    is the feed beside which files may lie. Raises Unfinished if another run may succeed."""
-    adopted = adopt_picture(row["path"], store) if row["path"] else None
+def get_picture(wanted: Wanted, store: Store, web: http_client.Web, feed: Feed | None) -> Outcome:
+    """The picture of the first of a product's links that works. Links may be relative to `feed`.
+
+    A link into the web that was tried before is not tried again; a file is looked for again. If no
+    link works and another run may succeed, Unfinished is raised; but what was found out of the
+    first link is kept: its failure, at position 0, as if no other had been tried.
+    """
+    adopted = adopt_picture(wanted.path, store) if wanted.path else None
     if adopted:
-        return adopted
-    link = row["image"].strip()
-    try:
-        if feed_products.of_the_web(link):
-            url = f"https:{link}" if link.startswith("//") else link
-            data = web.get(url, judge_picture, redirects=3, most=MOST_BYTES)
-        else:
-            path = feed_products.picture_file(feed_path, link) if feed_path else None
-            if path is None:
-                raise ValueError("neither an http(s) URL nor a file in the feed's folder")
-            data = read_picture_file(path)
-    except ValueError as problem:
-        return failed(problem)
-    return keep_picture(data, store)
+        position = max(wanted.tried, 0)
+        return adopted._replace(position=position, reason=wanted.reason if position else None)
+    reason, unfinished = wanted.reason, None
+    if wanted.tried >= 0 and reason is None:
+        unfinished = http_client.Unfinished("its first link may give one later")
+    for position, link in enumerate(wanted.links):
+        link = link.strip()
+        address = feed.address(link) if feed else link
+        if position <= wanted.tried and picture_links.of_the_web(address):
+            continue
+        try:
+            outcome = keep_picture(read_link(address, web, feed), store)
+        except http_client.Stopped:
+            raise
+        except http_client.Unfinished as problem:
+            unfinished = unfinished or problem
+            continue
+        except ValueError as problem:
+            outcome = failed(problem)
+        if outcome.status == db.PICTURE_OK:
+            return outcome._replace(position=position, reason=reason if position else None)
+        if position == 0:
+            reason = outcome.reason
+    first_failed_now = wanted.tried < 0 and reason is not None
+    if unfinished and not first_failed_now:
+        raise unfinished
+    position = 0 if unfinished else len(wanted.links) - 1
+    return Outcome(None, None, db.PICTURE_FAILED, reason, position)
+
+
+def read_link(address: str, web: http_client.Web, feed: Feed | None) -> bytes:
+    """What an address or a file in the feed's folder holds. Raises ValueError if that is nothing,
+    and Unfinished if another run may succeed."""
+    if picture_links.of_the_web(address):
+        url = f"https:{address}" if address.startswith("//") else address
+        return web.get(url, judge_picture, redirects=3, most=MOST_BYTES)
+    folders = feed.folders if feed else ()
+    paths = [picture_links.picture_file(folder, address) for folder in folders]
+    inside = [path for path in paths if path is not None]
+    if not inside:
+        raise ValueError("neither an http(s) URL nor a file in the feed's folder")
+    return read_picture_file(next(filter(os.path.exists, inside), inside[0]))
 
 
 def read_picture_file(path: str) -> bytes:

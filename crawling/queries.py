@@ -112,27 +112,20 @@ def count_products(conn: sqlite3.Connection, categories: Iterable[str] | None = 
         conn.executemany(f"{statement} where id = ?", [(category,) for category in categories])
 
 
-def catalogue_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, int, int]:
-    """(products, leaves with products, products at an inner category, products with no category) of
-    a source, without removed products."""
+def catalogue_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, int, int, int]:
+    """(products, leaves with products, products at an inner category, products with no category,
+    products that are removed) of a source; only the last number counts removed products."""
     return tuple(
         conn.execute(
-            """select coalesce(sum(size), 0), coalesce(sum(leaf = 1), 0),
+            """select coalesce(sum(size), 0), coalesce(sum(leaf = 1 and size > 0), 0),
                       coalesce(sum(size * (leaf = 0)), 0),
-                      coalesce(sum(size * (category_id is null)), 0)
-               from (select category_id, count(*) as size from product
-                     where +source = ? and removed = 0 group by category_id)
+                      coalesce(sum(size * (category_id is null)), 0), coalesce(sum(gone), 0)
+               from (select category_id, sum(removed = 0) as size, sum(removed) as gone
+                     from product where +source = ? group by category_id)
                left join category on category.id = category_id""",
             (source,),
         ).fetchone()
     )
-
-
-def count_removed(conn: sqlite3.Connection, source: str) -> int:
-    """How many products of a source are marked as removed."""
-    return conn.execute(
-        "select count(*) from product where +source = ? and removed = 1", (source,)
-    ).fetchone()[0]
 
 
 # ---- products -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ In: crawl.db, and what a run counted. Out: lines to print; nothing is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import db
 from common.terminal import counted, grouped, log
@@ -56,13 +56,20 @@ def run_summary(
 
 def products_line(conn: sqlite3.Connection, source: str, counts: Mapping[str, int]) -> str:
     """What products a source has, and what this run did."""
-    products, leaves, inner, without = queries.catalogue_counts(conn, source)
-    removed = queries.count_removed(conn, source)
     return (
-        f"products: {products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an "
-        f"inner category, {without} without one{f', {removed} removed' if removed else ''}); "
-        f"this run: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} seen "
-        f"before, {counts['skipped']} left out"
+        f"products: {products_there(conn, source)}; this run: {counts['new']} new, "
+        f"{counts['changed']} changed, {counts['unchanged']} seen before, {counts['skipped']} left "
+        "out"
+    )
+
+
+def products_there(conn: sqlite3.Connection, source: str) -> str:
+    """How many products of a source there are, and where."""
+    products, leaves, inner, without, removed = queries.catalogue_counts(conn, source)
+    gone = f", {removed} removed" if removed else ""
+    return (
+        f"{products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at an inner category, "
+        f"{without} without one{gone})"
     )
 
 
@@ -122,12 +129,7 @@ def crawl_status(conn: sqlite3.Connection, most: int) -> list[str]:
     products."""
     lines = leaf_lines(conn, most)
     for source in db.sources(conn):
-        products, leaves, inner, without = queries.catalogue_counts(conn, source)
-        removed = queries.count_removed(conn, source)
-        lines.append(
-            f"products of {source}: {products} in {counted(leaves, 'leaf', 'leaves')} ({inner} at "
-            f"an inner category, {without} without one{f', {removed} removed' if removed else ''})"
-        )
+        lines.append(f"products of {source}: {products_there(conn, source)}")
     for status, reason, number in picture_queries.picture_counts(conn):
         line = f"pictures: {number} {status or 'to fetch'}"
         lines.append(f"{line}: {reason}" if reason else line)
@@ -210,13 +212,13 @@ def feed_plan(
     reading: Reading,
     products: Iterable[FeedProduct],
     options: FeedOptions,
-    beside: str | None,
+    folders: Sequence[str],
 ) -> list[str]:
     """Lines about what loading a feed would do, with the first of its products. They are loaded
-    into a copy of the tables, and reported on stderr as a load is. Linked files are looked for
-    beside the path `beside`, unless the feed came from a URL (None)."""
+    into a copy of the tables, and reported on stderr as a load is. Linked files are looked
+    for in these folders."""
     feed_queries.copy_tables(conn, options.source)
-    links, missing = feed_report.Links(beside), list[str]()
+    links, missing = feed_report.Links(folders), list[str]()
     with grouped(feed_report.missing_files, missing.append) as tell:
         counts = feed_import.store_feed(
             conn, links.watched(products, tell), reading.left_out, options

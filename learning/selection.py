@@ -7,13 +7,13 @@ choose by it, so that their experiments can be compared product by product.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 import db
-from common.terminal import UserError, log
+from common.terminal import UserError, counted, first_few, log
 from learning import category_tree, near_duplicates, queries
 from learning.split import FEWEST_FOLDS, check_splits, few_folds_text, split_position, splits
 
@@ -131,6 +131,49 @@ def untaught(products: Products, folds: int | None) -> set[str]:
     }
 
 
+def too_few_groups(products: Products, folds: int | None, of: str = "") -> set[str]:
+    """The untaught leaves, to be left out, with a warning; none if fewer than two would remain,
+    because checked_splits then says what is wrong. `of` says what counts as a product here."""
+    few = untaught(products, folds)
+    if not few or len(products.leaves) - len(few) < 2:
+        return set()
+    names = []
+    for number, leaf in enumerate(products.leaves):
+        if leaf in few:
+            groups = len(np.unique(products.u[products.taught == number]))
+            names.append(f"{leaf} ({counted(groups, 'group')})")
+    if len(names) == 1:
+        sentence = f"{names[0]} is left out, because it has"
+    else:
+        sentence = f"{len(names)} categories are left out, because they have"
+    listed = f": {first_few(names)}" if len(names) > 1 else ""
+    needed = "A category needs a group among the 80 % that are for training"
+    if folds:
+        needed = "Groups in 3 different folds are enough for a category"
+    log(f"warning: {sentence} too few groups of products{of} to be split{listed}. {needed}")
+    return few
+
+
+def trainable(
+    products: Products, folds: int | None, usable: np.ndarray | None = None, of: str = ""
+) -> Products:
+    """The products without the leaves that have too few groups, which are warned of; the same if
+    there are none. Of the products only those count that a bool array `usable` [n] picks."""
+    few = too_few_groups(products if usable is None else take_products(products, usable), folds, of)
+    if not few:
+        return products
+    kept = [number for number, leaf in enumerate(products.leaves) if leaf not in few]
+    number = np.full(len(products.leaves) + 1, -1, np.int32)  # the last is for -1
+    number[kept] = np.arange(len(kept))
+    fewer = products._replace(
+        labels=number[products.labels],
+        taught=number[products.taught],
+        leaves=[products.leaves[leaf] for leaf in kept],
+        parents=[products.parents[leaf] for leaf in kept],
+    )
+    return take_products(fewer, (fewer.labels >= 0) | (fewer.taught >= 0))
+
+
 def certifies(group_key: str) -> bool:
     """Whether products of this group or cluster are kept for certifying, without folds."""
     return CERTIFYING <= split_position(group_key) < 0.2
@@ -151,23 +194,28 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
         for line in near_duplicates.report_lines(near.report):
             log(line)
     parents = category_tree.parents(conn)
-    products = make_products(rows, leaves, parents, near)
-    if near and (poor := untaught(products, wanted.folds)):
-        near = near_duplicates.without(near, {row["id"] for row in rows if row["taught"] in poor})
-        if near.report["parted for training"]:
-            log(
-                "warning: with whole clusters of near-duplicates there would be nothing to train "
-                f"on in {', '.join(sorted(poor))}: theirs are split by group, so the test flatters "
-                "there"
-            )
-        products = make_products(rows, leaves, parents, near)
+    products, poor = split_products(rows, leaves, parents, near, wanted.folds)
+    left_out = too_few_groups(products, wanted.folds)
+    if left_out:
+        leaves = [leaf for leaf in leaves if leaf not in left_out]
+        rows = queries.labelled_products(conn, leaves, wanted.trust_filed)
+        products, poor = split_products(rows, leaves, parents, near, wanted.folds)
+    if poor and products.near and products.near.report["parted for training"]:
+        log(
+            "warning: with whole clusters of near-duplicates there would be nothing to train "
+            f"on in {', '.join(sorted(poor))}: theirs are split by group, so the test flatters "
+            "there"
+        )
     filed = np.array([row["filed"] for row in rows], bool)
     if wanted.folds and wanted.folds < FEWEST_FOLDS:
         log(
             f"warning: --apply will file nothing by this experiment: {few_folds_text(wanted.folds)}"
         )
     tell_left_out(
-        queries.leaf_sizes(conn), leaves, None if wanted.categories else wanted.min_products
+        queries.leaf_sizes(conn),
+        leaves,
+        None if wanted.categories else wanted.min_products,
+        left_out,
     )
     if filed.any():
         log(
@@ -179,20 +227,47 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     return products._replace(filed=filed, regroupings=regroupings)
 
 
-def tell_left_out(sizes: dict[str, int], leaves: Sequence[str], min_products: int | None) -> None:
+def split_products(
+    rows: Sequence,
+    leaves: Sequence[str],
+    parents: dict[str, str],
+    near: near_duplicates.Clusters | None,
+    folds: int | None,
+) -> tuple[Products, set[str]]:
+    """The Products of make_products, and the leaves that whole clusters would leave nothing to
+    train on. The clusters of those leaves are split by group."""
+    products = make_products(rows, leaves, parents, near)
+    poor = untaught(products, folds) if near else set()
+    if near and poor:
+        near = near_duplicates.without(near, {row["id"] for row in rows if row["taught"] in poor})
+        products = make_products(rows, leaves, parents, near)
+    return products, poor
+
+
+def tell_left_out(
+    sizes: dict[str, int],
+    leaves: Sequence[str],
+    min_products: int | None,
+    too_few: Container[str] = (),
+) -> None:
     """Say on stderr what it means that only `leaves` take part, of sizes, {leaf: products}.
-    min_products is None if the leaves were named one by one."""
+    min_products is None if the leaves were named one by one; the leaves too_few have too few groups
+    to take part."""
     known, total = sum(sizes.get(leaf, 0) for leaf in leaves), sum(sizes.values())
     if known == total:
         return
-    largest = max(size for leaf, size in sizes.items() if leaf not in leaves)
+    largest = max(
+        (size for leaf, size in sizes.items() if leaf not in leaves and leaf not in too_few),
+        default=0,
+    )
     more = max(2, min(5, largest))
-    if min_products is None:
+    if min_products is None and largest:
         advice = "name more of them with --categories, or leave that flag out"
     elif largest >= more:
         advice = f"--min-products {more} takes more leaves in"
     else:
-        advice = "their leaves need more products before a model can learn them"
+        what = "products" if largest else "groups of products"
+        advice = f"their leaves need more {what} before a model can learn them"
     log(
         f"{len(leaves)} of {len(sizes)} leaves take part, with {known:,} of {total:,} labelled "
         f"products. The model cannot know the categories of the other {total - known:,}. --apply "

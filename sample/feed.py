@@ -7,10 +7,11 @@ the ids that loading the feed would give them. Pictures are those in the feed's 
     python sample/shop.py --feed products.tsv
 """
 
+import os
 from typing import NamedTuple
 
 from common.terminal import UserError
-from crawling import feed_products
+from crawling import feed_products, picture_links
 from crawling.feed_categories import CategoryTree
 
 ROOT = {"id": "women", "name": "Women", "path": "", "parent": None}  # where crawl.py starts
@@ -55,15 +56,10 @@ def feed_catalogue(path):
             number = highest + 1
         taken.add(number)
         highest = max(highest, number)
-        file = feed_products.picture_file(path, row.images[0]) if row.images else None
+        folder = os.path.dirname(os.path.abspath(path))
+        file = picture_links.picture_file(folder, row.images[0]) if row.images else None
         products.append(
-            Product(
-                number,
-                row.name,
-                row.description,
-                tuple(map(tree.id_of, row.categories)),
-                file,
-            )
+            Product(number, row.name, row.description, tuple(map(tree.id_of, row.categories)), file)
         )
     if not products:
         raise UserError(f"{path} holds no product")

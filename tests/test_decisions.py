@@ -1469,7 +1469,8 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
         int(text.split("only")[1]) for _, text in learning_queries.texts(conn, moved.leaves)
     ] == numbers
     picture_queries.store_pictures(
-        conn, [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None) for i in moved.filed]
+        conn,
+        [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None, 0) for i in moved.filed],
     )
     assert [row["product_id"] for row in learning_queries.pictures(conn, moved.leaves)] == [
         i for i in numbers if i % 7
@@ -1497,16 +1498,18 @@ def test_suspects_of_such_an_experiment_are_products_of_its_leaves(moved):
     assert found and found <= moved.inside - {row[0] for row in stored(moved.folder)}
 
 
-def test_a_leaf_that_a_person_has_emptied_is_one_sentence(shop, tmp_path):
+def test_a_leaf_that_a_person_has_emptied_is_left_out(shop, tmp_path, capsys):
     conn = copy_of(shop, tmp_path)
     numbers = [
         row[0] for row in query(tmp_path, "select id from product where category_id = ?", INTO)
     ]
     evaluation_queries.store_overrides(conn, [(i, "label wrong", BESIDE) for i in numbers])
     conn.close()
-    with pytest.raises(UserError, match="bags.totes has nothing to train on"):
-        categorize_words.main(["--db-path", str(tmp_path / "crawl.db"), "--min-products", "50"])
-    assert len(query(tmp_path, "select id from experiment")) == 2
+    command = ["--db-path", str(tmp_path / "crawl.db"), "--min-products", "50", "--epochs", "1"]
+    assert categorize_words.main(command) == 0
+    assert "warning: bags.totes (0 groups) is left out" in capsys.readouterr().err
+    (settings,) = query(tmp_path, "select settings from experiment order by id")[-1]
+    assert INTO not in json.loads(settings)["categories"]
 
 
 def test_a_decision_on_a_label_that_the_shop_has_changed_since_holds_no_more(folder):

@@ -9,12 +9,14 @@ import importlib
 import re
 import shlex
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import run_script
 
 import db
+from crawling import feed_dialects
 from evaluation import certificates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,15 +149,24 @@ def test_the_schema_is_the_one_of_a_new_crawl_db(tmp_path):
     }
 
 
-def test_the_feed_in_it_loads_with_the_output_it_shows(tmp_path):
-    lines = TEXTS[ROOT / "docs" / "crawl.md"].splitlines()
-    first = next(n for n, line in enumerate(lines) if line.startswith("    $ printf"))
-    shown = [line[4:] for line in lines[first : first + 4]]
-    text = shown[0].split("'")[1]
-    (tmp_path / "products.tsv").write_text(text.replace("\\t", "\t").replace("\\n", "\n"))
-    assert shown[1].startswith("$ python crawl.py ")
-    done = run_script("crawl", *shown[1].split()[3:], cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout.splitlines() == shown[2:4]
+def test_the_first_commands_of_the_page_on_catalogues_print_what_is_shown(tmp_path):
+    page = TEXTS[ROOT / "docs" / "crawl.md"]
+    section = page.split("\n## A catalogue file\n")[1].split("\n### ")[0]
+    blocks = re.findall(r"^    \$ (.*)\n((?:    [^$].*\n)*)", section, re.M)
+    assert [command.split()[0] for command, _ in blocks] == ["printf", "python", "python"]
+    subprocess.run(["sh", "-c", blocks[0][0]], cwd=tmp_path, check=True)
+    for command, shown in blocks[1:]:
+        done = run_script("crawl", *shlex.split(command)[2:], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        printed = (done.stdout + done.stderr).splitlines()
+        assert shown and [line[4:] for line in shown.splitlines() if line[4:] not in printed] == []
+
+
+def test_each_system_whose_files_are_known_stands_in_the_table():
+    page = TEXTS[ROOT / "docs" / "crawl.md"]
+    table = page.split("\n### Systems that are known\n")[1].split("\n## ")[0]
+    names = [re.findall(r"\w+", dialect.name)[0] for dialect in feed_dialects.DIALECTS]
+    assert len(names) > 15 and [name for name in names if name not in table] == []
 
 
 def test_the_least_numbers_of_products_are_those_of_the_certificates():

@@ -8,12 +8,12 @@ import time
 import tracemalloc
 
 import pytest
+from feed_reading import read, read_file, values_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.terminal import UserError
 from crawling import feed_lines
-from feed_reading import read, read_file, values_of
 
 HEADER = "id\ttitle\tdescription\tproduct_type"
 

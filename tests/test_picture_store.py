@@ -10,11 +10,15 @@ import time
 import pytest
 from conftest import run_script, write_feed
 from loopback import KEY, catalogue, load, picture, pictures_in, run, select, state
-from PIL import Image
+from PIL import Image, features
 from test_db import make_2016
 
 from crawling import http_client, picture_crawl, picture_store
 from sample import shop as sample_shop
+
+AVIF = pytest.param(
+    "AVIF", marks=pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF")
+)
 
 # ---- pictures -----------------------------------------------------------------------------------
 
@@ -35,6 +39,7 @@ PICTURES = {  # what the shop sends -> the suffix it is kept under, or a word of
         picture(5, "MPO", save_all=True, append_images=[Image.new("RGB", (9, 9))]),
         ".jpg",
     ),
+    **({"avif": (200, picture(8, "AVIF"), ".avif")} if features.check("avif") else {}),
     "missing": (404, b"gone", "404"),
     "html": (200, b"<html>sorry</html>", "not a picture"),
     "truncated": (200, noise(900), "broken"),
@@ -124,7 +129,7 @@ def test_pictures_of_2016_are_adopted_without_a_request(serve, tmp_path):
     assert not [row[0] for row in rows if row[0].startswith("..")]
 
 
-@pytest.mark.parametrize("kind", ("JPEG", "PNG", "GIF", "WEBP", "BMP"))
+@pytest.mark.parametrize("kind", ("JPEG", "PNG", "GIF", "WEBP", "BMP", AVIF))
 def test_damaged_pictures_only_ever_raise_value_error(kind):
     chance, data = random.Random(1), picture(9, kind)
     for _ in range(150):
@@ -137,7 +142,7 @@ def test_damaged_pictures_only_ever_raise_value_error(kind):
         picture_store.check_picture(data[: len(data) // 3])
 
 
-@pytest.mark.parametrize("kind", ("JPEG", "PNG", "GIF"))
+@pytest.mark.parametrize("kind", ("JPEG", "PNG", "GIF", AVIF))
 def test_a_picture_that_lost_its_last_bytes_is_a_broken_one(kind):
     data = picture(9, kind)
     assert picture_store.check_picture(data) == picture_store.SUFFIXES[kind]
