@@ -258,11 +258,13 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
 def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOptions) -> Parting:
     """How a column's cells part levels and categories."""
     dialect = file.dialect
-    list_is_path = dialect.list_is_path or not name.split(".")[0].endswith("s")
+    # A list in JSON may be the levels of a category. An element that repeats in XML is none.
+    may_be_path = not name.split(".")[0].endswith("s") and not file.how.kind.startswith("XML")
     given = Parting(
         level_sign=">" if standard else dialect.levels,
         entry_sign="" if standard else dialect.entries,
-        list_is_path=list_is_path,
+        list_is_path=dialect.list_is_path
+        or (may_be_path and not feed_cells.lists_of_categories(file.cells[name])),
         standard=standard,
         roots=frozenset(map(folded, dialect.roots)),
         ignored=frozenset(map(folded, options.ignored)),

@@ -137,11 +137,31 @@ def test_columns_of_json_may_come_and_go(survey):
         {"id": 1, "title": "Cap"},
         {"id": 2, "title": "Mug", "product_type": "Mugs"},
         {"category": "Pans", "title": "Pan", "id": 3},
-        {"id": 4, "title": "Pot", "product_type": ["Pots", "Pans"]},
+        {"id": 4, "title": "Pot", "product_type": ["Mugs", "Pots"]},
     ]
     reading = survey("\n".join(map(json.dumps, lines)), suffix="jsonl")
-    assert filed(reading) == {"1": [], "2": ["Mugs"], "3": [], "4": ["Pots", "Pans"]}
+    assert filed(reading) == {"1": [], "2": ["Mugs"], "3": [], "4": ["Mugs > Pots"]}
     assert reading.files[0].filed == {"product_type": 2, "category": 1}
+
+
+def test_a_list_of_names_is_a_path_or_lists_categories(survey):
+    def lists(*values):
+        lines = [json.dumps({"id": n, "title": "T", "category": v}) for n, v in enumerate(values)]
+        return list(filed(survey("\n".join(lines), suffix="jsonl")).values())
+
+    assert lists(["Men", "Hats"], ["Men", "Ties"], ["Men"]) == [
+        ["Men > Hats"], ["Men > Ties"], ["Men"],
+    ]  # fmt: skip
+    assert lists(["Men", "Sale"], ["Sale", "Men"], ["Sale"]) == [
+        ["Men", "Sale"], ["Sale", "Men"], ["Sale"],
+    ]  # fmt: skip
+    # An element that stands several times lists categories, though its name is in the singular.
+    items = "".join(
+        f"<item><id>{n}</id><title>T</title><product_type>Hats</product_type>{more}</item>"
+        for n, more in enumerate(("<product_type>Sale</product_type>", ""))
+    )
+    reading = survey(f"<items>{items}</items>", suffix="xml")
+    assert filed(reading) == {"0": ["Hats", "Sale"], "1": ["Hats"]}
 
 
 def test_each_file_of_a_feed_has_its_own_columns(survey):
