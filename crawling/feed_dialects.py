@@ -102,8 +102,8 @@ DIALECTS = (
             "product_type": words("merchant_product_category_path cat.merchantproductcategorypath "
                                   "merchant_category cat.mcat category"),
             "standard": words("category_name cat.awcat"),
-            "image_link": words("large_image uri.largeimage merchant_image_url uri.mimage imgurl aw_image_url "
-                                "uri.awimage alternate_image alternate_image_two "
+            "image_link": words("large_image uri.largeimage merchant_image_url uri.mimage imgurl "
+                                "aw_image_url uri.awimage alternate_image alternate_image_two "
                                 "alternate_image_three alternate_image_four uri.alternateimage "
                                 "uri.alternateimagetwo uri.alternateimagethree image_url"),
             "item_group_id": words("parent_product_id parentproductid parentid parentpid"),
