@@ -22,6 +22,7 @@ from typing import IO, Any
 from common.terminal import UserError, log
 from common.text import normalised, text_key
 
+PATIENCE = 30  # seconds that a script waits for another one that writes
 PICTURE_OK, PICTURE_FAILED, PICTURE_UNCHECKED = "ok", "failed", "unchecked"
 # A product's group. A product that was added by hand may have no key: it is a group of its own.
 GROUP_KEY = "coalesce(group_key, 'product ' || product.id)"
@@ -342,15 +343,25 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
     uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(path)))}?{options}"
     try:
         # isolation_level None: only `transaction` begins and ends a transaction.
-        conn = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        conn = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
         conn.row_factory = sqlite3.Row
         conn.execute("pragma foreign_keys = on")
         conn.execute("select count(*) from sqlite_master").fetchone()
         return conn
     except sqlite3.DatabaseError as error:
+        check_free(path, error)
         raise UserError(
             f"{path} can't be opened as a SQLite file ({error}): is its folder there, "
             "may you write in it, and is it a crawl.db?"
+        ) from None
+
+
+def check_free(path: str, error: sqlite3.DatabaseError) -> None:
+    """Raise UserError if the error says that another process keeps the file for itself, as a first
+    load does."""
+    if "locked" in str(error):
+        raise UserError(
+            f"{path} is being written by another script: wait for it, and run this again"
         ) from None
 
 
@@ -399,6 +410,7 @@ def open_database(path: str, create: bool = False) -> sqlite3.Connection:
         if pending_migrations(conn):
             migrate(conn)
     except sqlite3.DatabaseError as error:
+        check_free(path, error)
         raise UserError(
             f"{path} can't be used as a crawl.db ({error}): restore it from a copy, or "
             "crawl into a new file"

@@ -291,12 +291,8 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
     `separator` is what --separator says."""
     texts = [(text, number) for cell, number in cells.items() for text in flat_texts(cell)]
     if separator is not None:
-        pattern = re.escape(separator.strip()) if separator.strip() else re.escape(separator)
-        spaced = separator != separator.strip()
         parting = given._replace(
-            given=True,
-            level_sign=separator,
-            level_pattern=rf"\s+{pattern}(?=\s)" if spaced else rf"\s*{pattern}\s*",
+            given=True, level_sign=separator, level_pattern=separator_pattern(separator)
         )
     elif given.level_sign:
         pattern = next(
@@ -317,6 +313,17 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
         and pipes_part(texts, parting)
     )
     return parting._replace(**comma_evidence(texts, parting))
+
+
+def separator_pattern(separator: str) -> str:
+    """The regular expression of what --separator says. A blank on one side of it has to be there,
+    and others around it do not matter."""
+    sign = separator.strip()
+    if not sign:
+        return re.escape(separator)
+    before = r"\s+" if separator[0].isspace() else r"\s*"
+    after = r"(?=\s)" if separator[-1].isspace() else r"\s*"
+    return before + re.escape(sign) + after
 
 
 def flat_texts(cell: Value) -> Iterator[str]:

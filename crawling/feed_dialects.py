@@ -213,7 +213,7 @@ DIALECTS = (
     ),
     Dialect(
         "Amazon",
-        ("item_sku item_name", "item_sku feed_product_type", "seller-sku item-name asin1"),
+        ("item_sku item_name", "item_sku feed_product_type", "seller_sku item_name asin1"),
         {
             "id": words("item_sku seller_sku"),
             "title": ("item_name",),

@@ -50,7 +50,6 @@ class LoadCounts:
     regrouped: int = 0  # have another item group than before
     variants: int = 0  # name a parent
     inherited: int = 0  # of the variants: have a category of the parent's
-    several: int = 0  # list several categories
     gone: int = 0  # of the source: are not in the feed
     removed: int = 0  # of those: are marked as removed by this load
     examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
@@ -133,7 +132,7 @@ def settle(load: Load) -> None:
     counts.outcomes["unchanged"] -= changed
     counts.outcomes["changed"] += changed
     if not load.is_new_source:
-        counts.gone = feed_queries.count_gone(conn, source)
+        counts.gone = feed_queries.count_there(conn, source) - counts.products
     if load.options.remove_missing and counts.gone:
         counts.removed = feed_queries.remove_gone(conn, source)
 
@@ -187,7 +186,6 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     counts.outcomes["new"] += len(new_products)
     counts.outcomes["changed"] += len(changed)
     counts.outcomes["unchanged"] += len(stored) - len(changed)
-    counts.several += sum(len(product.categories) > 1 for product in products.values())
     counts.examples += list(products.values())[: EXAMPLES - len(counts.examples)]
 
 
@@ -204,11 +202,6 @@ def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | Non
     if len(product.categories) == 1:
         return (load.tree.id_of(product.categories[0]),)
     return tuple(dict.fromkeys(map(load.tree.id_of, product.categories)))
-
-
-def item_group(load: Load, product: FeedProduct) -> str | None:
-    """The group_key of a product that the shop has put into a group."""
-    return f"{load.options.source} {product.group}" if product.group else None
 
 
 def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
@@ -235,6 +228,8 @@ def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
 
 def further_links(product: FeedProduct) -> tuple[str, ...]:
     """The links to a product's pictures that are tried if the first fails."""
+    if len(product.images) < 2:
+        return ()
     return tuple(dict.fromkeys(product.images))[1:MOST_LINKS]
 
 
@@ -262,53 +257,84 @@ def new_ids(load: Load, products: Iterable[FeedProduct]) -> list[int]:
 # ---- products that are there --------------------------------------------------------------------
 
 
+class Content(NamedTuple):
+    """What a load may change of a product."""
+
+    words: tuple[str | None, str | None]  # name and description
+    image: str | None
+    group_key: str | None
+    categories: tuple[str, ...]  # ids; the first files it
+    links: tuple[str, ...]  # further ones to its picture
+
+
+Change = tuple[int, Content, Content]  # product id, before, and now
+
+
 def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]) -> set[str]:
     """Update products that crawl.db has, given as (product, as it is stored). Returns the
-    external_ids of those that changed.
-
-    A product never changes sides of the split because a word of its text changed: only a new item
-    group of the shop's replaces group_key.
-    """
+    external_ids of those that changed."""
     if not pairs:
         return set()
-    conn, numbers = load.conn, [old.product_id for _, old in pairs]
-    stored_lists = feed_queries.stored_lists(conn, numbers)
-    stored_links = feed_queries.stored_links(conn, numbers)
-    rows, lists, links, groups, reworded, repictured = [], [], [], [], [], []
+    numbers = [old.product_id for _, old in pairs]
+    categories = feed_queries.further_categories(load.conn, numbers)
+    links = feed_queries.further_links(load.conn, numbers)
+    changes: list[Change] = []
+    changed: set[str] = set()
     for product, old in pairs:
-        number = old.product_id
-        listed = listed_categories(load, product)
-        count_labels(load, listed, old)
-        filed_under = old.category_id
-        if listed is not None:
-            filed_under = listed[0] if listed else None
-            if listed != stored_lists.get(number, ()):
-                lists.append((number, listed))
-        image = product.images[0] if product.images else ""
-        words = (product.name, product.description, image)
-        if words != (old.name, old.description, old.image):
-            reworded.append(number)
-        if image != old.image:
-            repictured.append(number)
-        if words != old[3:6] or filed_under != old.category_id or old.removed:
-            rows.append((filed_under, *words, number))
-        group = item_group(load, product)
-        if group and group != old.group_key:
-            groups.append((group, number))
-        if further_links(product) != stored_links.get(number, ()):
-            links.append((number, further_links(product)))
-    feed_queries.update_products(conn, rows)
-    feed_queries.replace_lists(conn, lists)
-    feed_queries.replace_links(conn, links)
-    feed_queries.regroup(conn, groups)
-    feed_queries.forget_answers(conn, reworded)
-    feed_queries.forget_pictures(conn, repictured)
-    changed = {row[-1] for row in (*rows, *groups)} | {row[0] for row in (*lists, *links)}
-    return {old.external_id for _, old in pairs if old.product_id in changed}
+        number, external_id, filed_under, name, description, image, key, removed = old
+        listed = categories.get(number, ())
+        if filed_under is not None:
+            listed = (filed_under, *listed)
+        before = Content((name, description), image, key, listed, links.get(number, ()))
+        now = content_now(load, product, before)
+        if now != before or removed:
+            changes.append((number, before, now))
+            changed.add(external_id)
+    update_contents(load.conn, changes)
+    return changed
 
 
-def count_labels(load: Load, listed: Sequence[str] | None, old: StoredProduct) -> None:
-    """Count a product that has a category in crawl.db and keeps or loses it."""
-    if old.category_id is not None:
+def content_now(load: Load, product: FeedProduct, before: Content) -> Content:
+    """What a product is to hold, in the place of what it held before. It never changes sides of the
+    split because a word of its text changed: only a new item group replaces group_key."""
+    listed = listed_categories(load, product)
+    if before.categories:
         load.counts.labels_kept += load.options.unlabelled
-        load.counts.labels_lost += listed is not None and not listed
+        load.counts.labels_lost += listed == ()
+    return Content(
+        (product.name, product.description),
+        product.images[0] if product.images else "",
+        f"{load.options.source} {product.group}" if product.group else before.group_key,
+        before.categories if listed is None else listed,
+        further_links(product),
+    )
+
+
+def update_contents(conn: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Store what changed. A product that was removed is there again."""
+    feed_queries.update_products(
+        conn,
+        [
+            (now.categories[0] if now.categories else None, *now.words, now.image, number)
+            for number, _, now in changes
+        ],
+    )
+    feed_queries.replace_lists(
+        conn,
+        [(n, now.categories) for n, before, now in changes if now.categories != before.categories],
+    )
+    feed_queries.replace_links(
+        conn, [(n, now.links) for n, before, now in changes if now.links != before.links]
+    )
+    feed_queries.regroup(
+        conn,
+        [
+            (now.group_key, n)
+            for n, before, now in changes
+            if now.group_key and now.group_key != before.group_key
+        ],
+    )
+    other_picture = [n for n, before, now in changes if now.image != before.image]
+    other_words = [n for n, before, now in changes if now.words != before.words]
+    feed_queries.forget_answers(conn, {*other_words, *other_picture})
+    feed_queries.forget_pictures(conn, other_picture)

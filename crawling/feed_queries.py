@@ -135,25 +135,25 @@ def stored_products(
             from product where source = ? and external_id in ({question_marks(external_ids)})""",
         (source, *external_ids),
     )
-    return {row[1]: StoredProduct(*row) for row in rows}
+    return {stored.external_id: stored for stored in map(StoredProduct._make, rows)}
 
 
-def stored_lists(
+def further_categories(
     conn: sqlite3.Connection, product_ids: Sequence[int]
 ) -> dict[int, tuple[str, ...]]:
-    """{product id: the categories that the shop lists for it, in its order}."""
+    """{product id: the categories that the shop lists for it behind the first, which files it}."""
     return in_lists(
         db.plain(
             conn,
             f"""select product_id, category_id from product_category
-                where product_id in ({question_marks(product_ids)}) and position is not null
+                where product_id in ({question_marks(product_ids)}) and position > 0
                 order by product_id, position""",
             product_ids,
         )
     )
 
 
-def stored_links(
+def further_links(
     conn: sqlite3.Connection, product_ids: Sequence[int]
 ) -> dict[int, tuple[str, ...]]:
     """{product id: the links to its pictures behind the first}."""
@@ -286,17 +286,22 @@ def regroup(conn: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
 
 # ---- products that are gone, and figures --------------------------------------------------------
 
-GONE = "source = ? and removed = 0 and external_id not in (select id from seen)"
 
-
-def count_gone(conn: sqlite3.Connection, source: str) -> int:
-    """How many products of a source this load has not seen, without those removed before."""
-    return conn.execute(f"select count(*) from product where {GONE}", (source,)).fetchone()[0]
+def count_there(conn: sqlite3.Connection, source: str) -> int:
+    """How many products of a source are not removed."""
+    return conn.execute(
+        "select count(*) from product where +source = ? and removed = 0", (source,)
+    ).fetchone()[0]
 
 
 def remove_gone(conn: sqlite3.Connection, source: str) -> int:
-    """Mark the products of count_gone as removed. Returns how many."""
-    return conn.execute(f"update product set removed = 1 where {GONE}", (source,)).rowcount
+    """Mark the products of a source that this load has not seen as removed. Returns how many were
+    not marked before."""
+    return conn.execute(
+        """update product set removed = 1 where source = ? and removed = 0
+           and external_id not in (select id from seen)""",
+        (source,),
+    ).rowcount
 
 
 def category_sizes(conn: sqlite3.Connection, source: str) -> list[tuple[str | None, int]]:

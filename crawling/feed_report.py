@@ -58,15 +58,14 @@ def label_lines(options: FeedOptions, counts: LoadCounts) -> list[str]:
             f"{counts.labels_lost} products of {options.source} had a category and have none now: "
             "the feed has none for them (--unlabelled keeps what is there)"
         )
-    if counts.several:
-        lines.append(
-            f"{counted(counts.several, 'product')} in several categories: the first of the most "
-            "specific ones files each, and the table product_category lists all"
-        )
     if counts.variants:
+        inherited = ""
+        if counts.inherited:
+            inherited = f"; {counts.inherited:,} without a category of their own have the parent's"
+        are = "is a variant" if counts.variants == 1 else "are variants"
         lines.append(
-            f"{counted(counts.variants, 'variant')} of other products: each shares its parent's "
-            f"group, and {counts.inherited:,} without a category of their own have the parent's"
+            f"{counted(counts.variants, 'product')} {are} of another product: the parent and its "
+            f"variants are one group{inherited}"
         )
     return lines
 
@@ -215,6 +214,8 @@ def example_lines(products: Iterable[FeedProduct]) -> Iterator[str]:
         if len(description) > BEGINNING:
             description = f"{description[:BEGINNING]} ..."
         categories = "; ".join(" > ".join(path) for path in product.categories)
+        if not categories and product.parent:
+            categories = f"that of product {product.parent}"
         picture = product.images[0] if product.images else ""
         more = f" and {len(product.images) - 1} more" if len(product.images) > 1 else ""
         yield f"product {one_line(product.external_id)}: {one_line(product.name)}"

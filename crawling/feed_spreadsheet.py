@@ -29,6 +29,8 @@ from crawling.feed_values import clean
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xls begins, and what Excel gives a password
 MOST_UNPACKED = 3_000_000_000  # bytes
 MOST_PACKING = 400  # how many times smaller than its content a large file may be
+ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # the part of it that has a password
+PIECE = 1_000_000  # bytes
 LARGE = 100_000_000  # bytes
 READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sheet_reader.py")
 
@@ -103,7 +105,14 @@ def choose_sheet(reader: Reader, options: ReadOptions, feed: FeedFile) -> tuple[
 
 def check_size(file: IO[bytes], feed: FeedFile) -> None:
     """Raise UserError if a file says that it holds much more than a catalogue can."""
-    if file.read(2) == b"PK":
+    magic = file.read(len(OLE))
+    if magic == OLE:
+        last = b""
+        while piece := file.read(PIECE):
+            if ENCRYPTED in last + piece:
+                raise no_spreadsheet(feed, "it has a password")
+            last = piece[-len(ENCRYPTED) :]
+    else:
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
         size = sum(info.file_size for info in infos)

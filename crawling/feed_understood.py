@@ -32,11 +32,6 @@ CATEGORY_NAME = re.compile(
 )
 
 
-def shown_path(path: Path) -> str:
-    """A category in a line."""
-    return short(" > ".join(path))
-
-
 def short(text: str) -> str:
     """Text for a line: printable, and not too long."""
     text = one_line(text[: 4 * LONGEST])
@@ -55,7 +50,7 @@ def understood(reading: Reading) -> list[str]:
         kind = [
             file.how.kind,
             file.how.encoding,
-            file.dialect.name and f"as {file.dialect.name} writes it",
+            file.dialect.name and f"read as a file of {file.dialect.name}",
         ]
         lines.append(f"{file.file.name}: {', '.join(filter(None, kind)) or 'read'}")
         lines += [f"  {line}" for line in (*file.how.remarks, *file_lines(reading, file))]
@@ -89,13 +84,9 @@ def category_names(file: FileReading, columns: Mapping[str, str]) -> list[str]:
         source = feed_columns.named_source(known, columns["product_type"])
     else:
         source = feed_columns.category_source(known, file.category) if file.category else None
-    positions = (
-        source.template.positions
-        if source and source.template
-        else source.positions
-        if source
-        else ()
-    )
+    if not source:
+        return []
+    positions = source.template.positions if source.template else source.positions
     return [file.names[known[position]] for position in positions]
 
 
@@ -130,12 +121,13 @@ def category_example(file: FileReading) -> str:
         return ""
     read_as = " and ".join(" > ".join(path) for path in paths[:3])
     more = " and so on" if len(paths) > 3 else ""
-    levels = (
-        counted(len(paths[0]), "level")
-        if len(paths) == 1
-        else counted(len(paths), "category", "categories")
-    )
-    return f"a category such as {short(cell_text(cell))!r} is read as {levels}: {read_as}{more}"
+    if len(paths) > 1:
+        parts = f"{len(paths)} categories"
+    elif len(paths[0]) > 1 and isinstance(cell, str):
+        parts = f"{len(paths[0])} levels, parted by {file.parting.level_sign!r}"
+    else:
+        parts = counted(len(paths[0]), "level")
+    return f"a category such as {short(cell_text(cell))!r} is read as {parts}: {read_as}{more}"
 
 
 # ---- what another flag would change -------------------------------------------------------------
@@ -213,10 +205,11 @@ def category_remarks(file: FileReading) -> Iterator[str]:
             f"{first_few([repr(word) for word in words])} is none"
         )
     if file.listing_several:
+        lists = "row lists" if file.listing_several == 1 else "rows list"
         yield (
-            f"{counted(file.listing_several, 'row')} list several categories: each product is filed "
-            "under the one with the most levels, the first of equals, and keeps all; "
-            "--ignore-category NAME leaves one out"
+            f"{file.listing_several:,} {lists} several categories: a product is filed under the one "
+            "with the most levels, the first if several have as many, and all are kept in the table "
+            "product_category; --ignore-category NAME leaves one out"
         )
     if file.standard and file.parting.bare_numbers:
         yield (

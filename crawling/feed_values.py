@@ -24,10 +24,14 @@ class SameNames:
         self.known: dict[Names, Names] = {}
 
     def of(self, names: Iterable[str]) -> Names:
+        """The names, without what SQLite can't hold."""
         names = tuple(names)
-        if len(self.known) < MOST_NAMES:
-            return self.known.setdefault(names, names)
-        return self.known.get(names, names)
+        same = self.known.get(names)
+        if same is None:
+            same = tuple(map(clean, names))
+            if len(self.known) < MOST_NAMES:
+                self.known[names] = same
+        return same
 
 
 def flattened(item: dict[str, Any]) -> dict[str, Value]:

@@ -25,7 +25,7 @@ MOST_NAMES = 300  # of an element's children
 DEEPEST = 200
 # The beginning of a CDATA section or comment, or a tag: (/, name, attributes, /).
 TAG = re.compile(
-    r"<!\[CDATA\[|<!--|<(/?)([^\s<>/!?=\"']{1,200})"
+    r"<!\[CDATA\[|<!--|<(/?)([^\s<>/!?=\"']{1,200})(?=[\s/>])"
     r"([^<>\"'/]*(?:(?:\"[^<\"]*\"|'[^<']*'|/(?!>))[^<>\"'/]*)*)(/?)>"
 )
 ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,200})\s*=\s*[\"']")

@@ -354,6 +354,37 @@ def test_a_file_of_2016_that_may_not_be_written_is_refused_in_a_sentence():
                 opening(path)
 
 
+@pytest.mark.parametrize("opening", (db.open_database, db.open_readonly))
+def test_a_file_that_a_first_load_keeps_for_itself_is_one_sentence(tmp_path, monkeypatch, opening):
+    path = tmp_path / "crawl.db"
+    with contextlib.closing(db.open_database(path, create=True)) as conn:
+        conn.execute("pragma journal_mode = delete")
+        conn.execute("begin exclusive")
+        monkeypatch.setattr(db, "PATIENCE", 0.1)
+        with pytest.raises(UserError, match="being written by another script: wait for it"):
+            opening(path)
+        conn.execute("commit")
+        opening(path).close()
+
+
+def test_a_file_of_the_version_before_gets_its_new_columns_tables_and_index(tmp_path, monkeypatch):
+    path = tmp_path / "crawl.db"
+    names = [name for name, _ in db.MIGRATIONS]
+    with monkeypatch.context() as patch:
+        patch.setattr(db, "MIGRATIONS", db.MIGRATIONS[: names.index("picture_link table")])
+        conn = db.open_database(path, create=True)
+        conn.execute("create index product_by_category on product(category_id)")
+        conn.execute("insert into category(id, leaf) values ('jeans', 1)")
+        conn.execute("insert into product(id, source, category_id) values (1, 's', 'jeans')")
+        conn.close()
+        assert "removed" not in columns(path, "product")
+    with contextlib.closing(db.open_readonly(path)) as conn:
+        assert crawling_queries.catalogue_counts(conn, "s") == (1, 1, 0, 0, 0)
+    indexes = {row[0] for row in rows(path, "sqlite_master", "name, type")}
+    assert "product_by_category" not in indexes and "product_by_category_and_source" in indexes
+    assert rows(path, "product", "id, removed") == [(1, 0)] and rows(path, "picture_link") == []
+
+
 def test_open_readonly_cannot_write_and_says_when_it_migrates(tmp_path, capsys):
     path = make_2016(tmp_path / "crawl.db")
     conn = db.open_readonly(path)

@@ -231,7 +231,11 @@ def test_the_products_may_begin_far_down_and_be_very_many(tmp_path):
 
 def test_pages_put_together_are_one_feed(read):
     page = json.dumps({"products": [CAP, HAT]}, indent=1)
-    for text in (page + page, page + "\n" + page, json.dumps([CAP]) + "\n[]\n" + json.dumps([HAT], indent=1)):
+    for text in (
+        page + page,
+        page + "\n" + page,
+        json.dumps([CAP]) + "\n[]\n" + json.dumps([HAT], indent=1),
+    ):
         result = read(text)
         assert len(result.rows) in (2, 4)
     lines = [json.dumps({"products": [CAP, HAT]})] * 3

@@ -53,7 +53,7 @@ class Shop:
             [(number, position, link) for position, link in enumerate(further, 1)],
         )
         if seen:
-            self.conn.execute("insert into seen values (?)", (str(number),))
+            self.conn.execute("insert into seen(id) values (?)", (str(number),))
 
     def fetch(self, feed=None, tries=1):
         web = http_client.Web(0, threading.Event(), 4, tries, give_up=10**6)
