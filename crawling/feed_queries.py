@@ -247,12 +247,14 @@ def insert_links(conn: sqlite3.Connection, links: Iterable[tuple[int, Sequence[s
 
 def replace_links(conn: sqlite3.Connection, links: Sequence[tuple[int, Sequence[str]]]) -> None:
     """Store links as insert_links does, in the place of those that are there. A picture that could
-    not be used is tried again by the new links."""
+    not be used, or that a later link gave, is got again by the new links."""
     numbers = [(number,) for number, _ in links]
     conn.executemany("delete from picture_link where product_id = ?", numbers)
     insert_links(conn, links)
     conn.executemany(
-        f"delete from picture where product_id = ? and status <> '{db.PICTURE_OK}'", numbers
+        f"""delete from picture where product_id = ?
+            and (status <> '{db.PICTURE_OK}' or position > 0)""",
+        numbers,
     )
 
 
