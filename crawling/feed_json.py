@@ -17,7 +17,7 @@ from typing import Any
 
 from common.terminal import UserError
 from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
-from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Line, Source, numbered_lines
+from crawling.feed_lines import BLANK, HEAD, LONGEST_LINE, PIECE, Line, Source, numbered_lines
 from crawling.feed_linked_data import is_linked_data, linked_products, with_references
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
 from crawling.feed_values import SameNames, flattened
@@ -35,7 +35,7 @@ def json_rows(
     is_lines = is_json_lines(first, rest)
     sound = rest if is_lines and decoded_line(first) is None else head
     where = () if is_python(head) else product_place(sound, options.columns)
-    if where[:1] == ("@graph",):  # its objects point to each other
+    if where[:1] == ("@graph",) and len(source.head) < HEAD:  # its objects point to each other
         where = ()
     same_names = SameNames()
     if is_lines and ITEMS not in where:
