@@ -32,11 +32,6 @@ CATEGORY_NAME = re.compile(
 )
 
 
-def shown_path(path: Path) -> str:
-    """A category in a line."""
-    return short(" > ".join(path))
-
-
 def short(text: str) -> str:
     """Text for a line: printable, and not too long."""
     text = one_line(text[: 4 * LONGEST])
@@ -89,13 +84,9 @@ def category_names(file: FileReading, columns: Mapping[str, str]) -> list[str]:
         source = feed_columns.named_source(known, columns["product_type"])
     else:
         source = feed_columns.category_source(known, file.category) if file.category else None
-    positions = (
-        source.template.positions
-        if source and source.template
-        else source.positions
-        if source
-        else ()
-    )
+    if not source:
+        return []
+    positions = source.template.positions if source.template else source.positions
     return [file.names[known[position]] for position in positions]
 
 
@@ -130,12 +121,13 @@ def category_example(file: FileReading) -> str:
         return ""
     read_as = " and ".join(" > ".join(path) for path in paths[:3])
     more = " and so on" if len(paths) > 3 else ""
-    levels = (
-        counted(len(paths[0]), "level")
-        if len(paths) == 1
-        else counted(len(paths), "category", "categories")
-    )
-    return f"a category such as {short(cell_text(cell))!r} is read as {levels}: {read_as}{more}"
+    if len(paths) > 1:
+        parts = f"{len(paths)} categories"
+    elif len(paths[0]) > 1 and isinstance(cell, str):
+        parts = f"{len(paths[0])} levels, parted by {file.parting.level_sign!r}"
+    else:
+        parts = counted(len(paths[0]), "level")
+    return f"a category such as {short(cell_text(cell))!r} is read as {parts}: {read_as}{more}"
 
 
 # ---- what another flag would change -------------------------------------------------------------
