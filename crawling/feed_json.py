@@ -255,20 +255,23 @@ class JsonText:
             return
         depth, in_text = 0, False
         while True:
-            seen_to = self.at
-            for found in SIGNS.finditer(self.text, self.at):
-                sign, seen_to = found.group(), found.end()
+            at = self.at
+            while found := (IN_TEXT if in_text else SIGNS).search(self.text, at):
+                sign, at = found.group(), found.end()
                 if sign == '"':
                     in_text = not in_text
-                elif not in_text:
-                    depth += len(sign) if sign[0] in "[{" else -len(sign) if sign[0] in "]}" else 0
+                elif sign == "\\":
+                    at += 1  # what it escapes
+                else:
+                    depth += len(sign) if sign[0] in "[{" else -len(sign)
                     if depth <= 0:
-                        self.drop(seen_to + depth)  # the last signs may belong to what is around
+                        self.drop(at + depth)  # the last signs may belong to what is around
                         return
-            # The last \ escapes a character that has not been read yet.
-            self.drop(max(seen_to, len(self.text) - self.text.endswith("\\")))
+            escaped = max(0, at - len(self.text))  # what has not been read yet
+            self.drop(len(self.text))
             if not self.more():
                 raise self.broken()
+            self.at += escaped
 
     def broken(self) -> UserError:
         return UserError(
@@ -282,4 +285,5 @@ class TooMuch(Exception):
 
 
 NO_SPACE = re.compile("[^\ufeff \t\r\n]")
-SIGNS = re.compile(r'"|\\.|[\[{]+|[\]}]+', re.S)
+SIGNS = re.compile(r'"|[\[{]+|[\]}]+')
+IN_TEXT = re.compile(r'["\\]')
