@@ -308,7 +308,7 @@ class XmlItems:
 
 
 def simplest(values: list[Value]) -> Value:
-    """The only one of the values that is not empty, or all of them as a list; '' if there is none."""
+    """The only value that is not empty, or all of these as a list; '' if there is none."""
     if len(values) == 1:
         return values[0]
     full = [value for value in values if value]
