@@ -186,10 +186,22 @@ def name_places(names: Names) -> dict[str, list[int]]:
     places: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         for known in dict.fromkeys(
-            (name, bare_name(name), numbered(name), numbered(bare_name(name)))
+            (name, bare_name(name), list_name(name), numbered(name), numbered(bare_name(name)))
         ):
             places.setdefault(known, []).append(position)
     return places
+
+
+def list_name(name: str) -> str:
+    """A column's name without an element that is called as the list around it: categories.category
+    is categories, and images.image.url is images.url."""
+    parts = name.split(".")
+    inner = [
+        part
+        for list_part, part in zip(parts, parts[1:])
+        if list_part not in (f"{part}s", f"{part[:-1]}ies")
+    ]
+    return ".".join([parts[0], *inner])
 
 
 def numbered(name: str) -> str:

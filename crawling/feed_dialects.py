@@ -102,8 +102,8 @@ DIALECTS = (
             "product_type": words("merchant_product_category_path cat.merchantproductcategorypath "
                                   "merchant_category cat.mcat category"),
             "standard": words("category_name cat.awcat"),
-            "image_link": words("large_image merchant_image_url uri.mimage imgurl aw_image_url "
-                                "uri.awimage alternate_image alternate_image_two "
+            "image_link": words("large_image uri.largeimage merchant_image_url uri.mimage imgurl "
+                                "aw_image_url uri.awimage alternate_image alternate_image_two "
                                 "alternate_image_three alternate_image_four uri.alternateimage "
                                 "uri.alternateimagetwo uri.alternateimagethree image_url"),
             "item_group_id": words("parent_product_id parentproductid parentid parentpid"),
@@ -269,7 +269,7 @@ DIALECTS = (
             "description": ("description",),
             "product_type": words("categoryid.path market_category"),
             "image_link": ("picture",),
-            "item_group_id": ("@group_id",),
+            "item_group_id": words("@group_id @productid"),
         },
     ),
     Dialect(
@@ -348,6 +348,7 @@ DIALECTS = (
             "title": ("title",),
             "description": ("description",),
             "product_type": ("merchant_category",),
+            "standard": ("kelkoo_category_id",),
             "image_link": words("image_url image_url_#"),
         },
         levels=" - ",
@@ -368,13 +369,15 @@ DIALECTS = (
     ),
     Dialect(
         "Google Retail",
-        ("id title images.uri", "id title categories primaryproductid", "id title priceinfo.price"),
+        ("id title images.uri", "id title categories primaryproductid", "id title priceinfo.price",
+         "id title categoryhierarchies.categories"),
         {
             "id": ("id",),
             "title": ("title",),
             "description": ("description",),
-            "product_type": ("categories",),
-            "image_link": ("images.uri",),
+            "product_type": words("categories categoryhierarchies.categories"),
+            "image_link": words("images.uri productmetadata.images.uri"),
+            "item_group_id": words("itemgroupid productmetadata.itemgroupid"),
             "parent": ("primaryproductid",),
         },
         levels=">",
@@ -398,7 +401,7 @@ DIALECTS = (
          "id title image[0].url", "id title fb_product_category"),
         {
             **PLAIN.columns,
-            "description": words("description summary content"),
+            "description": words("description summary content rich_text_description"),
             "product_type": words("product_type category categories"),
         },
     ),

@@ -24,6 +24,8 @@ from crawling.feed_words import ROOTS
 
 MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
+LONGEST_CELL = 2_000  # characters of a cell that is counted
+LONGEST_SAMPLE = 200  # characters of a cell of a column that is not read
 SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
 CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product's variants
 SAMPLE_CELLS = 1_000  # distinct ones of such a column
@@ -115,8 +117,9 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
                     if len(plans) >= MOST_NAMES:
                         plans.clear()
                     plans[row_names] = counters(reading, row_names, columns)
-                wanted, made, sampled = plans[row_names]
+                plan = plans[row_names]
                 first_names = first_names or row_names
+                layout = feed_columns.find_layout(row_names, reading.dialect, columns, True)
                 has_parents = bool({"code", "children"} & set(reading.dialect.columns))
             names = row_names
         if values is None:
@@ -125,25 +128,41 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
             continue
         reading.rows += 1
         if has_parents:
-            note_parents(reading, values, layout_of(reading, row_names, columns))
-        width = len(values)
-        for position, cells in wanted:
-            if position < width:
-                value = values[position]
-                if value and (value in cells or len(cells) < MOST_CELLS):
-                    cells[value] += 1
-        for source, cells in made:
-            value = category_value(values, source)
-            if value and (value in cells or len(cells) < MOST_CELLS):
-                cells[value] += 1
-        if reading.rows <= SAMPLE_ROWS:
-            for position, cells in sampled:
-                if position < width and len(cells) < SAMPLE_CELLS and values[position]:
-                    cells[values[position]] += 1
+            note_parents(reading, values, layout)
+        count_cells(plan, values, reading.rows <= SAMPLE_ROWS)
     reading.dialect = feed_dialects.recognise(reading.names)
     if first_names:
         check_fields(reading, first_names, columns)
     return reading
+
+
+def count_cells(plan: Plan, values: Sequence[Value], sampling: bool) -> None:
+    """Count the cells of a row that may be categories; if `sampling`, those of all other columns
+    too. Of very many different cells, and of long ones, no more are kept."""
+    wanted, made, sampled = plan
+    width = len(values)
+    for position, cells in wanted:
+        if position < width and (value := values[position]):
+            if value in cells:
+                cells[value] += 1
+            elif len(cells) < MOST_CELLS and size_of(value) <= LONGEST_CELL:
+                cells[value] = 1
+    for source, cells in made:
+        value = category_value(values, source)
+        if value in cells:
+            cells[value] += 1
+        elif value and len(cells) < MOST_CELLS and size_of(value) <= LONGEST_CELL:
+            cells[value] = 1
+    if sampling:
+        for position, cells in sampled:
+            if position < width and len(cells) < SAMPLE_CELLS and (value := values[position]):
+                if size_of(value) <= LONGEST_SAMPLE:
+                    cells[value] += 1
+
+
+def size_of(value: Value) -> int:
+    """The characters of a cell."""
+    return len(value) if isinstance(value, str) else sum(map(size_of, value)) + len(value)
 
 
 def note_parents(reading: FileReading, values: Sequence[Value], layout: Layout) -> None:
@@ -208,9 +227,11 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
     feed_columns.check_columns(
         reading.file.name, names, feed_columns.fields_there(layout), columns, reading.header
     )
+    templates = {field: template.positions for field, template in layout.templates.items()}
     reading.fields = {
         field: [all_names[position] for position in positions]
-        for field, positions in layout.positions.items()
+        for source in (layout.joined, layout.positions, templates)
+        for field, positions in source.items()
         if positions
     }
 

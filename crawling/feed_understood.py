@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from common.terminal import FEW, counted, first_few
 from common.text import one_line
-from crawling import feed_columns, feed_dialects
+from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import cell_categories
 from crawling.feed_survey import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
@@ -94,13 +94,9 @@ def category_names(file: FileReading, columns: Mapping[str, str]) -> list[str]:
         source = feed_columns.named_source(known, columns["product_type"])
     else:
         source = feed_columns.category_source(known, file.category) if file.category else None
-    positions = (
-        source.template.positions
-        if source and source.template
-        else source.positions
-        if source
-        else ()
-    )
+    if not source:
+        return []
+    positions = source.template.positions if source.template else source.positions
     return [file.names[known[position]] for position in positions]
 
 
@@ -135,12 +131,13 @@ def category_example(file: FileReading) -> str:
         return ""
     read_as = " and ".join(map(shown_path, paths[:3]))
     more = " and so on" if len(paths) > 3 else ""
-    levels = (
-        counted(len(paths[0]), "level")
-        if len(paths) == 1
-        else counted(len(paths), "category", "categories")
-    )
-    return f"a category such as {quoted(cell_text(cell))} is read as {levels}: {read_as}{more}"
+    if len(paths) > 1:
+        parts = f"{len(paths)} categories"
+    elif len(paths[0]) > 1 and file.parting.level_sign in feed_cells.plain(cell_text(cell)):
+        parts = f"{len(paths[0])} levels, parted by '{file.parting.level_sign}'"
+    else:
+        parts = counted(len(paths[0]), "level")
+    return f"a category such as {quoted(cell_text(cell))} is read as {parts}: {read_as}{more}"
 
 
 # ---- what another flag would change -------------------------------------------------------------

@@ -32,7 +32,7 @@ COLUMNS: dict[str, str] = {
     ),
     "title": (
         "title name product_name productname product_title producttitle item_name itemname "
-        "productdisplayname display_name item_title product label headline article_name "
+        "productdisplayname display_name name_exact item_title product label headline article_name "
         "bezeichnung artikelbezeichnung artikelname produktname produktbezeichnung titel nom "
         "désignation designation nom_du_produit nom_produit libellé libelle titre nombre "
         "nombre_del_producto nombre_producto título titulo nome nome_prodotto nome_do_produto "
@@ -108,7 +108,7 @@ COLUMNS: dict[str, str] = {
         "product_image product_image_url product_images img img_url imgurl imurl picture "
         "pictures picture_url photo photos photo_url large_image all_images gallery thumbnail "
         "thumbnail_url image_path image_file image_name filename additional_image_link "
-        "additional_images additional_image_url additionalimage bild "
+        "additional_images additional_image_url additionalimage image_alternative bild "
         "bilder bildurl bild_url bilddatei imagen imágenes imagenes foto fotos imagem imagens "
         "immagine immagini afbeelding afbeeldingen zdjęcie zdjęcia obrazek obrázek obrázky "
         "obrázok kuva kuvat billede billeder bilde kép imagine imagini изображение изображения "

@@ -79,7 +79,7 @@ def test_a_plain_file(survey):
         "  id: Artikelnummer; title: Bezeichnung; description: none; product_type: Warengruppe; "
         "image_link: none; item_group_id: none",
         "  not read: Farbe",
-        "  a category such as 'Hüte/Filz' is read as 2 levels: Hüte > Filz",
+        "  a category such as 'Hüte/Filz' is read as 2 levels, parted by '/': Hüte > Filz",
         "1 row without a category: 'Ohne Kategorie' is none",
     ]
 

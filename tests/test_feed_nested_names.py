@@ -1,0 +1,95 @@
+"""Names of columns in elements of elements, and of systems that resemble a known one."""
+
+import pytest
+
+from crawling import feed_products
+
+CAPS = (("Clothing", "Caps"), ("Sale",))
+LINKS = ("https://img.example/1.jpg", "https://img.example/2.jpg")
+
+
+def only_product(tmp_path, name, text):
+    """The one product of a file."""
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    left_out = []
+    products = list(feed_products.read_feed(str(tmp_path / name), left_out))
+    assert left_out == [] and len(products) == 1
+    return products[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "list.xml",
+            "<shop><product><id>1</id><name>Cap</name><categories><category>Clothing > Caps</category>"
+            f"<category>Sale</category></categories><images><image>{LINKS[0]}</image>"
+            f"<image>{LINKS[1]}</image></images></product></shop>",
+        ),
+        (
+            "list.json",
+            '[{"id": 1, "name": "Cap", "categories": {"category": ["Clothing > Caps", "Sale"]}, '
+            f'"photos": {{"photo": ["{LINKS[0]}", "{LINKS[1]}"]}}}}]',
+        ),
+        (
+            "objects.jsonl",
+            '{"id": 1, "name": "Cap", "categories": {"category": [{"name": "Clothing > Caps"}, '
+            f'{{"name": "Sale"}}]}}, "images": {{"image": [{{"url": "{LINKS[0]}"}}, '
+            f'{{"url": "{LINKS[1]}"}}]}}}}\n',
+        ),
+    ],
+    ids=lambda text: text if len(text) < 20 else "",
+)
+def test_an_element_that_is_called_as_its_list_is_the_list(tmp_path, name, text):
+    product = only_product(tmp_path, name, text)
+    assert (product.external_id, product.name) == ("1", "Cap")
+    assert product.categories == CAPS and product.images == LINKS
+
+
+def test_google_retail_in_its_older_form(tmp_path):
+    product = only_product(
+        tmp_path,
+        "recommendations.jsonl",
+        '{"id": "1", "title": "Cap", "categoryHierarchies": [{"categories": ["Clothing", "Caps"]}, '
+        '{"categories": ["Sale"]}], "productMetadata": {"itemGroupId": "g", "images": '
+        f'[{{"uri": "{LINKS[0]}"}}, {{"uri": "{LINKS[1]}"}}]}}}}\n',
+    )
+    assert product.categories == CAPS and product.images == LINKS and product.group == "g"
+
+
+def test_heurekas_relatives_have_an_exact_name(tmp_path):
+    product = only_product(
+        tmp_path,
+        "items.xml",
+        "<CHANNEL><ITEM><ITEM_ID>1</ITEM_ID><NAME_EXACT>Cap</NAME_EXACT>"
+        f"<CATEGORY>Clothing</CATEGORY><IMAGE>{LINKS[0]}</IMAGE>"
+        f"<IMAGE_ALTERNATIVE>{LINKS[1]}</IMAGE_ALTERNATIVE></ITEM></CHANNEL>",
+    )
+    assert (product.external_id, product.name) == ("1", "Cap") and product.images == LINKS
+
+
+def test_variants_of_icml_share_the_product_that_they_are_offers_of(tmp_path):
+    product = only_product(
+        tmp_path,
+        "icml.xml",
+        '<yml_catalog><shop><categories><category id="1"><name>Clothing</name></category>'
+        '<category id="2" parentId="1"><name>Caps</name></category></categories><offers>'
+        '<offer id="10" productId="7"><url>https://shop.example</url><categoryId>2</categoryId>'
+        "<name>Cap S</name></offer></offers></shop></yml_catalog>",
+    )
+    assert product.categories == (("Clothing", "Caps"),) and product.group == "7"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("id,title,product_type,rich_text_description\n1,Cap,Caps,Warm\n", "description", "Warm"),
+        ('[{"@type": "Product", "@context": "https://schema.org", "sku": "1", "name": "Cap", '
+         '"isVariantOf": {"@type": "ProductGroup", "productGroupID": "g"}}]', "group", "g"),
+        ("offer-id,title,product-url,kelkoo-category-id\n1,Cap,https://shop.example,100\n",
+         "categories", (("100",),)),
+    ],
+    ids=["meta", "schema.org", "kelkoo"],
+)  # fmt: skip
+def test_fields_that_some_files_of_a_system_have(tmp_path, text, field, value):
+    assert getattr(only_product(tmp_path, "feed.txt", text), field) == value
