@@ -239,7 +239,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
         if args.feed is not None:
             options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
             with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
-                plan = status.feed_plan(conn, reading, products, options, feed.folders)
+                plan = status.feed_plan(conn, reading, products, options)
         else:
             plan = status.crawl_plan(
                 conn,

@@ -379,6 +379,19 @@ def entry_separator(texts: Iterable[tuple[str, int]], parting: Parting) -> str:
     return max(often, key=often.__getitem__)
 
 
+def lists_of_categories(cells: Iterable[Value]) -> bool:
+    """Whether lists hold categories, and not levels: what is not the first of one begins others."""
+    firsts: set[str] = set()
+    later: collections.Counter[str] = collections.Counter()
+    for cell in cells:
+        listed = cell_list(cell) if isinstance(cell, str) and cell[:1] in "[({ " else cell
+        parts = (listed,) if isinstance(listed, str) else listed
+        names = [folded(plain(part)) for part in parts if isinstance(part, str) and part.strip()]
+        firsts.update(names[:1])
+        later.update(names[1:])
+    return bool(later) and 2 * sum(name in firsts for name in later) >= len(later)
+
+
 def pipes_part(texts: Iterable[tuple[str, int]], parting: Parting) -> bool:
     """Whether '|' parts categories: what stands after one also begins other cells."""
     firsts: set[str] = set()

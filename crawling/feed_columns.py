@@ -147,8 +147,8 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
     joined = {
         field: alias_positions(known, alias.split("+"))
         for field, aliases in dialect.columns.items()
-        for alias in aliases
-        if "+" in alias and field not in columns
+        for alias in joined_aliases(aliases)
+        if field not in columns
     }
     templates: dict[str, Template] = {}
     for field, wanted in columns.items():
@@ -167,11 +167,17 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
 def alias_positions(names: Names, aliases: Iterable[str]) -> tuple[int, ...]:
     """Where the columns with one of these names are, in the order of the aliases. In an alias, #
     stands for a number; advice in brackets behind a column's name does not matter."""
-    places = name_places(names)
+    places, order = name_places(names), alias_order(tuple(aliases))
     positions: dict[int, None] = {}
-    for alias in aliases:
-        positions.update(dict.fromkeys(places.get(alias, ())))
+    for alias in sorted(places.keys() & order.keys(), key=order.__getitem__):
+        positions.update(dict.fromkeys(places[alias]))
     return tuple(positions)
+
+
+@functools.lru_cache(maxsize=1_000)
+def alias_order(aliases: Names) -> dict[str, int]:
+    """{alias: its place among the aliases}. A dialect has more of them than a row has columns."""
+    return {alias: place for place, alias in reversed(list(enumerate(aliases)))}
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -203,6 +209,12 @@ def numbered(name: str) -> str:
     return re.sub(r"\d+(?=\D*$)", "#", name, count=1)
 
 
+@functools.lru_cache(maxsize=1_000)
+def joined_aliases(aliases: Names) -> Names:
+    """The aliases that are several columns whose texts together are one."""
+    return tuple(alias for alias in aliases if "+" in alias)
+
+
 # ---- where the category is ----------------------------------------------------------------------
 
 
@@ -217,6 +229,26 @@ def category_source(names: Names, alias: str) -> Source | None:
         return None
     several = tuple(position for part in parts for position in part)
     return Source(several, levels=True) if len(several) > 1 else None
+
+
+def category_starts() -> dict[str, list[str]]:
+    """{a column's name: the aliases of the category that it may be the first column of}."""
+    starts: dict[str, list[str]] = {}
+    for alias in feed_dialects.CATEGORY_COLUMNS:
+        first = alias.partition(",")[0]
+        for name in (first,) if "," in alias else (alias, f"{alias}.name"):
+            starts.setdefault(name, []).append(alias)
+    return starts
+
+
+STARTS = category_starts()
+
+
+def category_sources(names: Names) -> dict[str, Source]:
+    """{alias: where rows have that category} of all dialects' aliases that are there."""
+    aliases = {alias: None for name in name_places(names) for alias in STARTS.get(name, ())}
+    sources = {alias: category_source(names, alias) for alias in aliases}
+    return {alias: source for alias, source in sources.items() if source}
 
 
 def named_source(names: Names, wanted: str) -> Source | None:

@@ -417,9 +417,12 @@ CATEGORY_COLUMNS = tuple(
 )
 
 
+SIGNS = tuple((dialect, sign.split()) for dialect in DIALECTS for sign in dialect.signs)
+
+
 def recognise(names: Collection[str]) -> Dialect:
     """The first Dialect that has a sign among these column names; PLAIN if none has."""
-    for dialect in DIALECTS:
-        if any(all(name in names for name in sign.split()) for sign in dialect.signs):
+    for dialect, sign in SIGNS:
+        if sign[0] in names and all(name in names for name in sign):
             return dialect
     return PLAIN

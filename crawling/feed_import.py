@@ -59,6 +59,11 @@ class LoadCounts:
         return sum(self.outcomes.values())
 
 
+# {external_id: the ids of the categories that a product is to be listed in, the one that files it
+# first; None leaves what is there}
+Lists = dict[str, "tuple[str, ...] | None"]
+
+
 @dataclasses.dataclass
 class Load:
     """A load under way."""
@@ -145,7 +150,7 @@ def first_sights(
 ) -> dict[str, FeedProduct]:
     """The products of a batch by their ids, without those whose id came before."""
     products = {product.external_id: product for product in batch}
-    seen = feed_queries.seen_among(load.conn, list(products))
+    seen = queries.seen_among(load.conn, list(products))
     if not seen and len(products) == len(batch):
         return products
     products = {}
@@ -164,25 +169,22 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     stored: dict[str, StoredProduct] = {}
     if not load.is_new_source and products:
         stored = feed_queries.stored_products(conn, load.options.source, list(products))
+    # In the order of the feed, or ids of categories would depend on what is stored.
+    lists = {number: listed_categories(load, product) for number, product in products.items()}
     new_products = [product for number, product in products.items() if number not in stored]
-    insert_new(load, new_products)
-    changed = update_stored(load, [(products[number], old) for number, old in stored.items()])
+    insert_new(load, new_products, lists)
+    pairs = [(products[number], old) for number, old in stored.items()]
+    changed = update_stored(load, pairs, lists)
     outcomes = {product.external_id: "new" for product in new_products}
     outcomes.update((number, "changed" if number in changed else "unchanged") for number in stored)
-    feed_queries.remember_outcomes(conn, outcomes.items())
-    variants = [product for product in products.values() if parent_id(product)]
-    variant_queries.remember_variants(
-        conn,
-        [
-            (
-                product.external_id,
-                product.parent,
-                bool(product.group),
-                load.options.unlabelled or bool(product.categories),
-            )
-            for product in variants
-        ],
-    )
+    queries.remember_outcomes(conn, outcomes.items())
+    unlabelled = load.options.unlabelled
+    variants = [
+        (number, product.parent, bool(product.group), bool(product.categories or unlabelled))
+        for number, product in products.items()
+        if parent_id(product)
+    ]
+    variant_queries.remember_variants(conn, variants)
     counts.outcomes["new"] += len(new_products)
     counts.outcomes["changed"] += len(changed)
     counts.outcomes["unchanged"] += len(stored) - len(changed)
@@ -195,8 +197,7 @@ def parent_id(product: FeedProduct) -> str:
 
 
 def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | None:
-    """The ids of the categories that a product is to be listed in, the one that files it first.
-    None leaves what is there. The tree gets the categories."""
+    """A value of Lists. The tree gets the categories."""
     if load.options.unlabelled or (not product.categories and parent_id(product)):
         return None
     if len(product.categories) == 1:
@@ -204,25 +205,25 @@ def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | Non
     return tuple(dict.fromkeys(map(load.tree.id_of, product.categories)))
 
 
-def insert_new(load: Load, products: Sequence[FeedProduct]) -> None:
-    """Insert products that crawl.db does not have. Those of a new source are listed in their first
-    categories at the end, all at once."""
-    rows, lists, links, source = [], [], [], load.options.source
+def insert_new(load: Load, products: Sequence[FeedProduct], lists: Lists) -> None:
+    """Insert products that crawl.db does not have, with these lists of categories. Those of a new
+    source are listed in their first categories at the end, all at once."""
+    rows, new_lists, links, source = [], [], [], load.options.source
     first = int(load.is_new_source)  # the position that lists begin at here
     for product_id, product in zip(new_ids(load, products), products):
         _, external_id, name, description, _, images, group, parent = product
-        listed = listed_categories(load, product)
+        listed = lists[external_id]
         filed_under = listed[0] if listed else None
         group = group or (parent if parent != external_id else "")
         key = f"{source} {group}" if group else db.group_key(name, description)
         image = images[0] if images else ""
         rows.append((product_id, filed_under, source, external_id, key, name, description, image))
         if listed and len(listed) > first:
-            lists.append((product_id, listed[first:]))
+            new_lists.append((product_id, listed[first:]))
         if len(images) > 1:
             links.append((product_id, further_links(product)))
     feed_queries.insert_products(load.conn, rows)
-    feed_queries.insert_lists(load.conn, lists, first)
+    feed_queries.insert_lists(load.conn, new_lists, first)
     feed_queries.insert_links(load.conn, links)
 
 
@@ -270,9 +271,11 @@ class Content(NamedTuple):
 Change = tuple[int, Content, Content]  # product id, before, and now
 
 
-def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]) -> set[str]:
-    """Update products that crawl.db has, given as (product, as it is stored). Returns the
-    external_ids of those that changed."""
+def update_stored(
+    load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]], lists: Lists
+) -> set[str]:
+    """Update products that crawl.db has, given as (product, as it is stored), with these lists of
+    categories. Returns the external_ids of those that changed."""
     if not pairs:
         return set()
     numbers = [old.product_id for _, old in pairs]
@@ -286,7 +289,7 @@ def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]
         if filed_under is not None:
             listed = (filed_under, *listed)
         before = Content((name, description), image, key, listed, links.get(number, ()))
-        now = content_now(load, product, before)
+        now = content_now(load, product, lists[external_id], before)
         if now != before or removed:
             changes.append((number, before, now))
             changed.add(external_id)
@@ -294,10 +297,11 @@ def update_stored(load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]]
     return changed
 
 
-def content_now(load: Load, product: FeedProduct, before: Content) -> Content:
+def content_now(
+    load: Load, product: FeedProduct, listed: tuple[str, ...] | None, before: Content
+) -> Content:
     """What a product is to hold, in the place of what it held before. It never changes sides of the
     split because a word of its text changed: only a new item group replaces group_key."""
-    listed = listed_categories(load, product)
     if before.categories:
         load.counts.labels_kept += load.options.unlabelled
         load.counts.labels_lost += listed == ()

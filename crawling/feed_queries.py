@@ -15,7 +15,7 @@ from typing import NamedTuple
 import db
 from crawling import queries
 
-# What a load writes, in an order in which each table can name those before it.
+# What a load writes, and what it names.
 WRITTEN_TABLES = (
     "category",
     "product",
@@ -107,24 +107,6 @@ def make_indexes(conn: sqlite3.Connection, statements: Iterable[str]) -> None:
 # ---- a batch of products ------------------------------------------------------------------------
 
 
-def question_marks(values: Sequence[object]) -> str:
-    """Parameters for so many values: '?,?,?'."""
-    return ",".join("?" * len(values))
-
-
-def seen_among(conn: sqlite3.Connection, external_ids: Sequence[str]) -> set[str]:
-    """Which of these ids of the shop's this load has seen already."""
-    rows = db.plain(
-        conn, f"select id from seen where id in ({question_marks(external_ids)})", external_ids
-    )
-    return {row[0] for row in rows}
-
-
-def remember_outcomes(conn: sqlite3.Connection, outcomes: Iterable[tuple[str, str]]) -> None:
-    """Note (external_id, outcome) of products that this load had not seen before."""
-    conn.executemany("insert into seen(id, outcome) values (?, ?)", outcomes)
-
-
 def stored_products(
     conn: sqlite3.Connection, source: str, external_ids: Sequence[str]
 ) -> dict[str, StoredProduct]:
@@ -132,7 +114,7 @@ def stored_products(
     rows = db.plain(
         conn,
         f"""select id, external_id, category_id, name, description, image, group_key, removed
-            from product where source = ? and external_id in ({question_marks(external_ids)})""",
+            from product where source = ? and external_id in ({queries.question_marks(external_ids)})""",
         (source, *external_ids),
     )
     return {stored.external_id: stored for stored in map(StoredProduct._make, rows)}
@@ -146,7 +128,7 @@ def further_categories(
         db.plain(
             conn,
             f"""select product_id, category_id from product_category
-                where product_id in ({question_marks(product_ids)}) and position > 0
+                where product_id in ({queries.question_marks(product_ids)}) and position > 0
                 order by product_id, position""",
             product_ids,
         )
@@ -161,7 +143,7 @@ def further_links(
         db.plain(
             conn,
             f"""select product_id, link from picture_link
-                where product_id in ({question_marks(product_ids)}) order by product_id, position""",
+                where product_id in ({queries.question_marks(product_ids)}) order by product_id, position""",
             product_ids,
         )
     )
@@ -178,7 +160,7 @@ def in_lists(rows: Iterable[tuple[int, str]]) -> dict[int, tuple[str, ...]]:
 def taken_ids(conn: sqlite3.Connection, numbers: Sequence[int]) -> set[int]:
     """Which of these numbers are a product's id."""
     rows = db.plain(
-        conn, f"select id from product where id in ({question_marks(numbers)})", numbers
+        conn, f"select id from product where id in ({queries.question_marks(numbers)})", numbers
     )
     return {row[0] for row in rows}
 
@@ -265,12 +247,14 @@ def insert_links(conn: sqlite3.Connection, links: Iterable[tuple[int, Sequence[s
 
 def replace_links(conn: sqlite3.Connection, links: Sequence[tuple[int, Sequence[str]]]) -> None:
     """Store links as insert_links does, in the place of those that are there. A picture that could
-    not be used is tried again by the new links."""
+    not be used, or that a later link gave, is got again by the new links."""
     numbers = [(number,) for number, _ in links]
     conn.executemany("delete from picture_link where product_id = ?", numbers)
     insert_links(conn, links)
     conn.executemany(
-        f"delete from picture where product_id = ? and status <> '{db.PICTURE_OK}'", numbers
+        f"""delete from picture where product_id = ?
+            and (status <> '{db.PICTURE_OK}' or position > 0)""",
+        numbers,
     )
 
 
@@ -335,19 +319,25 @@ def seen_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, int]:
 
 def copy_tables(conn: sqlite3.Connection, source: str) -> None:
     """Give a connection temporary tables in the place of those that a load writes, with the rows
-    that a load of this source looks at: the file itself stays as it is."""
-    for table in WRITTEN_TABLES:
-        for (statement,) in db.plain(
-            conn,
-            """select sql from main.sqlite_master where tbl_name = ? and sql is not null
-               order by type = 'index'""",
-            (table,),
-        ).fetchall():
+    that a load of this source looks at. The file itself stays as it is: the transaction that begins
+    here is never committed."""
+    conn.execute("begin")
+    tables = ",".join(f"'{table}'" for table in WRITTEN_TABLES)
+    statements = db.plain(
+        conn,
+        f"""select type, sql from main.sqlite_master
+            where tbl_name in ({tables}) and sql is not null order by rowid""",
+    ).fetchall()
+    for kind, statement in statements:
+        if kind == "table":
             conn.execute(re.sub("(?i)^create table", "create temp table", statement))
     conn.execute("insert into temp.category select * from main.category")
-    conn.execute("insert into temp.product select * from main.product where source = ?", (source,))
+    conn.execute("insert into temp.product select * from main.product where +source = ?", (source,))
     for table in ("product_category", "picture_link"):
         conn.execute(
             f"""insert into temp.{table} select * from main.{table}
                 where product_id in (select id from temp.product)"""
         )
+    for kind, statement in statements:
+        if kind == "index":
+            conn.execute(statement)

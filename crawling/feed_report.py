@@ -16,7 +16,7 @@ from common.text import one_line
 from crawling import feed_queries, feed_understood, picture_links
 from crawling.feed_import import FeedOptions, LoadCounts
 from crawling.feed_survey import Reading
-from crawling.feed_types import FeedProduct
+from crawling.feed_types import FeedFile, FeedProduct
 
 SEPARATORS = ">/|"  # that stand in categories whose levels they may part
 SHOWN = 10  # of the largest categories, and of the smallest
@@ -160,10 +160,12 @@ def separator_lines(name: str, sizes: Iterable[tuple[tuple[str, ...], int]]) -> 
 
 class Links:
     """Counts the links to pictures of a feed's products, and names the files that are missing.
-    `folders` are those of relative links; there is none if the feed came from a URL."""
+    Relative links of a feed that came from a URL lead there."""
 
-    def __init__(self, folders: Sequence[str]) -> None:
-        self.folders = folders
+    def __init__(self, files: Sequence[FeedFile]) -> None:
+        self.folders = list(dict.fromkeys(file.folder for file in files if file.folder is not None))
+        beside = all(file.folder == os.path.dirname(os.path.abspath(file.path)) for file in files)
+        self.where = "beside the feed" if beside else f"in {first_few(self.folders)}"
         self.linked = 0  # products with a link
         self.to_files = 0  # of those: with links to files alone
 
@@ -187,8 +189,7 @@ class Links:
             for folder in self.folders
         )
         if not any(file is not None and os.path.isfile(file) for file in files):
-            where = first_few(list(self.folders))
-            tell(f"files are not there, in {where}", f"{product.images[0]} (line {product.line})")
+            tell(f"files are not there, {self.where}", f"{product.images[0]} (line {product.line})")
 
 
 def missing_files(count: int, names: str, reason: str) -> str:

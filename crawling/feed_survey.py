@@ -16,8 +16,8 @@ from typing import NamedTuple
 from common.terminal import progress
 from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import Parting, cell_categories, folded
-from crawling.feed_columns import Layout, Source, category_source, category_value
-from crawling.feed_dialects import CATEGORY_COLUMNS, Dialect
+from crawling.feed_columns import Layout, Source, category_value
+from crawling.feed_dialects import Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
 from crawling.feed_words import ROOTS
@@ -188,14 +188,13 @@ def new_names(reading: FileReading, names: Names, header: bool) -> None:
 def counters(reading: FileReading, names: Names, columns: Mapping[str, str]) -> Plan:
     """Where rows with these column names may have categories, and the Counter of each."""
     known = feed_columns.known_names(names)
-    sources = {alias: category_source(known, alias) for alias in CATEGORY_COLUMNS}
+    sources = feed_columns.category_sources(known)
     if "product_type" in columns:
-        sources[NAMED] = feed_columns.named_source(known, columns["product_type"])
+        named = feed_columns.named_source(known, columns["product_type"])
+        sources.update({NAMED: named} if named else {})
     used: set[int] = set()
     wanted, made = [], []
     for alias, source in sources.items():
-        if not source:
-            continue
         cells = reading.cells.setdefault(alias, Counter())
         if source.template is None and len(source.positions) == 1:
             wanted.append((source.positions[0], cells))
@@ -280,11 +279,13 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
 def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOptions) -> Parting:
     """How a column's cells part levels and categories."""
     dialect = file.dialect
-    list_is_path = dialect.list_is_path or not name.split(".")[0].endswith("s")
+    # A list in JSON may be the levels of a category. An element that repeats in XML is none.
+    may_be_path = not name.split(".")[0].endswith("s") and not file.how.kind.startswith("XML")
     given = Parting(
         level_sign=">" if standard else dialect.levels,
         entry_sign="" if standard else dialect.entries,
-        list_is_path=list_is_path,
+        list_is_path=dialect.list_is_path
+        or (may_be_path and not feed_cells.lists_of_categories(file.cells[name])),
         standard=standard,
         roots=frozenset(map(folded, dialect.roots)),
         ignored=frozenset(map(folded, options.ignored)),

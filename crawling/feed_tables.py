@@ -73,12 +73,11 @@ def delimited_rows(
     below = "".join(head.split("\n", header.line)[header.line :])
     if header.delimiter != "\t" or header.quoted or is_quoted(below, width, whole=len(head) < HEAD):
         lines_left = numbered_lines(source, header.line)
+        has_excel_texts = writes_excel_texts(source.head, header.delimiter)
         records = quoted_records(lines_left, header.delimiter, width, skipped)
         for number, texts in records:
-            if width_fits(number, texts, width, skipped):
-                if any(text.startswith('="') for text in texts):
-                    texts = excel_texts(texts)
-                yield number, header.names, texts
+            if len(texts) <= width or width_fits(number, texts, width, skipped):
+                yield number, header.names, excel_texts(texts) if has_excel_texts else texts
     else:
         yield from plain_rows(source, header, skipped)
 
@@ -87,8 +86,7 @@ def plain_rows(source: Source, header: Header, skipped: Skipped) -> Iterator[Fee
     """The rows below a header of text without quoting."""
     _, names, delimiter, _ = header
     width = len(names)
-    # Whoever writes ="0012" does so in whole columns.
-    has_excel_texts = re.search(f'(^|[\r\n{re.escape(delimiter)}])="', source.head) is not None
+    has_excel_texts = writes_excel_texts(source.head, delimiter)
     number = 0
     while line := source.read_line(number + 1):
         number += 1
@@ -111,6 +109,12 @@ def width_fits(number: int, texts: list[str], width: int, skipped: Skipped) -> b
         skipped.append((number, "more columns than the header names"))
         return False
     return True
+
+
+def writes_excel_texts(head: str, delimiter: str) -> bool:
+    """Whether cells of a file that begins like this are written ="0012". Who does so, does so in
+    whole columns."""
+    return re.search(f'(^|[\\r\\n"{re.escape(delimiter)}])="', head) is not None
 
 
 def excel_texts(texts: Sequence[str]) -> list[str]:

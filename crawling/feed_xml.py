@@ -24,6 +24,7 @@ from crawling.feed_xml_shape import local, product_element
 from crawling.feed_xml_tree import CategoryNames
 
 DEEPEST_XML = 200
+MOST_NAMES = 1000  # of elements whose parts are kept
 # Elements of HTML: what holds one of them is a text.
 MARKUP = set("p br strong em ul ol div span font table h1 h2 h3 h4 h5 h6".split())
 MOST_BROKEN = 1000  # products; the rest of the piece is read again after each of them
@@ -62,11 +63,10 @@ class Frame:
         self.name, self.space = name, space
         self.texts: list[str] = []  # all texts within it
         self.is_text = False  # whether it has a text of its own, and not only elements
-        self.columns: dict[str, list[Value]] = {
-            f"@{local(key)}": [value]
-            for key, value in attributes.items()
-            if not key.startswith("xmlns")
-        }
+        self.columns: dict[str, list[Value]] = {}  # of its attributes and elements
+        for key, value in attributes.items():
+            if not key.startswith("xmlns"):
+                self.columns[f"@{local(key)}"] = [value]
 
     def value(self, name: str) -> Value:
         """What a column holds: its text, or the list of its texts."""
@@ -82,6 +82,7 @@ class XmlItems:
         self.same_names = SameNames()
         self.categories = CategoryNames()
         self.spaces: dict[str, str] = {}  # prefix -> namespace
+        self.prefixes: dict[str, tuple[str, str]] = {}  # name -> its prefix, and what follows
         self.item_start = re.compile(rf"<(?:[\w.-]+:)?{re.escape(item_name)}[\s/>]")
         self.has_items = False
         self.broken_items = 0
@@ -200,15 +201,14 @@ class XmlItems:
         self.depth, self.silent = self.depth + 1, 0
         if self.depth > DEEPEST_XML:
             raise self.broken("is nested too deep")
-        for key, value in attributes.items():
-            if key.startswith("xmlns"):
-                self.spaces[key[6:]] = value
-        prefix, _, short = name.rpartition(":")
+        if attributes:
+            self.declare(attributes)
+        prefix, short = self.prefixes.get(name) or self.parted(name)
         if self.item_depth:
-            self.item_size += sum(map(len, attributes.values())) + len(short) + COST
+            self.item_size += len(short) + COST
             if self.item_size > LONGEST_LINE:
                 return
-            if short.lower() in MARKUP and not attributes and len(self.frames) > 1:
+            if short in MARKUP and not attributes and len(self.frames) > 1:
                 self.frames[-1].is_text = True
             space = self.space_of(prefix) if len(self.frames) == 1 else OTHERS
             self.frames.append(Frame(short, space, attributes))
@@ -225,6 +225,20 @@ class XmlItems:
             if self.item_size > LONGEST_LINE:  # this is no category
                 self.frames = []
 
+    def parted(self, name: str) -> tuple[str, str]:
+        """(prefix, name without it) of an element."""
+        prefix, _, short = name.rpartition(":")
+        if len(self.prefixes) < MOST_NAMES:
+            self.prefixes[name] = prefix, short
+        return prefix, short
+
+    def declare(self, attributes: dict[str, str]) -> None:
+        """Note the namespaces that an element declares, and how long its attributes are."""
+        for key, value in attributes.items():
+            self.item_size += len(value)
+            if key.startswith("xmlns"):
+                self.spaces[key[6:]] = value
+
     def space_of(self, prefix: str) -> int:
         """Whose namespace an element of a product is in. g: is Google's, also if it is not
         declared."""
@@ -238,9 +252,10 @@ class XmlItems:
         if self.frames:
             self.item_size += len(text)
             if self.item_size <= LONGEST_LINE:
-                self.frames[-1].texts.append(text)
-                if not self.frames[-1].is_text and not text.isspace():
-                    self.frames[-1].is_text = True
+                frame = self.frames[-1]
+                frame.texts.append(text)
+                if not frame.is_text and not text.isspace():
+                    frame.is_text = True
 
     def end(self, _: str) -> None:
         self.silent = 0
@@ -263,8 +278,11 @@ class XmlItems:
         text = "".join(frame.texts)
         if not is_top:
             parent.texts.append(text)
+        if not frame.columns:  # as in most elements
+            columns.setdefault(frame.name, []).append(text.strip())
+            return
         inner = [name for name in frame.columns if not name.startswith("@")]
-        if frame.is_text or not frame.columns:
+        if frame.is_text:
             columns.setdefault(frame.name, []).append(text.strip())
             inner = []
         for name in [name for name in frame.columns if name.startswith("@")]:
@@ -291,6 +309,8 @@ class XmlItems:
 
 def simplest(values: list[Value]) -> Value:
     """The only one of the values that is not empty, or all of them as a list; '' if there is none."""
+    if len(values) == 1:
+        return values[0]
     full = [value for value in values if value]
     if len(full) > 1:
         return tuple(full)

@@ -51,7 +51,7 @@ def find_links_left(
                    coalesce(status, '') as status, coalesce(picture.position, 0) as position,
                    {of_the_web("product")} as of_the_web
             from product left join picture on picture.product_id = product.id
-            where product.source = :source and image <> ''
+            where product.source = :source and image <> '' and product.removed = 0
             and ({of_the_web("product")} or external_id in (select id from seen))
             and ({LINKS_LEFT} or status = 'ok' and picture.position > 0
                  or status is null and {of_the_web("product")})),

@@ -42,7 +42,7 @@ FIRST_UNKNOWN = "picture.status = 'ok' and picture.position > 0 and picture.reas
 ANOTHER_GETS_IT = f"""exists (
     select 1 from product first left join picture on picture.product_id = first.id
     where first.source = product.source and first.image = product.image and first.id < product.id
-    and {of_the_web("first")} and not coalesce({FIRST_UNKNOWN}, 0))"""
+    and first.removed = 0 and {of_the_web("first")} and not coalesce({FIRST_UNKNOWN}, 0))"""
 
 # The products whose picture is to be fetched. One that failed is tried again only if it is a file
 # beside the feed that was just loaded, which costs nothing. Of products with the same link into the

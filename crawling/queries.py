@@ -27,6 +27,11 @@ class CrawledProduct(TypedDict):
     group: str | None  # the shop's item group
 
 
+def question_marks(values: Sequence[object]) -> str:
+    """Parameters for so many values: '?,?,?'."""
+    return ",".join("?" * len(values))
+
+
 # ---- categories ---------------------------------------------------------------------------------
 
 
@@ -266,6 +271,19 @@ def remember_seen(conn: sqlite3.Connection) -> None:
     connection's feed, and what each of them was: new, changed or unchanged."""
     conn.execute("""create temp table if not exists seen(id text primary key, outcome text)
                     without rowid""")
+
+
+def seen_among(conn: sqlite3.Connection, external_ids: Sequence[str]) -> set[str]:
+    """Which of these ids of the shop's this load has seen already."""
+    rows = db.plain(
+        conn, f"select id from seen where id in ({question_marks(external_ids)})", external_ids
+    )
+    return {row[0] for row in rows}
+
+
+def remember_outcomes(conn: sqlite3.Connection, outcomes: Iterable[tuple[str, str]]) -> None:
+    """Note (external_id, outcome) of products that this load had not seen before."""
+    conn.executemany("insert into seen(id, outcome) values (?, ?)", outcomes)
 
 
 def remember_outcome(conn: sqlite3.Connection, external_id: str, outcome: str) -> str | None:

@@ -9,7 +9,7 @@ In: crawl.db, and what a run counted. Out: lines to print; nothing is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import db
 from common.terminal import counted, grouped, log
@@ -212,13 +212,12 @@ def feed_plan(
     reading: Reading,
     products: Iterable[FeedProduct],
     options: FeedOptions,
-    folders: Sequence[str],
 ) -> list[str]:
     """Lines about what loading a feed would do, with the first of its products. They are loaded
     into a copy of the tables, and reported on stderr as a load is. Linked files are looked
-    for in these folders."""
+    for in the folders of the files."""
     feed_queries.copy_tables(conn, options.source)
-    links, missing = feed_report.Links(folders), list[str]()
+    links, missing = feed_report.Links([file.file for file in reading.files]), list[str]()
     with grouped(feed_report.missing_files, missing.append) as tell:
         counts = feed_import.store_feed(
             conn, links.watched(products, tell), reading.left_out, options

@@ -16,16 +16,6 @@ from crawling.feed_types import FeedFile, LeftOut
 
 FEEDS = Path(__file__).parent / "feeds"
 EXPECTED = json.loads((FEEDS / "expected.json").read_text(encoding="utf-8"))
-KNOWN_GAPS = {
-    "trovaprezzi.txt": "it has no header, and <endrecord> ends its lines",
-    "jsonld_graph.json": 'a picture that is {"@id": ...} of another object is not looked up',
-}
-PARAMETERS = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=KNOWN_GAPS[name]))
-    if name in KNOWN_GAPS
-    else name
-    for name in EXPECTED
-]
 
 
 def read_whole(name):
@@ -46,7 +36,7 @@ def listed(paths):
     return [list(path) for path in paths]
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_the_file_of_a_system_is_read_as_its_documentation_means_it(name):
     reading, products, left_out = read_whole(name)
     right = EXPECTED[name]
@@ -70,9 +60,7 @@ def test_each_file_in_the_folder_is_expected():
 
 
 def test_each_dialect_has_a_file_that_it_is_recognised_by():
-    recognised = {
-        read_whole(name)[0].files[0].dialect.name for name in EXPECTED if name not in KNOWN_GAPS
-    }
+    recognised = {read_whole(name)[0].files[0].dialect.name for name in EXPECTED}
     assert {dialect.name for dialect in feed_dialects.DIALECTS} - recognised == set()
     assert "" in recognised  # plain tables are no system's
 

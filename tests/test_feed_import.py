@@ -144,7 +144,7 @@ def test_links_that_change_are_a_change_and_have_the_picture_fetched_again(
 ):
     store(tmp_path, [product("1", images=["a", "b"])])
     with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as conn:
-        picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", status, None)])
+        picture_queries.store_pictures(conn, [(1, "ab/ab.jpg", "ab", status, None, 0)])
     is_same = images == ["a", "b"]
     assert outcomes(tmp_path, [product("1", images=images)]) == (0, 1 - is_same, int(is_same))
     assert select(tmp_path, "select count(*) from picture") == [(int(kept),)]
