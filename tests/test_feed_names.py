@@ -88,10 +88,16 @@ def test_variants_of_icml_share_the_product_that_they_are_offers_of(tmp_path):
         ("id,title,product_type,rich_text_description\n1,Cap,Caps,Warm\n", "description", "Warm"),
         ('[{"@type": "Product", "@context": "https://schema.org", "sku": "1", "name": "Cap", '
          '"isVariantOf": {"@type": "ProductGroup", "productGroupID": "g"}}]', "group", "g"),
+        ("ID,TITLE,GOOGLE_PRODUCT_CATEGORY,GOOGLE_PRODUCT_CATEGORY_NAME\n1,Cap,173,Clothing > Caps\n",
+         "categories", (("Clothing", "Caps"),)),
+        ("<shop><product id='1'><name>Cap</name><categories><category name='Caps'/></categories>"
+         "</product></shop>", "categories", (("Caps",),)),
+        ("article_id,prod_name,detail_desc\n1,Cap,Warm\n", "description", "Warm"),
+        (f"id,name,img_link\n1,Cap,{LINKS[0]}\n", "images", LINKS[:1]),
         ("offer-id,title,product-url,kelkoo-category-id\n1,Cap,https://shop.example,100\n",
          "categories", (("100",),)),
     ],
-    ids=["meta", "schema.org", "kelkoo"],
+    ids=["meta", "schema.org", "cj", "attribute", "prod_name", "img_link", "kelkoo"],
 )  # fmt: skip
 def test_fields_that_some_files_of_a_system_have(tmp_path, text, field, value):
     assert getattr(only_product(tmp_path, "feed.txt", text), field) == value
