@@ -254,6 +254,11 @@ def test_a_file_that_is_no_feed_is_one_printable_sentence(read, content, sentenc
     assert str(caught.value).isprintable() and len(str(caught.value)) < 1500
 
 
+@pytest.mark.parametrize("name", ("content.xml", "xl/workbook.xml", "[Content_Types]", "a.xlsx"))
+def test_the_name_of_a_file_in_a_zip_says_nothing(read, name):
+    check(read(a_zip(**{name: XML})))
+
+
 def test_a_zip_that_wants_a_password_or_another_method_is_one_sentence(read):
     data = a_zip(f=TABLE)
     place = data.index(b"PK\1\2")
