@@ -126,7 +126,7 @@ def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
 
 def shown_title(text: str) -> str:
     """A title without entities, and without the ' that keeps a spreadsheet from calculating it."""
-    text = decoded(text)
+    text = decoded(text).strip()
     return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
 
 
@@ -156,8 +156,7 @@ FIELDS = (
 
 
 def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[OpenProduct]:
-    """What each row of a file says, as the product it may be. Rows that say a product of another
-    row in another language are counted as merged."""
+    """What each row of a file says, as the product it may be."""
     columns = reading.options.read.columns
     names: Names | None = None
     left_out = CountedSkips(skipped)
@@ -177,9 +176,6 @@ def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
                 fields[name] = values[position].strip()  # type: ignore[union-attr]
         for name in others:
             fields[name] = field_text(values, layout, name)
-        if fields["view"]:
-            reading.merged += 1
-            continue
         category = category_value(values, source) if source else ""
         pictures = row_pictures(values, layout, file, fields["position"])
         yield OpenProduct(line, fields, category, pictures)
@@ -250,15 +246,19 @@ def stored_link(link: str, file: FileReading) -> str:
 
 
 def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:
-    """Whether a row only says more of the product that stands above it: its dialect says so, or it
-    has the product's id and no title."""
+    """Whether a row only says more of the product that stands above it: its dialect says so, it has
+    the product's id and no title, or it says the product in another language."""
+    if row.fields["view"]:
+        return row.fields["id"] in ("", product.fields["id"])
     same_id = bool(row.fields["id"]) and row.fields["id"] == product.fields["id"]
     return same_id and (file.dialect.joined or not row.fields["title"])
 
 
 def add_row(product: OpenProduct, row: OpenProduct, part: bool) -> None:
     """Add the pictures of another row of a product, and if it is no part of another kind, such as
-    a variant's, fill the gaps of the product."""
+    a variant's, fill the gaps of the product. A row in another language adds nothing."""
+    if row.fields["view"]:
+        return
     if not part:
         for field, text in product.fields.items():
             product.fields[field] = text or row.fields[field]

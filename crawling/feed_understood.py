@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from common.terminal import FEW, counted, first_few
 from common.text import one_line
-from crawling import feed_columns, feed_dialects
+from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import cell_categories
 from crawling.feed_survey import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
@@ -32,10 +32,20 @@ CATEGORY_NAME = re.compile(
 )
 
 
-def short(text: str) -> str:
+def shown_path(path: Path) -> str:
+    """A category in a line."""
+    return short(" > ".join(path), 3 * LONGEST)
+
+
+def short(text: str, longest: int = LONGEST) -> str:
     """Text for a line: printable, and not too long."""
-    text = one_line(text[: 4 * LONGEST])
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    text = one_line(text[: 4 * longest])
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def quoted(text: str) -> str:
+    """Text in a line, in quotation marks; a backslash stays one."""
+    return f"'{short(text)}'"
 
 
 def cell_text(value: Value) -> str:
@@ -119,15 +129,15 @@ def category_example(file: FileReading) -> str:
     cell, paths = example
     if not paths:
         return ""
-    read_as = " and ".join(" > ".join(path) for path in paths[:3])
+    read_as = " and ".join(map(shown_path, paths[:3]))
     more = " and so on" if len(paths) > 3 else ""
     if len(paths) > 1:
         parts = f"{len(paths)} categories"
-    elif len(paths[0]) > 1 and isinstance(cell, str):
-        parts = f"{len(paths[0])} levels, parted by {file.parting.level_sign!r}"
+    elif len(paths[0]) > 1 and file.parting.level_sign in feed_cells.plain(cell_text(cell)):
+        parts = f"{len(paths[0])} levels, parted by '{file.parting.level_sign}'"
     else:
         parts = counted(len(paths[0]), "level")
-    return f"a category such as {short(cell_text(cell))!r} is read as {parts}: {read_as}{more}"
+    return f"a category such as {quoted(cell_text(cell))} is read as {parts}: {read_as}{more}"
 
 
 # ---- what another flag would change -------------------------------------------------------------
@@ -138,7 +148,10 @@ def remarks(reading: Reading) -> list[str]:
     return [
         line
         for file in reading.files
-        for line in (*column_remarks(reading, file), *category_remarks(file))
+        for line in (
+            *column_remarks(reading, file),
+            *category_remarks(file, reading.options.read.columns),
+        )
     ]
 
 
@@ -153,8 +166,8 @@ def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
             continue
         compared = "more" if number > chosen_count else "fewer"
         yield (
-            f"column {short(original(file, name))!r} has a category in {counted(number, 'row')}, "
-            f"{compared} than {short(chosen)!r}, which is used and has one in {chosen_count:,}: "
+            f"column {quoted(original(file, name))} has a category in {counted(number, 'row')}, "
+            f"{compared} than {quoted(chosen)}, which is used and has one in {chosen_count:,}: "
             f"{column_flag(original(file, name))} takes the other"
         )
     for name in similar_columns(file, reading.options.read.columns)[:FEW]:
@@ -162,14 +175,19 @@ def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
             [short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name])
         )
         yield (
-            f"column {short(original(file, name))!r} is not read, and may be a category ({values}): "
+            f"column {quoted(original(file, name))} is not read, and may be a category ({values}): "
             f"{column_flag(original(file, name))} takes it"
         )
 
 
-def original(file: FileReading, name: str) -> str:
-    """A column's name as it stands in the file."""
-    return file.names.get(name, name)
+def original(file: FileReading, alias: str) -> str:
+    """What --column calls the column that has this alias, or the several that hold its levels."""
+    known = tuple(file.names)
+    source = feed_columns.category_source(known, alias)
+    if alias in file.names or not source:
+        return file.names.get(alias, alias)
+    names = [file.names[known[position]] for position in source.positions]
+    return ",".join(names) if source.levels else names[0]
 
 
 def column_flag(name: str) -> str:
@@ -196,13 +214,14 @@ def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     return looks
 
 
-def category_remarks(file: FileReading) -> Iterator[str]:
+def category_remarks(file: FileReading, columns: Mapping[str, str]) -> Iterator[str]:
     """What is particular about the categories of a file."""
+    chosen = ", ".join(category_names(file, columns))
     if file.none_words:
-        words = [short(cell_text(cell)) for cell, _ in file.none_words.most_common()]
+        words = [quoted(cell_text(cell)) for cell, _ in file.none_words.most_common(FEW + 1)]
         yield (
             f"{counted(file.none_words.total(), 'row')} without a category: "
-            f"{first_few([repr(word) for word in words])} is none"
+            f"{first_few(words, len(file.none_words))} is none"
         )
     if file.listing_several:
         lists = "row lists" if file.listing_several == 1 else "rows list"
@@ -213,7 +232,7 @@ def category_remarks(file: FileReading) -> Iterator[str]:
         )
     if file.standard and file.parting.bare_numbers:
         yield (
-            f"the categories in {short(file.names.get(file.category, ''))!r} are numbers: "
+            f"the categories in {quoted(chosen)} are numbers: "
             "--category-names FILE takes their names from a file with lines such as "
             "'166 - Apparel & Accessories'"
         )
