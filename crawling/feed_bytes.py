@@ -79,7 +79,7 @@ def is_archive(file: IO[bytes]) -> bool:
             names = set(archive.namelist())
     finally:
         file.seek(0)
-    return not names & {"[Content_Types].xml", "mimetype", "content.xml"}
+    return not names & {"[Content_Types].xml", "mimetype"}
 
 
 def members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
