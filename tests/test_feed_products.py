@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -305,3 +306,341 @@ def test_each_row_is_a_product_or_merged_or_left_out(tmp_path_factory, header, r
         assert [len(path) for path in product.categories] == sorted(
             map(len, product.categories), reverse=True
         )
+
+
+# ---- files as systems write them ----------------------------------------------------------------
+
+
+def a_table(rows, **dialect):
+    """The lines of rows as csv.writer writes them."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n", **dialect).writerows(rows)
+    return file.getvalue()
+
+
+def in_short(result):
+    """(line, id, the path that files it, its first picture) of the products."""
+    return [
+        (
+            product.line,
+            product.external_id,
+            " > ".join(product.categories[0]) if product.categories else "",
+            product.images[0] if product.images else "",
+        )
+        for product in result.products
+    ]
+
+
+def test_metas_catalogue_with_remarks_above_the_header(read):
+    result = read(
+        "# ref_application_id 1, 2\n# and, so, on\n"
+        "id,title,description,availability,image[0].url,image[0].tag[0],"
+        "google_product_category,fb_product_category,item_group_id\n"
+        '1,"Jean, blue",Soft,in stock,https://shop.example/1.jpg,x,204,'
+        "Clothing > Jeans,g\n2,Gown,,in stock,,,2271,173,\n"
+        "3,Bag,,,,,Luggage & Bags > Bags,Bags & Luggage,"
+    )
+    assert in_short(result) == [
+        (4, "1", "Clothing > Jeans", "https://shop.example/1.jpg"),
+        (5, "2", "", ""),
+        (6, "3", "Bags & Luggage", ""),
+    ]
+    assert result.by_id["1"].group == "g" and result.by_id["1"].name == "Jean, blue"
+
+
+@pytest.mark.parametrize("number", ("204", "204.0", " 5 ", "٢٠٤"))
+def test_a_number_is_no_category_but_a_shop_may_call_its_own_so(number, read):
+    header = "id,title,google_product_category,fb_product_category"
+    assert in_short(read(header, f"1,Jean,{number},A > B"))[0][2] == "A > B"
+    assert in_short(read("id,title,product_type", f"1,Jean,{number}"))[0][2] == number.strip()
+
+
+OLD_SHOPIFY = (
+    "Handle,Title,Body (HTML),Vendor,Product Category,Type,Tags,Published,Option1 Name,"
+    "Option1 Value,Variant SKU,Variant Price,Image Src,Image Position,Image Alt Text,"
+    "Variant Image,Status"
+)
+NEW_SHOPIFY = (
+    "Title,URL handle,Description,Vendor,Product category,Type,Tags,Status,SKU,"
+    "Option1 name,Option1 value,Price,Product image URL,Image position,Image alt text,"
+    "Variant image URL,Google Shopping / Google product category"
+)
+
+
+def shopify_table(header, rows):
+    """A table of dicts by the names that the two headers share when spelled alike."""
+    spelled = {
+        "URL handle": "Handle",
+        "Description": "Body (HTML)",
+        "Product image URL": "Image Src",
+        "Product category": "Product Category",
+        "Image position": "Image Position",
+    }
+    names = header.split(",")
+    return a_table(
+        [names, *([row.get(spelled.get(name, name), "") for name in names] for row in rows)]
+    )
+
+
+@pytest.mark.parametrize("header", (OLD_SHOPIFY, NEW_SHOPIFY), ids=("old", "new"))
+def test_shopifys_rows_of_one_handle_are_one_product(header, read):
+    rows = [
+        {
+            "Handle": "jean",
+            "Title": "Jean",
+            "Body (HTML)": "<p>Soft,\nwide</p>",
+            "Type": "Jeans",
+            "Product Category": "Apparel > Pants",
+            "Image Src": "2.jpg",
+            "Image Position": "2",
+        },
+        {"Handle": "jean"},
+        {"Handle": "jean", "Image Src": "1.jpg", "Image Position": "1"},
+        {"Handle": "jean", "Image Src": "3.jpg", "Image Position": "3", "Title": "Not this"},
+        {"Handle": "gown", "Title": "Gown", "Product Category": "Apparel > Dresses"},
+        {"Handle": "gown", "Type": "Gowns", "Image Src": "g.jpg"},
+        {"Handle": "", "Title": "Nobody's"},
+        {"Handle": "", "Title": "Nobody's"},
+        {"Handle": "bag", "Image Src": "b.jpg"},
+        {"Handle": "hat", "Title": "Hat", "Image Src": "h.jpg", "Image Position": "1"},
+        {"Handle": "hat", "Image Src": "i.jpg", "Image Position": "1"},
+        {"Handle": "jean", "Title": "Once more"},
+    ]
+    result = read(shopify_table(header, rows))
+    assert in_short(result) == [
+        (2, "jean", "Jeans", "1.jpg"),
+        (7, "gown", "Gowns", "g.jpg"),
+        (12, "hat", "", "h.jpg"),
+        (14, "jean", "", ""),
+    ]
+    assert [product.name for product in result.products] == ["Jean", "Gown", "Hat", "Once more"]
+    assert result.products[0].description == "<p>Soft,\nwide</p>"
+    assert result.account == (12, 4, 5, 3)
+    assert result.left_out.sentences() == ["2 lines (9, 10): no id", "line 11 (id bag): no title"]
+
+
+@pytest.mark.slow
+def test_a_product_with_very_many_rows_is_held_once(tmp_path):
+    path = tmp_path / "feed"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("Handle,Title,Type,Body (HTML),Image Src,Image Position\n")
+        for number in range(30_000):
+            file.write(f"jean,Jean,Jeans,{'soft ' * 20},{number}.jpg,{number + 1}\n")
+    tracemalloc.start()
+    result = Read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert in_short(result) == [(2, "jean", "Jeans", "0.jpg")]
+    assert result.account == (30_000, 1, 29_999, 0)
+    assert peak < 10_000_000
+
+
+SHOPIFY_PRODUCT = {
+    "id": 7611349762235,
+    "title": "Jean",
+    "handle": "jean",
+    "body_html": "<p>Soft</p>",
+    "vendor": "Acme",
+    "product_type": "Jeans",
+    "tags": ["a", "b"],
+    "variants": [{"id": 1, "title": "Default", "price": "7.99"}],
+    "images": [
+        {"id": 1, "position": 2, "src": "https://cdn.example/2.jpg"},
+        {"id": 2, "position": 1, "src": "https://cdn.example/1.jpg?v=1"},
+    ],
+    "options": [{"name": "Size", "values": ["S"]}],
+}
+
+
+@pytest.mark.parametrize(
+    "write",
+    (
+        lambda product: json.dumps({"products": [product]}),
+        lambda product: json.dumps([product], separators=(",", ":")),
+        lambda product: json.dumps(product),
+        lambda product: json.dumps(product) + "\n\n",
+        lambda product: '{"a": [1, {}], "products":[' + json.dumps(product) + '], "b": "]"}',
+    ),
+    ids="document list line lines keys".split(),
+)
+def test_shopifys_products_json_as_a_document_and_as_lines(write, read):
+    result = read(write(SHOPIFY_PRODUCT))
+    assert in_short(result) == [(1, "jean", "Jeans", "https://cdn.example/1.jpg?v=1")]
+    assert result.products[0].description == "<p>Soft</p>"
+    # A product has the same id in all files of a shop.
+    table = shopify_table(OLD_SHOPIFY, [{"Handle": "jean", "Title": "Jean"}])
+    assert list(read(table).by_id) == ["jean"]
+
+
+@pytest.mark.parametrize(
+    ("images", "links"),
+    (
+        ([], ()),
+        (None, ()),
+        ([None, 1, {}, {"src": None}, {"src": "a"}], ("a",)),
+        ([{"src": "a"}, {"src": "b", "position": 1}], ("a", "b")),
+        ([{"src": "a", "position": 2}, {"src": "b", "position": 1}], ("b", "a")),
+        ([[{"src": "a"}]], ("a",)),
+    ),
+)
+def test_shopifys_pictures_may_be_any_or_none(images, links, read):
+    item = {**SHOPIFY_PRODUCT, "images": images, "product_type": ""}
+    (product,) = read(json.dumps({"products": [item]})).products
+    assert (product.categories, product.images) == ((), links)
+
+
+AWIN = (
+    "aw_deep_link,product_name,aw_product_id,merchant_product_id,merchant_image_url,"
+    "description,merchant_category,search_price,category_name,category_id,aw_image_url,"
+    "large_image,parent_product_id,merchant_product_category_path"
+).split(",")
+
+
+def awin_table(*rows):
+    return a_table(
+        [AWIN, *([{"product_name": "Jean", **row}.get(name, "") for name in AWIN] for row in rows)],
+        quoting=csv.QUOTE_ALL,
+    )
+
+
+def test_awins_columns(read):
+    rows = [
+        {
+            "aw_product_id": "01",
+            "description": "Soft",
+            "merchant_category": "Jeans",
+            "merchant_product_category_path": "Women > Jeans",
+            "category_name": "Clothing",
+            "large_image": "l.jpg",
+            "merchant_image_url": "m.jpg",
+            "aw_image_url": "a.jpg",
+            "parent_product_id": "g",
+            "search_price": "249,90",
+        },
+        {
+            "aw_product_id": "2",
+            "merchant_category": "Gowns",
+            "merchant_product_category_path": "Women > Gowns",
+            "merchant_image_url": "m.jpg",
+            "aw_image_url": "a.jpg",
+        },
+        {"aw_product_id": "3", "category_name": "Clothing", "aw_image_url": "a.jpg"},
+        {"aw_product_id": ""},
+    ]
+    result = read(awin_table(*rows))
+    assert in_short(result) == [
+        (2, "01", "Women > Jeans", "l.jpg"),
+        (3, "2", "Women > Gowns", "m.jpg"),
+        (4, "3", "", "a.jpg"),
+    ]
+    assert (result.products[0].group, result.products[0].description) == ("g", "Soft")
+    assert result.left_out.sentences() == ["line 5: no id"]
+    assert in_short(read(awin_table(rows[2])))[0][2] == "Clothing"
+
+
+@pytest.mark.parametrize(
+    ("values", "paths"),
+    (
+        (("A > B", "A/B", "C"), ["A > B", "A/B", "C"]),
+        (("A > B > C", "A > B|C"), ["A > B > C", "A > B|C"]),
+        (("A > B", "C>D"), ["A > B", "C > D"]),
+        (("A>B", "C"), ["A > B", "C"]),
+        (("A >> B", "C"), ["A > B", "C"]),
+        (("A>>B",), ["A > B"]),
+        (("A | B", "A | C"), ["A > B", "A > C"]),
+        (("A / B", "A / C / D"), ["A > B", "A > C > D"]),
+        (("Coats / Jackets", "Jeans", "Gowns"), ["Coats / Jackets", "Jeans", "Gowns"]),
+        (("Jeans", "Gowns", "Coats | Jackets"), ["Jeans", "Gowns", "Coats | Jackets"]),
+        (("A / B", "A | B > C"), ["A / B", "A | B > C"]),
+        (("A/B", "A,B", "A|B", "A, B"), ["A/B", "A,B", "A|B", "A, B"]),
+        (("A &gt; B", "A"), ["A > B", "A"]),
+    ),
+)
+def test_what_parts_levels_is_one_for_the_file(values, paths, read):
+    rows = [
+        {"aw_product_id": str(number), "merchant_category": value}
+        for number, value in enumerate(values)
+    ]
+    assert [row[2] for row in in_short(read(awin_table(*rows)))] == paths
+    table = a_table(
+        [("No", "Name", "Sort"), *((n, "Jean", value) for n, value in enumerate(values))]
+    )
+    columns = {"id": "no", "product_type": "sort"}
+    assert [row[2] for row in in_short(read(table, columns=columns))] == paths
+
+
+def test_what_parts_levels_does_not_depend_on_the_order_of_the_rows(read):
+    rows = [
+        {"aw_product_id": str(number), "merchant_category": value}
+        for number, value in enumerate(["Jeans"] * 3000 + ["Women > Jeans"])
+    ]
+    for table in (awin_table(*rows), awin_table(*rows[::-1])):
+        products = read(table).by_id
+        assert products["3000"].categories == (("Women", "Jeans"),)
+        assert products["0"].categories == (("Jeans",),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    (
+        "No;What;Sort;Words;Shot;Kin\n01;Jean;A > B;Soft;a.jpg;g\n",
+        '{"No": "01", "What": "Jean", "Sort": ["A", "B"], "Words": "Soft", "Shot": "a.jpg",'
+        ' "Kin": "g"}\n',
+        "<a><item><No>01</No><What>Jean</What><Sort>A &gt; B</Sort><Words>Soft</Words>"
+        "<Shot>a.jpg</Shot><Kin>g</Kin></item></a>",
+    ),
+    ids="csv json xml".split(),
+)
+def test_anybodys_columns_can_be_named(text, read):
+    columns = {
+        "id": "NO",
+        "title": "what",
+        "product_type": "SORT",
+        "description": " Words ",
+        "image_link": "shot",
+        "item_group_id": "Kin",
+    }
+    (product,) = read(text, columns=columns).products
+    assert product[1:] == ("01", "Jean", "Soft", (("A", "B"),), ("a.jpg",), "g", "")
+    with pytest.raises(UserError, match="no column 'Colour' for --column description: .*'No'"):
+        read(text, columns={**columns, "description": "Colour"})
+    with pytest.raises(UserError, match="say which .*--column id=.*found: 'No', 'What'"):
+        read(text)
+
+
+def test_a_named_column_goes_before_the_one_that_is_known(read):
+    text = "id,title,product_type,google_product_category,Kind,mpn\n1,Jean,Jeans,Apparel,,m"
+    (product,) = read(text, columns={"product_type": "Kind", "id": "mpn"}).products
+    assert (product.external_id, product.categories) == ("m", ())
+    table = shopify_table(
+        OLD_SHOPIFY,
+        [
+            {"Handle": "jean", "Title": "Jean", "Variant SKU": "1"},
+            {"Handle": "jean", "Title": "Jean", "Variant SKU": "2"},
+            {"Handle": "jean"},
+        ],
+    )
+    assert read(table, columns={"id": "Handle"}).account == read(table).account == (3, 1, 2, 0)
+    result = read(table, columns={"id": "Variant SKU"})
+    assert list(result.by_id) == ["1", "2"]
+    assert result.left_out.sentences() == ["line 4: no id"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    (
+        ("id,title,title", "1,,Jean"),
+        ("id,title,Title,title", "1,Jean,Gown,"),
+        ("id,id,title", ",1,Jean"),
+        ("ID,g:title,IMAGE-LINK", "1,Jean,"),
+        ("item id [id],title", "1,Jean"),
+        ("id, title, x", '1, Jean, "a, b"'),
+        ("id,title,,", "1,Jean,,"),
+        ("id,title", "1,Jean,,,,"),
+        ("brand,ID [id],Product Title", "Acme,1,Jean"),
+    ),
+)
+def test_the_first_column_of_a_name_that_has_a_value_counts(header, row, read):
+    result = read(header, row)
+    assert [product[1:3] for product in result.products] == [("1", "Jean")]
+    assert result.left_out.rows == 0
