@@ -3,7 +3,7 @@ and of categories that are numbers in the file."""
 
 import pytest
 
-from crawling import feed_products, feed_survey
+from crawling import feed_products, feed_survey, feed_understood
 from crawling.feed_types import FeedFile
 
 CAPS = (("Clothing", "Caps"), ("Sale",))
@@ -122,3 +122,22 @@ def test_the_names_of_numbers_have_levels_whatever_parts_those_of_the_file(tmp_p
     (product,) = feed_products.read_products(reading, reading.left_out)
     assert product.categories[0] == ("Home & Garden", "Clothing / Linen", "Caps")
     assert product.categories[1:] == ((("Sale",),) if "31" in cell else ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "advised"),
+    [
+        ('{"id": "c1", "name": "Caps", "slug": "caps", "image": "https://img.example/c.jpg"}', []),
+        ('{"slug": "caps"}', ["category.slug"]),
+        ('{"name": "Caps", "section": "Head"}', ["category.section"]),
+    ],
+    ids=["named", "slug-only", "another"],
+)
+def test_what_else_is_said_of_a_category_is_advised_only_if_it_has_no_name(
+    tmp_path, fields, advised
+):
+    (tmp_path / "feed.json").write_text(f'[{{"id": 1, "title": "Cap", "category": {fields}}}]')
+    file = FeedFile(str(tmp_path / "feed.json"), name="feed.json")
+    reading = feed_survey.survey([file], feed_survey.SurveyOptions())
+    lines = [line for line in feed_understood.remarks(reading) if "may be a category" in line]
+    assert [line.split("'")[1] for line in lines] == advised
