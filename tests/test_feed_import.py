@@ -551,10 +551,16 @@ def test_a_load_that_loses_products_says_so_and_names_the_flag(tmp_path):
     load(tmp_path, write_feed(tmp_path / "f.tsv", rows, "id title product_type"))
     write_feed(tmp_path / "f.tsv", rows[:4], "id title product_type")
     told = load(tmp_path, "f.tsv").stderr
-    assert "still there: 5 products of feed, which the feed no longer has (--remove-missing" in told
+    assert (
+        "5 products of feed are no longer in the feed, and nothing changes for them: --remove"
+        in told
+    )
     done = load(tmp_path, "f.tsv", "--remove-missing")
-    assert "removed: 5 products of feed" in done.stderr and "5 removed)" in done.stdout
-    assert "still there" not in load(tmp_path, "f.tsv").stderr
+    assert (
+        "5 products of feed are no longer in the feed: marked as removed" in done.stderr
+        and "5 removed)" in done.stdout
+    )
+    assert "no longer in the feed" not in load(tmp_path, "f.tsv").stderr
     status = run_script("crawl", "--status", cwd=tmp_path)
     assert "products of feed: 4 in 1 leaf (0 at an inner category, 0 without one, 5 removed)" in (
         status.stdout

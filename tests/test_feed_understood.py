@@ -54,8 +54,8 @@ def test_a_system_s_file():
     assert said(read(FEEDS / "cases" / "woo_two_categories.csv")) == [
         "woo_two_categories.csv: text with commas between its cells, UTF-8, read as a file of "
         "WooCommerce",
-        "  id: ID; title: Name; description: Description, Short description; product_type: "
-        "Categories; image_link: Images; item_group_id: none",
+        "  id: ID; title: Name; description: Description (otherwise Short description); "
+        "product_type (the category): Categories; image_link: Images; item_group_id: none",
         "  not read: Published, Tags, Attribute 1 name, Attribute 1 value(s)",
         "  a category such as 'Clothing > Hats, Sale' is read as 2 categories: Clothing > Hats and "
         "Sale",
@@ -76,11 +76,11 @@ def test_a_plain_file(survey):
     )
     assert said(reading) == [
         "feed.csv: text with semicolons between its cells, UTF-8",
-        "  id: Artikelnummer; title: Bezeichnung; description: none; product_type: Warengruppe; "
+        "  id: Artikelnummer; title: Bezeichnung; description: none; product_type (the category): Warengruppe; "
         "image_link: none; item_group_id: none",
         "  not read: Farbe",
         "  a category such as 'Hüte/Filz' is read as 2 levels, parted by '/': Hüte > Filz",
-        "1 row without a category: 'Ohne Kategorie' is none",
+        "1 row without a category: 'Ohne Kategorie' counts as none",
     ]
 
 
@@ -88,7 +88,7 @@ def test_json_without_a_category(survey):
     reading = survey('{"id": 1, "title": "Cap", "images": ["a.jpg"], "x": {"y": 1}}', name="f.json")
     assert said(reading) == [
         "f.json: JSON, UTF-8",
-        "  id: id; title: title; description: none; product_type: none; image_link: images; "
+        "  id: id; title: title; description: none; product_type (the category): none; image_link: images; "
         "item_group_id: none",
         "  not read: x.y",
     ]
@@ -111,12 +111,12 @@ def test_what_column_says_is_shown_as_it_was_understood(survey):
     lines = ("No,What,Top,Sub", "1,Cap,Men,Hats", "2,Pot,Home,Pots")
     columns = {"id": "1", "title": "what", "product_type": "top,4", "image_link": "{no}.jpg"}
     assert said(survey(*lines, column=columns))[1:] == [
-        "  id: No; title: What; description: none; product_type: Top, Sub; image_link: {no}.jpg; "
+        "  id: No; title: What; description: none; product_type (the category): Top, Sub; image_link: {no}.jpg; "
         "item_group_id: none",
         "  a category such as 'Men, Hats' is read as 2 levels: Men > Hats",
     ]
     columns["product_type"] = "{top}/{sub}"
-    assert "product_type: {top}/{sub}; " in said(survey(*lines, column=columns))[1]
+    assert "product_type (the category): {top}/{sub}; " in said(survey(*lines, column=columns))[1]
 
 
 def test_very_many_columns_and_long_ones_stay_one_line_each(survey):
@@ -210,8 +210,8 @@ def test_an_unread_column_that_looks_like_a_category_is_named_with_its_flag(surv
     reading = survey(*lines)
     (line,) = feed_understood.remarks(reading)
     assert line == (
-        "column 'Art der Ware' is not read, and may be a category (Hats, Mugs, Pots): "
-        "--column 'product_type=Art der Ware' takes it"
+        "column 'Art der Ware' is not read, but looks like a category (Hats, Mugs, Pots): "
+        "to use it, add --column 'product_type=Art der Ware'"
     )
     assert rows_filed(reading) == 0
     reading = survey(*lines, column=flags_of(line))
@@ -221,7 +221,7 @@ def test_an_unread_column_that_looks_like_a_category_is_named_with_its_flag(surv
 def test_a_column_called_a_category_is_named_though_another_is_read(survey):
     lines = ("id,name,category,my_subcategory", "1,Cap,Men,Hats", "2,Mug,Home,Mugs")
     (line,) = feed_understood.remarks(survey(*lines))
-    assert "'my_subcategory' is not read, and may be a category (Hats, Mugs)" in line
+    assert "'my_subcategory' is not read, but looks like a category (Hats, Mugs)" in line
     assert flags_of(line) == {"product_type": "my_subcategory"}
 
 
