@@ -200,7 +200,7 @@ def has_levels(parting: Parting) -> Callable[[str], bool]:
 def split_levels(entry: str, parting: Parting) -> list[str]:
     entry = entry.strip()
     if parting.numbers and (path := parting.numbers.get(entry.removesuffix(".0"))):
-        entry = path
+        return re.split(LEVELS[0][1], path)  # > parts its levels, whatever does so in the file
     if parting.standard:
         entry = GOOGLE_NUMBER.sub("", entry, count=1)
     levels = re.split(parting.level_pattern, f" {entry} ")

@@ -298,6 +298,11 @@ def check_columns(
     missing = [field for field in ("id", "title") if field not in fields_seen]
     if not missing:
         return
+    if header and all(name.isdigit() for name in names):
+        raise UserError(
+            f"{path} has no header, and no column is named for {' and '.join(missing)}: name one by "
+            f"its number, such as --column {missing[0]}=1; if none has an id, the title may be it"
+        )
     if header and not header_rank(names, columns):
         raise UserError(
             f"{path} has no header that is known: if line 1 is one, say which column is what, such "

@@ -85,7 +85,7 @@ def change_lines(options: FeedOptions, counts: LoadCounts) -> list[str]:
             f"removed: {gone}; they are kept with their predictions, but out of training and "
             "filing until a feed has them again"
         )
-    elif counts.gone:
+    elif counts.gone and not options.unlabelled:  # which loads new products, beside the others
         lines.append(
             f"still there: {gone} (--remove-missing takes them out of training and filing)"
         )

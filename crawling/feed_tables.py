@@ -87,11 +87,11 @@ def plain_rows(source: Source, header: Header, skipped: Skipped) -> Iterator[Fee
     _, names, delimiter, _ = header
     width = len(names)
     has_excel_texts = writes_excel_texts(source.head, delimiter)
-    number = 0
-    while line := source.read_line(number + 1):
+    read_line, number = source.read_line, 0
+    while number < header.line and read_line(number + 1):
         number += 1
-        if number <= header.line:
-            continue
+    while line := read_line(number + 1):
+        number += 1
         texts = line.rstrip("\r\n").split(delimiter)
         if len(texts) == width and texts[0] and len(line) < LONGEST_LINE and not has_excel_texts:
             yield number, names, texts  # as most do: a feed may have millions

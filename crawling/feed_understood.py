@@ -30,6 +30,8 @@ CATEGORY_NAME = re.compile(
     r"categor|kategor|catég|^cat$|department|breadcrumb|taxonom|collection|section|warengruppe|"
     r"producttype|product_type|subcat|article_?type|分类|カテゴリ|катего|раздел"
 )
+# What else is said of a category: of no interest if its name is there.
+NO_NAME = re.compile(r"(slug|href|url|uri|link|image|id|description|permalink)s?$")
 
 
 def shown_path(path: Path) -> str:
@@ -207,7 +209,7 @@ def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
         words = sum(any(map(str.isalpha, text)) and len(text) < 100 for text in texts)
         if 2 * words <= len(texts):
             continue
-        named = CATEGORY_NAME.search(name)
+        named = CATEGORY_NAME.search(name) and not (file.category and NO_NAME.search(name))
         few = 2 <= len(cells) <= min(200, cells.total() / 10) and not file.category
         if named or few and not NO_CATEGORY_COLUMNS.search(name):
             looks.append(name)

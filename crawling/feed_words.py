@@ -31,8 +31,10 @@ COLUMNS: dict[str, str] = {
         "identifier uuid gtin ean barcode isbn @id"
     ),
     "title": (
-        "title name product_name productname product_title producttitle item_name itemname "
-        "productdisplayname display_name name_exact item_title product label headline article_name "
+        "title name product_name productname prod_name product_title producttitle item_name "
+        "itemname "
+        "productdisplayname display_name name_exact item_title product label headline "
+        "article_name "
         "bezeichnung artikelbezeichnung artikelname produktname produktbezeichnung titel nom "
         "désignation designation nom_du_produit nom_produit libellé libelle titre nombre "
         "nombre_del_producto nombre_producto título titulo nome nome_prodotto nome_do_produto "
@@ -52,7 +54,8 @@ COLUMNS: dict[str, str] = {
         "description product_description productdescription long_description full_description "
         "body_html body_(html) descriptionhtml item_description summary content "
         "short_description details desc text about features feature bullet_points "
-        "product_details beschreibung langtext artikelbeschreibung produktbeschreibung "
+        "product_details about_product detail_desc "
+        "beschreibung langtext artikelbeschreibung produktbeschreibung "
         "langbeschreibung kurzbeschreibung kurztext description_longue descriptif "
         "description_courte descripción descripcion descripción_larga descrizione "
         "descrizione_lunga descrição descricao beschrijving productomschrijving opis "
@@ -82,7 +85,8 @@ COLUMNS: dict[str, str] = {
         "categories category category.fullname category_name categoryname product_category "
         "productcategory breadcrumb breadcrumbs categories.path categories.name category.name "
         "category_names item_category categorytext product_categories producttype "
-        "categoryid.path kategorie kategorien warengruppe artikelgruppe produktgruppe "
+        "categoryid.path categories.category@name "
+        "kategorie kategorien warengruppe artikelgruppe produktgruppe "
         "kategoriepfad produktkategorie catégorie catégories categorie categoría categoria "
         "categorías categorias gruppo_merceologico categorieën productgroep rubriek kategoria "
         "kategorie_produktu kategórie kategori varugrupp produktgrupp varegruppe kategoriat "
@@ -107,7 +111,8 @@ COLUMNS: dict[str, str] = {
         "imagesrc featuredimage.url featured_image primary_image main_image main_image_url "
         "product_image product_image_url product_images img img_url imgurl imurl picture "
         "pictures picture_url photo photos photo_url large_image all_images gallery thumbnail "
-        "thumbnail_url image_path image_file image_name filename additional_image_link "
+        "thumbnail_url img_link productimage hosted_image_urls "
+        "image_path image_file image_name filename additional_image_link "
         "additional_images additional_image_url additionalimage image_alternative bild "
         "bilder bildurl bild_url bilddatei imagen imágenes imagenes foto fotos imagem imagens "
         "immagine immagini afbeelding afbeeldingen zdjęcie zdjęcia obrazek obrázek obrázky "
@@ -125,7 +130,8 @@ COLUMNS: dict[str, str] = {
     ),
     "standard": (
         "google_product_category fb_product_category google_category google_taxonomy "
-        "googleproductcategory google_shopping_/_google_product_category google_produktkategorie"
+        "googleproductcategory google_shopping_/_google_product_category google_produktkategorie "
+        "google_product_category_name"
     ),
     "item_group_id": (
         "item_group_id itemgroup_id itemgroupid group_id style_code parent_sku parent_id "

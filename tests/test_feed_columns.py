@@ -285,3 +285,9 @@ def test_any_names_and_any_values_are_read(names, columns, values):
     assert fields_there(layout) <= set(PLAIN.columns) | set(columns)
     for field in feed_columns.FIELDS:
         assert field_text(values, layout, field) == field_text(values, layout, field).strip()
+
+
+def test_a_table_without_a_header_and_without_an_id_says_how_to_name_one():
+    sentence = "no column is named for id: name one by its number, such as --column id=1"
+    with pytest.raises(UserError, match=sentence):
+        feed_columns.check_columns("f.csv", ("1", "2"), {"title"}, {"title": "2"}, True)
