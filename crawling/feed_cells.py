@@ -23,6 +23,7 @@ from crawling.feed_types import Path, Value
 from crawling.feed_words import NO_CATEGORY
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
+BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
 NO_PICTURE = "no_selection"  # Magento's word
 MOST_LINKS = 10  # to pictures of a product
 # What parts levels: sign, regular expression, and the share of the categories that must hold it.
@@ -141,7 +142,7 @@ def split_links(text: str, sign: str) -> list[str]:
             names = [part.strip() for part in text.split(mark) if part.strip()]
             if len(names) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", name) for name in names):
                 parts = names
-    parts = [part.strip(' \t\n,;|"') for part in parts]
+    parts = [part.strip(f'{BLANKS},;|"') for part in parts]
     return [part for part in parts if part]
 
 

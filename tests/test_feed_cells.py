@@ -313,6 +313,7 @@ A, B, C = "https://x.example/a.jpg", "http://x.example/b,b.png", "//x.example/c 
         ("", []),
         ((), []),
         (" , ", []),
+        (f"\u00a0{A}\u3000|", [A]),
     ),
 )
 def test_the_links_of_a_cell(cell, links):
