@@ -504,7 +504,7 @@ def test_a_dry_run_says_what_a_load_says_and_writes_nothing(tmp_path):
         "products: 6 in 3 leaves (0 at an inner category, 1 without one, 15 removed); this run: 1 "
         "new, 2 changed, 3 seen before, 0 left out",
         "feed: 6 rows = 6 products + 0 merged + 0 left out",
-        "1 linked files are not there, beside the feed: none.jpg (line 2)",
+        "1 linked file is not there, beside the feed: none.jpg (line 2)",
     ]
     assert dry.stdout.splitlines()[4:10] == [
         "product 0: Slim Jean",

@@ -141,14 +141,14 @@ def test_the_flag_for_the_column_that_was_not_taken_takes_it():
     path = FEEDS / "cases" / "some_with_type.csv"
     (line,) = feed_understood.remarks(read(path))
     assert line == (
-        "column 'Type' has a category in 1 row, fewer than 'Product Category', which is used and "
-        "has one in 3: --column product_type=Type takes the other"
+        "'Product Category' is used and gives 3 rows a category; 'Type' gives 1: to use it instead, "
+        "add --column product_type=Type"
     )
     assert rows_filed(read(path, flags_of(line))) == 1
     (line,) = feed_understood.remarks(read(path, flags_of(line)))
     assert line == (
-        "column 'Product Category' has a category in 3 rows, more than 'Type', which is used and "
-        "has one in 1: --column 'product_type=Product Category' takes the other"
+        "'Type' is used and gives 1 row a category; 'Product Category' gives 3: to use it instead, "
+        "add --column 'product_type=Product Category'"
     )
     assert rows_filed(read(path, flags_of(line))) == 3
 
@@ -167,7 +167,7 @@ def test_the_flag_names_columns_as_they_stand(header, rows, survey):
     chosen = ",".join(other[:1] if "x" in other else other)
     reading = survey(*lines, column={"product_type": chosen})
     assert rows_filed(reading) == 2
-    (line,) = [line for line in feed_understood.remarks(reading) if "more than" in line]
+    (line,) = [line for line in feed_understood.remarks(reading) if "instead" in line]
     assert flags_of(line) == {"product_type": "category_name"}
     assert rows_filed(survey(*lines, column=flags_of(line))) == 4
     back = shlex.split(feed_understood.column_flag(chosen))[1].partition("=")[2]
@@ -183,7 +183,7 @@ def test_levels_that_would_file_more_are_named_by_their_columns(survey):
     )
     columns = {"product_type": "category"}
     (line,) = [
-        line for line in feed_understood.remarks(survey(*lines, column=columns)) if "more" in line
+        line for line in feed_understood.remarks(survey(*lines, column=columns)) if "instead" in line
     ]
     assert flags_of(line) == {"product_type": "Level 1,Level 2"}
     assert rows_filed(survey(*lines, column=flags_of(line))) == 3
@@ -197,7 +197,7 @@ def test_a_column_of_objects_is_named_as_it_can_be_typed(survey):
     ]
     lines = list(map(json.dumps, rows))
     reading = survey(*lines, column={"product_type": "product_type"})
-    (line,) = [line for line in feed_understood.remarks(reading) if "more than" in line]
+    (line,) = [line for line in feed_understood.remarks(reading) if "instead" in line]
     assert flags_of(line) == {"product_type": "category.name"}
     assert rows_filed(survey(*lines, column=flags_of(line))) == 3
 
