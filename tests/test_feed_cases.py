@@ -428,7 +428,10 @@ def test_a_column_that_files_more_than_the_shops_own(load):
 
 def test_what_is_read_and_what_is_left_unread_is_said(load):
     result = load("plain_category_column.csv")
-    assert "product_type (the category): category; image_link: image; item_group_id: none" in result.stderr
+    assert (
+        "product_type (the category): category; image_link: image; item_group_id: none"
+        in result.stderr
+    )
     assert result.rows["1"][:3] == ("Canvas bag", "Holds much", "https://img.example/1.jpg")
     result = load("id,name,Rayon,Farbe\n1,Cap,Hats,Red\n2,Mug,Mugs,Red\n")
     assert result.filed == {"1": "Hats", "2": "Mugs"}

@@ -516,7 +516,10 @@ def test_a_dry_run_says_what_a_load_says_and_writes_nothing(tmp_path):
     ]
     assert dry.stdout.count("\nproduct ") == 3
     assert "1 products of feed had a category and have none now" in dry.stderr
-    assert "--unlabelled keeps" in dry.stderr and "removed: 15 products of feed" in dry.stderr
+    assert (
+        "--unlabelled keeps" in dry.stderr
+        and "15 products of feed are no longer in the feed: marked as removed" in dry.stderr
+    )
     done = load(tmp_path, feed, "--remove-missing", status=1)
     assert done.stdout.splitlines()[:2] == dry.stdout.splitlines()[1:3]
     unlike = r"feed: \d+ products in .*|.*picture.*"

@@ -183,7 +183,9 @@ def test_levels_that_would_file_more_are_named_by_their_columns(survey):
     )
     columns = {"product_type": "category"}
     (line,) = [
-        line for line in feed_understood.remarks(survey(*lines, column=columns)) if "instead" in line
+        line
+        for line in feed_understood.remarks(survey(*lines, column=columns))
+        if "instead" in line
     ]
     assert flags_of(line) == {"product_type": "Level 1,Level 2"}
     assert rows_filed(survey(*lines, column=flags_of(line))) == 3
