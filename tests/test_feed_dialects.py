@@ -104,7 +104,7 @@ def test_a_stored_variant_has_the_category_and_the_group_of_its_parent(name, tmp
 
 
 def test_the_first_dialect_that_fits_is_taken_and_else_the_plain_one():
-    assert feed_dialects.recognise(["id", "title", "image_link"]).name == "Google Merchant"
+    assert feed_dialects.recognise(["id", "title", "image_link"]).name == "Google Merchant or Meta"
     assert feed_dialects.recognise(["handle", "title", "body_html", "image_link"]).name == "Shopify"
     assert feed_dialects.recognise(["id", "title", "colour"]) is feed_dialects.PLAIN
     assert feed_dialects.recognise([]) is feed_dialects.PLAIN
