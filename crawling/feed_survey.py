@@ -320,7 +320,7 @@ def find_root(cells: Cells, parting: Parting) -> frozenset[str]:
         for path in cell_categories(cell, parting):
             if len(path) > 1:
                 tops[folded(path[0])] += 1
-                below.add(path[:2])
+                below.add(path)
     if len(below) < 2:
         return frozenset()
     top, often = tops.most_common(1)[0]
