@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -18,7 +19,7 @@ from crawling.feed_import import FeedOptions, LoadCounts
 from crawling.feed_survey import Reading
 from crawling.feed_types import FeedFile, FeedProduct
 
-SEPARATORS = ">/|"  # that stand in categories whose levels they may part
+SEPARATORS = ">/|\\~,"  # that stand in categories whose levels they may part
 SHOWN = 10  # of the largest categories, and of the smallest
 BEGINNING = 80  # characters of a description that a dry run shows
 
@@ -150,8 +151,8 @@ def separator_lines(name: str, sizes: Iterable[tuple[tuple[str, ...], int]]) -> 
     if products <= sum(size for _, size in sizes) / 2:
         return []
     return [
-        f"{name}: the categories have no levels, but many contain {separator!r}. If it stands "
-        "between levels, replace it by ' > ' in the file and load it again"
+        f"{name}: the categories have no levels, but many contain '{separator}': if it stands between "
+        f"levels, load the file again with {shlex.join(['--separator', separator])}"
     ]
 
 

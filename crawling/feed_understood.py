@@ -222,10 +222,11 @@ def category_remarks(file: FileReading, columns: Mapping[str, str]) -> Iterator[
     """What is particular about the categories of a file."""
     chosen = ", ".join(category_names(file, columns))
     if file.none_words:
+        is_none = "is none" if len(file.none_words) == 1 else "are none"
         words = [quoted(cell_text(cell)) for cell, _ in file.none_words.most_common(FEW + 1)]
         yield (
             f"{counted(file.none_words.total(), 'row')} without a category: "
-            f"{first_few(words, len(file.none_words))} is none"
+            f"{first_few(words, len(file.none_words))} {is_none}"
         )
     if file.listing_several:
         lists = "row lists" if file.listing_several == 1 else "rows list"

@@ -144,7 +144,7 @@ COLUMNS: dict[str, str] = {
 NO_CATEGORY = frozenset(
     (
         "uncategorized|uncategorised|not categorized|unclassified|no category|none|null|"
-        "nil|nan|n/a|na|-|--|—|?|.|undefined|default|default category|root category|"
+        "nil|nan|n/a|#n/a|n.a.|na|(none)|unknown|-|--|—|?|.|undefined|default|default category|root category|"
         "root catalog|uncategorized products|sin categoría|sin categoria|sin categorizar|"
         "sin clasificar|non classé|non classe|non catégorisé|sans catégorie|unkategorisiert|"
         "nicht kategorisiert|ohne kategorie|keine kategorie|senza categoria|"
@@ -162,6 +162,12 @@ NO_CATEGORY = frozenset(
         "не указана|без розділу|без категория|некатегоризирани|kategori yok|カテゴリなし|分類なし|"
         "无分类|默认分类|無分類|분류없음|카테고리 없음"
     ).split("|")
+)
+
+# A column of these words alone says what kind of thing a shop's system takes a product for.
+PRODUCT_KINDS = frozenset(
+    "simple configurable variable variation grouped bundle virtual downloadable external composite "
+    "physical digital product".split()
 )
 
 # A top of this name alone is no category either if most categories with levels are below it.

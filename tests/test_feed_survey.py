@@ -108,6 +108,14 @@ def test_a_name_that_other_things_have_too_counts_if_nothing_else_is_there(surve
     assert filed(reading) == {"1": ["Clothing"], "2": ["Kitchen"]}
 
 
+def test_a_column_of_kinds_of_products_is_no_category(survey):
+    rows = ("1,Cap,simple,", "2,Mug,Configurable,Mugs", "3,Pan,simple,")
+    reading = survey(table("id,title,product_type,categories", *rows))
+    assert filed(reading) == {"1": [], "2": ["Mugs"], "3": []}
+    reading = survey(table("id,title,product_type", "1,Cap,simple", "2,Yarn,wool"))
+    assert filed(reading) == {"1": ["simple"], "2": ["wool"]}
+
+
 def test_what_column_names_is_taken_whatever_else_there_is(survey):
     rows = ("1,Cap,Hats,Red", "2,Mug,Mugs,")
     text = table("id,name,category,colour", *rows)
