@@ -306,9 +306,9 @@ def check_columns(
         )
     if header and not header_rank(names, columns):
         raise UserError(
-            f"{path} has no header that is known: if line 1 is one, say which column is what, such "
-            f"as --column id=NAME --column title=NAME; if there is none, name columns by their "
-            f"number, such as --column id=1 --column title=2; {names_found}"
+            f"{path} has no column whose name is known: if it has a header, say which column is "
+            f"what, such as --column id=NAME --column title=NAME; if it has none, name columns by "
+            f"their number, such as --column id=1 --column title=2; {names_found}"
         )
     raise UserError(
         f"{path} has no column {', '.join(missing)}: say which it is, for example "

@@ -274,7 +274,7 @@ DIALECTS = (
         },
     ),
     Dialect(
-        "Heureka",
+        "Heureka or Zboží",
         ("item_id categorytext", "item_id productname", "imgurl productname", "productname categorytext"),
         {
             "id": words("item_id productno url"),
@@ -300,7 +300,7 @@ DIALECTS = (
         levels="/",
     ),
     Dialect(
-        "Skroutz",
+        "Skroutz or BestPrice",
         ("name category price_with_vat", "uid name category link", "productid category_path",
          "title category_path pricevat", "name category manufacturer image"),
         {
@@ -397,7 +397,7 @@ DIALECTS = (
         },
     ),
     Dialect(
-        "Google Merchant",
+        "Google Merchant or Meta",
         ("id title image_link", "id title product_type", "id title google_product_category",
          "id title image[0].url", "id title fb_product_category"),
         {

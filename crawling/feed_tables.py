@@ -192,7 +192,9 @@ def no_header(lines: Sequence[str], first: int, how: HowRead) -> Header:
     """The Header of a table that has none: its columns are called by their numbers."""
     delimiter = split_best(lines[first - 1])[0]
     width = max(len(split_line(line, delimiter)) for line in lines[first - 1 :])
-    how.remarks.append(f"there is no header: line {first} is a product, and 1 is the first column")
+    how.remarks.append(
+        f"there is no header: line {first} is read as a product, and the columns are called 1, 2, 3 ..."
+    )
     names = tuple(str(number) for number in range(1, width + 1))
     return Header(first - 1, names, delimiter, lines[first - 1].startswith('"'))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from common.terminal import FEW, counted, first_few
 from common.text import one_line
@@ -79,7 +79,8 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
             names = [columns[field]]
         else:
             names = file.fields.get(field, [])
-        fields.append(f"{field}: {', '.join(map(short, names[:FEW])) or 'none'}")
+        label = "product_type (the category)" if field == "product_type" else field
+        fields.append(f"{label}: {names_read(field, names) or 'none'}")
     yield "; ".join(fields)
     unread = unread_columns(file, columns)
     if unread:
@@ -87,6 +88,14 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
     example = category_example(file)
     if example:
         yield example
+
+
+def names_read(field: str, names: Sequence[str]) -> str:
+    """The columns of a field: all of them, or the first and those that stand in for it."""
+    shown = [short(name) for name in names[:FEW]]
+    if field in ("product_type", "image_link") or len(shown) < 2:
+        return ", ".join(shown)
+    return f"{shown[0]} (otherwise {', '.join(shown[1:])})"
 
 
 def category_names(file: FileReading, columns: Mapping[str, str]) -> list[str]:
@@ -168,19 +177,18 @@ def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
         own_is_lost = file.standard and name not in standard
         if name == file.category or not number > chosen_count and not (own_is_lost and number):
             continue
-        compared = "more" if number > chosen_count else "fewer"
         yield (
-            f"column {quoted(original(file, name))} has a category in {counted(number, 'row')}, "
-            f"{compared} than {quoted(chosen)}, which is used and has one in {chosen_count:,}: "
-            f"{column_flag(original(file, name))} takes the other"
+            f"{quoted(chosen)} is used and gives {counted(chosen_count, 'row')} a category; "
+            f"{quoted(original(file, name))} gives {number:,}: to use it instead, add "
+            f"{column_flag(original(file, name))}"
         )
     for name in similar_columns(file, reading.options.read.columns)[:FEW]:
         values = first_few(
             [short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name])
         )
         yield (
-            f"column {quoted(original(file, name))} is not read, and may be a category ({values}): "
-            f"{column_flag(original(file, name))} takes it"
+            f"column {quoted(original(file, name))} is not read, but looks like a category "
+            f"({values}): to use it, add {column_flag(original(file, name))}"
         )
 
 
@@ -222,11 +230,11 @@ def category_remarks(file: FileReading, columns: Mapping[str, str]) -> Iterator[
     """What is particular about the categories of a file."""
     chosen = ", ".join(category_names(file, columns))
     if file.none_words:
-        is_none = "is none" if len(file.none_words) == 1 else "are none"
         words = [quoted(cell_text(cell)) for cell, _ in file.none_words.most_common(FEW + 1)]
+        counts = "counts" if len(words) == 1 else "count"
         yield (
             f"{counted(file.none_words.total(), 'row')} without a category: "
-            f"{first_few(words, len(file.none_words))} {is_none}"
+            f"{first_few(words, len(file.none_words))} {counts} as none"
         )
     if file.listing_several:
         lists = "row lists" if file.listing_several == 1 else "rows list"

@@ -241,7 +241,7 @@ def test_without_id_or_title_a_sentence_says_how_to_name_them():
         "feed.csv has no column id: say which it is, for example --column id=HEADER; "
         "found: 'name', 'colour'"
     )
-    assert sentence(("a", "b")).startswith("feed.csv has no header that is known: ")
+    assert sentence(("a", "b")).startswith("feed.csv has no column whose name is known: ")
     assert sentence(("a", "b"), header=False).startswith("feed.csv has no column id, title: say")
     many = sentence(tuple(f"column {number}" for number in range(50_000)))
     assert many.endswith(" and 49,980 more") and len(many) < 1_000

@@ -116,7 +116,7 @@ def test_shopifys_columns_of_2021_are_known(tmp_path):
 
 
 def test_the_first_dialect_that_fits_is_taken_and_else_the_plain_one():
-    assert feed_dialects.recognise(["id", "title", "image_link"]).name == "Google Merchant"
+    assert feed_dialects.recognise(["id", "title", "image_link"]).name == "Google Merchant or Meta"
     assert feed_dialects.recognise(["handle", "title", "body_html", "image_link"]).name == "Shopify"
     assert feed_dialects.recognise(["id", "title", "colour"]) is feed_dialects.PLAIN
     assert feed_dialects.recognise([]) is feed_dialects.PLAIN

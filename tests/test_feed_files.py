@@ -49,7 +49,11 @@ def ids(files):
     return [row[0] for file in files for row in values_of(read_file(file), "id")]
 
 
-@pytest.mark.parametrize("content", (CSV, JSON, XML, SHEET, gzip.compress(CSV.encode()), "x", ""))
+@pytest.mark.parametrize(
+    "content",
+    (CSV, JSON, XML, SHEET, gzip.compress(CSV.encode()), "x", ""),
+    ids="csv json xml sheet gzip text empty".split(),  # what is packed holds the time
+)
 @pytest.mark.parametrize("name", ("a.csv", "feed", "README.md", "logo.png"))
 def test_a_file_that_is_named_alone_is_taken_as_it_is(folder, name, content):
     folder(**{name: content})

@@ -54,8 +54,8 @@ def test_a_system_s_file():
     assert said(read(FEEDS / "cases" / "woo_two_categories.csv")) == [
         "woo_two_categories.csv: text with commas between its cells, UTF-8, read as a file of "
         "WooCommerce",
-        "  id: ID; title: Name; description: Description, Short description; product_type: "
-        "Categories; image_link: Images; item_group_id: none",
+        "  id: ID; title: Name; description: Description (otherwise Short description); "
+        "product_type (the category): Categories; image_link: Images; item_group_id: none",
         "  not read: Published, Tags, Attribute 1 name, Attribute 1 value(s)",
         "  a category such as 'Clothing > Hats, Sale' is read as 2 categories: Clothing > Hats and "
         "Sale",
@@ -76,11 +76,11 @@ def test_a_plain_file(survey):
     )
     assert said(reading) == [
         "feed.csv: text with semicolons between its cells, UTF-8",
-        "  id: Artikelnummer; title: Bezeichnung; description: none; product_type: Warengruppe; "
+        "  id: Artikelnummer; title: Bezeichnung; description: none; product_type (the category): Warengruppe; "
         "image_link: none; item_group_id: none",
         "  not read: Farbe",
         "  a category such as 'Hüte/Filz' is read as 2 levels, parted by '/': Hüte > Filz",
-        "1 row without a category: 'Ohne Kategorie' is none",
+        "1 row without a category: 'Ohne Kategorie' counts as none",
     ]
 
 
@@ -88,7 +88,7 @@ def test_json_without_a_category(survey):
     reading = survey('{"id": 1, "title": "Cap", "images": ["a.jpg"], "x": {"y": 1}}', name="f.json")
     assert said(reading) == [
         "f.json: JSON, UTF-8",
-        "  id: id; title: title; description: none; product_type: none; image_link: images; "
+        "  id: id; title: title; description: none; product_type (the category): none; image_link: images; "
         "item_group_id: none",
         "  not read: x.y",
     ]
@@ -111,12 +111,12 @@ def test_what_column_says_is_shown_as_it_was_understood(survey):
     lines = ("No,What,Top,Sub", "1,Cap,Men,Hats", "2,Pot,Home,Pots")
     columns = {"id": "1", "title": "what", "product_type": "top,4", "image_link": "{no}.jpg"}
     assert said(survey(*lines, column=columns))[1:] == [
-        "  id: No; title: What; description: none; product_type: Top, Sub; image_link: {no}.jpg; "
+        "  id: No; title: What; description: none; product_type (the category): Top, Sub; image_link: {no}.jpg; "
         "item_group_id: none",
         "  a category such as 'Men, Hats' is read as 2 levels: Men > Hats",
     ]
     columns["product_type"] = "{top}/{sub}"
-    assert "product_type: {top}/{sub}; " in said(survey(*lines, column=columns))[1]
+    assert "product_type (the category): {top}/{sub}; " in said(survey(*lines, column=columns))[1]
 
 
 def test_very_many_columns_and_long_ones_stay_one_line_each(survey):
@@ -141,14 +141,14 @@ def test_the_flag_for_the_column_that_was_not_taken_takes_it():
     path = FEEDS / "cases" / "some_with_type.csv"
     (line,) = feed_understood.remarks(read(path))
     assert line == (
-        "column 'Type' has a category in 1 row, fewer than 'Product Category', which is used and "
-        "has one in 3: --column product_type=Type takes the other"
+        "'Product Category' is used and gives 3 rows a category; 'Type' gives 1: to use it instead, "
+        "add --column product_type=Type"
     )
     assert rows_filed(read(path, flags_of(line))) == 1
     (line,) = feed_understood.remarks(read(path, flags_of(line)))
     assert line == (
-        "column 'Product Category' has a category in 3 rows, more than 'Type', which is used and "
-        "has one in 1: --column 'product_type=Product Category' takes the other"
+        "'Type' is used and gives 1 row a category; 'Product Category' gives 3: to use it instead, "
+        "add --column 'product_type=Product Category'"
     )
     assert rows_filed(read(path, flags_of(line))) == 3
 
@@ -167,7 +167,7 @@ def test_the_flag_names_columns_as_they_stand(header, rows, survey):
     chosen = ",".join(other[:1] if "x" in other else other)
     reading = survey(*lines, column={"product_type": chosen})
     assert rows_filed(reading) == 2
-    (line,) = [line for line in feed_understood.remarks(reading) if "more than" in line]
+    (line,) = [line for line in feed_understood.remarks(reading) if "instead" in line]
     assert flags_of(line) == {"product_type": "category_name"}
     assert rows_filed(survey(*lines, column=flags_of(line))) == 4
     back = shlex.split(feed_understood.column_flag(chosen))[1].partition("=")[2]
@@ -183,7 +183,9 @@ def test_levels_that_would_file_more_are_named_by_their_columns(survey):
     )
     columns = {"product_type": "category"}
     (line,) = [
-        line for line in feed_understood.remarks(survey(*lines, column=columns)) if "more" in line
+        line
+        for line in feed_understood.remarks(survey(*lines, column=columns))
+        if "instead" in line
     ]
     assert flags_of(line) == {"product_type": "Level 1,Level 2"}
     assert rows_filed(survey(*lines, column=flags_of(line))) == 3
@@ -197,7 +199,7 @@ def test_a_column_of_objects_is_named_as_it_can_be_typed(survey):
     ]
     lines = list(map(json.dumps, rows))
     reading = survey(*lines, column={"product_type": "product_type"})
-    (line,) = [line for line in feed_understood.remarks(reading) if "more than" in line]
+    (line,) = [line for line in feed_understood.remarks(reading) if "instead" in line]
     assert flags_of(line) == {"product_type": "category.name"}
     assert rows_filed(survey(*lines, column=flags_of(line))) == 3
 
@@ -210,8 +212,8 @@ def test_an_unread_column_that_looks_like_a_category_is_named_with_its_flag(surv
     reading = survey(*lines)
     (line,) = feed_understood.remarks(reading)
     assert line == (
-        "column 'Art der Ware' is not read, and may be a category (Hats, Mugs, Pots): "
-        "--column 'product_type=Art der Ware' takes it"
+        "column 'Art der Ware' is not read, but looks like a category (Hats, Mugs, Pots): "
+        "to use it, add --column 'product_type=Art der Ware'"
     )
     assert rows_filed(reading) == 0
     reading = survey(*lines, column=flags_of(line))
@@ -221,7 +223,7 @@ def test_an_unread_column_that_looks_like_a_category_is_named_with_its_flag(surv
 def test_a_column_called_a_category_is_named_though_another_is_read(survey):
     lines = ("id,name,category,my_subcategory", "1,Cap,Men,Hats", "2,Mug,Home,Mugs")
     (line,) = feed_understood.remarks(survey(*lines))
-    assert "'my_subcategory' is not read, and may be a category (Hats, Mugs)" in line
+    assert "'my_subcategory' is not read, but looks like a category (Hats, Mugs)" in line
     assert flags_of(line) == {"product_type": "my_subcategory"}
 
 
@@ -250,5 +252,5 @@ def test_words_for_no_category_are_said_the_most_frequent_first(survey):
     reading = survey(*lines, *(f"{n + 1},Thing,{word}" for n, word in enumerate(words)))
     (line,) = feed_understood.remarks(reading)
     assert line == (
-        "7 rows without a category: 'none', 'N/A', 'Uncategorized', '-', 'null' and 1 more are none"
+        "7 rows without a category: 'none', 'N/A', 'Uncategorized', '-', 'null' and 1 more count as none"
     )
