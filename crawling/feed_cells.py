@@ -214,16 +214,18 @@ def is_number(text: str) -> bool:
 
 
 def usable_levels(levels: Iterable[str], parting: Parting) -> Path:
-    """The levels of a category without a root that is no level. () if it says that there is no
-    category, or if --ignore-category names it."""
+    """The levels of a category without a root that is no level, and without a last level that says
+    that there is none. () if it says that there is no category, or if --ignore-category names it."""
     words = [word for word in (" ".join(level.split()) for level in levels) if word]
     while words and folded(words[0]) in parting.roots:
         del words[0]
+    while words and folded(words[-1]) in NO_CATEGORY:
+        del words[-1]
     if not words:
         return ()
     if len(words) == 1:
         key = folded(words[0])
-        if key in NO_CATEGORY or key in parting.bare_roots:
+        if key in parting.bare_roots:
             return ()
         if parting.standard and not parting.bare_numbers and is_number(key):
             return ()

@@ -58,8 +58,9 @@ def column_name(text: str) -> str:
 
 
 def bare_name(name: str) -> str:
-    """A known name without advice in brackets: price_(gross) is price."""
-    return re.sub(r"_*[(].*", "", name) or name
+    """A known name without advice in brackets: price_(gross) is price. But image[0].url is not
+    image."""
+    return re.sub(r"_*\(.*|_+\[.*", "", name) or name
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -82,8 +82,9 @@ DIALECTS = (
             "id": words("url_handle handle"),
             "title": ("title",),
             "description": words("body_(html) body_html descriptionhtml description"),
-            "product_type": words("type product_type producttype"),
-            "standard": words("product_category google_shopping_/_google_product_category "
+            "product_type": words("type product_type producttype custom_product_type"),
+            "standard": words("product_category standardized_product_type standard_product_type "
+                              "google_shopping_/_google_product_category "
                               "category.fullname productcategory.producttaxonomynode.fullname"),
             "image_link": words("image_src product_image_url images.src images.url image.src "
                                 "featuredimage.url url"),

@@ -19,7 +19,7 @@ from crawling.feed_import import FeedOptions, LoadCounts
 from crawling.feed_survey import Reading
 from crawling.feed_types import FeedFile, FeedProduct
 
-SEPARATORS = ">/|"  # that stand in categories whose levels they may part
+SEPARATORS = ">/|\\~,"  # that stand in categories whose levels they may part
 SHOWN = 10  # of the largest categories, and of the smallest
 BEGINNING = 80  # characters of a description that a dry run shows
 
@@ -153,7 +153,7 @@ def separator_lines(name: str, sizes: Iterable[tuple[tuple[str, ...], int]]) -> 
     if products <= sum(size for _, size in sizes) / 2:
         return []
     return [
-        f"{name}: the categories have no levels, but many contain {separator!r}: if it stands "
+        f"{name}: the categories have no levels, but many contain '{separator}': if it stands "
         f"between levels, load it with --separator {shlex.quote(separator)}"
     ]
 

@@ -20,7 +20,7 @@ from crawling.feed_columns import Layout, Source, category_value
 from crawling.feed_dialects import Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
-from crawling.feed_words import ROOTS
+from crawling.feed_words import PRODUCT_KINDS, ROOTS
 
 MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
@@ -272,8 +272,16 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
         yield NAMED, named in file.dialect.columns.get("standard", ())
     for field in ("product_type", "standard", "weak"):
         for name in file.dialect.columns.get(field, ()):
-            if name in file.cells and not (field == "weak" and any(file.filed.values())):
+            cells = file.cells.get(name)
+            if not cells or PRODUCT_KINDS.issuperset(map(kind_of_product, cells)):
+                continue
+            if field != "weak" or not any(file.filed.values()):
                 yield name, field == "standard"
+
+
+def kind_of_product(cell: Value) -> str:
+    """A cell as PRODUCT_KINDS has it."""
+    return folded(cell) if isinstance(cell, str) else ""
 
 
 def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOptions) -> Parting:
@@ -320,7 +328,7 @@ def find_root(cells: Cells, parting: Parting) -> frozenset[str]:
         for path in cell_categories(cell, parting):
             if len(path) > 1:
                 tops[folded(path[0])] += 1
-                below.add(path[:2])
+                below.add(path)
     if len(below) < 2:
         return frozenset()
     top, often = tops.most_common(1)[0]

@@ -144,7 +144,9 @@ def category_example(file: FileReading) -> str:
     more = " and so on" if len(paths) > 3 else ""
     if len(paths) > 1:
         parts = f"{len(paths)} categories"
-    elif len(paths[0]) > 1 and file.parting.level_sign in feed_cells.plain(cell_text(cell)):
+    elif (
+        isinstance(cell, str) and file.parting.level_sign in feed_cells.plain(cell) and paths[0][1:]
+    ):
         parts = f"{len(paths[0])} levels, parted by '{file.parting.level_sign}'"
     else:
         parts = counted(len(paths[0]), "level")

@@ -11,9 +11,9 @@ from __future__ import annotations
 COLUMNS: dict[str, str] = {
     "id": (
         "id item_id product_id productid itemid offer_id uniq_id unique_id external_id sku "
-        "product_sku item_sku sku_id sku_code _id asin pid handle product_code productcode "
-        "item_code item_number itemnumber item_no article_id article_number article_no "
-        "part_number style_id url_handle artikelnummer artikelnr artikelnr. art._nr. artnr "
+        "product_sku item_sku sku_id sku_code _id asin pid handle article_id product_code productcode "
+        "item_code item_number itemnumber item_no article_number article_no "
+        "part_number part_no part_no. ordernumber style_id url_handle artikelnummer artikelnr artikelnr. art._nr. artnr "
         "artikel_nr artikelcode bestellnummer produktnummer référence reference_produit réf "
         "code_article code_produit identifiant referencia código codigo código_de_producto "
         "clave codice_articolo codice codice_prodotto riferimento kod_produktu kod indeks "
@@ -28,7 +28,7 @@ COLUMNS: dict[str, str] = {
         "cod cod_articol referință κωδικός κωδικός_προϊόντος κωδ. id_товара "
         "номенклатурный_номер код_товару артикулен_номер код_на_продукта stok_no ürün_id barkod "
         "model_kodu 商品管理番号 管理番号 产品编号 商家编码 產品編號 모델번호 자체상품코드 판매자상품코드 code mpn reference ref "
-        "identifier uuid gtin ean barcode isbn @id"
+        "identifier uuid gtin ean barcode isbn @id index"
     ),
     "title": (
         "title name product_name productname prod_name product_title producttitle item_name "
@@ -48,7 +48,7 @@ COLUMNS: dict[str, str] = {
         "ονομασία όνομα_προϊόντος περιγραφή_είδους наименование_товара номенклатура назва "
         "назва_товару найменування назва_позиції название_позиции име име_на_продукта заглавие "
         "başlik stok_adi ürün_başliği 品名 タイトル 商品标题 宝贝标题 產品名稱 標題 이름 상품이름 omschrijving "
-        "descrizione_breve descrizione"
+        "descrizione_breve descrizione descripción descrição part_name item_description"
     ),
     "description": (
         "description product_description productdescription long_description full_description "
@@ -76,14 +76,15 @@ COLUMNS: dict[str, str] = {
         "category,sub_category,sub_sub_category category,subcategory,subsubcategory "
         "category,sub_category category,subcategory main_category,sub_category "
         "maincategory,subcategory main_category,subcategory "
-        "mastercategory,subcategory,articletype department,category,subcategory "
-        "category_level_#, category_lvl_#, level_#, product_type hauptkategorie,unterkategorie "
+        "product_group_name,product_type_name mastercategory,subcategory,articletype department,category,subcategory "
+        "category_level_#, category_lvl_#, category_#, category#, level_#, kategorie_ebene_#, "
+        "kategorie_#, product_type hauptkategorie,unterkategorie "
         "famille,sous_famille familia,subfamilia categoria,sottocategoria "
         "categoria,subcategoria ana_kategori,alt_kategori категория,подкатегория "
         "κατηγορία,υποκατηγορία 대분류,중분류,소분류 大分類,中分類,小分類 一级分类,二级分类,三级分类 category_path "
         "categorypath category_tree product_category_tree category_full_name category_name_path "
         "categories category category.fullname category_name categoryname product_category "
-        "productcategory breadcrumb breadcrumbs categories.path categories.name category.name "
+        "productcategory product_category/complete_name product_group breadcrumb breadcrumbs categories.path categories.name category.name "
         "category_names item_category categorytext product_categories producttype "
         "categoryid.path categories.category@name "
         "kategorie kategorien warengruppe artikelgruppe produktgruppe "
@@ -134,16 +135,16 @@ COLUMNS: dict[str, str] = {
         "google_product_category_name"
     ),
     "item_group_id": (
-        "item_group_id itemgroup_id itemgroupid group_id style_code parent_sku parent_id "
-        "parent_asin artikelgruppen_id"
+        "item_group_id itemgroup_id itemgroupid group_id style_code artikelgruppen_id"
     ),
+    "parent": ("parent_sku parent_id parent_asin"),
 }
 
 # A category of this name is none. Words for "other" are categories: a shop means them so.
 NO_CATEGORY = frozenset(
     (
         "uncategorized|uncategorised|not categorized|unclassified|no category|none|null|"
-        "nil|nan|n/a|na|-|--|—|?|.|undefined|default|default category|root category|"
+        "nil|nan|n/a|#n/a|n.a.|na|(none)|unknown|-|--|—|?|.|undefined|default|default category|root category|"
         "root catalog|uncategorized products|sin categoría|sin categoria|sin categorizar|"
         "sin clasificar|non classé|non classe|non catégorisé|sans catégorie|unkategorisiert|"
         "nicht kategorisiert|ohne kategorie|keine kategorie|senza categoria|"
@@ -161,6 +162,12 @@ NO_CATEGORY = frozenset(
         "не указана|без розділу|без категория|некатегоризирани|kategori yok|カテゴリなし|分類なし|"
         "无分类|默认分类|無分類|분류없음|카테고리 없음"
     ).split("|")
+)
+
+# A column of these words alone says what kind of thing a shop's system takes a product for.
+PRODUCT_KINDS = frozenset(
+    "simple configurable variable variation grouped bundle virtual downloadable external composite "
+    "physical digital product".split()
 )
 
 # A top of this name alone is no category either if most categories with levels are below it.

@@ -3,6 +3,7 @@ file for each kind of fault, and the tests have others of the same kind."""
 
 import dataclasses
 import json
+import shlex
 import socket
 import sqlite3
 from pathlib import Path
@@ -523,3 +524,12 @@ def test_pictures_of_objects_and_descriptions_of_several_texts(load):
 def test_items_with_a_broken_letter_are_mended(load):
     assert load("ampersand.xml").rows["1"][0] == "Salt & pepper"
     assert load("control_char.xml").rows["1"][0] == "Salt pepper"
+
+
+@pytest.mark.parametrize("sign", (",", "\\", "~"))
+def test_a_sign_that_may_part_levels_is_named_with_the_flag_that_makes_it_do_so(sign, load):
+    rows = [f'{n},T,"{top}{sign}{leaf}"' for n, (top, leaf) in enumerate(("AB", "AC", "DE", "DF"))]
+    text = "\n".join(["id,name,category", *rows])
+    (line,) = [line for line in load(text).stderr.splitlines() if "--separator" in line]
+    flags = shlex.split(line[line.index("--separator") :])
+    assert load(text, *flags).filed == {"0": "A > B", "1": "A > C", "2": "D > E", "3": "D > F"}

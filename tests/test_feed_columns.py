@@ -117,6 +117,32 @@ def test_advice_in_brackets_does_not_matter():
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "id_name", "title", "category"),
+    (
+        ("Part No.,Part Name,Price", "Part No.", "Part Name", None),
+        ("Item Code,Item Description,Product Group", "Item Code", "Item Description", "Product Group"),
+        ("ordernumber,name,categories", "ordernumber", "name", "categories"),
+        ("article_id,product_code,prod_name", "article_id", "prod_name", None),
+        ("index,product,category", "index", "product", "category"),
+        ("ID,Código,Descrição,Categoria", "ID", "Descrição", "Categoria"),
+        ("Product ID [Non Editable],Title,Categories", "Product ID [Non Editable]", "Title", "Categories"),
+        ("External ID,Name,Product Category/Complete Name", "External ID", "Name",
+         "Product Category/Complete Name"),
+    ),
+)  # fmt: skip
+def test_columns_of_other_systems_are_known(header, id_name, title, category):
+    found = fields(*header.split(","))
+    assert (found["id"][0], found["title"][0]) == (id_name, title)
+    assert found.get("product_type", [None])[0] == category
+
+
+def test_a_tag_of_a_picture_is_no_picture():
+    assert fields("id", "title", "image[0].url", "image[0].tag[0]")["image_link"] == [
+        "image[0].url"
+    ]
+
+
 # ---- the header ---------------------------------------------------------------------------------
 
 

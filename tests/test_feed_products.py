@@ -140,6 +140,13 @@ def test_a_parent_that_is_not_there_is_kept_as_it_is_named(read):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ("parent_id", "Parent SKU", "parent_asin"))
+def test_a_plain_file_names_parents_too(name, read):
+    result = read(f"sku,name,category,{name}", "R,Red tee,,T", "T,Tee,Tees,", "M,Mug,Mugs,0")
+    assert [product.parent for product in result.products] == ["T", "", ""]
+    assert [product.group for product in result.products] == ["", "", ""]
+
+
 def test_a_parent_that_lists_its_variants(read):
     result = read(
         "sku,attribute_set_code,product_type,categories,name,configurable_variations",

@@ -251,4 +251,6 @@ def test_words_for_no_category_are_said_the_most_frequent_first(survey):
     lines = ["id,name,category", "0,Cap,Hats", "8,Mug,Mugs"]
     reading = survey(*lines, *(f"{n + 1},Thing,{word}" for n, word in enumerate(words)))
     (line,) = feed_understood.remarks(reading)
-    assert line.startswith("7 rows without a category: 'none', 'N/A', ")
+    assert line == (
+        "7 rows without a category: 'none', 'N/A', 'Uncategorized', '-', 'null' and 1 more count as none"
+    )
