@@ -31,6 +31,7 @@ from crawling.feed_types import (
     Skipped,
     Value,
 )
+from crawling.feed_words import NO_CATEGORY
 
 DEEPEST_PATH = 50  # levels of a category
 MOST_CACHED = 100_000  # distinct cells whose categories are kept
@@ -102,7 +103,7 @@ def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
                 fields["description"],
                 categories,
                 links_in_order(product.pictures),
-                fields["item_group_id"],
+                group_of(fields),
                 parent_of(fields, file),
             )
 
@@ -271,6 +272,12 @@ def links_in_order(pictures: Sequence[tuple[int, str]]) -> tuple[str, ...]:
     """The links of a product, those with a place in its order: 1 is the first."""
     ordered = sorted(pictures, key=lambda picture: picture[0] or 10**9)
     return tuple(dict.fromkeys(link for _, link in ordered if link))[: feed_cells.MOST_LINKS]
+
+
+def group_of(fields: dict[str, str]) -> str:
+    """The item group of a product. A shop may say "0" or "none" if it is in none."""
+    group = fields["item_group_id"]
+    return "" if group == "0" or group and group.lower() in NO_CATEGORY else group
 
 
 def parent_of(fields: dict[str, str], file: FileReading) -> str:
