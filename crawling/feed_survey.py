@@ -270,12 +270,13 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
     if NAMED in file.cells:
         named = feed_columns.column_name(options.read.columns["product_type"])
         yield NAMED, named in file.dialect.columns.get("standard", ())
+    sure = [("product_type", file.dialect), ("standard", file.dialect)]
     last = [("weak", file.dialect), ("product_type", PLAIN), ("weak", PLAIN)]
-    for field, dialect in [("product_type", file.dialect), ("standard", file.dialect), *last]:
+    for place, (field, dialect) in enumerate([*sure, *last]):
         for name in dialect.columns.get(field, ()):
             if not file.cells.get(name) or name in file.filed or is_kind(file.cells[name]):
                 continue
-            if (field, dialect) not in last or not any(file.filed.values()):
+            if place < len(sure) or not any(file.filed.values()):
                 yield name, field == "standard"
 
 

@@ -52,7 +52,7 @@ def test_the_first_language_that_a_product_has_is_read(load):
     assert (products["1"].name, products["1"].description) == ("Hut", "A hat")
     assert products["1"].categories == (("Kleidung", "Hut"),)
     assert products["2"].name == "Kazak"
-    assert "title: name_de, name_tr;" in said
+    assert "title: name_de (otherwise name_tr);" in said
 
 
 def test_a_column_without_a_language_comes_first(load):
@@ -97,7 +97,7 @@ def test_what_a_shop_system_calls_a_product_type_is_no_category(load):
     )
     assert products["2"].categories == (("Clothes", "Bags"),)
     assert products["1"].categories == (("Clothes", "Hats"), ("Clothes", "Caps"))
-    assert "product_type: Product categories;" in said
+    assert "product_type (the category): Product categories;" in said
     assert "not read: Product Type" in said
 
 
@@ -124,7 +124,7 @@ def test_columns_that_are_proposed_as_a_category_have_names_in_them(load):
     rows = [f"{n},P{n},http://a/c/{n % 4},{n % 2 == 0},A > B{n % 4}" for n in range(60)]
     _, _, said = load(table("id,name,category_url,is_new,place", *rows))
     assert (
-        "column 'place' is not read, and may be a category (A > B0, A > B1, A > B2 and 1 more)"
+        "column 'place' is not read, but looks like a category (A > B0, A > B1, A > B2 and 1 more)"
         in (said)
     )
     assert "column 'category_url'" not in said and "column 'is_new'" not in said
@@ -133,7 +133,7 @@ def test_columns_that_are_proposed_as_a_category_have_names_in_them(load):
 def test_if_all_products_are_filed_only_a_finer_column_is_proposed(load):
     rows = [f"{n},P{n},A{n % 4},R{n % 2},F{n % 8}" for n in range(60)]
     _, _, said = load(table("id,name,category,root_category,fine_category", *rows))
-    assert "column 'fine_category' is not read, and may be a category" in said
+    assert "column 'fine_category' is not read, but looks like a category" in said
     assert "column 'root_category'" not in said
 
 
