@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -19,6 +20,13 @@ from crawling.feed_dialects import FIELDS, PLAIN, Dialect
 from crawling.feed_types import Names, Value
 
 MOST_NAMES = 20  # of columns, in a sentence
+# What says at the end of a column's name in which language its texts are: name_de, name.en_US.
+# Not among them: id and no, which are other words at the end of a name.
+LANGUAGE = re.compile(
+    r"(?<=\w)[_.:](?:ar|bg|cn|cs|cz|da|de|dk|el|en|es|et|fa|fi|fr|gb|gr|he|hr|hu|it|ja|jp|ko|kr|"
+    r"lt|lv|nb|nl|pl|pt|ro|ru|sk|sl|sr|sv|th|tr|tw|ua|uk|us|vi|zh)(?:_[a-z]{2}(?:_\w+)?)?$"
+)
+PAGE = re.compile("(product_?)?(link|url|page|permalink)|(link|url)_product")
 
 
 class Template(NamedTuple):
@@ -51,7 +59,9 @@ def column_name(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).strip().strip("\ufeff").lower()
     text = text.replace("i\u0307", "i").replace("ı", "i")  # the Turkish letters
     bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
-    if bracket:
+    if bracket and LANGUAGE.search(f"name_{bracket.group(1)}"):  # name[de]
+        text = f"{text[: bracket.start()].rstrip()}_{bracket.group(1)}"
+    elif bracket:
         return bracket.group(1)
     text = re.sub(r"\s*\(x, ?y, ?z.*\)$", "", text.removeprefix("g:")).rstrip("*# ") or text
     return re.sub(r"[\s-]+", "_", text)
@@ -61,6 +71,11 @@ def bare_name(name: str) -> str:
     """A known name without advice in brackets: price_(gross) is price. But image[0].url is not
     image."""
     return re.sub(r"_*\(.*|_+\[.*", "", name) or name
+
+
+def without_language(name: str) -> str:
+    """A known name without the language at its end: name_de and name.en_us are name."""
+    return LANGUAGE.sub("", name)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -126,13 +141,14 @@ def header_rank(cells: Sequence[str], columns: Mapping[str, str]) -> int:
     present = set(names) - {""}
     if feed_dialects.recognise(present) is not PLAIN:
         return 3
+    plain_names = present | set(map(without_language, present))
     by_name = {
         field
         for field in ("id", "title", "product_type", "image_link", "description")
         if field in columns
         and not columns[field].strip().isdigit()
         and (named_positions(names, columns[field]) or is_template(columns[field]))
-        or not present.isdisjoint(PLAIN.columns[field])
+        or not plain_names.isdisjoint(PLAIN.columns[field])
     }
     if {"id", "title"} <= by_name and len(present) > 1:
         return 2
@@ -183,13 +199,17 @@ def alias_order(aliases: Names) -> dict[str, int]:
 
 @functools.lru_cache(maxsize=1_000)
 def name_places(names: Names) -> dict[str, list[int]]:
-    """{a name that an alias may have: where such columns are}."""
+    """{a name that an alias may have: where such columns are}. The name of a field in a language
+    is one of the field's names, after those without a language."""
     places: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         for known in dict.fromkeys(
             (name, bare_name(name), list_name(name), numbered(name), numbered(bare_name(name)))
         ):
             places.setdefault(known, []).append(position)
+    for position, name in enumerate(names):
+        if without_language(name) != name:
+            places.setdefault(without_language(name), []).append(position)
     return places
 
 
@@ -310,10 +330,21 @@ def check_columns(
             f"what, such as --column id=NAME --column title=NAME; if it has none, name columns by "
             f"their number, such as --column id=1 --column title=2; {names_found}"
         )
+    instead = ""
+    if missing == ["id"]:
+        flags = [shlex.join(["--column", f"id={name}"]) for name in instead_of_id(names)[:1]]
+        instead = "".join(f"; if there is none, {flag} will do" for flag in flags)
     raise UserError(
         f"{path} has no column {', '.join(missing)}: say which it is, for example "
-        f"--column {missing[0]}=HEADER; {names_found}"
+        f"--column {missing[0]}=HEADER{instead}; {names_found}"
     )
+
+
+def instead_of_id(names: Names) -> list[str]:
+    """The columns that tell products apart if they have no id: their page's address, their title."""
+    known = known_names(names)
+    pages = [name for name, page in zip(names, known) if PAGE.fullmatch(page)]
+    return pages + [names[position] for position in alias_positions(known, PLAIN.columns["title"])]
 
 
 # ---- values -------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from crawling.feed_types import (
     Skipped,
     Value,
 )
+from crawling.feed_words import NO_CATEGORY
 
 DEEPEST_PATH = 50  # levels of a category
 MOST_CACHED = 100_000  # distinct cells whose categories are kept
@@ -138,7 +139,7 @@ def finished(
             fields["description"],
             categories,
             links_in_order(product.pictures) if product.pictures else (),
-            fields["item_group_id"],
+            group_of(fields),
             parent_of(fields, file) if fields["parent"] or file.children else "",
         )
     return None
@@ -291,6 +292,12 @@ def links_in_order(pictures: Sequence[tuple[int, str]]) -> tuple[str, ...]:
     """The links of a product, those with a place in its order: 1 is the first."""
     ordered = sorted(pictures, key=lambda picture: picture[0] or 10**9)
     return tuple(dict.fromkeys(link for _, link in ordered if link))[: feed_cells.MOST_LINKS]
+
+
+def group_of(fields: dict[str, str]) -> str:
+    """The item group of a product. A shop may say "0" or "none" if it is in none."""
+    group = fields["item_group_id"]
+    return "" if group == "0" or group and group.lower() in NO_CATEGORY else group
 
 
 def parent_of(fields: dict[str, str], file: FileReading) -> str:

@@ -17,7 +17,7 @@ from common.terminal import progress
 from crawling import feed_cells, feed_columns, feed_dialects, feed_parting
 from crawling.feed_cells import Parting, cell_categories, folded
 from crawling.feed_columns import Layout, Source, category_value
-from crawling.feed_dialects import Dialect
+from crawling.feed_dialects import PLAIN, Dialect
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
 from crawling.feed_words import PRODUCT_KINDS, ROOTS
@@ -52,7 +52,7 @@ class FileReading:
 
     file: FeedFile
     how: HowRead = dataclasses.field(default_factory=HowRead)
-    dialect: Dialect = feed_dialects.PLAIN
+    dialect: Dialect = PLAIN
     header: bool = False  # whether all rows have the same columns
     names: dict[str, str] = dataclasses.field(default_factory=dict)  # known name -> as it stands
     fields: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # field -> its columns
@@ -181,7 +181,7 @@ def new_names(reading: FileReading, names: Names, header: bool) -> None:
     for known, name in zip(feed_columns.known_names(names), names):
         if len(reading.names) < MOST_NAMES:
             reading.names.setdefault(known, name)
-    if header or reading.dialect is feed_dialects.PLAIN:
+    if header or reading.dialect is PLAIN:
         reading.dialect = feed_dialects.recognise(reading.names)
 
 
@@ -270,18 +270,18 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
     if NAMED in file.cells:
         named = feed_columns.column_name(options.read.columns["product_type"])
         yield NAMED, named in file.dialect.columns.get("standard", ())
-    for field in ("product_type", "standard", "weak"):
-        for name in file.dialect.columns.get(field, ()):
-            cells = file.cells.get(name)
-            if not cells or PRODUCT_KINDS.issuperset(map(kind_of_product, cells)):
+    last = [("weak", file.dialect), ("product_type", PLAIN), ("weak", PLAIN)]
+    for field, dialect in [("product_type", file.dialect), ("standard", file.dialect), *last]:
+        for name in dialect.columns.get(field, ()):
+            if not file.cells.get(name) or name in file.filed or is_kind(file.cells[name]):
                 continue
-            if field != "weak" or not any(file.filed.values()):
+            if (field, dialect) not in last or not any(file.filed.values()):
                 yield name, field == "standard"
 
 
-def kind_of_product(cell: Value) -> str:
-    """A cell as PRODUCT_KINDS has it."""
-    return folded(cell) if isinstance(cell, str) else ""
+def is_kind(cells: Cells) -> bool:
+    """Whether a column only says how products are sold: simple, variable."""
+    return all(isinstance(cell, str) and folded(cell) in PRODUCT_KINDS for cell in cells)
 
 
 def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOptions) -> Parting:

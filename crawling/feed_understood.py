@@ -24,7 +24,7 @@ MOST_UNREAD = 15  # columns that are named as unread
 NO_CATEGORY_COLUMNS = re.compile(
     r"colou?r|size|brand|gender|condition|availab|stock|currency|price|material|vendor|status|"
     r"season|year|date|country|language|store|shop|merchant|tax|type_of|unit|age|rating|url|link|"
-    r"image|picture|id$|published|visib|weight|option|attribute|published|market"
+    r"image|picture|id$|sku|^is_|^has_|published|visib|weight|option|attribute|published|market"
 )
 CATEGORY_NAME = re.compile(
     r"categor|kategor|catég|^cat$|department|breadcrumb|taxonom|collection|section|warengruppe|"
@@ -208,22 +208,36 @@ def column_flag(name: str) -> str:
 
 
 def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
-    """The columns that are not read, and look like categories: by their name, or few values in many
-    rows."""
+    """The columns that are not read, and look like categories: by their name, by levels in them, or
+    few values in many rows. If all rows have a category, only what parts them more finely does."""
     unread = set(unread_columns(file, columns))
+    all_filed = 0 < file.rows <= file.filed.get(file.category, 0)
+    least = len(file.cells[file.category]) if all_filed else 1
     looks = []
     for name, cells in file.samples.items():
-        if file.names.get(name) not in unread or not cells:
+        if file.names.get(name) not in unread or len(cells) <= least:
             continue
         texts = [cell_text(value) for value in cells]
-        words = sum(any(map(str.isalpha, text)) and len(text) < 100 for text in texts)
+        words = sum(map(is_name, texts))
         if 2 * words <= len(texts):
             continue
-        named = CATEGORY_NAME.search(name) and not (file.category and NO_NAME.search(name))
+        named = CATEGORY_NAME.search(name) or 2 * sum(map(has_levels, texts)) > len(texts)
+        named = named and not (file.category and NO_NAME.search(name))
         few = 2 <= len(cells) <= min(200, cells.total() / 10) and not file.category
         if named or few and not NO_CATEGORY_COLUMNS.search(name):
             looks.append(name)
     return looks
+
+
+def is_name(text: str) -> bool:
+    """Whether a cell may name a category: it has letters, and is no address or long text."""
+    short_enough = len(text) < 100 or has_levels(text)
+    return short_enough and any(map(str.isalpha, text)) and "://" not in text
+
+
+def has_levels(text: str) -> bool:
+    """Whether the levels of a category stand in a cell, and no markup."""
+    return ">" in text and "<" not in text
 
 
 def category_remarks(file: FileReading, columns: Mapping[str, str]) -> Iterator[str]:

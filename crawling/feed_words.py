@@ -28,7 +28,8 @@ COLUMNS: dict[str, str] = {
         "cod cod_articol referință κωδικός κωδικός_προϊόντος κωδ. id_товара "
         "номенклатурный_номер код_товару артикулен_номер код_на_продукта stok_no ürün_id barkod "
         "model_kodu 商品管理番号 管理番号 产品编号 商家编码 產品編號 모델번호 자체상품코드 판매자상품코드 code mpn reference ref "
-        "identifier uuid gtin ean barcode isbn @id index"
+        "identifier uuid gtin ean barcode isbn @id "
+        "system_id item_nr. record_id index"
     ),
     "title": (
         "title name product_name productname prod_name product_title producttitle item_name "
@@ -48,7 +49,10 @@ COLUMNS: dict[str, str] = {
         "ονομασία όνομα_προϊόντος περιγραφή_είδους наименование_товара номенклатура назва "
         "назва_товару найменування назва_позиції название_позиции име име_на_продукта заглавие "
         "başlik stok_adi ürün_başliği 品名 タイトル 商品标题 宝贝标题 產品名稱 標題 이름 상품이름 omschrijving "
-        "descrizione_breve descrizione descripción descrição part_name item_description"
+        "descrizione_breve descrizione descripción descrição part_name item_description "
+        "artikeltext artikeltext_# artikeltext# kurzbez. kurzbez artikelbez. artikelbez bez. "
+        "prodotto produit producto produto produkt produs termék ürün article artículo artigo "
+        "artykuł zboží tovar vare vara tuote είδος προϊόν продукт 产品 商品 상품"
     ),
     "description": (
         "description product_description productdescription long_description full_description "
@@ -76,9 +80,10 @@ COLUMNS: dict[str, str] = {
         "category,sub_category,sub_sub_category category,subcategory,subsubcategory "
         "category,sub_category category,subcategory main_category,sub_category "
         "maincategory,subcategory main_category,subcategory "
-        "product_group_name,product_type_name mastercategory,subcategory,articletype department,category,subcategory "
-        "category_level_#, category_lvl_#, category_#, category#, level_#, kategorie_ebene_#, "
-        "kategorie_#, product_type hauptkategorie,unterkategorie "
+        "product_group_name,product_type_name mastercategory,subcategory,articletype "
+        "department,category,subcategory category_level_#, category_lvl_#, category_#, category#, "
+        "level_#, kategorie_ebene_#, kategorie_#, product_type hauptkategorie,unterkategorie "
+        "warengruppe,warenuntergruppe hauptwarengruppe,warengruppe warengruppe,untergruppe "
         "famille,sous_famille familia,subfamilia categoria,sottocategoria "
         "categoria,subcategoria ana_kategori,alt_kategori категория,подкатегория "
         "κατηγορία,υποκατηγορία 대분류,중분류,소분류 大分類,中分類,小分類 一级分类,二级分类,三级分类 category_path "
@@ -97,7 +102,12 @@ COLUMNS: dict[str, str] = {
         "hoofdcategorie kategoria_produktu grupa_towarowa subcategoria kategorier artikelgrupp "
         "kategóriák termékcsoport cikkcsoport κατηγορία κατηγορίες υποκατηγορία категорія "
         "категорії розділ назва_групи название_группы ana_kategori alt_kategori ürün_grubu "
-        "kategori_yolu カテゴリ名 表示先カテゴリ 商品类目 产品分类 品类 所属分类 카테고리명 대분류 중분류 소분류"
+        "kategori_yolu カテゴリ名 表示先カテゴリ 商品类目 产品分类 品类 所属分类 카테고리명 대분류 중분류 소분류 "
+        "product_categories produktkategorien catégories_de_produits categorías_del_producto "
+        "categorías_de_producto categorie_prodotto categorias_de_produto productcategorieën "
+        "kategorie_produktów категории_товаров κατηγορίες_προϊόντων kategorie_produktů "
+        "produktkategorier ürün_kategorileri 商品カテゴリー 产品分类目录 "
+        "category_slug categories.slug category.slug"
     ),
     # Names that other things than categories have too: used if no other column has any.
     "weak": (
@@ -164,10 +174,13 @@ NO_CATEGORY = frozenset(
     ).split("|")
 )
 
-# A column of these words alone says what kind of thing a shop's system takes a product for.
+# What a shop system may call a "product type" and is no category: how the product is sold.
 PRODUCT_KINDS = frozenset(
-    "simple configurable variable variation grouped bundle virtual downloadable external composite "
-    "physical digital product".split()
+    (
+        "simple|variable|variation|configurable|grouped|bundle|virtual|downloadable|external|"
+        "subscription|variable-subscription|giftcard|simple product|variable product|"
+        "composite|product|variant|parent|child|master|physical|digital|p|v"
+    ).split("|")
 )
 
 # A top of this name alone is no category either if most categories with levels are below it.

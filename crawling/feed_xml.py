@@ -11,7 +11,7 @@ to grow without bound and to read other files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.parsers import expat
 
@@ -50,6 +50,7 @@ def xml_rows(
         how.remarks[how.remarks.index(first_remark)] = mender.remark()
     elif mender.count:
         how.remarks.append(mender.remark())
+    how.remarks += [items.categories.remark()] if items.categories.unknown else []
     if not name:
         found = ", ".join(repr(name[:30]) for name in names_found)
         raise UserError(
@@ -285,14 +286,15 @@ class XmlItems:
         if not frame.columns:  # as in most elements
             columns.setdefault(frame.name, []).append(text.strip())
             return
+        called = column_of(frame, columns)
         inner = [name for name in frame.columns if not name.startswith("@")]
         if frame.is_text:
-            columns.setdefault(frame.name, []).append(text.strip())
+            columns.setdefault(called, []).append(text.strip())
             inner = []
         for name in [name for name in frame.columns if name.startswith("@")]:
-            columns.setdefault(f"{frame.name}{name}", []).append(frame.value(name))
+            columns.setdefault(f"{called}{name}", []).append(frame.value(name))
         for name in inner:
-            columns.setdefault(f"{frame.name}.{name}", []).append(frame.value(name))
+            columns.setdefault(f"{called}.{name}", []).append(frame.value(name))
 
     def end_item(self) -> None:
         """Make a row of the product. Google's elements win over those of its own namespace, and
@@ -309,6 +311,16 @@ class XmlItems:
                     row[name] = value
         self.categories.complete(row)
         self.rows.append((self.item_line, self.same_names.of(row), list(row.values())))
+
+
+def column_of(frame: Frame, columns: Mapping[str, list[Value]]) -> str:
+    """The column of an element: its name, and its language too if the first one of that name is in
+    another language."""
+    languages = frame.columns.get("@lang")
+    first = columns.get(f"{frame.name}@lang")
+    if not languages or not first or languages[0] == first[0]:
+        return frame.name
+    return f"{frame.name}_{str(languages[0])[:20]}"
 
 
 def simplest(values: list[Value]) -> Value:

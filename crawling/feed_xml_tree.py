@@ -7,8 +7,10 @@ names the categories that they mean, each as a path.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from common.terminal import counted, first_few
 from crawling.feed_types import Path, Value
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class CategoryNames:
     def __init__(self) -> None:
         self.categories: dict[str, tuple[str, str]] = {}  # id -> (its name, the id of its parent)
         self.paths: dict[str, Path] = {}  # id -> its levels, once they were asked for
+        self.unknown: Counter[str] = Counter()  # ids that products name and that are not among them
 
     def add(self, frame: Frame) -> None:
         """Add the category of an element, if it is one."""
@@ -44,8 +47,17 @@ class CategoryNames:
         for name in [name for name in row if CATEGORY_ID.fullmatch(name)]:
             value = row[name]
             ids = (value,) if isinstance(value, str) else value
-            paths = [self.path(each) for each in ids if isinstance(each, str)]
-            row[f"{name}.path"] = tuple(path for path in paths if path)
+            paths = {each: self.path(each) for each in ids if isinstance(each, str) and each}
+            row[f"{name}.path"] = tuple(path for path in paths.values() if path)
+            self.unknown.update(each for each, path in paths.items() if not path)
+
+    def remark(self) -> str:
+        """A sentence about the ids that are not among the categories."""
+        names = [repr(name[:30]) for name, _ in self.unknown.most_common()]
+        return (
+            f"{counted(self.unknown.total(), 'product')} without a category: the file does not say "
+            f"what its category {first_few(names)} is called"
+        )
 
     def path(self, category_id: str) -> Path:
         """The levels of a category from the top; () if there is none of that id."""

@@ -239,7 +239,7 @@ def test_without_id_or_title_a_sentence_says_how_to_name_them():
 
     assert sentence(("name", "colour")) == (
         "feed.csv has no column id: say which it is, for example --column id=HEADER; "
-        "found: 'name', 'colour'"
+        "if there is none, --column id=name will do; found: 'name', 'colour'"
     )
     assert sentence(("a", "b")).startswith("feed.csv has no column whose name is known: ")
     assert sentence(("a", "b"), header=False).startswith("feed.csv has no column id, title: say")

@@ -139,5 +139,5 @@ def test_what_else_is_said_of_a_category_is_advised_only_if_it_has_no_name(
     (tmp_path / "feed.json").write_text(f'[{{"id": 1, "title": "Cap", "category": {fields}}}]')
     file = FeedFile(str(tmp_path / "feed.json"), name="feed.json")
     reading = feed_survey.survey([file], feed_survey.SurveyOptions())
-    lines = [line for line in feed_understood.remarks(reading) if "may be a category" in line]
+    lines = [line for line in feed_understood.remarks(reading) if "looks like a category" in line]
     assert [line.split("'")[1] for line in lines] == advised
