@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import progress
-from crawling import feed_cells, feed_columns, feed_dialects
+from crawling import feed_cells, feed_columns, feed_dialects, feed_parting
 from crawling.feed_cells import Parting, cell_categories, folded
 from crawling.feed_columns import Layout, Source, category_value
 from crawling.feed_dialects import PLAIN, Dialect
@@ -294,14 +294,14 @@ def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOp
         level_sign=">" if standard else dialect.levels,
         entry_sign="" if standard else dialect.entries,
         list_is_path=dialect.list_is_path
-        or (may_be_path and not feed_cells.lists_of_categories(file.cells[name])),
+        or (may_be_path and not feed_parting.lists_of_categories(file.cells[name])),
         standard=standard,
         roots=frozenset(map(folded, dialect.roots)),
         ignored=frozenset(map(folded, options.ignored)),
         numbers={**(published_numbers(file.cells[name]) if standard else {}), **options.numbers},
         bare_numbers=False,
     )
-    parting = feed_cells.column_parting(file.cells[name], given, options.separator)
+    parting = feed_parting.column_parting(file.cells[name], given, options.separator)
     if dialect.has_root:
         whole = parting._replace(roots=frozenset())
         paths = [path for cell in file.cells[name] for path in cell_categories(cell, whole)]
