@@ -127,21 +127,12 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         if not args.retry_failed:
             picture_crawl.check_there(conn, source, args.images_path)
         with contextlib.suppress(http_client.Stopped):
-            if feed and reading:
-                options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
-                with feed_download.called_by_name(feed.files):
-                    load = feed_import.load_feed(conn, products, reading.left_out, options, stop)
-                counts = {**load.outcomes, "skipped": len(reading.left_out)}
-                account.append(feed_report.account_line(reading, load))
-                for line in feed_report.load_lines(conn, reading, options, load):
-                    log(line)
+            if reading:
+                counts, account = load_feed(args, conn, reading, products, stop)
             elif shop:
                 failed_leaves = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         if not stop.is_set():
             fetched = fetch_pictures(args, conn, source, picture_web, feed)
-        usable = unusable = 0
-        if picture_queries.has_links(conn, source):
-            usable, unusable = picture_queries.count_usable_pictures(conn, source, bool(feed))
         print(
             *status.run_summary(
                 conn,
@@ -155,15 +146,25 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
             ),
             sep="\n",
         )
-    if failed_leaves or fetched["unfinished"]:
+        usable = unusable = 0
+        if picture_queries.has_links(conn, source):
+            usable, unusable = picture_queries.count_usable_pictures(conn, source, bool(feed))
+    none_usable = unusable if not usable and not stop.is_set() else 0
+    return exit_status(len(failed_leaves), fetched["unfinished"], none_usable)
+
+
+def exit_status(failed_leaves: int, unfinished: int, none_usable: int) -> int:
+    """The exit status of a crawl that left so many leaves and pictures for another run; logs why
+    it is not 0. none_usable is the number of unusable pictures if there is no usable one."""
+    if failed_leaves or unfinished:
         log(
-            f"{len(failed_leaves)} categories and {fetched['unfinished']} pictures are not done: "
-            "run the same command again"
+            f"{failed_leaves} categories and {unfinished} pictures are not done: run the same "
+            "command again"
         )
         return 1
-    if unusable and not usable and not stop.is_set():
+    if none_usable:
         log(
-            f"none of the {unusable} pictures of this load can be used, for the reasons above: "
+            f"none of the {none_usable} pictures of this load can be used, for the reasons above: "
             "mend the files or the links (--retry-failed tries links into the web again)"
         )
         return 1
@@ -187,6 +188,28 @@ def open_feed(
         for line in feed_understood.understood(reading):
             log(line)
         return reading, feed_products.some_products(reading)
+
+
+def load_feed(
+    args: argparse.Namespace,
+    conn: sqlite3.Connection,
+    reading: feed_survey.Reading,
+    products: Iterator[feed_types.FeedProduct],
+    stop: StopEvent,
+) -> tuple[dict[str, int], list[str]]:
+    """Store a feed's products, and log what a person should know. Returns how many products are
+    new, changed, unchanged and skipped, and lines about its rows."""
+    options = feed_options(args)
+    with feed_download.called_by_name([file.file for file in reading.files]):
+        counts = feed_import.load_feed(conn, products, reading.left_out, options, stop)
+    for line in feed_report.load_lines(conn, reading, options, counts):
+        log(line)
+    outcomes = {**counts.outcomes, "skipped": len(reading.left_out)}
+    return outcomes, [feed_report.account_line(reading, counts)]
+
+
+def feed_options(args: argparse.Namespace) -> feed_import.FeedOptions:
+    return feed_import.FeedOptions(feed_source(args.source), args.unlabelled, args.remove_missing)
 
 
 def api_key() -> str:
@@ -224,7 +247,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
     """Print what a crawl would do."""
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
-            source = feed_source(args.source)
+            options = feed_options(args)
             web = http_client.Web(0, stop, tries=args.tries)
             feed = feed_download.open_feed(
                 args.feed, args.survey.read, args.feed_images, web, stack
@@ -237,7 +260,6 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
             conn = db.open_database(f"{folder}/crawl.db", create=True)
         stack.enter_context(contextlib.closing(conn))
         if args.feed is not None:
-            options = feed_import.FeedOptions(source, args.unlabelled, args.remove_missing)
             with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
                 plan = status.feed_plan(conn, reading, products, options)
         else:

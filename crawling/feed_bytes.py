@@ -35,6 +35,7 @@ LIKELY_ENCODINGS = (
     *("cp1252", "cp1250", "cp1251", "cp1254", "cp1253", "cp1255", "cp1256", "cp1257", "cp1258"),
     *("cp874", "koi8_r", "cp437", "cp850", "mac_roman", *EAST_ASIAN),
 )
+META_CHARSET = re.compile(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.I)
 NEITHER_FOLDER_NOR_HIDDEN = re.compile(r"(?!.*(^|/)(__MACOSX/|\.[^/]*$|$))", re.S)
 
 
@@ -78,7 +79,7 @@ def is_archive(file: IO[bytes]) -> bool:
             names = set(archive.namelist())
     finally:
         file.seek(0)
-    return not names & {"[Content_Types].xml", "mimetype", "content.xml"}
+    return not names & {"[Content_Types].xml", "mimetype"}
 
 
 def members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -162,7 +163,7 @@ def declared_encoding(start: bytes, file_name: str) -> str | None:
     if bare.startswith(b"<?xml"):
         found = re.match(rb"<\?xml[^>]{0,200}?\sencoding\s*=\s*[\"']([\w.:-]{1,40})", bare)
     elif re.match(rb"<(!doctype\s+html|html|head|!--)", bare, re.I):
-        found = re.search(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", bare, re.I)
+        found = META_CHARSET.search(bare)
     else:
         return None
     if not found:
@@ -173,8 +174,8 @@ def declared_encoding(start: bytes, file_name: str) -> str | None:
         b"".decode(name)
     except (LookupError, ValueError, UnicodeError):
         raise UserError(
-            f"{file_name} says that its encoding is {name!r}, which is none that is known: say what "
-            "it is, such as --encoding utf-8"
+            f"{file_name} says that its encoding is {name!r}, which is none that is known: say "
+            "what it is, such as --encoding utf-8"
         ) from None
     # This line could be read as ASCII. So it is no UTF-16, whatever it says.
     return None if known.name.startswith(("utf-16", "utf-32", "utf-7")) else known.name
@@ -183,17 +184,27 @@ def declared_encoding(start: bytes, file_name: str) -> str | None:
 def check_text(text: str, name: str, line: int, encoding: str) -> None:
     """Raise UserError if text that begins in this line was read from bytes that don't fit its
     encoding."""
-    if not text.isascii() and (bad := re.search("[\ud800-\udfff]", text)):
-        line += text.count("\n", 0, bad.start())
-        if encoding.startswith("UTF-16"):
-            raise UserError(f"{name}, line {line} is not whole {encoding}: save it again, as UTF-8")
-        begin, end = max(0, bad.start() - 2000), bad.start() + 2000
-        raw = text[begin:end].encode("utf-8", "surrogateescape")
-        likely = likely_encoding(raw) if encoding == "UTF-8" else "utf-8"
-        raise UserError(
-            f"{name}, line {line} is not {encoding}: it looks like {likely}, so say "
-            f"--encoding {likely}, or save the file as UTF-8"
-        )
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # there is half of a surrogate pair
+        raise wrong_bytes(text, error.start, name, line, encoding) from None
+
+
+def wrong_bytes(text: str, place: int, name: str, line: int, encoding: str) -> UserError:
+    """What to say of bytes at a place of a text that begins in this line."""
+    line += text.count("\n", 0, place)
+    if encoding.startswith("UTF-16"):
+        return UserError(f"{name}, line {line} is not whole {encoding}: save it again, as UTF-8")
+    around = text[max(0, place - 2000) : place + 2000]
+    likely = "utf-8"
+    if encoding == "UTF-8":
+        likely = likely_encoding(around.encode("utf-8", "surrogateescape"))
+    return UserError(
+        f"{name}, line {line} is not {encoding}: it looks like {likely}, so say "
+        f"--encoding {likely}, or save the file as UTF-8"
+    )
 
 
 def likely_encoding(raw: bytes) -> str:

@@ -69,9 +69,10 @@ class CategoryTree:
     def id_of(self, path: Path) -> str:
         """The id of a path in the shop's words, which is not (). Gives ids to its parents too.
         Letter case, blanks and ways to write an accent make no difference."""
-        if path not in self.ids:
-            self.ids[path] = self.find(tuple(map(tidy, path)))
-        return self.ids[path]
+        category = self.ids.get(path)
+        if category is None:
+            category = self.ids[path] = self.find(tuple(map(tidy, path)))
+        return category
 
     def find(self, path: Path) -> str:
         """The id of a path in tidy words, which becomes a category if it is none."""

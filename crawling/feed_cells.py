@@ -23,6 +23,7 @@ from crawling.feed_types import Path, Value
 from crawling.feed_words import NO_CATEGORY
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
+BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
 NO_PICTURE = "no_selection"  # Magento's word
 MOST_LINKS = 10  # to pictures of a product
 # What parts levels: sign, regular expression, and the share of the categories that must hold it.
@@ -141,7 +142,7 @@ def split_links(text: str, sign: str) -> list[str]:
             names = [part.strip() for part in text.split(mark) if part.strip()]
             if len(names) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", name) for name in names):
                 parts = names
-    parts = [part.strip(' \t\n,;|"') for part in parts]
+    parts = [part.strip(f'{BLANKS},;|"') for part in parts]
     return [part for part in parts if part]
 
 
@@ -199,7 +200,7 @@ def has_levels(parting: Parting) -> Callable[[str], bool]:
 def split_levels(entry: str, parting: Parting) -> list[str]:
     entry = entry.strip()
     if parting.numbers and (path := parting.numbers.get(entry.removesuffix(".0"))):
-        entry = path
+        return re.split(LEVELS[0][1], path)  # > parts its levels, whatever does so in the file
     if parting.standard:
         entry = GOOGLE_NUMBER.sub("", entry, count=1)
     levels = re.split(parting.level_pattern, f" {entry} ")
@@ -213,16 +214,18 @@ def is_number(text: str) -> bool:
 
 
 def usable_levels(levels: Iterable[str], parting: Parting) -> Path:
-    """The levels of a category without a root that is no level. () if it says that there is no
-    category, or if --ignore-category names it."""
+    """The levels of a category without a root that is no level, and without a last level that says
+    that there is none. () if it says that there is no category, or if --ignore-category names it."""
     words = [word for word in (" ".join(level.split()) for level in levels) if word]
     while words and folded(words[0]) in parting.roots:
         del words[0]
+    while words and folded(words[-1]) in NO_CATEGORY:
+        del words[-1]
     if not words:
         return ()
     if len(words) == 1:
         key = folded(words[0])
-        if key in NO_CATEGORY or key in parting.bare_roots:
+        if key in parting.bare_roots:
             return ()
         if parting.standard and not parting.bare_numbers and is_number(key):
             return ()

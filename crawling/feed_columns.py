@@ -68,8 +68,9 @@ def column_name(text: str) -> str:
 
 
 def bare_name(name: str) -> str:
-    """A known name without advice in brackets: price_(gross) is price."""
-    return re.sub(r"_*[(].*", "", name) or name
+    """A known name without advice in brackets: price_(gross) is price. But image[0].url is not
+    image."""
+    return re.sub(r"_*\(.*|_+\[.*", "", name) or name
 
 
 def without_language(name: str) -> str:
@@ -318,11 +319,16 @@ def check_columns(
     missing = [field for field in ("id", "title") if field not in fields_seen]
     if not missing:
         return
+    if header and all(name.isdigit() for name in names):
+        raise UserError(
+            f"{path} has no header, and no column is named for {' and '.join(missing)}: name one by "
+            f"its number, such as --column {missing[0]}=1; if none has an id, the title may be it"
+        )
     if header and not header_rank(names, columns):
         raise UserError(
-            f"{path} has no header that is known: if line 1 is one, say which column is what, such "
-            f"as --column id=NAME --column title=NAME; if there is none, name columns by their "
-            f"number, such as --column id=1 --column title=2; {names_found}"
+            f"{path} has no column whose name is known: if it has a header, say which column is "
+            f"what, such as --column id=NAME --column title=NAME; if it has none, name columns by "
+            f"their number, such as --column id=1 --column title=2; {names_found}"
         )
     instead = ""
     if missing == ["id"]:

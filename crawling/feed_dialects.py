@@ -82,8 +82,9 @@ DIALECTS = (
             "id": words("url_handle handle"),
             "title": ("title",),
             "description": words("body_(html) body_html descriptionhtml description"),
-            "product_type": words("type product_type producttype"),
-            "standard": words("product_category google_shopping_/_google_product_category "
+            "product_type": words("type product_type producttype custom_product_type"),
+            "standard": words("product_category standardized_product_type standard_product_type "
+                              "google_shopping_/_google_product_category "
                               "category.fullname productcategory.producttaxonomynode.fullname"),
             "image_link": words("image_src product_image_url images.src images.url image.src "
                                 "featuredimage.url url"),
@@ -273,7 +274,7 @@ DIALECTS = (
         },
     ),
     Dialect(
-        "Heureka",
+        "Heureka or Zboží",
         ("item_id categorytext", "item_id productname", "imgurl productname", "productname categorytext"),
         {
             "id": words("item_id productno url"),
@@ -299,7 +300,7 @@ DIALECTS = (
         levels="/",
     ),
     Dialect(
-        "Skroutz",
+        "Skroutz or BestPrice",
         ("name category price_with_vat", "uid name category link", "productid category_path",
          "title category_path pricevat", "name category manufacturer image"),
         {
@@ -396,7 +397,7 @@ DIALECTS = (
         },
     ),
     Dialect(
-        "Google Merchant",
+        "Google Merchant or Meta",
         ("id title image_link", "id title product_type", "id title google_product_category",
          "id title image[0].url", "id title fb_product_category"),
         {

@@ -24,6 +24,7 @@ from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 LOOKED_AT = 20  # rows of a file
+MOST_MEMBERS = 500  # of zips, that may be feeds: to open one is to read the list of all
 # What is never a catalogue, so that a folder of a million pictures costs no time.
 NO_FEED = re.compile(
     r"(.*\.(jpe?g|png|gif|webp|avif|bmp|tiff?|svg|ico|mp4|pdf|docx?|pptx?|py|pyc|php|js|css|sh|db|"
@@ -53,16 +54,18 @@ def candidates_at(address: str) -> Iterator[FeedFile]:
     if os.path.isdir(address):
         names = sorted(name for name in os.listdir(address) if not name.startswith("."))
         paths = [os.path.join(address, name) for name in names]
-    elif os.path.exists(address) or not glob.has_magic(address):
+    elif os.path.exists(address):
         paths = [address]
-        if not os.path.exists(address):
-            raise UserError(f"{address}: there is no such file or folder; --feed takes a catalogue")
-    else:
+        if not os.path.isfile(address):  # a pipe can't be read twice
+            raise UserError(f"{address} is no file: save what comes out of it, and load that")
+    elif glob.has_magic(address):
         paths = sorted(glob.glob(address))
         if not paths:
             raise UserError(f"no file is called {address}: --feed takes a catalogue")
+    else:
+        raise UserError(f"{address}: there is no such file or folder; --feed takes a catalogue")
     for path in paths:
-        if not os.path.isdir(path):
+        if os.path.isfile(path):
             yield from files_in(path)
 
 
@@ -87,11 +90,20 @@ def feeds_among(
     candidates: Sequence[FeedFile], address: str, options: ReadOptions
 ) -> list[FeedFile]:
     """Those of several files that are feeds. The others are named in the log."""
+    usable = [
+        file
+        for file in candidates
+        if not NO_FEED.fullmatch(os.path.basename(file.member or file.path))
+    ]
+    in_zips = sum(file.member is not None for file in usable)
+    if in_zips > MOST_MEMBERS:
+        raise UserError(
+            f"{address} holds {in_zips:,} files that may be feeds in a zip, more than "
+            f"{MOST_MEMBERS:,}: unpack it, and load the folder"
+        )
     ranks: dict[FeedFile, int] = {}
     errors: dict[FeedFile, UserError] = {}
-    for file in candidates:
-        if NO_FEED.fullmatch(os.path.basename(file.member or file.path)):
-            continue
+    for file in usable:
         try:
             ranks[file] = rank_of(file, options)
         except UserError as error:

@@ -175,14 +175,14 @@ def store_batch(load: Load, products: dict[str, FeedProduct]) -> None:
     insert_new(load, new_products, lists)
     pairs = [(products[number], old) for number, old in stored.items()]
     changed = update_stored(load, pairs, lists)
-    outcomes = {product.external_id: "new" for product in new_products}
+    outcomes = dict.fromkeys(products, "new")
     outcomes.update((number, "changed" if number in changed else "unchanged") for number in stored)
     queries.remember_outcomes(conn, outcomes.items())
     unlabelled = load.options.unlabelled
     variants = [
         (number, product.parent, bool(product.group), bool(product.categories or unlabelled))
         for number, product in products.items()
-        if parent_id(product)
+        if product.parent and parent_id(product)
     ]
     variant_queries.remember_variants(conn, variants)
     counts.outcomes["new"] += len(new_products)
@@ -198,11 +198,12 @@ def parent_id(product: FeedProduct) -> str:
 
 def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | None:
     """A value of Lists. The tree gets the categories."""
-    if load.options.unlabelled or (not product.categories and parent_id(product)):
+    categories = product.categories
+    if load.options.unlabelled or (not categories and parent_id(product)):
         return None
-    if len(product.categories) == 1:
-        return (load.tree.id_of(product.categories[0]),)
-    return tuple(dict.fromkeys(map(load.tree.id_of, product.categories)))
+    if len(categories) == 1:
+        return (load.tree.id_of(categories[0]),)
+    return tuple(dict.fromkeys(map(load.tree.id_of, categories)))
 
 
 def insert_new(load: Load, products: Sequence[FeedProduct], lists: Lists) -> None:

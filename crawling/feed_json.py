@@ -17,7 +17,7 @@ from typing import Any
 
 from common.terminal import UserError
 from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
-from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Line, Source, numbered_lines
+from crawling.feed_lines import BLANK, HEAD, LONGEST_LINE, PIECE, Line, Source, numbered_lines
 from crawling.feed_linked_data import is_linked_data, linked_products, with_references
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
 from crawling.feed_values import SameNames, flattened
@@ -35,7 +35,7 @@ def json_rows(
     is_lines = is_json_lines(first, rest)
     sound = rest if is_lines and decoded_line(first) is None else head
     where = () if is_python(head) else product_place(sound, options.columns)
-    if where[:1] == ("@graph",):  # its objects point to each other
+    if where[:1] == ("@graph",) and len(source.head) < HEAD:  # its objects point to each other
         where = ()
     same_names = SameNames()
     if is_lines and ITEMS not in where:
@@ -255,20 +255,23 @@ class JsonText:
             return
         depth, in_text = 0, False
         while True:
-            seen_to = self.at
-            for found in SIGNS.finditer(self.text, self.at):
-                sign, seen_to = found.group(), found.end()
+            at = self.at
+            while found := (IN_TEXT if in_text else SIGNS).search(self.text, at):
+                sign, at = found.group(), found.end()
                 if sign == '"':
                     in_text = not in_text
-                elif not in_text:
-                    depth += len(sign) if sign[0] in "[{" else -len(sign) if sign[0] in "]}" else 0
+                elif sign == "\\":
+                    at += 1  # what it escapes
+                else:
+                    depth += len(sign) if sign[0] in "[{" else -len(sign)
                     if depth <= 0:
-                        self.drop(seen_to + depth)  # the last signs may belong to what is around
+                        self.drop(at + depth)  # the last signs may belong to what is around
                         return
-            # The last \ escapes a character that has not been read yet.
-            self.drop(max(seen_to, len(self.text) - self.text.endswith("\\")))
+            escaped = max(0, at - len(self.text))  # what has not been read yet
+            self.drop(len(self.text))
             if not self.more():
                 raise self.broken()
+            self.at += escaped
 
     def broken(self) -> UserError:
         return UserError(
@@ -282,4 +285,5 @@ class TooMuch(Exception):
 
 
 NO_SPACE = re.compile("[^\ufeff \t\r\n]")
-SIGNS = re.compile(r'"|\\.|[\[{]+|[\]}]+', re.S)
+SIGNS = re.compile(r'"|[\[{]+|[\]}]+')
+IN_TEXT = re.compile(r'["\\]')

@@ -20,7 +20,14 @@ from crawling import feed_cells, feed_columns, feed_survey, picture_links
 from crawling.feed_cells import decoded
 from crawling.feed_columns import Layout, Source, category_value, field_text
 from crawling.feed_formats import read_feed_rows
-from crawling.feed_survey import FileReading, Reading, categories_shown, layout_of
+from crawling.feed_survey import (
+    LONGEST_CELL,
+    FileReading,
+    Reading,
+    categories_shown,
+    layout_of,
+    size_of,
+)
 from crawling.feed_types import (
     FeedFile,
     FeedProduct,
@@ -77,57 +84,70 @@ def read_feed(
 
 def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[FeedProduct]:
     """The products of one file."""
-    cached: dict[Value, tuple[Path, ...]] = {}
-
-    def finished(product: OpenProduct) -> Iterator[FeedProduct]:
-        categories = cached.get(product.category)
-        if categories is None:
-            categories = categories_shown(reading, file, product.category)
-            if len(cached) < MOST_CACHED:
-                cached[product.category] = categories
-        fields = product.fields
-        title = shown_title(fields["title"])
-        if file.dialect.ends_with_title:
-            categories = without_title(categories, title)
-        if not fields["id"]:
-            skipped.append((product.line, "no id"))
-        elif not title:
-            skipped.append((product.line, f"no title (id {fields['id'][:50]})"))
-        elif categories and len(categories[0]) > DEEPEST_PATH:
-            skipped.append((product.line, f"a category of more than {DEEPEST_PATH} levels"))
-        else:
-            yield FeedProduct(
-                product.line,
-                fields["id"],
-                title,
-                fields["description"],
-                categories,
-                links_in_order(product.pictures),
-                group_of(fields),
-                parent_of(fields, file),
-            )
-
+    categories = Categories(reading, file)
+    kinds = file.dialect.kinds
     product: OpenProduct | None = None
     for row in open_products(reading, file, skipped):
-        kind = file.dialect.kinds.get(row.fields["kind"].partition(",")[0].strip().lower())
-        part = kind == "part" or row.fields["part_of"] != ""
+        part = row.fields["part_of"] != ""
+        if kinds and not part:
+            part = kinds.get(row.fields["kind"].partition(",")[0].strip().lower()) == "part"
         if part and not product:
             skipped.append((row.line, "no product stands above this part of one"))
-            continue
-        if product and (part or belongs_to(row, product, file)):
+        elif product and (part or belongs_to(row, product, file)):
             add_row(product, row, part)
             reading.merged += 1
-            continue
-        if product:
-            yield from finished(product)
-        product = row
-    if product:
-        yield from finished(product)
+        else:
+            if product and (done := finished(product, file, categories, skipped)):
+                yield done
+            product = row
+    if product and (done := finished(product, file, categories, skipped)):
+        yield done
+
+
+class Categories(dict[Value, tuple[Path, ...]]):
+    """The categories of each cell of a file, the most specific first, as they will be shown."""
+
+    def __init__(self, reading: Reading, file: FileReading) -> None:
+        self.reading, self.file = reading, file
+
+    def __missing__(self, cell: Value) -> tuple[Path, ...]:
+        categories = categories_shown(self.reading, self.file, cell)
+        if len(self) < MOST_CACHED and size_of(cell) <= LONGEST_CELL:
+            self[cell] = categories
+        return categories
+
+
+def finished(
+    product: OpenProduct, file: FileReading, cells: Categories, skipped: Skipped
+) -> FeedProduct | None:
+    """A product of which no more rows come; None if it can't be used."""
+    categories, fields = cells[product.category], product.fields
+    title = shown_title(fields["title"])
+    if file.dialect.ends_with_title:
+        categories = without_title(categories, title)
+    if not fields["id"]:
+        skipped.append((product.line, "no id"))
+    elif not title:
+        skipped.append((product.line, f"no title (id {fields['id'][:50]})"))
+    elif categories and len(categories[0]) > DEEPEST_PATH:
+        skipped.append((product.line, f"a category of more than {DEEPEST_PATH} levels"))
+    else:
+        return FeedProduct(
+            product.line,
+            fields["id"],
+            title,
+            fields["description"],
+            categories,
+            links_in_order(product.pictures) if product.pictures else (),
+            group_of(fields),
+            parent_of(fields, file) if fields["parent"] or file.children else "",
+        )
+    return None
 
 
 def shown_title(text: str) -> str:
     """A title without entities, and without the ' that keeps a spreadsheet from calculating it."""
-    text = decoded(text)
+    text = decoded(text).strip()
     return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
 
 
@@ -157,8 +177,7 @@ FIELDS = (
 
 
 def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[OpenProduct]:
-    """What each row of a file says, as the product it may be. Rows that say a product of another
-    row in another language are counted as merged."""
+    """What each row of a file says, as the product it may be."""
     columns = reading.options.read.columns
     names: Names | None = None
     left_out = CountedSkips(skipped)
@@ -178,9 +197,6 @@ def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
                 fields[name] = values[position].strip()  # type: ignore[union-attr]
         for name in others:
             fields[name] = field_text(values, layout, name)
-        if fields["view"]:
-            reading.merged += 1
-            continue
         category = category_value(values, source) if source else ""
         pictures = row_pictures(values, layout, file, fields["position"])
         yield OpenProduct(line, fields, category, pictures)
@@ -251,15 +267,19 @@ def stored_link(link: str, file: FileReading) -> str:
 
 
 def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:
-    """Whether a row only says more of the product that stands above it: its dialect says so, or it
-    has the product's id and no title."""
+    """Whether a row only says more of the product that stands above it: its dialect says so, it has
+    the product's id and no title, or it says the product in another language."""
+    if row.fields["view"]:
+        return row.fields["id"] in ("", product.fields["id"])
     same_id = bool(row.fields["id"]) and row.fields["id"] == product.fields["id"]
     return same_id and (file.dialect.joined or not row.fields["title"])
 
 
 def add_row(product: OpenProduct, row: OpenProduct, part: bool) -> None:
     """Add the pictures of another row of a product, and if it is no part of another kind, such as
-    a variant's, fill the gaps of the product."""
+    a variant's, fill the gaps of the product. A row in another language adds nothing."""
+    if row.fields["view"]:
+        return
     if not part:
         for field, text in product.fields.items():
             product.fields[field] = text or row.fields[field]

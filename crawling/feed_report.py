@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -18,7 +19,7 @@ from crawling.feed_import import FeedOptions, LoadCounts
 from crawling.feed_survey import Reading
 from crawling.feed_types import FeedFile, FeedProduct
 
-SEPARATORS = ">/|"  # that stand in categories whose levels they may part
+SEPARATORS = ">/|\\~,"  # that stand in categories whose levels they may part
 SHOWN = 10  # of the largest categories, and of the smallest
 BEGINNING = 80  # characters of a description that a dry run shows
 
@@ -79,15 +80,17 @@ def change_lines(options: FeedOptions, counts: LoadCounts) -> list[str]:
             "next training keeps each group together, and the experiments so far were split "
             "otherwise"
         )
-    gone = f"{counted(counts.gone, 'product')} of {source}, which the feed no longer has"
+    are = "is" if counts.gone == 1 else "are"
+    gone = f"{counted(counts.gone, 'product')} of {source} {are} no longer in the feed"
     if counts.removed:
         lines.append(
-            f"removed: {gone}; they are kept with their predictions, but out of training and "
-            "filing until a feed has them again"
+            f"{gone}: marked as removed, which keeps predictions, but leaves the products out of "
+            "training and filing until a feed has them again"
         )
-    elif counts.gone:
+    elif counts.gone and not options.unlabelled:  # which loads new products, beside the others
         lines.append(
-            f"still there: {gone} (--remove-missing takes them out of training and filing)"
+            f"{gone}, and nothing changes for them: --remove-missing takes them out of training "
+            "and filing"
         )
     return lines
 
@@ -150,8 +153,8 @@ def separator_lines(name: str, sizes: Iterable[tuple[tuple[str, ...], int]]) -> 
     if products <= sum(size for _, size in sizes) / 2:
         return []
     return [
-        f"{name}: the categories have no levels, but many contain {separator!r}. If it stands "
-        "between levels, replace it by ' > ' in the file and load it again"
+        f"{name}: the categories have no levels, but many contain '{separator}': if it stands "
+        f"between levels, load it with --separator {shlex.quote(separator)}"
     ]
 
 
@@ -194,7 +197,7 @@ class Links:
 
 def missing_files(count: int, names: str, reason: str) -> str:
     """The sentence about linked files, for terminal.grouped."""
-    return f"{count} linked {reason}: {names}"
+    return f"{count} linked {reason.replace('files are', 'file is') if count == 1 else reason}: {names}"
 
 
 def plan_line(conn: sqlite3.Connection, source: str, counts: LoadCounts, links: Links) -> str:
@@ -204,7 +207,7 @@ def plan_line(conn: sqlite3.Connection, source: str, counts: LoadCounts, links: 
     return (
         f"would load {counted(counts.products, 'product')} in "
         f"{counted(categories, 'category', 'categories')} ({without} without one), "
-        f"{links.linked} with a link to a picture{to_files}, {groups} item groups"
+        f"{links.linked} with a link to a picture{to_files}, {counted(groups, 'item group')}"
     )
 
 

@@ -52,7 +52,9 @@ def spreadsheet_rows(
         sheet, header, width = choose_sheet(reader, options, feed)
         columns: Names = ()
         if not header:
-            how.remarks.append("there is no header: row 1 is a product, and 1 is the first column")
+            how.remarks.append(
+                "there is no header: row 1 is read as a product, and the columns are called 1, 2, 3 ..."
+            )
             columns = tuple(str(number) for number in range(1, width + 1))
         how.kind = f"a spreadsheet, its sheet {sheet[:50]!r}"
         others = [name[:50] for name in names if name != sheet]

@@ -273,7 +273,7 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
     last = [("weak", file.dialect), ("product_type", PLAIN), ("weak", PLAIN)]
     for field, dialect in [("product_type", file.dialect), ("standard", file.dialect), *last]:
         for name in dialect.columns.get(field, ()):
-            if name not in file.cells or name in file.filed or is_kind(file.cells[name]):
+            if not file.cells.get(name) or name in file.filed or is_kind(file.cells[name]):
                 continue
             if (field, dialect) not in last or not any(file.filed.values()):
                 yield name, field == "standard"
@@ -328,7 +328,7 @@ def find_root(cells: Cells, parting: Parting) -> frozenset[str]:
         for path in cell_categories(cell, parting):
             if len(path) > 1:
                 tops[folded(path[0])] += 1
-                below.add(path[:2])
+                below.add(path)
     if len(below) < 2:
         return frozenset()
     top, often = tops.most_common(1)[0]

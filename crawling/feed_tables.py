@@ -87,11 +87,11 @@ def plain_rows(source: Source, header: Header, skipped: Skipped) -> Iterator[Fee
     _, names, delimiter, _ = header
     width = len(names)
     has_excel_texts = writes_excel_texts(source.head, delimiter)
-    number = 0
-    while line := source.read_line(number + 1):
+    read_line, number = source.read_line, 0
+    while number < header.line and read_line(number + 1):
         number += 1
-        if number <= header.line:
-            continue
+    while line := read_line(number + 1):
+        number += 1
         texts = line.rstrip("\r\n").split(delimiter)
         if len(texts) == width and texts[0] and len(line) < LONGEST_LINE and not has_excel_texts:
             yield number, names, texts  # as most do: a feed may have millions
@@ -192,7 +192,9 @@ def no_header(lines: Sequence[str], first: int, how: HowRead) -> Header:
     """The Header of a table that has none: its columns are called by their numbers."""
     delimiter = split_best(lines[first - 1])[0]
     width = max(len(split_line(line, delimiter)) for line in lines[first - 1 :])
-    how.remarks.append(f"there is no header: line {first} is a product, and 1 is the first column")
+    how.remarks.append(
+        f"there is no header: line {first} is read as a product, and the columns are called 1, 2, 3 ..."
+    )
     names = tuple(str(number) for number in range(1, width + 1))
     return Header(first - 1, names, delimiter, lines[first - 1].startswith('"'))
 

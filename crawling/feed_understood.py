@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from common.terminal import FEW, counted, first_few
 from common.text import one_line
-from crawling import feed_columns, feed_dialects
+from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import cell_categories
 from crawling.feed_survey import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
@@ -30,12 +30,24 @@ CATEGORY_NAME = re.compile(
     r"categor|kategor|catég|^cat$|department|breadcrumb|taxonom|collection|section|warengruppe|"
     r"producttype|product_type|subcat|article_?type|分类|カテゴリ|катего|раздел"
 )
+# What else is said of a category: of no interest if its name is there.
+NO_NAME = re.compile(r"(slug|href|url|uri|link|image|id|description|permalink)s?$")
 
 
-def short(text: str) -> str:
+def shown_path(path: Path) -> str:
+    """A category in a line."""
+    return short(" > ".join(path), 3 * LONGEST)
+
+
+def short(text: str, longest: int = LONGEST) -> str:
     """Text for a line: printable, and not too long."""
-    text = one_line(text[: 4 * LONGEST])
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    text = one_line(text[: 4 * longest])
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def quoted(text: str) -> str:
+    """Text in a line, in quotation marks; a backslash stays one."""
+    return f"'{short(text)}'"
 
 
 def cell_text(value: Value) -> str:
@@ -67,7 +79,8 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
             names = [columns[field]]
         else:
             names = file.fields.get(field, [])
-        fields.append(f"{field}: {', '.join(map(short, names[:FEW])) or 'none'}")
+        label = "product_type (the category)" if field == "product_type" else field
+        fields.append(f"{label}: {names_read(field, names) or 'none'}")
     yield "; ".join(fields)
     unread = unread_columns(file, columns)
     if unread:
@@ -75,6 +88,14 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
     example = category_example(file)
     if example:
         yield example
+
+
+def names_read(field: str, names: Sequence[str]) -> str:
+    """The columns of a field: all of them, or the first and those that stand in for it."""
+    shown = [short(name) for name in names[:FEW]]
+    if field in ("product_type", "image_link") or len(shown) < 2:
+        return ", ".join(shown)
+    return f"{shown[0]} (otherwise {', '.join(shown[1:])})"
 
 
 def category_names(file: FileReading, columns: Mapping[str, str]) -> list[str]:
@@ -119,15 +140,17 @@ def category_example(file: FileReading) -> str:
     cell, paths = example
     if not paths:
         return ""
-    read_as = " and ".join(" > ".join(path) for path in paths[:3])
+    read_as = " and ".join(map(shown_path, paths[:3]))
     more = " and so on" if len(paths) > 3 else ""
     if len(paths) > 1:
         parts = f"{len(paths)} categories"
-    elif len(paths[0]) > 1 and isinstance(cell, str) and cell[:1] not in "[({":
-        parts = f"{len(paths[0])} levels, parted by {file.parting.level_sign!r}"
+    elif (
+        isinstance(cell, str) and file.parting.level_sign in feed_cells.plain(cell) and paths[0][1:]
+    ):
+        parts = f"{len(paths[0])} levels, parted by '{file.parting.level_sign}'"
     else:
         parts = counted(len(paths[0]), "level")
-    return f"a category such as {short(cell_text(cell))!r} is read as {parts}: {read_as}{more}"
+    return f"a category such as {quoted(cell_text(cell))} is read as {parts}: {read_as}{more}"
 
 
 # ---- what another flag would change -------------------------------------------------------------
@@ -138,7 +161,10 @@ def remarks(reading: Reading) -> list[str]:
     return [
         line
         for file in reading.files
-        for line in (*column_remarks(reading, file), *category_remarks(file))
+        for line in (
+            *column_remarks(reading, file),
+            *category_remarks(file, reading.options.read.columns),
+        )
     ]
 
 
@@ -151,25 +177,29 @@ def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
         own_is_lost = file.standard and name not in standard
         if name == file.category or not number > chosen_count and not (own_is_lost and number):
             continue
-        compared = "more" if number > chosen_count else "fewer"
         yield (
-            f"column {short(original(file, name))!r} has a category in {counted(number, 'row')}, "
-            f"{compared} than {short(chosen)!r}, which is used and has one in {chosen_count:,}: "
-            f"{column_flag(original(file, name))} takes the other"
+            f"{quoted(chosen)} is used and gives {counted(chosen_count, 'row')} a category; "
+            f"{quoted(original(file, name))} gives {number:,}: to use it instead, add "
+            f"{column_flag(original(file, name))}"
         )
     for name in similar_columns(file, reading.options.read.columns)[:FEW]:
         values = first_few(
             [short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name])
         )
         yield (
-            f"column {short(original(file, name))!r} is not read, and may be a category ({values}): "
-            f"{column_flag(original(file, name))} takes it"
+            f"column {quoted(original(file, name))} is not read, but looks like a category "
+            f"({values}): to use it, add {column_flag(original(file, name))}"
         )
 
 
-def original(file: FileReading, name: str) -> str:
-    """A column's name as it stands in the file."""
-    return file.names.get(name, name)
+def original(file: FileReading, alias: str) -> str:
+    """What --column calls the column that has this alias, or the several that hold its levels."""
+    known = tuple(file.names)
+    source = feed_columns.category_source(known, alias)
+    if alias in file.names or not source:
+        return file.names.get(alias, alias)
+    names = [file.names[known[position]] for position in source.positions]
+    return ",".join(names) if source.levels else names[0]
 
 
 def column_flag(name: str) -> str:
@@ -192,6 +222,7 @@ def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
         if 2 * words <= len(texts):
             continue
         named = CATEGORY_NAME.search(name) or 2 * sum(map(has_levels, texts)) > len(texts)
+        named = named and not (file.category and NO_NAME.search(name))
         few = 2 <= len(cells) <= min(200, cells.total() / 10) and not file.category
         if named or few and not NO_CATEGORY_COLUMNS.search(name):
             looks.append(name)
@@ -209,13 +240,15 @@ def has_levels(text: str) -> bool:
     return ">" in text and "<" not in text
 
 
-def category_remarks(file: FileReading) -> Iterator[str]:
+def category_remarks(file: FileReading, columns: Mapping[str, str]) -> Iterator[str]:
     """What is particular about the categories of a file."""
+    chosen = ", ".join(category_names(file, columns))
     if file.none_words:
-        words = [short(cell_text(cell)) for cell, _ in file.none_words.most_common()]
+        words = [quoted(cell_text(cell)) for cell, _ in file.none_words.most_common(FEW + 1)]
+        counts = "counts" if len(words) == 1 else "count"
         yield (
             f"{counted(file.none_words.total(), 'row')} without a category: "
-            f"{first_few([repr(word) for word in words])} is none"
+            f"{first_few(words, len(file.none_words))} {counts} as none"
         )
     if file.listing_several:
         lists = "row lists" if file.listing_several == 1 else "rows list"
@@ -226,7 +259,7 @@ def category_remarks(file: FileReading) -> Iterator[str]:
         )
     if file.standard and file.parting.bare_numbers:
         yield (
-            f"the categories in {short(file.names.get(file.category, ''))!r} are numbers: "
+            f"the categories in {quoted(chosen)} are numbers: "
             "--category-names FILE takes their names from a file with lines such as "
             "'166 - Apparel & Accessories'"
         )

@@ -11,9 +11,9 @@ from __future__ import annotations
 COLUMNS: dict[str, str] = {
     "id": (
         "id item_id product_id productid itemid offer_id uniq_id unique_id external_id sku "
-        "product_sku item_sku sku_id sku_code _id asin pid handle product_code productcode "
-        "item_code item_number itemnumber item_no article_id article_number article_no "
-        "part_number style_id url_handle artikelnummer artikelnr artikelnr. art._nr. artnr "
+        "product_sku item_sku sku_id sku_code _id asin pid handle article_id product_code productcode "
+        "item_code item_number itemnumber item_no article_number article_no "
+        "part_number part_no part_no. ordernumber style_id url_handle artikelnummer artikelnr artikelnr. art._nr. artnr "
         "artikel_nr artikelcode bestellnummer produktnummer référence reference_produit réf "
         "code_article code_produit identifiant referencia código codigo código_de_producto "
         "clave codice_articolo codice codice_prodotto riferimento kod_produktu kod indeks "
@@ -29,11 +29,13 @@ COLUMNS: dict[str, str] = {
         "номенклатурный_номер код_товару артикулен_номер код_на_продукта stok_no ürün_id barkod "
         "model_kodu 商品管理番号 管理番号 产品编号 商家编码 產品編號 모델번호 자체상품코드 판매자상품코드 code mpn reference ref "
         "identifier uuid gtin ean barcode isbn @id "
-        "system_id item_nr. record_id"
+        "system_id item_nr. record_id index"
     ),
     "title": (
-        "title name product_name productname product_title producttitle item_name itemname "
-        "productdisplayname display_name name_exact item_title product label headline article_name "
+        "title name product_name productname prod_name product_title producttitle item_name "
+        "itemname "
+        "productdisplayname display_name name_exact item_title product label headline "
+        "article_name "
         "bezeichnung artikelbezeichnung artikelname produktname produktbezeichnung titel nom "
         "désignation designation nom_du_produit nom_produit libellé libelle titre nombre "
         "nombre_del_producto nombre_producto título titulo nome nome_prodotto nome_do_produto "
@@ -47,7 +49,7 @@ COLUMNS: dict[str, str] = {
         "ονομασία όνομα_προϊόντος περιγραφή_είδους наименование_товара номенклатура назва "
         "назва_товару найменування назва_позиції название_позиции име име_на_продукта заглавие "
         "başlik stok_adi ürün_başliği 品名 タイトル 商品标题 宝贝标题 產品名稱 標題 이름 상품이름 omschrijving "
-        "descrizione_breve descrizione "
+        "descrizione_breve descrizione descripción descrição part_name item_description "
         "artikeltext artikeltext_# artikeltext# kurzbez. kurzbez artikelbez. artikelbez bez. "
         "prodotto produit producto produto produkt produs termék ürün article artículo artigo "
         "artykuł zboží tovar vare vara tuote είδος προϊόν продукт 产品 商品 상품"
@@ -56,7 +58,8 @@ COLUMNS: dict[str, str] = {
         "description product_description productdescription long_description full_description "
         "body_html body_(html) descriptionhtml item_description summary content "
         "short_description details desc text about features feature bullet_points "
-        "product_details beschreibung langtext artikelbeschreibung produktbeschreibung "
+        "product_details about_product detail_desc "
+        "beschreibung langtext artikelbeschreibung produktbeschreibung "
         "langbeschreibung kurzbeschreibung kurztext description_longue descriptif "
         "description_courte descripción descripcion descripción_larga descrizione "
         "descrizione_lunga descrição descricao beschrijving productomschrijving opis "
@@ -77,17 +80,19 @@ COLUMNS: dict[str, str] = {
         "category,sub_category,sub_sub_category category,subcategory,subsubcategory "
         "category,sub_category category,subcategory main_category,sub_category "
         "maincategory,subcategory main_category,subcategory "
-        "mastercategory,subcategory,articletype department,category,subcategory "
-        "category_level_#, category_lvl_#, level_#, product_type hauptkategorie,unterkategorie "
+        "product_group_name,product_type_name mastercategory,subcategory,articletype "
+        "department,category,subcategory category_level_#, category_lvl_#, category_#, category#, "
+        "level_#, kategorie_ebene_#, kategorie_#, product_type hauptkategorie,unterkategorie "
         "warengruppe,warenuntergruppe hauptwarengruppe,warengruppe warengruppe,untergruppe "
         "famille,sous_famille familia,subfamilia categoria,sottocategoria "
         "categoria,subcategoria ana_kategori,alt_kategori категория,подкатегория "
         "κατηγορία,υποκατηγορία 대분류,중분류,소분류 大分類,中分類,小分類 一级分类,二级分类,三级分类 category_path "
         "categorypath category_tree product_category_tree category_full_name category_name_path "
         "categories category category.fullname category_name categoryname product_category "
-        "productcategory breadcrumb breadcrumbs categories.path categories.name category.name "
+        "productcategory product_category/complete_name product_group breadcrumb breadcrumbs categories.path categories.name category.name "
         "category_names item_category categorytext product_categories producttype "
-        "categoryid.path kategorie kategorien warengruppe artikelgruppe produktgruppe "
+        "categoryid.path categories.category@name "
+        "kategorie kategorien warengruppe artikelgruppe produktgruppe "
         "kategoriepfad produktkategorie catégorie catégories categorie categoría categoria "
         "categorías categorias gruppo_merceologico categorieën productgroep rubriek kategoria "
         "kategorie_produktu kategórie kategori varugrupp produktgrupp varegruppe kategoriat "
@@ -117,7 +122,8 @@ COLUMNS: dict[str, str] = {
         "imagesrc featuredimage.url featured_image primary_image main_image main_image_url "
         "product_image product_image_url product_images img img_url imgurl imurl picture "
         "pictures picture_url photo photos photo_url large_image all_images gallery thumbnail "
-        "thumbnail_url image_path image_file image_name filename additional_image_link "
+        "thumbnail_url img_link productimage hosted_image_urls "
+        "image_path image_file image_name filename additional_image_link "
         "additional_images additional_image_url additionalimage image_alternative bild "
         "bilder bildurl bild_url bilddatei imagen imágenes imagenes foto fotos imagem imagens "
         "immagine immagini afbeelding afbeeldingen zdjęcie zdjęcia obrazek obrázek obrázky "
@@ -135,19 +141,20 @@ COLUMNS: dict[str, str] = {
     ),
     "standard": (
         "google_product_category fb_product_category google_category google_taxonomy "
-        "googleproductcategory google_shopping_/_google_product_category google_produktkategorie"
+        "googleproductcategory google_shopping_/_google_product_category google_produktkategorie "
+        "google_product_category_name"
     ),
     "item_group_id": (
-        "item_group_id itemgroup_id itemgroupid group_id style_code parent_sku parent_id "
-        "parent_asin artikelgruppen_id"
+        "item_group_id itemgroup_id itemgroupid group_id style_code artikelgruppen_id"
     ),
+    "parent": ("parent_sku parent_id parent_asin"),
 }
 
 # A category of this name is none. Words for "other" are categories: a shop means them so.
 NO_CATEGORY = frozenset(
     (
         "uncategorized|uncategorised|not categorized|unclassified|no category|none|null|"
-        "nil|nan|n/a|na|-|--|—|?|.|undefined|default|default category|root category|"
+        "nil|nan|n/a|#n/a|n.a.|na|(none)|unknown|-|--|—|?|.|undefined|default|default category|root category|"
         "root catalog|uncategorized products|sin categoría|sin categoria|sin categorizar|"
         "sin clasificar|non classé|non classe|non catégorisé|sans catégorie|unkategorisiert|"
         "nicht kategorisiert|ohne kategorie|keine kategorie|senza categoria|"
@@ -172,7 +179,7 @@ PRODUCT_KINDS = frozenset(
     (
         "simple|variable|variation|configurable|grouped|bundle|virtual|downloadable|external|"
         "subscription|variable-subscription|giftcard|simple product|variable product|"
-        "product|variant|parent|child|master|physical|digital|p|v"
+        "composite|product|variant|parent|child|master|physical|digital|p|v"
     ).split("|")
 )
 

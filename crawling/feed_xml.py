@@ -35,17 +35,21 @@ OTHERS, SAME, GOOGLE = range(3)  # whose namespace an element is in: the last on
 def xml_rows(
     source: Source, skipped: Skipped, options: ReadOptions, how: HowRead
 ) -> Iterator[FeedRow]:
-    """The rows of XML, as feed_formats.read_feed_rows says."""
+    """The rows of XML, as feed_formats.read_feed_rows says. At the end of the file, the remark on
+    what was mended counts all of it."""
     first_pieces = Mender()
     name, names_found = product_element(first_pieces.pieces(source), options.columns)
     how.kind = f"XML of <{name[:50]}>"
-    place = len(how.remarks)
-    how.remarks += [first_pieces.remark()] if first_pieces.count else []
+    first_remark = first_pieces.remark()
+    how.remarks += [first_remark] if first_remark else []
     source.text.seek(0)
     mender = Mender()
     items = XmlItems(name, source, skipped)
     yield from items.rows_of(mender)
-    how.remarks[place : place + 1] = [mender.remark()] if mender.count else []
+    if first_remark in how.remarks:
+        how.remarks[how.remarks.index(first_remark)] = mender.remark()
+    elif mender.count:
+        how.remarks.append(mender.remark())
     how.remarks += [items.categories.remark()] if items.categories.unknown else []
     if not name:
         found = ", ".join(repr(name[:30]) for name in names_found)
@@ -320,7 +324,7 @@ def column_of(frame: Frame, columns: Mapping[str, list[Value]]) -> str:
 
 
 def simplest(values: list[Value]) -> Value:
-    """The only one of the values that is not empty, or all of them as a list; '' if there is none."""
+    """The only value that is not empty, or all of these as a list; '' if there is none."""
     if len(values) == 1:
         return values[0]
     full = [value for value in values if value]

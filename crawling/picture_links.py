@@ -75,6 +75,7 @@ def picture_file(folder: str, link: str) -> str | None:
             path = os.path.realpath(os.path.join(folder, relative))
         except ValueError:
             return None
-        if os.path.commonpath([folder, path]) == folder:
+        inside = os.path.commonpath([folder, path]) == folder
+        if inside and (relative == link or os.path.lexists(path)):
             return path
     return None

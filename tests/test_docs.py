@@ -16,7 +16,7 @@ import pytest
 from conftest import run_script
 
 import db
-from crawling import feed_dialects
+from crawling import crawl_arguments, feed_dialects
 from evaluation import certificates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,6 +125,21 @@ def test_each_command_is_one_that_its_script_takes(parsers, path):
             parsers[script].parse_args(words[:end])
         except SystemExit:
             pytest.fail(f"{script}.py does not take {words[:end]}")
+
+
+def test_the_flags_that_the_tables_of_catalogues_name_are_taken(parsers):
+    """Flags stand in code, some of them without the --feed that they go with."""
+    page = TEXTS[ROOT / "docs" / "crawl.md"]
+    tables = re.findall(r"^\|.*", page.split("\n## Flags of")[0], re.M)
+    shown = [flags for row in tables for flags in re.findall(r"`(--[^`]+)`", row)]
+    assert len(shown) > 30
+    for flags in shown:
+        words = shlex.split(flags)
+        if len(words) > 1:
+            args = parsers["crawl"].parse_args(
+                [*words, *([] if "--feed" in words else ["--feed", "x"])]
+            )
+            crawl_arguments.named_columns(parsers["crawl"], args.column)
 
 
 def columns(conn):

@@ -3,6 +3,7 @@ file for each kind of fault, and the tests have others of the same kind."""
 
 import dataclasses
 import json
+import shlex
 import socket
 import sqlite3
 from pathlib import Path
@@ -292,7 +293,7 @@ def test_an_element_that_stands_several_times_lists_categories(load):
 def test_a_word_for_no_category_is_none(word, load):
     result = load(f"id,name,category\n1,Cap,Hats\n2,Mug,{word}\n3,Fez,Hats\n4,Pan,Pans\n")
     assert result.filed == {"1": "Hats", "2": None, "3": "Hats", "4": "Pans"}
-    assert f"1 row without a category: '{word}' is none" in result.stderr
+    assert f"1 row without a category: '{word}' counts as none" in result.stderr
     assert "(0 at an inner category, 1 without one)" in result.stdout
 
 
@@ -395,7 +396,7 @@ def test_googles_numbers_are_named_by_a_file(load, tmp_path):
     names.write_text("# Google\n173 - Apparel & Accessories > Hats\n", encoding="utf-8")
     result = load("google_numbers.tsv", "--category-names", names)
     assert result.filed == {"1": "Apparel & Accessories > Hats", "2": None}
-    assert "1 row without a category: '212' is none" in result.stderr
+    assert "1 row without a category: '212' counts as none" in result.stderr
     cells = "id,title,google_product_category\n1,Cap,173.0\n2,Fez,173\n3,Mug,\n"
     result = load(cells, "--category-names", names)
     assert result.filed == {
@@ -428,7 +429,10 @@ def test_a_column_that_files_more_than_the_shops_own(load):
 
 def test_what_is_read_and_what_is_left_unread_is_said(load):
     result = load("plain_category_column.csv")
-    assert "product_type: category; image_link: image; item_group_id: none" in result.stderr
+    assert (
+        "product_type (the category): category; image_link: image; item_group_id: none"
+        in result.stderr
+    )
     assert result.rows["1"][:3] == ("Canvas bag", "Holds much", "https://img.example/1.jpg")
     result = load("id,name,Rayon,Farbe\n1,Cap,Hats,Red\n2,Mug,Mugs,Red\n")
     assert result.filed == {"1": "Hats", "2": "Mugs"}
@@ -520,3 +524,12 @@ def test_pictures_of_objects_and_descriptions_of_several_texts(load):
 def test_items_with_a_broken_letter_are_mended(load):
     assert load("ampersand.xml").rows["1"][0] == "Salt & pepper"
     assert load("control_char.xml").rows["1"][0] == "Salt pepper"
+
+
+@pytest.mark.parametrize("sign", (",", "\\", "~"))
+def test_a_sign_that_may_part_levels_is_named_with_the_flag_that_makes_it_do_so(sign, load):
+    rows = [f'{n},T,"{top}{sign}{leaf}"' for n, (top, leaf) in enumerate(("AB", "AC", "DE", "DF"))]
+    text = "\n".join(["id,name,category", *rows])
+    (line,) = [line for line in load(text).stderr.splitlines() if "--separator" in line]
+    flags = shlex.split(line[line.index("--separator") :])
+    assert load(text, *flags).filed == {"0": "A > B", "1": "A > C", "2": "D > E", "3": "D > F"}

@@ -211,6 +211,12 @@ def test_a_word_for_other_things_is_a_category(word):
     assert categories([word, "Hats"]) == [[word], ["Hats"]]
 
 
+def test_a_last_level_that_says_there_is_none_is_no_level():
+    cells = ["Men > Uncategorized", "Men > N/A > -", "None > none", "Default > Hats", "Men > Hats"]
+    assert categories(cells) == [["Men"], ["Men"], [], ["Default > Hats"], ["Men > Hats"]]
+    assert categories([(("Men", "N/A"),)]) == [["Men"]]
+
+
 def test_roots_are_no_levels_and_alone_no_category():
     roots = frozenset({"default category"})
     cells = ["Default Category/Men/Hats", "Default Category", "Default Category/Men/Caps"]
@@ -313,6 +319,7 @@ A, B, C = "https://x.example/a.jpg", "http://x.example/b,b.png", "//x.example/c 
         ("", []),
         ((), []),
         (" , ", []),
+        (f"\u00a0{A}\u3000|", [A]),
     ),
 )
 def test_the_links_of_a_cell(cell, links):

@@ -117,6 +117,32 @@ def test_advice_in_brackets_does_not_matter():
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "id_name", "title", "category"),
+    (
+        ("Part No.,Part Name,Price", "Part No.", "Part Name", None),
+        ("Item Code,Item Description,Product Group", "Item Code", "Item Description", "Product Group"),
+        ("ordernumber,name,categories", "ordernumber", "name", "categories"),
+        ("article_id,product_code,prod_name", "article_id", "prod_name", None),
+        ("index,product,category", "index", "product", "category"),
+        ("ID,Código,Descrição,Categoria", "ID", "Descrição", "Categoria"),
+        ("Product ID [Non Editable],Title,Categories", "Product ID [Non Editable]", "Title", "Categories"),
+        ("External ID,Name,Product Category/Complete Name", "External ID", "Name",
+         "Product Category/Complete Name"),
+    ),
+)  # fmt: skip
+def test_columns_of_other_systems_are_known(header, id_name, title, category):
+    found = fields(*header.split(","))
+    assert (found["id"][0], found["title"][0]) == (id_name, title)
+    assert found.get("product_type", [None])[0] == category
+
+
+def test_a_tag_of_a_picture_is_no_picture():
+    assert fields("id", "title", "image[0].url", "image[0].tag[0]")["image_link"] == [
+        "image[0].url"
+    ]
+
+
 # ---- the header ---------------------------------------------------------------------------------
 
 
@@ -215,7 +241,7 @@ def test_without_id_or_title_a_sentence_says_how_to_name_them():
         "feed.csv has no column id: say which it is, for example --column id=HEADER; "
         "if there is none, --column id=name will do; found: 'name', 'colour'"
     )
-    assert sentence(("a", "b")).startswith("feed.csv has no header that is known: ")
+    assert sentence(("a", "b")).startswith("feed.csv has no column whose name is known: ")
     assert sentence(("a", "b"), header=False).startswith("feed.csv has no column id, title: say")
     many = sentence(tuple(f"column {number}" for number in range(50_000)))
     assert many.endswith(" and 49,980 more") and len(many) < 1_000
@@ -285,3 +311,9 @@ def test_any_names_and_any_values_are_read(names, columns, values):
     assert fields_there(layout) <= set(PLAIN.columns) | set(columns)
     for field in feed_columns.FIELDS:
         assert field_text(values, layout, field) == field_text(values, layout, field).strip()
+
+
+def test_a_table_without_a_header_and_without_an_id_says_how_to_name_one():
+    sentence = "no column is named for id: name one by its number, such as --column id=1"
+    with pytest.raises(UserError, match=sentence):
+        feed_columns.check_columns("f.csv", ("1", "2"), {"title"}, {"title": "2"}, True)

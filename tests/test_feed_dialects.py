@@ -103,8 +103,20 @@ def test_a_stored_variant_has_the_category_and_the_group_of_its_parent(name, tmp
     assert variants or not any(product["parent"] in by_id for product in by_id.values())
 
 
+def test_shopifys_columns_of_2021_are_known(tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_text(
+        "Handle,Title,Body (HTML),Vendor,Standardized Product Type,Custom Product Type\n"
+        "tee,Tee,Soft,V,Apparel > Clothing,Tees\ncap,Cap,Warm,V,Apparel > Hats,Caps\n"
+        "mug,Mug,Hot,V,Home > Mugs,\n"
+    )
+    reading = feed_survey.survey([FeedFile(str(path))], feed_survey.SurveyOptions())
+    assert reading.files[0].filed == {"custom_product_type": 2, "standardized_product_type": 3}
+    assert reading.files[0].standard
+
+
 def test_the_first_dialect_that_fits_is_taken_and_else_the_plain_one():
-    assert feed_dialects.recognise(["id", "title", "image_link"]).name == "Google Merchant"
+    assert feed_dialects.recognise(["id", "title", "image_link"]).name == "Google Merchant or Meta"
     assert feed_dialects.recognise(["handle", "title", "body_html", "image_link"]).name == "Shopify"
     assert feed_dialects.recognise(["id", "title", "colour"]) is feed_dialects.PLAIN
     assert feed_dialects.recognise([]) is feed_dialects.PLAIN

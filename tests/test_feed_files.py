@@ -2,6 +2,7 @@
 them is passed over and named."""
 
 import gzip
+import os
 
 import pytest
 from feed_reading import a_zip, read_file, values_of
@@ -48,7 +49,11 @@ def ids(files):
     return [row[0] for file in files for row in values_of(read_file(file), "id")]
 
 
-@pytest.mark.parametrize("content", (CSV, JSON, XML, SHEET, gzip.compress(CSV.encode()), "x", ""))
+@pytest.mark.parametrize(
+    "content",
+    (CSV, JSON, XML, SHEET, gzip.compress(CSV.encode()), "x", ""),
+    ids="csv json xml sheet gzip text empty".split(),  # what is packed holds the time
+)
 @pytest.mark.parametrize("name", ("a.csv", "feed", "README.md", "logo.png"))
 def test_a_file_that_is_named_alone_is_taken_as_it_is(folder, name, content):
     folder(**{name: content})
@@ -191,3 +196,32 @@ def test_a_member_that_is_gone_is_a_sentence(folder):
     folder(**{"z.zip": a_zip(a=CSV, b=JSON)})
     with pytest.raises(UserError, match="holds 0 files"):
         read_file(FeedFile("z.zip", "c", "z.zip (c)"))
+
+
+def test_a_pipe_is_not_waited_for(folder, tmp_path):
+    folder(**{"f/a.csv": CSV})
+    os.mkfifo(tmp_path / "f" / "b.csv")
+    os.mkfifo(tmp_path / "pipe")
+    assert names_of(feed_files(["f"])) == ["f/a.csv"]
+    with pytest.raises(UserError, match="pipe is no file: save what comes out of it"):
+        feed_files(["pipe"])
+
+
+def test_a_zip_of_very_many_files_takes_no_long_time(folder):
+    root = folder(**{"z.zip": a_zip(**{f"{number}": "" for number in range(5_000)})})
+    with pytest.raises(
+        UserError, match="holds 5,000 files that may be feeds in a zip, more than 500: unpack it"
+    ):
+        feed_files(["z.zip"])
+    pictures = {f"{number}.jpg": "" for number in range(5_000)}
+    (root / "z.zip").write_bytes(a_zip(**pictures, **{"a.csv": CSV}))
+    assert ids(feed_files(["z.zip"])) == ["1"]
+
+
+def test_a_folder_may_hold_very_many_pages(folder):
+    page = (
+        '<html><script type="application/ld+json">{{"@type": "Product", "id": "{0}", '
+        '"name": "Cap"}}</script></html>'
+    )
+    folder(**{f"f/{number:04}.html": page.format(number) for number in range(600)})
+    assert ids(feed_files(["f"])) == [str(number) for number in range(600)]

@@ -504,7 +504,7 @@ def test_a_dry_run_says_what_a_load_says_and_writes_nothing(tmp_path):
         "products: 6 in 3 leaves (0 at an inner category, 1 without one, 15 removed); this run: 1 "
         "new, 2 changed, 3 seen before, 0 left out",
         "feed: 6 rows = 6 products + 0 merged + 0 left out",
-        "1 linked files are not there, beside the feed: none.jpg (line 2)",
+        "1 linked file is not there, beside the feed: none.jpg (line 2)",
     ]
     assert dry.stdout.splitlines()[4:10] == [
         "product 0: Slim Jean",
@@ -516,7 +516,10 @@ def test_a_dry_run_says_what_a_load_says_and_writes_nothing(tmp_path):
     ]
     assert dry.stdout.count("\nproduct ") == 3
     assert "1 products of feed had a category and have none now" in dry.stderr
-    assert "--unlabelled keeps" in dry.stderr and "removed: 15 products of feed" in dry.stderr
+    assert (
+        "--unlabelled keeps" in dry.stderr
+        and "15 products of feed are no longer in the feed: marked as removed" in dry.stderr
+    )
     done = load(tmp_path, feed, "--remove-missing", status=1)
     assert done.stdout.splitlines()[:2] == dry.stdout.splitlines()[1:3]
     unlike = r"feed: \d+ products in .*|.*picture.*"
@@ -551,10 +554,16 @@ def test_a_load_that_loses_products_says_so_and_names_the_flag(tmp_path):
     load(tmp_path, write_feed(tmp_path / "f.tsv", rows, "id title product_type"))
     write_feed(tmp_path / "f.tsv", rows[:4], "id title product_type")
     told = load(tmp_path, "f.tsv").stderr
-    assert "still there: 5 products of feed, which the feed no longer has (--remove-missing" in told
+    assert (
+        "5 products of feed are no longer in the feed, and nothing changes for them: --remove"
+        in told
+    )
     done = load(tmp_path, "f.tsv", "--remove-missing")
-    assert "removed: 5 products of feed" in done.stderr and "5 removed)" in done.stdout
-    assert "still there" not in load(tmp_path, "f.tsv").stderr
+    assert (
+        "5 products of feed are no longer in the feed: marked as removed" in done.stderr
+        and "5 removed)" in done.stdout
+    )
+    assert "no longer in the feed" not in load(tmp_path, "f.tsv").stderr
     status = run_script("crawl", "--status", cwd=tmp_path)
     assert "products of feed: 4 in 1 leaf (0 at an inner category, 0 without one, 5 removed)" in (
         status.stdout

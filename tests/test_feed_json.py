@@ -445,6 +445,12 @@ def test_products_in_json_ld(read, data, products, indent):
     assert values_of(result, "sku", "name") == products and result.skipped == []
 
 
+def test_a_graph_of_any_length_is_read(read):
+    products = [{**PRODUCT, "sku": str(number), "x": "y" * 5000} for number in range(1500)]
+    result = read(json.dumps({"@context": "https://schema.org", "@graph": products}))
+    assert [row["sku"] for _, row in result.rows] == [str(number) for number in range(1500)]
+
+
 def test_variants_have_what_their_group_has_and_its_id(read):
     result = read(json.dumps(GROUP))
     names = ("inProductGroupWithID", "description", "category", "image")

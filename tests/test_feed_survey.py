@@ -108,6 +108,14 @@ def test_a_name_that_other_things_have_too_counts_if_nothing_else_is_there(surve
     assert filed(reading) == {"1": ["Clothing"], "2": ["Kitchen"]}
 
 
+def test_a_column_of_kinds_of_products_is_no_category(survey):
+    rows = ("1,Cap,simple,", "2,Mug,Configurable,Mugs", "3,Pan,simple,")
+    reading = survey(table("id,title,product_type,categories", *rows))
+    assert filed(reading) == {"1": [], "2": ["Mugs"], "3": []}
+    reading = survey(table("id,title,product_type", "1,Cap,simple", "2,Yarn,wool"))
+    assert filed(reading) == {"1": ["simple"], "2": ["wool"]}
+
+
 def test_what_column_names_is_taken_whatever_else_there_is(survey):
     rows = ("1,Cap,Hats,Red", "2,Mug,Mugs,")
     text = table("id,name,category,colour", *rows)
@@ -164,6 +172,17 @@ def test_a_list_of_names_is_a_path_or_lists_categories(survey):
     assert filed(reading) == {"0": ["Hats", "Sale"], "1": ["Hats"]}
 
 
+@pytest.mark.parametrize(
+    "names",
+    ("category1,category2", "Category 1,Category 2", "Kategorie Ebene 1,Kategorie Ebene 2",
+     "category_level_1,category_level_2", "Level 1,Level 2",
+     "product_group_name,product_type_name", "Hauptkategorie,Unterkategorie"),
+)  # fmt: skip
+def test_columns_that_are_numbered_are_levels(names, survey):
+    reading = survey(table(f"id,name,{names}", "1,Cap,Men,Hats", "2,Tie,Men,", "3,Pan,Home,Pans"))
+    assert filed(reading) == {"1": ["Men > Hats"], "2": ["Men"], "3": ["Home > Pans"]}
+
+
 def test_each_file_of_a_feed_has_its_own_columns(survey):
     reading = survey(
         table("id,name,category", "1,Cap,Hats", "2,Mug,Mugs"),
@@ -180,6 +199,9 @@ def test_the_top_that_most_categories_are_below_is_alone_none(survey):
     rows = ("1,Cap,Home > Hats", "2,Mug,Home > Mugs", "3,Pan,Home", "4,Pot,Pots")
     reading = survey(table("id,name,category", *rows))
     assert filed(reading) == {"1": ["Home > Hats"], "2": ["Home > Mugs"], "3": [], "4": ["Pots"]}
+    # All others may be below one category of the root.
+    rows = ("1,Desk,All / Sold / Office", "2,Chair,All / Sold / Home", "3,Pan,All")
+    assert filed(survey(table("id,name,category", *rows)))["3"] == []
     # A department of that name is one, as long as others stand beside it.
     rows = ("1,Cap,Men > Hats", "2,Mug,Home > Mugs", "3,Pan,Home", "4,Tie,Men > Ties")
     assert filed(survey(table("id,name,category", *rows)))["3"] == ["Home"]

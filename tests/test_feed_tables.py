@@ -434,7 +434,7 @@ def test_without_a_header_columns_are_numbers(read, columns):
         (3, {"1": "78", "2": "Games", "3": "A board", "4": "x"}),
     ]
     assert result.how.remarks == [
-        "there is no header: line 1 is a product, and 1 is the first column"
+        "there is no header: line 1 is read as a product, and the columns are called 1, 2, 3 ..."
     ]
 
 

@@ -11,15 +11,21 @@ from conftest import run_script, write_feed
 from loopback import load, picture, pictures_in, select
 
 from crawling import feed_download, picture_links
+from crawling.feed_types import FeedFile
 
 URL = "https://shop.example:8443/apikey/secret/all.tsv?key=secret#end"
+
+
+def stored(link, url=None, folder=None):
+    """A link as a feed from this URL, or in this folder, stores it."""
+    return picture_links.absolute(link, url, folder)
 
 
 # ---- addresses ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "link, stored, address",
+    "link, kept, address",
     (
         ("https://img.example/a.jpg", "https://img.example/a.jpg", None),
         (" HTTP://img.example/a.jpg", "HTTP://img.example/a.jpg", None),
@@ -37,16 +43,16 @@ URL = "https://shop.example:8443/apikey/secret/all.tsv?key=secret#end"
         ("//[half/a.jpg", "//[half/a.jpg", None),
     ),
 )
-def test_links_of_a_feed_from_a_url_are_resolved_against_it(link, stored, address):
-    feed = feed_download.Feed("/tmp/crawl-1/feed", URL)
-    assert feed.absolute(link) == stored and "secret" not in stored
-    assert feed.address(stored) == (address or stored)
+def test_links_of_a_feed_from_a_url_are_resolved_against_it(link, kept, address):
+    feed = feed_download.Feed((FeedFile("/tmp/crawl-1/feed", url=URL),))
+    assert stored(link, URL) == kept and "secret" not in kept
+    assert feed.address(kept) == (address or kept)
 
 
 def test_a_name_and_a_password_of_the_feeds_url_are_in_no_link():
-    feed = feed_download.Feed("feed", "https://me:pass@shop.example/feed.xml")
-    assert feed.absolute("/a.jpg") == "https://shop.example/a.jpg"
-    assert feed.absolute("//img.example/a.jpg") == "https://img.example/a.jpg"
+    url = "https://me:pass@shop.example/feed.xml"
+    assert stored("/a.jpg", url) == "https://shop.example/a.jpg"
+    assert stored("//img.example/a.jpg", url) == "https://img.example/a.jpg"
 
 
 HOSTS = (
@@ -80,24 +86,22 @@ FILES = (
 
 @pytest.mark.parametrize("link", HOSTS)
 def test_a_host_name_without_a_scheme_is_a_link(tmp_path, link):
-    feed = feed_download.Feed(str(tmp_path / "feed.tsv"), None)
-    assert feed.absolute(link) == f"https://{link}"
-    assert feed_download.Feed("feed", URL).absolute(link) == f"https://{link}"
+    assert stored(link, folder=str(tmp_path)) == f"https://{link}"
+    assert stored(link, URL) == f"https://{link}"
     # If the folder of the feed has something of that name, the link is a file there.
     (tmp_path / link.split("/")[0]).mkdir()
-    assert feed.absolute(link) == link
+    assert stored(link, folder=str(tmp_path)) == link
 
 
 @pytest.mark.parametrize("link", FILES)
 def test_the_name_of_a_file_is_no_host(tmp_path, link):
-    assert feed_download.Feed(str(tmp_path / "feed.tsv"), None).absolute(link) == link
-    assert not feed_download.Feed("feed", URL).absolute(link).startswith("https://img.example")
+    assert stored(link, folder=str(tmp_path)) == link
+    assert not stored(link, URL).startswith("https://img.example")
 
 
 def test_a_link_of_a_million_characters_is_judged_at_once(tmp_path):
-    feed = feed_download.Feed(str(tmp_path / "feed.tsv"), None)
     for link in ("a" * 10**6, "a." * 500_000 + "/", "-" * 10**6 + "/x", "a/" * 500_000):
-        assert feed.absolute(link) == link
+        assert stored(link, folder=str(tmp_path)) == link
 
 
 def test_pictures_of_a_feed_from_a_url_are_fetched_from_beside_it(serve, tmp_path):

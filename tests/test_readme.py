@@ -64,6 +64,7 @@ def test_the_six_commands_run_as_they_stand_and_print_what_is_shown(tmp_path):
             timeout=300,
         )
         assert done.returncode == 0, done.stderr
+        assert "--remove-missing" not in done.stderr  # it would take the labelled products away
         if output:
             (tmp_path / output).write_text(done.stdout, encoding="utf-8")
         printed = set(map(figures_hidden, (done.stdout + done.stderr).splitlines()))

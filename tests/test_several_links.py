@@ -21,6 +21,7 @@ from crawling import (
     picture_store,
     queries,
 )
+from crawling.feed_types import FeedFile
 
 TINY = picture(1, size=(4, 4))
 
@@ -199,7 +200,7 @@ def test_behind_a_placeholder_the_next_link_is_tried(shop, capsys):
 
 
 def test_files_are_looked_for_again_and_links_into_the_web_are_not(shop, tmp_path):
-    feed = feed_download.Feed(str(tmp_path / "feed.tsv"), None)
+    feed = feed_download.Feed((FeedFile(str(tmp_path / "feed.tsv"), folder=str(tmp_path)),))
     shop.answers.update(good=picture(4))
     shop.add(1, "1.png", "lost", "2.png")
     shop.add(2, "3.png", "good")
@@ -215,7 +216,7 @@ def test_files_are_looked_for_again_and_links_into_the_web_are_not(shop, tmp_pat
 
 
 def test_further_links_may_be_relative_to_the_feeds_url(shop):
-    feed = feed_download.Feed("feed", f"{shop.host}/key/feed.tsv")
+    feed = feed_download.Feed((FeedFile("feed", url=f"{shop.host}/key/feed.tsv"),))
     shop.answers.update({"key/b.png": picture(1, "PNG")})
     shop.add(1, "a.png", "b.png")
     shop.add(2, "a.png", "b.png")
