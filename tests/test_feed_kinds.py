@@ -175,3 +175,52 @@ def test_two_columns_of_groups_are_two_levels(load):
         "Artikelnummer\tKurzbez.\tWarengruppe\tWarenuntergruppe\n1\tH-1\tMode\tHut\n"
     )
     assert products["1"].categories == (("Mode", "Hut"),)
+
+
+# ---- what a system's documentation says, and a shop does otherwise ------------------------------
+
+
+@pytest.mark.parametrize("sign", (" > ", " | ", "/"))
+def test_levels_may_be_parted_otherwise_than_the_documentation_says(load, sign):
+    offers = "".join(
+        f"<Offer><Name>Hat {n}</Name><Code>{n}</Code><Image>http://a/{n}.jpg</Image>"
+        f"<Categories>Clothes{sign.replace('>', '&gt;')}Kind {n % 3}</Categories></Offer>"
+        for n in range(9)
+    )
+    _, products, _ = load(f"<Products>{offers}</Products>", "feed.xml")
+    assert products["1"].categories == (("Clothes", "Kind 1"),)
+
+
+def test_a_documented_sign_wins_if_it_is_there(load):
+    offer = (
+        "<Offer><Name>Hat</Name><Code>{0}</Code><Image>http://a/{0}.jpg</Image>"
+        "<Categories>Clothes,A/C {0}</Categories></Offer>"
+    )
+    _, products, _ = load(f"<Products>{offer.format(1)}{offer.format(2)}</Products>", "feed.xml")
+    assert products["1"].categories == (("Clothes", "A/C 1"),)
+
+
+def test_a_title_made_of_several_columns_is_said(load):
+    offer = (
+        '<offer id="{}"><vendor>Acme</vendor><model>H{}</model><url>http://a</url>'
+        "<categoryId>1</categoryId></offer>"
+    )
+    _, products, said = load(
+        f"<shop><offers>{offer.format(1, 1)}{offer.format(2, 2)}</offers></shop>", "feed.xml"
+    )
+    assert products["1"].name == "Acme H1"
+    assert "title: vendor, model;" in said
+
+
+def test_rows_of_an_export_that_were_added_by_hand_have_a_code_and_no_id(load):
+    _, products, said = load(
+        table(
+            "ID,Type,UGS,Nom,Catégories,Parent",
+            '7,simple,A-7,Chapeau,"Mode, Été > Plage",',
+            ",simple,A-8,Sac,Mode,",
+        )
+    )
+    assert [product.name for product in products.values()] == ["Chapeau", "Sac"]
+    assert list(products) == ["7", "A-8"]
+    assert products["7"].categories == (("Été", "Plage"), ("Mode",))
+    assert "read as a file of WooCommerce" in said
