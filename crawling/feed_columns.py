@@ -19,6 +19,7 @@ from crawling.feed_dialects import FIELDS, PLAIN, Dialect
 from crawling.feed_types import Names, Value
 
 MOST_NAMES = 20  # of columns, in a sentence
+LONGEST_NAME = 300  # characters by which a column is known
 
 
 class Template(NamedTuple):
@@ -48,7 +49,7 @@ class Layout(NamedTuple):
 def column_name(text: str) -> str:
     """The name by which a column is known: `image link [image_link]`, `Image Link`, `g:image_link`
     and `image_link` are one column."""
-    text = unicodedata.normalize("NFKC", text).strip().strip("\ufeff").lower()
+    text = unicodedata.normalize("NFKC", text[:LONGEST_NAME]).strip().strip("\ufeff").lower()
     text = text.replace("i\u0307", "i").replace("ı", "i")  # the Turkish letters
     bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
     if bracket:
