@@ -131,10 +131,10 @@ DIALECTS = (
         "WooCommerce",
         ("id type name short_description", "id type sku name", "id type name parent",
          "id typ artikelnummer name", "id type ugs nom", "id tipo sku nombre", "id tipo sku nome",
-         "id tipo cod nome", "id type sku naam", "id type artikelnummer naam", "id typ sku nazwa",
+         "id tipo cod nome", "id ugs nom", "id type sku naam", "id type artikelnummer naam", "id typ sku nazwa",
          "id тип артикул имя", "id type permalink name"),
         {
-            "id": ("id",),
+            "id": words("id sku ugs artikelnummer cod артикул"),
             "title": words("name nom nombre nome naam nazwa имя"),
             "description": words("description beschreibung descripción descrizione descrição "
                                  "beschrijving opis описание short_description "

@@ -48,6 +48,10 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
             else rf"\s*{re.escape(given.level_sign)}\s*",
         )
         parting = given._replace(level_pattern=pattern, given=True)
+        if not given.standard and not any(re.search(pattern, text) for text, _ in texts):
+            sign, pattern = level_separator(texts)  # the shop writes another one
+            if any(re.search(pattern, text) for text, _ in texts):
+                parting = given._replace(level_sign=sign, level_pattern=pattern)
     else:
         sign, pattern = level_separator(texts)
         parting = given._replace(level_sign=sign, level_pattern=pattern)

@@ -270,13 +270,13 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
     if NAMED in file.cells:
         named = feed_columns.column_name(options.read.columns["product_type"])
         yield NAMED, named in file.dialect.columns.get("standard", ())
-    places = [("product_type", file.dialect), ("standard", file.dialect)]
-    if_none_files = [("weak", file.dialect), ("product_type", PLAIN), ("weak", PLAIN)]
-    for number, (field, dialect) in enumerate(places + if_none_files):
+    sure = [("product_type", file.dialect), ("standard", file.dialect)]
+    last = [("weak", file.dialect), ("product_type", PLAIN), ("weak", PLAIN)]
+    for place, (field, dialect) in enumerate([*sure, *last]):
         for name in dialect.columns.get(field, ()):
             if not file.cells.get(name) or name in file.filed or is_kind(file.cells[name]):
                 continue
-            if number < len(places) or not any(file.filed.values()):
+            if place < len(sure) or not any(file.filed.values()):
                 yield name, field == "standard"
 
 

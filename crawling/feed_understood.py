@@ -215,7 +215,7 @@ def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     least = len(file.cells[file.category]) if all_filed else 1
     looks = []
     for name, cells in file.samples.items():
-        if file.names.get(name) not in unread or len(cells) <= least:
+        if file.names.get(name) not in unread or len(cells) < least:
             continue
         texts = [cell_text(value) for value in cells]
         words = sum(map(is_name, texts))

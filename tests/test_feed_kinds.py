@@ -52,7 +52,7 @@ def test_the_first_language_that_a_product_has_is_read(load):
     assert (products["1"].name, products["1"].description) == ("Hut", "A hat")
     assert products["1"].categories == (("Kleidung", "Hut"),)
     assert products["2"].name == "Kazak"
-    assert "title: name_de, name_tr;" in said
+    assert "title: name_de (otherwise name_tr);" in said
 
 
 def test_a_column_without_a_language_comes_first(load):
@@ -97,7 +97,7 @@ def test_what_a_shop_system_calls_a_product_type_is_no_category(load):
     )
     assert products["2"].categories == (("Clothes", "Bags"),)
     assert products["1"].categories == (("Clothes", "Hats"), ("Clothes", "Caps"))
-    assert "product_type: Product categories;" in said
+    assert "product_type (the category): Product categories;" in said
     assert "not read: Product Type" in said
 
 
@@ -124,7 +124,7 @@ def test_columns_that_are_proposed_as_a_category_have_names_in_them(load):
     rows = [f"{n},P{n},http://a/c/{n % 4},{n % 2 == 0},A > B{n % 4}" for n in range(60)]
     _, _, said = load(table("id,name,category_url,is_new,place", *rows))
     assert (
-        "column 'place' is not read, and may be a category (A > B0, A > B1, A > B2 and 1 more)"
+        "column 'place' is not read, but looks like a category (A > B0, A > B1, A > B2 and 1 more)"
         in (said)
     )
     assert "column 'category_url'" not in said and "column 'is_new'" not in said
@@ -133,7 +133,7 @@ def test_columns_that_are_proposed_as_a_category_have_names_in_them(load):
 def test_if_all_products_are_filed_only_a_finer_column_is_proposed(load):
     rows = [f"{n},P{n},A{n % 4},R{n % 2},F{n % 8}" for n in range(60)]
     _, _, said = load(table("id,name,category,root_category,fine_category", *rows))
-    assert "column 'fine_category' is not read, and may be a category" in said
+    assert "column 'fine_category' is not read, but looks like a category" in said
     assert "column 'root_category'" not in said
 
 
@@ -175,3 +175,52 @@ def test_two_columns_of_groups_are_two_levels(load):
         "Artikelnummer\tKurzbez.\tWarengruppe\tWarenuntergruppe\n1\tH-1\tMode\tHut\n"
     )
     assert products["1"].categories == (("Mode", "Hut"),)
+
+
+# ---- what a system's documentation says, and a shop does otherwise ------------------------------
+
+
+@pytest.mark.parametrize("sign", (" > ", " | ", "/"))
+def test_levels_may_be_parted_otherwise_than_the_documentation_says(load, sign):
+    offers = "".join(
+        f"<Offer><Name>Hat {n}</Name><Code>{n}</Code><Image>http://a/{n}.jpg</Image>"
+        f"<Categories>Clothes{sign.replace('>', '&gt;')}Kind {n % 3}</Categories></Offer>"
+        for n in range(9)
+    )
+    _, products, _ = load(f"<Products>{offers}</Products>", "feed.xml")
+    assert products["1"].categories == (("Clothes", "Kind 1"),)
+
+
+def test_a_documented_sign_wins_if_it_is_there(load):
+    offer = (
+        "<Offer><Name>Hat</Name><Code>{0}</Code><Image>http://a/{0}.jpg</Image>"
+        "<Categories>Clothes,A/C {0}</Categories></Offer>"
+    )
+    _, products, _ = load(f"<Products>{offer.format(1)}{offer.format(2)}</Products>", "feed.xml")
+    assert products["1"].categories == (("Clothes", "A/C 1"),)
+
+
+def test_a_title_made_of_several_columns_is_said(load):
+    offer = (
+        '<offer id="{}"><vendor>Acme</vendor><model>H{}</model><url>http://a</url>'
+        "<categoryId>1</categoryId></offer>"
+    )
+    _, products, said = load(
+        f"<shop><offers>{offer.format(1, 1)}{offer.format(2, 2)}</offers></shop>", "feed.xml"
+    )
+    assert products["1"].name == "Acme H1"
+    assert "title: vendor, model;" in said
+
+
+def test_rows_of_an_export_that_were_added_by_hand_have_a_code_and_no_id(load):
+    _, products, said = load(
+        table(
+            "ID,Type,UGS,Nom,Catégories,Parent",
+            '7,simple,A-7,Chapeau,"Mode, Été > Plage",',
+            ",simple,A-8,Sac,Mode,",
+        )
+    )
+    assert [product.name for product in products.values()] == ["Chapeau", "Sac"]
+    assert list(products) == ["7", "A-8"]
+    assert products["7"].categories == (("Été", "Plage"), ("Mode",))
+    assert "read as a file of WooCommerce" in said
