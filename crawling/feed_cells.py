@@ -10,7 +10,6 @@ import ast
 import contextlib
 import csv
 import functools
-import html
 import itertools
 import json
 import re
@@ -18,14 +17,16 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from common.text import unescaped
 from crawling.feed_types import Path, Value
 from crawling.feed_words import NO_CATEGORY
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
 BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
+LONGEST_ENTRY = 10_000  # characters in which commas are looked at one by one
 NO_PICTURE = "no_selection"  # Magento's word
 MOST_LINKS = 10  # to pictures of a product
-GREATER = r"\s*(?<!\\)[-=]?>+\s*"  # what parts levels in most files
+GREATER = r"(?<!\\)[-=]?>+"  # what parts levels in most files
 CONJUNCTION = re.compile(r"&|\b(and|und|et|e|y|en|och|og|i|a|и|ve)\b", re.IGNORECASE)
 GOOGLE_NUMBER = re.compile(r"\d+\s*-\s+(?=\S)")
 NAMES_OF_ENTRIES = ("name", "title", "label", "url", "src", "uri", "link", "href", "path")
@@ -54,8 +55,8 @@ def decoded(text: str) -> str:
     """The text without HTML's entities. Feeds that were escaped twice have &amp;gt;."""
     if "&" not in text:
         return text
-    text = html.unescape(text)
-    return html.unescape(text) if "&" in text else text
+    text = unescaped(text)
+    return unescaped(text) if "&" in text else text
 
 
 def plain(text: str) -> str:
@@ -121,15 +122,23 @@ def split_links(text: str, sign: str) -> list[str]:
     if sign and sign in text:
         parts = text.split(sign)
     elif re.search(r"[,;|\s]\"?(https?:)?//", text, re.IGNORECASE):
-        parts = re.split(r"[,;|\s]+(?=\"?(?:https?:)?//)", text, flags=re.IGNORECASE)
+        # From the first of several signs: from each, a row of them would take too long.
+        between = r"(?<![,;|\s])[,;|\s]+(?=\"?(?:https?:)?//)"
+        parts = re.split(between, text, flags=re.IGNORECASE)
     else:
         parts = [text]
         for mark in (",", ";", "|"):
             names = [part.strip() for part in text.split(mark) if part.strip()]
-            if len(names) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", name) for name in names):
+            if len(names) > 1 and all(map(is_picture_name, names)):
                 parts = names
     parts = [part.strip(f'{BLANKS},;|"') for part in parts]
     return [part for part in parts if part]
+
+
+def is_picture_name(text: str) -> bool:
+    """Whether a text ends as the name of a file does, perhaps with a query behind it."""
+    name, _, query = text.partition("?")
+    return re.search(r"\.\w{3,4}$", name) is not None and not re.search(r"\s", query)
 
 
 # ---- categories ---------------------------------------------------------------------------------
@@ -188,7 +197,8 @@ def split_levels(entry: str, parting: Parting) -> list[str]:
     if parting.numbers and (path := parting.numbers.get(entry.removesuffix(".0"))):
         return re.split(GREATER, path)  # > parts its levels, whatever does so in the file
     if parting.standard:
-        entry = GOOGLE_NUMBER.sub("", entry, count=1)
+        number = GOOGLE_NUMBER.match(entry)
+        entry = entry[number.end() :] if number else entry
     levels = re.split(parting.level_pattern, f" {entry} ")
     sign = parting.level_sign.strip()
     return [level.replace(f"\\{sign}", sign) for level in levels] if "\\" in entry else levels
@@ -248,7 +258,7 @@ def comma_entries(entry: str, parting: Parting) -> list[str]:
     what follows begins as another category of the file does, or if a whole category stands before
     it, or if there are levels on both of its sides and no enumeration ("Handbags, Wallets & Cases")
     goes over it."""
-    if "," not in entry:
+    if "," not in entry or len(entry) > LONGEST_ENTRY:
         return [entry]
     levels = has_levels(parting)
     parts: list[str] = []

@@ -16,17 +16,18 @@ from crawling.feed_types import Value
 from crawling.feed_words import NO_CATEGORY
 
 # What parts levels: sign, regular expression, and the share of the categories that must hold it.
-# A '/' or a '-' may also stand within a name, so most categories must have one.
+# A '/' or a '-' may also stand within a name, so most categories must have one. The blanks around a
+# sign are no part of the expression: a cell of many would take the square of its length in time.
 LEVELS = (
     (">", GREATER, 0.0),
-    ("»", r"\s*(?<!\\)»\s*", 0.0),
-    ("›", r"\s*(?<!\\)›\s*", 0.0),
-    ("→", r"\s*(?<!\\)→\s*", 0.0),
-    ("::", r"\s*(?<!\\)::\s*", 0.0),
-    ("|", r"\s*(?<!\\)\|\s*", 0.5),
-    (" / ", r"\s+/(?=\s)", 0.5),
-    ("/", r"\s*(?<!\\)/\s*", 0.5),
-    (" - ", r"\s+-(?=\s)", 0.5),
+    ("»", r"(?<!\\)»", 0.0),
+    ("›", r"(?<!\\)›", 0.0),
+    ("→", r"(?<!\\)→", 0.0),
+    ("::", r"(?<!\\)::", 0.0),
+    ("|", r"(?<!\\)\|", 0.5),
+    (" / ", r"(?<=\s)/(?=\s)", 0.5),
+    ("/", r"(?<!\\)/", 0.5),
+    (" - ", r"(?<=\s)-(?=\s)", 0.5),
 )
 IN_NAMES = ("/", " - ")  # part levels only if some top has several categories below it
 
@@ -43,9 +44,7 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
     elif given.level_sign:
         pattern = next(
             (regex for sign, regex, _ in LEVELS if sign == given.level_sign[:1]),
-            rf"\s*[{given.level_sign}]\s*"
-            if given.level_sign == ",;"
-            else rf"\s*{re.escape(given.level_sign)}\s*",
+            "[,;]" if given.level_sign == ",;" else re.escape(given.level_sign),
         )
         parting = given._replace(level_pattern=pattern, given=True)
         if not given.standard and not any(re.search(pattern, text) for text, _ in texts):
@@ -71,8 +70,8 @@ def separator_pattern(separator: str) -> str:
     sign = separator.strip()
     if not sign:
         return re.escape(separator)
-    before = r"\s+" if separator[0].isspace() else r"\s*"
-    after = r"(?=\s)" if separator[-1].isspace() else r"\s*"
+    before = r"(?<=\s)" if separator[0].isspace() else ""
+    after = r"(?=\s)" if separator[-1].isspace() else ""
     return before + re.escape(sign) + after
 
 

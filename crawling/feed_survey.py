@@ -24,6 +24,8 @@ from crawling.feed_words import PRODUCT_KINDS, ROOTS
 
 MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
+MOST_SPELLINGS = 100_000  # of categories that are counted
+DEEPEST_PATH = 50  # levels of a category
 LONGEST_CELL = 2_000  # characters of a cell that is counted
 LONGEST_SAMPLE = 200  # characters of a cell of a column that is not read
 SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
@@ -360,15 +362,19 @@ def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Ce
 
 def spell(reading: Reading) -> None:
     """Note for each category the spelling that most products have."""
-    often: dict[Path, Counter[str]] = {}
+    often: Counter[tuple[Path, str]] = Counter()
     for file in reading.files:
         for cell, number in file.cells.get(file.category, Counter()).items():
             for path in cell_categories(cell, file.parting):
                 key: Path = ()
-                for word in path:
+                for word in path[:DEEPEST_PATH]:
                     key += (folded(word),)
-                    often.setdefault(key, Counter())[word] += number
-    reading.shown = {key: words.most_common(1)[0][0] for key, words in often.items()}
+                    if len(often) < MOST_SPELLINGS or (key, word) in often:
+                        often[key, word] += number
+    best: dict[Path, int] = {}
+    for (key, word), number in often.items():
+        if number > best.get(key, 0):
+            best[key], reading.shown[key] = number, word
 
 
 def categories_shown(reading: Reading, file: FileReading, value: Value) -> tuple[Path, ...]:
@@ -378,7 +384,7 @@ def categories_shown(reading: Reading, file: FileReading, value: Value) -> tuple
     for path in cell_categories(value, file.parting):
         key: Path = ()
         words = []
-        for word in path:
+        for word in path[: DEEPEST_PATH + 1]:  # a deeper one is left out
             key += (folded(word),)
             words.append(reading.shown.get(key, word))
         paths.setdefault(tuple(words))
