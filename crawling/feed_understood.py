@@ -80,7 +80,7 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         else:
             names = file.fields.get(field, [])
         label = "product_type (the category)" if field == "product_type" else field
-        fields.append(f"{label}: {names_read(field, names) or 'none'}")
+        fields.append(f"{label}: {names_read(file, field, names) or 'none'}")
     yield "; ".join(fields)
     unread = unread_columns(file, columns)
     if unread:
@@ -90,10 +90,11 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         yield example
 
 
-def names_read(field: str, names: Sequence[str]) -> str:
+def names_read(file: FileReading, field: str, names: Sequence[str]) -> str:
     """The columns of a field: all of them, or the first and those that stand in for it."""
     shown = [short(name) for name in names[:FEW]]
-    if field in ("product_type", "image_link") or len(shown) < 2:
+    together = any("+" in alias for alias in file.dialect.columns.get(field, ()))
+    if field in ("product_type", "image_link") or together or len(shown) < 2:
         return ", ".join(shown)
     return f"{shown[0]} (otherwise {', '.join(shown[1:])})"
 

@@ -54,7 +54,7 @@ def test_a_system_s_file():
     assert said(read(FEEDS / "cases" / "woo_two_categories.csv")) == [
         "woo_two_categories.csv: text with commas between its cells, UTF-8, read as a file of "
         "WooCommerce",
-        "  id: ID; title: Name; description: Description (otherwise Short description); "
+        "  id: ID (otherwise SKU); title: Name; description: Description (otherwise Short description); "
         "product_type (the category): Categories; image_link: Images; item_group_id: none",
         "  not read: Published, Tags, Attribute 1 name, Attribute 1 value(s)",
         "  a category such as 'Clothing > Hats, Sale' is read as 2 categories: Clothing > Hats and "
