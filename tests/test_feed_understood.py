@@ -221,9 +221,10 @@ def test_an_unread_column_that_looks_like_a_category_is_named_with_its_flag(surv
 
 
 def test_a_column_called_a_category_is_named_though_another_is_read(survey):
-    lines = ("id,name,category,my_subcategory", "1,Cap,Men,Hats", "2,Mug,Home,Mugs")
+    rows = ("1,Cap,Men,Hats", "2,Mug,Home,Mugs", "3,Tie,Men,Ties")
+    lines = ("id,name,category,my_subcategory", *rows)
     (line,) = feed_understood.remarks(survey(*lines))
-    assert "'my_subcategory' is not read, but looks like a category (Hats, Mugs)" in line
+    assert "'my_subcategory' is not read, but looks like a category (Hats, Mugs, Ties)" in line
     assert flags_of(line) == {"product_type": "my_subcategory"}
 
 
