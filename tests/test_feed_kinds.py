@@ -279,3 +279,18 @@ def test_blanks_behind_a_closing_quote_are_no_text(load, sign):
     assert [product.name for product in products.values()] == ["Hat", "Cap", "Bag"]
     assert products["1"].description.endswith('with a 5" band')
     assert products["2"].description.split() == ["Two", "lines"]
+
+
+@pytest.mark.parametrize("encoding", ("gb18030", "cp932", "big5"))
+@pytest.mark.parametrize("more", range(4))
+def test_no_letter_is_cut_where_the_encoding_is_guessed(tmp_path, encoding, more):
+    words = {
+        "gb18030": "新华书店正版小说全集包邮现货图书中国历史文学名著青少年版课外阅读书籍",
+        "cp932": "日本語の説明文です。このカメラは高性能で、とても使いやすい商品になっています。",
+        "big5": "這是一個關於商品的說明文字，適合在家裡使用，歡迎選購我們的產品與服務。",
+    }[encoding]
+    rows = [f"{n},{'x' * (more + n % 3)}{words}" for n in range(200)]
+    path = tmp_path / "feed.csv"
+    path.write_bytes(table("id,name", *rows).encode(encoding))
+    with pytest.raises(UserError, match=f"say --encoding {encoding}"):
+        feed_survey.survey([FeedFile(str(path), name="feed.csv")], feed_survey.SurveyOptions())
