@@ -197,7 +197,10 @@ def wrong_bytes(text: str, place: int, name: str, line: int, encoding: str) -> U
     line += text.count("\n", 0, place)
     if encoding.startswith("UTF-16"):
         return UserError(f"{name}, line {line} is not whole {encoding}: save it again, as UTF-8")
-    around = text[max(0, place - 2000) : place + 2000]
+    # Whole lines, because a letter of two bytes that is cut fits no encoding.
+    first = text.rfind("\n", 0, max(0, place - 2000)) + 1
+    last = text.rfind("\n", place, place + 4000)
+    around = text[max(first, place - 4000) : last if last > 0 else place + 4000]
     likely = "utf-8"
     if encoding == "UTF-8":
         likely = likely_encoding(around.encode("utf-8", "surrogateescape"))

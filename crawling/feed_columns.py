@@ -26,6 +26,10 @@ LANGUAGE = re.compile(
     r"(?<=\w)[_.:](?:ar|bg|cn|cs|cz|da|de|dk|el|en|es|et|fa|fi|fr|gb|gr|he|hr|hu|it|ja|jp|ko|kr|"
     r"lt|lv|nb|nl|pl|pt|ro|ru|sk|sl|sr|sv|th|tr|tw|ua|uk|us|vi|zh)(?:_[a-z]{2}(?:_\w+)?)?$"
 )
+# The objects that some systems wrap the fields of a product in: attributes.name, fields.Name.
+WRAPPER = re.compile(
+    r"(?:attributes|fields|content|product|properties|_source|data|item)\.(?=\w+$)"
+)
 PAGE = re.compile("(product_?)?(link|url|page|permalink)|(link|url)_product")
 LONGEST_NAME = 300  # characters by which a column is known
 
@@ -77,6 +81,11 @@ def bare_name(name: str) -> str:
 def without_language(name: str) -> str:
     """A known name without the language at its end: name_de and name.en_us are name."""
     return LANGUAGE.sub("", name)
+
+
+def inner_name(name: str) -> str:
+    """A known name without the language at its end, and what it is wrapped in."""
+    return WRAPPER.sub("", without_language(name), count=1)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -142,7 +151,7 @@ def header_rank(cells: Sequence[str], columns: Mapping[str, str]) -> int:
     present = set(names) - {""}
     if feed_dialects.recognise(present) is not PLAIN:
         return 3
-    plain_names = present | set(map(without_language, present))
+    plain_names = present | set(map(inner_name, present))
     by_name = {
         field
         for field in ("id", "title", "product_type", "image_link", "description")
@@ -200,8 +209,8 @@ def alias_order(aliases: Names) -> dict[str, int]:
 
 @functools.lru_cache(maxsize=1_000)
 def name_places(names: Names) -> dict[str, list[int]]:
-    """{a name that an alias may have: where such columns are}. The name of a field in a language
-    is one of the field's names, after those without a language."""
+    """{a name that an alias may have: where such columns are}. The name of a field in a language, or
+    in an object that wraps the product, is one of the field's names, after the others."""
     places: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         for known in dict.fromkeys(
@@ -209,8 +218,8 @@ def name_places(names: Names) -> dict[str, list[int]]:
         ):
             places.setdefault(known, []).append(position)
     for position, name in enumerate(names):
-        if without_language(name) != name:
-            places.setdefault(without_language(name), []).append(position)
+        if inner_name(name) != name:
+            places.setdefault(inner_name(name), []).append(position)
     return places
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from common.terminal import UserError
+from crawling.feed_columns import header_rank
 from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
 from crawling.feed_lines import BLANK, HEAD, LONGEST_LINE, PIECE, Line, Source, numbered_lines
 from crawling.feed_linked_data import is_linked_data, linked_products, with_references
@@ -35,6 +36,8 @@ def json_rows(
     is_lines = is_json_lines(first, rest)
     sound = rest if is_lines and decoded_line(first) is None else head
     where = () if is_python(head) else product_place(sound, options.columns)
+    if is_lines and ITEMS in where and is_product(first, options):
+        where = ()  # what it lists are parts of it
     if where[:1] == ("@graph",) and len(source.head) < HEAD:  # its objects point to each other
         where = ()
     same_names = SameNames()
@@ -53,6 +56,12 @@ def json_rows(
         for product in products:
             columns = flattened(product)
             yield line, same_names.of(columns), list(columns.values())
+
+
+def is_product(line: str, options: ReadOptions) -> bool:
+    """Whether the object of a line has a name that a product has, so that it is no page of them."""
+    item = decoded_line(line)
+    return isinstance(item, dict) and header_rank(tuple(flattened(item)), options.columns) > 0
 
 
 def shown(where: Where) -> str:

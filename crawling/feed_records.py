@@ -105,15 +105,18 @@ def next_record(
     if '"' not in line:
         return line.rstrip("\r\n").split(delimiter), taken, True
 
+    # Blanks behind a closing quote, with which some programs line columns up, are no text.
+    padding = re.compile(rf'(?<!")" +(?={re.escape(delimiter)}|[\r\n]|$)')
+
     def record_lines() -> Iterator[str]:
         size = len(line)
-        yield line
+        yield padding.sub('"', line) if '" ' in line else line
         while len(taken) < most_lines and (numbered := take_line()):
             taken.append(numbered)
             size += len(numbered[1]) + COST
             if size > LONGEST_LINE:
                 return
-            yield numbered[1]
+            yield padding.sub('"', numbered[1]) if '" ' in numbered[1] else numbered[1]
 
     reader = csv.reader(record_lines(), delimiter=delimiter, strict=True, skipinitialspace=True)
     try:

@@ -58,7 +58,7 @@ class FileReading:
     header: bool = False  # whether all rows have the same columns
     names: dict[str, str] = dataclasses.field(default_factory=dict)  # known name -> as it stands
     fields: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # field -> its columns
-    made: set[str] = dataclasses.field(default_factory=set)  # fields made of all their columns
+    joined: set[str] = dataclasses.field(default_factory=set)  # those made of all their columns
     category: str = ""  # the known name of the column that files products; '' if none does
     standard: bool = False  # whether its categories are of a published tree
     parting: Parting = Parting()
@@ -237,9 +237,7 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
         for field, positions in source.items()
         if positions
     }
-    reading.made = {
-        field for field, positions in layout.joined.items() if not layout.positions[field]
-    }
+    reading.joined = {field for field in layout.joined if not layout.positions.get(field)}
 
 
 # ---- which column files products, and how -------------------------------------------------------

@@ -17,7 +17,6 @@ from crawling.feed_cells import cell_categories
 from crawling.feed_survey import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
 
-ALL_READ = ("product_type", "image_link")  # fields of which all columns are read
 OTHER = ("product_type", "standard")  # fields of which one column is read
 LONGEST = 60  # characters of a cell, a name or a category in a line
 MOST_UNREAD = 15  # columns that are named as unread
@@ -81,9 +80,7 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         else:
             names = file.fields.get(field, [])
         label = "product_type (the category)" if field == "product_type" else field
-        fields.append(
-            f"{label}: {names_read(names, field in ALL_READ or field in file.made) or 'none'}"
-        )
+        fields.append(f"{label}: {names_read(field, names, field in file.joined) or 'none'}")
     yield "; ".join(fields)
     unread = unread_columns(file, columns)
     if unread:
@@ -93,11 +90,13 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         yield example
 
 
-def names_read(names: Sequence[str], all_read: bool) -> str:
+def names_read(field: str, names: Sequence[str], joined: bool) -> str:
     """The columns of a field: all of them, or the first and those that stand in for it."""
     shown = [short(name) for name in names[:FEW]]
-    if all_read or len(shown) < 2:
+    if field in ("product_type", "image_link") or len(shown) < 2:
         return ", ".join(shown)
+    if joined:
+        return " and ".join(shown)
     return f"{shown[0]} (otherwise {', '.join(shown[1:])})"
 
 
@@ -221,10 +220,11 @@ def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
         if file.names.get(name) not in unread or len(cells) < least:
             continue
         texts = [cell_text(value) for value in cells]
-        words = sum(map(is_name, texts))
-        if 2 * words <= len(texts):
+        called = CATEGORY_NAME.search(name)
+        are_ids = called and not file.category and all(map(str.isdecimal, texts))
+        if 2 * sum(map(is_name, texts)) <= len(texts) and not are_ids:
             continue
-        named = CATEGORY_NAME.search(name) or 2 * sum(map(has_levels, texts)) > len(texts)
+        named = called or 2 * sum(map(has_levels, texts)) > len(texts)
         named = named and not (file.category and NO_NAME.search(name))
         few = 2 <= len(cells) <= min(200, cells.total() / 10) and not file.category
         if named or few and not NO_CATEGORY_COLUMNS.search(name):
@@ -235,7 +235,8 @@ def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
 def is_name(text: str) -> bool:
     """Whether a cell may name a category: it has letters, and is no address or long text."""
     short_enough = len(text) < 100 or has_levels(text)
-    return short_enough and any(map(str.isalpha, text)) and "://" not in text
+    is_answer = text.strip().lower() in ("true", "false", "yes", "no")
+    return short_enough and any(map(str.isalpha, text)) and "://" not in text and not is_answer
 
 
 def has_levels(text: str) -> bool:
