@@ -10,8 +10,8 @@ import functools
 import re
 import shlex
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from common.terminal import UserError
 from common.text import clean_text
@@ -27,7 +27,10 @@ LANGUAGE = re.compile(
     r"lt|lv|nb|nl|pl|pt|ro|ru|sk|sl|sr|sv|th|tr|tw|ua|uk|us|vi|zh)(?:_[a-z]{2}(?:_\w+)?)?$"
 )
 PAGE = re.compile("(product_?)?(link|url|page|permalink)|(link|url)_product")
+MANY_NAMES = 60  # of columns of a row
 LONGEST_NAME = 300  # characters by which a column is known
+
+Result = TypeVar("Result")
 
 
 class Template(NamedTuple):
@@ -52,6 +55,19 @@ class Layout(NamedTuple):
     templates: Mapping[str, Template]  # field -> what it is made of
     joined: Mapping[str, tuple[int, ...]]  # field -> columns whose texts together are one
     clean: bool  # whether values may hold what SQLite can't: only text in lines can't
+
+
+def cached_by_names(function: Callable[[Names], Result]) -> Callable[[Names], Result]:
+    """A function of the names of a row's columns, which remembers its results: those for many names
+    take much memory, so only a few of them."""
+    of_few = functools.lru_cache(maxsize=1_000)(function)
+    of_many = functools.lru_cache(maxsize=2)(function)
+
+    @functools.wraps(function)
+    def cached(names: Names) -> Result:
+        return of_few(names) if len(names) <= MANY_NAMES else of_many(names)
+
+    return cached
 
 
 def column_name(text: str) -> str:
@@ -79,7 +95,7 @@ def without_language(name: str) -> str:
     return LANGUAGE.sub("", name)
 
 
-@functools.lru_cache(maxsize=10_000)
+@cached_by_names
 def known_names(names: Names) -> Names:
     """The names by which columns are known, in the same order."""
     return tuple(map(column_name, names))
@@ -198,7 +214,7 @@ def alias_order(aliases: Names) -> dict[str, int]:
     return {alias: place for place, alias in reversed(list(enumerate(aliases)))}
 
 
-@functools.lru_cache(maxsize=1_000)
+@cached_by_names
 def name_places(names: Names) -> dict[str, list[int]]:
     """{a name that an alias may have: where such columns are}. The name of a field in a language
     is one of the field's names, after those without a language."""
