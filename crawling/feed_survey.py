@@ -61,6 +61,7 @@ class FileReading:
     header: bool = False  # whether all rows have the same columns
     names: dict[str, str] = dataclasses.field(default_factory=dict)  # known name -> as it stands
     fields: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # field -> its columns
+    made: set[str] = dataclasses.field(default_factory=set)  # fields made of all their columns
     category: str = ""  # the known name of the column that files products; '' if none does
     standard: bool = False  # whether its categories are of a published tree
     parting: Parting = Parting()
@@ -240,6 +241,9 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
         for source in (layout.joined, layout.positions, templates)
         for field, positions in source.items()
         if positions
+    }
+    reading.made = {
+        field for field, positions in layout.joined.items() if not layout.positions[field]
     }
 
 
