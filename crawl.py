@@ -22,7 +22,16 @@ from collections.abc import Iterator, Sequence
 import db
 from common.arguments import add_paths, whole_number
 from common.files import images_folder
-from common.terminal import Parser, StopEvent, UserError, ended_at_once, log, run, told_to_stop
+from common.terminal import (
+    Parser,
+    StopEvent,
+    UserError,
+    counted,
+    ended_at_once,
+    log,
+    run,
+    told_to_stop,
+)
 from common.text import clean_text
 from crawling import (
     api_crawl,
@@ -157,10 +166,12 @@ def exit_status(failed_leaves: int, unfinished: int, none_usable: int) -> int:
     """The exit status of a crawl that left so many leaves and pictures for another run; logs why
     it is not 0. none_usable is the number of unusable pictures if there is no usable one."""
     if failed_leaves or unfinished:
-        log(
-            f"{failed_leaves} categories and {unfinished} pictures are not done: run the same "
-            "command again"
+        categories = (
+            f"{counted(failed_leaves, 'category', 'categories')} and " if failed_leaves else ""
         )
+        pictures = counted(unfinished, "picture")
+        are = "is" if not failed_leaves and unfinished == 1 else "are"
+        log(f"{categories}{pictures} {are} not done: run the same command again")
         return 1
     if none_usable:
         log(

@@ -10,8 +10,8 @@ import functools
 import re
 import shlex
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from common.terminal import UserError
 from common.text import clean_text
@@ -31,7 +31,10 @@ WRAPPER = re.compile(
     r"(?:attributes|fields|content|product|properties|_source|data|item)\.(?=\w+$)"
 )
 PAGE = re.compile("(product_?)?(link|url|page|permalink)|(link|url)_product")
+MANY_NAMES = 60  # of columns of a row
 LONGEST_NAME = 300  # characters by which a column is known
+
+Result = TypeVar("Result")
 
 
 class Template(NamedTuple):
@@ -56,6 +59,19 @@ class Layout(NamedTuple):
     templates: Mapping[str, Template]  # field -> what it is made of
     joined: Mapping[str, tuple[int, ...]]  # field -> columns whose texts together are one
     clean: bool  # whether values may hold what SQLite can't: only text in lines can't
+
+
+def cached_by_names(function: Callable[[Names], Result]) -> Callable[[Names], Result]:
+    """A function of the names of a row's columns, which remembers its results: those for many names
+    take much memory, so only a few of them."""
+    of_few = functools.lru_cache(maxsize=1_000)(function)
+    of_many = functools.lru_cache(maxsize=2)(function)
+
+    @functools.wraps(function)
+    def cached(names: Names) -> Result:
+        return of_few(names) if len(names) <= MANY_NAMES else of_many(names)
+
+    return cached
 
 
 def column_name(text: str) -> str:
@@ -88,7 +104,7 @@ def inner_name(name: str) -> str:
     return WRAPPER.sub("", without_language(name), count=1)
 
 
-@functools.lru_cache(maxsize=10_000)
+@cached_by_names
 def known_names(names: Names) -> Names:
     """The names by which columns are known, in the same order."""
     return tuple(map(column_name, names))
@@ -118,10 +134,18 @@ def named_positions(names: Names, wanted: str) -> tuple[int, ...]:
     return tuple(positions) if len(positions) == len(parts) else ()
 
 
-def named_template(names: Names, wanted: str) -> Template | None:
-    """The Template that --column gives. None if it names a column that is not there."""
+def named_template(
+    names: Names, wanted: str, fields: Mapping[str, tuple[int, ...]] | None = None
+) -> Template | None:
+    """The Template that --column gives. It names columns, or fields that have one of `fields`. None
+    if it names what is not there."""
     texts = re.split(r"\{[^{}]*\}", wanted)
-    parts = [column_position(names, part) for part in re.findall(r"\{([^{}]*)\}", wanted)]
+    parts: list[int | None] = []
+    for part in re.findall(r"\{([^{}]*)\}", wanted):
+        position = column_position(names, part)
+        if position is None and fields and fields.get(part.strip().lower()):
+            position = fields[part.strip().lower()][0]
+        parts.append(position)
     positions = [part for part in parts if part is not None]
     if len(positions) < len(parts):
         return None
@@ -181,7 +205,7 @@ def find_layout(names: Names, dialect: Dialect, columns: Mapping[str, str], clea
     for field, wanted in columns.items():
         if is_template(wanted) and column_name(wanted) not in known:
             positions[field] = ()
-            template = named_template(known, wanted)
+            template = named_template(known, wanted, positions)
             if template:
                 templates[field] = template
             continue
@@ -207,7 +231,7 @@ def alias_order(aliases: Names) -> dict[str, int]:
     return {alias: place for place, alias in reversed(list(enumerate(aliases)))}
 
 
-@functools.lru_cache(maxsize=1_000)
+@cached_by_names
 def name_places(names: Names) -> dict[str, list[int]]:
     """{a name that an alias may have: where such columns are}. The name of a field in a language, or
     in an object that wraps the product, is one of the field's names, after the others."""
@@ -338,7 +362,8 @@ def check_columns(
         raise UserError(
             f"{path} has no column whose name is known: if it has a header, say which column is "
             f"what, such as --column id=NAME --column title=NAME; if it has none, name columns by "
-            f"their number, such as --column id=1 --column title=2; {names_found}"
+            f"their number, such as --column id=1 --column title=2 --column product_type=3; "
+            f"{names_found}"
         )
     instead = ""
     if missing == ["id"]:

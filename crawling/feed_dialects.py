@@ -51,6 +51,7 @@ class Dialect(NamedTuple):
     has_root: bool = False  # whether a top that all categories share is such a root
     kinds: Mapping[str, str] = NOTHING  # value of `kind` -> variant, parent, part (of a product)
     joined: bool = False  # whether rows of one id that stand together are one product
+    escaped_lines: bool = False  # whether \\n stands for the end of a line in a text
     picture_base: str = ""  # the address that the file's bare names of pictures are relative to
 
 
@@ -151,6 +152,7 @@ DIALECTS = (
         },
         levels=">",
         entries=",",
+        escaped_lines=True,
         kinds=MappingProxyType({"variation": "variant", "variable": "parent",
                                 "variable-subscription": "parent"}),
     ),

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import db
@@ -25,6 +24,7 @@ from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct, Skipped
 
 BATCH = 500  # products that are stored at a time; SQLite takes 999 parameters everywhere
+BATCH_SIZE = 4_000_000  # characters of their descriptions
 is_number = re.compile("0|[1-9][0-9]{0,18}").fullmatch  # a number as SQLite would write it
 MOST_LINKS = 10  # to pictures of one product
 EXAMPLES = 3  # products that a dry run shows
@@ -115,7 +115,7 @@ def store_feed(
     )
     products, last_regrouping = iter(products), db.last_regrouping(conn)
     with progress("feed", None, "products") as bar:
-        while batch := list(itertools.islice(products, BATCH)):
+        for batch in batches(products):
             store_batch(load, first_sights(load, batch, left_out))
             bar.update(len(batch))
     if load.is_new_source:
@@ -143,6 +143,20 @@ def settle(load: Load) -> None:
 
 
 # ---- a batch of products ------------------------------------------------------------------------
+
+
+def batches(products: Iterable[FeedProduct]) -> Iterator[list[FeedProduct]]:
+    """The products in lists of at most BATCH products, and about as many characters as fit well."""
+    batch: list[FeedProduct] = []
+    size = 0
+    for product in products:
+        batch.append(product)
+        size += len(product.description)
+        if len(batch) == BATCH or size > BATCH_SIZE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def first_sights(

@@ -21,7 +21,7 @@ from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
 from crawling.feed_lines import BLANK, HEAD, LONGEST_LINE, PIECE, Line, Source, numbered_lines
 from crawling.feed_linked_data import is_linked_data, linked_products, with_references
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
-from crawling.feed_values import SameNames, flattened
+from crawling.feed_values import MOST_COLUMNS, TOO_WIDE, SameNames, flattened
 
 LONGEST_DICT = 200_000  # characters of a line as Python prints it: reading one takes much memory
 BROKEN = "broken JSON, or nested too deep"
@@ -55,6 +55,9 @@ def json_rows(
         products = linked_products(with_references(item)) if is_linked_data(item) else [item]
         for product in products:
             columns = flattened(product)
+            if len(columns) > MOST_COLUMNS:
+                skipped.append((line, TOO_WIDE))
+                continue
             yield line, same_names.of(columns), list(columns.values())
 
 

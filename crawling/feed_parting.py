@@ -20,6 +20,7 @@ from crawling.feed_words import NO_CATEGORY
 # sign are no part of the expression: a cell of many would take the square of its length in time.
 LEVELS = (
     (">", GREATER, 0.0),
+    ("＞", r"(?<!\\)＞", 0.0),
     ("»", r"(?<!\\)»", 0.0),
     ("›", r"(?<!\\)›", 0.0),
     ("→", r"(?<!\\)→", 0.0),

@@ -136,13 +136,20 @@ def finished(
             product.line,
             fields["id"],
             title,
-            fields["description"],
+            unescaped(fields["description"])
+            if file.dialect.escaped_lines
+            else fields["description"],
             categories,
             links_in_order(product.pictures) if product.pictures else (),
             group_of(fields),
             parent_of(fields, file) if fields["parent"] or file.children else "",
         )
     return None
+
+
+def unescaped(text: str) -> str:
+    """A text in which \\n stands for the end of a line."""
+    return text.replace("\\n", "\n")
 
 
 def shown_title(text: str) -> str:

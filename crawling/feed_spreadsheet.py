@@ -22,9 +22,9 @@ from typing import IO, Any
 from common.terminal import UserError, first_few
 from crawling.feed_bytes import is_archive
 from crawling.feed_columns import header_rank
-from crawling.feed_tables import HEADER_LINES, MOST_COLUMNS, are_numbers, excel_texts, width_fits
+from crawling.feed_tables import HEADER_LINES, are_numbers, excel_texts, width_fits
 from crawling.feed_types import FeedFile, FeedRow, HowRead, Names, ReadOptions, Skipped
-from crawling.feed_values import clean
+from crawling.feed_values import MOST_COLUMNS, clean
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xls begins, and what Excel gives a password
 MOST_UNPACKED = 3_000_000_000  # bytes

@@ -31,6 +31,9 @@ LONGEST_SAMPLE = 200  # characters of a cell of a column that is not read
 SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
 CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product's variants
 SAMPLE_CELLS = 1_000  # distinct ones of such a column
+MOST_SAMPLED = 100_000  # distinct ones of all such columns, but LEAST_SAMPLED of each
+LEAST_SAMPLED = 20
+MOST_KEPT = 200_000  # names of columns in all kinds of rows of which something is kept
 
 NAMED = "--column product_type"  # the name of what --column says, among those of columns
 
@@ -117,10 +120,12 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
             if row_names != names:
                 new_names(reading, row_names, values is None)
                 if row_names not in plans:
-                    if len(plans) >= MOST_NAMES:
+                    if len(plans) * len(row_names) >= MOST_KEPT:
                         plans.clear()
                     plans[row_names] = counters(reading, row_names, columns)
                 plan = plans[row_names]
+                share = MOST_SAMPLED // (len(reading.samples) or 1)
+                most_sampled = max(LEAST_SAMPLED, min(SAMPLE_CELLS, share))
                 first_names = first_names or row_names
                 layout = feed_columns.find_layout(row_names, reading.dialect, columns, True)
                 has_parents = bool({"code", "children"} & set(reading.dialect.columns))
@@ -132,16 +137,16 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
         reading.rows += 1
         if has_parents:
             note_parents(reading, values, layout)
-        count_cells(plan, values, reading.rows <= SAMPLE_ROWS)
+        count_cells(plan, values, most_sampled if reading.rows <= SAMPLE_ROWS else 0)
     reading.dialect = feed_dialects.recognise(reading.names)
     if first_names:
         check_fields(reading, first_names, columns)
     return reading
 
 
-def count_cells(plan: Plan, values: Sequence[Value], sampling: bool) -> None:
-    """Count the cells of a row that may be categories; if `sampling`, those of all other columns
-    too. Of very many different cells, and of long ones, no more are kept."""
+def count_cells(plan: Plan, values: Sequence[Value], most_sampled: int) -> None:
+    """Count the cells of a row that may be categories, and of each other column this many different
+    ones. Of very many different cells, and of long ones, no more are kept."""
     wanted, made, sampled = plan
     width = len(values)
     for position, cells in wanted:
@@ -156,9 +161,9 @@ def count_cells(plan: Plan, values: Sequence[Value], sampling: bool) -> None:
             cells[value] += 1
         elif value and len(cells) < MOST_CELLS and size_of(value) <= LONGEST_CELL:
             cells[value] = 1
-    if sampling:
+    if most_sampled:
         for position, cells in sampled:
-            if position < width and len(cells) < SAMPLE_CELLS and (value := values[position]):
+            if position < width and len(cells) < most_sampled and (value := values[position]):
                 if size_of(value) <= LONGEST_SAMPLE:
                     cells[value] += 1
 
@@ -217,7 +222,7 @@ def layout_of(reading: FileReading, names: Names, columns: Mapping[str, str]) ->
     layout = reading.layouts.get(names)
     if layout is None:
         layout = feed_columns.find_layout(names, reading.dialect, columns, not reading.header)
-        if len(reading.layouts) < MOST_NAMES:
+        if len(reading.layouts) * len(names) < MOST_KEPT:
             reading.layouts[names] = layout
     return layout
 

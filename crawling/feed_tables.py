@@ -20,10 +20,10 @@ from crawling.feed_columns import header_rank
 from crawling.feed_lines import BLANK, HEAD, LONGEST_LINE, Source, numbered_lines
 from crawling.feed_records import is_quoted, quoted_records
 from crawling.feed_types import FeedRow, HowRead, Names, ReadOptions, Skipped
+from crawling.feed_values import MOST_COLUMNS
 
 DELIMITERS = "\t,;|"
 HEADER_LINES = 50  # lines among which the header is looked for
-MOST_COLUMNS = 10_000
 EXCEL_TEXT = re.compile('="([^"]*)"')  # how a number is written that Excel shall leave as it is
 # The order that Rakuten's Product Catalog guidelines (once LinkShare's Merchandiser) give. What
 # follows depends on the class of the product.
@@ -164,7 +164,7 @@ def find_header(
     if ranks[best] >= 2:
         first = best
     elif columns and all(map(are_numbers, columns.values())) and not ranks[first]:
-        return no_header(lines, first, how)
+        return no_header(lines, first, source.name, how)
     above = sum(number < first and not lines[number - 1].startswith("#") for number in usable)
     if above > 0 and not lines[first - 2].startswith("sep="):
         how.remarks.append(
@@ -175,11 +175,14 @@ def find_header(
     delimiter, names = split_best(line)
     is_cut = len(source.head) >= HEAD and source.head.count(source.end) < first
     if len(names) > MOST_COLUMNS or is_cut:
-        raise UserError(
-            f"{source.name}, line {first} would be a header of more than {MOST_COLUMNS:,} columns: "
-            "--feed takes a catalogue file"
-        )
+        raise too_wide(source.name, first)
     return Header(first, tuple(names), delimiter, line.startswith('"'))
+
+
+def too_wide(name: str, line: int) -> UserError:
+    return UserError(
+        f"{name}, line {line} has more than {MOST_COLUMNS:,} columns: --feed takes a catalogue file"
+    )
 
 
 def are_numbers(wanted: str) -> bool:
@@ -188,10 +191,12 @@ def are_numbers(wanted: str) -> bool:
     return all(re.fullmatch("[0-9]{1,6}", name.strip()) for name in named)
 
 
-def no_header(lines: Sequence[str], first: int, how: HowRead) -> Header:
+def no_header(lines: Sequence[str], first: int, name: str, how: HowRead) -> Header:
     """The Header of a table that has none: its columns are called by their numbers."""
     delimiter = split_best(lines[first - 1])[0]
     width = max(len(split_line(line, delimiter)) for line in lines[first - 1 :])
+    if width > MOST_COLUMNS:
+        raise too_wide(name, first)
     how.remarks.append(
         f"there is no header: line {first} is read as a product, and the columns are called 1, 2, 3 ..."
     )

@@ -17,7 +17,7 @@ from crawling.feed_cells import cell_categories
 from crawling.feed_survey import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
 
-OTHER = ("product_type", "standard")  # fields of which one column is read
+OTHER = ("product_type", "standard", "weak")  # fields of which one column is read
 LONGEST = 60  # characters of a cell, a name or a category in a line
 MOST_UNREAD = 15  # columns that are named as unread
 # Columns with few values that are no categories.
@@ -93,7 +93,9 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
 def names_read(field: str, names: Sequence[str], joined: bool) -> str:
     """The columns of a field: all of them, or the first and those that stand in for it."""
     shown = [short(name) for name in names[:FEW]]
-    if field in ("product_type", "image_link") or len(shown) < 2:
+    if field == "product_type":
+        return " > ".join(shown)
+    if field == "image_link" or len(shown) < 2:
         return ", ".join(shown)
     if joined:
         return " and ".join(shown)
@@ -123,6 +125,7 @@ def unread_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     """The names of the columns that no field is read from."""
     read = {name for field, names in file.fields.items() for name in names if field not in OTHER}
     read.update(category_names(file, columns))
+    read.update(name.removesuffix(".path") for name in list(read))  # made of the column itself
     return [name for name in file.names.values() if name.strip() and name not in read]
 
 

@@ -12,9 +12,11 @@ from typing import Any
 from common.text import storable
 from crawling.feed_types import Names, Value
 
+MOST_COLUMNS = 10_000  # of a row; one with more is left out
+TOO_WIDE = f"more than {MOST_COLUMNS:,} columns"
 DEEPEST = 20  # levels of a value that are looked at
 LONGEST_NAME = 500  # characters; a longer name is cut
-MOST_NAMES = 1000  # rows of so many kinds share the object that holds their names
+MOST_NAMES = 50_000  # in the objects that rows with the same names share
 WORDS = {True: "true", False: "false", None: ""}
 
 
@@ -30,7 +32,7 @@ class SameNames:
         same = self.known.get(names)
         if same is None:
             same = tuple(map(clean, names))
-            if len(self.known) < MOST_NAMES:
+            if len(self.known) * len(names) < MOST_NAMES:
                 self.known[names] = same
         return same
 

@@ -18,7 +18,7 @@ from xml.parsers import expat
 from common.terminal import UserError
 from crawling.feed_lines import COST, LONGEST_LINE, Source
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped, Value
-from crawling.feed_values import LONGEST_NAME, SameNames
+from crawling.feed_values import LONGEST_NAME, MOST_COLUMNS, TOO_WIDE, SameNames
 from crawling.feed_xml_mend import Mender
 from crawling.feed_xml_shape import local, product_element
 from crawling.feed_xml_tree import CategoryNames
@@ -310,6 +310,9 @@ class XmlItems:
                 if value or name not in row:
                     row[name] = value
         self.categories.complete(row)
+        if len(row) > MOST_COLUMNS:
+            self.skipped.append((self.item_line, TOO_WIDE))
+            return
         self.rows.append((self.item_line, self.same_names.of(row), list(row.values())))
 
 

@@ -70,7 +70,7 @@ def picture_file(folder: str, link: str) -> str | None:
     if "://" in link:
         return None
     folder = os.path.realpath(folder)
-    for relative in dict.fromkeys((link, link.lstrip("/"))):
+    for relative in dict.fromkeys((link, link.lstrip("/"), link.replace("\\", "/"))):
         try:
             path = os.path.realpath(os.path.join(folder, relative))
         except ValueError:
