@@ -12,6 +12,9 @@ import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from common.terminal import UserError
+
+MOST_CATEGORIES = 100_000  # each takes memory, and no shop has so many
 Path = tuple[str, ...]  # the shop's words from the top to the category
 
 
@@ -68,7 +71,8 @@ class CategoryTree:
 
     def id_of(self, path: Path) -> str:
         """The id of a path in the shop's words, which is not (). Gives ids to its parents too.
-        Letter case, blanks and ways to write an accent make no difference."""
+        Letter case, blanks and ways to write an accent make no difference. Raises UserError if
+        there are too many categories."""
         category = self.ids.get(path)
         if category is None:
             category = self.ids[path] = self.find(tuple(map(tidy, path)))
@@ -80,6 +84,12 @@ class CategoryTree:
         keys = tuple(map(level_key, path))
         category = self.ids.get(path) or self.ids_by_key.get(keys)
         if category is None:
+            if len(self.taken) >= MOST_CATEGORIES:
+                raise UserError(
+                    f"the feed has more than {MOST_CATEGORIES:,} categories, such as "
+                    f"{path[-1][:50]!r}: name another column with --column product_type=NAME, or "
+                    "leave the categories out with --unlabelled"
+                )
             category = (f"{parent}." if parent else "") + slug(path[-1])
             if category in self.taken:
                 category += "-" + short_hash(" > ".join(path))

@@ -23,6 +23,7 @@ from crawling.feed_words import NO_CATEGORY
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
 BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
+DEEPEST_LIST = 20  # lists in each other
 LONGEST_ENTRY = 10_000  # characters in which commas are looked at one by one
 NO_PICTURE = "no_selection"  # Magento's word
 MOST_LINKS = 10  # to pictures of a product
@@ -90,12 +91,13 @@ def cell_list(text: str) -> Value:
     return text
 
 
-def as_value(item: Any) -> Value:
-    """Something that JSON or Python holds as a text, or a tuple of them."""
+def as_value(item: Any, depth: int = 0) -> Value:
+    """Something that JSON or Python holds as a text, or a tuple of them; '' if it is too deep."""
     if isinstance(item, str):
         return item
     if isinstance(item, (list, tuple, set)):
-        return tuple(filter(None, map(as_value, item)))
+        inner = item if depth < DEEPEST_LIST else ()
+        return tuple(filter(None, (as_value(each, depth + 1) for each in inner)))
     if isinstance(item, dict):
         for name in NAMES_OF_ENTRIES:
             if isinstance(item.get(name), str):

@@ -23,6 +23,7 @@ from crawling.feed_linked_data import is_linked_data, linked_products, with_refe
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
 from crawling.feed_values import MOST_COLUMNS, TOO_WIDE, SameNames, flattened
 
+PRODUCTS_OWN = {"sku", "mpn", "gtin", "gtin13", "productID", "offers", "id"}
 LONGEST_DICT = 200_000  # characters of a line as Python prints it: reading one takes much memory
 BROKEN = "broken JSON, or nested too deep"
 
@@ -52,7 +53,11 @@ def json_rows(
         if not isinstance(item, dict):
             skipped.append((line, "no JSON object"))
             continue
-        products = linked_products(with_references(item)) if is_linked_data(item) else [item]
+        products = [item]
+        if is_linked_data(item):
+            products = list(linked_products(with_references(item)))
+            if not products and item.keys() & PRODUCTS_OWN:  # it is no page, and no shop
+                skipped.append((line, "JSON-LD of another type than Product"))
         for product in products:
             columns = flattened(product)
             if len(columns) > MOST_COLUMNS:

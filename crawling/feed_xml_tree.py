@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crawling.feed_xml import Frame
 
 DEEPEST = 50  # levels
-MOST_CATEGORIES = 1_000_000
+MOST_CATEGORIES = 100_000
 IDS = ("@id", "id", "category_id", "categoryId")
 PARENTS = ("@parentId", "@parent_id", "@parentID", "@parent", "parentId", "parent_id", "parent")
 NAMES = ("@name", "@title", "name", "title")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from common.terminal import UserError
 from common.text import normalised
-from crawling import feed_cells, feed_import, feed_products, feed_survey
+from crawling import feed_categories, feed_cells, feed_import, feed_products, feed_survey
 from crawling.feed_columns import column_name, header_rank
 from crawling.feed_json_shape import product_place
 from crawling.feed_types import FeedFile, FeedProduct
@@ -166,6 +167,31 @@ def test_a_table_without_header_has_no_more_columns_than_another(tmp_path):
     run = run_crawl("--feed", "feed.csv", "--column", "id=1", "--column", "title=2", cwd=tmp_path)
     assert run.returncode == 2 and "more than 10,000 columns" in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_lists_in_each_other_are_read_to_some_depth():
+    value, depth = feed_cells.cell_list("[" * 400 + '"a"' + "]" * 400), 0
+    while isinstance(value, tuple) and value:
+        value, depth = value[0], depth + 1
+    assert depth <= 30
+    assert feed_cells.cell_list('[["a", ["b"]], "c"]') == (("a", ("b",)), "c")
+
+
+def test_linked_data_without_a_product_is_counted(tmp_path):
+    rows = [{"@type": kind, "sku": kind, "name": "x"} for kind in ("Product", "Book")]
+    rows.append({"@type": "WebSite", "name": "x"})  # is passed over
+    products, left_out, _ = load(tmp_path, "\n".join(map(json.dumps, rows)))
+    assert [product.external_id for product in products] == ["Product"]
+    assert left_out == [(2, "JSON-LD of another type than Product")]
+
+
+def test_a_column_of_very_many_values_is_no_category(monkeypatch):
+    monkeypatch.setattr(feed_categories, "MOST_CATEGORIES", 3)
+    tree = feed_categories.CategoryTree()
+    assert tree.id_of(("a", "b")) == "a.b" and tree.id_of(("a", "c")) == "a.c"
+    with pytest.raises(UserError, match="more than 3 categories.*--unlabelled"):
+        tree.id_of(("a", "d"))
+    assert tree.id_of(("A", "B")) == "a.b"
 
 
 # ---- files --------------------------------------------------------------------------------------
