@@ -12,17 +12,24 @@ import unicodedata
 
 # Of each ASCII character what is left of it: letters, digits and '_', in lower case.
 ASCII_WORDS = {code: re.sub(r"\W", " ", chr(code)).lower() for code in range(128)}
+LONG_NUMBER = re.compile(r"&#[0-9]{1000,};?")
 
 
 def normalised(name: str | None, description: str | None) -> str:
     """A product's text without case, markup, punctuation and spacing."""
-    text = html.unescape(f"{name or ''}\n{description or ''}")
+    text = unescaped(f"{name or ''}\n{description or ''}")
     if text.isascii():  # a third of the time, for a million products 10 s
         if "<" in text:
             text = re.sub(r"<[^<>]*>", " ", text)
         return " ".join(text.translate(ASCII_WORDS).split())
     text = unicodedata.normalize("NFKC", text)
     return re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
+
+
+def unescaped(text: str) -> str:
+    """The text without HTML's entities. html.unescape alone ends with an error at a character whose
+    number has thousands of digits."""
+    return html.unescape(LONG_NUMBER.sub("\ufffd", text) if "&#" in text else text)
 
 
 def text_key(text: str) -> str:

@@ -7,11 +7,9 @@ their levels, and links.
 from __future__ import annotations
 
 import ast
-import collections
 import contextlib
 import csv
 import functools
-import html
 import itertools
 import json
 import re
@@ -19,27 +17,16 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from common.text import unescaped
 from crawling.feed_types import Path, Value
 from crawling.feed_words import NO_CATEGORY
 
 LONGEST_LIST = 100_000  # characters of a cell that may be a list
 BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
+LONGEST_ENTRY = 10_000  # characters in which commas are looked at one by one
 NO_PICTURE = "no_selection"  # Magento's word
 MOST_LINKS = 10  # to pictures of a product
-# What parts levels: sign, regular expression, and the share of the categories that must hold it.
-# A '/' or a '-' may also stand within a name, so most categories must have one.
-LEVELS = (
-    (">", r"\s*(?<!\\)[-=]?>+\s*", 0.0),
-    ("»", r"\s*(?<!\\)»\s*", 0.0),
-    ("›", r"\s*(?<!\\)›\s*", 0.0),
-    ("→", r"\s*(?<!\\)→\s*", 0.0),
-    ("::", r"\s*(?<!\\)::\s*", 0.0),
-    ("|", r"\s*(?<!\\)\|\s*", 0.5),
-    (" / ", r"\s+/(?=\s)", 0.5),
-    ("/", r"\s*(?<!\\)/\s*", 0.5),
-    (" - ", r"\s+-(?=\s)", 0.5),
-)
-IN_NAMES = ("/", " - ")  # part levels only if some top has several categories below it
+GREATER = r"(?<!\\)[-=]?>+"  # what parts levels in most files
 CONJUNCTION = re.compile(r"&|\b(and|und|et|e|y|en|och|og|i|a|и|ve)\b", re.IGNORECASE)
 GOOGLE_NUMBER = re.compile(r"\d+\s*-\s+(?=\S)")
 NAMES_OF_ENTRIES = ("name", "title", "label", "url", "src", "uri", "link", "href", "path")
@@ -48,8 +35,8 @@ NAMES_OF_ENTRIES = ("name", "title", "label", "url", "src", "uri", "link", "href
 class Parting(NamedTuple):
     """How the cells of one column part levels and categories."""
 
-    level_sign: str = ">"  # as LEVELS calls it, or what --separator says
-    level_pattern: str = r"\s*(?<!\\)[-=]?>+\s*"
+    level_sign: str = ">"  # as feed_parting.LEVELS calls it, or what --separator says
+    level_pattern: str = GREATER
     given: bool = False  # whether a dialect or --separator says so, and it also parts lists
     entry_sign: str = ""  # a dialect's sign between categories; '' if the cell has to tell
     list_is_path: bool = False  # whether a list of names is one category
@@ -68,8 +55,8 @@ def decoded(text: str) -> str:
     """The text without HTML's entities. Feeds that were escaped twice have &amp;gt;."""
     if "&" not in text:
         return text
-    text = html.unescape(text)
-    return html.unescape(text) if "&" in text else text
+    text = unescaped(text)
+    return unescaped(text) if "&" in text else text
 
 
 def plain(text: str) -> str:
@@ -135,15 +122,23 @@ def split_links(text: str, sign: str) -> list[str]:
     if sign and sign in text:
         parts = text.split(sign)
     elif re.search(r"[,;|\s]\"?(https?:)?//", text, re.IGNORECASE):
-        parts = re.split(r"[,;|\s]+(?=\"?(?:https?:)?//)", text, flags=re.IGNORECASE)
+        # From the first of several signs: from each, a row of them would take too long.
+        between = r"(?<![,;|\s])[,;|\s]+(?=\"?(?:https?:)?//)"
+        parts = re.split(between, text, flags=re.IGNORECASE)
     else:
         parts = [text]
         for mark in (",", ";", "|"):
             names = [part.strip() for part in text.split(mark) if part.strip()]
-            if len(names) > 1 and all(re.search(r"\.\w{3,4}(\?\S*)?$", name) for name in names):
+            if len(names) > 1 and all(map(is_picture_name, names)):
                 parts = names
     parts = [part.strip(f'{BLANKS},;|"') for part in parts]
     return [part for part in parts if part]
+
+
+def is_picture_name(text: str) -> bool:
+    """Whether a text ends as the name of a file does, perhaps with a query behind it."""
+    name, _, query = text.partition("?")
+    return re.search(r"\.\w{3,4}$", name) is not None and not re.search(r"\s", query)
 
 
 # ---- categories ---------------------------------------------------------------------------------
@@ -200,9 +195,10 @@ def has_levels(parting: Parting) -> Callable[[str], bool]:
 def split_levels(entry: str, parting: Parting) -> list[str]:
     entry = entry.strip()
     if parting.numbers and (path := parting.numbers.get(entry.removesuffix(".0"))):
-        return re.split(LEVELS[0][1], path)  # > parts its levels, whatever does so in the file
+        return re.split(GREATER, path)  # > parts its levels, whatever does so in the file
     if parting.standard:
-        entry = GOOGLE_NUMBER.sub("", entry, count=1)
+        number = GOOGLE_NUMBER.match(entry)
+        entry = entry[number.end() :] if number else entry
     levels = re.split(parting.level_pattern, f" {entry} ")
     sign = parting.level_sign.strip()
     return [level.replace(f"\\{sign}", sign) for level in levels] if "\\" in entry else levels
@@ -262,7 +258,7 @@ def comma_entries(entry: str, parting: Parting) -> list[str]:
     what follows begins as another category of the file does, or if a whole category stands before
     it, or if there are levels on both of its sides and no enumeration ("Handbags, Wallets & Cases")
     goes over it."""
-    if "," not in entry:
+    if "," not in entry or len(entry) > LONGEST_ENTRY:
         return [entry]
     levels = has_levels(parting)
     parts: list[str] = []
@@ -283,145 +279,3 @@ def comma_entries(entry: str, parting: Parting) -> list[str]:
         else:
             parts[-1] += "," + piece
     return [part.replace("\\,", ",") for part in parts]
-
-
-# ---- how a column parts its cells ---------------------------------------------------------------
-
-
-def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | None) -> Parting:
-    """How these cells part levels and categories, as they do throughout. `cells` are the distinct
-    cells of a column with how often each stands there; `given` is what is known without them, and
-    `separator` is what --separator says."""
-    texts = [(text, number) for cell, number in cells.items() for text in flat_texts(cell)]
-    if separator is not None:
-        parting = given._replace(
-            given=True, level_sign=separator, level_pattern=separator_pattern(separator)
-        )
-    elif given.level_sign:
-        pattern = next(
-            (regex for sign, regex, _ in LEVELS if sign == given.level_sign[:1]),
-            rf"\s*[{given.level_sign}]\s*"
-            if given.level_sign == ",;"
-            else rf"\s*{re.escape(given.level_sign)}\s*",
-        )
-        parting = given._replace(level_pattern=pattern, given=True)
-        if not given.standard and not any(re.search(pattern, text) for text, _ in texts):
-            sign, pattern = level_separator(texts)  # the shop writes another one
-            if any(re.search(pattern, text) for text, _ in texts):
-                parting = given._replace(level_sign=sign, level_pattern=pattern)
-    else:
-        sign, pattern = level_separator(texts)
-        parting = given._replace(level_sign=sign, level_pattern=pattern)
-    if len(parting.entry_sign) > 1:
-        parting = parting._replace(entry_sign=entry_separator(texts, parting))
-    parting = parting._replace(
-        pipe_parts=parting.level_sign != "|"
-        and not parting.entry_sign
-        and pipes_part(texts, parting)
-    )
-    return parting._replace(**comma_evidence(texts, parting))
-
-
-def separator_pattern(separator: str) -> str:
-    """The regular expression of what --separator says. A blank on one side of it has to be there,
-    and others around it do not matter."""
-    sign = separator.strip()
-    if not sign:
-        return re.escape(separator)
-    before = r"\s+" if separator[0].isspace() else r"\s*"
-    after = r"(?=\s)" if separator[-1].isspace() else r"\s*"
-    return before + re.escape(sign) + after
-
-
-def flat_texts(cell: Value) -> Iterator[str]:
-    """The texts of a cell, also those of a list in it, without entities."""
-    if isinstance(cell, str):
-        listed = cell_list(cell) if cell[:1] in "[({ " else cell
-        if isinstance(listed, str):
-            yield plain(listed).strip()
-            return
-        cell = listed
-    for part in cell:
-        yield from flat_texts(part)
-
-
-def level_separator(texts: Iterable[tuple[str, int]]) -> tuple[str, str]:
-    """(sign, regular expression) of what parts levels in most of these (text, how often)."""
-    often: collections.Counter[str] = collections.Counter()
-    holding: collections.Counter[str] = collections.Counter()  # distinct texts
-    tops: dict[str, set[str]] = {sign: set() for sign, _, _ in LEVELS}
-    total = 0
-    texts = [(text, number) for text, number in texts if folded(text) not in NO_CATEGORY]
-    for text, number in texts:
-        total += number
-        for sign, pattern, _ in LEVELS:
-            if sign in text:
-                often[sign] += number
-                holding[sign] += 1
-                tops[sign].add(re.split(pattern, text, maxsplit=1)[0].strip())
-    for text, number in texts:  # what others are below speaks for their sign
-        often.update({sign: number for sign, names in tops.items() if text in names})
-    best, regex = LEVELS[0][:2]
-    most = often[best]
-    for sign, pattern, share in LEVELS[1:]:
-        if often[sign] <= most or often[sign] <= share * total:
-            continue
-        if sign == "|" and pipes_part(texts, Parting()):
-            continue
-        if sign in IN_NAMES and len(tops[sign]) >= holding[sign]:
-            continue
-        best, regex, most = sign, pattern, often[sign]
-    return best, regex
-
-
-def entry_separator(texts: Iterable[tuple[str, int]], parting: Parting) -> str:
-    """Which of a dialect's signs parts categories: the one that a root follows most often."""
-    often = dict.fromkeys(parting.entry_sign, 0)
-    for text, _ in texts:
-        for sign in often:
-            often[sign] += sum(
-                folded(split_levels(entry, parting)[0]) in parting.roots
-                for entry in text.split(sign)[1:]
-            )
-    return max(often, key=often.__getitem__)
-
-
-def lists_of_categories(cells: Iterable[Value]) -> bool:
-    """Whether lists hold categories, and not levels: what is not the first of one begins others."""
-    firsts: set[str] = set()
-    later: collections.Counter[str] = collections.Counter()
-    for cell in cells:
-        listed = cell_list(cell) if isinstance(cell, str) and cell[:1] in "[({ " else cell
-        parts = (listed,) if isinstance(listed, str) else listed
-        names = [folded(plain(part)) for part in parts if isinstance(part, str) and part.strip()]
-        firsts.update(names[:1])
-        later.update(names[1:])
-    return bool(later) and 2 * sum(name in firsts for name in later) >= len(later)
-
-
-def pipes_part(texts: Iterable[tuple[str, int]], parting: Parting) -> bool:
-    """Whether '|' parts categories: what stands after one also begins other cells."""
-    firsts: set[str] = set()
-    later: collections.Counter[str] = collections.Counter()
-    for text, _ in texts:
-        parts = [split_levels(part, parting) for part in text.split("|")]
-        tops = [folded(" ".join("".join(part[:1] or "").split())) for part in parts]
-        tops = [top for top in tops if top]
-        firsts.update(tops[:1])
-        later.update(tops[1:])
-    return bool(later) and 2 * sum(top in firsts for top in later) >= len(later)
-
-
-def comma_evidence(texts: Iterable[tuple[str, int]], parting: Parting) -> dict[str, Any]:
-    """The first levels and the whole cells that show where a comma parts categories."""
-    tops, paths = set(), set()
-    for text, _ in texts:
-        for entry in text.split(";"):
-            before, comma, _ = entry.partition(",")
-            levels = split_levels(before, parting)
-            levels = [level.strip() for level in levels if level.strip()]
-            if levels and (not comma or len(levels) > 1):
-                tops.add(folded(levels[0]))
-            if levels and not comma:
-                paths.add(folded(before))
-    return {"tops": frozenset(tops), "paths": frozenset(paths)}

@@ -31,6 +31,7 @@ WRAPPER = re.compile(
     r"(?:attributes|fields|content|product|properties|_source|data|item)\.(?=\w+$)"
 )
 PAGE = re.compile("(product_?)?(link|url|page|permalink)|(link|url)_product")
+LONGEST_NAME = 300  # characters by which a column is known
 
 
 class Template(NamedTuple):
@@ -60,7 +61,7 @@ class Layout(NamedTuple):
 def column_name(text: str) -> str:
     """The name by which a column is known: `image link [image_link]`, `Image Link`, `g:image_link`
     and `image_link` are one column."""
-    text = unicodedata.normalize("NFKC", text).strip().strip("\ufeff").lower()
+    text = unicodedata.normalize("NFKC", text[:LONGEST_NAME]).strip().strip("\ufeff").lower()
     text = text.replace("i\u0307", "i").replace("ı", "i")  # the Turkish letters
     bracket = re.search(r"\[([a-z_]\w*)\]$", text)  # but image[0].url is another
     if bracket and LANGUAGE.search(f"name_{bracket.group(1)}"):  # name[de]

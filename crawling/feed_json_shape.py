@@ -36,7 +36,8 @@ PART_KEYS = re.compile(
     "breadcrumb|related|collection|param|propert|brand|store|shop|seller|merchant|user|author",
     re.I,
 )
-TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]', re.S)
+# A text that the head cuts short is a token too: otherwise it would be read from each of its quotes.
+TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}:,]', re.S)
 
 
 class Place(NamedTuple):

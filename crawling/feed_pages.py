@@ -10,12 +10,12 @@ page have no category, the way to the page is theirs: Home > Women > Jeans.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from common.terminal import UserError
+from common.text import unescaped
 from crawling.feed_json_shape import JSON
 from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Source
 from crawling.feed_linked_data import breadcrumbs, category_of, linked_products, with_references
@@ -70,12 +70,12 @@ def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRo
     lacks_category = not any(product.get("category") for _, product in products)
     for line, product in products:
         columns: dict[str, Value] = {
-            name: html.unescape(value) if isinstance(value, str) and "&" in value else value
+            name: unescaped(value) if isinstance(value, str) and "&" in value else value
             for name, value in flattened(product).items()
         }
         if lacks_category and ways:
             category = category_of(max(ways, key=len), product)
-            columns["category"] = (tuple(map(html.unescape, category)),) if category else ""
+            columns["category"] = (tuple(map(unescaped, category)),) if category else ""
         yield line, same_names.of(columns), list(columns.values())
 
 

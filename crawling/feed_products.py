@@ -21,6 +21,7 @@ from crawling.feed_cells import decoded
 from crawling.feed_columns import Layout, Source, category_value, field_text
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_survey import (
+    DEEPEST_PATH,
     LONGEST_CELL,
     FileReading,
     Reading,
@@ -40,7 +41,6 @@ from crawling.feed_types import (
 )
 from crawling.feed_words import NO_CATEGORY
 
-DEEPEST_PATH = 50  # levels of a category
 MOST_CACHED = 100_000  # distinct cells whose categories are kept
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import progress
-from crawling import feed_cells, feed_columns, feed_dialects
+from crawling import feed_cells, feed_columns, feed_dialects, feed_parting
 from crawling.feed_cells import Parting, cell_categories, folded
 from crawling.feed_columns import Layout, Source, category_value
 from crawling.feed_dialects import PLAIN, Dialect
@@ -24,6 +24,8 @@ from crawling.feed_words import PRODUCT_KINDS, ROOTS
 
 MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
+MOST_SPELLINGS = 100_000  # of categories that are counted
+DEEPEST_PATH = 50  # levels of a category
 LONGEST_CELL = 2_000  # characters of a cell that is counted
 LONGEST_SAMPLE = 200  # characters of a cell of a column that is not read
 SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
@@ -56,7 +58,7 @@ class FileReading:
     header: bool = False  # whether all rows have the same columns
     names: dict[str, str] = dataclasses.field(default_factory=dict)  # known name -> as it stands
     fields: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # field -> its columns
-    joined: set[str] = dataclasses.field(default_factory=set)  # those made of all their columns
+    made: set[str] = dataclasses.field(default_factory=set)  # fields made of all their columns
     category: str = ""  # the known name of the column that files products; '' if none does
     standard: bool = False  # whether its categories are of a published tree
     parting: Parting = Parting()
@@ -235,7 +237,9 @@ def check_fields(reading: FileReading, names: Names, columns: Mapping[str, str])
         for field, positions in source.items()
         if positions
     }
-    reading.joined = {field for field in layout.joined if not layout.positions.get(field)}
+    reading.made = {
+        field for field, positions in layout.joined.items() if not layout.positions[field]
+    }
 
 
 # ---- which column files products, and how -------------------------------------------------------
@@ -272,12 +276,13 @@ def candidates(file: FileReading, options: SurveyOptions) -> Iterator[tuple[str,
     if NAMED in file.cells:
         named = feed_columns.column_name(options.read.columns["product_type"])
         yield NAMED, named in file.dialect.columns.get("standard", ())
+    sure = [("product_type", file.dialect), ("standard", file.dialect)]
     last = [("weak", file.dialect), ("product_type", PLAIN), ("weak", PLAIN)]
-    for field, dialect in [("product_type", file.dialect), ("standard", file.dialect), *last]:
+    for place, (field, dialect) in enumerate([*sure, *last]):
         for name in dialect.columns.get(field, ()):
             if not file.cells.get(name) or name in file.filed or is_kind(file.cells[name]):
                 continue
-            if (field, dialect) not in last or not any(file.filed.values()):
+            if place < len(sure) or not any(file.filed.values()):
                 yield name, field == "standard"
 
 
@@ -295,14 +300,14 @@ def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOp
         level_sign=">" if standard else dialect.levels,
         entry_sign="" if standard else dialect.entries,
         list_is_path=dialect.list_is_path
-        or (may_be_path and not feed_cells.lists_of_categories(file.cells[name])),
+        or (may_be_path and not feed_parting.lists_of_categories(file.cells[name])),
         standard=standard,
         roots=frozenset(map(folded, dialect.roots)),
         ignored=frozenset(map(folded, options.ignored)),
         numbers={**(published_numbers(file.cells[name]) if standard else {}), **options.numbers},
         bare_numbers=False,
     )
-    parting = feed_cells.column_parting(file.cells[name], given, options.separator)
+    parting = feed_parting.column_parting(file.cells[name], given, options.separator)
     if dialect.has_root:
         whole = parting._replace(roots=frozenset())
         paths = [path for cell in file.cells[name] for path in cell_categories(cell, whole)]
@@ -361,15 +366,19 @@ def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Ce
 
 def spell(reading: Reading) -> None:
     """Note for each category the spelling that most products have."""
-    often: dict[Path, Counter[str]] = {}
+    often: Counter[tuple[Path, str]] = Counter()
     for file in reading.files:
         for cell, number in file.cells.get(file.category, Counter()).items():
             for path in cell_categories(cell, file.parting):
                 key: Path = ()
-                for word in path:
+                for word in path[:DEEPEST_PATH]:
                     key += (folded(word),)
-                    often.setdefault(key, Counter())[word] += number
-    reading.shown = {key: words.most_common(1)[0][0] for key, words in often.items()}
+                    if len(often) < MOST_SPELLINGS or (key, word) in often:
+                        often[key, word] += number
+    best: dict[Path, int] = {}
+    for (key, word), number in often.items():
+        if number > best.get(key, 0):
+            best[key], reading.shown[key] = number, word
 
 
 def categories_shown(reading: Reading, file: FileReading, value: Value) -> tuple[Path, ...]:
@@ -379,7 +388,7 @@ def categories_shown(reading: Reading, file: FileReading, value: Value) -> tuple
     for path in cell_categories(value, file.parting):
         key: Path = ()
         words = []
-        for word in path:
+        for word in path[: DEEPEST_PATH + 1]:  # a deeper one is left out
             key += (folded(word),)
             words.append(reading.shown.get(key, word))
         paths.setdefault(tuple(words))

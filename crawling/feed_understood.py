@@ -17,6 +17,7 @@ from crawling.feed_cells import cell_categories
 from crawling.feed_survey import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
 
+ALL_READ = ("product_type", "image_link")  # fields of which all columns are read
 OTHER = ("product_type", "standard")  # fields of which one column is read
 LONGEST = 60  # characters of a cell, a name or a category in a line
 MOST_UNREAD = 15  # columns that are named as unread
@@ -80,7 +81,9 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         else:
             names = file.fields.get(field, [])
         label = "product_type (the category)" if field == "product_type" else field
-        fields.append(f"{label}: {names_read(field, names, field in file.joined) or 'none'}")
+        fields.append(
+            f"{label}: {names_read(names, field in ALL_READ or field in file.made) or 'none'}"
+        )
     yield "; ".join(fields)
     unread = unread_columns(file, columns)
     if unread:
@@ -90,13 +93,11 @@ def file_lines(reading: Reading, file: FileReading) -> Iterator[str]:
         yield example
 
 
-def names_read(field: str, names: Sequence[str], joined: bool) -> str:
+def names_read(names: Sequence[str], all_read: bool) -> str:
     """The columns of a field: all of them, or the first and those that stand in for it."""
     shown = [short(name) for name in names[:FEW]]
-    if field in ("product_type", "image_link") or len(shown) < 2:
+    if all_read or len(shown) < 2:
         return ", ".join(shown)
-    if joined:
-        return " and ".join(shown)
     return f"{shown[0]} (otherwise {', '.join(shown[1:])})"
 
 
@@ -217,7 +218,7 @@ def similar_columns(file: FileReading, columns: Mapping[str, str]) -> list[str]:
     least = len(file.cells[file.category]) if all_filed else 1
     looks = []
     for name, cells in file.samples.items():
-        if file.names.get(name) not in unread or len(cells) <= least:
+        if file.names.get(name) not in unread or len(cells) < least:
             continue
         texts = [cell_text(value) for value in cells]
         called = CATEGORY_NAME.search(name)

@@ -13,6 +13,7 @@ from common.text import storable
 from crawling.feed_types import Names, Value
 
 DEEPEST = 20  # levels of a value that are looked at
+LONGEST_NAME = 500  # characters; a longer name is cut
 MOST_NAMES = 1000  # rows of so many kinds share the object that holds their names
 WORDS = {True: "true", False: "false", None: ""}
 
@@ -38,6 +39,7 @@ def flattened(item: dict[str, Any]) -> dict[str, Value]:
     """{name: value} of an object and of all that is in it."""
     columns: dict[str, Value] = {}
     for key, value in item.items():
+        key = key[:LONGEST_NAME]
         if isinstance(value, str):  # as most are
             columns[key] = clean(value)
         else:
@@ -56,7 +58,7 @@ def add_columns(columns: dict[str, Value], name: str, value: Any, depth: int) ->
         if not value:
             columns[name] = ""
         for key, inner in value.items():
-            add_columns(columns, f"{name}.{key}", inner, depth + 1)
+            add_columns(columns, f"{name}.{key}"[:LONGEST_NAME], inner, depth + 1)
     elif isinstance(value, (list, tuple)):
         add_list(columns, name, in_order(value), depth)
     else:

@@ -18,7 +18,7 @@ from xml.parsers import expat
 from common.terminal import UserError
 from crawling.feed_lines import COST, LONGEST_LINE, Source
 from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped, Value
-from crawling.feed_values import SameNames
+from crawling.feed_values import LONGEST_NAME, SameNames
 from crawling.feed_xml_mend import Mender
 from crawling.feed_xml_shape import local, product_element
 from crawling.feed_xml_tree import CategoryNames
@@ -71,7 +71,7 @@ class Frame:
         self.columns: dict[str, list[Value]] = {}  # of its attributes and elements
         for key, value in attributes.items():
             if not key.startswith("xmlns"):
-                self.columns[f"@{local(key)}"] = [value]
+                self.columns[f"@{local(key)}"[:LONGEST_NAME]] = [value]
 
     def value(self, name: str) -> Value:
         """What a column holds: its text, or the list of its texts."""
@@ -232,7 +232,7 @@ class XmlItems:
 
     def parted(self, name: str) -> tuple[str, str]:
         """(prefix, name without it) of an element."""
-        prefix, _, short = name.rpartition(":")
+        prefix, _, short = name[-LONGEST_NAME:].rpartition(":")
         if len(self.prefixes) < MOST_NAMES:
             self.prefixes[name] = prefix, short
         return prefix, short
@@ -292,9 +292,9 @@ class XmlItems:
             columns.setdefault(called, []).append(text.strip())
             inner = []
         for name in [name for name in frame.columns if name.startswith("@")]:
-            columns.setdefault(f"{called}{name}", []).append(frame.value(name))
+            columns.setdefault(f"{called}{name}"[:LONGEST_NAME], []).append(frame.value(name))
         for name in inner:
-            columns.setdefault(f"{called}.{name}", []).append(frame.value(name))
+            columns.setdefault(f"{called}.{name}"[:LONGEST_NAME], []).append(frame.value(name))
 
     def end_item(self) -> None:
         """Make a row of the product. Google's elements win over those of its own namespace, and

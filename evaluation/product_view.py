@@ -10,7 +10,6 @@ data URIs, nothing that a browser would run or fetch. html_pages.py puts them in
 from __future__ import annotations
 
 import base64
-import html
 import io
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from common.text import unescaped
 from learning import model_folders, saved_models, text_features
 
 THUMBNAIL = (160, 205)  # pixels at most
@@ -101,7 +101,7 @@ def readable(text: str | None) -> str | None:
     Anything else that looks like markup is shown as it stands."""
     if not text or not ("<" in text or "&" in text):
         return text
-    text = BREAK.sub("\n", html.unescape(text))
+    text = BREAK.sub("\n", unescaped(text))
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"[ \t]+", " ", FORMING.sub(" ", text))).strip()
 
 

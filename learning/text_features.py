@@ -10,7 +10,6 @@ slow to import, only for training. The classifiers of text use it:
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 import unicodedata
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.terminal import UserError
+from common.text import unescaped
 
 VOCABULARY = 20_000  # words, and as many words of names and pairs
 BUCKETS = 2**24  # that pairs are counted in, before they are told apart
@@ -56,7 +56,7 @@ def tokens(text: str) -> list[str]:
     """The words of a text: entities read once, markup dropped, case folded, and letters and digits
     of any language kept together with the apostrophes between them (women's, café, 27)."""
     if "&" in text or "<" in text:
-        text = TAG.sub(" ", html.unescape(text))
+        text = TAG.sub(" ", unescaped(text))
     if text.isascii():
         text = text.lower().translate(ASCII)
     else:

@@ -7,14 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawling import feed_cells
-from crawling.feed_cells import (
-    Parting,
-    cell_categories,
-    cell_list,
-    column_parting,
-    folded,
-    picture_links,
-)
+from crawling.feed_cells import Parting, cell_categories, cell_list, folded, picture_links
+from crawling.feed_parting import column_parting
 
 
 def categories(cells, separator=None, **known):

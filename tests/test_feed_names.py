@@ -128,7 +128,7 @@ def test_the_names_of_numbers_have_levels_whatever_parts_those_of_the_file(tmp_p
     ("fields", "advised"),
     [
         ('{"id": "c1", "name": "Caps", "slug": "caps", "image": "https://img.example/c.jpg"}', []),
-        ('{"slug": "caps"}', ["category.slug"]),
+        ('{"slug": "caps"}', []),  # it is read
         ('{"name": "Caps", "section": "Head"}', ["category.section"]),
     ],
     ids=["named", "slug-only", "another"],

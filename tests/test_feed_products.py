@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.terminal import UserError
+from common.text import clean_text
 from crawling import feed_products, feed_survey
 from crawling.feed_survey import SurveyOptions
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
@@ -651,3 +652,10 @@ def test_the_first_column_of_a_name_that_has_a_value_counts(header, row, read):
     result = read(header, row)
     assert [product[1:3] for product in result.products] == [("1", "Jean")]
     assert result.left_out.rows == 0
+
+
+@given(st.text())
+def test_clean_text_can_be_encoded_and_is_clean_already(text):
+    cleaned = clean_text(text)
+    assert cleaned.encode("utf-8").decode("utf-8") == cleaned == clean_text(cleaned)
+    assert "\0" not in cleaned

@@ -54,7 +54,7 @@ def test_a_system_s_file():
     assert said(read(FEEDS / "cases" / "woo_two_categories.csv")) == [
         "woo_two_categories.csv: text with commas between its cells, UTF-8, read as a file of "
         "WooCommerce",
-        "  id: ID; title: Name; description: Description (otherwise Short description); "
+        "  id: ID (otherwise SKU); title: Name; description: Description (otherwise Short description); "
         "product_type (the category): Categories; image_link: Images; item_group_id: none",
         "  not read: Published, Tags, Attribute 1 name, Attribute 1 value(s)",
         "  a category such as 'Clothing > Hats, Sale' is read as 2 categories: Clothing > Hats and "
@@ -221,9 +221,10 @@ def test_an_unread_column_that_looks_like_a_category_is_named_with_its_flag(surv
 
 
 def test_a_column_called_a_category_is_named_though_another_is_read(survey):
-    lines = ("id,name,category,my_subcategory", "1,Cap,Men,Hats", "2,Mug,Home,Mugs")
+    rows = ("1,Cap,Men,Hats", "2,Mug,Home,Mugs", "3,Tie,Men,Ties")
+    lines = ("id,name,category,my_subcategory", *rows)
     (line,) = feed_understood.remarks(survey(*lines))
-    assert "'my_subcategory' is not read, but looks like a category (Hats, Mugs)" in line
+    assert "'my_subcategory' is not read, but looks like a category (Hats, Mugs, Ties)" in line
     assert flags_of(line) == {"product_type": "my_subcategory"}
 
 

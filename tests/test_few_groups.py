@@ -90,6 +90,7 @@ LEFT_OUT = (
 )
 
 
+@pytest.mark.slow
 def test_the_rest_is_trained_as_if_leaves_of_one_style_were_not_there(home):
     done = train(home, *WORDS)
     assert LEFT_OUT in done.stderr.splitlines()
@@ -137,6 +138,7 @@ def test_without_folds_only_leaves_that_are_all_test_or_validation_are_left_out(
     assert labels and not labels & left_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ("categorize_images", "categorize_both"))
 def test_the_classifiers_by_picture_leave_such_leaves_out_too(tmp_path, script):
     write_home(tmp_path, of_one_style=2, pictured=("lamps", "rugs"))
@@ -159,6 +161,7 @@ def test_the_classifiers_by_picture_leave_such_leaves_out_too(tmp_path, script):
     assert {row[3] for row in predictions(tmp_path, 1)} == {f"home.{leaf}" for leaf in expected}
 
 
+@pytest.mark.slow
 def test_pictures_that_turn_out_unreadable_leave_a_leaf_out_after_all(tmp_path):
     write_home(tmp_path, of_one_style=0, pictured=LARGE)
     train(tmp_path, "crawl", "--feed", "home.tsv")
