@@ -16,6 +16,8 @@ from crawling.feed_dialects import FIELDS
 from crawling.feed_survey import SurveyOptions
 from crawling.feed_types import ReadOptions
 
+LONGEST_LINE = 10_000  # characters of a file of names
+
 
 def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
     feed = parser.add_argument_group("from a catalogue file")
@@ -152,6 +154,8 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     for name in for_feeds:
         if getattr(args, name) and args.feed is None:
             parser.error(f"--{name.replace('_', '-')} is for --feed")
+    if args.feed is not None and not all(args.feed):
+        parser.error("--feed must name a file, a folder or a URL")
     if args.separator is not None and not args.separator:
         parser.error("--separator must name what stands between the levels of a category")
     if args.feed_images is not None and not os.path.isdir(args.feed_images):
@@ -179,9 +183,11 @@ def category_numbers(path: str) -> dict[str, str]:
     """{number: category} of a file with lines such as '166 - Apparel & Accessories'. Raises
     UserError if it can't be read or has no such line."""
     numbers = {}
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"--category-names {path} is no file: name one")
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            for line in file:
+            while line := file.readline(LONGEST_LINE):
                 number, dash, category = line.partition(" - ")
                 if dash and number.strip().isdigit() and category.strip():
                     numbers[number.strip()] = category.strip()

@@ -12,17 +12,21 @@ import codecs
 import contextlib
 import gzip
 import io
+import os
 import re
 import unicodedata
 import zipfile
 from collections.abc import Iterator
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import charset_normalizer
 
 from common.terminal import UserError
 from crawling.feed_types import FeedFile
 
+MOST_PACKING = 400  # how many times smaller than its content a large packed file may be
+LARGE = 100_000_000  # bytes
+READ_AHEAD = 262_144  # bytes
 SAMPLE = 4096  # bytes that are looked at for the zeros of UTF-16
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -50,23 +54,59 @@ def open_bytes(feed: FeedFile) -> Iterator[IO[bytes]]:
     with open(feed.path, "rb") as file:
         if is_archive(file):
             with zipfile.ZipFile(file) as archive:
-                with archive.open(only_member(archive, feed)) as unpacked, gunzipped(unpacked) as f:
-                    yield f
+                with archive.open(only_member(archive, feed)) as unpacked:
+                    with gunzipped(limited(unpacked, feed), feed) as f:
+                        yield f
         else:
-            with gunzipped(file) as unpacked:
-                yield unpacked
+            with gunzipped(file, feed) as f:
+                yield f
 
 
 @contextlib.contextmanager
-def gunzipped(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def gunzipped(file: IO[bytes], feed: FeedFile) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked if gzip packed it."""
     magic = file.read(2)
     file.seek(0)
     if magic == b"\x1f\x8b":
         with gzip.open(file) as unpacked:
-            yield cast(IO[bytes], unpacked)
+            yield limited(cast(IO[bytes], unpacked), feed)
     else:
         yield file
+
+
+def limited(file: IO[bytes], feed: FeedFile) -> IO[bytes]:
+    """What is unpacked from a feed's file. Reading it raises UserError if it is much more than a
+    catalogue packs: a small file may be made to unpack for hours."""
+    most = max(LARGE, MOST_PACKING * os.path.getsize(feed.path))
+    return io.BufferedReader(Limited(file, most, feed.name), READ_AHEAD)
+
+
+class Limited(io.RawIOBase):
+    """A file of which at most so many bytes can be read."""
+
+    name = None  # it is none on the disk
+
+    def __init__(self, file: IO[bytes], most: int, feed_name: str) -> None:
+        self.file, self.most, self.feed_name = file, most, feed_name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.file.read(len(buffer))
+        buffer[: len(data)] = data
+        if self.file.tell() > self.most:
+            raise UserError(
+                f"{self.feed_name} unpacks to more than {MOST_PACKING} times its size, which no "
+                "catalogue does: unpack it yourself, and load that"
+            )
+        return len(data)
 
 
 def is_archive(file: IO[bytes]) -> bool:

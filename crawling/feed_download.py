@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from common.terminal import Undone, UserError, log
 from crawling import http_client, picture_links, shopstyle_api
-from crawling.feed_files import feed_files
+from crawling.feed_files import feed_files, without_repeats
 from crawling.feed_types import FeedFile, ReadOptions
 
 MOST_BYTES = 20_000_000_000  # of a feed
@@ -112,7 +112,7 @@ def open_feed(
             for file in feed_files([address], options):
                 folder = os.path.dirname(os.path.abspath(file.path)) if images is None else images
                 files.setdefault(file._replace(folder=folder))
-    return Feed(tuple(files))
+    return Feed(tuple(without_repeats(files)))
 
 
 def downloaded(url: str, web: http_client.Web, stack: contextlib.ExitStack) -> str:

@@ -15,7 +15,7 @@ import itertools
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from common.terminal import FEW, UserError, counted, first_few, log
 from crawling.feed_bytes import is_archive, members
@@ -47,6 +47,14 @@ def feed_files(
         else:
             files.update(dict.fromkeys(feeds_among(candidates, address, options)))
     return list(files)
+
+
+def without_repeats(files: Iterable[FeedFile]) -> list[FeedFile]:
+    """Files that may be named twice: by a path and by their folder, or by a link."""
+    by_place: dict[tuple[str, str | None], FeedFile] = {}
+    for file in files:
+        by_place.setdefault((os.path.realpath(file.path), file.member), file)
+    return list(by_place.values())
 
 
 def candidates_at(address: str) -> Iterator[FeedFile]:

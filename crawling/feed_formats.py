@@ -66,6 +66,11 @@ def read_feed_rows(
         with open_bytes(feed) as file:
             yield from format_rows(file, feed, skipped, options, how or HowRead())
     except UnicodeError:  # of UTF-16 and the like: in UTF-8 wrong bytes are marked, for check_text
+        if options.encoding:
+            raise UserError(
+                f"{name} can't be read as {options.encoding}, which --encoding says: name "
+                "another or none, or get the file again"
+            ) from None
         raise UserError(
             f"{name} is damaged or not whole in its encoding: save it again, as UTF-8"
         ) from None

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from common.terminal import UserError, first_few
-from crawling.feed_bytes import is_archive
+from crawling.feed_bytes import LARGE, MOST_PACKING, is_archive
 from crawling.feed_columns import header_rank
 from crawling.feed_tables import HEADER_LINES, are_numbers, excel_texts, width_fits
 from crawling.feed_types import FeedFile, FeedRow, HowRead, Names, ReadOptions, Skipped
@@ -28,10 +28,8 @@ from crawling.feed_values import MOST_COLUMNS, clean
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xls begins, and what Excel gives a password
 MOST_UNPACKED = 3_000_000_000  # bytes
-MOST_PACKING = 400  # how many times smaller than its content a large file may be
 ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # the part of it that has a password
 PIECE = 1_000_000  # bytes
-LARGE = 100_000_000  # bytes
 READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sheet_reader.py")
 
 

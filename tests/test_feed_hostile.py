@@ -1,11 +1,13 @@
 """Files that were made to take much time or memory, or to end in a traceback: each is read in
 little of both, and each of its rows is a product or left out."""
 
+import gzip
 import json
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,51 @@ def test_a_table_without_header_has_no_more_columns_than_another(tmp_path):
     run = run_crawl("--feed", "feed.csv", "--column", "id=1", "--column", "title=2", cwd=tmp_path)
     assert run.returncode == 2 and "more than 10,000 columns" in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def gzip_bomb(path, megabytes):
+    """A file of so many megabytes, packed a thousand times smaller by repeating one member."""
+    member = gzip.compress(b"y" * 1_000_000)
+    start = gzip.compress(f"{HEADER}1\tx\ta > b\t\n".encode())
+    path.write_bytes(start + member * megabytes)
+
+
+def test_what_unpacks_without_end_is_refused_in_a_sentence(tmp_path):
+    gzip_bomb(tmp_path / "feed.gz", 150)
+    run = run_crawl("--feed", "feed.gz", "--dry-run", cwd=tmp_path)
+    assert run.returncode == 2 and run.stderr.count("\n") == 1
+    assert "more than 400 times its size" in run.stderr
+
+
+def test_gzip_within_zip_is_read_and_limited(tmp_path):
+    gzip_bomb(tmp_path / "feed.gz", 1)
+    with zipfile.ZipFile(tmp_path / "feed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "feed.gz", "feed.gz")
+    run = run_crawl("--feed", "feed.zip", "--dry-run", cwd=tmp_path)
+    assert "feed: 2 rows = 1 product + 0 merged + 1 left out" in run.stdout
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path):
+    (tmp_path / "feeds").mkdir()
+    (tmp_path / "feeds" / "a.tsv").write_text(f"{HEADER}1\tx\ta > b\t\n")
+    (tmp_path / "feeds" / "b.tsv").symlink_to("a.tsv")
+    addresses = ("feeds/a.tsv", "./feeds/a.tsv", "feeds")
+    run = run_crawl("--feed", *addresses, "--dry-run", cwd=tmp_path)
+    assert "feed: 1 row = 1 product + 0 merged + 0 left out" in run.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "idna", "undefined"])
+def test_a_wrong_encoding_of_the_users_is_named(tmp_path, encoding):
+    (tmp_path / "feed.tsv").write_text(f"{HEADER}1\tx\ta > b\t\n22\ty\t\t")
+    run = run_crawl("--feed", "feed.tsv", "--encoding", encoding, "--dry-run", cwd=tmp_path)
+    assert run.returncode == 2 and "name another or none" in run.stderr
+
+
+def test_names_of_categories_are_read_from_files_alone(tmp_path):
+    (tmp_path / "feed.tsv").write_text(f"{HEADER}1\tx\ta > b\t\n")
+    arguments = ("--feed", "feed.tsv", "--dry-run", "--category-names", "/dev/zero")
+    run = run_crawl(*arguments, cwd=tmp_path)
+    assert run.returncode == 2 and "is no file" in run.stderr
