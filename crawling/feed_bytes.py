@@ -264,6 +264,8 @@ def readings(text: str, place: int, likely: str) -> str:
             decoded = raw.decode(encoding)
             if encoding == likely or is_word(decoded):
                 read.setdefault(decoded, encoding)
+    if likely not in read.values():  # the word is cut within a letter
+        return ""
     first, *others = read.items()
     more = "".join(f", {encoding} if it is {word!r}" for word, encoding in others[:2])
     return f" if {first[0]!r} is right{more}" if more else ""

@@ -321,6 +321,7 @@ def content_now(
     if before.categories:
         load.counts.labels_kept += load.options.unlabelled
         load.counts.labels_lost += listed == ()
+    load.counts.pictures_lost += bool(before.image) and not product.images
     return Content(
         (product.name, product.description),
         product.images[0] if product.images else "",

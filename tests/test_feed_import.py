@@ -636,3 +636,10 @@ def test_a_spelling_that_the_whole_feed_changes_is_taken(tmp_path):
     load(tmp_path, write_feed(tmp_path / "f.tsv", rows, "id title product_type"))
     names = [name for (name,) in select(tmp_path, "select name from category order by id")]
     assert names == ["Top", "Jeans"]
+
+
+def test_a_load_that_loses_pictures_says_so(tmp_path):
+    rows = [(str(n), "Jean", "https://img.example/1.jpg") for n in range(3)]
+    store(tmp_path, [product(number, images=[link]) for number, _, link in rows])
+    counts, _ = store(tmp_path, [product(number) for number, _, _ in rows])
+    assert counts.pictures_lost == 3

@@ -206,7 +206,7 @@ def test_a_title_made_of_several_columns_is_said(load):
         f"<shop><offers>{offer.format(1, 1)}{offer.format(2, 2)}</offers></shop>", "feed.xml"
     )
     assert products["1"].name == "Acme H1"
-    assert "title: vendor, model;" in said
+    assert "title: vendor and model;" in said
 
 
 def test_rows_of_an_export_that_were_added_by_hand_have_a_code_and_no_id(load):
