@@ -195,7 +195,12 @@ def open_feed(
 ) -> tuple[feed_survey.Reading, Iterator[feed_types.FeedProduct]]:
     """How a feed is read, which is logged, and its products, of which there is one at least."""
     with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
-        reading = feed_survey.survey(feed.files, args.survey)
+        options = args.survey
+        if os.path.exists(args.db_path):
+            with contextlib.closing(db.open_readonly(args.db_path)) as conn:
+                known = feed_report.known_categories(conn, feed_source(args.source))
+                options = options._replace(known=known)
+        reading = feed_survey.survey(feed.files, options)
         for line in feed_understood.understood(reading):
             log(line)
         return reading, feed_products.some_products(reading)

@@ -14,6 +14,7 @@ import gzip
 import io
 import os
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from typing import IO, Any, cast
@@ -241,12 +242,42 @@ def wrong_bytes(text: str, place: int, name: str, line: int, encoding: str) -> U
     first = text.rfind("\n", 0, max(0, place - 2000)) + 1
     last = text.rfind("\n", place, place + 4000)
     around = text[max(first, place - 4000) : last if last > 0 else place + 4000]
-    likely = "utf-8"
+    likely, reads = "utf-8", ""
     if encoding == "UTF-8":
         likely = likely_encoding(around.encode("utf-8", "surrogateescape"))
+        reads = readings(text, place, likely)
     return UserError(
         f"{name}, line {line} is not {encoding}: it looks like {likely}, so say "
-        f"--encoding {likely}, or save the file as UTF-8"
+        f"--encoding {likely}{reads}, or save the file as UTF-8"
+    )
+
+
+def readings(text: str, place: int, likely: str) -> str:
+    """How the word at a place of a text reads in the likely encoding, and in others in which it is
+    one too: only who knows the language can tell."""
+    word = re.search(r"[^\s;,|\"<>]{0,30}$", text[max(0, place - 30) : place]).group()  # type: ignore[union-attr]
+    word += re.match(r"[^\s;,|\"<>]{1,30}", text[place : place + 30] + " ").group()  # type: ignore[union-attr]
+    raw = word.encode("utf-8", "surrogateescape")
+    read: dict[str, str] = {}
+    for encoding in dict.fromkeys((likely, *LIKELY_ENCODINGS)):
+        with contextlib.suppress(UnicodeDecodeError):
+            decoded = raw.decode(encoding)
+            if encoding == likely or is_word(decoded):
+                read.setdefault(decoded, encoding)
+    if likely not in read.values():  # the word is cut within a letter
+        return ""
+    first, *others = read.items()
+    more = "".join(f", {encoding} if it is {word!r}" for word, encoding in others[:2])
+    return f" if {first[0]!r} is right{more}" if more else ""
+
+
+def is_word(text: str) -> bool:
+    """Whether letters that are not ASCII may stand in this word: Latin ones beside Latin ones."""
+    letters = [letter for letter in text if not letter.isascii()]
+    latin = any(letter.isascii() and letter.isalpha() for letter in text)
+    return all(
+        letter.isalpha() and (not latin or "LATIN" in unicodedata.name(letter, ""))
+        for letter in letters
     )
 
 

@@ -25,7 +25,9 @@ LONGEST_LIST = 100_000  # characters of a cell that may be a list
 BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
 DEEPEST_LIST = 20  # lists in each other
 LONGEST_ENTRY = 10_000  # characters in which commas are looked at one by one
-NO_PICTURE = "no_selection"  # Magento's word
+NO_PICTURE = frozenset(
+    "no_selection nan none null n/a #n/a - []".split()
+)  # words in place of a link
 MOST_LINKS = 10  # to pictures of a product
 GREATER = r"(?<!\\)[-=]?>+"  # what parts levels in most files
 CONJUNCTION = re.compile(r"&|\b(and|und|et|e|y|en|och|og|i|a|и|ve)\b", re.IGNORECASE)
@@ -111,7 +113,9 @@ def picture_links(value: Value, sign: str = "") -> Iterator[str]:
     if isinstance(value, str):
         listed = cell_list(value)
         if isinstance(listed, str):
-            yield from (link for link in split_links(listed, sign) if link != NO_PICTURE)
+            yield from (
+                link for link in split_links(listed, sign) if link.lower() not in NO_PICTURE
+            )
             return
         value = listed
     for part in value:

@@ -400,12 +400,12 @@ DIALECTS = (
     ),
     Dialect(
         "Google Merchant or Meta",
-        ("id title image_link", "id title product_type", "id title google_product_category",
+        ("id title image_link", "offerid title imagelink", "id title product_type", "id title google_product_category",
          "id title image[0].url", "id title fb_product_category"),
         {
             **PLAIN.columns,
             "description": words("description summary content rich_text_description"),
-            "product_type": words("product_type category categories"),
+            "product_type": words("product_type producttypes category categories"),
         },
     ),
 )  # fmt: skip

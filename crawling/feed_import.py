@@ -46,6 +46,7 @@ class LoadCounts:
         default_factory=lambda: {"new": 0, "changed": 0, "unchanged": 0}
     )
     labels_kept: int = 0  # without the feed's categories: have one in crawl.db already
+    pictures_lost: int = 0  # had a link to a picture, and have none now
     labels_lost: int = 0  # had a category, and have none now
     regrouped: int = 0  # have another item group than before
     variants: int = 0  # name a parent
@@ -320,6 +321,7 @@ def content_now(
     if before.categories:
         load.counts.labels_kept += load.options.unlabelled
         load.counts.labels_lost += listed == ()
+    load.counts.pictures_lost += bool(before.image) and not product.images
     return Content(
         (product.name, product.description),
         product.images[0] if product.images else "",

@@ -7,6 +7,7 @@ feed_cells.py reads each of them.
 from __future__ import annotations
 
 import collections
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -30,13 +31,20 @@ LEVELS = (
     ("/", r"(?<!\\)/", 0.5),
     (" - ", r"(?<=\s)-(?=\s)", 0.5),
 )
+LOOKED_AT = 1_000  # texts that are compared with known paths
 IN_NAMES = ("/", " - ")  # part levels only if some top has several categories below it
 
 
-def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | None) -> Parting:
+def column_parting(
+    cells: Mapping[Value, int],
+    given: Parting,
+    separator: str | None,
+    known: frozenset[str] = frozenset(),
+) -> Parting:
     """How these cells part levels and categories, as they do throughout. `cells` are the distinct
     cells of a column with how often each stands there; `given` is what is known without them, and
-    `separator` is what --separator says."""
+    `separator` is what --separator says. `known` are the folded paths that the shop
+    has already: what makes some of them parts levels, however few the cells are."""
     texts = [(text, number) for cell, number in cells.items() for text in flat_texts(cell)]
     if separator is not None:
         parting = given._replace(
@@ -53,7 +61,7 @@ def column_parting(cells: Mapping[Value, int], given: Parting, separator: str | 
             if any(re.search(pattern, text) for text, _ in texts):
                 parting = given._replace(level_sign=sign, level_pattern=pattern)
     else:
-        sign, pattern = level_separator(texts)
+        sign, pattern = known_separator(texts, known) or level_separator(texts)
         parting = given._replace(level_sign=sign, level_pattern=pattern)
     if len(parting.entry_sign) > 1:
         parting = parting._replace(entry_sign=entry_separator(texts, parting))
@@ -86,6 +94,21 @@ def flat_texts(cell: Value) -> Iterator[str]:
         cell = listed
     for part in cell:
         yield from flat_texts(part)
+
+
+def known_separator(
+    texts: Iterable[tuple[str, int]], known: frozenset[str]
+) -> tuple[str, str] | None:
+    """(sign, regular expression) of what makes known paths of these texts; None if nothing does."""
+    often: collections.Counter[tuple[str, str]] = collections.Counter()
+    for text, _ in itertools.islice(texts, LOOKED_AT) if known else ():
+        for sign, pattern, _ in LEVELS:
+            if sign in text:
+                levels = re.split(pattern, f" {text} ")
+                key = " > ".join(folded(level) for level in levels if level.strip())
+                often[sign, pattern] += key in known
+    best = max(often, key=often.__getitem__, default=None)
+    return best if best and often[best] else None
 
 
 def level_separator(texts: Iterable[tuple[str, int]]) -> tuple[str, str]:

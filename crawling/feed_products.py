@@ -52,6 +52,7 @@ class OpenProduct:
     fields: dict[str, str]
     category: Value
     pictures: list[tuple[int, str]]  # (place, link)
+    more_categories: tuple[Value, ...] = ()  # of rows that say the product in another category
 
 
 def read_products(reading: Reading, skipped: Skipped) -> Iterator[FeedProduct]:
@@ -122,6 +123,10 @@ def finished(
 ) -> FeedProduct | None:
     """A product of which no more rows come; None if it can't be used."""
     categories, fields = cells[product.category], product.fields
+    if product.more_categories:
+        lists = (categories, *(cells[cell] for cell in product.more_categories))
+        paths = dict.fromkeys(itertools.chain.from_iterable(lists))
+        categories = tuple(sorted(paths, key=len, reverse=True))
     title = shown_title(fields["title"])
     if file.dialect.ends_with_title:
         categories = without_title(categories, title)
@@ -275,11 +280,23 @@ def stored_link(link: str, file: FileReading) -> str:
 
 def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:
     """Whether a row only says more of the product that stands above it: its dialect says so, it has
-    the product's id and no title, or it says the product in another language."""
+    the product's id and no title, or it says the product in another language or category."""
     if row.fields["view"]:
         return row.fields["id"] in ("", product.fields["id"])
     same_id = bool(row.fields["id"]) and row.fields["id"] == product.fields["id"]
-    return same_id and (file.dialect.joined or not row.fields["title"])
+    return same_id and (
+        file.dialect.joined or not row.fields["title"] or in_another_category(row, product)
+    )
+
+
+def in_another_category(row: OpenProduct, product: OpenProduct) -> bool:
+    """Whether a row with the product's id is the product once more, in another category: some
+    exports have a row for each category of a product."""
+    return (
+        row.fields["title"] == product.fields["title"]
+        and bool(row.category and product.category)
+        and row.category not in (product.category, *product.more_categories)
+    )
 
 
 def add_row(product: OpenProduct, row: OpenProduct, part: bool) -> None:
@@ -288,6 +305,8 @@ def add_row(product: OpenProduct, row: OpenProduct, part: bool) -> None:
     if row.fields["view"]:
         return
     if not part:
+        if row.fields["title"] and in_another_category(row, product):
+            product.more_categories += (row.category,)
         for field, text in product.fields.items():
             product.fields[field] = text or row.fields[field]
         product.category = product.category or row.category

@@ -59,6 +59,11 @@ def label_lines(options: FeedOptions, counts: LoadCounts) -> list[str]:
             f"{counts.labels_lost} products of {options.source} had a category and have none now: "
             "the feed has none for them (--unlabelled keeps what is there)"
         )
+    if counts.pictures_lost:
+        lines.append(
+            f"{counted(counts.pictures_lost, 'product')} of {options.source} had a link to a picture "
+            "and have none now"
+        )
     if counts.variants:
         inherited = ""
         if counts.inherited:
@@ -138,6 +143,13 @@ def readable_paths(conn: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
         category: tuple(names.get(step, step) for step in (row["path"] or category).split("/"))
         for category, row in rows.items()
     }
+
+
+def known_categories(conn: sqlite3.Connection, source: str) -> dict[tuple[str, ...], int]:
+    """{path in the shop's words: number of products} of the categories that a source has."""
+    paths = readable_paths(conn)
+    sizes = feed_queries.category_sizes(conn, source)
+    return {paths[category]: size for category, size in sizes if category in paths}
 
 
 def separator_lines(name: str, sizes: Iterable[tuple[tuple[str, ...], int]]) -> list[str]:

@@ -49,6 +49,7 @@ class SurveyOptions(NamedTuple):
     separator: str | None = None  # --separator
     ignored: tuple[str, ...] = ()  # --ignore-category
     numbers: Mapping[str, str] = {}  # --category-names: a number -> its category
+    known: Mapping[Path, int] = {}  # categories that crawl.db has of this shop -> their products
 
 
 @dataclasses.dataclass
@@ -310,7 +311,9 @@ def find_parting(file: FileReading, name: str, standard: bool, options: SurveyOp
         numbers={**(published_numbers(file.cells[name]) if standard else {}), **options.numbers},
         bare_numbers=False,
     )
-    parting = feed_parting.column_parting(file.cells[name], given, options.separator)
+    parting = feed_parting.column_parting(
+        file.cells[name], given, options.separator, known_keys(options)
+    )
     if dialect.has_root:
         whole = parting._replace(roots=frozenset())
         paths = [path for cell in file.cells[name] for path in cell_categories(cell, whole)]
@@ -367,8 +370,14 @@ def count_filed(cells: Cells, parting: Parting) -> tuple[int, int, set[Path], Ce
 # ---- one category, one spelling -----------------------------------------------------------------
 
 
+def known_keys(options: SurveyOptions) -> frozenset[str]:
+    """The folded paths with levels that crawl.db has of this shop."""
+    return frozenset(" > ".join(map(folded, path)) for path in options.known if len(path) > 1)
+
+
 def spell(reading: Reading) -> None:
-    """Note for each category the spelling that most products have."""
+    """Note for each category the spelling that most products have. Those that are in crawl.db count
+    half: they may be the same ones, and the shop may have changed the spelling."""
     often: Counter[tuple[Path, str]] = Counter()
     for file in reading.files:
         for cell, number in file.cells.get(file.category, Counter()).items():
@@ -378,6 +387,10 @@ def spell(reading: Reading) -> None:
                     key += (folded(word),)
                     if len(often) < MOST_SPELLINGS or (key, word) in often:
                         often[key, word] += number
+    for known, products in reading.options.known.items():
+        for depth in range(1, len(known) + 1):
+            key = tuple(map(folded, known[:depth]))
+            often[key, known[depth - 1]] += (products + 1) // 2
     best: dict[Path, int] = {}
     for (key, word), number in often.items():
         if number > best.get(key, 0):

@@ -187,7 +187,15 @@ def column_remarks(reading: Reading, file: FileReading) -> Iterator[str]:
             f"{quoted(original(file, name))} gives {number:,}: to use it instead, add "
             f"{column_flag(original(file, name))}"
         )
-    for name in similar_columns(file, reading.options.read.columns)[:FEW]:
+    similar = similar_columns(file, reading.options.read.columns)[:FEW]
+    if len(similar) > 1 and not file.category:
+        names = [original(file, name) for name in similar]
+        yield (
+            f"columns {', '.join(map(quoted, names))} look like categories. If each holds a level, "
+            f"add {column_flag(','.join(names))}; otherwise name one of them"
+        )
+        return
+    for name in similar:
         values = first_few(
             [short(cell_text(value)) for value in file.samples[name]][:3], len(file.samples[name])
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 COLUMNS: dict[str, str] = {
     "id": (
-        "id item_id product_id productid itemid offer_id uniq_id unique_id external_id sku "
+        "id item_id product_id productid itemid offer_id offerid uniq_id unique_id external_id sku "
         "product_sku item_sku sku_id sku_code _id asin pid handle article_id product_code productcode "
         "item_code item_number itemnumber item_no article_number article_no "
         "part_number part_no part_no. ordernumber style_id url_handle artikelnummer artikelnr artikelnr. art._nr. artnr "
@@ -89,7 +89,7 @@ COLUMNS: dict[str, str] = {
         "κατηγορία,υποκατηγορία 대분류,중분류,소분류 大分類,中分類,小分類 一级分类,二级分类,三级分类 category_path "
         "categorypath category_tree product_category_tree category_full_name category_name_path "
         "categories category category.fullname category_name categoryname product_category "
-        "productcategory product_category/complete_name product_group breadcrumb breadcrumbs categories.path categories.name category.name "
+        "producttypes productcategory product_category/complete_name product_group breadcrumb breadcrumbs categories.path categories.name category.name "
         "category_names item_category categorytext product_categories producttype "
         "categoryid.path categories.category@name "
         "kategorie kategorien warengruppe artikelgruppe produktgruppe "
@@ -117,7 +117,7 @@ COLUMNS: dict[str, str] = {
         "група каталог famille familia família ジャンル"
     ),
     "image_link": (
-        "image_link image_links image[#].url image images image.url image.src images.url "
+        "image_link image_links imagelink additionalimagelinks image[#].url image images image.url image.src images.url "
         "images.src images.uri images.large image_url imageurl image_urls imageurls image_src "
         "imagesrc featuredimage.url featured_image primary_image main_image main_image_url "
         "product_image product_image_url product_images img img_url imgurl imurl picture "

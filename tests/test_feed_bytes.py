@@ -11,6 +11,7 @@ from feed_reading import a_zip, read, read_file, values_of
 
 from common.terminal import UserError
 from crawling import feed_bytes
+from crawling.feed_formats import read_feed_rows
 
 TABLE = "id\ttitle\tproduct_type\r\n1\tJeän 🥻\tRöcke > Mini\r\n"
 CSV = TABLE.replace("\t", ",")
@@ -316,3 +317,19 @@ def test_the_commonest_of_the_encodings_that_fit_equally_well_is_named():
     assert feed_bytes.likely_encoding(b"caf\xe9") == "cp1252"
     assert feed_bytes.likely_encoding(b"\x81\x8d\x8f\x90\x9d") in feed_bytes.LIKELY_ENCODINGS
     assert feed_bytes.likely_encoding(b"") in feed_bytes.LIKELY_ENCODINGS
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word", "reads"),
+    (
+        ("cp1250", "Ręcznik", ("cp1252 if 'Rêcznik' is right", "cp1250 if it is 'Ręcznik'")),
+        ("cp1252", "Größe", ()),  # no other encoding makes another word of it
+    ),
+)
+def test_a_word_shows_which_encoding_is_right(tmp_path, encoding, word, reads):
+    path = tmp_path / "f.csv"
+    path.write_bytes(f"SKU;Name\n1;{word}\n".encode(encoding))
+    with pytest.raises(UserError) as error:
+        list(read_feed_rows(str(path), []))
+    assert all(part in str(error.value) for part in reads)
+    assert (" is right" in str(error.value)) == bool(reads)

@@ -310,6 +310,10 @@ A, B, C = "https://x.example/a.jpg", "http://x.example/b,b.png", "//x.example/c 
         ("a.jpg|b.webp", ["a.jpg", "b.webp"]),
         ("a, b.jpg", ["a, b.jpg"]),  # a file of that name
         ("no_selection", []),
+        ("nan", []),
+        ("None", []),
+        (("nan", A), [A]),
+        ("nan.jpg", ["nan.jpg"]),
         ("", []),
         ((), []),
         (" , ", []),

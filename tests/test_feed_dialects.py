@@ -103,6 +103,25 @@ def test_a_stored_variant_has_the_category_and_the_group_of_its_parent(name, tmp
     assert variants or not any(product["parent"] in by_id for product in by_id.values())
 
 
+def test_products_of_googles_api_are_known(tmp_path):
+    path = tmp_path / "products.json"
+    product = {
+        "offerId": "7",
+        "title": "Cap",
+        "googleProductCategory": "Apparel > Hats",
+        "productTypes": ["Men > Caps", "Sale"],
+        "imageLink": "https://x.example/a.jpg",
+        "additionalImageLinks": ["https://x.example/b.jpg"],
+        "itemGroupId": "G",
+    }
+    path.write_text(json.dumps({"resources": [product]}))
+    reading = feed_survey.survey([FeedFile(str(path))], feed_survey.SurveyOptions())
+    (cap,) = feed_products.read_products(reading, LeftOut())
+    assert (cap.external_id, cap.group) == ("7", "G")
+    assert cap.categories == (("Men", "Caps"), ("Sale",))
+    assert cap.images == ("https://x.example/a.jpg", "https://x.example/b.jpg")
+
+
 def test_shopifys_columns_of_2021_are_known(tmp_path):
     path = tmp_path / "products.csv"
     path.write_text(

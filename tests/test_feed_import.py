@@ -610,3 +610,36 @@ def test_indexes_of_a_copy_are_those_of_the_copy(tmp_path):
         feed_queries.make_indexes(conn, feed_queries.drop_indexes(conn))
         again = conn.execute("select name from sqlite_temp_master where type = 'index'").fetchall()
         assert sorted(map(tuple, names)) == sorted(map(tuple, again))
+
+
+# ---- what the shop has already ------------------------------------------------------------------
+
+
+def test_a_few_products_get_the_tree_and_the_spelling_that_is_there(tmp_path):
+    """A file of one category does not tell what parts its levels; the categories that are there
+    do."""
+    (tmp_path / "all.csv").write_text(
+        "SKU;Name;Warengruppe\n1;a;Möbel/Sofas\n2;b;Möbel/Sofas\n3;c;Möbel/Tische\n4;d;Garten\n"
+    )
+    load(tmp_path, "all.csv")
+    before = select(tmp_path, "select id, name from category order by id")
+    (tmp_path / "new.csv").write_text("SKU;Name;Warengruppe\n5;e;MÖBEL/Sofas\n")
+    load(tmp_path, "new.csv")
+    assert select(tmp_path, "select id, name from category order by id") == before
+    assert filed(tmp_path)["5"] == "möbel.sofas"
+
+
+def test_a_spelling_that_the_whole_feed_changes_is_taken(tmp_path):
+    rows = [(str(n), "Jean", "TOP > JEANS") for n in range(5)]
+    load(tmp_path, write_feed(tmp_path / "f.tsv", rows, "id title product_type"))
+    rows = [(number, name, "Top > Jeans") for number, name, _ in rows]
+    load(tmp_path, write_feed(tmp_path / "f.tsv", rows, "id title product_type"))
+    names = [name for (name,) in select(tmp_path, "select name from category order by id")]
+    assert names == ["Top", "Jeans"]
+
+
+def test_a_load_that_loses_pictures_says_so(tmp_path):
+    rows = [(str(n), "Jean", "https://img.example/1.jpg") for n in range(3)]
+    store(tmp_path, [product(number, images=[link]) for number, _, link in rows])
+    counts, _ = store(tmp_path, [product(number) for number, _, _ in rows])
+    assert counts.pictures_lost == 3

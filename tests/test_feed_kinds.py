@@ -294,3 +294,27 @@ def test_no_letter_is_cut_where_the_encoding_is_guessed(tmp_path, encoding, more
     path.write_bytes(table("id,name", *rows).encode(encoding))
     with pytest.raises(UserError, match=f"say --encoding {encoding}"):
         feed_survey.survey([FeedFile(str(path), name="feed.csv")], feed_survey.SurveyOptions())
+
+
+# ---- a row for each category of a product -------------------------------------------------------
+
+
+def test_rows_of_a_product_that_stand_together_may_each_have_a_category(load):
+    reading, products, _ = load(
+        table(
+            "id,name,category,image",
+            "1,Hat,Sale,http://a/1.jpg",
+            "1,Hat,Clothes > Hats,http://a/1.jpg",
+            "1,Hat,Summer,http://a/2.jpg",
+            "2,Cap,Sale,http://a/3.jpg",
+        )
+    )
+    assert products["1"].categories == (("Clothes", "Hats"), ("Sale",), ("Summer",))
+    assert products["1"].images == ("http://a/1.jpg", "http://a/2.jpg")
+    assert (reading.rows, reading.merged, len(products)) == (4, 2, 2)
+
+
+@pytest.mark.parametrize("row", ("1,Hat,Sale", "1,Another hat,Clothes", "1,Hat,"))
+def test_other_rows_with_the_same_id_are_not_merged(load, row):
+    reading, products, _ = load(table("id,name,category", "1,Hat,Sale", row, "2,Cap,Clothes"))
+    assert reading.merged == 0

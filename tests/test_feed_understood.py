@@ -111,7 +111,7 @@ def test_what_column_says_is_shown_as_it_was_understood(survey):
     lines = ("No,What,Top,Sub", "1,Cap,Men,Hats", "2,Pot,Home,Pots")
     columns = {"id": "1", "title": "what", "product_type": "top,4", "image_link": "{no}.jpg"}
     assert said(survey(*lines, column=columns))[1:] == [
-        "  id: No; title: What; description: none; product_type (the category): Top, Sub; image_link: {no}.jpg; "
+        "  id: No; title: What; description: none; product_type (the category): Top > Sub; image_link: {no}.jpg; "
         "item_group_id: none",
         "  a category such as 'Men, Hats' is read as 2 levels: Men > Hats",
     ]
