@@ -24,7 +24,7 @@ from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct, Skipped
 
 BATCH = 500  # products that are stored at a time; SQLite takes 999 parameters everywhere
-BATCH_SIZE = 4_000_000  # characters of their descriptions
+BATCH_SIZE = 4_000_000  # characters of their texts and links
 is_number = re.compile("0|[1-9][0-9]{0,18}").fullmatch  # a number as SQLite would write it
 MOST_LINKS = 10  # to pictures of one product
 EXAMPLES = 3  # products that a dry run shows
@@ -152,7 +152,7 @@ def batches(products: Iterable[FeedProduct]) -> Iterator[list[FeedProduct]]:
     size = 0
     for product in products:
         batch.append(product)
-        size += len(product.description)
+        size += len(product.name) + len(product.description) + sum(map(len, product.images))
         if len(batch) == BATCH or size > BATCH_SIZE:
             yield batch
             batch, size = [], 0

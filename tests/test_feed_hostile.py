@@ -149,6 +149,8 @@ def test_a_batch_of_long_products_is_a_short_one():
     ]
     assert list(map(len, feed_import.batches(products))) == [2, 500, 2]
     assert [product for batch in feed_import.batches(products) for product in batch] == products
+    linked = [FeedProduct(n, str(n), "x", "", (), ("y" * 5_000_000,), "", "") for n in range(3)]
+    assert list(map(len, feed_import.batches(linked))) == [1, 1, 1]
 
 
 def run_crawl(*arguments, cwd):
