@@ -97,7 +97,8 @@ def test_a_picture_that_could_not_be_fetched_is_fetched_by_the_next_run(serve, t
     server.script = lambda path, query: (503, b"") if own in path else None
     done = run(tmp_path, server, status=1)
     assert (
-        "1 none yet; this run: 1 fetched, 0 unusable" in done.stdout and "1 picture is not done" in done.stderr
+        "1 none yet; this run: 1 fetched, 0 unusable" in done.stdout
+        and "1 picture is not done" in done.stderr
     )
     server.script = lambda path, query: None
     assert "0 none yet; this run: 1 fetched, 0 unusable" in run(tmp_path, server).stdout
