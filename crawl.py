@@ -39,6 +39,7 @@ from crawling import (
     feed_download,
     feed_import,
     feed_products,
+    feed_reading,
     feed_report,
     feed_survey,
     feed_types,
@@ -192,7 +193,7 @@ def feed_source(name: str) -> str:
 
 def open_feed(
     args: argparse.Namespace, feed: feed_download.Feed, stop: StopEvent
-) -> tuple[feed_survey.Reading, Iterator[feed_types.FeedProduct]]:
+) -> tuple[feed_reading.Reading, Iterator[feed_types.FeedProduct]]:
     """How a feed is read, which is logged, and its products, of which there is one at least."""
     with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
         options = args.survey
@@ -209,7 +210,7 @@ def open_feed(
 def load_feed(
     args: argparse.Namespace,
     conn: sqlite3.Connection,
-    reading: feed_survey.Reading,
+    reading: feed_reading.Reading,
     products: Iterator[feed_types.FeedProduct],
     stop: StopEvent,
 ) -> tuple[dict[str, int], list[str]]:

@@ -13,7 +13,7 @@ from common.arguments import rate, whole_number
 from common.terminal import UserError
 from crawling import shopstyle_api
 from crawling.feed_dialects import FIELDS
-from crawling.feed_survey import SurveyOptions
+from crawling.feed_reading import SurveyOptions
 from crawling.feed_types import ReadOptions
 
 LONGEST_LINE = 10_000  # characters of a file of names

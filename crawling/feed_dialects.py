@@ -3,7 +3,7 @@
 In: the column names of a file. Out: the Dialect of the system that wrote it, or PLAIN, the general
 one. A new system is one more Dialect in DIALECTS, and a file in tests/feeds.
 
-Names of columns stand here as feed_columns.column_name gives them: in lower case, with _ between
+Names of columns stand here as feed_names.column_name gives them: in lower case, with _ between
 words. A name such as `images.src` is the key `src` of the objects in the list `images`.
 """
 
@@ -56,7 +56,7 @@ class Dialect(NamedTuple):
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Names of columns, as feed_columns.column_name gives them."""
+    """Names of columns, as feed_names.column_name gives them."""
     return tuple(text.replace("ı", "i").split())
 
 

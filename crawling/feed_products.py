@@ -18,17 +18,12 @@ from common.terminal import UserError
 from common.text import clean_text
 from crawling import feed_cells, feed_columns, feed_survey, picture_links
 from crawling.feed_cells import decoded
+from crawling.feed_choice import DEEPEST_PATH, categories_shown
 from crawling.feed_columns import Layout, Source, category_value, field_text
 from crawling.feed_formats import read_feed_rows
-from crawling.feed_survey import (
-    DEEPEST_PATH,
-    LONGEST_CELL,
-    FileReading,
-    Reading,
-    categories_shown,
-    layout_of,
-    size_of,
-)
+from crawling.feed_names import known_names
+from crawling.feed_reading import FileReading, Reading
+from crawling.feed_survey import LONGEST_CELL, layout_of, size_of
 from crawling.feed_types import (
     FeedFile,
     FeedProduct,
@@ -247,7 +242,7 @@ class CountedSkips:
 
 def source_of(file: FileReading, names: Names, columns: Mapping[str, str]) -> Source | None:
     """Where rows with these column names have the category that files them."""
-    known = feed_columns.known_names(names)
+    known = known_names(names)
     if "product_type" in columns:
         return feed_columns.named_source(known, columns["product_type"])
     return feed_columns.category_source(known, file.category) if file.category else None

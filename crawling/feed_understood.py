@@ -14,7 +14,7 @@ from common.terminal import FEW, counted, first_few
 from common.text import one_line
 from crawling import feed_cells, feed_columns, feed_dialects
 from crawling.feed_cells import cell_categories
-from crawling.feed_survey import NAMED, FileReading, Reading
+from crawling.feed_reading import NAMED, FileReading, Reading
 from crawling.feed_types import Path, Value
 
 OTHER = ("product_type", "standard", "weak")  # fields of which one column is read

@@ -1,7 +1,8 @@
 """The words by which columns of plain tables are known, in many languages.
 
 In: nothing. Out: for each field the names of its columns, the best first, as column_name of
-feed_columns gives them; what says that a product has no category; and what a shop calls its whole catalogue.
+feed_names gives them; what says that a product has no category; and what a shop calls its whole
+catalogue.
 In a name, # stands for a number. a,b of a category is a level from each of two columns, and a_#, a
 level from each numbered one.
 """

@@ -4,7 +4,7 @@ so that tests hold every byte of them. A sheet is a list of rows; None is an emp
 import struct
 from xml.sax.saxutils import escape, quoteattr
 
-from feed_reading import a_zip
+from rows_of_feeds import a_zip
 
 XLSX = "http://schemas.openxmlformats.org/"
 

@@ -7,7 +7,7 @@ import itertools
 import tracemalloc
 
 import pytest
-from feed_reading import a_zip, read, read_file, values_of
+from rows_of_feeds import a_zip, read, read_file, values_of
 
 from common.terminal import UserError
 from crawling import feed_bytes

@@ -18,6 +18,7 @@ from crawling.feed_columns import (
     named_source,
 )
 from crawling.feed_dialects import PLAIN, recognise
+from crawling.feed_names import known_names
 
 
 def fields(*names, columns=None):
@@ -251,7 +252,7 @@ def test_without_id_or_title_a_sentence_says_how_to_name_them():
 
 
 def category(names, values, wanted=None, alias=None):
-    known = feed_columns.known_names(tuple(names))
+    known = known_names(tuple(names))
     source = named_source(known, wanted) if wanted else category_source(known, alias)
     return source and category_value(values, source)
 

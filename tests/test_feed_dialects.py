@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import db
-from crawling import feed_dialects, feed_import, feed_products, feed_survey
+from crawling import feed_dialects, feed_import, feed_products, feed_reading, feed_survey
 from crawling.feed_columns import column_name
 from crawling.feed_types import FeedFile, LeftOut
 
@@ -21,7 +21,7 @@ EXPECTED = json.loads((FEEDS / "expected.json").read_text(encoding="utf-8"))
 def read_whole(name):
     """(Reading, products, LeftOut) of a file in tests/feeds."""
     path = str(FEEDS / name)
-    reading = feed_survey.survey([FeedFile(path, name=name)], feed_survey.SurveyOptions())
+    reading = feed_survey.survey([FeedFile(path, name=name)], feed_reading.SurveyOptions())
     left_out = LeftOut()
     return reading, list(feed_products.read_products(reading, left_out)), left_out
 
@@ -115,7 +115,7 @@ def test_products_of_googles_api_are_known(tmp_path):
         "itemGroupId": "G",
     }
     path.write_text(json.dumps({"resources": [product]}))
-    reading = feed_survey.survey([FeedFile(str(path))], feed_survey.SurveyOptions())
+    reading = feed_survey.survey([FeedFile(str(path))], feed_reading.SurveyOptions())
     (cap,) = feed_products.read_products(reading, LeftOut())
     assert (cap.external_id, cap.group) == ("7", "G")
     assert cap.categories == (("Men", "Caps"), ("Sale",))
@@ -129,7 +129,7 @@ def test_shopifys_columns_of_2021_are_known(tmp_path):
         "tee,Tee,Soft,V,Apparel > Clothing,Tees\ncap,Cap,Warm,V,Apparel > Hats,Caps\n"
         "mug,Mug,Hot,V,Home > Mugs,\n"
     )
-    reading = feed_survey.survey([FeedFile(str(path))], feed_survey.SurveyOptions())
+    reading = feed_survey.survey([FeedFile(str(path))], feed_reading.SurveyOptions())
     assert reading.files[0].filed == {"custom_product_type": 2, "standardized_product_type": 3}
     assert reading.files[0].standard
 
@@ -147,7 +147,7 @@ def test_amazons_report_of_listings_is_recognised(tmp_path):
         "item-name\titem-description\tlisting-id\tseller-sku\timage-url\tasin1\n"
         "Oak bowl\tTurned by hand.\tL1\tBWL-1\thttps://img.example/1.jpg\tB000000001\n"
     )
-    reading = feed_survey.survey([FeedFile(str(path))], feed_survey.SurveyOptions())
+    reading = feed_survey.survey([FeedFile(str(path))], feed_reading.SurveyOptions())
     (product,) = feed_products.read_products(reading, LeftOut())
     assert reading.files[0].dialect.name == "Amazon"
     assert (product.external_id, product.name) == ("BWL-1", "Oak bowl")

@@ -5,7 +5,7 @@ import gzip
 import os
 
 import pytest
-from feed_reading import a_zip, read_file, values_of
+from rows_of_feeds import a_zip, read_file, values_of
 from spreadsheets import xlsx
 
 from common.terminal import UserError

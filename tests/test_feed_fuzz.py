@@ -6,9 +6,9 @@ import json
 import time
 
 import pytest
-from feed_reading import a_zip, read_file
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rows_of_feeds import a_zip, read_file
 from spreadsheets import ods, xls, xlsx
 
 from common.terminal import UserError

@@ -14,7 +14,14 @@ import pytest
 
 from common.terminal import UserError
 from common.text import normalised
-from crawling import feed_categories, feed_cells, feed_import, feed_products, feed_survey
+from crawling import (
+    feed_categories,
+    feed_cells,
+    feed_import,
+    feed_products,
+    feed_reading,
+    feed_survey,
+)
 from crawling.feed_columns import column_name, header_rank
 from crawling.feed_json_shape import product_place
 from crawling.feed_types import FeedFile, FeedProduct
@@ -28,7 +35,7 @@ def load(tmp_path, content):
     """(the products, what is left out, the Reading) of a file with this content."""
     path = tmp_path / "feed"
     path.write_text(content, encoding="utf-8")
-    reading = feed_survey.survey([FeedFile(str(path), name="feed")], feed_survey.SurveyOptions())
+    reading = feed_survey.survey([FeedFile(str(path), name="feed")], feed_reading.SurveyOptions())
     left_out = []
     products = list(feed_products.read_products(reading, left_out))
     assert reading.rows == len(products) + reading.merged + len(left_out)

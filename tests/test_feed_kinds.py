@@ -3,8 +3,8 @@
 import pytest
 
 from common.terminal import UserError
-from crawling import feed_products, feed_survey, feed_understood
-from crawling.feed_columns import column_name, without_language
+from crawling import feed_products, feed_reading, feed_survey, feed_understood
+from crawling.feed_names import column_name, without_language
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 
@@ -15,7 +15,7 @@ def load(tmp_path):
     def load_text(text, name="feed.csv", columns=None):
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        options = feed_survey.SurveyOptions(ReadOptions(columns or {}))
+        options = feed_reading.SurveyOptions(ReadOptions(columns or {}))
         reading = feed_survey.survey([FeedFile(str(path), name=name)], options)
         products = list(feed_products.read_products(reading, LeftOut()))
         lines = feed_understood.understood(reading) + feed_understood.remarks(reading)
@@ -293,7 +293,7 @@ def test_no_letter_is_cut_where_the_encoding_is_guessed(tmp_path, encoding, more
     path = tmp_path / "feed.csv"
     path.write_bytes(table("id,name", *rows).encode(encoding))
     with pytest.raises(UserError, match=f"say --encoding {encoding}"):
-        feed_survey.survey([FeedFile(str(path), name="feed.csv")], feed_survey.SurveyOptions())
+        feed_survey.survey([FeedFile(str(path), name="feed.csv")], feed_reading.SurveyOptions())
 
 
 # ---- a row for each category of a product -------------------------------------------------------

@@ -3,7 +3,7 @@ and of categories that are numbers in the file."""
 
 import pytest
 
-from crawling import feed_products, feed_survey, feed_understood
+from crawling import feed_products, feed_reading, feed_survey, feed_understood
 from crawling.feed_types import FeedFile
 
 CAPS = (("Clothing", "Caps"), ("Sale",))
@@ -117,7 +117,7 @@ def test_the_names_of_numbers_have_levels_whatever_parts_those_of_the_file(tmp_p
     numbers = {"24": "Home & Garden > Clothing / Linen > Caps", "31": "Sale"}
     reading = feed_survey.survey(
         [FeedFile(str(tmp_path / "feed.csv"), name="feed.csv")],
-        feed_survey.SurveyOptions(numbers=numbers),
+        feed_reading.SurveyOptions(numbers=numbers),
     )
     (product,) = feed_products.read_products(reading, reading.left_out)
     assert product.categories[0] == ("Home & Garden", "Clothing / Linen", "Caps")
@@ -138,6 +138,6 @@ def test_what_else_is_said_of_a_category_is_advised_only_if_it_has_no_name(
 ):
     (tmp_path / "feed.json").write_text(f'[{{"id": 1, "title": "Cap", "category": {fields}}}]')
     file = FeedFile(str(tmp_path / "feed.json"), name="feed.json")
-    reading = feed_survey.survey([file], feed_survey.SurveyOptions())
+    reading = feed_survey.survey([file], feed_reading.SurveyOptions())
     lines = [line for line in feed_understood.remarks(reading) if "looks like a category" in line]
     assert [line.split("'")[1] for line in lines] == advised

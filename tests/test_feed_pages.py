@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from feed_reading import read, values_of
+from rows_of_feeds import read, values_of
 
 from common.terminal import UserError
 

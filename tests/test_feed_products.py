@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from common.terminal import UserError
 from common.text import clean_text
 from crawling import feed_products, feed_survey
-from crawling.feed_survey import SurveyOptions
+from crawling.feed_reading import SurveyOptions
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 

@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from feed_reading import a_zip, read, values_of
+from rows_of_feeds import a_zip, read, values_of
 from spreadsheets import ods, ole, xls, xlsx
 
 from common.terminal import UserError

@@ -10,8 +10,8 @@ import pytest
 from conftest import REPO
 
 from common.terminal import UserError
-from crawling import feed_products, feed_survey
-from crawling.feed_survey import SurveyOptions
+from crawling import feed_products, feed_reading, feed_survey
+from crawling.feed_reading import SurveyOptions
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 
@@ -289,9 +289,9 @@ def test_a_million_distinct_categories_stay_under_100_mb(tmp_path):
     # In a process of its own, whose peak is this survey's.
     code = (
         "import resource, sys\n"
-        "from crawling import feed_survey\n"
+        "from crawling import feed_reading, feed_survey\n"
         "from crawling.feed_types import FeedFile\n"
-        f"reading = feed_survey.survey([FeedFile({str(path)!r})], feed_survey.SurveyOptions())\n"
+        f"reading = feed_survey.survey([FeedFile({str(path)!r})], feed_reading.SurveyOptions())\n"
         "print(reading.files[0].rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     run = subprocess.run(

@@ -8,9 +8,9 @@ import time
 import tracemalloc
 
 import pytest
-from feed_reading import read, read_file, values_of
 from hypothesis import given
 from hypothesis import strategies as st
+from rows_of_feeds import read, read_file, values_of
 
 from common.terminal import UserError
 from crawling import feed_lines

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crawling import feed_products, feed_survey, feed_understood
-from crawling.feed_survey import SurveyOptions
+from crawling.feed_reading import SurveyOptions
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 FEEDS = Path(__file__).parent / "feeds"
