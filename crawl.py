@@ -167,12 +167,13 @@ def exit_status(failed_leaves: int, unfinished: int, none_usable: int) -> int:
     """The exit status of a crawl that left so many leaves and pictures for another run; logs why
     it is not 0. none_usable is the number of unusable pictures if there is no usable one."""
     if failed_leaves or unfinished:
-        categories = (
-            f"{counted(failed_leaves, 'category', 'categories')} and " if failed_leaves else ""
-        )
-        pictures = counted(unfinished, "picture")
-        are = "is" if not failed_leaves and unfinished == 1 else "are"
-        log(f"{categories}{pictures} {are} not done: run the same command again")
+        undone = []
+        if failed_leaves:
+            undone.append(counted(failed_leaves, "category", "categories"))
+        if unfinished:
+            undone.append(counted(unfinished, "picture"))
+        are = "is" if failed_leaves + unfinished == 1 else "are"
+        log(f"{' and '.join(undone)} {are} not done: run the same command again")
         return 1
     if none_usable:
         log(

@@ -41,7 +41,7 @@ def test_faults_that_pass_are_ridden_out_and_a_leaf_that_fails_waits_for_the_nex
 
     server.script = script
     done = run(tmp_path / "faulty", server, status=1)
-    assert "slim is not finished" in done.stderr and "1 categories" in done.stderr
+    assert "slim is not finished" in done.stderr and "1 category is not done" in done.stderr
     assert "error 404" in done.stderr and "boot is not" not in done.stderr
     assert select(
         tmp_path / "faulty", "select id from category where leaf = 1 and crawled = 0"
