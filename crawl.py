@@ -38,6 +38,7 @@ from crawling import (
     crawl_arguments,
     feed_download,
     feed_import,
+    feed_load,
     feed_products,
     feed_reading,
     feed_report,
@@ -226,8 +227,8 @@ def load_feed(
     return outcomes, [feed_report.account_line(reading, counts)]
 
 
-def feed_options(args: argparse.Namespace) -> feed_import.FeedOptions:
-    return feed_import.FeedOptions(feed_source(args.source), args.unlabelled, args.remove_missing)
+def feed_options(args: argparse.Namespace) -> feed_load.FeedOptions:
+    return feed_load.FeedOptions(feed_source(args.source), args.unlabelled, args.remove_missing)
 
 
 def api_key() -> str:

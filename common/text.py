@@ -38,8 +38,8 @@ def text_key(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """A category's name as it is compared: in lower case, blanks in a row as one."""
-    return " ".join(text.split()).casefold()
+    """A category's name as it is compared: letter case, blanks and forms of accents do not matter."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def storable(text: str) -> str:

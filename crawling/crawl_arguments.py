@@ -20,6 +20,7 @@ LONGEST_LINE = 10_000  # characters of a file of names
 
 
 def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which files a feed has, and how they are read."""
     feed = parser.add_argument_group("from a catalogue file")
     feed.add_argument(
         "--feed",
@@ -67,6 +68,11 @@ def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="which sheet of a spreadsheet to read (default: the first with a header)",
     )
+    add_storing_arguments(feed)
+
+
+def add_storing_arguments(feed: argparse._ArgumentGroup) -> None:
+    """The flags that say what is done with the products of a feed."""
     feed.add_argument(
         "--feed-images",
         metavar="DIR",

@@ -13,9 +13,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from common.terminal import UserError
+from common.text import folded
+from crawling.feed_types import Path
 
 MOST_CATEGORIES = 100_000  # each takes memory, and no shop has so many
-Path = tuple[str, ...]  # the shop's words from the top to the category
 
 
 def slug(words: str) -> str:
@@ -31,12 +32,6 @@ def slug(words: str) -> str:
 def short_hash(text: str) -> str:
     """The first eight hex digits of a text's SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
-
-
-def level_key(words: str) -> str:
-    """What tells the categories below one parent apart: letter case, blanks and the forms of a
-    letter make no difference."""
-    return " ".join(unicodedata.normalize("NFKC", words).casefold().split())
 
 
 def tidy(words: str) -> str:
@@ -65,7 +60,7 @@ class CategoryTree:
             if steps and steps[0] in tops:
                 words = tuple(names.get(step) or step for step in steps)
                 self.ids[words] = row["id"]
-                self.ids_by_key.setdefault(tuple(map(level_key, words)), row["id"])
+                self.ids_by_key.setdefault(tuple(map(folded, words)), row["id"])
                 self.names[row["id"]] = words[-1]
                 self.parents[row["id"]] = row["parent"]
 
@@ -81,7 +76,7 @@ class CategoryTree:
     def find(self, path: Path) -> str:
         """The id of a path in tidy words, which becomes a category if it is none."""
         parent = self.id_of(path[:-1]) if len(path) > 1 else None
-        keys = tuple(map(level_key, path))
+        keys = tuple(map(folded, path))
         category = self.ids.get(path) or self.ids_by_key.get(keys)
         if category is None:
             if len(self.taken) >= MOST_CATEGORIES:

@@ -13,11 +13,10 @@ import functools
 import itertools
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from common.text import unescaped
+from common.text import folded, unescaped
 from crawling.feed_types import Path, Value
 from crawling.feed_words import NO_CATEGORY
 
@@ -66,11 +65,6 @@ def plain(text: str) -> str:
     """A category's text without entities and markup."""
     text = decoded(text)
     return re.sub(r"</?[a-zA-Z][^<>]*>", " ", text) if "<" in text else text
-
-
-def folded(text: str) -> str:
-    """A name as categories are compared: letter case, blanks and forms of accents do not matter."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 # ---- lists --------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from common.text import folded
 from crawling import feed_parting
-from crawling.feed_cells import GOOGLE_NUMBER, Parting, cell_categories, folded
+from crawling.feed_cells import GOOGLE_NUMBER, Parting, cell_categories
 from crawling.feed_dialects import PLAIN
 from crawling.feed_names import column_name
 from crawling.feed_reading import NAMED, Cells, FileReading, Reading, SurveyOptions

@@ -10,71 +10,23 @@ counted on the way, which feed_report.py puts into words.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import db
 from common.terminal import StopEvent, ended_at_once, progress
 from crawling import feed_queries, http_client, queries, variant_queries
 from crawling.feed_categories import CategoryTree
+from crawling.feed_changes import update_stored
+from crawling.feed_load import FeedOptions, Lists, Load, LoadCounts, further_links
 from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct, Skipped
 
 BATCH = 500  # products that are stored at a time; SQLite takes 999 parameters everywhere
 BATCH_SIZE = 4_000_000  # characters of their texts and links
 is_number = re.compile("0|[1-9][0-9]{0,18}").fullmatch  # a number as SQLite would write it
-MOST_LINKS = 10  # to pictures of one product
 EXAMPLES = 3  # products that a dry run shows
-
-
-class FeedOptions(NamedTuple):
-    """How the products of a feed are stored."""
-
-    source: str  # the name of the feed's shop
-    unlabelled: bool = False  # whether its categories are left out
-    remove_missing: bool = False  # whether products that it no longer has are marked so
-
-
-@dataclasses.dataclass
-class LoadCounts:
-    """What a load counts on its way, in products."""
-
-    outcomes: dict[str, int] = dataclasses.field(
-        default_factory=lambda: {"new": 0, "changed": 0, "unchanged": 0}
-    )
-    labels_kept: int = 0  # without the feed's categories: have one in crawl.db already
-    pictures_lost: int = 0  # had a link to a picture, and have none now
-    labels_lost: int = 0  # had a category, and have none now
-    regrouped: int = 0  # have another item group than before
-    variants: int = 0  # name a parent
-    inherited: int = 0  # of the variants: have a category of the parent's
-    gone: int = 0  # of the source: are not in the feed
-    removed: int = 0  # of those: are marked as removed by this load
-    examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
-
-    @property
-    def products(self) -> int:
-        return sum(self.outcomes.values())
-
-
-# {external_id: the ids of the categories that a product is to be listed in, the one that files it
-# first; None leaves what is there}
-Lists = dict[str, "tuple[str, ...] | None"]
-
-
-@dataclasses.dataclass
-class Load:
-    """A load under way."""
-
-    conn: sqlite3.Connection
-    options: FeedOptions
-    tree: CategoryTree
-    largest_id: int  # of all products
-    is_new_source: bool  # whether crawl.db had no product of the source
-    counts: LoadCounts
 
 
 def load_feed(
@@ -243,13 +195,6 @@ def insert_new(load: Load, products: Sequence[FeedProduct], lists: Lists) -> Non
     feed_queries.insert_links(load.conn, links)
 
 
-def further_links(product: FeedProduct) -> tuple[str, ...]:
-    """The links to a product's pictures that are tried if the first fails."""
-    if len(product.images) < 2:
-        return ()
-    return tuple(dict.fromkeys(product.images))[1:MOST_LINKS]
-
-
 def new_ids(load: Load, products: Iterable[FeedProduct]) -> list[int]:
     """Ids for new products: the shop's own number if it is one and free, otherwise the next free
     id. The upper half stays free, or the largest number would leave none above it."""
@@ -269,93 +214,3 @@ def new_ids(load: Load, products: Iterable[FeedProduct]) -> list[int]:
         ids.append(number)
     load.largest_id = largest
     return ids
-
-
-# ---- products that are there --------------------------------------------------------------------
-
-
-class Content(NamedTuple):
-    """What a load may change of a product."""
-
-    words: tuple[str | None, str | None]  # name and description
-    image: str | None
-    group_key: str | None
-    categories: tuple[str, ...]  # ids; the first files it
-    links: tuple[str, ...]  # further ones to its picture
-
-
-Change = tuple[int, Content, Content]  # product id, before, and now
-
-
-def update_stored(
-    load: Load, pairs: Sequence[tuple[FeedProduct, StoredProduct]], lists: Lists
-) -> set[str]:
-    """Update products that crawl.db has, given as (product, as it is stored), with these lists of
-    categories. Returns the external_ids of those that changed."""
-    if not pairs:
-        return set()
-    numbers = [old.product_id for _, old in pairs]
-    categories = feed_queries.further_categories(load.conn, numbers)
-    links = feed_queries.further_links(load.conn, numbers)
-    changes: list[Change] = []
-    changed: set[str] = set()
-    for product, old in pairs:
-        number, external_id, filed_under, name, description, image, key, removed = old
-        listed = categories.get(number, ())
-        if filed_under is not None:
-            listed = (filed_under, *listed)
-        before = Content((name, description), image, key, listed, links.get(number, ()))
-        now = content_now(load, product, lists[external_id], before)
-        if now != before or removed:
-            changes.append((number, before, now))
-            changed.add(external_id)
-    update_contents(load.conn, changes)
-    return changed
-
-
-def content_now(
-    load: Load, product: FeedProduct, listed: tuple[str, ...] | None, before: Content
-) -> Content:
-    """What a product is to hold, in the place of what it held before. It never changes sides of the
-    split because a word of its text changed: only a new item group replaces group_key."""
-    if before.categories:
-        load.counts.labels_kept += load.options.unlabelled
-        load.counts.labels_lost += listed == ()
-    load.counts.pictures_lost += bool(before.image) and not product.images
-    return Content(
-        (product.name, product.description),
-        product.images[0] if product.images else "",
-        f"{load.options.source} {product.group}" if product.group else before.group_key,
-        before.categories if listed is None else listed,
-        further_links(product),
-    )
-
-
-def update_contents(conn: sqlite3.Connection, changes: Sequence[Change]) -> None:
-    """Store what changed. A product that was removed is there again."""
-    feed_queries.update_products(
-        conn,
-        [
-            (now.categories[0] if now.categories else None, *now.words, now.image, number)
-            for number, _, now in changes
-        ],
-    )
-    feed_queries.replace_lists(
-        conn,
-        [(n, now.categories) for n, before, now in changes if now.categories != before.categories],
-    )
-    feed_queries.replace_links(
-        conn, [(n, now.links) for n, before, now in changes if now.links != before.links]
-    )
-    feed_queries.regroup(
-        conn,
-        [
-            (now.group_key, n)
-            for n, before, now in changes
-            if now.group_key and now.group_key != before.group_key
-        ],
-    )
-    other_picture = [n for n, before, now in changes if now.image != before.image]
-    other_words = [n for n, before, now in changes if now.words != before.words]
-    feed_queries.forget_answers(conn, {*other_words, *other_picture})
-    feed_queries.forget_pictures(conn, other_picture)

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from crawling.feed_cells import GREATER, Parting, cell_list, folded, plain, split_levels
+from common.text import folded
+from crawling.feed_cells import GREATER, Parting, cell_list, plain, split_levels
 from crawling.feed_types import Value
 from crawling.feed_words import NO_CATEGORY
 

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from common.terminal import UserError
-from common.text import clean_text
+from common.text import clean_text, folded
 from crawling import feed_cells, feed_columns, feed_survey, picture_links
 from crawling.feed_cells import decoded
 from crawling.feed_choice import DEEPEST_PATH, categories_shown
@@ -136,7 +136,7 @@ def finished(
             product.line,
             fields["id"],
             title,
-            unescaped(fields["description"])
+            with_line_ends(fields["description"])
             if file.dialect.escaped_lines
             else fields["description"],
             categories,
@@ -147,7 +147,7 @@ def finished(
     return None
 
 
-def unescaped(text: str) -> str:
+def with_line_ends(text: str) -> str:
     """A text in which \\n stands for the end of a line."""
     return text.replace("\\n", "\n")
 
@@ -160,10 +160,10 @@ def shown_title(text: str) -> str:
 
 def without_title(categories: tuple[Path, ...], title: str) -> tuple[Path, ...]:
     """Categories without a last level that is the product's own name."""
-    name = feed_cells.folded(title)
+    name = folded(title)
     paths = []
     for path in categories:
-        last = feed_cells.folded(path[-1]).removesuffix("...")
+        last = folded(path[-1]).removesuffix("...")
         paths.append(path[:-1] if name.startswith(last) and len(last) > len(name) / 2 else path)
     return tuple(path for path in paths if path)
 

@@ -15,7 +15,7 @@ import db
 from common.terminal import counted, first_few
 from common.text import one_line
 from crawling import feed_queries, feed_understood, picture_links
-from crawling.feed_import import FeedOptions, LoadCounts
+from crawling.feed_load import FeedOptions, LoadCounts
 from crawling.feed_reading import Reading
 from crawling.feed_types import FeedFile, FeedProduct
 

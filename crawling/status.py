@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import db
 from common.terminal import counted, grouped, log
 from crawling import feed_import, feed_queries, feed_report, picture_queries, queries, shopstyle_api
-from crawling.feed_import import FeedOptions
+from crawling.feed_load import FeedOptions
 from crawling.feed_reading import Reading
 from crawling.feed_types import FeedProduct
 from crawling.http_client import Web

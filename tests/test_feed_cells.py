@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.text import folded
 from crawling import feed_cells
-from crawling.feed_cells import Parting, cell_categories, cell_list, folded, picture_links
+from crawling.feed_cells import Parting, cell_categories, cell_list, picture_links
 from crawling.feed_parting import column_parting
 
 

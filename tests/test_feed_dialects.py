@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import db
-from crawling import feed_dialects, feed_import, feed_products, feed_reading, feed_survey
+from crawling import feed_dialects, feed_import, feed_load, feed_products, feed_reading, feed_survey
 from crawling.feed_columns import column_name
 from crawling.feed_types import FeedFile, LeftOut
 
@@ -77,7 +77,7 @@ def test_a_stored_variant_has_the_category_and_the_group_of_its_parent(name, tmp
     reading, products, left_out = read_whole(name)
     path = str(tmp_path / "crawl.db")
     conn = db.open_database(path, create=True)
-    options = feed_import.FeedOptions("feed", False, False)
+    options = feed_load.FeedOptions("feed", False, False)
     feed_import.load_feed(conn, iter(products), left_out, options, threading.Event())
     conn.close()
 

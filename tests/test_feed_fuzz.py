@@ -60,6 +60,13 @@ def check(path):
     return result
 
 
+def check_bytes(tmp_path_factory, data):
+    """check() of a file with these bytes."""
+    path = tmp_path_factory.mktemp("feed") / "f"
+    path.write_bytes(data)
+    check(path)
+
+
 @st.composite
 def damaged(draw, files):
     """One of the files, in which some bytes are other, gone, doubled or new."""
@@ -116,25 +123,19 @@ def damaged(draw, files):
 @example(b"\r")
 @example(b"PK\5\6" + bytes(18))
 def test_any_bytes_give_rows_or_one_sentence(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("feed") / "f"
-    path.write_bytes(data)
-    check(path)
+    check_bytes(tmp_path_factory, data)
 
 
 @given(damaged(FILES))
 @settings(max_examples=200)
 def test_any_damage_gives_rows_or_one_sentence(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("feed") / "f"
-    path.write_bytes(data)
-    check(path)
+    check_bytes(tmp_path_factory, data)
 
 
 @given(damaged(SHEETS))
 @settings(max_examples=25)
 def test_any_damage_to_a_spreadsheet_gives_rows_or_one_sentence(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("feed") / "f"
-    path.write_bytes(data)
-    check(path)
+    check_bytes(tmp_path_factory, data)
 
 
 STARTS = (b"id,title\n", b"<r><item>", b'[{"id": 1}, ', b"<html><script>", b"HDR|", b"{'a")

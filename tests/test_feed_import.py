@@ -22,7 +22,7 @@ from loopback import load, run, select, state
 import db
 from common.terminal import StopEvent
 from crawling import feed_categories, feed_import, feed_queries, picture_queries, queries
-from crawling.feed_import import FeedOptions
+from crawling.feed_load import FeedOptions
 from crawling.feed_types import FeedProduct, LeftOut
 from evaluation import filing_queries
 from learning import queries as learning_queries
