@@ -140,7 +140,7 @@ def main(argv=None):
     parts = selection.checked_splits(products, args.folds)
     texts = [
         " ".join(text_features.tokens(f"{name} {text}"))
-        for name, text in queries.texts(conn, products.leaves)
+        for name, text in queries.texts(conn, products.leaves, products.rule)
     ]
     for name, (title, ask) in RIVALS.items():
         if args.only in (None, name):

@@ -105,7 +105,10 @@ def work(which, path):
     conn = db.open_database(path)
     products = selection.choose_products(conn, experiment_arguments.wanted(args))
     (part,) = selection.checked_splits(products, None)
-    texts = [f"{name} {text}" for name, text in learning_queries.texts(conn, products.leaves)]
+    texts = [
+        f"{name} {text}"
+        for name, text in learning_queries.texts(conn, products.leaves, products.rule)
+    ]
     if which == "fasttext":
         scores = rivals.ask_fasttext(
             texts,

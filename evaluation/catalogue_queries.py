@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 
 import db
 from learning import category_tree
-from learning.queries import FILED_HERE, PUTS, want_leaves
+from learning.category_tree import Rule
+from learning.queries import FILED_HERE, PUTS, want_classes, want_leaves
 
-# Whether products may be filed today at the category {0}, a column: at it as a leaf, or at all.
+# Whether products may be filed today at the category {0}, a column: at it as a class, or at all.
 LEAF_TODAY = "{0} in (select id from place where leaf = 1)"
 PLACE_TODAY = "{0} in (select id from place)"
 LEAF_THERE = LEAF_TODAY.format("leaf_id")
@@ -29,41 +30,53 @@ UNFILED = f"""product.category_id is null and product.removed = 0 and not exists
 DECIDED = f"""product.category_id is null and product.removed = 0
               and {PUTS} and label_override.label_id is null"""
 
-# Filed in a leaf that is not in the table wanted_leaf, the model's, by a shop that it learned from
+# Filed in a class that is not in the table wanted_leaf, the model's, by a shop that it learned from
 # (and never by this suite), unless the experiment was measured on it or the shop has it no longer.
 STRANGE = f"""product.removed = 0
-             and +product.category_id in (select id from category where leaf = 1)
+             and +product.category_id in (select id from counts_as)
              and product.category_id not in (select id from wanted_leaf)
              and product.source in (select source from taught_source)
              and product.id not in (select id from measured) and not {FILED_HERE}"""
 
 
-def want_places(conn: sqlite3.Connection) -> None:
+def rule_of(conn: sqlite3.Connection, number: int) -> Rule:
+    """Which categories count as classes in an experiment."""
+    return category_tree.rule_of(db.settings(db.experiment_row(conn, number)))
+
+
+def want_places(conn: sqlite3.Connection, number: int) -> None:
     """Fill the temporary table place(id, leaf) with the categories that products may be filed at
-    today: the leaves that have a labelled product, and all categories above those."""
+    today by experiment `number`: the classes that have a labelled product (leaf is 1), and all
+    categories above those. counts_as is filled with it."""
+    rule = rule_of(conn, number)
+    want_classes(conn, rule)
     conn.execute("create temp table if not exists place(id text primary key, leaf integer)")
     conn.execute("delete from place")
-    rows = conn.execute(f"""
-        select id, path from category where leaf = 1 and (
-            exists (select 1 from product where category_id = category.id and removed = 0)
+    leaves = {
+        row[0]
+        for row in db.plain(
+            conn,
+            f"""
+        select distinct class from counts_as where
+            exists (select 1 from product where category_id = counts_as.id and removed = 0)
             or id in (select label_override.category_id from label_override
                       join product on product.id = product_id where {PUTS} and removed = 0
-                      and label_id is product.category_id))""").fetchall()
-    parents = category_tree.parents(conn)
-    leaves = {row["id"] for row in rows}
-    above = set()
-    for row in rows:
-        above.add(parents[row["id"]])
-        above.update((row["path"] or "").split("/"))
+                      and label_id is product.category_id)""",
+        )
+    }
+    parents = category_tree.parents(conn, rule)
+    above = {parents.get(leaf, leaf) for leaf in leaves}
+    for row in db.categories(conn):
+        if row["id"] in leaves:
+            above.update(category_tree.levels(row))
     conn.executemany("insert into place values (?, 1)", [(name,) for name in leaves])
-    conn.executemany(
-        "insert into place values (?, 0)", [(name,) for name in above - leaves if name]
-    )
+    conn.executemany("insert into place values (?, 0)", [(name,) for name in above - leaves])
 
 
-def places_today(conn: sqlite3.Connection) -> dict[str, int]:
-    """{category id: 1 for a leaf, else 0} of the categories that products may be filed at today."""
-    want_places(conn)
+def places_today(conn: sqlite3.Connection, number: int) -> dict[str, int]:
+    """{category id: 1 for a class, else 0} of the categories that products may be filed at today by
+    experiment `number`."""
+    want_places(conn, number)
     return dict(db.plain(conn, "select id, leaf from place"))
 
 
@@ -78,7 +91,7 @@ def measured_products(conn: sqlite3.Connection, number: int) -> str:
 
 def want_strange(conn: sqlite3.Connection, number: int, leaves: Iterable[str]) -> None:
     """Fill the temporary tables that STRANGE looks into, for experiment `number` and its leaves."""
-    want_leaves(conn, leaves)
+    want_leaves(conn, leaves, rule_of(conn, number))
     conn.execute("create temp table if not exists measured(id integer primary key)")
     conn.execute("delete from measured")
     conn.execute(
@@ -104,7 +117,7 @@ def learned_texts(
     it predicted, and from a few that a person had filed, which are left out here. Without folds
     those products are taken that have a label today and that it was not measured on, so those that
     came with a label after the training count too."""
-    want_leaves(conn, leaves)
+    want_leaves(conn, leaves, rule_of(conn, number))
     learned = "select product_id from learned_product where experiment_id = :number"
     if not conn.execute(f"{learned} limit 1", {"number": number}).fetchone():
         learned = f"select product_id from ({measured_products(conn, number)})"

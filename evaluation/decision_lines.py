@@ -214,12 +214,12 @@ def read_decision(
     cells: Cells,
     decision: str,
     label: str | None,
-    leaves: Mapping[str, bool],
-    leaf_ids: Mapping[str, str],
+    categories: Mapping[str, bool],
+    names: Mapping[str, str],
 ) -> Decision:
-    """The Decision of a line about a product with this label (or None). leaves are {category id:
-    whether it is a leaf}, leaf_ids is category_tree.leaf_names. Raises ValueError with the reason
-    if it can't be taken."""
+    """The Decision of a line about a product with this label (or None). categories are
+    {id: whether it lies below the root}, names is category_tree.category_names. Raises ValueError
+    with the reason if it can't be taken."""
     if "label" in cells and not same_label(cells["label"], label):
         raise ValueError(
             f"the decision is about the label {short(cells['label'])}, and the "
@@ -240,25 +240,25 @@ def read_decision(
         )
     # An older page says `label wrong` also of a product without a label.
     decision = "label wrong" if label is not None else "filed by hand"
-    category = read_category(cells, decision, leaves, leaf_ids)
+    category = read_category(cells, decision, categories, names)
     if category == label:
         raise ValueError(f"'label wrong' with the label that the product has, {category!r}")
     return Decision(decision, category)
 
 
 def read_category(
-    cells: Cells, decision: str, leaves: Mapping[str, bool], leaf_ids: Mapping[str, str]
+    cells: Cells, decision: str, categories: Mapping[str, bool], names: Mapping[str, str]
 ) -> str:
-    """A leaf's id from the column `suggestion`; otherwise, from `proposed`, what a leaf is to be
+    """A category's id from the column `suggestion`; otherwise, from `proposed`, what one is to be
     called that does not exist yet. Raises ValueError if neither has one."""
     suggestion = cells.get("suggestion", "")
     for category in unquoted(suggestion):
-        if leaves.get(category):
+        if categories.get(category):
             return category
     proposed = unquoted(cells.get("proposed", ""))[-1]
     if suggestion or not proposed:
         raise ValueError(
-            f"{decision!r} needs a leaf category's id as suggestion, not "
+            f"{decision!r} needs a category's id as suggestion, not "
             f"{suggestion[:60]!r} (a category that does not exist yet "
             "belongs into a column `proposed`)"
         )
@@ -268,10 +268,10 @@ def read_category(
         raise ValueError(
             f"{proposed[:60]!r} is no name for a new category: write it as Parent > Leaf"
         )
-    if folded(proposed) in leaf_ids:
-        return leaf_ids[folded(proposed)]
-    if leaves.get(proposed) is False:
-        raise ValueError(f"{proposed!r} is no new category, but has others below it: name a leaf")
+    if folded(proposed) in names:
+        return names[folded(proposed)]
+    if proposed in categories:
+        raise ValueError(f"{proposed!r} is the root of the tree: name a category below it")
     return proposed
 
 

@@ -74,8 +74,8 @@ def read_decisions(
     """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
-    leaf_ids = category_tree.leaf_names(conn)
-    leaves = {row["id"]: bool(row["leaf"]) for row in db.categories(conn)}
+    names = category_tree.category_names(conn)
+    categories = {row["id"]: bool(category_tree.levels(row)) for row in db.categories(conn)}
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}
     unusable, any_decision = [], False
@@ -87,7 +87,7 @@ def read_decisions(
         try:
             product = decision_lines.find_product(conn, cells)
             read = decision_lines.read_decision(
-                cells, decision, product["category_id"], leaves, leaf_ids
+                cells, decision, product["category_id"], categories, names
             )
         except ValueError as problem:
             unusable.append((line, str(problem)))

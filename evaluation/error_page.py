@@ -48,7 +48,7 @@ def error_page(
     paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
     model = product_view.text_model(db_path, number)
     raw = [dict(row) for row in queries.surest_errors(conn, number, top)]
-    errors = read_errors(conn, raw, model, suspects, decisions, paths, images_path)
+    errors = read_errors(conn, number, raw, model, suspects, decisions, paths, images_path)
     html_pages.warn_missing_pictures(errors, images_path)
     certified = certified_leaf(report)
     database = page_text(str(db_path), 200)
@@ -79,7 +79,7 @@ def error_page(
         labels=html_pages.filter_options((row["label"] for row in raw), paths),
         predictions=html_pages.filter_options((row["predicted"] for row in raw), paths),
         parents=html_pages.filter_options((error["parent"] for error in errors), paths),
-        leaves=html_pages.leaf_options(conn, paths),
+        leaves=html_pages.leaf_options(conn, number, paths),
         marks=queries.DECISIONS[:3],
         database=database,
         words=model is not None,
@@ -102,6 +102,7 @@ def certified_leaf(report: Mapping[str, Any]) -> float | None:
 
 def read_errors(
     conn: sqlite3.Connection,
+    number: int,
     rows: Sequence[Mapping[str, Any]],
     model: product_view.TextModel | None,
     suspects: Collection[int],
@@ -109,13 +110,14 @@ def read_errors(
     paths: Mapping[str, str],
     images_path: str,
 ) -> list[dict[str, Any]]:
-    """What the page shows of wrong predictions, rows of queries.surest_errors.
+    """What the page shows of wrong predictions of an experiment, rows of queries.surest_errors.
 
     suspects are the ids of products whose label is probably wrong, decisions queries.overrides,
     paths html_pages.page_paths. The prediction is proposed as the right category if it is one of
     the leaves of today.
     """
-    parents, there = category_tree.parents(conn), catalogue_queries.places_today(conn)
+    parents = category_tree.parents(conn, catalogue_queries.rule_of(conn, number))
+    there = catalogue_queries.places_today(conn, number)
     errors = []
     for row in rows:
         label_parent = parents.get(row["label"], row["label"])

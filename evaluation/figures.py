@@ -399,7 +399,8 @@ def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[s
         raise UserError(f"experiment {number} has no predictions; run its script again")
     _, held = read_predictions(conn, number, certifying=True)
     settings = db.settings(experiment)
-    folds, above = settings.get("folds"), parent_codes(names, category_tree.parents(conn))
+    folds = settings.get("folds")
+    above = parent_codes(names, category_tree.parents(conn, category_tree.rule_of(settings)))
     right, parent_right, _ = correct(rows, above)
     reviewed = rows["reviewed"] != rows["label"]
     right_after_review = (rows["predicted"] == rows["reviewed"]) & (rows["reviewed"] >= 0)

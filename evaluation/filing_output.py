@@ -53,7 +53,7 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
     jsonl. Returns {level: products}. If a person's category is not in the catalogue, its path stays
     empty, and a sentence on stderr says so."""
     paths = category_tree.readable_paths(conn)
-    there = catalogue_queries.places_today(conn)
+    there = catalogue_queries.places_today(conn, number)
     counts: collections.Counter[str] = collections.Counter()
     missing: collections.Counter[str] = collections.Counter()
     writer = csv.writer(sys.stdout, lineterminator="\n")

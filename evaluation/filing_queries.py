@@ -107,7 +107,7 @@ def store_answers(conn: sqlite3.Connection, number: int, rows: Iterable[Sequence
 def answers_gone(conn: sqlite3.Connection, number: int) -> list[sqlite3.Row]:
     """[(category, products)] of the leaves that experiment `number` names for products that nobody
     has filed, and that nothing may be filed at today; most products first."""
-    want_places(conn)
+    want_places(conn, number)
     return conn.execute(
         f"""select leaf_id, count(*) from filing join product
                             on product.id = product_id where experiment_id = ?
@@ -123,7 +123,7 @@ def answer_counts(
     """{(leaf, how many of these edges its score reaches): products} of an experiment's answers for
     a source's products without a category. A score for a leaf that nothing may be filed at today
     reaches none, as in `details`."""
-    want_places(conn)
+    want_places(conn, number)
     step = " + ".join([f"(leaf_score >= ? and {LEAF_THERE})"] * len(edges))
     rows = db.plain(
         conn,
@@ -163,7 +163,7 @@ def file_products(
 ) -> None:
     """File a source's products by their answers and the thresholds of LEVEL, and remember what is
     filed at a leaf. target is the --target."""
-    want_places(conn)
+    want_places(conn, number)
     values = {
         "leaf": leaf,
         "below": below,
@@ -191,7 +191,7 @@ def filing_moves(
 ) -> list[tuple[str | None, float | None, str, int]]:
     """What file_products would change: tuples (level now, or None; target that it was decided for,
     or None; level then; products). It writes nothing."""
-    want_places(conn)
+    want_places(conn, number)
     return db.plain(
         conn,
         f"""select level, target, {LEVEL} as next, count(*) from filing

@@ -52,7 +52,9 @@ def promise(
     settings = db.settings(db.experiment_row(conn, number))
     folds = settings.get("folds")
     names, rows = figures.read_predictions(conn, number, not folds, False, leaves)
-    above = figures.parent_codes(names, category_tree.parents(conn))
+    above = figures.parent_codes(
+        names, category_tree.parents(conn, category_tree.rule_of(settings))
+    )
     independent = rows[certificates.one_of_each(rows["group"])]
     counts = {
         "strange": 0,

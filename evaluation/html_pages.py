@@ -21,6 +21,7 @@ from typing import Any
 import db
 from common.files import replacing
 from common.terminal import UserError, log
+from evaluation import catalogue_queries
 from evaluation.product_view import page_text
 from learning import category_tree
 
@@ -36,9 +37,22 @@ def page_paths(conn: sqlite3.Connection) -> dict[str, str]:
     return category_tree.readable_paths(conn, lambda name: page_text(name, 200))
 
 
-def leaf_options(conn: sqlite3.Connection, paths: Mapping[str, str]) -> list[tuple[str, str]]:
-    """[(id, path)] of all leaves, which a person may choose."""
-    return [(row["id"], paths[row["id"]]) for row in db.categories(conn) if row["leaf"]]
+def leaf_options(
+    conn: sqlite3.Connection, number: int, paths: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """[(id, path)] of the categories that a person may choose for products of experiment `number`:
+    its classes, of which an inner one needs products of its own."""
+    rule, there = (
+        catalogue_queries.rule_of(conn, number),
+        catalogue_queries.places_today(conn, number),
+    )
+    classes = category_tree.counts_as(conn, rule)
+    return [
+        (row["id"], paths[row["id"]])
+        for row in db.categories(conn)
+        if classes.get(row["id"]) == row["id"]
+        and (row["leaf"] or len(category_tree.levels(row)) == rule.depth or there.get(row["id"]))
+    ]
 
 
 def filter_options(

@@ -17,11 +17,12 @@ from evaluation.catalogue_queries import (
     PLACE_TODAY,
     STRANGE,
     measured_products,
+    rule_of,
     want_places,
     want_strange,
 )
 from learning import category_tree
-from learning.queries import FILED_HERE, PUTS, want_leaves
+from learning.queries import CLASS_OF, FILED_HERE, PUTS, want_classes, want_leaves
 
 # Rows of 2016 hold no label of their own and get the category their product is filed under.
 LABEL = "coalesce(label_id, (select product.category_id from product where id = product_id))"
@@ -30,16 +31,17 @@ LABEL = "coalesce(label_id, (select product.category_id from product where id = 
 # ---- predictions --------------------------------------------------------------------------------
 
 
-def name_parents(conn: sqlite3.Connection) -> None:
-    """Fill the temporary table leaf_parent(leaf, parent)."""
+def name_parents(conn: sqlite3.Connection, number: int) -> None:
+    """Fill the temporary table leaf_parent(leaf, parent), by the classes of experiment `number`."""
     conn.execute("create temp table if not exists leaf_parent(leaf text primary key, parent text)")
     conn.execute("delete from leaf_parent")
-    conn.executemany("insert into leaf_parent values (?, ?)", category_tree.parents(conn).items())
+    parents = category_tree.parents(conn, rule_of(conn, number))
+    conn.executemany("insert into leaf_parent values (?, ?)", parents.items())
 
 
 def block_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
     """Tuples (score, whether the leaf is right, whether its parent is) of an experiment."""
-    name_parents(conn)
+    name_parents(conn, number)
     predicted_parent, label_parent = (
         f"coalesce((select parent from leaf_parent where leaf = {column}), {column})"
         for column in ("predicted", "label")
@@ -137,7 +139,7 @@ STRANGE_ANSWERS = f"""select product_id, leaf_id, leaf_score, null, null, parent
                       from filing join product on product.id = product_id
                       where experiment_id = :number and leaf_id is not null and {STRANGE}"""
 LEARNED_LABEL = "coalesce(prediction.label_id, product.category_id)"
-LABEL_TODAY = f"coalesce(product.category_id, {LEARNED_LABEL})"
+LABEL_TODAY = f"coalesce({CLASS_OF.format('product.category_id')}, {LEARNED_LABEL})"
 SCORE_TODAY = f"case when {LEAF_TODAY.format('prediction.category_id')} then score else -1 end"
 PARENT_SCORE_TODAY = f"case when {PLACE_TODAY.format('parent_id')} then parent_score else -1 end"
 
@@ -170,6 +172,7 @@ def details(
     unless --trust-filed was given.
     """
     names = code_categories(conn, number)
+    want_classes(conn, rule_of(conn, number))
     conn.create_function(
         "count_words", 2, lambda *text: len(normalised(*text).split()), deterministic=True
     )
@@ -177,12 +180,13 @@ def details(
     label, score, parent_score, kept = LEARNED_LABEL, "score", "parent_score", "true"
     if leaves:
         want_strange(conn, number, leaves)
-        want_places(conn)
+        want_places(conn, number)
         predictions = f"{predictions} union all {STRANGE_ANSWERS}"
         label, score, parent_score = LABEL_TODAY, SCORE_TODAY, PARENT_SCORE_TODAY
         if not trusts_filed(conn, number):
             kept = f"not {FILED_HERE}"
-    reviewed = f"case when {PUTS} then review.category_id else {label} end"
+    chosen = CLASS_OF.format("review.category_id")
+    reviewed = f"case when {PUTS} then {chosen} else {label} end"
     count = "count_words(name, description)" if words else "0"
     rows = db.plain(
         conn,
@@ -223,13 +227,15 @@ def best_five(conn: sqlite3.Connection, number: int) -> Iterator[str]:
 def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sqlite3.Row]:
     """The wrong predictions with the highest scores: product, picture, label, prediction, their
     scores, and whether the shop lists the product in the predicted category too."""
+    want_classes(conn, rule_of(conn, number))
+    listed = CLASS_OF.format("product_category.category_id")
     return conn.execute(
-        """
+        f"""
         select product.id, source, external_id, product.name, product.description, product.image,
                picture.path as picture, coalesce(label_id, product.category_id) as label,
                predicted_category.category_id as predicted, score, label_score,
                exists (select 1 from product_category where product_id = product.id
-                       and category_id = predicted_category.category_id) as listed
+                       and {listed} = predicted_category.category_id) as listed
         from predicted_category join product on product.id = predicted_category.product_id
         left join picture on picture.product_id = product.id and picture.status <> ?
         where experiment_id = ?
@@ -253,16 +259,16 @@ def changes(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     are; refiled: those that the shop has in another category now, or in one that nothing may be
     filed at any more; unlabelled: those that have no category any more; regrouped: those that have
     another item group now than when it read them}."""
-    want_places(conn)
+    want_places(conn, number)
     measured = measured_products(conn, number)
     last = db.settings(db.experiment_row(conn, number)).get("regroupings")
+    label = CLASS_OF.format("product.category_id")
     products, unlabelled, refiled = db.plain(
         conn,
         f"""
         select count(*), coalesce(sum(product.id is not null and product.category_id is null), 0),
             coalesce(sum(product.category_id is not null and label_id is not null
-            and (product.category_id <> label_id
-                 or not {LEAF_TODAY.format("product.category_id")}) and not {FILED_HERE}), 0)
+            and ({label} <> label_id or not {LEAF_TODAY.format(label)}) and not {FILED_HERE}), 0)
         from ({measured}) left join product on product.id = product_id""",
         {"number": number},
     ).fetchone()
@@ -321,7 +327,7 @@ def contents(conn: sqlite3.Connection, number: int, leaves: Sequence[str]) -> sq
     """Tuples (product_id, group, text, picture) of all products filed in these leaves. Products of
     one number share the group or cluster by which experiment `number` was split, the words, or the
     picture file; -1 stands for none."""
-    want_leaves(conn, leaves)
+    want_leaves(conn, leaves, rule_of(conn, number))
     conn.create_function("text_code", 2, text_code, deterministic=True)
     return db.plain(
         conn,

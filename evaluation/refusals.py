@@ -55,7 +55,8 @@ def labelled_rows(conn: sqlite3.Connection, number: int, described: Mapping[str,
     names, rows = figures.read_predictions(
         conn, number, not described["settings"].get("folds"), False, described["categories"]
     )
-    return Labelled(names, rows, figures.parent_codes(names, category_tree.parents(conn)))
+    parents = category_tree.parents(conn, category_tree.rule_of(described["settings"]))
+    return Labelled(names, rows, figures.parent_codes(names, parents))
 
 
 def for_source(

@@ -31,7 +31,8 @@ def review_page(
     experiment."""
     experiment = db.experiment_row(conn, number)
     paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
-    model, there = product_view.text_model(db_path, number), catalogue_queries.places_today(conn)
+    model = product_view.text_model(db_path, number)
+    there = catalogue_queries.places_today(conn, number)
     shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
     products = []
     for row in filing_queries.left_to_person(conn, number, top, surest_first):
@@ -64,7 +65,7 @@ def review_page(
         known=len(db.settings(experiment).get("categories") or ()),
         database=database,
         shops=[reason for reason in map(shop_reason, shops.values()) if reason],
-        leaves=html_pages.leaf_options(conn, paths),
+        leaves=html_pages.leaf_options(conn, number, paths),
         marks=("filed by hand", "unclear"),
     )
 

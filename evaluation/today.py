@@ -18,7 +18,7 @@ import numpy as np
 
 import db
 from evaluation import figures, filing_queries, guarantees, queries
-from learning import metrics, model_folders, saved_models
+from learning import category_tree, metrics, model_folders, saved_models
 from learning import queries as learning_queries
 
 SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}  # by the kind of a model
@@ -106,7 +106,7 @@ def figures_of_all(
     known_today = np.isin(rows["label"], [names.index(leaf) for leaf in leaves if leaf in names])
     if not strange and known_today.all():
         return None
-    sizes = learning_queries.leaf_sizes(conn)
+    sizes = learning_queries.class_sizes(conn, category_tree.rule_of(settings))
     known = settings.get("products") or described["n"]
     # Without folds a tenth of the known products was tested: as large a share of the others counts.
     strange_share = 1 if folds else described["n"] / known

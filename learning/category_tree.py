@@ -1,5 +1,5 @@
-"""The category tree: parents, paths in the shop's words, names a person may use, and the leaves to
-classify.
+"""The category tree: which categories are classes, their parents, their paths in the shop's words,
+and the names that a person may use.
 
 In: an open crawl.db. Out: category ids, or their rows.
 """
@@ -8,20 +8,72 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import db
 from common.terminal import UserError
 from common.text import folded
 
 
-def parents(conn: sqlite3.Connection) -> dict[str, str]:
-    """{leaf id: id of its immediate parent}, the leaf itself if there is none. The root is
-    nobody's parent: it does not stand in a path."""
+class Rule(NamedTuple):
+    """Which categories count as classes, and which count as the category above them."""
+
+    depth: int | None = None  # categories deeper than so many levels below the root count as their
+    #                           ancestor at that level
+    leaves_only: bool = False  # categories that have others below them are no classes
+
+
+WHOLE_TREE = Rule()
+
+
+WHOLE_TREE = Rule()
+
+
+def rule_of(settings: Mapping[str, Any]) -> Rule:
+    """The Rule of an experiment by its settings, which anybody may have written. Experiments that
+    have none on record knew leaves only."""
+    tree = settings.get("tree")
+    if not isinstance(tree, dict):
+        return Rule(leaves_only=True)
+    depth = tree.get("depth")
+    return Rule(depth if type(depth) is int and depth > 0 else None, bool(tree.get("leaves only")))
+
+
+def levels(row: sqlite3.Row) -> list[str]:
+    """The ids from the top to a category, a row of the table; [] for a root."""
+    if row["path"]:
+        return row["path"].split("/")
+    return [row["id"]] if row["leaf"] else []
+
+
+def counts_as(conn: sqlite3.Connection, rule: Rule) -> dict[str, str]:
+    """{category id: id of the class that its products count as}, in path order, without categories
+    that are no part of a class."""
+    classes = {}
+    for row in db.categories(conn):
+        above = levels(row)
+        if rule.depth and len(above) >= rule.depth:
+            classes[row["id"]] = above[rule.depth - 1]
+        elif row["leaf"] or above and not rule.leaves_only:
+            classes[row["id"]] = row["id"]
+    return classes
+
+
+def parents(conn: sqlite3.Connection, rule: Rule) -> dict[str, str]:
+    """{category id: id of its parent}. The parent of a category without others below it is the one
+    immediately above, or itself at the top (the root is nobody's parent). If inner categories are
+    classes, the parent of such a one is itself: it parts the classes below it from all others."""
     ids = {}
     for row in db.categories(conn):
-        above = row["path"].split("/")[-2:-1] if row["path"] else [row["parent"]]
-        ids[row["id"]] = above[0] if above and above[0] else row["id"]
+        above = levels(row)
+        is_inner = not row["leaf"] and not (rule.depth and len(above) >= rule.depth)
+        if is_inner and not rule.leaves_only:
+            ids[row["id"]] = row["id"]
+        elif row["path"]:
+            ids[row["id"]] = above[-2] if len(above) > 1 else row["id"]
+        else:  # a row of 2016 may have no path
+            ids[row["id"]] = row["parent"] or row["id"]
     return ids
 
 
@@ -38,65 +90,59 @@ def readable_paths(conn: sqlite3.Connection, clean: Callable[[str], str] = str) 
     }
 
 
-def leaf_names(conn: sqlite3.Connection) -> dict[str, str]:
-    """{what a person may call a leaf, in lower case: its id}: its id, its path in the shop's words,
-    and the last part of that if only one leaf has it. Blanks in a row count as one."""
-    leaves = [row["id"] for row in db.categories(conn) if row["leaf"]]
+def category_names(conn: sqlite3.Connection) -> dict[str, str]:
+    """{what a person may call a category, in lower case: its id}: its id, its path in the shop's
+    words, and the last part of that if only one leaf has it, or no leaf and one inner category.
+    Blanks in a row count as one."""
+    rows = {row["id"]: row for row in db.categories(conn) if levels(row)}
     readable = readable_paths(conn)
-    paths = {leaf: folded(readable[leaf]) for leaf in leaves}
-    by_last_part: dict[str, list[str]] = {}
-    for leaf, path in paths.items():
-        by_last_part.setdefault(path.split(" > ")[-1], []).append(leaf)
-    # An id counts before a path, and a path before the last part of another one.
+    paths = {category: folded(readable[category]) for category in rows}
+    # An id counts before a path, a path before the last part of another one, and the last part of a
+    # leaf before that of an inner category.
     return {
-        **{part: ids[0] for part, ids in by_last_part.items() if len(ids) == 1},
-        **{path: leaf for leaf, path in paths.items()},
-        **{folded(leaf): leaf for leaf in leaves},
+        **last_parts(category for category in paths.items() if not rows[category[0]]["leaf"]),
+        **last_parts(category for category in paths.items() if rows[category[0]]["leaf"]),
+        **{path: category for category, path in paths.items()},
+        **{folded(category): category for category in rows},
     }
 
 
-def choose_leaves(
-    conn: sqlite3.Connection, wanted: Sequence[str], min_products: int
-) -> list[sqlite3.Row]:
-    """The leaves to classify, as rows in path order: those named in `wanted` (ids, or a leaf's own
-    slug if only one has it), or without names all with at least min_products products.
+def last_parts(paths: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """{last part of a path: category id} of (category id, path), without what several have."""
+    ids: dict[str, list[str]] = {}
+    for category, path in paths:
+        ids.setdefault(path.split(" > ")[-1], []).append(category)
+    return {part: categories[0] for part, categories in ids.items() if len(categories) == 1}
 
-    Raises UserError for a name that is unknown (with the nearest ones) or that several leaves have.
-    """
-    leaves = [row for row in db.categories(conn) if row["leaf"]]
-    if not wanted:
-        return large_leaves(leaves, min_products)
+
+def classes_called(conn: sqlite3.Connection, wanted: Sequence[str], rule: Rule) -> list[str]:
+    """The classes named in `wanted` (ids, or a category's own slug if only one has it), in path
+    order. Raises UserError for a name that is unknown (with the nearest ones), that several have,
+    or that counts as a category above it."""
+    classes = counts_as(conn, rule)
     ids_by_name: dict[str, list[str]] = {}
-    for leaf in leaves:
-        for name in dict.fromkeys((leaf["id"], leaf["id"].split(".")[-1])):
-            ids_by_name.setdefault(name, []).append(leaf["id"])
-    chosen = {leaf_called(name, ids_by_name) for name in wanted}
-    return [leaf for leaf in leaves if leaf["id"] in chosen]
+    for category in dict.fromkeys(classes.values()):
+        for name in dict.fromkeys((category, category.split(".")[-1])):
+            ids_by_name.setdefault(name, []).append(category)
+    chosen = {class_called(name, ids_by_name, classes) for name in wanted}
+    return [category for category in dict.fromkeys(classes.values()) if category in chosen]
 
 
-def large_leaves(leaves: list[sqlite3.Row], min_products: int) -> list[sqlite3.Row]:
-    """The rows of leaves with so many products. Raises UserError if there is none."""
-    large = [leaf for leaf in leaves if leaf["product_count"] >= min_products]
-    if large:
-        return large
-    most = max((leaf["product_count"] for leaf in leaves), default=0)
-    if not most:
-        raise UserError("no product has a category: load some that have one with crawl.py")
-    raise UserError(
-        f"no leaf has {min_products} products (the largest has {most}); "
-        "lower --min-products, name some with --categories, or crawl more"
-    )
-
-
-def leaf_called(name: str, ids_by_name: dict[str, list[str]]) -> str:
-    """The id of the leaf that has this id, or else this slug."""
+def class_called(
+    name: str, ids_by_name: Mapping[str, Sequence[str]], classes: Mapping[str, str]
+) -> str:
+    """The id of the class that has this id, or else this slug. classes are counts_as."""
     ids = ids_by_name.get(name, [])
     if name in ids:
         return name
     if len(ids) > 1:
-        raise UserError(f"several leaves are called '{name}': name one of {', '.join(ids)}")
+        raise UserError(f"several categories are called '{name}': name one of {', '.join(ids)}")
     if ids:
         return ids[0]
+    if name in classes:
+        raise UserError(
+            f"'{name}' is deeper than --depth, and counts as {classes[name]}: name that one"
+        )
     nearest = difflib.get_close_matches(name.lower(), ids_by_name, n=3, cutoff=0.4)
     if nearest:
         hint = f"the nearest: {', '.join(nearest)}"
@@ -104,4 +150,4 @@ def leaf_called(name: str, ids_by_name: dict[str, list[str]]) -> str:
         hint = f"there are {', '.join(list(ids_by_name)[:3])} and others"
     else:
         hint = "crawl first"
-    raise UserError(f"there is no leaf category '{name}'; {hint}")
+    raise UserError(f"there is no category '{name}'; {hint}")

@@ -12,6 +12,7 @@ from importlib import metadata
 
 from common.arguments import add_paths, seed, whole_number
 from common.terminal import VERSION
+from learning.category_tree import Rule
 from learning.selection import Wanted
 
 # Flags that have no part in how a model was trained.
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--categories",
         default="",
         metavar="A,B",
-        help="leaf categories to tell apart, by id or by a leaf's own name if only "
+        help="categories to tell apart, by id or by a category's own name if only "
         "one has it (default: all with --min-products)",
     )
     parser.add_argument(
@@ -44,7 +45,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole_number(),
         default=1000,
         metavar="N",
-        help="without --categories, take the leaves with at least so many products (default: 1000)",
+        help="without --categories, take the categories with at least so many products, of as many "
+        "different styles (default: 1000)",
+    )
+    parser.add_argument(
+        "--depth",
+        type=whole_number(),
+        metavar="N",
+        help="count categories that are deeper than N levels as the category above them at level N; "
+        "the top is level 1, and crawl.py --status shows the levels (default: the tree as it is)",
+    )
+    parser.add_argument(
+        "--leaves-only",
+        action="store_true",
+        help="take only categories without others below them; products that are filed higher up "
+        "take no part",
     )
     parser.add_argument(
         "--folds",
@@ -82,7 +97,12 @@ def wanted(args: argparse.Namespace) -> Wanted:
     """Which products the experiment is asked to be about."""
     names = [name.strip() for name in args.categories.split(",") if name.strip()]
     return Wanted(
-        names, args.min_products, args.folds, args.split_by == "cluster", args.trust_filed
+        names,
+        args.min_products,
+        args.folds,
+        Rule(args.depth, args.leaves_only),
+        args.split_by == "cluster",
+        args.trust_filed,
     )
 
 

@@ -181,6 +181,7 @@ def counts(products: Products, parts: Sequence[Part]) -> dict:
         "folds": len(parts) if len(parts) > 1 else None,
         "products": len(products.ids),
         "categories": products.leaves,
+        "tree": {"depth": products.rule.depth, "leaves only": products.rule.leaves_only},
         "training": [len(part.training) for part in parts],
         "validation": [len(part.tuning) for part in parts],
         "certifying": [len(part.certifying) for part in parts],

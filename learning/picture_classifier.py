@@ -95,7 +95,9 @@ def picture_inputs(
     A product without a readable picture has row -1; they are counted on stderr."""
     opened = open_network(options)
     rows = cached_rows(
-        opened, products.ids.tolist(), map(tuple, queries.pictures(conn, products.leaves))
+        opened,
+        products.ids.tolist(),
+        map(tuple, queries.pictures(conn, products.leaves, products.rule)),
     )
     missing = rows < 0
     if missing.any():

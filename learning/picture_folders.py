@@ -6,6 +6,7 @@ of them train, validate and test.
 
 from __future__ import annotations
 
+import collections
 import os
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.files import file_sha256
-from common.terminal import UserError, first_few, grouped, log
-from learning.split import check_splits, split_position, splits
+from common.terminal import UserError, counted, first_few, grouped, log
+from learning.split import check_splits, split_position, splits, unlearnable
 
 
 class Picture(NamedTuple):
@@ -99,14 +100,36 @@ def warn_of_twins(pictures: Sequence[Picture]) -> None:
 
 
 def split_pictures(pictures: list[Picture], testing: float, validation: float) -> LabelledPictures:
-    """Split pictures by their content; testing and validation are shares. Raises UserError, with
-    the counts, if a label has too few."""
+    """Split pictures by their content; testing and validation are shares. Labels with too few
+    pictures are left out with a warning. Raises UserError if fewer than two remain."""
     names = sorted({picture.label for picture in pictures})
-    labels = np.array([names.index(picture.label) for picture in pictures], np.int32)
-    positions = [split_position(picture.sha256) for picture in pictures]
+    code = {name: number for number, name in enumerate(names)}
+    labels = np.array([code[picture.label] for picture in pictures], np.int32)
+    positions = np.array([split_position(picture.sha256) for picture in pictures])
+    lost = {names[n] for n in unlearnable(labels, positions, len(names), None, testing, validation)}
+    if lost:
+        say_left_out(lost, [picture.label for picture in pictures], names)
+        kept = [picture for picture in pictures if picture.label not in lost]
+        return split_pictures(kept, testing, validation)
     parts = splits(positions, None, testing, validation)[0]
-    check_splits([[labels[rows] for rows in parts]], names)
+    check_splits([parts], names)
     return LabelledPictures(pictures, names, labels, *parts)
+
+
+def say_left_out(lost: Container[str], labels: Sequence[str], names: Sequence[str]) -> None:
+    """Warn of labels that have no picture to train, to validate or to test on. Raises UserError if
+    fewer than two others remain."""
+    count = collections.Counter(labels)
+    few = [f"{name} ({counted(n, 'picture')})" for name, n in count.most_common() if name in lost]
+    pictures = sum(n for name, n in count.items() if name in lost)
+    share = f"{len(few)} of {counted(len(names), 'folder')}, with {counted(pictures, 'picture')}"
+    reason = "a folder needs a picture each to train, to validate and to test on"
+    if len(names) - len(few) < 2:
+        raise UserError(
+            f"there is nothing to tell apart: {share}, can't be learned ({first_few(few)}); "
+            f"{reason}: add pictures, or raise --testing_percentage and --validation_percentage"
+        )
+    log(f"warning: {share}, are left out: {first_few(few)}. {reason[0].upper()}{reason[1:]}")
 
 
 def only_readable(pictures: list[Picture], readable: Container[str]) -> list[Picture]:

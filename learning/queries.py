@@ -14,11 +14,15 @@ import db
 from common.terminal import UserError
 from common.text import folded, storable
 from learning import category_tree
+from learning.category_tree import WHOLE_TREE, Rule
 
 # A person's decisions that put a product into a category.
 PUTS = "decision in ('label wrong', 'filed by hand')"
 
-# A product takes part if it is filed in a wanted leaf, or if a person has put it into one. A
+# The class that a category, a column, counts as; the category itself if it counts as none.
+CLASS_OF = "coalesce((select class from counts_as where counts_as.id = {0}), {0})"
+
+# A product takes part if it is filed in a wanted class, or if a person has put it into one. A
 # decision holds as long as the shop's label is the one that was looked at. Products that the shop's
 # feed no longer has take no part.
 TAKES_PART = f"""from product left join label_override
@@ -39,50 +43,72 @@ FILED_HERE = """(product.category_id is not null and exists (
                      or decision = 'classifier wrong' and label_id = product.category_id)))"""
 
 
-def want_leaves(conn: sqlite3.Connection, leaves: Iterable[str]) -> None:
-    """Fill the temporary table wanted_leaf: an IN list would meet SQLite's limit of variables."""
+def want_classes(conn: sqlite3.Connection, rule: Rule) -> None:
+    """Fill the temporary table counts_as(id, class) with category_tree.counts_as."""
+    conn.execute("create temp table if not exists counts_as(id text primary key, class text)")
+    conn.execute("delete from counts_as")
+    conn.executemany(
+        "insert into counts_as values (?, ?)", category_tree.counts_as(conn, rule).items()
+    )
+
+
+def want_leaves(conn: sqlite3.Connection, leaves: Iterable[str], rule: Rule) -> None:
+    """Fill the temporary tables counts_as and wanted_leaf(id): these classes, and each category that
+    counts as one of them. An IN list would meet SQLite's limit of variables."""
+    want_classes(conn, rule)
     conn.execute("create temp table if not exists wanted_leaf(id text primary key)")
     conn.execute("delete from wanted_leaf")
     conn.executemany("insert into wanted_leaf values (?)", [(leaf,) for leaf in leaves])
+    conn.execute("""insert or ignore into wanted_leaf select id from counts_as
+                    where class in (select id from wanted_leaf)""")
 
 
 def labelled_products(
-    conn: sqlite3.Connection, leaves: Iterable[str], trust_filed: bool = False
+    conn: sqlite3.Connection,
+    leaves: Iterable[str],
+    trust_filed: bool = False,
+    rule: Rule = WHOLE_TREE,
 ) -> list[sqlite3.Row]:
-    """(id, category_id, group_key, taught, filed, corrected) of all products filed in these leaves,
-    or put into one of them by a person, by id. category_id is the label as crawled, `taught` the
+    """(id, category_id, group_key, taught, filed, corrected) of all products filed in these classes,
+    or put into one of them by a person, by id. category_id is the class as crawled, `taught` the
     one to learn. Unless trust_filed, the label of a product that --apply filed before is only
     taught: category_id is null then, and `filed` is 1; `corrected` is 1 if that label is another
     one than --apply gave."""
-    want_leaves(conn, leaves)
+    want_leaves(conn, leaves, rule)
     filed = "0" if trust_filed else FILED_HERE
-    as_filed = """select 1 from filed_before where filed_before.product_id = product.id
-                  and filed_before.category_id = product.category_id"""
+    label = CLASS_OF.format("product.category_id")
+    as_filed = f"""select 1 from filed_before where filed_before.product_id = product.id
+                   and {CLASS_OF.format("filed_before.category_id")} = {label}"""
+    taught = CLASS_OF.format("coalesce(label_override.category_id, product.category_id)")
     return conn.execute(f"""
-        select product.id, case when {filed} then null else product.category_id end as category_id,
-               {db.GROUP_KEY} as group_key,
-               coalesce(label_override.category_id, product.category_id) as taught,
+        select product.id, case when {filed} then null else {label} end as category_id,
+               {db.GROUP_KEY} as group_key, {taught} as taught,
                {filed} as filed, {filed} and not exists ({as_filed}) as corrected
         {TAKES_PART} order by product.id""").fetchall()
 
 
-def leaf_sizes(conn: sqlite3.Connection) -> dict[str, int]:
-    """{leaf: products filed there}, without empty leaves."""
-    return dict(
-        db.plain(
+def class_sizes(conn: sqlite3.Connection, rule: Rule) -> dict[str, tuple[int, int]]:
+    """{class: (products filed there, different styles among them)}, without empty classes, the
+    largest first. Products of one group are one style."""
+    want_classes(conn, rule)
+    return {
+        category: (products, styles)
+        for category, products, styles in db.plain(
             conn,
-            """
-        select category_id, count(*) from product
-        where removed = 0 and category_id in (select id from category where leaf = 1)
-        group by category_id""",
+            f"""
+        select class, count(*) as products, count(distinct {db.GROUP_KEY})
+        from counts_as join product on category_id = counts_as.id where removed = 0
+        group by class order by products desc, class""",
         )
-    )
+    }
 
 
-def texts(conn: sqlite3.Connection, leaves: Iterable[str]) -> Iterator[tuple[str, str]]:
+def texts(
+    conn: sqlite3.Connection, leaves: Iterable[str], rule: Rule = WHOLE_TREE
+) -> Iterator[tuple[str, str]]:
     """Yield (name, description) of the same products in the same order, so that the catalogue's
     text is never in memory as a whole."""
-    want_leaves(conn, leaves)
+    want_leaves(conn, leaves, rule)
     yield from db.plain(
         conn,
         f"""select coalesce(name, ''), coalesce(description, '')
@@ -90,10 +116,12 @@ def texts(conn: sqlite3.Connection, leaves: Iterable[str]) -> Iterator[tuple[str
     )
 
 
-def pictures(conn: sqlite3.Connection, leaves: Iterable[str]) -> list[sqlite3.Row]:
+def pictures(
+    conn: sqlite3.Connection, leaves: Iterable[str], rule: Rule = WHOLE_TREE
+) -> list[sqlite3.Row]:
     """(product_id, path, sha256) of the products of `labelled_products` that may have a picture,
     by id."""
-    want_leaves(conn, leaves)
+    want_leaves(conn, leaves, rule)
     return conn.execute(
         f"""
         select product_id, path, sha256 from picture
@@ -140,24 +168,24 @@ def product_text(conn: sqlite3.Connection, number: int) -> tuple[str, str, str |
 
 
 def missing_categories(conn: sqlite3.Connection) -> dict[str, int]:
-    """{category: products} of decisions that hold, of categories that are no leaf (yet)."""
+    """{category: products} of decisions that hold, of categories that are not there (yet)."""
     return dict(
         db.plain(
             conn,
             f"""
         select label_override.category_id, count(*) from label_override
         join product on product.id = product_id and label_id is product.category_id
-        where {PUTS} and label_override.category_id not in (select id from category where leaf = 1)
+        where {PUTS} and label_override.category_id not in (select id from category)
         group by label_override.category_id order by count(*) desc, label_override.category_id""",
         )
     )
 
 
 def settle_proposals(conn: sqlite3.Connection) -> None:
-    """Have decisions of a category that did not exist name the leaf that is called so by now."""
+    """Have decisions of a category that did not exist name the one that is called so by now."""
     missing = missing_categories(conn)
-    leaves = category_tree.leaf_names(conn) if missing else {}
-    settled = [(leaves[folded(name)], name) for name in missing if folded(name) in leaves]
+    names = category_tree.category_names(conn) if missing else {}
+    settled = [(names[folded(name)], name) for name in missing if folded(name) in names]
     if settled:
         with db.transaction(conn):
             conn.executemany(

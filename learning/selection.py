@@ -7,14 +7,15 @@ choose by it, so that their experiments can be compared product by product.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 import db
-from common.terminal import UserError, counted, first_few, log
-from learning import category_tree, near_duplicates, queries
+from common.terminal import UserError, log
+from learning import category_tree, left_out, near_duplicates, queries, split
+from learning.category_tree import Rule
 from learning.split import FEWEST_FOLDS, check_splits, few_folds_text, split_position, splits
 
 CERTIFYING = 0.15  # place in the split from which on validation (.1 to .2) is kept for thresholds
@@ -23,15 +24,17 @@ CERTIFYING = 0.15  # place in the split from which on validation (.1 to .2) is k
 class Wanted(NamedTuple):
     """Which products an experiment is asked to be about."""
 
-    categories: list[str]  # names of leaves; none: all that are large enough
-    min_products: int  # of a leaf, if none is named
+    categories: list[str]  # names of classes; none: all that are large enough
+    min_products: int  # of a class, and as many styles, if none is named
     folds: int | None
+    rule: Rule = Rule()  # which categories are classes
     by_cluster: bool = True  # what the split keeps whole: clusters of near-duplicates, or groups
     trust_filed: bool = False  # labels of products that --apply filed before are the shop's own
 
 
 class Products(NamedTuple):
-    """The products of an experiment, n of them, and the leaves they are filed in."""
+    """The products of an experiment, n of them, and the classes they are filed in. A class is
+    called a leaf also if there are categories below it."""
 
     ids: np.ndarray  # int64 [n]
     labels: np.ndarray  # int32 [n], index into leaves; -1: filed elsewhere, here by a person's
@@ -43,6 +46,7 @@ class Products(NamedTuple):
     near: near_duplicates.Clusters | None = None  # None: split by group
     filed: np.ndarray | None = None  # bool [n], --apply filed the product before; None: it did not
     regroupings: int = 0  # db.last_regrouping when the products were read
+    rule: Rule = Rule()  # which categories count as these leaves
 
 
 class Part(NamedTuple):
@@ -108,14 +112,7 @@ def checked_splits(products: Products, folds: int | None) -> list[Part]:
             )
         )
     check_splits(
-        [
-            (
-                products.taught[part.training],
-                products.taught[np.append(part.tuning, part.certifying)],
-                products.labels[part.test],
-            )
-            for part in parts
-        ],
+        [(part.training, np.append(part.tuning, part.certifying), part.test) for part in parts],
         products.leaves,
     )
     return parts
@@ -131,38 +128,43 @@ def untaught(products: Products, folds: int | None) -> set[str]:
     }
 
 
-def too_few_groups(products: Products, folds: int | None, of: str = "") -> set[str]:
-    """The untaught leaves, to be left out, with a warning; none if fewer than two would remain,
-    because checked_splits then says what is wrong. `of` says what counts as a product here."""
-    few = untaught(products, folds)
-    if not few or len(products.leaves) - len(few) < 2:
-        return set()
-    names = []
-    for number, leaf in enumerate(products.leaves):
-        if leaf in few:
-            groups = len(np.unique(products.u[products.taught == number]))
-            names.append(f"{leaf} ({counted(groups, 'group')})")
-    if len(names) == 1:
-        sentence = f"{names[0]} is left out, because it has"
-    else:
-        sentence = f"{len(names)} categories are left out, because they have"
-    listed = f": {first_few(names)}" if len(names) > 1 else ""
-    needed = "A category needs a group among the 80 % that are for training"
-    if folds:
-        needed = "Groups in 3 different folds are enough for a category"
-    log(f"warning: {sentence} too few groups of products{of} to be split{listed}. {needed}")
-    return few
+def unlearnable(products: Products, folds: int | None) -> set[str]:
+    """The leaves that can't be learned by these products: see split.unlearnable."""
+    lost = split.unlearnable(products.taught, products.u, len(products.leaves), folds)
+    return {products.leaves[leaf] for leaf in lost}
 
 
 def trainable(
     products: Products, folds: int | None, usable: np.ndarray | None = None, of: str = ""
 ) -> Products:
-    """The products without the leaves that have too few groups, which are warned of; the same if
-    there are none. Of the products only those count that a bool array `usable` [n] picks."""
-    few = too_few_groups(products if usable is None else take_products(products, usable), folds, of)
-    if not few:
+    """The products without the leaves that can't be learned, which are warned of; the same if there
+    are none. Of the products only those count that a bool array `usable` [n] picks; `of` says in
+    words what counts as a product. Raises UserError if fewer than two leaves remain."""
+    counted = products if usable is None else take_products(products, usable)
+    lost = unlearnable(counted, folds)
+    if not lost:
         return products
-    kept = [number for number, leaf in enumerate(products.leaves) if leaf not in few]
+    sizes = sizes_of(counted)
+    if len(products.leaves) - len(lost) < 2:
+        raise UserError(left_out.too_few_text(sizes, lost, folds, of))
+    log(left_out.warning_text({leaf: sizes[leaf] for leaf in lost}, len(sizes), folds, of))
+    return without_leaves(products, lost)
+
+
+def sizes_of(products: Products) -> dict[str, tuple[int, int]]:
+    """{leaf: (products that are taught there, different places in the split)}."""
+    order = np.argsort(products.taught, kind="stable")
+    taught = products.taught[order]
+    begins = np.searchsorted(taught, np.arange(len(products.leaves) + 1))
+    return {
+        leaf: (int(end - begin), len(np.unique(products.u[order[begin:end]])))
+        for leaf, begin, end in zip(products.leaves, begins, begins[1:])
+    }
+
+
+def without_leaves(products: Products, lost: set[str]) -> Products:
+    """The products without these leaves, and without what is filed or taught in those only."""
+    kept = [number for number, leaf in enumerate(products.leaves) if leaf not in lost]
     number = np.full(len(products.leaves) + 1, -1, np.int32)  # the last is for -1
     number[kept] = np.arange(len(kept))
     fewer = products._replace(
@@ -180,25 +182,29 @@ def certifies(group_key: str) -> bool:
 
 
 def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
-    """The Products of an experiment. Raises UserError for names that are unknown, and if nothing is
-    filed there. What the reader has to know of the choice goes to stderr."""
+    """The Products of an experiment. Raises UserError for names that are unknown, and if fewer than
+    two classes can be learned. What the reader has to know of the choice goes to stderr."""
     queries.settle_proposals(conn)
-    leaves = [
-        leaf["id"]
-        for leaf in category_tree.choose_leaves(conn, wanted.categories, wanted.min_products)
-    ]
+    sizes = queries.class_sizes(conn, wanted.rule)
+    if not sizes:
+        raise UserError("no product has a category: load some that have one with crawl.py")
+    leaves = choose_leaves(conn, wanted, sizes)
+    if len(leaves) < 2:
+        raise UserError(stopped_text(conn, wanted, sizes, leaves, ()))
     regroupings, near = db.last_regrouping(conn), None
-    rows = queries.labelled_products(conn, leaves, wanted.trust_filed)
+    rows = queries.labelled_products(conn, leaves, wanted.trust_filed, wanted.rule)
     if rows and wanted.by_cluster:  # clusters of all products, whatever the categories are
         near = near_duplicates.find_clusters(queries.catalogue(conn))
         for line in near_duplicates.report_lines(near.report):
             log(line)
-    parents = category_tree.parents(conn)
+    parents = category_tree.parents(conn, wanted.rule)
     products, poor = split_products(rows, leaves, parents, near, wanted.folds)
-    left_out = too_few_groups(products, wanted.folds)
-    if left_out:
-        leaves = [leaf for leaf in leaves if leaf not in left_out]
-        rows = queries.labelled_products(conn, leaves, wanted.trust_filed)
+    lost = unlearnable(products, wanted.folds)
+    if len(leaves) - len(lost) < 2:
+        raise UserError(stopped_text(conn, wanted, sizes, leaves, lost))
+    if lost:
+        leaves = [leaf for leaf in leaves if leaf not in lost]
+        rows = queries.labelled_products(conn, leaves, wanted.trust_filed, wanted.rule)
         products, poor = split_products(rows, leaves, parents, near, wanted.folds)
     if poor and products.near and products.near.report["parted for training"]:
         log(
@@ -211,12 +217,8 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
         log(
             f"warning: --apply will file nothing by this experiment: {few_folds_text(wanted.folds)}"
         )
-    tell_left_out(
-        queries.leaf_sizes(conn),
-        leaves,
-        None if wanted.categories else wanted.min_products,
-        left_out,
-    )
+    for line in left_out.lines(sizes, leaves, lost, asked_min_products(wanted), wanted.folds):
+        log(line)
     if filed.any():
         log(
             f"--apply filed {filed.sum()} of the {len(rows)} products before they had a category, "
@@ -224,7 +226,40 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
             "model learns from all of them, but no figure and no promise rests on them "
             "(--trust-filed takes these labels as the shop's own)"
         )
-    return products._replace(filed=filed, regroupings=regroupings)
+    return products._replace(filed=filed, regroupings=regroupings, rule=wanted.rule)
+
+
+def choose_leaves(conn: sqlite3.Connection, wanted: Wanted, sizes: left_out.Sizes) -> list[str]:
+    """The classes that are wanted, in path order: the named ones, or all that have enough products
+    and styles by sizes, which are queries.class_sizes."""
+    if wanted.categories:
+        return category_tree.classes_called(conn, wanted.categories, wanted.rule)
+    large = {leaf for leaf, size in sizes.items() if min(size) >= wanted.min_products}
+    classes = category_tree.counts_as(conn, wanted.rule).values()
+    return [leaf for leaf in dict.fromkeys(classes) if leaf in large]
+
+
+def asked_min_products(wanted: Wanted) -> int | None:
+    """The size that a class needs, None if classes were named, which are not bound by it."""
+    return None if wanted.categories else wanted.min_products
+
+
+def stopped_text(
+    conn: sqlite3.Connection,
+    wanted: Wanted,
+    sizes: left_out.Sizes,
+    leaves: Sequence[str],
+    lost: Collection[str],
+) -> str:
+    """Why there is nothing to train on: see left_out.stopped_text."""
+    deepest = max((len(category_tree.levels(row)) for row in db.categories(conn)), default=0)
+    depths = range(1, min(deepest, wanted.rule.depth or deepest))
+    by_depth = {
+        depth: queries.class_sizes(conn, wanted.rule._replace(depth=depth)) for depth in depths
+    }
+    return left_out.stopped_text(
+        sizes, leaves, lost, asked_min_products(wanted), wanted.folds, by_depth
+    )
 
 
 def split_products(
@@ -242,34 +277,3 @@ def split_products(
         near = near_duplicates.without(near, {row["id"] for row in rows if row["taught"] in poor})
         products = make_products(rows, leaves, parents, near)
     return products, poor
-
-
-def tell_left_out(
-    sizes: dict[str, int],
-    leaves: Sequence[str],
-    min_products: int | None,
-    too_few: Container[str] = (),
-) -> None:
-    """Say on stderr what it means that only `leaves` take part, of sizes, {leaf: products}.
-    min_products is None if the leaves were named one by one; the leaves too_few have too few groups
-    to take part."""
-    known, total = sum(sizes.get(leaf, 0) for leaf in leaves), sum(sizes.values())
-    if known == total:
-        return
-    largest = max(
-        (size for leaf, size in sizes.items() if leaf not in leaves and leaf not in too_few),
-        default=0,
-    )
-    more = max(2, min(5, largest))
-    if min_products is None and largest:
-        advice = "name more of them with --categories, or leave that flag out"
-    elif largest >= more:
-        advice = f"--min-products {more} takes more leaves in"
-    else:
-        what = "products" if largest else "groups of products"
-        advice = f"their leaves need more {what} before a model can learn them"
-    log(
-        f"{len(leaves)} of {len(sizes)} leaves take part, with {known:,} of {total:,} labelled "
-        f"products. The model cannot know the categories of the other {total - known:,}. --apply "
-        "counts such products as errors, because new products will be of them, too; " + advice
-    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.terminal import UserError, grouped
+from common.terminal import UserError
 
 FEWEST_FOLDS = 5  # with fewer, their models learn from half of the products or less
 
@@ -53,49 +53,31 @@ def splits(
     ]
 
 
+def unlearnable(
+    classes: np.ndarray, u: np.ndarray, n: int, folds: int | None = None, *shares: float
+) -> set[int]:
+    """Which of n classes can't be learned by products of `classes`, int [m] (-1: none), at
+    positions u [m]: those that have no product to train on in some split, or, without folds, none
+    to validate on or none to predict. With folds each product is predicted once in any case.
+    `shares` are the testing and validation of `splits`."""
+    parts = splits(u, folds, *shares)
+    needed = [rows for part in parts for rows in (part[:1] if folds else part)]
+    return {int(lost) for rows in needed for lost in np.setdiff1d(np.arange(n), classes[rows])}
+
+
 def check_splits(parts: Sequence, names: Sequence[str]) -> None:
-    """Raise UserError if a class has no training product, or there is nothing to validate on or
-    to predict; warn of classes that are missing in one of those. parts are [(training, validation,
-    test)],
-    the classes of the products there."""
-    counts = [[np.bincount(labels, minlength=len(names)) for labels in part] for part in parts]
-    for train, validation, predicted in counts:
-        for name, trained, validated, tested in zip(names, train, validation, predicted):
-            if not trained:
-                raise UserError(
-                    f"{name} has nothing to train on (0 training, {validated} "
-                    f"validation, {tested} test): leave it out, or add to it"
-                )
-        smallest = min(range(len(names)), key=lambda i: train[i])
-        have = (
-            f"{names[smallest]} has {train[smallest]} training, "
-            f"{validation[smallest]} validation and {predicted[smallest]} test"
-        )
-        for what, products in (("validation", validation), ("test", predicted)):
-            if not products.sum():
-                raise UserError(
-                    f"there are too few products to split: the {what} set is empty "
-                    f"({have}). Load more"
-                )
+    """Raise UserError if there are fewer than two classes, or if a split has nothing to validate on
+    or to predict. parts are [(training, validation, test)], rows of products."""
     if len(names) < 2:
         raise UserError(
             f"there is nothing to tell apart: {names[0]} is the only category; name two or more"
         )
-    if len(parts) == 1:
-        train, validation, predicted = counts[0]
-        with grouped(
-            lambda count, names, reason: (
-                f"warning: {names} examples"
-                if count == 1
-                else f"warning: {count} categories have {reason}: {names}"
-            )
-        ) as tell:
-            for name, trained, validated, tested in zip(names, train, validation, predicted):
-                if not (validated and tested):
-                    tell(
-                        "no validation or no test examples",
-                        f"{name} has {trained} training, {validated} validation and {tested} test",
-                    )
+    for _, validation, predicted in parts:
+        for what, products in (("validation", validation), ("test", predicted)):
+            if not len(products):
+                raise UserError(
+                    f"there are too few products to split: the {what} set is empty. Load more"
+                )
 
 
 def few_folds_text(folds: int) -> str:

@@ -238,7 +238,7 @@ def read_terms(conn: sqlite3.Connection, products: Products, options: TextOption
                 name if "name" in options.fields else "",
                 text if "description" in options.fields else "",
             )
-            for name, text in queries.texts(conn, products.leaves)
+            for name, text in queries.texts(conn, products.leaves, products.rule)
         )
 
     texts = list(read()) if options.embedding else None  # its words are read again for each model
