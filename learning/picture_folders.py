@@ -129,7 +129,8 @@ def say_left_out(lost: Container[str], labels: Sequence[str], names: Sequence[st
             f"there is nothing to tell apart: {share}, can't be learned ({first_few(few)}); "
             f"{reason}: add pictures, or raise --testing_percentage and --validation_percentage"
         )
-    log(f"warning: {share}, are left out: {first_few(few)}. {reason[0].upper()}{reason[1:]}")
+    verb = "is" if len(few) == 1 else "are"
+    log(f"warning: {share}, {verb} left out: {first_few(few)}. {reason[0].upper()}{reason[1:]}")
 
 
 def only_readable(pictures: list[Picture], readable: Container[str]) -> list[Picture]:

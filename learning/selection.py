@@ -186,7 +186,7 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     two classes can be learned. What the reader has to know of the choice goes to stderr."""
     queries.settle_proposals(conn)
     sizes = queries.class_sizes(conn, wanted.rule)
-    if not sizes:
+    if not sizes and not wanted.categories:
         raise UserError("no product has a category: load some that have one with crawl.py")
     leaves = choose_leaves(conn, wanted, sizes)
     if len(leaves) < 2:

@@ -417,7 +417,7 @@ def store_leaves(conn, leaves):
 def filed_rightly(conn, promise, label, predicted, score):
     """{level: (products filed there, how many of them rightly)} of new products, as
     filing_queries.file_products files them; label are category ids."""
-    catalogue_queries.want_places(conn)
+    catalogue_queries.want_places(conn, 1)
     places = dict(conn.execute("select id, leaf from place").fetchall())
     least, names = guarantees.promised_thresholds(promise), np.array(LEAVES)[predicted]
     above = np.array([name.split(".")[0] for name in names])

@@ -25,6 +25,7 @@ from crawling import picture_queries
 from crawling import queries as crawling_queries
 from evaluation import queries as evaluation_queries
 from learning import category_tree, experiments, model_folders, saved_models
+from learning.category_tree import Rule
 
 STEPS_2016 = (
     "category table",
@@ -176,7 +177,7 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
         (616000002, "skinny-jeans", 0, 0),
     }
     assert [row["id"] for row in crawling_queries.leaves_to_crawl(conn, 1000)] == ["clutches"]
-    assert category_tree.parents(conn)["bootcut-jeans"] == "jeans"
+    assert category_tree.parents(conn, category_tree.WHOLE_TREE)["bootcut-jeans"] == "jeans"
     assert sorted(evaluation_queries.block_rows(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
     assert [row["name"] for row in db.experiments(conn)] == ["Text classification of: "]
     conn.close()
@@ -552,37 +553,70 @@ def tree(conn):
 
 
 @pytest.mark.parametrize(
-    "wanted, min_products, chosen",
+    "wanted, chosen",
     (
-        ([], 1, ["a.x", "b.x", "b.y"]),
-        ([], 20, ["a.x", "b.x"]),
-        (["b.y"], 1000, ["b.y"]),
-        (["y"], 1000, ["b.y"]),
-        (["skinny-jeans", "a.x", "skinny-jeans"], 1000, ["a.x", "skinny-jeans"]),
+        (["b.y"], ["b.y"]),
+        (["y"], ["b.y"]),
+        (["skinny-jeans", "a.x", "skinny-jeans"], ["a.x", "skinny-jeans"]),
+        (["b", "b.x"], ["b", "b.x"]),
     ),
 )
-def test_choose_leaves(tree, wanted, min_products, chosen):
-    assert [row["id"] for row in category_tree.choose_leaves(tree, wanted, min_products)] == chosen
+def test_classes_called(tree, wanted, chosen):
+    assert category_tree.classes_called(tree, wanted, category_tree.WHOLE_TREE) == chosen
 
 
 @pytest.mark.parametrize(
-    "wanted, min_products, sentence",
+    "wanted, rule, sentence",
     (
-        ([], 31, "no leaf has 31 products .the largest has 30"),
-        (["x"], 1, "several leaves.* a.x, b.x"),
-        (["skiny-jeans"], 1, "skiny-jeans.*nearest: skinny-jeans"),
-        (["b"], 1, "no leaf category 'b'"),
-        (["%%%"], 1, "no leaf category '%%%'; there are "),
+        (["x"], Rule(), "several categories.* a.x, b.x"),
+        (["skiny-jeans"], Rule(), "skiny-jeans.*nearest: skinny-jeans"),
+        (["b"], Rule(leaves_only=True), "no category 'b'"),
+        (["women"], Rule(), "no category 'women'"),
+        (["%%%"], Rule(), "no category '%%%'; there are "),
+        (["b.x"], Rule(depth=1), "'b.x' is deeper than --depth, and counts as b"),
     ),
 )
-def test_choose_leaves_explains_a_bad_choice(tree, wanted, min_products, sentence):
+def test_classes_called_explains_a_bad_choice(tree, wanted, rule, sentence):
     with pytest.raises(UserError, match=sentence):
-        category_tree.choose_leaves(tree, wanted, min_products)
+        category_tree.classes_called(tree, wanted, rule)
 
 
 def test_a_leaf_whose_id_is_anothers_slug_is_meant_by_its_id(tree):
     crawling_queries.store_categories(tree, [("y", "women", 1, "y", "Y")])
-    assert [row["id"] for row in category_tree.choose_leaves(tree, ["y"], 1)] == ["y"]
+    assert category_tree.classes_called(tree, ["y"], category_tree.WHOLE_TREE) == ["y"]
+
+
+@pytest.mark.parametrize(
+    "rule, classes",
+    (
+        (Rule(), {"a": "a", "b": "b", "a.x": "a.x", "b.x": "b.x", "b.y": "b.y"}),
+        (Rule(leaves_only=True), {"a.x": "a.x", "b.x": "b.x", "b.y": "b.y"}),
+        (Rule(depth=2), {"a": "a", "b": "b", "a.x": "a.x", "b.x": "b.x", "b.y": "b.y"}),
+        (Rule(1), {"a": "a", "b": "b", "a.x": "a", "b.x": "b", "b.y": "b"}),
+        (Rule(1, True), {"a": "a", "b": "b", "a.x": "a", "b.x": "b", "b.y": "b"}),
+    ),
+)
+def test_what_a_category_counts_as(tree, rule, classes):
+    assert category_tree.counts_as(tree, rule) == {**classes, "skinny-jeans": "skinny-jeans"}
+
+
+def test_the_parent_of_an_inner_class_is_itself(tree):
+    leaves = {"a.x": "a", "b.x": "b", "b.y": "b", "skinny-jeans": "skinny-jeans"}
+    inner = {"a": "a", "b": "b", "women": "women"}
+    assert category_tree.parents(tree, Rule()) == {**leaves, **inner}
+    assert category_tree.parents(tree, Rule(depth=1)) == {**leaves, **inner}
+    crawling_queries.store_categories(tree, [("b.y", "b", 0, "b/b.y", "Y")])
+    crawling_queries.store_categories(tree, [("b.y.z", "b.y", 1, "b/b.y/b.y.z", "Z")])
+    assert category_tree.parents(tree, Rule())["b.y"] == "b.y"
+    assert category_tree.parents(tree, Rule(depth=2))["b.y"] == "b"
+    assert category_tree.parents(tree, Rule(leaves_only=True))["b.y"] == "b"
+
+
+@pytest.mark.parametrize("tree", (None, [], {"depth": "2"}, {"depth": -1}, {"depth": True}))
+def test_a_rule_is_read_from_settings_that_anybody_may_have_written(tree):
+    rule = category_tree.rule_of({"tree": tree})
+    assert rule == Rule(leaves_only=not isinstance(tree, dict))
+    assert category_tree.rule_of({"tree": {"depth": 2, "leaves only": True}}) == Rule(2, True)
 
 
 # ---- products -----------------------------------------------------------------------------------

@@ -700,16 +700,10 @@ def test_a_category_that_does_not_exist_is_proposed_and_used_once_it_does(folder
     change(folder, "update category set name = 'Totes' where id = 'bags.totes'")
     assert (
         done.returncode == 1
-        and [
-            part in done.stderr
-            for part in (
-                "line 5: 'bags' is no new category, but has others below it",
-                "line 6: ",
-                "line 7: 'Bags > ' is no name",
-            )
-        ]
-        == [True] * 3
+        and [part in done.stderr for part in ("line 6: ", "line 7: 'Bags > ' is no name")]
+        == [True] * 2
     )
+    assert decisions(folder)[4] == ("label wrong", "bags")
     assert decisions(folder)[1] == ("filed by hand", "Bags > Belt bags")
     assert decisions(folder)[3] == ("label wrong", "=Hats")
     lines = done.stdout.splitlines()
@@ -762,12 +756,11 @@ BAD_LINES = {
         "'wrong' is none of label wrong, classifier wrong, unclear, filed by hand, undecided",
     ),
     "a decision with NUL": ("2,unclear\0,", "NUL" if OLD_CSV else "is none of"),
-    "no suggestion": ("2,label wrong,", "needs a leaf category's id as suggestion, not ''"),
-    "a short line": ("2,label wrong", "needs a leaf category's id as suggestion, not ''"),
+    "no suggestion": ("2,label wrong,", "needs a category's id as suggestion, not ''"),
+    "a short line": ("2,label wrong", "needs a category's id as suggestion, not ''"),
     "unknown leaf": ("2,label wrong,bags.satchels", "not 'bags.satchels'"),
     "in capitals": ("2,label wrong,Bags.Totes", "not 'Bags.Totes'"),
     "a leaf's name": ("2,label wrong,totes", "not 'totes'"),
-    "an inner category": ("2,label wrong,bags", "not 'bags'"),
 }
 # Lines that name two decisions about the product of GOOD's line: neither is stored.
 TWICE = {

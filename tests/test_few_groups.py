@@ -1,12 +1,11 @@
-"""Leaves with too few groups of products to split are left out with a warning; the rest is trained
-as if they were not there.
+"""Categories that can't be learned are left out with one warning; the rest is trained as if they were
+not there.
 
 pytest tests/test_few_groups.py
 """
 
 import contextlib
 import json
-import re
 import sqlite3
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from conftest import run_script, write_feed
 from PIL import Image
 
+from learning import left_out as left_out_of_training
 from learning import selection
 from learning.near_duplicates import Clusters
 from learning.split import split_position
@@ -82,60 +82,97 @@ def home(tmp_path_factory):
     return folder
 
 
-WORDS = ("categorize_words", "--min-products", "5", "--epochs", "1", "--folds", "3")
-LEFT_OUT = (
-    "warning: 7 categories are left out, because they have too few groups of products to be split: "
-    "home.hooks-0 (1 group), home.hooks-1 (1 group), home.hooks-2 (1 group), home.hooks-3 (1 group), "
-    "home.hooks-4 (1 group) and 2 more. Groups in 3 different folds are enough for a category"
+WORDS = ("categorize_words", "--min-products", "1", "--epochs", "1", "--folds", "3")
+WHAT_IT_MEANS = (
+    "The model cannot know them. --apply counts such products as errors, because new products will "
+    "be of them, too; such categories need more styles before a model can learn them, or --depth, "
+    "which counts them as the category above (crawl.py --status shows what it gives)"
 )
+
+
+def left_out(reason):
+    """The warning that the seven hooks are left out."""
+    return (
+        f"warning: 7 of 10 categories, with 42 of 132 labelled products, are left out ({reason}): "
+        "home.hooks-0 (6 products of 1 style), home.hooks-1 (6 products of 1 style), home.hooks-2 "
+        f"(6 products of 1 style) and 4 more. {WHAT_IT_MEANS}"
+    )
 
 
 @pytest.mark.slow
 def test_the_rest_is_trained_as_if_leaves_of_one_style_were_not_there(home):
     done = train(home, *WORDS)
-    assert LEFT_OUT in done.stderr.splitlines()
+    assert left_out("7 with styles that can't be split") in done.stderr.splitlines()
     number = int(done.stdout.split(":")[0].removeprefix("#"))
     assert trained_categories(home, number) == [f"home.{leaf}" for leaf in LARGE]
     assert len(predictions(home, number)) == 30 * len(LARGE)
-    # No other number of products takes them in, so none is advised.
-    assert "3 of 10 leaves take part, with 90 of 132 labelled products" in done.stderr
-    assert "--min-products" not in done.stderr
     train(home, *WORDS, "--categories", ",".join(LARGE))
     assert predictions(home, number + 1) == predictions(home, number)
 
 
-def test_leaves_that_were_named_are_left_out_with_the_same_warning(home):
+def test_a_leaf_of_many_colours_of_few_styles_is_small(home):
+    done = train(home, WORDS[0], "--min-products", "5", *WORDS[3:])
+    reason = "7 with fewer than 5 products of as many different styles"
+    assert left_out(reason) in done.stderr.splitlines()
+    number = int(done.stdout.split(":")[0].removeprefix("#"))
+    assert trained_categories(home, number) == [f"home.{leaf}" for leaf in LARGE]
+
+
+def test_leaves_that_were_named_are_left_out_with_a_warning_too(home):
     done = train(home, *WORDS, "--categories", "lamps,rugs,hooks-3")
+    lines = done.stderr.splitlines()
     assert (
-        "warning: home.hooks-3 (1 group) is left out, because it has too few groups of products to "
-        "be split. Groups in 3 different folds are enough for a category"
-    ) in done.stderr.splitlines()
+        "warning: 1 of 3 categories is left out, because the products can't be split: home.hooks-3 "
+        "(6 products of 1 style). A category needs styles in 3 different folds"
+    ) in lines
+    assert any(line.startswith("2 of 10 categories take part, with 60 of 132 ") for line in lines)
     assert done.stdout.startswith("#") and "of: lamps,rugs,hooks-3" in done.stdout
     number = int(done.stdout.split(":")[0].removeprefix("#"))
     assert trained_categories(home, number) == ["home.lamps", "home.rugs"]
 
 
-@pytest.mark.parametrize("names", ("lamps,hooks-1", "hooks-0,hooks-1"))
-def test_with_fewer_than_two_leaves_left_there_is_nothing_to_train(home, names):
-    done = train(home, *WORDS, "--categories", names, status=2)
-    assert re.search(
-        "has nothing to train on .0 training, |too few products to split",
-        done.stderr.splitlines()[-1],
+@pytest.mark.parametrize(
+    "flags, sentence",
+    (
+        (("--categories", "lamps,hooks-1"), "1 of the 2 categories can't be learned, because"),
+        (("--categories", "hooks-0,hooks-1"), "2 of the 2 categories can't be learned, because"),
+        (
+            ("--min-products", "200"),
+            "fewer than two categories can be learned: 0 of 10 have 200 products of as many "
+            "different styles. The largest: home.lamps (30 products of 30 styles), home.rugs (30 "
+            "products of 30 styles), home.vases (30 products of 30 styles) and 7 more. Try "
+            "--min-products 5 (3 categories)",
+        ),
+    ),
+)
+def test_with_fewer_than_two_leaves_left_there_is_nothing_to_train(home, flags, sentence):
+    done = train(home, *WORDS, *flags, status=2)
+    assert done.stderr.splitlines()[-1].startswith(f"categorize_words.py: {sentence}")
+    assert "left out" not in done.stderr and done.stdout == ""
+
+
+def test_a_cut_that_would_make_categories_large_enough_is_named(tmp_path):
+    write_feed(
+        tmp_path / "one.tsv",
+        [(f"{n}", f"Thing {n}", "", f"{'AB'[n % 2]} > Thing {n}", "", "") for n in range(40)],
     )
-    assert "left out" not in done.stderr
+    train(tmp_path, "crawl", "--feed", "one.tsv")
+    done = train(tmp_path, "categorize_words", "--min-products", "5", "--folds", "5", status=2)
+    assert done.stderr.endswith(". Try --depth 1 (2 categories)\n")
+    done = train(tmp_path, "categorize_words", status=2)
+    assert done.stderr.endswith(". Try --depth 1 --min-products 5 (2 categories)\n")
+    flags = ("--min-products", "5", "--folds", "5", "--depth", "1", "--epochs", "1")
+    done = train(tmp_path, "categorize_words", *flags)
+    assert trained_categories(tmp_path, 1) == ["a", "b"] and "left out" not in done.stderr
 
 
-def test_without_folds_only_leaves_that_are_all_test_or_validation_are_left_out(home):
+def test_without_folds_leaves_need_a_product_on_each_side_of_the_split(home):
     done = train(home, *WORDS[:-2])
-    (line,) = [line for line in done.stderr.splitlines() if "left out" in line]
-    assert line.endswith("A category needs a group among the 80 % that are for training")
+    assert "7 with styles that can't be split" in done.stderr
+    done = train(home, *WORDS[:-2], "--categories", "lamps,rugs,hooks-3")
+    assert "A category needs a style each to train, to validate and to test on" in done.stderr
     number = int(done.stdout.split(":")[0].removeprefix("#"))
-    trained = trained_categories(home, number)
-    left_out = {f"home.hooks-{n}" for n in range(7)} - set(trained)
-    assert "home.hooks-1" in left_out and len(left_out) < 7
-    assert all(f"{leaf} (1 group)" in line for leaf in left_out)
-    labels = {row[3] for row in predictions(home, number)}
-    assert labels and not labels & left_out
+    assert trained_categories(home, number) == ["home.lamps", "home.rugs"]
 
 
 @pytest.mark.slow
@@ -145,15 +182,11 @@ def test_the_classifiers_by_picture_leave_such_leaves_out_too(tmp_path, script):
     train(tmp_path, "crawl", "--feed", "home.tsv")
     done = train(tmp_path, script, "--min-products", "5", "--folds", "3", *NETWORK)
     lines = done.stderr.splitlines()
-    assert (
-        "warning: 2 categories are left out, because they have too few groups of products to be "
-        "split: home.hooks-0 (1 group), home.hooks-1 (1 group). Groups in 3 different folds are "
-        "enough for a category"
-    ) in lines
+    assert any(line.startswith("warning: 2 of 5 categories, with 12 of 102 ") for line in lines)
     # Only the pictures of a product tell what its picture shows; its words need none.
     by_picture = (
-        "warning: home.vases (1 group) is left out, because it has too few groups of products with "
-        "a picture to be split. Groups in 3 different folds are enough for a category"
+        "warning: 1 of 3 categories is left out, because the products with a picture can't be "
+        "split: home.vases (1 product of 1 style). A category needs styles in 3 different folds"
     )
     assert (by_picture in lines) == (script == "categorize_images")
     expected = LARGE[:2] if script == "categorize_images" else LARGE
@@ -173,7 +206,7 @@ def test_pictures_that_turn_out_unreadable_leave_a_leaf_out_after_all(tmp_path):
     for (path,) in paths[1:]:
         (tmp_path / "images" / path).write_bytes(b"damaged")
     done = train(tmp_path, "categorize_images", "--min-products", "5", "--folds", "3", *NETWORK)
-    assert "home.vases (1 group) is left out" in done.stderr
+    assert "can't be split: home.vases (1 product of 1 style)" in done.stderr
     assert trained_categories(tmp_path, 1) == ["home.lamps", "home.rugs"]
     rows = predictions(tmp_path, 1)
     assert len(rows) == 60 and {row[3] for row in rows} == {"home.lamps", "home.rugs"}
@@ -212,9 +245,23 @@ def test_two_groups_in_folds_that_do_not_touch_are_enough(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_no_other_number_of_products_is_advised_for_leaves_with_too_few_groups(capsys):
-    for named in (5, None):
-        selection.tell_left_out({"a": 10, "b": 9, "c": 6}, ["a", "b"], named, {"c"})
-        assert "their leaves need more groups of products" in capsys.readouterr().err
-    selection.tell_left_out({"a": 10, "b": 9, "c": 6, "d": 3}, ["a", "b"], 5, {"c"})
-    assert "--min-products 3 takes more leaves in" in capsys.readouterr().err
+def warned(*leaves, min_products=5, lost=()):
+    sizes = {"a": (1000, 1000), "b": (1200, 900), "c": (40, 3), "d": (9, 1)}
+    return list(left_out_of_training.lines(sizes, leaves, lost, min_products, 10))
+
+
+def test_the_warning_says_which_number_would_take_more_in():
+    (line,) = warned("a", "b", min_products=900)
+    assert line.startswith(
+        "warning: 2 of 4 categories, with 49 of 2,249 labelled products, are left out (2 with fewer "
+        "than 900 products of as many different styles): c (40 products of 3 styles), d (9 products "
+        "of 1 style). The model cannot know them. --apply counts such products as errors, because "
+        "new products will be of them, too; --min-products 3 takes more"
+    )
+    (line,) = warned("a", min_products=1000)
+    assert "--min-products 5 takes more" in line
+    (line,) = warned("a", "b", "c", min_products=3)
+    assert "--min-products" not in line and "need more styles" in line
+    (line,) = warned("a", "b", min_products=2, lost=("c",))
+    assert "1 with styles that can't be split" in line and "--min-products" not in line
+    assert warned("a", "b", "c", "d", min_products=1) == []

@@ -468,7 +468,7 @@ def test_own_filings_that_come_back_are_learned_and_in_no_figure(shop):
             f"--apply filed {own} of the {2880 + len(back)} products before they had a "
             "category, and the shop has corrected 1 of those" in done.stderr
         ) == bool(own)
-        assert "7 of 8 leaves take part" in done.stderr and "--min-products 5" in done.stderr
+        assert "1 of 8 categories, with" in done.stderr and "--min-products 5" in done.stderr
         kept = json.loads(
             query(shop.folder, "select settings from experiment where id = ?", number)[0][0]
         )
@@ -757,7 +757,7 @@ def pictured(tmp_path_factory, networks_made_once):
     write_feed(folder / "new.tsv", rows)
     for name, flags in (("feed.tsv", ()), ("new.tsv", ("--source", "new"))):
         run(folder, "--feed", name, *flags, script="crawl")
-    every = ("--min-products", "40", "--folds", "5", *NETWORK, "--how_many_training_steps", "60")
+    every = ("--min-products", "20", "--folds", "5", *NETWORK, "--how_many_training_steps", "60")
     run(folder, *every, script="categorize_images")
     run(folder, *every, script="categorize_both")
     run(folder, *every, "--fusion", "concat", script="categorize_both")

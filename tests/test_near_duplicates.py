@@ -308,7 +308,7 @@ def test_a_leaf_that_whole_clusters_would_leave_nothing_to_train_on_is_split_by_
         "10",
         cwd=tmp_path,
     )
-    assert "shoes.odd has nothing to train on" in done.stderr and "clusters" not in done.stderr
+    assert "1 of which can't be split" in done.stderr and "clusters" not in done.stderr
     assert query(tmp_path, "select count(*) from near_duplicate") == [(0,)]
     assert query(
         tmp_path,

@@ -35,7 +35,7 @@ import categorize_images
 import retrain
 from common.terminal import UserError
 from learning import bottlenecks, inception, picture_arguments, picture_folders
-from learning.split import check_splits, split_position, splits
+from learning.split import check_splits, split_position, splits, unlearnable
 
 pytestmark = pytest.mark.usefixtures("networks_made_once")
 
@@ -96,53 +96,32 @@ def test_no_place_falls_out_of_the_folds(u, folds):
     assert sum(len(test) for *_, test in parts) == len(u)
 
 
-def parts_of(*counts):
-    """The classes on each side of a split, from (training, validation, test) counts of each."""
-    return [tuple(np.repeat(np.arange(len(counts)), own) for own in zip(*counts))]
-
-
 @pytest.mark.parametrize(
-    "counts, sentence",
+    "sizes, names, sentence",
     [
-        ([(5, 1, 1), (0, 2, 3)], r"b has nothing to train on \(0 training, 2 validation, 3 test\)"),
-        ([(5, 1, 1), (0, 0, 0)], r"b has nothing to train on \(0 training, 0 validation, 0 test\)"),
-        (
-            [(5, 0, 1), (4, 0, 2)],
-            "validation set is empty .b has 4 training, 0 validation and 2 test",
-        ),
-        ([(5, 1, 0), (9, 1, 0)], "test set is empty .a has 5 training, 1 validation and 0 test"),
-        ([(5, 1, 1)], "a is the only category"),
+        ((4, 0, 3), "ab", "validation set is empty"),
+        ((4, 2, 0), "ab", "test set is empty"),
+        ((4, 1, 1), "a", "a is the only category"),
     ],
 )
-def test_a_split_that_cant_be_used_is_one_sentence_with_the_leaf_and_its_counts(counts, sentence):
+def test_a_split_that_cant_be_used_is_one_sentence(sizes, names, sentence):
     with pytest.raises(UserError, match=sentence) as problem:
-        check_splits(parts_of(*counts), list("ab")[: len(counts)])
+        check_splits([[np.arange(size) for size in sizes]], names)
     assert "\n" not in str(problem.value)
 
 
-def test_a_leaf_without_validation_or_test_products_is_a_warning(capsys):
-    check_splits(parts_of((5, 1, 1), (5, 0, 1), (5, 1, 0)), ["all", "no-val", "no-test"])
-    said = capsys.readouterr().err
-    assert said == (
-        "warning: 2 categories have no validation or no test examples: no-val has 5 "
-        "training, 0 validation and 1 test, no-test has 5 training, 1 validation and 0 "
-        "test\n"
-    )
-    check_splits(parts_of((5, 1, 1), (5, 0, 1)), ["all", "no-val"])
-    assert (
-        capsys.readouterr().err
-        == "warning: no-val has 5 training, 0 validation and 1 test examples\n"
-    )
-    check_splits(parts_of((5, 1, 1), *[(5, 0, 1)] * 30), [f"c{n}" for n in range(31)])
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("warning: 30 categories have") and said.endswith(" test and 25 more")
+def test_without_folds_a_class_needs_a_product_on_each_side_of_the_split():
+    u = np.array([0.05, 0.15, 0.5, 0.05, 0.5, 0.15, 0.5, 0.05, 0.15, 0.9])
+    classes = np.array([0, 0, 0, 1, 1, 2, 2, 3, 3, -1])
+    assert unlearnable(classes, u, 5) == {1, 2, 3, 4}
+    assert unlearnable(classes, u, 4, None, 0.1, 0.5) == {1, 2, 3, 0}
 
 
-def test_of_folds_one_without_a_training_product_is_enough_to_stop():
+def test_with_folds_a_class_needs_a_training_product_in_each():
     labels = np.array([0, 0, 0, 0, 0, 1, 1])
     u = np.array([0.1, 0.12, 0.5, 0.52, 0.9, 0.15, 0.45])  # class 1 lies in folds 0 and 1 only
-    with pytest.raises(UserError, match="b has nothing to train on"):
-        check_splits([[labels[rows] for rows in part] for part in splits(u, 3)], ["a", "b"])
+    assert unlearnable(labels, u, 2, 3) == {1}
+    assert unlearnable(np.array([0, 0, 1, 1]), np.array([0.05, 0.95, 0.05, 0.55]), 2, 10) == {0}
 
 
 # ---- by itself: folders of pictures -------------------------------------------------------------
@@ -252,7 +231,7 @@ def test_by_itself_it_prints_the_accuracy_of_the_network_it_saved(alone):
     assert done.returncode == 0, done.stderr
     network = network_of(folder / "out" / "net.keras")
     names = (folder / "out" / "l.txt").read_text(encoding="utf-8").splitlines()
-    assert names == sorted([*COLOURS, "thin"]) and network.layers[-1].name == "answer"
+    assert names == sorted(COLOURS) and network.layers[-1].name == "answer"
     files = sorted(
         file
         for file in (folder / "pictures").glob("[!.]*/[!.]*")
@@ -303,11 +282,14 @@ def test_a_label_none_of_whose_files_can_be_read_is_left_out_with_a_warning(alon
     assert "warning: no picture of papers can be read: left out" in alone[1].stderr
 
 
-def test_a_label_without_test_or_validation_pictures_is_warned_of_before_the_work(alone):
+def test_a_label_without_test_or_validation_pictures_is_left_out_before_the_work(alone):
     said = alone[1].stderr.splitlines()
-    warned = "warning: thin has 5 training, 0 validation and 0 test examples"
+    warned = (
+        "warning: 1 of 8 folders, with 5 pictures, is left out: thin (5 pictures). "
+        "A folder needs a picture each to train, to validate and to test on"
+    )
     work = next(i for i, line in enumerate(said) if line.startswith("bottlenecks"))
-    assert warned in said[:work] and "Red Things has" not in alone[1].stderr
+    assert warned in said[:work]
 
 
 def test_it_leaves_no_scraps_behind(alone):
@@ -332,10 +314,7 @@ def test_too_few_pictures_are_told_with_their_counts_before_tensorflow_is_import
     imported = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     assert (done.returncode, done.stdout) == (2, "") and os.listdir(tmp_path) == ["p"]
-    assert said == [
-        "retrain.py: few has nothing to train on (0 training, 0 validation, 1 test): "
-        "leave it out, or add to it"
-    ]
+    assert said == ["retrain.py: there is nothing to tell apart: 2 of 3 folders XX"]
     assert len(imported) > 100 and not any(line.split()[-1] == "tensorflow" for line in imported)
 
 
@@ -453,7 +432,7 @@ def test_the_five_best_labels_of_each_file_are_those_of_keras(alone, tmp_path, c
     found = answers(capsys.readouterr().out)
     assert [path for path, _ in found] == list(map(str, files))
     network = network_of(alone[0] / "out" / "net.keras")
-    names = sorted([*COLOURS, "thin"])
+    names = sorted(COLOURS)
     pixels = np.stack([bottlenecks.read_picture(file) for file in files])
     for (_, best), scores in zip(
         found, network.predict(inception.network_input(pixels), verbose=0)

@@ -98,7 +98,7 @@ def shop(tmp_path_factory, networks_made_once):
     folder = tmp_path_factory.mktemp("shop")
     make_shop(folder)
     assert run_script("crawl", "--feed", "feed.tsv", cwd=folder).returncode == 0
-    every = ("--min-products", "40")
+    every = ("--min-products", "20")
     runs = [
         run_script(name, *flags, cwd=folder, process=process)
         for name, flags, process in (
@@ -316,7 +316,7 @@ def test_settings_say_what_made_the_experiment(conn):
         assert all(temperature > 0 for temperature in found["temperature"])
         after = found["calibration"]["validation"]
         assert after["nll after"] <= after["nll before"] + 1e-9
-        assert found["arguments"]["min_products"] == (1000 if number == FOLDS else 40)
+        assert found["arguments"]["min_products"] == (1000 if number == FOLDS else 20)
     assert settings_of(conn, IMAGES)["bottleneck"] == {
         "network": "InceptionV3",
         "weights": "random-0",
@@ -363,7 +363,7 @@ def test_another_seed_gives_other_scores_on_the_same_products(shop, tmp_path):
                     "--seed",
                     seed,
                     "--min-products",
-                    "40",
+                    "20",
                     "--epochs",
                     "3",
                 ]
@@ -444,7 +444,7 @@ def test_both_prints_whether_pictures_help_on_the_same_products(conn, shop):
 def test_both_with_folds_and_names_alone_and_the_concat_of_2016(shop, tmp_path, monkeypatch):
     monkeypatch.chdir(shop.folder)
     own = copy_of(shop, tmp_path)
-    every = ("--db-path", str(tmp_path / "crawl.db"), "--min-products", "40", *NETWORK)
+    every = ("--db-path", str(tmp_path / "crawl.db"), "--min-products", "20", *NETWORK)
     assert categorize_both.main([*every, "--folds", "4", "--fields", "name"]) == 0
     assert categorize_both.main([*every, "--fusion", "concat"]) == 0
     folded, concat = settings_of(own, 6), settings_of(own, 7)
@@ -778,7 +778,7 @@ def test_the_script_killed_near_its_end_leaves_the_whole_experiment_or_nothing(
     rng = random.Random(kills)
     for _ in range(kills):
         process = subprocess.Popen(
-            [sys.executable, REPO / "categorize_words.py", "--min-products", "40", "--epochs", "2"],
+            [sys.executable, REPO / "categorize_words.py", "--min-products", "20", "--epochs", "2"],
             cwd=tmp_path,
             env=environment(),
             stdout=subprocess.DEVNULL,
@@ -838,7 +838,10 @@ def test_mistake_no_crawl_db(name, tmp_path):
     [
         (("--categories", "skiny-jeans"), ("'skiny-jeans'", "skinny-jeans")),
         (("--categories", "clutches,Boots"), ("'Boots'", "boots")),
-        ((), ("1000 products", "largest has 40", "--min-products")),
+        (
+            (),
+            ("0 of 6 have 1,000 products", "40 products of 20 styles", "--min-products 5 (6 categ"),
+        ),
     ],
 )
 def test_mistake_in_the_choice_of_categories(shop, conn, name, flags, parts):
@@ -927,7 +930,7 @@ def test_mistake_not_one_picture_can_be_read(shop, tmp_path):
     done = run_script(
         "categorize_images",
         "--min-products",
-        "40",
+        "20",
         "--db-path",
         shop.path,
         "--images-path",
@@ -955,7 +958,7 @@ def test_mistake_a_full_disk_is_told_before_the_training(shop, tmp_path, monkeyp
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
     with pytest.raises(UserError, match="takes up to 25 MB and .* has room for 2: make room"):
-        categorize_words.main(["--db-path", str(shop.path), "--min-products", "40"])
+        categorize_words.main(["--db-path", str(shop.path), "--min-products", "20"])
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
@@ -1024,7 +1027,7 @@ TWO_RUNS = """
 import sys
 import categorize_images
 from common import terminal
-same = ["--min-products", "40", "--images-path", sys.argv[1], "--layer", "mixed0",
+same = ["--min-products", "20", "--images-path", sys.argv[1], "--layer", "mixed0",
         "--how_many_training_steps", "20", "--bottleneck_dir"]
 print(terminal.run(lambda: categorize_images.main([*same, "empty"])))
 print(terminal.run(lambda: categorize_images.main([*same, "cache", "--weights", "imagenet"])))

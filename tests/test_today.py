@@ -386,24 +386,6 @@ def test_a_load_says_how_many_products_have_another_group(tmp_path):
 # ---- categories that the model does not know ----------------------------------------------------
 
 
-def test_training_says_what_it_leaves_out_and_what_that_means(capsys):
-    selection.tell_left_out({"a": 1000, "b": 1200, "c": 40, "d": 9}, ["a", "b"], 1000)
-    told = capsys.readouterr().err
-    assert told.startswith(
-        "2 of 4 leaves take part, with 2,200 of 2,249 labelled products. The "
-        "model cannot know the categories of the other 49. --apply counts"
-    )
-    assert told.endswith("--min-products 5 takes more leaves in\n")
-    selection.tell_left_out({"a": 10, "b": 3}, ["a"], 5)
-    assert "--min-products 3 takes" in capsys.readouterr().err
-    selection.tell_left_out({"a": 10, "b": 1}, ["a"], 5)
-    assert "need more products" in capsys.readouterr().err
-    selection.tell_left_out({"a": 10, "b": 5}, ["a"], None)
-    assert "--categories" in capsys.readouterr().err
-    selection.tell_left_out({"a": 10, "b": 5}, ["a", "b"], 5)
-    assert capsys.readouterr().err == ""
-
-
 @pytest.mark.parametrize("folds", (10, None))
 def test_figures_of_all_that_comes_are_by_the_labels_of_today(shop, tell, folds):
     rows = measured(shop, 2000, products=2000) if folds else draw(range(1, 2001), 3)
