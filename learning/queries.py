@@ -103,6 +103,15 @@ def class_sizes(conn: sqlite3.Connection, rule: Rule) -> dict[str, tuple[int, in
     }
 
 
+def count_at_inner(conn: sqlite3.Connection) -> int:
+    """How many products are filed at categories that are not in the table counts_as."""
+    return conn.execute(
+        """select count(*) from product where removed = 0
+           and category_id in (select id from category)
+           and category_id not in (select id from counts_as)"""
+    ).fetchone()[0]
+
+
 def texts(
     conn: sqlite3.Connection, leaves: Iterable[str], rule: Rule = WHOLE_TREE
 ) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 import db
-from common.terminal import UserError, log
+from common.terminal import UserError, counted, log
 from learning import category_tree, left_out, near_duplicates, queries, split
 from learning.category_tree import Rule
 from learning.split import FEWEST_FOLDS, check_splits, few_folds_text, split_position, splits
@@ -140,11 +140,11 @@ def trainable(
     """The products without the leaves that can't be learned, which are warned of; the same if there
     are none. Of the products only those count that a bool array `usable` [n] picks; `of` says in
     words what counts as a product. Raises UserError if fewer than two leaves remain."""
-    counted = products if usable is None else take_products(products, usable)
-    lost = unlearnable(counted, folds)
+    considered = products if usable is None else take_products(products, usable)
+    lost = unlearnable(considered, folds)
     if not lost:
         return products
-    sizes = sizes_of(counted)
+    sizes = sizes_of(considered)
     if len(products.leaves) - len(lost) < 2:
         raise UserError(left_out.too_few_text(sizes, lost, folds, of))
     log(left_out.warning_text({leaf: sizes[leaf] for leaf in lost}, len(sizes), folds, of))
@@ -219,6 +219,11 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
         )
     for line in left_out.lines(sizes, leaves, lost, asked_min_products(wanted), wanted.folds):
         log(line)
+    if wanted.rule.leaves_only and (above := queries.count_at_inner(conn)):
+        log(
+            f"--leaves-only: {counted(above, 'product')} at categories that have others below them "
+            "take no part, and no promise counts them"
+        )
     if filed.any():
         log(
             f"--apply filed {filed.sum()} of the {len(rows)} products before they had a category, "
