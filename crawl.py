@@ -77,7 +77,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="only check all pictures on the disk; the next crawl fetches those "
         "again that are damaged or gone",
     )
-    only.add_argument("--status", action="store_true", help="only say where the crawl stands")
+    only.add_argument(
+        "--status",
+        action="store_true",
+        help="only say where the crawl stands, and show the category tree by level",
+    )
     only.add_argument(
         "--dry-run",
         action="store_true",

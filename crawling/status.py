@@ -13,7 +13,15 @@ from collections.abc import Iterable, Mapping
 
 import db
 from common.terminal import counted, grouped, log
-from crawling import feed_import, feed_queries, feed_report, picture_queries, queries, shopstyle_api
+from crawling import (
+    feed_import,
+    feed_queries,
+    feed_report,
+    picture_queries,
+    queries,
+    shopstyle_api,
+    tree_status,
+)
 from crawling.feed_load import FeedOptions
 from crawling.feed_reading import Reading
 from crawling.feed_types import FeedProduct
@@ -126,10 +134,11 @@ def short_leaves_lines(conn: sqlite3.Connection, most: int) -> list[str]:
 
 def crawl_status(conn: sqlite3.Connection, most: int) -> list[str]:
     """Lines about where the crawl stands, with every leaf of an API that is short of `most`
-    products."""
+    products, and about the category tree."""
     lines = leaf_lines(conn, most)
     for source in db.sources(conn):
         lines.append(f"products of {source}: {products_there(conn, source)}")
+    lines += tree_status.tree_lines(conn)
     for status, reason, number in picture_queries.picture_counts(conn):
         line = f"pictures: {number} {status or 'to fetch'}"
         lines.append(f"{line}: {reason}" if reason else line)
