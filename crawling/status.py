@@ -16,6 +16,7 @@ from common.terminal import counted, grouped, log
 from crawling import (
     feed_import,
     feed_queries,
+    feed_renames,
     feed_report,
     picture_queries,
     queries,
@@ -231,7 +232,10 @@ def feed_plan(
         counts = feed_import.store_feed(
             conn, links.watched(products, tell), reading.left_out, options
         )
-    for line in feed_report.load_lines(conn, reading, options, counts):
+    for line in (
+        *feed_report.load_lines(conn, reading, options, counts),
+        *feed_renames.move_lines(counts.moves, options.moves_file, dry_run=True),
+    ):
         log(line)
     outcomes = {**counts.outcomes, "skipped": len(reading.left_out)}
     return [
