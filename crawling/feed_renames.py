@@ -44,9 +44,9 @@ class Leaving(NamedTuple):
         return self.gone >= MOST * (self.gone + self.left)
 
     @property
-    def is_joint(self) -> bool:
-        """Whether most of the products are in one other category now."""
-        return self.target is not None and self.together >= MOST * (self.gone + self.left)
+    def moved_to(self) -> str | None:
+        """The category that most of the products are in now, None if there is none."""
+        return self.target if self.together >= MOST * (self.gone + self.left) else None
 
 
 @dataclasses.dataclass
@@ -79,18 +79,13 @@ def find_moves(load: Load, sizes: Mapping[str, int]) -> list[Move]:
     moves: dict[str, str] = {}
     found = []
     for source, targets in candidates(search):
-        target, products = targets.most_common(1)[0]
-        went_along = next(
-            (
-                moves[above] == beside
-                for above, beside in pairs(load, source, target)
-                if above in moves
-            ),
-            False,
-        )
-        if not went_along and is_move(search, source, target, products):
-            moves[source] = target
-            found.append(Move(words(load, source), words(load, target), products))
+        for target, products in likeliest(search, source, targets):
+            if went_along(load, moves, source, target):
+                break
+            if is_move(search, source, target, products):
+                moves[source] = target
+                found.append(Move(words(load, source), words(load, target), products))
+                break
     return sorted(found, key=lambda move: -move.products)
 
 
@@ -119,10 +114,27 @@ def candidates(search: Search) -> list[tuple[str, Counter[str]]]:
     load = search.load
     targets: dict[str, Counter[str]] = defaultdict(Counter)
     for category, leaving in search.leavings.items():
-        if leaving.is_joint and leaving.target in load.tree.parents:
-            for source, target in pairs(load, category, leaving.target):
+        if leaving.moved_to in load.tree.parents:
+            for source, target in pairs(load, category, leaving.moved_to):
                 targets[source][target] += leaving.together
     return sorted(targets.items(), key=lambda entry: len(steps(load, entry[0])))
+
+
+def likeliest(search: Search, source: str, targets: Counter[str]) -> Iterator[tuple[str, int]]:
+    """(category, products) of where a category's own products have moved, and of where most of what
+    lies in it and below it has."""
+    own = search.leavings[source].moved_to if source in search.leavings else None
+    if own is not None and own in targets:
+        yield own, targets[own]
+    yield from targets.most_common(1)
+
+
+def went_along(load: Load, moves: Mapping[str, str], source: str, target: str) -> bool:
+    """Whether the move of a category above brings one to its target."""
+    for above, beside in pairs(load, source, target):
+        if above in moves:
+            return moves[above] == beside
+    return False
 
 
 def pairs(load: Load, source: str, target: str) -> Iterator[tuple[str, str]]:
@@ -141,18 +153,23 @@ def pairs(load: Load, source: str, target: str) -> Iterator[tuple[str, str]]:
 
 
 def is_move(search: Search, source: str, target: str, products: int) -> bool:
-    """Whether a category with all that lies below it has moved to `target`, as so many of its
-    products have."""
+    """Whether a category has moved to `target`, as so many products in it and below it have. If its
+    own did, others below it may have moves of their own."""
     if source in steps(search.load, target):
         return False
     branch = list(below(search, source))
-    before = sum(search.sizes.get(category, 0) for category in branch)
-    if products < before / 2 or not search.of_others.isdisjoint(branch):
+    if not search.of_others.isdisjoint(branch):
         return False
+    before = sum(search.sizes.get(category, 0) for category in branch)
     leavings = [search.leavings[category] for category in branch if category in search.leavings]
     there = sum(leaving.gone + leaving.left for leaving in leavings)
-    joint = sum(leaving.together for leaving in leavings if leaving.is_joint)
-    if joint < MOST * there or products <= there / 2:
+    joint = sum(leaving.together for leaving in leavings if leaving.moved_to)
+    own = search.leavings.get(source)
+    if own and own.moved_to == target:
+        are_most = own.together >= search.sizes.get(source, 0) / 2
+    else:
+        are_most = products >= before / 2 and products > there / 2
+    if joint < MOST * there or not are_most:
         return False
     if not all(leaving.is_empty for leaving in leavings) or any(
         count_left(search.load, category, 1)
