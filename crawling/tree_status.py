@@ -86,17 +86,17 @@ def advice(cuts: Sequence[Cut], products: int) -> str:
 
 def cut_at_each_level(conn: sqlite3.Connection) -> list[Cut]:
     """The tree cut at each level from the top to the deepest that has products, which is the whole
-    tree. A product whose category is not in the tree does not count."""
-    steps = steps_from_the_top(db.categories(conn))
-    numbers = {category: number for number, category in enumerate(steps)}
+    tree. Products whose category is not in the tree, or is the root of an API, do not count."""
+    paths = paths_from_the_top(db.categories(conn))
+    numbers = {category: number for number, category in enumerate(paths)}
     filed, styles = filed_styles(conn, numbers)
-    own_products = np.bincount(filed, minlength=len(steps))
-    levels = np.array(list(map(len, steps.values())))
+    own_products = np.bincount(filed, minlength=len(paths))
+    levels = np.array(list(map(len, paths.values())))
     cuts = []
     for level in range(1, max(levels[own_products > 0], default=0) + 1):
-        counts_as = np.array([numbers[path[:level][-1]] for path in steps.values()])
-        products = np.bincount(counts_as[filed], minlength=len(steps))
-        sizes = style_counts(counts_as[filed], styles, len(steps))
+        counts_as = np.array([numbers[path[:level][-1]] for path in paths.values()])
+        products = np.bincount(counts_as[filed], minlength=len(paths))
+        sizes = style_counts(counts_as[filed], styles, len(paths))
         here = own_products[levels == level]
         cuts.append(
             Cut(
@@ -111,16 +111,15 @@ def cut_at_each_level(conn: sqlite3.Connection) -> list[Cut]:
     return cuts
 
 
-def steps_from_the_top(categories: Iterable[sqlite3.Row]) -> dict[str, list[str]]:
-    """{category id: the ids from the top of the tree to it}. The root of an API stands in no path;
-    it counts as a category of the top, if products are filed there. In a file of 2016 only leaves
-    have a path, which gives those of the categories above them."""
-    steps: dict[str, list[str]] = {}
+def paths_from_the_top(categories: Iterable[sqlite3.Row]) -> dict[str, list[str]]:
+    """{category id: the ids from the top of the tree to it}. A root of an API is none of them. In a
+    file of 2016 only leaves have a path, which gives those of the categories above them."""
+    paths: dict[str, list[str]] = {}
     for row in categories:
-        path = (row["path"] or row["id"]).split("/")
-        for length, step in enumerate(path, 1):
-            steps[step] = max(steps.get(step, []), path[:length], key=len)
-    return steps
+        path = row["path"].split("/") if row["path"] else [row["id"]] if row["leaf"] else []
+        for length, category in enumerate(path, 1):
+            paths[category] = max(paths.get(category, []), path[:length], key=len)
+    return paths
 
 
 def style_counts(categories: np.ndarray, styles: np.ndarray, count: int) -> np.ndarray:

@@ -3,9 +3,10 @@
 import csv
 import random
 import re
+import shlex
 
 import pytest
-from conftest import run_script, write_feed
+from conftest import REPO, run_script, write_feed
 from loopback import load, select
 
 from common.text import folded
@@ -278,6 +279,22 @@ def test_a_load_that_fails_writes_no_file(tmp_path):
     load(tmp_path, "f.tsv", "--write-moves", "m.csv", status=2)
     assert (tmp_path / "m.csv").read_text(encoding="utf-8") == "of before"
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_the_page_on_catalogues_shows_what_is_printed(tmp_path):
+    page = (REPO / "docs" / "crawl.md").read_text(encoding="utf-8")
+    section = page.split("\n### When the shop has renamed categories\n")[1].split("\n## ")[0]
+    command, *shown = re.findall(r"^    (.*)$", section, re.M)
+    changes = [
+        (120, "Women > Jeans", "Women > Denim"),
+        (30, "Women > Bags > Totes", "Accessories > Bags > Totes"),
+        (15, "Women > Bags > Clutches", "Accessories > Bags > Clutches"),
+        (10, "Women > Dresses", "Women > Dresses"),
+    ]
+    load(tmp_path, write(tmp_path / "old.csv", changes, 1), "--db-path", "mine.db")
+    write(tmp_path / "new.csv", changes, 2)
+    done = run_script("crawl", *shlex.split(command)[3:], cwd=tmp_path)
+    assert done.stderr.splitlines()[-3:] == shown
 
 
 def applied(moves, path):

@@ -12,6 +12,7 @@ from test_db import make_2016
 
 import db
 from crawling.tree_status import SIZES, cut_at_each_level, tree_lines
+from learning import category_tree
 
 HEADER = "id title product_type item_group_id"
 
@@ -142,7 +143,8 @@ def test_a_file_of_2016_and_the_root_of_an_api_have_levels_below_the_root(tmp_pa
     assert figures(lines) == [[1, 0, 0, 1, 0, 0, 0, 0], [2, 2, 2, 2, 0, 0, 0, 0]]
     with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as conn:
         conn.execute("insert into product(id, category_id) values (3, 'jeans'), (4, 'women')")
-        assert [cut[:4] for cut in cut_at_each_level(conn)] == [(1, 2, 2, 2), (2, 2, 2, 4)]
+        # The root is no category that products may be filed under.
+        assert [cut[:4] for cut in cut_at_each_level(conn)] == [(1, 1, 1, 1), (2, 2, 2, 3)]
 
 
 def counted_by_hand(products):
@@ -183,4 +185,8 @@ def test_every_tree_is_counted_as_by_hand(conn, seed):
         conn.execute("insert into product(category_id, group_key) values (?, ?)", values)
     without = iter(range(10**6))
     styles = [(steps, style or f"none {next(without)}") for steps, style in products]
-    assert cut_at_each_level(conn) == list(counted_by_hand(styles))
+    cuts = cut_at_each_level(conn)
+    assert cuts == list(counted_by_hand(styles))
+    for cut in cuts:  # which training makes of the same tree
+        classes = category_tree.counts_as(conn, category_tree.Rule(cut.level))
+        assert len({classes[steps[-1]] for steps, _ in products}) == cut.categories
