@@ -331,26 +331,31 @@ def seen_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, int]:
 
 def refilings(conn: sqlite3.Connection) -> Iterator[tuple[str, str | None, int]]:
     """(category, category now or None, number of products) of the products that this load has filed
-    anew, by the first category; then most products first."""
+    anew and that the shop does not list in the first category any more, by the first category; then
+    most products first."""
     return db.plain(
         conn,
         """select refiled.category_id, product.category_id, count(*)
-           from refiled join product on product.id = product_id
-           where refiled.category_id is not product.category_id
+           from refiled join product on product.id = refiled.product_id
+           where refiled.category_id is not product.category_id and not exists (
+               select 1 from product_category where product_id = product.id
+               and product_category.category_id = refiled.category_id)
            group by 1, 2 order by 1, 3 desc, 2""",
     )
 
 
-def count_left(conn: sqlite3.Connection, source: str, category: str, most: int) -> int:
-    """How many products of this load are filed under a category and were so before, or are new; it
-    counts up to `most`."""
+def count_listed(conn: sqlite3.Connection, source: str, category: str, most: int) -> int:
+    """How many products of this load the shop lists in a category, without those that have been
+    filed there by this load and were filed elsewhere; it counts up to `most`."""
     return conn.execute(
         """select count(*) from (
-               select 1 from product join seen on seen.id = external_id
-               where category_id = ? and source = ? and not exists (
-                   select 1 from refiled where product_id = product.id
-                   and refiled.category_id <> product.category_id) limit ?)""",
-        (category, source, most),
+               select 1 from product_category join product on product.id = product_id
+               join seen on seen.id = external_id
+               where product_category.category_id = :category and source = :source and not (
+                   product.category_id = :category and exists (
+                       select 1 from refiled where product_id = product.id
+                       and refiled.category_id <> :category)) limit :most)""",
+        {"category": category, "source": source, "most": most},
     ).fetchone()[0]
 
 

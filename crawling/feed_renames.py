@@ -36,7 +36,7 @@ class Leaving(NamedTuple):
     target: str | None  # the category that most of those that left are in now
     together: int  # how many these are
     gone: int  # how many left, for any category or for none
-    left: int  # how many are there now, without those that came from another category
+    left: int  # how many are listed there now, without those that came from another category
 
     @property
     def is_empty(self) -> bool:
@@ -104,9 +104,8 @@ def read_leavings(load: Load) -> dict[str, Leaving]:
 
 
 def count_left(load: Load, category: str, most: int) -> int:
-    """How many products of the feed are in a category, up to `most`, without those that came from
-    another one."""
-    return feed_queries.count_left(load.conn, load.options.source, category, most)
+    """How many products of the feed are in a category, up to `most`; see Leaving.left."""
+    return feed_queries.count_listed(load.conn, load.options.source, category, most)
 
 
 def candidates(search: Search) -> list[tuple[str, Counter[str]]]:

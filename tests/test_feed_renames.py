@@ -187,6 +187,25 @@ def test_only_products_of_the_feeds_own_shop_count(tmp_path):
     assert sentences(done) == []
 
 
+@pytest.mark.parametrize(
+    "changes, right",
+    (
+        # All are filed under a deeper category now, and listed in the first one as well.
+        ([(9, "A > B", "C > D > E; A > B"), (3, "A > F", "A > F")], {}),
+        ([(9, "A > B; C > D > E", "C > D > E")], {}),  # filed under the deepest before and now
+        ([(9, "C > D > E; A > B", "A > B")], {"C > D > E": ("A > B", 9)}),
+        ([(9, "C > D > E; A > B", "C > X > E; A > B")], {"C > D": ("C > X", 9)}),
+        # C > D > F is listed still, though nothing is filed there.
+        (
+            [(9, "C > D > E", "C > X > E"), (3, "A > B > C; C > D > F", "A > B > C; C > D > F")],
+            {"C > D > E": ("C > X > E", 9)},
+        ),
+    ),
+)
+def test_a_category_that_products_are_still_listed_in_has_not_moved(tmp_path, changes, right):
+    assert moves_of(tmp_path, changes) == right
+
+
 def test_products_that_were_removed_and_are_back_count_too(tmp_path):
     changes = [(30, "A > B", "A > C"), (20, "A > D", "A > D")]
     load(tmp_path, write(tmp_path / "f.tsv", changes, 1))
