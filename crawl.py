@@ -41,6 +41,7 @@ from crawling import (
     feed_load,
     feed_products,
     feed_reading,
+    feed_renames,
     feed_report,
     feed_survey,
     feed_types,
@@ -77,7 +78,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="only check all pictures on the disk; the next crawl fetches those "
         "again that are damaged or gone",
     )
-    only.add_argument("--status", action="store_true", help="only say where the crawl stands")
+    only.add_argument(
+        "--status",
+        action="store_true",
+        help="only say where the crawl stands, and show the category tree by level",
+    )
     only.add_argument(
         "--dry-run",
         action="store_true",
@@ -221,14 +226,19 @@ def load_feed(
     options = feed_options(args)
     with feed_download.called_by_name([file.file for file in reading.files]):
         counts = feed_import.load_feed(conn, products, reading.left_out, options, stop)
-    for line in feed_report.load_lines(conn, reading, options, counts):
+    for line in (
+        *feed_report.load_lines(conn, reading, options, counts),
+        *feed_renames.move_lines(counts.moves, options.moves_file, dry_run=False),
+    ):
         log(line)
     outcomes = {**counts.outcomes, "skipped": len(reading.left_out)}
     return outcomes, [feed_report.account_line(reading, counts)]
 
 
 def feed_options(args: argparse.Namespace) -> feed_load.FeedOptions:
-    return feed_load.FeedOptions(feed_source(args.source), args.unlabelled, args.remove_missing)
+    return feed_load.FeedOptions(
+        feed_source(args.source), args.unlabelled, args.remove_missing, args.write_moves
+    )
 
 
 def api_key() -> str:

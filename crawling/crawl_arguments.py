@@ -96,6 +96,12 @@ def add_storing_arguments(feed: argparse._ArgumentGroup) -> None:
         help="mark products that the feed no longer has: they are kept, but out of "
         "training and filing until a feed has them again",
     )
+    feed.add_argument(
+        "--write-moves",
+        metavar="FILE",
+        help="write the categories that the feed has renamed or moved to this CSV file, for "
+        "analyze.py --recategorize; with --dry-run nothing else is written",
+    )
 
 
 def add_api_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +162,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         "source",
         "unlabelled",
         "remove_missing",
+        "write_moves",
     )
     for name in for_feeds:
         if getattr(args, name) and args.feed is None:
@@ -166,10 +173,26 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         parser.error("--separator must name what stands between the levels of a category")
     if args.feed_images is not None and not os.path.isdir(args.feed_images):
         parser.error(f"--feed-images takes a folder, and {args.feed_images} is none")
+    if args.write_moves is not None:
+        check_moves_file(parser, args)
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):
         parser.error(
             "--verify and --status look at all that is there: leave --feed and --retry-failed out"
         )
+
+
+def check_moves_file(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with an error if --write-moves can't be done, before a million rows are read."""
+    path = args.write_moves
+    folder = os.path.dirname(os.path.abspath(path))
+    if args.unlabelled:
+        parser.error("--write-moves needs the feed's categories: leave --unlabelled out")
+    if not path or os.path.isdir(path) or not os.path.isdir(folder):
+        parser.error(f"--write-moves takes a file in a folder that is there, not {path!r}")
+    if not os.access(folder, os.W_OK):
+        parser.error(f"--write-moves can't write into {folder}: name a file in another folder")
+    if os.path.realpath(path) in map(os.path.realpath, (args.db_path, *args.feed)):
+        parser.error(f"--write-moves would replace {path}, which is read: name another file")
 
 
 def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict[str, str]:

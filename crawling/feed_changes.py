@@ -74,6 +74,9 @@ def content_now(
 
 def update_contents(conn: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """Store what changed. A product that was removed is there again."""
+    feed_queries.remember_categories(
+        conn, [n for n, before, now in changes if now.categories[:1] != before.categories[:1]]
+    )
     feed_queries.update_products(
         conn,
         [

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import db
 from common.terminal import StopEvent, ended_at_once, progress
-from crawling import feed_queries, http_client, queries, variant_queries
+from crawling import feed_queries, feed_renames, http_client, queries, variant_queries
 from crawling.feed_categories import CategoryTree
 from crawling.feed_changes import update_stored
 from crawling.feed_load import FeedOptions, Lists, Load, LoadCounts, further_links
@@ -58,10 +58,11 @@ def store_feed(
     variant_queries.begin_load(conn)
     is_first_load = not feed_queries.has_products(conn)
     indexes = feed_queries.drop_indexes(conn) if is_first_load else []
+    categories = db.categories(conn)
     load = Load(
         conn,
         options,
-        CategoryTree(db.categories(conn)),
+        CategoryTree(categories),
         feed_queries.largest_id(conn),
         is_first_load or not feed_queries.has_products(conn, options.source),
         LoadCounts(),
@@ -76,6 +77,10 @@ def store_feed(
     feed_queries.make_indexes(conn, indexes)
     queries.store_categories(conn, load.tree.rows())
     settle(load)
+    sizes = {row["id"]: row["product_count"] for row in categories}
+    load.counts.moves = feed_renames.find_moves(load, sizes)
+    if options.moves_file:
+        feed_renames.write_moves(options.moves_file, load.counts.moves)
     queries.count_products(conn)
     load.counts.regrouped = db.last_regrouping(conn) - last_regrouping
     return load.counts

@@ -10,7 +10,7 @@ import sqlite3
 from typing import NamedTuple
 
 from crawling.feed_categories import CategoryTree
-from crawling.feed_types import FeedProduct
+from crawling.feed_types import FeedProduct, Path
 
 MOST_LINKS = 10  # to pictures of one product
 
@@ -21,6 +21,15 @@ class FeedOptions(NamedTuple):
     source: str  # the name of the feed's shop
     unlabelled: bool = False  # whether its categories are left out
     remove_missing: bool = False  # whether products that it no longer has are marked so
+    moves_file: str | None = None  # to write the moves of categories to
+
+
+class Move(NamedTuple):
+    """A category that a feed has emptied into another one: renamed, moved or merged."""
+
+    source: Path  # in the shop's words
+    target: Path
+    products: int  # that were below the one, and are below the other now
 
 
 @dataclasses.dataclass
@@ -38,6 +47,7 @@ class LoadCounts:
     inherited: int = 0  # of the variants: have a category of the parent's
     gone: int = 0  # of the source: are not in the feed
     removed: int = 0  # of those: are marked as removed by this load
+    moves: list[Move] = dataclasses.field(default_factory=list)  # of categories
     examples: list[FeedProduct] = dataclasses.field(default_factory=list)  # the first few
 
     @property

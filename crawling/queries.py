@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
 import db
@@ -130,6 +130,15 @@ def catalogue_counts(conn: sqlite3.Connection, source: str) -> tuple[int, int, i
                left join category on category.id = category_id""",
             (source,),
         ).fetchone()
+    )
+
+
+def filed_styles(conn: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """(category id, key of the group of variants) of each product that is filed and not removed."""
+    return db.plain(
+        conn,
+        f"""select category_id, {db.GROUP_KEY} from product
+            where category_id is not null and removed = 0""",
     )
 
 

@@ -13,7 +13,16 @@ from collections.abc import Iterable, Mapping
 
 import db
 from common.terminal import counted, grouped, log
-from crawling import feed_import, feed_queries, feed_report, picture_queries, queries, shopstyle_api
+from crawling import (
+    feed_import,
+    feed_queries,
+    feed_renames,
+    feed_report,
+    picture_queries,
+    queries,
+    shopstyle_api,
+    tree_status,
+)
 from crawling.feed_load import FeedOptions
 from crawling.feed_reading import Reading
 from crawling.feed_types import FeedProduct
@@ -126,10 +135,11 @@ def short_leaves_lines(conn: sqlite3.Connection, most: int) -> list[str]:
 
 def crawl_status(conn: sqlite3.Connection, most: int) -> list[str]:
     """Lines about where the crawl stands, with every leaf of an API that is short of `most`
-    products."""
+    products, and about the category tree."""
     lines = leaf_lines(conn, most)
     for source in db.sources(conn):
         lines.append(f"products of {source}: {products_there(conn, source)}")
+    lines += tree_status.tree_lines(conn)
     for status, reason, number in picture_queries.picture_counts(conn):
         line = f"pictures: {number} {status or 'to fetch'}"
         lines.append(f"{line}: {reason}" if reason else line)
@@ -222,7 +232,10 @@ def feed_plan(
         counts = feed_import.store_feed(
             conn, links.watched(products, tell), reading.left_out, options
         )
-    for line in feed_report.load_lines(conn, reading, options, counts):
+    for line in (
+        *feed_report.load_lines(conn, reading, options, counts),
+        *feed_renames.move_lines(counts.moves, options.moves_file, dry_run=True),
+    ):
         log(line)
     outcomes = {**counts.outcomes, "skipped": len(reading.left_out)}
     return [

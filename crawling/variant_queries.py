@@ -117,6 +117,8 @@ def inherit_categories(conn: sqlite3.Connection) -> tuple[int, int, int]:
     conn.execute("delete from product_category where product_id in (select product_id from heir)")
     conn.execute("""insert into product_category(product_id, category_id, position)
                     select product_id, category_id, position from inheritance""")
+    conn.execute("""insert or ignore into refiled select id, category_id from product
+                    where id in (select product_id from heir) and category_id is not null""")
     conn.execute("""update product set category_id = (
                         select parent.category_id from heir
                         join product parent on parent.id = heir.parent_id
