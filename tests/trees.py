@@ -14,7 +14,7 @@ CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 SYLLABLES = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
 HEADER = "id\ttitle\tdescription\tproduct_type\titem_group_id"
 WORDS_OF_CATEGORIES, OTHER_WORDS = 4000, 3000
-COLOURS = 12
+COLOURS, STYLE_NAMES = 12, 20_000
 
 
 def word(number):
@@ -108,7 +108,7 @@ def products(tree, seed=0, first=1):
         above = [name for part in names_of(path) for name in words_of(part, 4)]
         for _ in range(styles):
             style = next(number)
-            named = f"{title(10_000 + style)} {' '.join(rng.sample(own, 2))}"
+            named = f"{title(10_000 + style % STYLE_NAMES)} {' '.join(rng.sample(own, 2))}"
             text = " ".join(
                 rng.sample(own, 4)
                 + rng.sample(above, 3)
