@@ -338,10 +338,10 @@ def evaluate(weights, inputs, labels, rows):
     return metrics.mean_loss(np.concatenate(of_label)), metrics.accuracy(np.concatenate(right))
 
 
-def fitted_temperature(weights, inputs, labels, rows, seed):
+def fitted_temperature(weights, inputs, labels, rows, seed, most_scores=FITTED):
     """The temperature of a network given by its weights, fitted on products `rows`, or on a sample
-    if the scores of all would take too much memory and time."""
-    most = max(1000, FITTED // len(weights["bias"]))
+    of at least 1,000 of them if all have more than most_scores."""
+    most = max(1000, most_scores // len(weights["bias"]))
     if len(rows) > most:
         rows = np.random.default_rng(seed).choice(rows, most, replace=False)
     return metrics.fit_temperature(logits(weights, inputs, rows), labels[rows])
