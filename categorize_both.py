@@ -79,13 +79,13 @@ def train(args):
     pictures, extra, weights = picture_classifier.picture_inputs(conn, products, by_picture)
     tested, answers, unknown = [], [], []
 
-    def look(model, test, logits):
+    def look(model, test, guesses):
         text = model.parts[0] if model.parts else model
         unknown.append(text_classifier.unknown_shares(terms, test, text.inputs.columns))
         if not model.parts:  # of --fusion concat
             return
         tested.append(test)
-        answers.append(fusion.predicted_leaves(model, test, logits, pictures.rows >= 0))
+        answers.append(fusion.predicted_leaves(model, test, guesses, pictures.rows >= 0))
 
     def text_inputs(rows):
         return text_classifier.text_inputs(terms, rows, by_text)

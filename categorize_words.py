@@ -79,8 +79,8 @@ def main(argv=None):
     log(f"{(terms.counts @ words.astype(int)).sum()} words, {words.sum()} different ones")
     misleading, unknown = collections.defaultdict(collections.Counter), []
 
-    def look(model, test, logits):
-        text_classifier.add_misleading(products, terms, model, test, logits, misleading)
+    def look(model, test, guesses):
+        text_classifier.add_misleading(products, terms, model, test, guesses, misleading)
         unknown.append(text_classifier.unknown_shares(terms, test, model.inputs.columns))
 
     fit = experiments.network(

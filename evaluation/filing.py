@@ -36,9 +36,9 @@ from evaluation import (
     today,
 )
 from evaluation.filing_output import Moves
-from learning import model_folders, near_duplicates, predictions, saved_models, selection
+from learning import metrics, model_folders, near_duplicates, predictions, saved_models, selection
 
-CHUNK = 5_000  # products answered at a time, in one transaction
+CHUNK = 5_000  # products answered at a time, at most, in one transaction
 Description = dict[str, Any]  # of a model, as saved_models.load_model reads it
 Weights = dict[str, NDArray[Any]]
 # A classifier: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is anything
@@ -164,7 +164,8 @@ def answer_all(conn: sqlite3.Connection, number: int, described: Description, sc
     _, waiting, _ = filing_queries.count_unfiled(conn, number, leaves)
     near = near_duplicates.seek(catalogue_queries.learned_texts(conn, number, leaves))
     with progress("answers", waiting, "products") as bar:
-        for rows in filing_queries.to_answer(conn, number, leaves, CHUNK):
+        size = metrics.rows_at_once(len(leaves), CHUNK)
+        for rows in filing_queries.to_answer(conn, number, leaves, size):
             bar.update(len(rows))
             rows = [
                 row

@@ -103,7 +103,10 @@ def figures_of_all(
     names, rows = figures.read_predictions(conn, number, False, False, leaves)
     rows = rows[rows["fold"] >= 0]  # those that were measured
     right = rows["label"] == rows["predicted"]
-    known_today = np.isin(rows["label"], [names.index(leaf) for leaf in leaves if leaf in names])
+    known_leaves = set(leaves)
+    known_today = np.isin(
+        rows["label"], [code for code, name in enumerate(names) if name in known_leaves]
+    )
     if not strange and known_today.all():
         return None
     sizes = learning_queries.class_sizes(conn, category_tree.rule_of(settings))

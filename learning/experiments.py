@@ -102,8 +102,8 @@ class Split(NamedTuple):
     model: Fitted
     predicted: list  # rows of predicted_category
     validated: list  # rows of validation_prediction
-    tested: tuple  # (logits, labels, temperature) of the test products
-    tuned: tuple  # the same of the products that the temperature was fitted on
+    tested: list[predictions.Calibration]  # of the test products
+    tuned: list[predictions.Calibration]  # of the products that the temperature was fitted on
 
 
 def run_split(
@@ -111,24 +111,35 @@ def run_split(
 ) -> Split:
     """Train on one split and predict what it holds out."""
     model = fit(part.training, part.tuning, label)
-
-    def predict(rows: np.ndarray) -> tuple[np.ndarray, list]:
-        logits = model.scores(rows)
-        return logits, predictions.prediction_rows(products, rows, logits, model.temperature, fold)
-
-    test_logits, predicted = predict(part.test)
+    predicted, guesses, tested = predict(products, part.test, model, fold)
     if look:
-        look(model, part.test, test_logits)
+        look(model, part.test, guesses)
     tuning = part.tuning[products.labels[part.tuning] >= 0]
-    tuning_logits, tuned = predict(tuning)
-    _, certifying = predict(part.certifying)
+    rows_of_tuning, _, tuned = predict(products, tuning, model, fold)
+    certifying, _, _ = predict(products, part.certifying, model, fold)
     return Split(
         model,
         predicted,
-        [(*row, 0) for row in tuned] + [(*row, 1) for row in certifying],
-        (test_logits, products.labels[part.test], model.temperature),
-        (tuning_logits, products.labels[tuning], model.temperature),
+        [(*row, 0) for row in rows_of_tuning] + [(*row, 1) for row in certifying],
+        tested,
+        tuned,
     )
+
+
+def predict(
+    products: Products, rows: np.ndarray, model: Fitted, fold: int
+) -> tuple[list, np.ndarray, list[predictions.Calibration]]:
+    """(rows of predicted_category, the likeliest leaves int [rows], Calibrations) of labelled
+    products, of which only a chunk's logits are in memory at a time."""
+    predicted, guesses, judged = [], [], []
+    for part in metrics.slices(len(rows), len(products.leaves)):
+        logits, labels = model.scores(rows[part]), products.labels[rows[part]]
+        predicted += predictions.prediction_rows(
+            products, rows[part], logits, model.temperature, fold
+        )
+        guesses.append(logits.argmax(axis=1))
+        judged.append(predictions.calibration(logits, labels, model.temperature))
+    return predicted, np.concatenate(guesses), judged
 
 
 def experiment(
@@ -138,7 +149,7 @@ def experiment(
 
     fit(training rows, validation rows, label) returns a Fitted; after folds it is called once more
     with all rows, none to validate on and the list of the folds' Fitted. look(Fitted, test rows,
-    their logits), if given, is called for each split. Returns an Outcome.
+    the likeliest leaf of each), if given, is called for each split. Returns an Outcome.
     """
     if len(parts) == 1:
         splits = [run_split(products, parts[0], 0, "training", fit, look)]
@@ -159,8 +170,8 @@ def experiment(
         "steps": [model.steps if model.parts else model.steps[0] for model in models],
         "temperature": [model.temperature for model in models],
         "calibration": {
-            "validation": predictions.calibration_figures([s.tuned for s in splits]),
-            "test": predictions.calibration_figures([s.tested for s in splits]),
+            "validation": predictions.calibration_figures([c for s in splits for c in s.tuned]),
+            "test": predictions.calibration_figures([c for s in splits for c in s.tested]),
         },
     }
     return Outcome(

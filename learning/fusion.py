@@ -24,7 +24,8 @@ from learning.selection import Products
 
 FUSED = ("text", "picture", "picture per nat of the text's entropy")
 PRIOR = (1, 1, 25)  # precision of the normal prior of each weight, around the text alone
-MOST = 20_000  # validation products that the weights are fitted on
+MOST, CELLS = 20_000, 10_000_000  # validation products, and these times leaves, at most, that the
+#                                   weights are fitted on
 
 
 def evidence(text: np.ndarray, picture: np.ndarray) -> np.ndarray:
@@ -115,7 +116,8 @@ def fusion(
         if models:
             weights = np.mean([model.weights["fusion"] for model in models], axis=0)
         else:
-            sample = watched[np.argsort(products.u[watched])[:MOST]]  # by chance: u is a hash
+            most = min(MOST, max(1000, CELLS // len(unseen)))
+            sample = watched[np.argsort(products.u[watched])[:most]]  # by chance: u is a hash
             weights = fit_fusion(evidence(*both(sample)), products.taught[sample])
         log(
             f"{label}: weights of the "
@@ -124,11 +126,8 @@ def fusion(
 
         def scores(rows):
             out = np.empty((len(rows), len(unseen)), np.float32)
-            for start in range(0, len(rows), training.CHUNK):
-                chunk = rows[start : start + training.CHUNK]
-                out[start : start + training.CHUNK] = fuse(
-                    *both(chunk), has_picture[chunk], weights
-                )
+            for part in metrics.slices(*out.shape):
+                out[part] = fuse(*both(rows[part]), has_picture[rows[part]], weights)
             return out
 
         kept = {
@@ -166,13 +165,16 @@ def fused_settings(outcome: experiments.Outcome) -> dict:
 
 
 def predicted_leaves(
-    model: experiments.Fitted, rows: np.ndarray, logits: np.ndarray, has_picture: np.ndarray
+    model: experiments.Fitted, rows: np.ndarray, both: np.ndarray, has_picture: np.ndarray
 ) -> np.ndarray:
-    """The leaves int [3, rows] that text, picture (-1 if there is none) and both predict; logits
-    [rows, leaves] are those of both."""
-    leaves = np.stack(
-        [*(part.scores(rows).argmax(axis=1) for part in model.parts), logits.argmax(axis=1)]
-    )
+    """The leaves int [3, rows] that text, picture (-1 if there is none) and both predict; those of
+    both are given."""
+    parts = list(metrics.slices(len(rows), len(model.weights["unseen"])))
+    alone = [
+        np.concatenate([network.scores(rows[part]).argmax(axis=1) for part in parts])
+        for network in model.parts
+    ]
+    leaves = np.stack([*alone, both])
     leaves[1, ~has_picture[rows]] = -1
     return leaves
 

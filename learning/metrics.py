@@ -8,10 +8,26 @@ predicted category, `right` a bool array [n], and `groups` an int array [n]: pro
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
+
+CHUNK, CELLS = 4096, 4_096_000  # at most so many products, and products times classes, at a time
+
+
+def rows_at_once(classes: int, most: int = CHUNK) -> int:
+    """How many products to score at a time, at most `most`: fewer if classes are many, because the
+    scores of all would not fit into memory."""
+    return max(1, min(most, CELLS // max(1, classes)))
+
+
+def slices(count: int, classes: int) -> Iterator[slice]:
+    """Yield the slices that part `count` products by rows_at_once; at least one, which is empty if
+    there are no products."""
+    size = rows_at_once(classes)
+    for start in range(0, max(1, count), size):
+        yield slice(start, min(count, start + size))
 
 
 def accuracy(right: np.ndarray) -> float:
@@ -167,9 +183,19 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def nll(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean negative log-likelihood in nats of the labels [n], nan for none."""
-    if not len(labels):
+    return mean_loss(label_log_probability(logits, labels))
+
+
+def label_log_probability(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Log-probabilities [n] of the labels [n]."""
+    return log_softmax(logits)[np.arange(len(labels)), labels]
+
+
+def mean_loss(log_probability: np.ndarray) -> float:
+    """nll of the log-probabilities [n] of the labels."""
+    if not len(log_probability):
         return float("nan")
-    loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+    loss = float(-log_probability.mean())
     return 0.0 if loss <= 0 else loss  # rounding may make it -1e-17
 
 
@@ -190,15 +216,19 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     thousand it is hardly felt. Bisection finds where the derivative crosses zero between
     T = 1/20 and T = 20.
     """
-    logits = np.asarray(logits, np.float64)
+    logits = np.asarray(logits)
     if not len(labels):
         return 1.0
-    of_label = logits[np.arange(len(labels)), labels]
+    of_label = logits[np.arange(len(labels)), labels].astype(np.float64)
+    parts = list(slices(*logits.shape))
+
+    def expected(values, inverse):
+        return (np.exp(log_softmax(values * inverse)) * values).sum(axis=1)
 
     def slope(inverse):
-        probability = np.exp(log_softmax(logits * inverse))
+        mean = [expected(logits[part].astype(np.float64), inverse) for part in parts]
         prior = 4 * np.log(inverse) / (inverse * len(labels))
-        return float(((probability * logits).sum(axis=1) - of_label).mean() + prior)
+        return float((np.concatenate(mean) - of_label).mean() + prior)
 
     low, high = 1 / 20, 20.0
     for _ in range(50):

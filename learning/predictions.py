@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from learning import metrics, training
+from learning import metrics
 
 if TYPE_CHECKING:
     from learning.selection import Products
@@ -32,12 +32,16 @@ class Answers(NamedTuple):
 
 def answers(logits: np.ndarray, temperature: float, parents: Sequence[str]) -> Answers:
     """The Answers of logits [n, leaves], whose parents are `parents`."""
+    from scipy import sparse  # slow to import
+
     names = sorted(set(parents))
-    sums = np.zeros((len(parents), len(names)), np.float32)
-    sums[np.arange(len(parents)), [names.index(parent) for parent in parents]] = 1
+    number = {name: place for place, name in enumerate(names)}
+    # There may be as many parents as leaves: sparse, or it would take their product in memory.
+    places = (np.arange(len(parents)), [number[parent] for parent in parents])
+    sums = sparse.csr_matrix((np.ones(len(parents)), places), (len(parents), len(names)))
     # In float64, or all that is surer than 1 - 6e-8 would share the score 1.
     probability = np.exp(metrics.log_softmax(logits.astype(np.float64) / temperature))
-    best = np.argsort(-probability, axis=1, kind="stable")[:, :5]
+    best = likeliest(probability, 5)
     above = probability @ sums
     parent = above.argmax(axis=1)
     return Answers(
@@ -50,9 +54,22 @@ def answers(logits: np.ndarray, temperature: float, parents: Sequence[str]) -> A
     )
 
 
+def likeliest(probability: np.ndarray, most: int) -> np.ndarray:
+    """int [n, most or fewer]: the places with the highest probability [n, leaves], the highest
+    first; of equal ones the first place comes first."""
+    left, rows = probability.copy(), np.arange(len(probability))
+    best = np.empty((len(left), min(most, left.shape[1])), int)
+    for place in range(best.shape[1]):  # to sort all of some thousand leaves takes far longer
+        best[:, place] = left.argmax(axis=1)
+        left[rows, best[:, place]] = -1
+    return best
+
+
 def top_json(leaves: Sequence[str], best: np.ndarray, score: np.ndarray) -> list[str]:
     """JSON of the leaves best [n, k] with their score [n, k]: a text for each of n products."""
-    names = [json.dumps(leaf, ensure_ascii=False) for leaf in leaves]
+    names = {
+        leaf: json.dumps(leaves[leaf], ensure_ascii=False) for leaf in np.unique(best).tolist()
+    }
     return [
         "["
         + ", ".join([f"[{names[leaf]}, {probability:.6f}]" for leaf, probability in zip(*row)])
@@ -67,10 +84,10 @@ def prediction_rows(
     """Rows (product_id, category_id, score, label_id, label_score, parent_id, parent_score, top,
     fold) of logits [len(rows), leaves]; `top` is JSON, the five best leaves with their scores."""
     predicted = []
-    for start in range(0, len(rows), training.CHUNK):
-        said = answers(logits[start : start + training.CHUNK], temperature, products.parents)
+    for part in metrics.slices(*logits.shape):
+        said = answers(logits[part], temperature, products.parents)
         top = top_json(products.leaves, said.best, said.score)
-        for i, row in enumerate(rows[start : start + training.CHUNK]):
+        for i, row in enumerate(rows[part]):
             label = products.labels[row]
             predicted.append(
                 (
@@ -88,15 +105,31 @@ def prediction_rows(
     return predicted
 
 
-def calibration_figures(pooled: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> dict[str, float]:
-    """NLL and ECE before and after the temperature of (logits, labels, temperature) pooled."""
-    labels = np.concatenate([labels for _, labels, _ in pooled])
+class Calibration(NamedTuple):
+    """What the figures of calibration need of n labelled products, [2, n] each: of their scores
+    before the temperature, and after it."""
+
+    of_label: np.ndarray  # float32, log-probability of the label
+    best: np.ndarray  # float32, probability of the likeliest leaf
+    right: np.ndarray  # bool, whether that is the label
+
+
+def calibration(logits: np.ndarray, labels: np.ndarray, temperature: float) -> Calibration:
+    """The Calibration of logits [n, leaves] and labels [n]."""
+    of_label, best, right = [], [], []
+    for values in (logits, logits / temperature):
+        logs = metrics.log_softmax(values)
+        of_label.append(logs[np.arange(len(labels)), labels])
+        best.append(np.exp(logs.max(axis=1)))
+        right.append(values.argmax(axis=1) == labels)
+    return Calibration(*map(np.array, (of_label, best, right)))
+
+
+def calibration_figures(parts: Sequence[Calibration]) -> dict[str, float]:
+    """NLL and ECE before and after the temperature, of the products of all parts."""
+    of_label, best, right = (np.concatenate(column, axis=1) for column in zip(*parts))
     figures = {}
-    for name in ("before", "after"):
-        logits = np.concatenate(
-            [logits / (1 if name == "before" else temperature) for logits, _, temperature in pooled]
-        )
-        best = np.exp(metrics.log_softmax(logits).max(axis=1))
-        figures[f"nll {name}"] = metrics.nll(logits, labels)
-        figures[f"ece {name}"] = metrics.ece(best, logits.argmax(axis=1) == labels)
+    for place, name in enumerate(("before", "after")):
+        figures[f"nll {name}"] = metrics.mean_loss(of_label[place])
+        figures[f"ece {name}"] = metrics.ece(best[place], right[place])
     return figures

@@ -111,13 +111,14 @@ def add_misleading(
     terms: Terms,
     model: Fitted,
     test: np.ndarray,
-    logits: np.ndarray,
+    guesses: np.ndarray,
     misleading: dict,
 ) -> None:
     """Add to misleading[label, term] what each term of a product that is predicted wrongly said for
-    the prediction and against the label, and to misleading[label, None] the predictions."""
+    the prediction and against the label, and to misleading[label, None] the predictions. guesses
+    are the leaves that the test products were predicted to be in."""
     names = terms.names[model.inputs.columns]
-    for row, guess in zip(test, logits.argmax(axis=1)):
+    for row, guess in zip(test, guesses):
         label = products.labels[row]
         if guess == label:
             continue

@@ -21,7 +21,8 @@ from learning import metrics
 from learning.tensorflow_loader import load_tensorflow
 
 HIDDEN = 100  # ReLU units between the bag of words and the softmax
-CHUNK = 4096  # products whose logits are computed at a time
+CHUNK = 4096  # products whose bottlenecks are read at a time
+FITTED = 20_000_000  # validation products times classes that a temperature is fitted on, at most
 
 
 class Inputs(NamedTuple):
@@ -70,15 +71,15 @@ def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> 
     classes.
     """
     out = np.empty((len(rows), len(weights["bias"])), np.float32)
-    for start in range(0, len(rows), CHUNK):
-        chunk, parts = rows[start : start + CHUNK], []
+    for part in metrics.slices(*out.shape):
+        chunk, parts = rows[part], []
         if "hidden_kernel" in weights:
             parts.append(
                 np.maximum(inputs.bag[chunk] @ weights["hidden_kernel"] + weights["hidden_bias"], 0)
             )
         if "bottleneck_mean" in weights:
             parts.append(bottlenecks_of(inputs, chunk, weights["bottleneck_mean"]))
-        out[start : start + CHUNK] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
+        out[part] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
     return out
 
 
@@ -303,10 +304,8 @@ def train(
     if best.weights is None:
         raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
     log_end(label, best, done, note)
-    logits_kept = logits(best.weights, inputs, validation)
-    return Trained(
-        best.weights, best.step, metrics.fit_temperature(logits_kept, labels[validation])
-    )
+    temperature = fitted_temperature(best.weights, inputs, labels, validation, options.seed)
+    return Trained(best.weights, best.step, temperature)
 
 
 def adam_rate(options: Options, done: int, most: int) -> float:
@@ -331,11 +330,21 @@ def shuffled(rows, count, rng):
 
 def evaluate(weights, inputs, labels, rows):
     """(loss in nats, accuracy) of a network given by its weights on products `rows`."""
-    values = logits(weights, inputs, rows)
-    return (
-        metrics.nll(values, labels[rows]),
-        metrics.accuracy(values.argmax(axis=1) == labels[rows]),
-    )
+    of_label, right = [], []
+    for part in metrics.slices(len(rows), len(weights["bias"])):
+        values = logits(weights, inputs, rows[part])
+        of_label.append(metrics.label_log_probability(values, labels[rows[part]]))
+        right.append(values.argmax(axis=1) == labels[rows[part]])
+    return metrics.mean_loss(np.concatenate(of_label)), metrics.accuracy(np.concatenate(right))
+
+
+def fitted_temperature(weights, inputs, labels, rows, seed, most_scores=FITTED):
+    """The temperature of a network given by its weights, fitted on products `rows`, or on a sample
+    of at least 1,000 of them if all have more than most_scores."""
+    most = max(1000, most_scores // len(weights["bias"]))
+    if len(rows) > most:
+        rows = np.random.default_rng(seed).choice(rows, most, replace=False)
+    return metrics.fit_temperature(logits(weights, inputs, rows), labels[rows])
 
 
 def in_words(note):
