@@ -35,6 +35,7 @@ from evaluation import (
     figures,
     html_pages,
     label_suspects,
+    levels,
     overview,
     review_page,
     text_report,
@@ -214,6 +215,7 @@ def report_on(args: argparse.Namespace) -> None:
         if not args.json:
             report["db_path"] = args.db_path  # for the commands that it names
         report["today"] = today.since_training(conn, args.experiment, report)
+        report["levels"] = levels.by_level(conn, args.experiment, report)
         show(report, experiment_report.experiment_text(report, args.top or 20), args.json)
     elif args.models:
         models = today.models(conn, args.db_path)

@@ -9,7 +9,6 @@ promises. Shares lie in [0, 1]; beside a share, `n` says how many products it is
 
 from __future__ import annotations
 
-import itertools
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -106,12 +105,25 @@ def read_predictions(
     return names, structured(rows, ROW, number)
 
 
-def parent_codes(names: Sequence[str], parents: Mapping[str, str]) -> NDArray[np.int64]:
-    """int [len(names) + 1]: a number for each category's parent, and the category's own number if
-    it has no parent. The last one stands for no category, so that the index -1 finds it."""
+def read_held(conn: sqlite3.Connection, number: int, folds: int | None) -> Rows:
+    """The validation products that were kept for certifying, without their words. With folds, which
+    certify each other, none is needed or read."""
+    if folds:
+        return np.empty(0, ROW)
+    return read_predictions(conn, number, certifying=True, words=False)[1]
+
+
+def category_codes(names: Sequence[str], counts_as: Mapping[str, str]) -> NDArray[np.int64]:
+    """int [len(names) + 1]: a number for what each category counts as, its own if it is not among
+    the keys. The last one stands for no category, so that the index -1 finds it."""
     codes = {name: code for code, name in enumerate(names)}
-    above = [codes.setdefault(parents.get(name, name), len(codes)) for name in names]
-    return np.array(above + [-2])
+    counted = [codes.setdefault(counts_as.get(name, name), len(codes)) for name in names]
+    return np.array(counted + [-2])
+
+
+def parent_codes(names: Sequence[str], parents: Mapping[str, str]) -> NDArray[np.int64]:
+    """The category_codes by which each category counts as its parent."""
+    return category_codes(names, parents)
 
 
 def share_of(hits: int, n: int, confidence: float) -> dict[str, Any]:
@@ -132,14 +144,19 @@ class Correct(NamedTuple):
     likeliest_parent: NDArray[np.bool_]  # the most probable parent
 
 
+def right_as(rows: Rows, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool [n]: whether label and prediction count as the same category, by category_codes."""
+    known = (rows["label"] >= 0) & (rows["predicted"] >= 0)
+    return known & (codes[rows["predicted"]] == codes[rows["label"]])
+
+
 def correct(rows: Rows, above: NDArray[np.int64]) -> Correct:
     """The Correct of predictions; above are the parent_codes."""
     known = (rows["label"] >= 0) & (rows["predicted"] >= 0)
-    label_parent = above[rows["label"]]
     return Correct(
         known & (rows["predicted"] == rows["label"]),
-        known & (above[rows["predicted"]] == label_parent),
-        known & (rows["parent"] == label_parent),
+        right_as(rows, above),
+        known & (rows["parent"] == above[rows["label"]]),
     )
 
 
@@ -174,9 +191,11 @@ def certified_coverage(
     rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64], confidence: float
 ) -> list[dict[str, Any]]:
     """For leaf and parent at each target: coverage as the block has it, and the certified one."""
+    themselves = np.append(np.arange(len(above) - 1), -2)
     return [
-        coverage_at(rows, held, folds, above, confidence, level, percent)
-        for level, percent in itertools.product(("leaf", "parent"), TARGETS)
+        {"level": level, **coverage_at(rows, held, folds, codes, confidence, percent)}
+        for level, codes in (("leaf", themselves), ("parent", above))
+        for percent in TARGETS
     ]
 
 
@@ -184,25 +203,21 @@ def coverage_at(
     rows: Rows,
     held: Rows,
     folds: int | None,
-    above: NDArray[np.int64],
+    codes: NDArray[np.int64],
     confidence: float,
-    level: str,
     percent: int,
 ) -> dict[str, Any]:
-    """The certified_coverage of one level (leaf or parent) at one target."""
+    """Coverage, as observed and as certified, at one target, if categories count as category_codes
+    say."""
     delta, target = 1 - confidence, percent / 100
 
-    def hits_of(predictions: Rows) -> NDArray[np.bool_]:
-        hits = correct(predictions, above)
-        return hits.leaf if level == "leaf" else hits.leaf_parent
-
     def certify(independent: Rows) -> Sequence[float]:
-        return (certificates.certify(independent["score"], hits_of(independent), target, delta),)
+        right = right_as(independent, codes)
+        return (certificates.certify(independent["score"], right, target, delta),)
 
     thresholds, (overall,) = certify_apart(rows, held, folds, certify)
-    taken, right = rows["score"] >= thresholds[:, 0], hits_of(rows)
+    taken, right = rows["score"] >= thresholds[:, 0], right_as(rows, codes)
     report = {
-        "level": level,
         "target": percent,
         "observed": share_of(
             metrics.accepted(rows["score"], right, percent), len(rows), confidence
@@ -218,7 +233,7 @@ def coverage_at(
         report["have"] = len(independent)
         report["fewest"] = certificates.fewest(target, delta)
         report["needed"] = certificates.products_needed(
-            independent["score"], hits_of(independent), target, delta
+            independent["score"], right_as(independent, codes), target, delta
         )
     return report
 
@@ -397,10 +412,10 @@ def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[s
     names, rows = read_predictions(conn, number)
     if not len(rows):
         raise UserError(f"experiment {number} has no predictions; run its script again")
-    _, held = read_predictions(conn, number, certifying=True)
     settings = db.settings(experiment)
     folds = settings.get("folds")
     above = parent_codes(names, category_tree.parents(conn, category_tree.rule_of(settings)))
+    held = read_held(conn, number, folds)
     right, parent_right, _ = correct(rows, above)
     reviewed = rows["reviewed"] != rows["label"]
     right_after_review = (rows["predicted"] == rows["reviewed"]) & (rows["reviewed"] >= 0)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import db
 import retrain
-from evaluation import catalogue_queries, experiment_report, figures, filing_queries, today
+from evaluation import catalogue_queries, experiment_report, figures, filing_queries, levels, today
 from evaluation import queries as evaluation_queries
 from learning import experiments, model_folders, near_duplicates, selection
 from learning import queries as learning_queries
@@ -582,6 +582,7 @@ def shown(path, number):
     conn = db.open_readonly(path)
     found = figures.describe(conn, number, 0.95)
     found["today"] = today.since_training(conn, number, found)
+    found["levels"] = levels.by_level(conn, number, found)
     lines = "\n".join(experiment_report.experiment_text(found, 20))
     conn.close()
     return lines

@@ -1,0 +1,55 @@
+"""An experiment's figures at every level of the category tree, from the deepest up to the top.
+
+In: predictions in crawl.db, and the tree of today. Out: dicts for JSON. At level 2 a category
+counts as its ancestor two levels below the root; one that is not so deep counts as itself.
+
+    python analyze.py --experiment 1
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import db
+from evaluation import figures
+from learning import category_tree
+
+
+def by_level(
+    conn: sqlite3.Connection, number: int, described: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """For each level that labels or predictions reach, the deepest first: `categories` (how many
+    the labels are there), `as_deep` (products whose label is at this level or below it), `accuracy`
+    and `coverage` (figures.coverage_at each target), as dicts for JSON.
+
+    described is figures.describe's of the experiment. A category that is gone today is at level 1.
+    """
+    names, rows = figures.read_predictions(conn, number, words=False)
+    folds, confidence = described["settings"].get("folds"), described["confidence"]
+    held = figures.read_held(conn, number, folds)
+    depth = {row["id"]: len(category_tree.levels(row)) for row in db.categories(conn)}
+    depths = np.array([depth.get(name) or 1 for name in names] + [0])
+    reached = depths[np.concatenate([rows["label"], rows["predicted"]])]
+    levels = []
+    for level in range(max(1, int(reached.max())), 0, -1):
+        codes = figures.category_codes(
+            names, category_tree.counts_as(conn, category_tree.Rule(level))
+        )
+        right = figures.right_as(rows, codes)
+        levels.append(
+            {
+                "level": level,
+                "categories": len(np.unique(codes[rows["label"][rows["label"] >= 0]])),
+                "as_deep": int((depths[rows["label"]] >= level).sum()),
+                "accuracy": figures.share_of(right.sum(), len(rows), confidence),
+                "coverage": [
+                    figures.coverage_at(rows, held, folds, codes, confidence, percent)
+                    for percent in figures.TARGETS
+                ],
+            }
+        )
+    return levels
