@@ -72,7 +72,7 @@ def all_text(report: Report) -> Iterator[str]:
     everything = report["today"]["all"]
     (leaves, of_leaves), (known, products) = everything["leaves"], everything["products"]
     yield (
-        f"The model knows {leaves} of {of_leaves} leaves, with {known:,} of {products:,} "
+        f"The model knows {leaves} of {of_leaves} categories, with {known:,} of {products:,} "
         f"labelled products. It is always wrong about the other {products - known:,}"
     )
     rows = [

@@ -418,7 +418,7 @@ def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, 
         )
     told = tell("--experiment", "1")
     right = np.mean([own.label == own.predicted for own in rows])
-    assert "The model knows 3 of 4 leaves, with 3,000 of 4,000 labelled products" in told
+    assert "The model knows 3 of 4 categories, with 3,000 of 4,000 labelled products" in told
     assert [line.split()[-2:] for line in told.splitlines() if line.startswith("  Accuracy  ")] == [
         [f"{100 * right:.2f}%", f"{75 * right:.2f}%"]
     ]
