@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crawling import feed_queries
+from crawling import feed_queries, refiled_queries
 from crawling.feed_load import Lists, Load, further_links
 from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct
@@ -74,7 +74,7 @@ def content_now(
 
 def update_contents(conn: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """Store what changed. A product that was removed is there again."""
-    feed_queries.remember_categories(
+    refiled_queries.remember_categories(
         conn, [n for n, before, now in changes if now.categories[:1] != before.categories[:1]]
     )
     feed_queries.update_products(

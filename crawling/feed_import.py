@@ -16,7 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import db
 from common.terminal import StopEvent, ended_at_once, progress
-from crawling import feed_queries, feed_renames, http_client, queries, variant_queries
+from crawling import (
+    feed_queries,
+    feed_renames,
+    http_client,
+    queries,
+    refiled_queries,
+    variant_queries,
+)
 from crawling.feed_categories import CategoryTree
 from crawling.feed_changes import update_stored
 from crawling.feed_load import FeedOptions, Lists, Load, LoadCounts, further_links
@@ -56,6 +63,7 @@ def store_feed(
     """load_feed without a transaction of its own."""
     feed_queries.begin_load(conn)
     variant_queries.begin_load(conn)
+    refiled_queries.begin_load(conn)
     is_first_load = not feed_queries.has_products(conn)
     indexes = feed_queries.drop_indexes(conn) if is_first_load else []
     categories = db.categories(conn)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from typing import NamedTuple
 from common.files import replacing
 from common.terminal import counted
 from common.text import folded, one_line, safe_cell
-from crawling import feed_queries
+from crawling import refiled_queries
 from crawling.feed_load import Load, Move
 from crawling.feed_types import Path
 
@@ -74,7 +75,7 @@ def find_moves(load: Load, sizes: Mapping[str, int]) -> list[Move]:
     children: dict[str | None, list[str]] = defaultdict(list)
     for category, parent in load.tree.parents.items():
         children[parent].append(category)
-    of_others = feed_queries.categories_of_others(load.conn, load.options.source)
+    of_others = refiled_queries.categories_of_others(load.conn, load.options.source)
     search = Search(load, sizes, leavings, of_others, children)
     moves: dict[str, str] = {}
     found = []
@@ -92,7 +93,7 @@ def find_moves(load: Load, sizes: Mapping[str, int]) -> list[Move]:
 def read_leavings(load: Load) -> dict[str, Leaving]:
     """{category of the feed's tree: Leaving} of the categories that products have left."""
     leavings = {}
-    rows = feed_queries.refilings(load.conn)
+    rows = refiled_queries.refilings(load.conn)
     for category, targets in itertools.groupby(rows, key=lambda row: row[0]):
         if category in load.tree.parents:
             (_, target, together), *others = targets
@@ -105,7 +106,7 @@ def read_leavings(load: Load) -> dict[str, Leaving]:
 
 def count_left(load: Load, category: str, most: int) -> int:
     """How many products of the feed are in a category, up to `most`; see Leaving.left."""
-    return feed_queries.count_listed(load.conn, load.options.source, category, most)
+    return refiled_queries.count_listed(load.conn, load.options.source, category, most)
 
 
 def candidates(search: Search) -> list[tuple[str, Counter[str]]]:
@@ -154,30 +155,34 @@ def pairs(load: Load, source: str, target: str) -> Iterator[tuple[str, str]]:
 def is_move(search: Search, source: str, target: str, products: int) -> bool:
     """Whether a category has moved to `target`, as so many products in it and below it have. If its
     own did, others below it may have moves of their own."""
-    if source in steps(search.load, target):
-        return False
     branch = list(below(search, source))
-    if not search.of_others.isdisjoint(branch):
+    if source in steps(search.load, target) or not is_empty(search, branch):
         return False
-    before = sum(search.sizes.get(category, 0) for category in branch)
     leavings = [search.leavings[category] for category in branch if category in search.leavings]
     there = sum(leaving.gone + leaving.left for leaving in leavings)
-    joint = sum(leaving.together for leaving in leavings if leaving.moved_to)
+    before = sum(search.sizes.get(category, 0) for category in branch)
     own = search.leavings.get(source)
     if own and own.moved_to == target:
         are_most = own.together >= search.sizes.get(source, 0) / 2
     else:
-        are_most = products >= before / 2 and products > there / 2
-    if joint < MOST * there or not are_most:
+        are_most = products > there / 2 and products >= before / 2
+    if sum(leaving.together for leaving in leavings if leaving.moved_to) < MOST * there:
         return False
-    if not all(leaving.is_empty for leaving in leavings) or any(
+    is_all = products == there and products >= before and target not in search.sizes
+    return are_most and (products >= FEWEST or is_all)
+
+
+def is_empty(search: Search, branch: Sequence[str]) -> bool:
+    """Whether hardly any product of the feed is left in these categories, and none of another
+    shop."""
+    if not search.of_others.isdisjoint(branch):
+        return False
+    leavings = [search.leavings.get(category) for category in branch]
+    return all(leaving.is_empty for leaving in leavings if leaving) and not any(
         count_left(search.load, category, 1)
-        for category in branch
-        if category not in search.leavings
-    ):
-        return False
-    is_all = products == there and products >= before
-    return products >= FEWEST or (is_all and target not in search.sizes)
+        for category, leaving in zip(branch, leavings)
+        if not leaving
+    )
 
 
 def below(search: Search, category: str) -> Iterator[str]:
@@ -225,12 +230,11 @@ def move_lines(moves: Sequence[Move], file: str | None, dry_run: bool) -> list[s
 def advice(file: str | None, dry_run: bool) -> str:
     """What to do about moves."""
     keeps = "experiments, decisions and models keep their categories"
-    if file and dry_run:
-        return f"run analyze.py --recategorize {file} before you load the feed, and {keeps}"
     if file:
-        return (
-            f"the old categories are empty now: run analyze.py --recategorize {file}, and {keeps}"
-        )
+        command = f"analyze.py --recategorize {shlex.quote(file)}"
+        if dry_run:
+            return f"run {command} before you load the feed, and {keeps}"
+        return f"the old categories are empty now: run {command}, and {keeps}"
     if dry_run:
         return (
             "if these categories have other names now, --dry-run --write-moves FILE writes a file "

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from crawling import refiled_queries
+
 
 def begin_load(conn: sqlite3.Connection) -> None:
     """Make the temporary table `variant`: a product's id in the shop, its parent's, and whether it
@@ -117,8 +119,7 @@ def inherit_categories(conn: sqlite3.Connection) -> tuple[int, int, int]:
     conn.execute("delete from product_category where product_id in (select product_id from heir)")
     conn.execute("""insert into product_category(product_id, category_id, position)
                     select product_id, category_id, position from inheritance""")
-    conn.execute("""insert or ignore into refiled select id, category_id from product
-                    where id in (select product_id from heir) and category_id is not null""")
+    refiled_queries.remember_heirs(conn)
     conn.execute("""update product set category_id = (
                         select parent.category_id from heir
                         join product parent on parent.id = heir.parent_id
