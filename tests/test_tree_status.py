@@ -175,14 +175,16 @@ def test_every_tree_is_counted_as_by_hand(conn, seed):
         products.append(
             (tuple("-".join(steps[: n + 1]) for n in range(depth)), rng.randrange(1500))
         )
-    for path in {steps[:length] for steps, _ in products for length in range(1, len(steps) + 1)}:
-        conn.execute(
+    paths = {steps[:length] for steps, _ in products for length in range(1, len(steps) + 1)}
+    with db.transaction(conn):
+        conn.executemany(
             "insert into category(id, parent, path) values (?, ?, ?)",
-            (path[-1], (None, *path)[-2], "/".join(path)),
+            [(path[-1], (None, *path)[-2], "/".join(path)) for path in paths],
         )
-    for steps, style in products:
-        values = (steps[-1], None if style == 0 else f"style {style}")
-        conn.execute("insert into product(category_id, group_key) values (?, ?)", values)
+        conn.executemany(
+            "insert into product(category_id, group_key) values (?, ?)",
+            [(steps[-1], f"style {style}" if style else None) for steps, style in products],
+        )
     without = iter(range(10**6))
     styles = [(steps, style or f"none {next(without)}") for steps, style in products]
     cuts = cut_at_each_level(conn)
