@@ -38,6 +38,8 @@ def refilings(conn: sqlite3.Connection) -> Iterator[tuple[str, str | None, int]]
     """(category, category now or None, number of products) of the products that this load has filed
     anew and that the shop does not list in the first category any more, by the first category; then
     most products first."""
+    if not conn.execute("select 1 from refiled limit 1").fetchone():
+        return iter(())  # without a look at each product
     return db.plain(
         conn,
         """select refiled.category_id, product.category_id, count(*)
