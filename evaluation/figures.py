@@ -285,7 +285,11 @@ def fallback_at(
 
 
 def certify_pair(
-    independent: Rows, above: NDArray[np.int64], target: float, confidence: float
+    independent: Rows,
+    above: NDArray[np.int64],
+    target: float,
+    confidence: float,
+    lowest: float = 0.0,
 ) -> certificates.Thresholds:
     """The certificates.Thresholds of independent rows, by certificates.certify_fallback."""
     hits = correct(independent, above)
@@ -296,6 +300,7 @@ def certify_pair(
         hits.likeliest_parent,
         target,
         1 - confidence,
+        lowest,
     )
 
 
