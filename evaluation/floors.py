@@ -1,4 +1,4 @@
-"""A floor for every leaf: a leaf is shut if clearly fewer than that are right of what is filed there.
+"""A floor for every leaf: one where clearly fewer products are right than that is shut.
 
 In: independent predictions, and the floor, the share that has to be right at each leaf. Out: the
 leaves that are shut, and thresholds that are certified for the others. Numpy only. The leaves are
@@ -11,8 +11,8 @@ chosen on products that do not certify what is left; otherwise the promise would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,12 +29,25 @@ Shut = dict[int, tuple[int, int]]
 Certificate = Callable[[Rows, float, float], Sequence[float]]
 
 
-class Rule(NamedTuple):
-    """By what products are filed."""
+class Floor(NamedTuple):
+    """What share has to be right at each leaf, and who chooses the leaves that are shut."""
+
+    share: float  # 0: no leaf is shut
+    choosers: Rows | None = None  # independent rows that certify nothing; None: half of the others
+    lone: Collection[int] = ()  # leaves that are their own and no other leaf's parent
+
+
+NO_FLOOR = Floor(0.0)
+
+
+class Certified(NamedTuple):
+    """What is certified, and for what."""
 
     thresholds: Sequence[float]
+    rows: Rows  # the rows that certified it, as they are filed
+    confidence: float  # of the certificate
     shut: Shut = {}
-    unfit_parents: tuple[int, ...] = ()  # shut leaves that are their own and no other leaf's parent
+    lone: Collection[int] = ()  # those of Floor
 
 
 def leaf_right(rows: Rows) -> NDArray[np.bool_]:
@@ -88,50 +101,45 @@ def chooses(groups: ArrayLike) -> NDArray[np.bool_]:
     return half[numbers]
 
 
-def unfit_parents(shut: Shut, above: NDArray[np.int64]) -> tuple[int, ...]:
-    """Leaves without a parent that are shut: to file a product at one of those as its own parent
-    would mean the same. above are figures.parent_codes."""
-    return tuple(leaf for leaf in shut if above[leaf] == leaf and (above == leaf).sum() == 1)
-
-
-def without_shut(rows: Rows, rule: Rule) -> Rows:
+def without_shut(rows: Rows, shut: Collection[int], lone: Collection[int]) -> Rows:
     """The rows as they are filed: a leaf that is shut has the score -1, like one that is not there
-    today, so that no threshold is reached."""
-    if not rule.shut:
+    today, so that no threshold is reached. The parent's score stays, but not that of a lone leaf:
+    to file a product there as at a parent would mean the same. lone are those of Floor."""
+    if not shut:
         return rows
     rows = rows.copy()
-    rows["score"][np.isin(rows["predicted"], list(rule.shut))] = -1
-    rows["parent_score"][np.isin(rows["parent"], rule.unfit_parents)] = -1
+    rows["score"][np.isin(rows["predicted"], list(shut))] = -1
+    rows["parent_score"][np.isin(rows["parent"], [leaf for leaf in shut if leaf in lone])] = -1
     return rows
 
 
 def certify(
-    independent: Rows,
-    choosers: Rows | None,
-    above: NDArray[np.int64],
-    target: float,
-    floor: float,
-    confidence: float,
-    certificate: Certificate,
-) -> Rule:
-    """The Rule of independent rows: which leaves are shut, and what the certificate gives for the
-    rows without those. With a floor of 0 no leaf is shut.
+    independent: Rows, target: float, confidence: float, floor: Floor, certificate: Certificate
+) -> Certified:
+    """Which leaves are shut, and what the certificate gives for independent rows without those.
 
-    choosers are independent rows that certify nothing and choose the leaves. Without any (None),
-    one half of the rows chooses. Then there are two cases: if no leaf is shut, all rows certify,
-    otherwise the other half does. Each case has half of the error probability, so both together
-    are broken seldom enough (Bonferroni). If there is nothing to shut, which is usual at a high
-    target, this costs less than to certify by a half always.
+    If the floor has no choosers of its own, one half of the rows chooses. Then there are two cases:
+    if no leaf is shut, all rows certify, otherwise the other half does. Each case has half of the
+    error probability, so both together are broken seldom enough (Bonferroni). If there is nothing
+    to shut, which is usual at a high target, this costs less than to certify by a half always.
     """
-    if not floor:
-        return Rule(certificate(independent, confidence, 0.0))
-    if choosers is not None:
-        lowest, shut = choose(choosers, target, floor)
-    else:
+    lowest, shut = 0.0, Shut()
+    if floor.choosers is not None:
+        lowest, shut = choose(floor.choosers, target, floor.share)
+    elif floor.share:
         half, confidence = chooses(independent["group"]), (1 + confidence) / 2
-        lowest, shut = choose(independent[half], target, floor)
+        lowest, shut = choose(independent[half], target, floor.share)
         independent = independent[~half] if shut else independent
-    rule = Rule((), shut, unfit_parents(shut, above))
-    return rule._replace(
-        thresholds=certificate(without_shut(independent, rule), confidence, lowest)
-    )
+    filed = without_shut(independent, shut, floor.lone)
+    thresholds = certificate(filed, confidence, lowest)
+    return Certified(thresholds, filed, confidence, shut, floor.lone)
+
+
+def named(shut: Shut, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Dicts of category, accepted and right, for JSON: the leaves that are shut, the worst first.
+    names are the ids that the leaves are numbers into."""
+    worst_first = sorted(shut.items(), key=lambda pair: (pair[1][1] / pair[1][0], names[pair[0]]))
+    return [
+        {"category": names[leaf], "accepted": accepted, "right": right}
+        for leaf, (accepted, right) in worst_first
+    ]

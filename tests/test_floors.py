@@ -118,10 +118,10 @@ def parents_of(world):
     return np.append(leaves + np.arange(leaves) // 5, -2)
 
 
-def is_broken(world, rule):
-    """Whether truly too many are wrong of what the rule files at leaves or at parents."""
-    leaf_from, below, parent_from, alone = rule.thresholds
-    is_open = ~np.isin(np.arange(len(world.mass)), list(rule.shut))[:, None]
+def is_broken(world, found):
+    """Whether truly too many are wrong of what is filed at leaves or at parents."""
+    leaf_from, below, parent_from, alone = found.thresholds
+    is_open = ~np.isin(np.arange(len(world.mass)), list(found.shut))[:, None]
     parent_level, parent_wrong = (1 + LEVELS) / 2, world.wrong * (1 - world.near)
     filed = [
         (is_open & (LEVELS >= leaf_from), world.wrong),
@@ -135,12 +135,12 @@ def is_broken(world, rule):
 
 
 def certified_apart(rows, world, rng):
-    """The Rule of rows of which a half chooses."""
+    """What is certified for rows of which a half chooses."""
     return certify(rows, None, world)
 
 
 def certified_beside(rows, world, rng):
-    """The Rule of rows all of which certify, while others choose: an experiment without folds."""
+    """What is certified for rows all of which certify, while others choose: an experiment without folds."""
     return certify(rows, draw(world, rng), world)
 
 
@@ -155,7 +155,8 @@ def certify(rows, choosers, world):
     def certificate(independent, confidence, lowest):
         return figures.certify_pair(independent, above, TARGET, confidence, lowest)
 
-    return floors.certify(rows, choosers, above, TARGET, world.floor, CONFIDENCE, certificate)
+    floor = floors.Floor(world.floor, choosers)
+    return floors.certify(rows, TARGET, CONFIDENCE, floor, certificate)
 
 
 FAMILIES = [
@@ -176,10 +177,10 @@ def test_at_most_one_world_of_twenty_breaks_its_promise_whatever_is_shut(
     rng, promised, broken, shut = np.random.default_rng(1), 0, 0, 0
     for _ in range(worlds):
         world = family(rng)
-        rule = certified(draw(world, rng), world, rng)
-        promised += rule.thresholds[0] < math.inf
-        broken += is_broken(world, rule)
-        shut += len(rule.shut) / worlds
+        found = certified(draw(world, rng), world, rng)
+        promised += found.thresholds[0] < math.inf
+        broken += is_broken(world, found)
+        shut += len(found.shut) / worlds
     print(
         f"{family.__name__}, {certified.__name__}: {promised / worlds:.4f} certified, "
         f"{broken / worlds:.4f} broken, {shut:.1f} leaves shut"
