@@ -43,7 +43,7 @@ NO_FLOOR = Floor(0.0)
 class Certified(NamedTuple):
     """What is certified, and for what."""
 
-    thresholds: Sequence[float]
+    thresholds: Any  # what the Certificate gave
     rows: Rows  # the rows that certified it, as they are filed
     confidence: float  # of the certificate
     shut: Shut = {}

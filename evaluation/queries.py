@@ -171,9 +171,9 @@ def details(
 
     With `leaves`, the model's, the rows are what a promise of today rests on. Then they also hold
     its answers for products filed in other leaves (fold -1; not with `tuning`). The label is the
-    one that the product has now, and the learned one if it has none or is gone. Scores of categories that nothing may be
-    filed at now are -1. Products that --apply filed before they had the label of now are left out,
-    unless --trust-filed was given.
+    one that the product has now, and the learned one if it has none or is gone. Scores of
+    categories that nothing may be filed at now are -1. Products that --apply filed before they had
+    the label of now are left out, unless --trust-filed was given.
     """
     names = code_categories(conn, number)
     want_classes(conn, rule_of(conn, number))

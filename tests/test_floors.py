@@ -92,6 +92,25 @@ def many_bad_and_the_rest_too_wrong(rng):
     return World(mass, wrong, rng.integers(4000, 8000), FLOOR, rng.choice([0, 0.7]))
 
 
+def sound_then_spoiled(leaves, bad, rng):
+    """All of delta has been handed on when the groups come that spoil the leaves that are open."""
+    surest = rng.uniform(0.2, 0.6)
+    mass = sizes(leaves, 1, rng) * surest
+    mass[:, 5] = mass[:, -1] * (1 - surest) / surest
+    wrong = np.zeros(mass.shape)
+    wrong[:, 5] = TOO_WRONG / (1 - surest)
+    wrong[:bad] = rng.uniform(0.3, 0.6, bad)[:, None]
+    return World(mass, wrong, rng.integers(3000, 10_000), FLOOR, 0.7)
+
+
+def few_bad_and_the_rest_spoiled(rng):
+    return sound_then_spoiled(30, 2, rng)
+
+
+def many_bad_and_the_rest_spoiled(rng):
+    return sound_then_spoiled(60, 20, rng)
+
+
 def all_alike_and_too_wrong(rng):
     """Many small leaves are a little too wrong each. Chance makes some of them look bad, and
     the others look good on the products that chose."""
@@ -163,6 +182,8 @@ FAMILIES = [
     # family, least share of worlds with a certificate, leaves that are shut: least and most
     (few_bad, 0.9, 1, 4),
     (many_bad, 0.6, 10, 25),
+    (few_bad_and_the_rest_spoiled, 0.9, 1, 4),
+    (many_bad_and_the_rest_spoiled, 0.6, 10, 25),
     (few_bad_and_the_rest_too_wrong, 0, 0, 3),
     (many_bad_and_the_rest_too_wrong, 0, 5, 25),
     (all_alike_and_too_wrong, 0, 5, 300),
