@@ -123,6 +123,14 @@ def make_parser() -> Parser:
         help="confidence of certificates, intervals and tests (default: 95)",
     )
     parser.add_argument(
+        "--floor",
+        type=share(0, 99.99),
+        default=0.0,
+        metavar="PERCENT",
+        help="with --experiment and --dump-errors-for-experiment: file nothing at a leaf if "
+        "clearly fewer of the products filed there would be right (default: 0, no floor)",
+    )
+    parser.add_argument(
         "--top",
         type=whole_number(),
         metavar="K",
@@ -143,6 +151,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
+    if args.floor and args.experiment is None and args.dump_errors_for_experiment is None:
+        parser.error("--floor is for --experiment and --dump-errors-for-experiment")
     args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
@@ -186,6 +196,7 @@ def report_on(args: argparse.Namespace) -> None:
                 args.db_path,
                 args.confidence,
                 args.top or 500,
+                args.floor,
             ),
             args.output,
         )
@@ -211,7 +222,7 @@ def report_on(args: argparse.Namespace) -> None:
         listed = overview.list_experiments(conn, args.db_path, args.confidence)
         show(listed, overview.table_lines(listed), args.json)
     elif args.experiment is not None:
-        report = figures.describe(conn, args.experiment, args.confidence)
+        report = figures.describe(conn, args.experiment, args.confidence, args.floor)
         if not args.json:
             report["db_path"] = args.db_path  # for the commands that it names
         report["today"] = today.since_training(conn, args.experiment, report)

@@ -258,6 +258,13 @@ def add_filing_refused(conn: sqlite3.Connection) -> None:
     add_column(conn, "filing_source", "refused text")
 
 
+def add_filing_floor(conn: sqlite3.Connection) -> None:
+    """floor: the share that has to be right at each leaf. shut: as a JSON list, the leaves that are
+    shut by it, and of how many products there how many were right. null in older rows."""
+    add_column(conn, "filing_source", "floor real")
+    add_column(conn, "filing_source", "shut text")
+
+
 def picture_link_table(conn: sqlite3.Connection) -> None:
     """Further links to a product's picture: the next is tried where an earlier fails."""
     conn.execute("""create table if not exists picture_link(
@@ -313,6 +320,7 @@ MIGRATIONS = (
     ("picture_link table", picture_link_table),
     ("add product.removed", add_product_removed),
     ("add picture.position", add_picture_position),
+    ("add filing_source.floor", add_filing_floor),
 )
 
 

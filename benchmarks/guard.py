@@ -131,7 +131,7 @@ def run_half(args, half, found):
         if promise["leaf"] is None:
             print(f"half {half}: nothing can be promised at leaves", file=sys.stderr)
             return
-        labelled = refusals.labelled_rows(conn, number, described)
+        labelled = refusals.labelled_rows(conn, number, described, promise)
         hard = hard_leaves(*labelled[:2])
         hidden = dict(conn.execute("select product_id, category_id from hidden order by 1"))
         (source,) = filing_queries.unfiled_sources(conn)

@@ -8,7 +8,7 @@ and queries.py put into their SQL.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import db
 from learning import category_tree
@@ -44,10 +44,20 @@ def rule_of(conn: sqlite3.Connection, number: int) -> Rule:
     return category_tree.rule_of(db.settings(db.experiment_row(conn, number)))
 
 
-def want_places(conn: sqlite3.Connection, number: int) -> None:
+def lone_classes(conn: sqlite3.Connection, number: int) -> set[str]:
+    """The classes of an experiment that are their own and no other class's parent."""
+    rule = rule_of(conn, number)
+    classes = set(category_tree.counts_as(conn, rule).values())
+    parents = category_tree.parents(conn, rule)
+    others = {parents[name] for name in classes if parents.get(name, name) != name}
+    return {name for name in classes - others if parents.get(name, name) == name}
+
+
+def want_places(conn: sqlite3.Connection, number: int, shut: Collection[str] = ()) -> None:
     """Fill the temporary table place(id, leaf) with the categories that products may be filed at
     today by experiment `number`: the classes that have a labelled product (leaf is 1), and all
-    categories above those. counts_as is filled with it."""
+    categories above those. counts_as is filled with it. At the classes `shut` nothing may be filed
+    as a class, nor at lone ones as at a parent (floors.without_shut)."""
     rule = rule_of(conn, number)
     want_classes(conn, rule)
     conn.execute("create temp table if not exists place(id text primary key, leaf integer)")
@@ -71,6 +81,10 @@ def want_places(conn: sqlite3.Connection, number: int) -> None:
             above.update(category_tree.levels(row))
     conn.executemany("insert into place values (?, 1)", [(name,) for name in leaves])
     conn.executemany("insert into place values (?, 0)", [(name,) for name in above - leaves])
+    if shut:
+        lone = lone_classes(conn, number)
+        conn.executemany("update place set leaf = 0 where id = ?", [(name,) for name in shut])
+        conn.executemany("delete from place where id = ?", [(name,) for name in lone & set(shut)])
 
 
 def places_today(conn: sqlite3.Connection, number: int) -> dict[str, int]:

@@ -98,15 +98,17 @@ def last_certified(
     target: float,
     delta: float,
     batch_delta: float,
+    tested: int | None = None,
 ) -> int | None:
     """The number of the last candidate that is certified, or None. See `certify`.
 
     taken and wrong [candidates]: how many products each candidate takes, and how many of those are
-    wrong. starts: whether testing starts there.
+    wrong. starts: whether testing starts there. Only the first `tested` candidates are tested, all
+    if that is None.
     """
     last, level = None, 0.0
     shares = delta / starts.sum() * starts
-    for j in range(len(taken)):
+    for j in range(len(taken) if tested is None else tested):
         level += shares[j]
         # Beyond the mean the tail is more than a half, and no level is that large.
         hopeful = level and wrong[j] < taken[j] * (1 - target)
@@ -127,9 +129,10 @@ def certify(
     target: float,
     delta: float,
     batch_delta: float | None = None,
+    lowest: float = 0.0,
 ) -> float:
     """The lowest threshold at which, with confidence 1 - delta, at least `target` of all products
-    with such a score are right; inf if none can be promised.
+    with such a score are right; inf if none can be promised. It is at least `lowest`.
 
     The products must be independent and must not have served to fit the scores. If they are
     `one_of_each` group, the promise is for one product of each group too: if the large groups are
@@ -147,7 +150,12 @@ def certify(
     """
     thresholds, starts = candidates(target)
     last = last_certified(
-        *counts_above(score, right, thresholds), starts, target, delta, batch_delta or delta
+        *counts_above(score, right, thresholds),
+        starts,
+        target,
+        delta,
+        batch_delta or delta,
+        int((thresholds >= lowest).sum()),
     )
     return math.inf if last is None else float(thresholds[last])
 
@@ -159,9 +167,11 @@ def certify_fallback(
     parent_right: NDArray[np.bool_],
     target: float,
     delta: float,
+    lowest: float = 0.0,
 ) -> Thresholds:
     """The Thresholds with which, with confidence 1 - delta, at least `target` are right of what is
     filed at leaves, and of what is filed at parents. All arrays are [n], of independent products.
+    The leaf's threshold is at least `lowest`.
 
     Leaf and parent get half of delta each. The leaf's threshold depends on the same products, but
     its tests go from the highest score down: a run of tests that ends at a candidate has seen no
@@ -172,8 +182,9 @@ def certify_fallback(
     them (Bonferroni).
     """
     thresholds, starts = candidates(target)
+    tested = int((thresholds >= lowest).sum())
     last = last_certified(
-        *counts_above(score, right, thresholds), starts, target, delta / 2, delta / 2
+        *counts_above(score, right, thresholds), starts, target, delta / 2, delta / 2, tested
     )
     parent_delta = delta / 2 / RUNS
     alone = certify(parent_score, parent_right, target, parent_delta, delta / 2)

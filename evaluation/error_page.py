@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import db
-from evaluation import catalogue_queries, figures, html_pages, label_suspects, product_view, queries
+from evaluation import (
+    catalogue_queries,
+    figures,
+    html_pages,
+    label_suspects,
+    product_view,
+    queries,
+    text_report,
+)
 from evaluation.figures import Rows
 from evaluation.product_view import page_text
 from learning import category_tree, metrics
@@ -33,15 +41,17 @@ def error_page(
     db_path: str,
     confidence: float = 0.95,
     top: int = 500,
+    floor: float = 0.0,
 ) -> str:
-    """HTML of an experiment's `top` wrong predictions with the highest scores. Raises UserError if
+    """HTML of an experiment's `top` wrong predictions with the highest scores, and of every
+    category, with a floor for its leaves. Raises UserError if
     there is no such experiment, or if it has no predictions."""
     suspects: set[int] = set()
     if db.settings(db.experiment_row(conn, number)).get("folds"):
         suspects = {
             suspect["product_id"] for suspect in label_suspects.label_suspects(conn, number, None)
         }
-    report = figures.describe(conn, number, confidence)
+    report = figures.describe(conn, number, confidence, floor)
     _, rows = figures.read_predictions(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
     wrong, slider = int((~right).sum()), slider_steps(rows["score"], right)
@@ -73,6 +83,7 @@ def error_page(
         name=page_text(report["name"], 300),
         date=page_text(report["date"], 40),
         confusions=confused_pairs(report, paths),
+        categories=category_rows(report, paths),
         chart=make_chart(rows, right, slider),
         count=len(report["settings"].get("categories") or np.unique(rows["label"])),
         settings=settings_pairs(report["settings"]),
@@ -164,6 +175,21 @@ def confused_pairs(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[
             ],
         }
         for pair in report["confusions"][:10]
+    ]
+
+
+def category_rows(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Every category of figures.describe, by path: path, labelled, accepted (how many), right (the
+    share of these with its interval, in words) and shut (why, in words; "" if it is not)."""
+    return [
+        {
+            "path": paths.get(category["category"], page_text(category["category"], 200)),
+            "labelled": category["support"],
+            "accepted": category["accepted"]["n"],
+            "right": text_report.with_interval(category["accepted"]),
+            "shut": text_report.shut_text(category["shut"]),
+        }
+        for category in report["categories"]
     ]
 
 

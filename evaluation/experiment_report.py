@@ -13,8 +13,9 @@ from typing import Any
 
 from common.text import printable
 from evaluation import today
+from evaluation.figures import TARGETS
 from evaluation.promise_report import certified_text, fallback_text, levels_text
-from evaluation.text_report import Report, aligned, blocks_text, percent, with_interval
+from evaluation.text_report import Report, aligned, blocks_text, percent, shut_text, with_interval
 from learning import near_duplicates
 
 
@@ -83,7 +84,10 @@ def all_text(report: Report) -> Iterator[str]:
         rows += coverage_rows(report)
     yield from aligned(rows)
     if everything["answered"]:
-        yield "  (--apply promises what stands on the right, by the labels of today)"
+        yield (
+            f"  (--apply --floor {100 * report['floor']:g} promises what stands on the right, by "
+            "the labels of today)"
+        )
     else:
         script = today.SCRIPTS.get(everything["kind"], "words")
         yield (
@@ -211,18 +215,33 @@ def confusions_text(report: Report, top: int) -> Iterator[str]:
 
 
 def categories_text(report: Report) -> Iterator[str]:
+    """Every category: how often it is found, and what is accepted there."""
     yield "Categories"
-    rows = [("", "products", "recall", "precision")]
+    rows = [("", "products", "recall", "precision", "accepted", "right of these", "")]
     for category in report["categories"]:
+        accepted = category["accepted"]
         rows.append(
             (
                 printable(category["category"]),
                 f"{category['support']:,}",
                 with_interval(category["recall"]),
                 with_interval(category["precision"]),
+                f"{accepted['n']:,}",
+                with_interval(accepted),
+                shut_text(category["shut"]),
             )
         )
-    yield from aligned(rows)
+    yield from aligned(rows, left=(0, 6))
+    yield (
+        f'  ("accepted" is what the line "{TARGETS[0]}% Accuracy" above accepts. The intervals of '
+        "a small category are wide)"
+    )
+    if report["floor"]:
+        yield (
+            f'  ("shut": by the products that chose, clearly less than the floor of '
+            f"{100 * report['floor']:g}% would be right there. With folds each one has its own "
+            "choice, so some products may be accepted)"
+        )
 
 
 def settings_text(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 import db
 from common.terminal import UserError
-from evaluation import certificates, queries, shared_content
+from evaluation import catalogue_queries, certificates, floors, queries, shared_content
 from learning import category_tree, metrics
 
 TARGETS = (95, 98)  # % accuracy
@@ -98,11 +98,31 @@ def read_predictions(
     certifying: bool = False,
     words: bool = True,
     leaves: Sequence[str] = (),
+    tuning: bool = False,
 ) -> tuple[list[str], Rows]:
     """(category ids, structured array ROW [n] whose categories are numbers into them) of
     queries.details, which explains the arguments."""
-    names, rows = queries.details(conn, number, certifying, words, leaves)
+    names, rows = queries.details(conn, number, certifying, words, leaves, tuning)
     return names, structured(rows, ROW, number)
+
+
+def floor_of(
+    conn: sqlite3.Connection,
+    number: int,
+    share: float,
+    names: Sequence[str],
+    leaves: Sequence[str] = (),
+) -> floors.Floor:
+    """The floor of an experiment, for rows of read_predictions with these names and leaves. Without
+    folds, the validation products that the model was tuned on choose which leaves are shut."""
+    if not share:
+        return floors.NO_FLOOR
+    lone = catalogue_queries.lone_classes(conn, number)
+    lone_codes = [code for code, name in enumerate(names) if name in lone]
+    if db.settings(db.experiment_row(conn, number)).get("folds"):
+        return floors.Floor(share, lone=lone_codes)
+    _, tuned = read_predictions(conn, number, False, False, leaves, tuning=True)
+    return floors.Floor(share, tuned[certificates.one_of_each(tuned["group"])], lone_codes)
 
 
 def read_held(conn: sqlite3.Connection, number: int, folds: int | None) -> Rows:
@@ -154,7 +174,7 @@ def correct(rows: Rows, above: NDArray[np.int64]) -> Correct:
     """The Correct of predictions; above are the parent_codes."""
     known = (rows["label"] >= 0) & (rows["predicted"] >= 0)
     return Correct(
-        known & (rows["predicted"] == rows["label"]),
+        floors.leaf_right(rows),
         right_as(rows, above),
         known & (rows["parent"] == above[rows["label"]]),
     )
@@ -169,15 +189,34 @@ def certify_apart(
     certify(rows) gives k thresholds from independent rows. With folds it gets the rows of the other
     folds; otherwise it gets the validation products `held` back for it.
     """
+
+    def certified(independent: Rows) -> floors.Certified:
+        return floors.Certified(certify(independent), independent, 0.0)
+
+    _, thresholds, overall = certified_apart(rows, held, folds, certified)
+    return thresholds, overall.thresholds
+
+
+def certified_apart(
+    rows: Rows, held: Rows, folds: int | None, certify: Callable[[Rows], floors.Certified]
+) -> tuple[Rows, NDArray[np.float64], floors.Certified]:
+    """(rows as they are filed, thresholds, Certified) as certify_apart has them, if certify(rows)
+    also says which leaves are shut: each fold has its own."""
     source = rows if folds else held
     source = source[certificates.one_of_each(source["group"])]
     overall = certify(source)
-    apart = np.tile(overall, (len(rows), 1))
+    apart = np.tile(overall.thresholds, (len(rows), 1))
+    filed = rows if folds else floors.without_shut(rows, overall.shut, overall.lone)
     if folds:
         for fold in np.unique(rows["fold"]):
-            apart[rows["fold"] == fold] = certify(source[source["fold"] != fold])
+            here = rows["fold"] == fold
+            certified = certify(source[source["fold"] != fold])
+            apart[here] = certified.thresholds
+            if certified.shut:
+                filed = rows.copy() if filed is rows else filed
+                filed[here] = floors.without_shut(rows[here], certified.shut, certified.lone)
     # If nothing is promised for products to come, nothing is filed here either.
-    return np.where(np.isinf(overall), np.inf, apart), overall
+    return filed, np.where(np.isinf(overall.thresholds), np.inf, apart), overall
 
 
 def by_fold(rows: Rows, thresholds: NDArray[np.float64], folds: int | None) -> list[float] | None:
@@ -187,88 +226,107 @@ def by_fold(rows: Rows, thresholds: NDArray[np.float64], folds: int | None) -> l
     return [float(thresholds[np.argmax(rows["fold"] == fold)]) for fold in np.unique(rows["fold"])]
 
 
+class Basis(NamedTuple):
+    """What the certificates of one experiment rest on."""
+
+    rows: Rows  # the predictions
+    held: Rows  # the validation products held back for certifying
+    folds: int | None
+    confidence: float
+
+
 def certified_coverage(
-    rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64], confidence: float
+    basis: Basis, names: Sequence[str], above: NDArray[np.int64], floor: floors.Floor
 ) -> list[dict[str, Any]]:
-    """For leaf and parent at each target: coverage as the block has it, and the certified one."""
-    themselves = np.append(np.arange(len(above) - 1), -2)
-    return [
-        {"level": level, **coverage_at(rows, held, folds, codes, confidence, percent)}
-        for level, codes in (("leaf", themselves), ("parent", above))
-        for percent in TARGETS
-    ]
+    """For leaf and parent at each target: coverage as the block has it, and the certified one. The
+    floor is the leaf's, and `shut` are the floors.named."""
+    report = []
+    for percent in TARGETS:
+        at_leaf, certified = coverage_at(basis, themselves(names), percent, floor)
+        shut = floors.named(certified.shut, names)
+        report.append({"level": "leaf", **at_leaf, "shut": shut})
+    for percent in TARGETS:
+        report.append({"level": "parent", **coverage_at(basis, above, percent)[0]})
+    return report
+
+
+def themselves(names: Sequence[str]) -> NDArray[np.int64]:
+    """The category_codes by which each category counts as itself."""
+    return np.append(np.arange(len(names)), -2)
+
+
+def certified_at(
+    basis: Basis, codes: NDArray[np.int64], percent: int, floor: floors.Floor
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], floors.Certified]:
+    """(bool [n], float [n], Certified): which rows the certified threshold accepts, the threshold
+    for each, and what is certified for products to come, if categories count as codes say."""
+    target = percent / 100
+
+    def certificate(filed: Rows, confidence: float, lowest: float) -> Sequence[float]:
+        right, delta = right_as(filed, codes), 1 - confidence
+        return (certificates.certify(filed["score"], right, target, delta, lowest=lowest),)
+
+    def certify(independent: Rows) -> floors.Certified:
+        return floors.certify(independent, target, basis.confidence, floor, certificate)
+
+    filed, thresholds, overall = certified_apart(basis.rows, basis.held, basis.folds, certify)
+    return filed["score"] >= thresholds[:, 0], thresholds[:, 0], overall
 
 
 def coverage_at(
-    rows: Rows,
-    held: Rows,
-    folds: int | None,
-    codes: NDArray[np.int64],
-    confidence: float,
-    percent: int,
-) -> dict[str, Any]:
-    """Coverage, as observed and as certified, at one target, if categories count as category_codes
-    say."""
-    delta, target = 1 - confidence, percent / 100
-
-    def certify(independent: Rows) -> Sequence[float]:
-        right = right_as(independent, codes)
-        return (certificates.certify(independent["score"], right, target, delta),)
-
-    thresholds, (overall,) = certify_apart(rows, held, folds, certify)
-    taken, right = rows["score"] >= thresholds[:, 0], right_as(rows, codes)
+    basis: Basis, codes: NDArray[np.int64], percent: int, floor: floors.Floor = floors.NO_FLOOR
+) -> tuple[dict[str, Any], floors.Certified]:
+    """(coverage, as observed and as certified, at one target, if categories count as category_codes
+    say; what is certified for products to come)."""
+    rows, confidence = basis.rows, basis.confidence
+    right = right_as(rows, codes)
+    taken, thresholds, certified = certified_at(basis, codes, percent, floor)
     report = {
         "target": percent,
         "observed": share_of(
             metrics.accepted(rows["score"], right, percent), len(rows), confidence
         ),
-        "threshold": overall,
-        "fold_thresholds": by_fold(rows, thresholds[:, 0], folds),
+        "threshold": certified.thresholds[0],
+        "fold_thresholds": by_fold(rows, thresholds, basis.folds),
         "coverage": share_of(taken.sum(), len(rows), confidence),
         "accuracy": share_of((right & taken).sum(), taken.sum(), confidence),
     }
-    if math.isinf(overall):
-        source = rows if folds else held
-        independent = source[certificates.one_of_each(source["group"])]
-        report["have"] = len(independent)
+    if math.isinf(certified.thresholds[0]):
+        delta, target = 1 - certified.confidence, percent / 100
+        report["have"] = len(certified.rows)
         report["fewest"] = certificates.fewest(target, delta)
         report["needed"] = certificates.products_needed(
-            independent["score"], right_as(independent, codes), target, delta
+            certified.rows["score"], right_as(certified.rows, codes), target, delta
         )
-    return report
+    return report, certified
 
 
 def fallback(
-    rows: Rows, held: Rows, folds: int | None, above: NDArray[np.int64], confidence: float
+    basis: Basis, above: NDArray[np.int64], floor: floors.Floor
 ) -> list[dict[str, Any]] | None:
     """For each target: what the leaf takes, what the parent takes of the rest, and what is left to
     a person, and how much of each is right. None for rows of 2016, which have no parent's score."""
-    if (rows["parent"] < 0).any():
+    if (basis.rows["parent"] < 0).any():
         return None
-    return [fallback_at(rows, held, folds, above, confidence, percent) for percent in TARGETS]
+    return [fallback_at(basis, above, percent, floor) for percent in TARGETS]
 
 
 def fallback_at(
-    rows: Rows,
-    held: Rows,
-    folds: int | None,
-    above: NDArray[np.int64],
-    confidence: float,
-    percent: int,
+    basis: Basis, above: NDArray[np.int64], percent: int, floor: floors.Floor
 ) -> dict[str, Any]:
     """The `fallback` at one target."""
 
-    def certify(independent: Rows) -> certificates.Thresholds:
-        return certify_pair(independent, above, percent / 100, confidence)
+    def certify(independent: Rows) -> floors.Certified:
+        return certify_leaf_and_parent(independent, above, percent / 100, basis.confidence, floor)
 
-    thresholds, overall = certify_apart(rows, held, folds, certify)
-    overall_leaf, _, overall_parent, _ = overall
+    filed, thresholds, overall = certified_apart(basis.rows, basis.held, basis.folds, certify)
+    overall_leaf, _, overall_parent, _ = overall.thresholds
     leaf_from, below, parent_from, alone = thresholds.T
-    leaf = rows["score"] >= leaf_from
+    leaf = filed["score"] >= leaf_from
     if math.isinf(overall_leaf):  # nor is a leaf promised in a fold of its own
         parent_from = alone
-    parent = ~leaf & (rows["score"] < below) & (rows["parent_score"] >= parent_from)
-    hits = correct(rows, above)
+    parent = ~leaf & (filed["score"] < below) & (filed["parent_score"] >= parent_from)
+    hits = correct(filed, above)
     levels = (
         ("leaf", overall_leaf, leaf, hits.leaf),
         ("parent", overall_parent, parent, hits.likeliest_parent),
@@ -278,14 +336,18 @@ def fallback_at(
     for name, threshold, taken, right in levels:
         report[name] = {
             "threshold": threshold,
-            "taken": share_of(taken.sum(), len(rows), confidence),
-            "accuracy": share_of((taken & right).sum(), taken.sum(), confidence),
+            "taken": share_of(taken.sum(), len(filed), basis.confidence),
+            "accuracy": share_of((taken & right).sum(), taken.sum(), basis.confidence),
         }
     return report
 
 
 def certify_pair(
-    independent: Rows, above: NDArray[np.int64], target: float, confidence: float
+    independent: Rows,
+    above: NDArray[np.int64],
+    target: float,
+    confidence: float,
+    lowest: float = 0.0,
 ) -> certificates.Thresholds:
     """The certificates.Thresholds of independent rows, by certificates.certify_fallback."""
     hits = correct(independent, above)
@@ -296,7 +358,23 @@ def certify_pair(
         hits.likeliest_parent,
         target,
         1 - confidence,
+        lowest,
     )
+
+
+def certify_leaf_and_parent(
+    independent: Rows,
+    above: NDArray[np.int64],
+    target: float,
+    confidence: float,
+    floor: floors.Floor,
+) -> floors.Certified:
+    """What certify_pair certifies for independent rows without the leaves that are shut."""
+
+    def certificate(filed: Rows, confidence: float, lowest: float) -> Sequence[float]:
+        return certify_pair(filed, above, target, confidence, lowest)
+
+    return floors.certify(independent, target, confidence, floor, certificate)
 
 
 def calibration_errors(
@@ -338,20 +416,33 @@ def accuracy_by(
 
 
 def by_category(
-    names: Sequence[str], rows: Rows, right: NDArray[np.bool_], confidence: float
+    basis: Basis, names: Sequence[str], right: NDArray[np.bool_], floor: floors.Floor
 ) -> list[dict[str, Any]]:
-    """Support, recall and precision of each category that is a label or a prediction."""
-    labelled, predicted = (
-        np.bincount(rows[field][rows[field] >= 0], minlength=len(names))
-        for field in ("label", "predicted")
+    """Support, recall and precision of each category that is a label or a prediction, what is
+    accepted there at the lowest of TARGETS, and `shut`: None, or the products accepted there, and
+    the right ones, by which the leaf is shut for products to come."""
+    rows = basis.rows
+    taken, _, certified = certified_at(basis, themselves(names), TARGETS[0], floor)
+    known = rows["predicted"] >= 0
+    labelled, predicted, hits, accepted, accepted_hits = (
+        np.bincount(codes, minlength=len(names))
+        for codes in (
+            rows["label"][rows["label"] >= 0],
+            rows["predicted"][known],
+            rows["label"][right],
+            rows["predicted"][known & taken],
+            rows["predicted"][right & taken],
+        )
     )
-    hits = np.bincount(rows["label"][right], minlength=len(names))
+    shut = {leaf["category"]: leaf for leaf in floors.named(certified.shut, names)}
     return [
         {
             "category": names[i],
             "support": int(labelled[i]),
-            "recall": share_of(hits[i], labelled[i], confidence),
-            "precision": share_of(hits[i], predicted[i], confidence),
+            "recall": share_of(hits[i], labelled[i], basis.confidence),
+            "precision": share_of(hits[i], predicted[i], basis.confidence),
+            "accepted": share_of(accepted_hits[i], accepted[i], basis.confidence),
+            "shut": shut.get(names[i]),
         }
         for i in np.flatnonzero(labelled + predicted).tolist()
     ]
@@ -405,9 +496,11 @@ def shared_shares(
 # ---- all of it --------------------------------------------------------------------------------
 
 
-def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[str, Any]:
-    """All that is known about one experiment, as a dict for JSON. Raises UserError if there is no
-    such experiment, or if it has no predictions."""
+def describe(
+    conn: sqlite3.Connection, number: int, confidence: float, floor: float = 0.0
+) -> dict[str, Any]:
+    """All that is known about one experiment, as a dict for JSON, with a floor for its leaves.
+    Raises UserError if there is no such experiment, or if it has no predictions."""
     experiment = db.experiment_row(conn, number)
     names, rows = read_predictions(conn, number)
     if not len(rows):
@@ -416,6 +509,7 @@ def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[s
     folds = settings.get("folds")
     above = parent_codes(names, category_tree.parents(conn, category_tree.rule_of(settings)))
     held = read_held(conn, number, folds)
+    basis, wanted = Basis(rows, held, folds, confidence), floor_of(conn, number, floor, names)
     right, parent_right, _ = correct(rows, above)
     reviewed = rows["reviewed"] != rows["label"]
     right_after_review = (rows["predicted"] == rows["reviewed"]) & (rows["reviewed"] >= 0)
@@ -430,8 +524,9 @@ def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[s
         "confidence": confidence,
         "certified_on": "folds" if folds else "validation" if len(held) else None,
         "certifying_products": len(rows if folds else held),
-        "coverage": certified_coverage(rows, held, folds, above, confidence),
-        "fallback": fallback(rows, held, folds, above, confidence),
+        "coverage": certified_coverage(basis, names, above, wanted),
+        "floor": floor,
+        "fallback": fallback(basis, above, wanted),
         "calibration": calibration_errors(rows, right, settings),
         "aurc": metrics.aurc(rows["score"], right),
         "by_words": accuracy_by(rows["words"], right, WORDS, confidence),
@@ -439,7 +534,7 @@ def describe(conn: sqlite3.Connection, number: int, confidence: float) -> dict[s
         "shared_with_training": shared_shares(
             shared_content.shared_masks(conn, number, settings, rows), right, confidence
         ),
-        "categories": by_category(names, rows, right, confidence),
+        "categories": by_category(basis, names, right, wanted),
         "confusions": confusions(names, rows, right, above),
         "settings": settings,
     }

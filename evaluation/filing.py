@@ -38,6 +38,7 @@ from evaluation import (
 from evaluation.filing_output import Moves
 from learning import metrics, model_folders, near_duplicates, predictions, saved_models, selection
 
+USUAL_FLOOR = 0.9
 CHUNK = 5_000  # products answered at a time, at most, in one transaction
 Description = dict[str, Any]  # of a model, as saved_models.load_model reads it
 Weights = dict[str, NDArray[Any]]
@@ -57,18 +58,20 @@ class Options(NamedTuple):
     db_path: str
     target: float  # share of the filed products that have to be right
     confidence: float  # of that promise
+    floor: float  # share of the products filed at each leaf that has to be right
     format: str  # csv or jsonl
     file_anyway: bool  # file also the products of shops that are refused
     dry_run: bool
 
 
 def options(args: argparse.Namespace) -> Options:
-    """The Options of a script's arguments."""
+    """The Options of a script's arguments. A floor above the target has to be asked for."""
     return Options(
         args.apply,
         args.db_path,
         args.target,
         args.confidence,
+        min(USUAL_FLOOR, args.target) if args.floor is None else args.floor,
         args.format,
         args.file_anyway,
         args.dry_run,
@@ -99,6 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the confidence of that promise (default: 95)",
     )
     group.add_argument(
+        "--floor",
+        type=share(0, 99.99),
+        metavar="PERCENT",
+        help="file nothing at a leaf if clearly fewer of the products filed there would be right; "
+        "0 for no floor (default: 90, or the target if that is lower)",
+    )
+    group.add_argument(
         "--format", choices=("csv", "jsonl"), default="csv", help="what is printed (default: csv)"
     )
     group.add_argument(
@@ -119,7 +129,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     """End with a sentence if a flag would have no effect: those of --apply without it, and those of
     training with it."""
     if args.apply is None:
-        for name in ("dry_run", "target", "confidence", "format", "file_anyway"):
+        for name in ("dry_run", "target", "confidence", "floor", "format", "file_anyway"):
             if getattr(args, name) != parser.get_default(name):
                 parser.error(f"--{name.replace('_', '-')} is for --apply: training has none")
     elif args.folds or args.categories or args.trust_filed:
@@ -217,7 +227,7 @@ def file_all(
 ) -> tuple[bool, Moves]:
     """File what has been answered, shop by shop; in a dry run only count. Returns whether the
     promise holds for all of it, and the Moves."""
-    labelled, holds = refusals.labelled_rows(conn, wanted.number, described), True
+    labelled, holds = refusals.labelled_rows(conn, wanted.number, described, promise), True
     moves: Moves = collections.Counter()
     with contextlib.nullcontext() if wanted.dry_run else db.transaction(conn):
         if not wanted.dry_run:
@@ -275,8 +285,9 @@ def file_source(
     """File a shop's products by their answers and thresholds, and note the reasons why these are
     less than the promise, unless it is a dry run. Returns the Moves."""
     moves: Moves = collections.Counter()
+    shut = guarantees.shut_leaves(promise)
     for before, target, after, products in filing_queries.filing_moves(
-        conn, wanted.number, source, **thresholds
+        conn, wanted.number, source, **thresholds, shut=shut
     ):
         moves[before, target, after] += products
     if not wanted.dry_run:
@@ -290,7 +301,7 @@ def file_source(
             refused_levels(promise, thresholds),
         )
         filing_queries.file_products(
-            conn, wanted.number, source, **thresholds, target=wanted.target
+            conn, wanted.number, source, **thresholds, target=wanted.target, shut=shut
         )
     return moves
 
@@ -326,7 +337,9 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
             "products and train again"
         )
         return 1
-    promise = guarantees.promise(conn, wanted.number, leaves, wanted.target, wanted.confidence)
+    promise = guarantees.promise(
+        conn, wanted.number, leaves, wanted.target, wanted.confidence, wanted.floor
+    )
     if not wanted.dry_run:
         saved_models.keep_promise(folder, promise)
     log_promise(conn, wanted, described, promise)

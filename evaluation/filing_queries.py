@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import db
@@ -118,12 +118,16 @@ def answers_gone(conn: sqlite3.Connection, number: int) -> list[sqlite3.Row]:
 
 
 def answer_counts(
-    conn: sqlite3.Connection, number: int, source: str, edges: Sequence[float]
+    conn: sqlite3.Connection,
+    number: int,
+    source: str,
+    edges: Sequence[float],
+    shut: Collection[str] = (),
 ) -> dict[tuple[str, int], int]:
     """{(leaf, how many of these edges its score reaches): products} of an experiment's answers for
     a source's products without a category. A score for a leaf that nothing may be filed at today
-    reaches none, as in `details`."""
-    want_places(conn, number)
+    reaches none, as in `details`, nor does one for the leaves `shut`."""
+    want_places(conn, number, shut)
     step = " + ".join([f"(leaf_score >= ? and {LEAF_THERE})"] * len(edges))
     rows = db.plain(
         conn,
@@ -160,10 +164,11 @@ def file_products(
     below: float,
     parent: float,
     target: float | None = None,
+    shut: Collection[str] = (),
 ) -> None:
     """File a source's products by their answers and the thresholds of LEVEL, and remember what is
-    filed at a leaf. target is the --target."""
-    want_places(conn, number)
+    filed at a leaf. target is the --target. Nothing is filed at the leaves `shut`."""
+    want_places(conn, number, shut)
     values = {
         "leaf": leaf,
         "below": below,
@@ -187,11 +192,17 @@ def file_products(
 
 
 def filing_moves(
-    conn: sqlite3.Connection, number: int, source: str, leaf: float, below: float, parent: float
+    conn: sqlite3.Connection,
+    number: int,
+    source: str,
+    leaf: float,
+    below: float,
+    parent: float,
+    shut: Collection[str] = (),
 ) -> list[tuple[str | None, float | None, str, int]]:
     """What file_products would change: tuples (level now, or None; target that it was decided for,
     or None; level then; products). It writes nothing."""
-    want_places(conn, number)
+    want_places(conn, number, shut)
     return db.plain(
         conn,
         f"""select level, target, {LEVEL} as next, count(*) from filing
@@ -257,14 +268,15 @@ def keep_filing(
     refused: Iterable[str],
 ) -> None:
     """Note by which thresholds {level: score, inf for none} a shop's products were filed, and the
-    reasons (sentences) why that is less than the promise, a dict with target and confidence. The
-    promise holds at the levels `refused` too, but not for this shop."""
+    reasons (sentences) why that is less than the promise, a dict with target, confidence, floor and
+    shut. The promise holds at the levels `refused` too, but not for this shop."""
     leaf, parent = (
         None if thresholds[level] == math.inf else thresholds[level] for level in ("leaf", "parent")
     )
     conn.execute(
         """insert or replace into filing_source(experiment_id, source, target, confidence,
-                    leaf, parent, reasons, refused) values (?, ?, ?, ?, ?, ?, ?, ?)""",
+                    leaf, parent, reasons, refused, floor, shut)
+                    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             number,
             source or "",
@@ -274,13 +286,16 @@ def keep_filing(
             parent,
             json.dumps(list(reasons)),
             json.dumps(list(refused)),
+            promise["floor"],
+            json.dumps(promise["shut"]),
         ),
     )
 
 
 def kept_filing(conn: sqlite3.Connection, number: int) -> dict[str, sqlite3.Row]:
-    """{shop: row of target, confidence, leaf, parent, reasons and refused} of an experiment's last
-    --apply. Shops that an older version filed are left out, since it kept less."""
+    """{shop: row of target, confidence, leaf, parent, reasons, refused, floor and shut} of an
+    experiment's last --apply. Shops that an older version filed are left out, since it kept
+    less."""
     return {
         row["source"]: row
         for row in conn.execute(

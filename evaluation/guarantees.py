@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 import db
 from common.terminal import counted
-from evaluation import certificates, figures
+from common.text import printable
+from evaluation import catalogue_queries, certificates, figures, floors
 from evaluation.figures import Rows
 from learning import category_tree
 from learning.split import FEWEST_FOLDS, few_folds_text
@@ -31,7 +32,12 @@ Promise = dict[str, Any]  # as `promise` makes it
 
 
 def promise(
-    conn: sqlite3.Connection, number: int, leaves: Sequence[str], target: float, confidence: float
+    conn: sqlite3.Connection,
+    number: int,
+    leaves: Sequence[str],
+    target: float,
+    confidence: float,
+    floor: float = 0.0,
 ) -> Promise:
     """What an experiment's model, of these leaves, may file of products to come. A dict:
 
@@ -39,7 +45,9 @@ def promise(
     leaf, below, parent, alone    certificates.Thresholds, None for inf
     rests_on, products            on what it rests: in words, and how many independent products
     strange, refiled              how many of those products are so (see below)
-    stopped                       the names of these two that prevent a promise at the leaf
+    floor, shut                   the floor, and the leaves that are shut by it: floors.named
+    chose                         how many of those products chose them and certified nothing
+    stopped                       what prevents a promise at the leaf: `floor`, or these two
     lower                         if nothing is promised at the leaf, lower_target, else None
     nearest                       nearest_by_level, of the levels at which nothing is promised
     few_folds                     how many folds there were, if these are too few, else None
@@ -65,24 +73,31 @@ def promise(
     if leaves:
         counts["strange"] = int((independent["fold"] < 0).sum())
     few_folds = bool(folds and folds < FEWEST_FOLDS)
-    limits, stopped, lower, near = certificates.NO_THRESHOLDS, [], None, {}
+    certified = floors.Certified(certificates.NO_THRESHOLDS, independent, confidence)
+    stopped, lower, near = [], None, {}
     if not few_folds:
-        limits = certify_rows(rows, above, target, confidence)
-        near = nearest_by_level(independent, above, limits, target, confidence)
-        if math.isinf(limits.leaf):
-            lower = lower_target(independent, above, target, confidence)
-        if math.isinf(limits.leaf) and any(counts.values()):
+        wanted = figures.floor_of(conn, number, floor, names, leaves)
+        certified = certify_rows(rows, above, target, confidence, wanted)
+        near = nearest_by_level(certified, above, target)
+    if not few_folds and math.isinf(certified.thresholds.leaf):
+        lower = lower_target(independent, above, target, confidence, wanted)
+        learned = rows
+        if any(counts.values()):
             _, learned = figures.read_predictions(conn, number, not folds, False)
-            stopped = stopped_by(rows, learned, counts, above, target, confidence)
+        stopped = stopped_by(rows, learned, counts, above, target, confidence, wanted)
     return {
         "target": target,
         "confidence": confidence,
         **{
-            level: None if math.isinf(score) else score for level, score in limits._asdict().items()
+            level: None if math.isinf(score) else score
+            for level, score in certified.thresholds._asdict().items()
         },
         "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
         "products": len(independent),
         **counts,
+        "floor": floor,
+        "shut": floors.named(certified.shut, names),
+        "chose": len(independent) - len(certified.rows),
         "stopped": stopped,
         "lower": lower,
         "nearest": near,
@@ -101,42 +116,38 @@ def asked_min_products(settings: Mapping[str, Any]) -> int | None:
 
 
 def certify_rows(
-    rows: Rows, above: NDArray[np.int64], target: float, confidence: float
-) -> certificates.Thresholds:
-    """The certificates.Thresholds of one row of each group."""
+    rows: Rows,
+    above: NDArray[np.int64],
+    target: float,
+    confidence: float,
+    floor: floors.Floor = floors.NO_FLOOR,
+) -> floors.Certified:
+    """What is certified by one row of each group; its thresholds are certificates.Thresholds."""
     independent = rows[certificates.one_of_each(rows["group"])]
     if not len(independent) or (independent["parent"] < 0).any():
-        return certificates.NO_THRESHOLDS
-    return figures.certify_pair(independent, above, target, confidence)
+        return floors.Certified(certificates.NO_THRESHOLDS, independent, confidence)
+    return figures.certify_leaf_and_parent(independent, above, target, confidence, floor)
 
 
 def nearest_by_level(
-    independent: Rows,
-    above: NDArray[np.int64],
-    limits: certificates.Thresholds,
-    target: float,
-    confidence: float,
+    certified: floors.Certified, above: NDArray[np.int64], target: float
 ) -> dict[str, dict[str, Any]]:
-    """{level: what came nearest to a promise} for each level at which `limits`, the Thresholds of
-    these independent rows, promise nothing. What came nearest is a dict of score (the threshold),
-    products and wrong ones there, how many of the wrong ones are `strange`, and how many may be
-    wrong at `most`."""
-    hits = figures.correct(independent, above)
-    failed, rest = {}, ~(independent["score"] >= limits.leaf)
+    """{level: what came nearest to a promise} for each level at which nothing is certified. What
+    came nearest is a dict of score (the threshold), products and wrong ones there, how many of the
+    wrong ones are `strange`, and how many may be wrong at `most`."""
+    rows, limits = certified.rows, certified.thresholds
+    hits = figures.correct(rows, above)
+    failed, rest = {}, ~(rows["score"] >= limits.leaf)
     if math.isinf(limits.leaf):
-        failed["leaf"] = independent, independent["score"], hits.leaf
-    if math.isinf(limits.parent) and rest.any() and (independent["parent"] >= 0).all():
-        failed["parent"] = (
-            independent[rest],
-            independent["parent_score"][rest],
-            hits.likeliest_parent[rest],
-        )
-    delta = (1 - confidence) / 2
+        failed["leaf"] = rows, rows["score"], hits.leaf
+    if math.isinf(limits.parent) and rest.any() and (rows["parent"] >= 0).all():
+        failed["parent"] = rows[rest], rows["parent_score"][rest], hits.likeliest_parent[rest]
+    delta = (1 - certified.confidence) / 2
     report = {}
-    for level, (rows, score, right) in failed.items():
+    for level, (failed_rows, score, right) in failed.items():
         threshold, products, wrong = certificates.nearest(score, right, target, delta)
         tests = 7 if level == "leaf" else 7 * certificates.RUNS
-        strange_errors = (score >= threshold) & ~right & (rows["fold"] < 0)
+        strange_errors = (score >= threshold) & ~right & (failed_rows["fold"] < 0)
         report[level] = {
             "score": threshold,
             "products": products,
@@ -148,21 +159,29 @@ def nearest_by_level(
 
 
 def lower_target(
-    independent: Rows, above: NDArray[np.int64], target: float, confidence: float
+    independent: Rows,
+    above: NDArray[np.int64],
+    target: float,
+    confidence: float,
+    floor: floors.Floor = floors.NO_FLOOR,
 ) -> tuple[int, float] | None:
     """(percent, share): the highest whole percentage under the target at which leaves can be
     promised for these independent rows, and the share of them that this would file; None if none
-    from 50 on."""
+    from 50 on. The floor is lowered with the target."""
 
-    def leaf_limit(percent: int) -> float:
-        return certify_rows(independent, above, percent / 100, confidence).leaf
+    def leaves_at(percent: int) -> floors.Certified:
+        lower_floor = floor._replace(share=min(floor.share, percent / 100))
+        return certify_rows(independent, above, percent / 100, confidence, lower_floor)
 
     percents = range(50, math.ceil(100 * target))
-    last = bisect.bisect_left(percents, True, key=lambda percent: math.isinf(leaf_limit(percent)))
+    last = bisect.bisect_left(
+        percents, True, key=lambda percent: math.isinf(leaves_at(percent).thresholds.leaf)
+    )
     if last == 0 or not len(independent):
         return None
-    percent = percents[last - 1]
-    return percent, float((independent["score"] >= leaf_limit(percent)).mean())
+    certified = leaves_at(percents[last - 1])
+    filed = floors.without_shut(independent, certified.shut, certified.lone)
+    return percents[last - 1], float((filed["score"] >= certified.thresholds.leaf).mean())
 
 
 def stopped_by(
@@ -172,14 +191,19 @@ def stopped_by(
     above: NDArray[np.int64],
     target: float,
     confidence: float,
+    floor: floors.Floor = floors.NO_FLOOR,
 ) -> list[str]:
-    """What stopped a promise at the leaf: `strange`, if something is promised without these rows;
-    `refiled`, if something is promised with the labels that were learned; or both, if it takes
-    both. [] if neither did. `learned` are the rows as they were learned, without strange ones."""
+    """What stopped a promise at the leaf: `floor`, if something is promised without it; `strange`,
+    if something is promised without these rows; `refiled`, if something is promised with the labels
+    that were learned; or both, if it takes both. [] if none of them did. `learned` are the rows as
+    they were learned, without strange ones."""
 
-    def is_promised(other_rows: Rows) -> bool:
-        return certify_rows(other_rows, above, target, confidence).leaf < math.inf
+    def is_promised(other_rows: Rows, wanted: floors.Floor = floor) -> bool:
+        certified = certify_rows(other_rows, above, target, confidence, wanted)
+        return certified.thresholds.leaf < math.inf
 
+    if floor.share and is_promised(rows, floors.NO_FLOOR):
+        return ["floor"]
     if counts["strange"] and is_promised(rows[rows["fold"] >= 0]):
         return ["strange"]
     if counts["refiled"] and is_promised(np.append(learned, rows[rows["fold"] < 0])):
@@ -205,6 +229,23 @@ def parent_alone(promise: Promise) -> dict[str, float]:
         "below": math.inf,
         "parent": math.inf if promise["alone"] is None else promise["alone"],
     }
+
+
+def shut_leaves(promise: Promise) -> set[str]:
+    """The ids of the leaves that are shut."""
+    return {leaf["category"] for leaf in promise["shut"]}
+
+
+def filed_rows(
+    conn: sqlite3.Connection, number: int, names: Sequence[str], rows: Rows, promise: Promise
+) -> Rows:
+    """Rows of figures.read_predictions as they are filed, without the leaves that are shut."""
+    if not promise["shut"]:
+        return rows
+    code = {name: code for code, name in enumerate(names)}
+    shut = [code[leaf] for leaf in shut_leaves(promise)]
+    lone = [code[leaf] for leaf in catalogue_queries.lone_classes(conn, number)]
+    return floors.without_shut(rows, shut, lone)
 
 
 # ---- a promise in words -------------------------------------------------------------------------
@@ -235,9 +276,22 @@ def promise_lines(promise: Promise) -> Iterator[str]:
             yield f"  at the {level}: nothing. {nearest_text(promise, level)}"
         else:
             yield f"  at the {level}: from score {promise[level]:.4f} on"
+    if promise["leaf"] is not None and promise.get("shut"):
+        yield f"  {shut_text(promise)}"
     if promise["leaf"] is None and lowering_helps(promise):
         yield f"  a lower --target may file some at leaves{lower_text(promise)}"
     yield from stopped_lines(promise)
+
+
+def shut_text(promise: Promise) -> str:
+    """How many leaves are shut, and where their products go, in words."""
+    worst, number = promise["shut"][0], len(promise["shut"])
+    return (
+        f"{'1 leaf is' if number == 1 else f'{number} leaves are'} shut: clearly less than "
+        f"{100 * promise['floor']:g} % (--floor) would be right there (the worst, "
+        f"{printable(worst['category'])}: {worst['right']} of {worst['accepted']} were). Their "
+        "products go to the parent, or to a person"
+    )
 
 
 def nothing_promised_lines(promise: Promise) -> Iterator[str]:
@@ -258,6 +312,8 @@ def nothing_promised_lines(promise: Promise) -> Iterator[str]:
 def basis_text(promise: Promise) -> str:
     """What a promise rests on, in words."""
     details = [promise["rests_on"]]
+    if promise.get("chose"):
+        details.append(f"{promise['chose']} of them chose the leaves that are shut")
     if promise["strange"]:
         details.append(f"{promise['strange']} of them of other categories than the model's")
     if promise["refiled"]:
@@ -303,6 +359,12 @@ def nearest_text(promise: Promise, level: str) -> str:
 def stopped_lines(promise: Promise) -> Iterator[str]:
     """A line that says what stopped the promise at the leaf, and what to do about it; none if
     nothing of the kind stopped it."""
+    if "floor" in promise["stopped"]:
+        yield (
+            f"  at the leaf it would be promised without the floor of {100 * promise['floor']:g} "
+            "%, which leaves fewer products to certify by: use --floor 0, or train on more "
+            "labelled products"
+        )
     causes, advice = [], []
     if "strange" in promise["stopped"]:
         low = promise["min_products"]

@@ -30,7 +30,7 @@ def by_level(
     """
     names, rows = figures.read_predictions(conn, number, words=False)
     folds, confidence = described["settings"].get("folds"), described["confidence"]
-    held = figures.read_held(conn, number, folds)
+    basis = figures.Basis(rows, figures.read_held(conn, number, folds), folds, confidence)
     depth = {row["id"]: len(category_tree.levels(row)) for row in db.categories(conn)}
     depths = np.array([depth.get(name) or 1 for name in names] + [0])
     reached = depths[np.concatenate([rows["label"], rows["predicted"]])]
@@ -47,8 +47,7 @@ def by_level(
                 "as_deep": int((depths[rows["label"]] >= level).sum()),
                 "accuracy": figures.share_of(right.sum(), len(rows), confidence),
                 "coverage": [
-                    figures.coverage_at(rows, held, folds, codes, confidence, percent)
-                    for percent in figures.TARGETS
+                    figures.coverage_at(basis, codes, percent)[0] for percent in figures.TARGETS
                 ],
             }
         )

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 
 from common.terminal import command
+from common.text import printable
 from evaluation import today
 from evaluation.text_report import Report, aligned, percent, threshold_text, with_interval
 
@@ -33,6 +34,8 @@ def certified_text(report: Report) -> Iterator[str]:
             )
         )
     yield from aligned(rows)
+    if report["floor"]:
+        yield from floor_text(report)
     if report["certified_on"] == "folds":
         yield from folds_text(report)
     missing = [promise for promise in report["coverage"] if math.isinf(promise["threshold"])]
@@ -45,6 +48,23 @@ def certified_text(report: Report) -> Iterator[str]:
         )
     if report["certified_on"] == "validation" and missing:
         yield "  (an experiment made with --folds 10 is certified on all its products)"
+
+
+def floor_text(report: Report) -> Iterator[str]:
+    """A line for each target: which leaves are shut by the floor, the worst first."""
+    for promise in report["coverage"]:
+        if promise["level"] != "leaf":
+            continue
+        shut = promise["shut"]
+        names = ", ".join(
+            f"{printable(leaf['category'])} ({leaf['right']:,} of {leaf['accepted']:,} right)"
+            for leaf in shut[:3]
+        )
+        more = f" and {len(shut) - 3} more" if len(shut) > 3 else ""
+        yield (
+            f"  Floor of {100 * report['floor']:g}%, at {promise['target']}%: "
+            + (f"{len(shut)} shut: {names}{more}" if shut else "no leaf is shut")
+        )
 
 
 def folds_text(report: Report) -> Iterator[str]:

@@ -133,6 +133,8 @@ PREDICTION = """product_id, category_id, score, label_id, label_score, parent_id
 TESTED = f"select {PREDICTION} from predicted_category where experiment_id = :number"
 CERTIFYING = f"""select {PREDICTION} from validation_prediction
                  where certifying and experiment_id = :number"""
+TUNING = f"""select {PREDICTION} from validation_prediction
+             where not certifying and experiment_id = :number"""
 # The model's answers for products of leaves that it does not know, with the columns of PREDICTION.
 STRANGE_ANSWERS = f"""select product_id, leaf_id, leaf_score, null, null, parent_id, parent_score,
                              null
@@ -155,9 +157,11 @@ def details(
     certifying: bool = False,
     words: bool = True,
     leaves: Sequence[str] = (),
+    tuning: bool = False,
 ) -> tuple[list[str], sqlite3.Cursor]:
     """(names, rows) of an experiment's predictions by product, or of the validation products kept
-    for certifying. names are category ids; a row is a tuple of numbers:
+    for certifying, or of those that it was tuned on. names are category ids; a row is a tuple of
+    numbers:
 
     product_id, group (products of one group, or cluster of near-duplicates, share it), label,
     predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
@@ -166,22 +170,23 @@ def details(
     these are not counted, but 0.
 
     With `leaves`, the model's, the rows are what a promise of today rests on. Then they also hold
-    its answers for products filed in other leaves (fold -1). The label is the one that the product
-    has now, and the learned one if it has none or is gone. Scores of categories that nothing may be
-    filed at now are -1. Products that --apply filed before they had the label of now are left out,
-    unless --trust-filed was given.
+    its answers for products filed in other leaves (fold -1; not with `tuning`). The label is the
+    one that the product has now, and the learned one if it has none or is gone. Scores of
+    categories that nothing may be filed at now are -1. Products that --apply filed before they had
+    the label of now are left out, unless --trust-filed was given.
     """
     names = code_categories(conn, number)
     want_classes(conn, rule_of(conn, number))
     conn.create_function(
         "count_words", 2, lambda *text: len(normalised(*text).split()), deterministic=True
     )
-    predictions = CERTIFYING if certifying else TESTED
+    predictions = TUNING if tuning else CERTIFYING if certifying else TESTED
     label, score, parent_score, kept = LEARNED_LABEL, "score", "parent_score", "true"
     if leaves:
         want_strange(conn, number, leaves)
         want_places(conn, number)
-        predictions = f"{predictions} union all {STRANGE_ANSWERS}"
+        if not tuning:
+            predictions = f"{predictions} union all {STRANGE_ANSWERS}"
         label, score, parent_score = LABEL_TODAY, SCORE_TODAY, PARENT_SCORE_TODAY
         if not trusts_filed(conn, number):
             kept = f"not {FILED_HERE}"

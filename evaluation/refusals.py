@@ -50,12 +50,17 @@ class Labelled(NamedTuple):
     above: NDArray[np.int64]  # figures.parent_codes
 
 
-def labelled_rows(conn: sqlite3.Connection, number: int, described: Mapping[str, Any]) -> Labelled:
-    """The Labelled of an experiment; `described` is the description of its model."""
+def labelled_rows(
+    conn: sqlite3.Connection, number: int, described: Mapping[str, Any], promise: guarantees.Promise
+) -> Labelled:
+    """The Labelled of an experiment, as they are filed by a promise; `described` is the description
+    of its model."""
     names, rows = figures.read_predictions(
         conn, number, not described["settings"].get("folds"), False, described["categories"]
     )
     parents = category_tree.parents(conn, category_tree.rule_of(described["settings"]))
+    if promise is not None:
+        rows = guarantees.filed_rows(conn, number, names, rows, promise)
     return Labelled(names, rows, figures.parent_codes(names, parents))
 
 
@@ -79,7 +84,7 @@ def for_source(
     counts = {
         answer: groups * count
         for answer, count in filing_queries.answer_counts(
-            conn, number, source, edges(labelled.rows).tolist()
+            conn, number, source, edges(labelled.rows).tolist(), guarantees.shut_leaves(promise)
         ).items()
     }
     thresholds, reasons = mixed(counts, labelled, promise)

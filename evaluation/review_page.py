@@ -160,15 +160,37 @@ def why_not_at(
     score = row["score"] if level == "leaf" else row["parent_score"]
     if category not in there or level == "leaf" and not there[category]:
         return f"its {level} {page_text(category, 200)} is not there any more or is empty"
+    shut = shut_leaves(shop)
+    if level == "leaf" and category in shut:
+        return shut_reason(category, shut, shop)
     if level in json_texts(shop["refused"]):
         return f"at the {level} nothing of its shop was filed (see above)"
     if shop[level] is None:
         return f"nothing is promised at the {level} for {target}"
     if score >= shop[level]:
-        return None
+        return shut_reason(category, shut, shop)
     which = "its score" if level == "leaf" else "its parent's score"
     low, high = distinct_texts(score, shop[level])
     return f"{which} {low} is below the {high} that the {level} needs for {target}"
+
+
+def shut_leaves(shop: sqlite3.Row) -> dict[str, dict[str, Any]]:
+    """{leaf: floors.named} of the leaves that were shut; {} if an older version filed them."""
+    return {leaf["category"]: leaf for leaf in json.loads(shop["shut"] or "[]")}
+
+
+def shut_reason(
+    category: str, shut: Mapping[str, Mapping[str, Any]], shop: sqlite3.Row
+) -> str | None:
+    """Why nothing is filed at a leaf that is shut; None for another. A leaf without a parent is
+    shut as its own parent too."""
+    if category not in shut:
+        return None
+    leaf = shut[category]
+    return (
+        f"its leaf {page_text(category, 200)} is shut: of {leaf['accepted']:,} accepted there "
+        f"{leaf['right']:,} were right, and the floor is {100 * shop['floor']:g} %"
+    )
 
 
 def distinct_texts(low: float, high: float) -> tuple[str, str]:

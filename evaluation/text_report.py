@@ -54,6 +54,13 @@ def threshold_text(column: str, score: float) -> str:
     return "nowhere" if math.isinf(score) else f"{column} >= {score:.6f}"
 
 
+def shut_text(shut: Report | None) -> str:
+    """Why a leaf is shut, one of floors.named; "" for None."""
+    if shut is None:
+        return ""
+    return f"shut: {shut['right']:,} of {shut['accepted']:,} were right"
+
+
 def short_line(text: str | None, most: int = LONGEST_NAME) -> str:
     """A text on one line, cut if it is long."""
     line = one_line(text or "")
@@ -194,7 +201,7 @@ def model_lines(model: Report) -> Iterator[str]:
         yield (
             f"  {target}% with {100 * promise['confidence']:g}% confidence: "
             f"{', '.join(levels)} ({promise['products']} products: "
-            f"{printable(promise['rests_on'])})"
+            f"{printable(promise['rests_on'])}{kept_floor_text(promise)})"
         )
     for line in today.changes_lines(model["experiment"], model["today"]):
         yield f"  {line}"
@@ -203,6 +210,15 @@ def model_lines(model: Report) -> Iterator[str]:
             f"  no threshold yet: categorize_{today.SCRIPTS[model['kind']]}.py --apply "
             f"{model['experiment']} certifies them"
         )
+
+
+def kept_floor_text(promise: Report) -> str:
+    """The floor of a kept promise, and how many leaves are shut, in words. Older ones have none,
+    and anybody may have written the file."""
+    floor, shut = promise.get("floor"), promise.get("shut")
+    if not floor or not isinstance(floor, float) or not isinstance(shut, list):
+        return ""
+    return f"; floor {100 * floor:g}%, leaves shut: {len(shut)}"
 
 
 def overrides_text(result: Report) -> Iterator[str]:

@@ -116,7 +116,9 @@ def figures_of_all(
     n = len(rows) + strange * strange_share
     coverage = []
     if answered:
-        coverage = coverage_of_all(conn, number, folds, leaves, described["confidence"])
+        coverage = coverage_of_all(
+            conn, number, folds, leaves, described["confidence"], described["floor"]
+        )
     return {
         "kind": kind,
         "leaves": (sum(leaf in sizes for leaf in leaves), len(sizes)),
@@ -134,18 +136,20 @@ def coverage_of_all(
     folds: int | None,
     leaves: Sequence[str],
     confidence: float,
+    floor: float,
 ) -> list[dict[str, Any]]:
     """For each target a dict of it in percent, the observed coverage, and the shares of products
     that --apply may file at the leaf and at the parent today, by the products that its promise
     rests on."""
-    _, rows = figures.read_predictions(conn, number, not folds, False, leaves)
+    names, rows = figures.read_predictions(conn, number, not folds, False, leaves)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
     coverage = []
     for percent in figures.TARGETS:
-        promise = guarantees.promise(conn, number, leaves, percent / 100, confidence)
+        promise = guarantees.promise(conn, number, leaves, percent / 100, confidence, floor)
         limits = guarantees.promised_thresholds(promise)
-        leaf = rows["score"] >= limits["leaf"]
-        parent = ~leaf & (rows["parent_score"] >= limits["parent"])
+        filed = guarantees.filed_rows(conn, number, names, rows, promise)
+        leaf = filed["score"] >= limits["leaf"]
+        parent = ~leaf & (filed["parent_score"] >= limits["parent"])
         coverage.append(
             {
                 "target": percent,
