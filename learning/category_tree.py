@@ -27,9 +27,6 @@ class Rule(NamedTuple):
 WHOLE_TREE = Rule()
 
 
-WHOLE_TREE = Rule()
-
-
 def rule_of(settings: Mapping[str, Any]) -> Rule:
     """The Rule of an experiment by its settings, which anybody may have written. Experiments that
     have none on record knew leaves only."""

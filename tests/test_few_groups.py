@@ -189,6 +189,8 @@ def test_the_classifiers_by_picture_leave_such_leaves_out_too(tmp_path, script):
         "split: home.vases (1 product of 1 style). A category needs styles in 3 different folds"
     )
     assert (by_picture in lines) == (script == "categorize_images")
+    work = next(n for n, line in enumerate(lines) if line.startswith("bottlenecks"))
+    assert by_picture not in lines[work:]
     expected = LARGE[:2] if script == "categorize_images" else LARGE
     assert trained_categories(tmp_path, 1) == [f"home.{leaf}" for leaf in expected]
     assert {row[3] for row in predictions(tmp_path, 1)} == {f"home.{leaf}" for leaf in expected}
