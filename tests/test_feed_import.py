@@ -363,7 +363,7 @@ def test_products_that_the_feed_no_longer_has_are_counted_and_removed_only_if_as
     with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as conn:
         assert len(learning_queries.labelled_products(conn, ["sale"])) == 2
         assert len(list(learning_queries.texts(conn, ["sale"]))) == 2
-        assert learning_queries.class_sizes(conn, WHOLE_TREE) == {"sale": (2, 2)}
+        assert learning_queries.class_sizes(conn, WHOLE_TREE) == {"sale": (2, 1)}
         assert len(list(learning_queries.catalogue(conn))) == 2
         assert picture_queries.count_pictures_to_fetch(conn, "s") == 1
     counts, _ = store(tmp_path, both[:1])  # one that was removed before is not counted again
