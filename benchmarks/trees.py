@@ -1,9 +1,10 @@
 """How long README's commands take with a million products in 5,000 leaves, and how much memory.
 
 In: nothing; it draws such a catalogue, a tree of three levels with the same number of products in
-each leaf (tests/trees.py). Out, on stdout: for each number of products and of leaves the seconds
-and the peak memory of each command. Without --folds the training has one split: with 10 folds it
-trains eleven networks instead of one. --keep leaves the database in a folder, to look at it.
+each leaf, of which --strange have the words of another leaf (tests/trees.py). Out, on stdout: for
+each number of products and of leaves the seconds and the peak memory of each command. Without
+--folds the training has one split: with 10 folds it trains eleven networks instead of one. --keep
+leaves the database in a folder, to look at it.
 
     python benchmarks/trees.py
     python benchmarks/trees.py --products 50000,200000 --leaves 100,5000
@@ -44,10 +45,10 @@ def commands(folds):
     }
 
 
-def measure(folder, products, leaves, folds):
+def measure(folder, products, leaves, folds, strange):
     """Print the lines of the table for a catalogue of this size."""
     tree = trees.many_leaves(products, leaves)
-    trees.write(folder / "products.tsv", trees.products(tree))
+    trees.write(folder / "products.tsv", trees.products(tree, strange=strange / 100))
     trees.write(folder / "new.tsv", trees.new_products(tree, NEW_PRODUCTS))
     for name, command in commands(folds).items():
         taken = feed_rows.timed(folder, *command)
@@ -64,6 +65,13 @@ def main(argv=None):
     parser.add_argument("--products", type=numbers, default=[1_000_000], metavar="N,N")
     parser.add_argument("--leaves", type=numbers, default=[5000], metavar="N,N")
     parser.add_argument("--folds", type=int, metavar="K")
+    parser.add_argument(
+        "--strange",
+        type=float,
+        default=10,
+        metavar="PERCENT",
+        help="products with the words of another leaf (default: 10)",
+    )
     parser.add_argument("--keep", metavar="DIR", help="a new folder for the last catalogue")
     args = parser.parse_args(argv)
     print("| products | leaves | | seconds | peak memory |\n|---|---|---|---|---|", flush=True)
@@ -75,7 +83,7 @@ def main(argv=None):
                     folder.mkdir(parents=True)
                 else:
                     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                measure(folder, products, leaves, args.folds)
+                measure(folder, products, leaves, args.folds, args.strange)
     return 0
 
 

@@ -99,18 +99,20 @@ def names_of(path):
     return itertools.accumulate(path.split(" > "), "{} > {}".format)
 
 
-def products(tree, seed=0, first=1):
+def products(tree, seed=0, first=1, strange=0.0):
     """Yield (id, title, description, category, item group) of all products of a tree; their styles
-    are numbered from `first`."""
-    rng, number = random.Random(seed), itertools.count(first)
+    are numbered from `first`. The share `strange` has the words of another category, so that a
+    classifier errs."""
+    rng, number, paths = random.Random(seed), itertools.count(first), list(tree)
     for path, (styles, colours) in tree.items():
         own = words_of(path, 8)
         above = [name for part in names_of(path) for name in words_of(part, 4)]
         for _ in range(styles):
             style = next(number)
-            named = f"{title(10_000 + style % STYLE_NAMES)} {' '.join(rng.sample(own, 2))}"
+            said = words_of(rng.choice(paths), 8) if strange and rng.random() < strange else own
+            named = f"{title(10_000 + style % STYLE_NAMES)} {' '.join(rng.sample(said, 2))}"
             text = " ".join(
-                rng.sample(own, 4)
+                rng.sample(said, 4)
                 + rng.sample(above, 3)
                 + [word(5000 + rng.randrange(OTHER_WORDS)) for _ in range(5)]
             )
