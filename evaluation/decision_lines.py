@@ -17,6 +17,7 @@ from typing import NamedTuple
 from common.terminal import log
 from common.text import folded, safe_cell
 from evaluation import product_view, queries
+from evaluation.csv_file import unquoted
 
 Cells = Mapping[str, str]
 
@@ -134,12 +135,6 @@ def is_mangled(source: str, external: str, name: str, product: sqlite3.Row) -> b
         and same_name(name, product["name"])
         and may_become(product["external_id"], external)
     )
-
-
-def unquoted(cell: str) -> list[str]:
-    """What a cell may stand for: `safe_cell` puts an apostrophe before what a spreadsheet would
-    run, and spreadsheets may show it or not."""
-    return [cell, cell[1:]] if re.match("'[=+@-]", cell) else [cell]
 
 
 def matches(cell: str, value: str | None) -> bool:
