@@ -290,8 +290,10 @@ def add_picture_position(conn: sqlite3.Connection) -> None:
 
 
 def category_change_tables(conn: sqlite3.Connection) -> None:
-    """What --recategorize did to each category, and the rows that it changed as they were, by which
-    --undo-recategorize takes it back. A run has a number; undoes is the run that it took back."""
+    """What --recategorize did to each category, and the rows that it changed as they were: of the
+    table category for good, so that older experiments know their tree, of the others until they are
+    put back by --undo-recategorize. That is a run with a number, too; undoes is the run that it
+    took back."""
     conn.execute("""create table if not exists category_change(
                     id integer primary key autoincrement, run integer not null,
                     from_id text, to_id text, from_path text, to_path text,

@@ -87,12 +87,11 @@ def recategorize(
     move_products(conn, run)
     move_lists(conn, run)
     move_decisions(conn, run)
-    remove_emptied(conn, run, parents)
     settle_tree(
         conn,
         [
-            *parents,
-            *(change.to_id for change in changes),
+            *remove_emptied(conn, run, parents),
+            *(category for change in changes for category in change[:2]),
             *(category for made in new for category in (made.id, made.parent)),
         ],
     )
@@ -259,14 +258,21 @@ def store_decisions(conn: sqlite3.Connection, rows: Iterable[Mapping[str, Any]])
     )
 
 
-def remove_emptied(conn: sqlite3.Connection, run: int, parents: Iterable[str | None]) -> None:
+def remove_emptied(
+    conn: sqlite3.Connection, run: int, parents: Iterable[str | None]
+) -> set[str | None]:
     """Remove those of these categories that had others below them and have nothing left, and then
-    those above them. The root of an API's tree stays."""
+    those above them. Returns all of them, and the first above them that stays. The root of an API's
+    tree stays."""
+    touched = set()
     for parent in parents:
+        touched.add(parent)
         while parent is not None and (row := emptied(conn, parent)):
             keep_categories(conn, run, [parent])
             conn.execute("delete from category where id = ?", (parent,))
             parent = row["parent"]
+            touched.add(parent)
+    return touched
 
 
 def emptied(conn: sqlite3.Connection, category: str) -> sqlite3.Row | None:

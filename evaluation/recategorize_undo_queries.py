@@ -18,6 +18,7 @@ from evaluation.recategorize_queries import (
     decision_now,
     emptied,
     insert_categories,
+    keep_categories,
     settle_tree,
     store_decisions,
     want_moved,
@@ -50,10 +51,16 @@ def undo(conn: sqlite3.Connection, run: int) -> tuple[int, int, list[str]]:
                 select product_id, category_id {WAS} 'predicted_category')""",
         {"run": run},
     )
-    touched = return_tree(conn, run)
-    settle_tree(conn, touched)
-    note_undo(conn, run, changes)
-    conn.execute("delete from category_change_row where run = ?", (run,))
+    (number,) = conn.execute("select max(run) + 1 from category_change").fetchone()
+    settle_tree(
+        conn,
+        [
+            *return_tree(conn, run, number),
+            *(change[column] for change in changes for column in ("from_id", "to_id")),
+        ],
+    )
+    note_undo(conn, run, number, changes)
+    conn.execute("delete from category_change_row where run = ? and relation <> 'category'", (run,))
     return products, stayed, [change["from_path"] for change in changes]
 
 
@@ -114,14 +121,16 @@ def return_decisions(conn: sqlite3.Connection, run: int) -> None:
     store_decisions(conn, returned)
 
 
-def return_tree(conn: sqlite3.Connection, run: int) -> set[str | None]:
+def return_tree(conn: sqlite3.Connection, run: int, number: int) -> set[str | None]:
     """Put the rows of category back, and delete those that the run created and that are empty now.
-    Returns the ids of all that are touched."""
+    What they are before that is kept as of the run `number`. Returns the ids of all that are
+    touched."""
     kept: dict[str, str | None] = {}
     for category, text in db.plain(
         conn, f"select category_id, row {WAS} 'category' order by rowid", {"run": run}
     ):
         kept.setdefault(category, text)
+    keep_categories(conn, number, kept)
     rows = [json.loads(text) for text in kept.values() if text]
     insert_categories(conn, rows)
     conn.executemany(
@@ -142,11 +151,12 @@ def return_tree(conn: sqlite3.Connection, run: int) -> set[str | None]:
     return touched | set(made)
 
 
-def note_undo(conn: sqlite3.Connection, run: int, changes: Sequence[sqlite3.Row]) -> None:
-    """Note in category_change that a run is taken back. What several categories became is, for
+def note_undo(
+    conn: sqlite3.Connection, run: int, number: int, changes: Sequence[sqlite3.Row]
+) -> None:
+    """Note in category_change that a run is taken back by the run `number`. What several categories became is, for
     experiments made in between, the one of them that the most products came from; if the category
     was there before, it is itself."""
-    (number,) = conn.execute("select max(run) + 1 from category_change").fetchone()
     created = {
         category
         for (category,) in db.plain(
