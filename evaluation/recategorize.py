@@ -21,6 +21,7 @@ from evaluation import moves_file, recategorize_queries, recategorize_undo_queri
 from evaluation.csv_file import first_lines
 from evaluation.moves_file import Move, Place, Tree, key_of, path_text
 from evaluation.recategorize_queries import CategoryChange, NewCategory
+from learning import queries as learning_queries
 
 
 class Plan(NamedTuple):
@@ -187,7 +188,7 @@ def moved_before(conn: sqlite3.Connection) -> dict[str, str]:
     return {
         " > ".join(key_of([name])): f" any more: it is {change['to_path'] or 'to be filed anew'}"
         f" since {change['date']}"
-        for change in recategorize_queries.all_changes(conn)
+        for change in learning_queries.category_changes(conn)
         for name in (change["from_id"], change["from_path"])
         if name
     }

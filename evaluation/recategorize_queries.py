@@ -40,11 +40,6 @@ NOW_OF = "(select now from moved_category where id = {0})"
 WAS = "from category_change_row as was where was.run = :run and relation = "
 
 
-def all_changes(conn: sqlite3.Connection) -> list[sqlite3.Row]:
-    """All rows of category_change, oldest first."""
-    return conn.execute("select * from category_change order by id").fetchall()
-
-
 def want_moved(conn: sqlite3.Connection, now: Iterable[tuple[str, str | None]]) -> None:
     """Fill the temporary table moved_category(id, now) with ids that change, and those then."""
     conn.execute("create temp table if not exists moved_category(id text primary key, now text)")

@@ -23,6 +23,7 @@ from evaluation.recategorize_queries import (
     store_decisions,
     want_moved,
 )
+from learning.queries import kept_categories
 
 
 def last_run(conn: sqlite3.Connection) -> sqlite3.Row | None:
@@ -125,11 +126,7 @@ def return_tree(conn: sqlite3.Connection, run: int, number: int) -> set[str | No
     """Put the rows of category back, and delete those that the run created and that are empty now.
     What they are before that is kept as of the run `number`. Returns the ids of all that are
     touched."""
-    kept: dict[str, str | None] = {}
-    for category, text in db.plain(
-        conn, f"select category_id, row {WAS} 'category' order by rowid", {"run": run}
-    ):
-        kept.setdefault(category, text)
+    kept = kept_categories(conn, run)
     keep_categories(conn, number, kept)
     rows = [json.loads(text) for text in kept.values() if text]
     insert_categories(conn, rows)
@@ -157,12 +154,7 @@ def note_undo(
     """Note in category_change that a run is taken back by the run `number`. What several categories became is, for
     experiments made in between, the one of them that the most products came from; if the category
     was there before, it is itself."""
-    created = {
-        category
-        for (category,) in db.plain(
-            conn, f"select category_id {WAS} 'category' and row is null", {"run": run}
-        )
-    }
+    created = {category for category, text in kept_categories(conn, run).items() if not text}
     moved = {change["from_id"] for change in changes if change["from_id"] != change["to_id"]}
     was_there = {change["to_id"] for change in changes} - created - moved
     named: set[str | None] = {None}
