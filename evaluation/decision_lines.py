@@ -211,11 +211,17 @@ def read_decision(
     label: str | None,
     categories: Mapping[str, bool],
     names: Mapping[str, str],
+    renamed: Mapping[str, str | None],
 ) -> Decision:
     """The Decision of a line about a product with this label (or None). categories are
-    {id: whether it lies below the root}, names is category_tree.category_names. Raises ValueError
-    with the reason if it can't be taken."""
-    if "label" in cells and not same_label(cells["label"], label):
+    {id: whether it lies below the root}, names is category_tree.category_names, renamed are
+    category_changes.current_ids: a line may be older than they are. Raises ValueError with the
+    reason if it can't be taken."""
+    if (
+        "label" in cells
+        and not same_label(cells["label"], label)
+        and all(renamed.get(cell, "") != label for cell in unquoted(cells["label"]))
+    ):
         raise ValueError(
             f"the decision is about the label {short(cells['label'])}, and the "
             f"product has {short(label)} by now"
@@ -235,14 +241,18 @@ def read_decision(
         )
     # An older page says `label wrong` also of a product without a label.
     decision = "label wrong" if label is not None else "filed by hand"
-    category = read_category(cells, decision, categories, names)
+    category = read_category(cells, decision, categories, names, renamed)
     if category == label:
         raise ValueError(f"'label wrong' with the label that the product has, {category!r}")
     return Decision(decision, category)
 
 
 def read_category(
-    cells: Cells, decision: str, categories: Mapping[str, bool], names: Mapping[str, str]
+    cells: Cells,
+    decision: str,
+    categories: Mapping[str, bool],
+    names: Mapping[str, str],
+    renamed: Mapping[str, str | None],
 ) -> str:
     """A category's id from the column `suggestion`; otherwise, from `proposed`, what one is to be
     called that does not exist yet. Raises ValueError if neither has one."""
@@ -250,6 +260,9 @@ def read_category(
     for category in unquoted(suggestion):
         if categories.get(category):
             return category
+        now = renamed.get(category)
+        if now and categories.get(now):
+            return now
     proposed = unquoted(cells.get("proposed", ""))[-1]
     if suggestion or not proposed:
         raise ValueError(

@@ -20,7 +20,7 @@ from common.terminal import UserError, log
 from evaluation import csv_file, decision_lines, queries
 from evaluation.csv_file import NAMED, first_lines
 from evaluation.decision_lines import Decision
-from learning import category_tree
+from learning import category_changes, category_tree
 from learning import queries as learning_queries
 
 
@@ -62,7 +62,7 @@ def read_decisions(
     """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
-    names = category_tree.category_names(conn)
+    names, renamed = category_tree.category_names(conn), category_changes.current_ids(conn)
     categories = {row["id"]: bool(category_tree.levels(row)) for row in db.categories(conn)}
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}
@@ -75,7 +75,7 @@ def read_decisions(
         try:
             product = decision_lines.find_product(conn, cells)
             read = decision_lines.read_decision(
-                cells, decision, product["category_id"], categories, names
+                cells, decision, product["category_id"], categories, names, renamed
             )
         except ValueError as problem:
             unusable.append((line, str(problem)))

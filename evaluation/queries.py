@@ -251,7 +251,9 @@ def best_five(conn: sqlite3.Connection, number: int) -> Iterator[str]:
 def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sqlite3.Row]:
     """The wrong predictions with the highest scores: product, picture, label, prediction, their
     scores, and whether the shop lists the product in the predicted category too."""
+    want_today(conn, number)
     want_classes(conn, rule_of(conn, number))
+    predicted = NOW.format("predicted_category.category_id")
     listed = CLASS_OF.format("product_category.category_id")
     return conn.execute(
         f"""
@@ -259,7 +261,7 @@ def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sql
                picture.path as picture, coalesce(label_id, product.category_id) as label,
                predicted_category.category_id as predicted, score, label_score,
                exists (select 1 from product_category where product_id = product.id
-                       and {listed} = predicted_category.category_id) as listed
+                       and {listed} = {predicted}) as listed
         from predicted_category join product on product.id = predicted_category.product_id
         left join picture on picture.product_id = product.id and picture.status <> ?
         where experiment_id = ?

@@ -17,6 +17,7 @@ from typing import Any
 
 import db
 from learning import category_tree, queries
+from learning.category_tree import Row
 
 SEEN = "category changes"  # the setting that holds the last run before an experiment's training
 
@@ -92,24 +93,22 @@ def likeliest_today(
     return list(likeliest.items())
 
 
-def categories_then(conn: sqlite3.Connection, since: int) -> list[Mapping[str, Any]]:
+def categories_then(conn: sqlite3.Connection, since: int) -> list[Row]:
     """The rows of the table category as they were after the run `since`, in path order. Categories
     that a load has brought since are there, too."""
-    rows: dict[str, Mapping[str, Any]] = {row["id"]: row for row in db.categories(conn)}
+    rows: dict[str, Row] = {row["id"]: row for row in db.categories(conn)}
     runs = runs_since(queries.category_changes(conn), since, None)
     if not runs:
         return list(rows.values())
     touched: set[str | None] = set()
     for run in reversed(runs):
         for category, text in queries.kept_categories(conn, run).items():
-            before = json.loads(text) if text else None
-            touched.update(row["parent"] for row in (before, rows.get(category)) if row)
-            if before:
-                rows[category] = before
-            else:
-                rows.pop(category, None)
+            now = rows.pop(category, None)
+            if text:
+                rows[category] = json.loads(text)
+            touched.update(row["parent"] for row in (now, rows.get(category)) if row)
     parents = {row["parent"] for row in rows.values()}
-    for category in touched & set(rows):
+    for category in {step for step in touched if step in rows}:
         rows[category] = {**dict(rows[category]), "leaf": int(category not in parents)}
     return sorted(rows.values(), key=lambda row: (row["path"] or "", row["id"]))
 
@@ -120,13 +119,10 @@ def parents_then(conn: sqlite3.Connection, number: int) -> dict[str, str]:
     return category_tree.parents(conn, rule, categories_then(conn, seen_by(conn, number)))
 
 
-def now_text(category: str, today: Mapping[str, str | None], names: Mapping[str, str]) -> str:
-    """A name of a category for people: `names` has one for each id; if the category is another one
-    today, the name of that follows."""
-    name = names.get(category, category)
+def now_text(category: str, today: Mapping[str, str | None]) -> str:
+    """A category's id, and the one that it has today if that is another one; `today` is
+    classes_today."""
     if category not in today:
-        return name
+        return category
     now = today[category]
-    if now is None:
-        return f"{name}, no category any more"
-    return f"{name}, now {names.get(now, now)}"
+    return f"{category}, no category any more" if now is None else f"{category}, now {now}"
