@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import db
 from common.terminal import UserError, log
 from common.text import safe_cell
-from evaluation import figures, queries
+from evaluation import figures, queries, today
 from learning import category_changes, metrics
 
 COLUMNS = (
@@ -64,14 +64,15 @@ def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> l
     names, decided = list(codes), queries.overrides(conn)
     changed = category_changes.classes_today(conn, number)
     texts = queries.product_texts(conn, ids[suspected].tolist())
-    suspects = []
+    suspects, settled = [], 0
     for row, guess, margin in zip(suspected, guesses, margins):
         product_id = int(ids[row])
         suggestion, label = (
             changed.get(name, name) for name in (names[guess], names[judged["label"][row]])
         )
         if None in (suggestion, label) or suggestion == label:
-            continue  # by --recategorize they are one category now, or one of them is none
+            settled += 1  # they are one category now, or one of them is none any more
+            continue
         is_decided = product_id in decided and decided[product_id]["holds"]
         if product_id in texts and not is_decided:
             text = texts[product_id]
@@ -96,10 +97,11 @@ def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> l
                     },
                 }
             )
-    done = len(suspected) - len(suspects)
+    done = len(suspected) - len(suspects) - settled
     log(
         f"{len(suspected)} of {len(rows)} labels may be wrong, the likeliest first"
         + (f"; {done} of them are decided on already" if done else "")
+        + (f"; --recategorize has settled {settled} of them" if settled else "")
     )
     for line in today.changes_lines(number, queries.changes(conn, number)):
         log(line)
