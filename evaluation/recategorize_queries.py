@@ -62,20 +62,15 @@ def recategorize(
 ) -> tuple[int, dict[str, int]]:
     """Make the changes: create the categories `new`, delete those that are gone, give others their
     words {id: name}, and have all rows name the categories of now. Returns the run's number and
-    {category: how many products were moved}."""
+    {category that has another id or path now: how many products it had}."""
     (run,) = conn.execute("select coalesce(max(run), 0) + 1 from category_change").fetchone()
     want_moved(conn, [(change.from_id, change.to_id) for change in changes])
-    products = dict(
-        db.plain(
-            conn,
-            f"""select category_id, count(*) from product where category_id {MOVED}
-                group by category_id""",
-        )
-    )
+    sizes = dict(db.plain(conn, "select category_id, count(*) from product group by category_id"))
+    products = {change.from_id: sizes.get(change.from_id, 0) for change in changes}
     conn.executemany(
         """insert into category_change(run, from_id, to_id, from_path, to_path, products, date)
            values (?, ?, ?, ?, ?, ?, datetime())""",
-        [(run, *change, products.get(change.from_id, 0)) for change in changes],
+        [(run, *change, products[change.from_id]) for change in changes],
     )
     parents = change_tree(conn, run, new, gone, words)
     keep_old_labels(conn, run)
