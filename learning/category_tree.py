@@ -46,11 +46,13 @@ def levels(row: Row) -> list[str]:
     return [row["id"]] if row["leaf"] else []
 
 
-def counts_as(conn: sqlite3.Connection, rule: Rule) -> dict[str, str]:
+def counts_as(
+    conn: sqlite3.Connection, rule: Rule, categories: Iterable[Row] | None = None
+) -> dict[str, str]:
     """{category id: id of the class that its products count as}, in path order, without categories
-    that are no part of a class."""
+    that are no part of a class. `categories` are the rows of another tree than today's."""
     classes = {}
-    for row in db.categories(conn):
+    for row in db.categories(conn) if categories is None else categories:
         above = levels(row)
         if rule.depth and len(above) >= rule.depth:
             classes[row["id"]] = above[rule.depth - 1]
