@@ -279,11 +279,15 @@ def emptied(conn: sqlite3.Connection, category: str) -> sqlite3.Row | None:
 
 def settle_tree(conn: sqlite3.Connection, touched: Iterable[str | None]) -> None:
     """Set the flag leaf and product_count of these categories."""
+    conn.execute("create temp table if not exists touched(id text primary key)")
+    conn.execute("delete from touched")
     conn.executemany(
+        "insert into touched values (?)", [(category,) for category in {*touched} - {None}]
+    )
+    conn.execute(
         """update category set
                leaf = id not in (select parent from category where parent is not null),
                product_count = (select count(*) from product
                                 where category_id = category.id and removed = 0)
-           where id = ?""",
-        [(category,) for category in {*touched} - {None}],
+           where id in (select id from touched)"""
     )
