@@ -10,6 +10,7 @@ paths gives, so that it finds the same categories when it is loaded.
 
 from __future__ import annotations
 
+import collections
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -165,7 +166,7 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
         log(f"{len(unusable)} lines of {path} can't be used; the others are done")
     return {
         "run": run,
-        "moves": [move_report(tree, plan, move, products) for move in moves],
+        "moves": move_reports(tree, plan, moves, products),
         "unusable": [{"line": line, "reason": reason} for line, reason in unusable],
     }
 
@@ -194,35 +195,40 @@ def moved_before(conn: sqlite3.Connection) -> dict[str, str]:
     }
 
 
-def move_report(tree: Tree, plan: Plan, move: Move, products: Mapping[str, int]) -> dict[str, Any]:
-    """What a line has done, as a dict. products are {category: how many were moved}."""
-    moved = sum(products.get(category, 0) for category, by in plan.line_of.items() if by is move)
-    place = move.place
-    return {
-        "line": move.line,
-        "from": path_text(tree.places[move.category]),
-        "from_id": move.category,
-        "to": place and path_text(place),
-        "to_id": plan.now[move.category],
-        "kind": kind_of(tree, plan, move),
-        "products": moved,
-    }
+def move_reports(
+    tree: Tree, plan: Plan, moves: Sequence[Move], products: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """What each line has done, as dicts. products are {category: how many were moved}."""
+    into = collections.Counter(plan.now.values())
+    moved: collections.Counter[int] = collections.Counter()
+    for category, move in plan.line_of.items():
+        moved[move.line] += products.get(category, 0)
+    return [
+        {
+            "line": move.line,
+            "from": path_text(tree.places[move.category]),
+            "from_id": move.category,
+            "to": move.place and path_text(move.place),
+            "to_id": plan.now[move.category],
+            "kind": kind_of(tree, plan, move, into[plan.now[move.category]] > 1),
+            "products": moved[move.line],
+        }
+        for move in moves
+    ]
 
 
-def kind_of(tree: Tree, plan: Plan, move: Move) -> str:
-    """What a line does: renamed, moved, merged, waits or unchanged."""
+def kind_of(tree: Tree, plan: Plan, move: Move, shares: bool) -> str:
+    """What a line does: renamed, moved, merged, waits or unchanged. `shares` says whether other
+    categories become the same one."""
     if move.place is None:
         return "waits"
     if move.target == move.category:
         return "renamed" if move.category in plan.words else "unchanged"
-    own = tree.places[move.category]
+    if shares:
+        return "merged"
     if move.target and move.target not in plan.line_of and is_used(tree.rows[move.target]):
         return "merged"
-    into = [
-        now for category, now in plan.now.items() if plan.line_of[category].category == category
-    ]
-    if into.count(plan.now[move.category]) > 1:
-        return "merged"
+    own = tree.places[move.category]
     beside = key_of(own.words[:-1]) == key_of(move.place.words[:-1])
     return "renamed" if beside and own.root == move.place.root else "moved"
 
