@@ -49,11 +49,14 @@ def rule_of(conn: sqlite3.Connection, number: int) -> Rule:
     return category_tree.rule_of(db.settings(db.experiment_row(conn, number)))
 
 
-def lone_classes(conn: sqlite3.Connection, number: int) -> set[str]:
-    """The classes of an experiment that are their own and no other class's parent."""
-    rule = rule_of(conn, number)
-    classes = set(category_tree.counts_as(conn, rule).values())
-    parents = category_tree.parents(conn, rule)
+def lone_classes(conn: sqlite3.Connection, number: int, then: bool = False) -> set[str]:
+    """The classes of an experiment that are their own and no other class's parent, today or `then`,
+    in the tree that it knew."""
+    rule, tree = rule_of(conn, number), None
+    if then:
+        tree = category_changes.categories_then(conn, category_changes.seen_by(conn, number))
+    classes = set(category_tree.counts_as(conn, rule, tree).values())
+    parents = category_tree.parents(conn, rule, tree)
     others = {parents[name] for name in classes if parents.get(name, name) != name}
     return {name for name in classes - others if parents.get(name, name) == name}
 

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 import db
 from common.terminal import UserError
 from evaluation import catalogue_queries, certificates, floors, queries, shared_content
-from learning import category_changes, category_tree, metrics
+from learning import category_changes, metrics
 
 TARGETS = (95, 98)  # % accuracy
 # A prediction, as queries.details has it. Categories are numbers into a list of their ids.
@@ -117,7 +117,7 @@ def floor_of(
     folds, the validation products that the model was tuned on choose which leaves are shut."""
     if not share:
         return floors.NO_FLOOR
-    lone = catalogue_queries.lone_classes(conn, number)
+    lone = catalogue_queries.lone_classes(conn, number, then=not leaves)
     lone_codes = [code for code, name in enumerate(names) if name in lone]
     if db.settings(db.experiment_row(conn, number)).get("folds"):
         return floors.Floor(share, lone=lone_codes)
