@@ -1,6 +1,7 @@
 """Print what experiments reached and what they promise, compare them, find labels that are wrong.
 
-In: crawl.db, which only --overrides writes (one of an older version is brought up to date first).
+In: crawl.db, which only --overrides and --recategorize write (one of an older version is brought up
+to date first).
 Out, on stdout: for each experiment its accuracy and its coverage, the share of products that a
 machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents. Each flag
 prints something else.
@@ -13,6 +14,7 @@ prints something else.
     python analyze.py --dump-errors-for-experiment 2 > errors.html
     python analyze.py --models
     python analyze.py --review 2 > review.html
+    python analyze.py --recategorize moves.csv
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from evaluation import (
     label_suspects,
     levels,
     overview,
+    recategorize,
     review_page,
     text_report,
     today,
@@ -88,6 +91,19 @@ def make_parser() -> Parser:
         "(column `decision`); later training uses them. A line that can't be used is reported and "
         "left "
         "out, and the exit status is 1",
+    )
+    what.add_argument(
+        "--recategorize",
+        metavar="FILE",
+        help="rename, move and merge categories, with all products in them, as a CSV file says that "
+        "has the columns from and to: ids, or paths such as Women > Jeans. Without `to` the "
+        "products wait to be filed. A line that can't be used is reported and left out, and the "
+        "exit status is 1",
+    )
+    what.add_argument(
+        "--undo-recategorize",
+        action="store_true",
+        help="take back what the last --recategorize changed; again, what the one before it did",
     )
     what.add_argument(
         "--dump-errors-for-experiment",
@@ -242,14 +258,27 @@ def report_on(args: argparse.Namespace) -> None:
         show(blocks, text_report.blocks_text(blocks), args.json)
 
 
+def change_catalogue(args: argparse.Namespace) -> int:
+    """Do what is asked for about labels and categories, and print it. Returns the exit status."""
+    if args.undo_recategorize:
+        undone = recategorize.undo(args.db_path)
+        show(undone, recategorize.undo_text(undone), args.json)
+        return 0
+    if args.recategorize is not None:
+        result = recategorize.take_file(args.db_path, args.recategorize)
+        show(result, recategorize.moves_text(result), args.json)
+    else:
+        result = decisions.take_file(args.db_path, args.overrides)
+        show(result, text_report.overrides_text(result), args.json)
+    return 1 if result["unusable"] else 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    if args.overrides is None:
-        report_on(args)
-        return 0
-    result = decisions.take_file(args.db_path, args.overrides)
-    show(result, text_report.overrides_text(result), args.json)
-    return 1 if result["unusable"] else 0
+    if args.undo_recategorize or args.overrides is not None or args.recategorize is not None:
+        return change_catalogue(args)
+    report_on(args)
+    return 0
 
 
 if __name__ == "__main__":

@@ -289,6 +289,22 @@ def add_picture_position(conn: sqlite3.Connection) -> None:
     add_column(conn, "picture", "position integer not null default 0")
 
 
+def category_change_tables(conn: sqlite3.Connection) -> None:
+    """What --recategorize did to each category, and the rows that it changed as they were: of the
+    table category for good, so that older experiments know their tree, of the others until they are
+    put back by --undo-recategorize. That is a run with a number, too; undoes is the run that it
+    took back."""
+    conn.execute("""create table if not exists category_change(
+                    id integer primary key autoincrement, run integer not null,
+                    from_id text, to_id text, from_path text, to_path text,
+                    products integer not null default 0, date text, undoes integer)""")
+    conn.execute("""create table if not exists category_change_row(
+                    run integer not null, relation text not null, product_id integer,
+                    category_id text, position integer, found integer, row text)""")
+    conn.execute("""create index if not exists category_change_row_by_run
+                    on category_change_row(run, relation, product_id)""")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -321,6 +337,7 @@ MIGRATIONS = (
     ("add product.removed", add_product_removed),
     ("add picture.position", add_picture_position),
     ("add filing_source.floor", add_filing_floor),
+    ("category_change tables", category_change_tables),
 )
 
 

@@ -9,6 +9,7 @@ import hashlib
 import html
 import re
 import unicodedata
+from collections.abc import Container, Sequence
 
 # Of each ASCII character what is left of it: letters, digits and '_', in lower case.
 ASCII_WORDS = {code: re.sub(r"\W", " ", chr(code)).lower() for code in range(128)}
@@ -40,6 +41,33 @@ def text_key(text: str) -> str:
 def folded(text: str) -> str:
     """A category's name as it is compared: letter case, blanks and forms of accents do not matter."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def tidy(words: str) -> str:
+    """A category's name as it is shown: blanks in a row as one, an accent and its letter as one."""
+    return unicodedata.normalize("NFC", " ".join(words.split()))
+
+
+def slug(words: str) -> str:
+    """Lower-case letters, marks and digits of any language, joined by '-'; a hash if none is left.
+    It holds no '.', which parts levels, and no ',', which parts ids in --categories."""
+    kept = (
+        letter if unicodedata.category(letter)[0] in "LMN" else " "
+        for letter in unicodedata.normalize("NFKC", words).lower()
+    )
+    return "-".join("".join(kept).split()) or short_hash(words)
+
+
+def short_hash(text: str) -> str:
+    """The first eight hex digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def category_id(parent: str | None, path: Sequence[str], taken: Container[str]) -> str:
+    """The id of a new category: that of its parent and its own slug, joined by '.', and a hash
+    behind it if that is taken. path are the tidy words from the top to it."""
+    category = (f"{parent}." if parent else "") + slug(path[-1])
+    return f"{category}-{short_hash(' > '.join(path))}" if category in taken else category
 
 
 def storable(text: str) -> str:

@@ -6,37 +6,15 @@ order of the feed's lines, and rows of the table category.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from common.terminal import UserError
-from common.text import folded
+from common.text import category_id, folded, tidy
 from crawling.feed_types import Path
 
 MOST_CATEGORIES = 100_000  # each takes memory, and no shop has so many
-
-
-def slug(words: str) -> str:
-    """Lower-case letters, marks and digits of any language, joined by '-'; a hash if none is left.
-    It holds no '.', which parts levels, and no ',', which parts ids in --categories."""
-    kept = (
-        letter if unicodedata.category(letter)[0] in "LMN" else " "
-        for letter in unicodedata.normalize("NFKC", words).lower()
-    )
-    return "-".join("".join(kept).split()) or short_hash(words)
-
-
-def short_hash(text: str) -> str:
-    """The first eight hex digits of a text's SHA-256."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
-
-
-def tidy(words: str) -> str:
-    """A category's name as it is shown: blanks in a row as one, an accent and its letter as one."""
-    return unicodedata.normalize("NFC", " ".join(words.split()))
 
 
 class CategoryTree:
@@ -85,9 +63,7 @@ class CategoryTree:
                     f"{path[-1][:50]!r}: name another column with --column product_type=NAME, or "
                     "leave the categories out with --unlabelled"
                 )
-            category = (f"{parent}." if parent else "") + slug(path[-1])
-            if category in self.taken:
-                category += "-" + short_hash(" > ".join(path))
+            category = category_id(parent, path, self.taken)
             self.ids_by_key[keys] = category
             self.taken.add(category)
             self.parents[category] = parent

@@ -11,15 +11,20 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 
 import db
-from learning import category_tree
+from learning import category_changes, category_tree
 from learning.category_tree import Rule
 from learning.queries import FILED_HERE, PUTS, want_classes, want_leaves
 
+# The class of today that an experiment's category {0}, a column, has become; '' if its products
+# wait to be filed. See want_today.
+NOW = """case when {0} in (select id from category_today)
+         then (select now from category_today where category_today.id = {0}) else {0} end"""
 # Whether products may be filed today at the category {0}, a column: at it as a class, or at all.
 LEAF_TODAY = "{0} in (select id from place where leaf = 1)"
 PLACE_TODAY = "{0} in (select id from place)"
-LEAF_THERE = LEAF_TODAY.format("leaf_id")
-PARENT_THERE = PLACE_TODAY.format("parent_id")
+LEAF_NOW, PARENT_NOW = NOW.format("leaf_id"), NOW.format("parent_id")
+LEAF_THERE = LEAF_TODAY.format(f"({LEAF_NOW})")
+PARENT_THERE = PLACE_TODAY.format(f"({PARENT_NOW})")
 
 # Neither the shop nor a person has given the product a category, and the shop still has it.
 UNFILED = f"""product.category_id is null and product.removed = 0 and not exists (
@@ -44,21 +49,37 @@ def rule_of(conn: sqlite3.Connection, number: int) -> Rule:
     return category_tree.rule_of(db.settings(db.experiment_row(conn, number)))
 
 
-def lone_classes(conn: sqlite3.Connection, number: int) -> set[str]:
-    """The classes of an experiment that are their own and no other class's parent."""
-    rule = rule_of(conn, number)
-    classes = set(category_tree.counts_as(conn, rule).values())
-    parents = category_tree.parents(conn, rule)
+def lone_classes(conn: sqlite3.Connection, number: int, then: bool = False) -> set[str]:
+    """The classes of an experiment that are their own and no other class's parent, today or `then`,
+    in the tree that it knew."""
+    rule, tree = rule_of(conn, number), None
+    if then:
+        tree = category_changes.categories_then(conn, category_changes.seen_by(conn, number))
+    classes = set(category_tree.counts_as(conn, rule, tree).values())
+    parents = category_tree.parents(conn, rule, tree)
     others = {parents[name] for name in classes if parents.get(name, name) != name}
     return {name for name in classes - others if parents.get(name, name) == name}
+
+
+def want_today(conn: sqlite3.Connection, number: int) -> None:
+    """Fill the temporary table category_today(id, now) with the categories of experiment `number`
+    that --recategorize has changed since."""
+    conn.execute("create temp table if not exists category_today(id text primary key, now text)")
+    conn.execute("delete from category_today")
+    today = category_changes.classes_today(conn, number)
+    conn.executemany(
+        "insert into category_today values (?, ?)",
+        [(category, now or "") for category, now in today.items()],
+    )
 
 
 def want_places(conn: sqlite3.Connection, number: int, shut: Collection[str] = ()) -> None:
     """Fill the temporary table place(id, leaf) with the categories that products may be filed at
     today by experiment `number`: the classes that have a labelled product (leaf is 1), and all
-    categories above those. counts_as is filled with it. At the classes `shut` nothing may be filed
+    categories above those. counts_as and category_today are filled with it. At the classes `shut` nothing may be filed
     as a class, nor at lone ones as at a parent (floors.without_shut)."""
     rule = rule_of(conn, number)
+    want_today(conn, number)
     want_classes(conn, rule)
     conn.execute("create temp table if not exists place(id text primary key, leaf integer)")
     conn.execute("delete from place")
@@ -103,9 +124,17 @@ def measured_products(conn: sqlite3.Connection, number: int) -> str:
     return tested + " union " + tested.replace("predicted_category", "validation_prediction")
 
 
+def want_leaves_today(conn: sqlite3.Connection, number: int, leaves: Iterable[str]) -> None:
+    """Fill wanted_leaf (queries.want_leaves) with what an experiment's leaves are today, and
+    category_today."""
+    want_today(conn, number)
+    today = category_changes.leaves_today(conn, number, leaves)
+    want_leaves(conn, today, rule_of(conn, number))
+
+
 def want_strange(conn: sqlite3.Connection, number: int, leaves: Iterable[str]) -> None:
     """Fill the temporary tables that STRANGE looks into, for experiment `number` and its leaves."""
-    want_leaves(conn, leaves, rule_of(conn, number))
+    want_leaves_today(conn, number, leaves)
     conn.execute("create temp table if not exists measured(id integer primary key)")
     conn.execute("delete from measured")
     conn.execute(
@@ -131,7 +160,7 @@ def learned_texts(
     it predicted, and from a few that a person had filed, which are left out here. Without folds
     those products are taken that have a label today and that it was not measured on, so those that
     came with a label after the training count too."""
-    want_leaves(conn, leaves, rule_of(conn, number))
+    want_leaves_today(conn, number, leaves)
     learned = "select product_id from learned_product where experiment_id = :number"
     if not conn.execute(f"{learned} limit 1", {"number": number}).fetchone():
         learned = f"select product_id from ({measured_products(conn, number)})"

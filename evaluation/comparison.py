@@ -21,7 +21,7 @@ import db
 from common.terminal import UserError
 from evaluation import figures, queries
 from evaluation.figures import Rows
-from learning import metrics
+from learning import category_changes, metrics
 
 
 class Aligned(NamedTuple):
@@ -58,9 +58,7 @@ def compare(
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise UserError("--compare takes two or more different experiments, such as --compare 1 2")
     experiments = [db.experiment_row(conn, number) for number in numbers]
-    names, tables, shared = aligned = align(
-        [figures.read_predictions(conn, number) for number in numbers]
-    )
+    names, tables, shared = aligned = align(read_all(conn, numbers))
     check_comparable(numbers, aligned)
     right = np.array(
         [(rows["label"] >= 0) & (rows["predicted"] == rows["label"]) for rows in tables]
@@ -89,6 +87,18 @@ def compare(
         "flipped": flipped,
         "flips": flips,
     }
+
+
+def read_all(conn: sqlite3.Connection, numbers: Sequence[int]) -> list[tuple[list[str], Rows]]:
+    """figures.read_predictions of experiments. If --recategorize has changed categories between
+    two of them, all call these as the last one does."""
+    seen = [category_changes.seen_by(conn, number) for number in numbers]
+    predictions = []
+    for number, since in zip(numbers, seen):
+        names, rows = figures.read_predictions(conn, number)
+        ids = category_changes.current_ids(conn, since, max(seen))
+        predictions.append(([ids.get(name) or name for name in names], rows))
+    return predictions
 
 
 def check_comparable(numbers: Sequence[int], aligned: Aligned) -> None:

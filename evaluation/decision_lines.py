@@ -17,6 +17,7 @@ from typing import NamedTuple
 from common.terminal import log
 from common.text import folded, safe_cell
 from evaluation import product_view, queries
+from evaluation.csv_file import unquoted
 
 Cells = Mapping[str, str]
 
@@ -136,12 +137,6 @@ def is_mangled(source: str, external: str, name: str, product: sqlite3.Row) -> b
     )
 
 
-def unquoted(cell: str) -> list[str]:
-    """What a cell may stand for: `safe_cell` puts an apostrophe before what a spreadsheet would
-    run, and spreadsheets may show it or not."""
-    return [cell, cell[1:]] if re.match("'[=+@-]", cell) else [cell]
-
-
 def matches(cell: str, value: str | None) -> bool:
     """Whether a cell is a product's value as pages and --label-suspects write it: without
     characters that steer a terminal, on one line."""
@@ -216,11 +211,17 @@ def read_decision(
     label: str | None,
     categories: Mapping[str, bool],
     names: Mapping[str, str],
+    renamed: Mapping[str, str | None],
 ) -> Decision:
     """The Decision of a line about a product with this label (or None). categories are
-    {id: whether it lies below the root}, names is category_tree.category_names. Raises ValueError
-    with the reason if it can't be taken."""
-    if "label" in cells and not same_label(cells["label"], label):
+    {id: whether it lies below the root}, names is category_tree.category_names, renamed are
+    category_changes.current_ids: a line may be older than they are. Raises ValueError with the
+    reason if it can't be taken."""
+    if (
+        "label" in cells
+        and not same_label(cells["label"], label)
+        and all(renamed.get(cell, "") != label for cell in unquoted(cells["label"]))
+    ):
         raise ValueError(
             f"the decision is about the label {short(cells['label'])}, and the "
             f"product has {short(label)} by now"
@@ -240,14 +241,18 @@ def read_decision(
         )
     # An older page says `label wrong` also of a product without a label.
     decision = "label wrong" if label is not None else "filed by hand"
-    category = read_category(cells, decision, categories, names)
+    category = read_category(cells, decision, categories, names, renamed)
     if category == label:
         raise ValueError(f"'label wrong' with the label that the product has, {category!r}")
     return Decision(decision, category)
 
 
 def read_category(
-    cells: Cells, decision: str, categories: Mapping[str, bool], names: Mapping[str, str]
+    cells: Cells,
+    decision: str,
+    categories: Mapping[str, bool],
+    names: Mapping[str, str],
+    renamed: Mapping[str, str | None],
 ) -> str:
     """A category's id from the column `suggestion`; otherwise, from `proposed`, what one is to be
     called that does not exist yet. Raises ValueError if neither has one."""
@@ -255,6 +260,9 @@ def read_category(
     for category in unquoted(suggestion):
         if categories.get(category):
             return category
+        now = renamed.get(category)
+        if now and categories.get(now):
+            return now
     proposed = unquoted(cells.get("proposed", ""))[-1]
     if suggestion or not proposed:
         raise ValueError(

@@ -11,20 +11,17 @@ decision_lines.py finds the product and the decision of a line.
 
 from __future__ import annotations
 
-import csv
-import io
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import db
 from common.terminal import UserError, log
-from evaluation import decision_lines, queries
+from evaluation import csv_file, decision_lines, queries
+from evaluation.csv_file import NAMED, first_lines
 from evaluation.decision_lines import Decision
-from learning import category_tree
+from learning import category_changes, category_tree
 from learning import queries as learning_queries
-
-NAMED = 5  # lines that can't be used, at most; the others are counted
 
 
 def take_file(db_path: str, path: str) -> dict[str, Any]:
@@ -56,15 +53,6 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     }
 
 
-def first_lines(unusable: Sequence[tuple[int, str]]) -> list[str]:
-    """The first lines that can't be used, in words, and how many more there are."""
-    lines = [f"line {line}: {reason}" for line, reason in unusable[:NAMED]]
-    more = len(unusable) - NAMED
-    if more > 0:
-        lines.append(f"and {more} more lines like these")
-    return lines
-
-
 # ---- the file -----------------------------------------------------------------------------------
 
 
@@ -74,7 +62,7 @@ def read_decisions(
     """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
-    names = category_tree.category_names(conn)
+    names, renamed = category_tree.category_names(conn), category_changes.current_ids(conn)
     categories = {row["id"]: bool(category_tree.levels(row)) for row in db.categories(conn)}
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}
@@ -87,7 +75,7 @@ def read_decisions(
         try:
             product = decision_lines.find_product(conn, cells)
             read = decision_lines.read_decision(
-                cells, decision, product["category_id"], categories, names
+                cells, decision, product["category_id"], categories, names, renamed
             )
         except ValueError as problem:
             unusable.append((line, str(problem)))
@@ -122,51 +110,11 @@ def contradictions(
 
 
 def read_csv(path: str) -> list[tuple[int, dict[str, str]]]:
-    """[(line, {column: cell})] of a CSV file as spreadsheets write it, columns in lower case.
-    Raises UserError if it can't be read, or lacks the columns."""
-    text = csv_text(path)
-    if text.startswith("sep="):  # a hint for Excel
-        text = text.partition("\n")[2]
-    head = text.split("\n", 1)[0]
-    csv.field_size_limit(2**31 - 1)  # a shop's text may be long
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True
-    )
-    rows = []
-    try:
-        for row in reader:
-            rows.append((reader.reader.line_num, clean_cells(row)))
-    except csv.Error as error:
-        raise UserError(
-            f"{path}, line {reader.reader.line_num}, is no CSV ({error}); nothing of "
-            "the file was stored"
-        ) from None
-    names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
+    """csv_file.read_csv of a file of decisions. Raises UserError if it lacks the columns."""
+    names, rows = csv_file.read_csv(path)
     if "decision" not in names or not ("product_id" in names or {"source", "external_id"} <= names):
         raise UserError(
             f"{path} needs the columns product_id and decision, or source, external_id "
             "and decision, as --label-suspects writes them"
         )
     return rows
-
-
-def csv_text(path: str) -> str:
-    """The text of a file in UTF-8. Raises UserError if it can't be read as such."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except UnicodeDecodeError:
-        reason = "save it as CSV UTF-8"
-    except (FileNotFoundError, IsADirectoryError) as error:
-        reason = str(error.strerror)
-    raise UserError(f"{path} can't be read as a CSV file in UTF-8 ({reason})")
-
-
-def clean_cells(row: Mapping[Any, Any]) -> dict[str, str]:
-    """A row of csv.DictReader without blanks around names and cells. What the reader adds to a row
-    that is too long (a list) or too short (None) is left out."""
-    return {
-        (name or "").strip().lower(): cell.strip()
-        for name, cell in row.items()
-        if isinstance(cell, str)
-    }

@@ -28,7 +28,7 @@ from evaluation import (
 )
 from evaluation.figures import Rows
 from evaluation.product_view import page_text
-from learning import category_tree, metrics
+from learning import category_changes, metrics
 
 MOST_STEPS = 2000  # of the slider
 Step = tuple[float, int, int]  # a threshold's score, the products it accepts, the right ones
@@ -56,6 +56,7 @@ def error_page(
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
     wrong, slider = int((~right).sum()), slider_steps(rows["score"], right)
     paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
+    then, today = html_pages.paths_then(conn, number, paths)
     model = product_view.text_model(db_path, number)
     raw = [dict(row) for row in queries.surest_errors(conn, number, top)]
     errors = read_errors(conn, number, raw, model, suspects, decisions, paths, images_path)
@@ -82,14 +83,14 @@ def error_page(
         wrong=wrong,
         name=page_text(report["name"], 300),
         date=page_text(report["date"], 40),
-        confusions=confused_pairs(report, paths),
-        categories=category_rows(report, paths),
+        confusions=confused_pairs(report, then),
+        categories=category_rows(report, then),
         chart=make_chart(rows, right, slider),
         count=len(report["settings"].get("categories") or np.unique(rows["label"])),
         settings=settings_pairs(report["settings"]),
-        labels=html_pages.filter_options((row["label"] for row in raw), paths),
-        predictions=html_pages.filter_options((row["predicted"] for row in raw), paths),
-        parents=html_pages.filter_options((error["parent"] for error in errors), paths),
+        labels=html_pages.filter_options((label_today(row, today) for row in raw), paths),
+        predictions=html_pages.filter_options((row["predicted"] for row in raw), then),
+        parents=html_pages.filter_options((error["parent"] for error in errors), then),
         leaves=html_pages.leaf_options(conn, number, paths),
         marks=queries.DECISIONS[:3],
         database=database,
@@ -125,9 +126,10 @@ def read_errors(
 
     suspects are the ids of products whose label is probably wrong, decisions queries.overrides,
     paths html_pages.page_paths. The prediction is proposed as the right category if it is one of
-    the leaves of today.
+    the leaves of today. `label` is what the category is today, about which a person decides.
     """
-    parents = category_tree.parents(conn, catalogue_queries.rule_of(conn, number))
+    parents = category_changes.parents_then(conn, number)
+    then, today = html_pages.paths_then(conn, number, paths)
     there = catalogue_queries.places_today(conn, number)
     errors = []
     for row in rows:
@@ -148,18 +150,24 @@ def read_errors(
             paths,
             images_path,
         )
-        if not there.get(row["predicted"]):
-            error["suggestion"] = ""
-        label = page_text(row["label"], 200)
+        label, predicted = label_today(row, today), today.get(row["predicted"], row["predicted"])
+        error["suggestion"] = predicted if there.get(predicted) and predicted != label else ""
         errors.append(
             {
                 **error,
-                "label": label,
-                "label_path": paths.get(row["label"], label),
+                "predicted_path": then.get(row["predicted"], error["predicted"]),
+                "label": page_text(label, 200),
+                "label_path": then.get(row["label"], page_text(row["label"], 200)),
                 "label_score": row["label_score"],
             }
         )
     return errors
+
+
+def label_today(row: Mapping[str, Any], today: Mapping[str, str | None]) -> str | None:
+    """What the category is today that a product, a row of queries.surest_errors, had as its label;
+    the label itself if its products wait. `today` is category_changes.classes_today."""
+    return today.get(row["label"]) or row["label"]
 
 
 # ---- figures ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from evaluation import today
 from evaluation.figures import TARGETS
 from evaluation.promise_report import certified_text, fallback_text, levels_text
 from evaluation.text_report import Report, aligned, blocks_text, percent, shut_text, with_interval
-from learning import near_duplicates
+from learning import category_changes, near_duplicates
 
 
 def experiment_text(report: Report, top: int) -> Iterator[str]:
@@ -203,7 +203,7 @@ def confusions_text(report: Report, top: int) -> Iterator[str]:
     yield f"Categories most often confused ({len(pairs)} pairs)"
     rows = []
     for pair in pairs[:top]:
-        names = printable(" -> ".join(pair["categories"]))
+        names = printable(" -> ".join(name_of(category, report) for category in pair["categories"]))
         rows.append(
             (
                 f"{pair['errors']:,}",
@@ -214,6 +214,11 @@ def confusions_text(report: Report, top: int) -> Iterator[str]:
     yield from aligned(rows, left=(1, 2))
 
 
+def name_of(category: str, report: Report) -> str:
+    """A category's id, and the one that --recategorize has given it since."""
+    return category_changes.now_text(category, report["recategorized"])
+
+
 def categories_text(report: Report) -> Iterator[str]:
     """Every category: how often it is found, and what is accepted there."""
     yield "Categories"
@@ -222,7 +227,7 @@ def categories_text(report: Report) -> Iterator[str]:
         accepted = category["accepted"]
         rows.append(
             (
-                printable(category["category"]),
+                printable(name_of(category["category"], report)),
                 f"{category['support']:,}",
                 with_interval(category["recall"]),
                 with_interval(category["precision"]),

@@ -17,7 +17,7 @@ import numpy as np
 import db
 from common.terminal import UserError
 from common.text import one_line
-from learning import metrics, model_folders, queries, saved_models, text_features
+from learning import category_changes, metrics, model_folders, queries, saved_models, text_features
 
 MOST_TERMS = 15  # that are printed for each category
 
@@ -45,25 +45,27 @@ def lines(
     probability = np.exp(metrics.log_softmax(logits[None].astype(np.float64) / temperature))[0]
     first, second = np.argsort(-probability, kind="stable")[:2]
     said, rest = text_features.contributions(weights, columns, values, first, second)
+    changed = category_changes.classes_today(conn, experiment)
+    names = [category_changes.now_text(leaf, changed) for leaf in leaves]
     yield f"product {product_id}: {one_line(name)[:80]}"
     if label is not None:
         yield f"  filed under {label}"
     else:
         yield (
             "  it has no category in the shop's catalogue; the model would file it under "
-            f"{leaves[first]} (probability {probability[first]:.4f})"
+            f"{names[first]} (probability {probability[first]:.4f})"
         )
     if not len(columns):
         yield "  the model knows none of its words"
     for leaf in (first, second):
-        yield f"  {probability[leaf]:.4f}  {leaves[leaf]}"
+        yield f"  {probability[leaf]:.4f}  {names[leaf]}"
     terms = sorted(
         zip((said / temperature).tolist(), (model["vocabulary"][column] for column in columns)),
         key=lambda term: (-term[0], term[1]),
     )
-    yield f"for {leaves[first]}"
+    yield f"for {names[first]}"
     yield from term_lines([term for term in terms if term[0] > 0])
-    yield f"for {leaves[second]}"
+    yield f"for {names[second]}"
     yield from term_lines([term for term in reversed(terms) if term[0] < 0])
     yield (
         f"together {said.sum() / temperature:+.2f}, without any word "

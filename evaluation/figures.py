@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 import db
 from common.terminal import UserError
 from evaluation import catalogue_queries, certificates, floors, queries, shared_content
-from learning import category_tree, metrics
+from learning import category_changes, metrics
 
 TARGETS = (95, 98)  # % accuracy
 # A prediction, as queries.details has it. Categories are numbers into a list of their ids.
@@ -117,7 +117,7 @@ def floor_of(
     folds, the validation products that the model was tuned on choose which leaves are shut."""
     if not share:
         return floors.NO_FLOOR
-    lone = catalogue_queries.lone_classes(conn, number)
+    lone = catalogue_queries.lone_classes(conn, number, then=not leaves)
     lone_codes = [code for code, name in enumerate(names) if name in lone]
     if db.settings(db.experiment_row(conn, number)).get("folds"):
         return floors.Floor(share, lone=lone_codes)
@@ -131,6 +131,21 @@ def read_held(conn: sqlite3.Connection, number: int, folds: int | None) -> Rows:
     if folds:
         return np.empty(0, ROW)
     return read_predictions(conn, number, certifying=True, words=False)[1]
+
+
+def read_learned(
+    conn: sqlite3.Connection, number: int, certifying: bool = False
+) -> tuple[list[str], Rows]:
+    """read_predictions as they were learned, without words, with the categories that their labels
+    and answers are today."""
+    names, rows = read_predictions(conn, number, certifying, False)
+    codes, today = {name: code for code, name in enumerate(names)}, [*range(len(names)), -1]
+    for category, now in category_changes.classes_today(conn, number).items():
+        if category in codes:
+            today[codes[category]] = -1 if now is None else codes.get(now, -1)
+    for field in ("label", "predicted", "parent", "reviewed", "learned"):
+        rows[field] = np.array(today)[rows[field]]
+    return names, rows
 
 
 def category_codes(names: Sequence[str], counts_as: Mapping[str, str]) -> NDArray[np.int64]:
@@ -507,7 +522,7 @@ def describe(
         raise UserError(f"experiment {number} has no predictions; run its script again")
     settings = db.settings(experiment)
     folds = settings.get("folds")
-    above = parent_codes(names, category_tree.parents(conn, category_tree.rule_of(settings)))
+    above = parent_codes(names, category_changes.parents_then(conn, number))
     held = read_held(conn, number, folds)
     basis, wanted = Basis(rows, held, folds, confidence), floor_of(conn, number, floor, names)
     right, parent_right, _ = correct(rows, above)
@@ -536,5 +551,6 @@ def describe(
         ),
         "categories": by_category(basis, names, right, wanted),
         "confusions": confusions(names, rows, right, above),
+        "recategorized": category_changes.classes_today(conn, number),
         "settings": settings,
     }

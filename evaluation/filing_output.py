@@ -21,7 +21,7 @@ from typing import Any
 from common.terminal import log
 from common.text import safe_cell
 from evaluation import catalogue_queries, filing_queries
-from learning import category_tree
+from learning import category_changes, category_tree
 
 COLUMNS = (
     "id",
@@ -54,6 +54,7 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
     empty, and a sentence on stderr says so."""
     paths = category_tree.readable_paths(conn)
     there = catalogue_queries.places_today(conn, number)
+    today = category_changes.classes_today(conn, number)
     counts: collections.Counter[str] = collections.Counter()
     missing: collections.Counter[str] = collections.Counter()
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -63,9 +64,8 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
         counts[row["level"]] += 1
         suggestions: Suggestions = ()
         if row["level"] == "person" or form == "jsonl":
-            suggestions = [
-                (leaf, score) for leaf, score in json.loads(row["top"]) if there.get(leaf)
-            ][:SUGGESTIONS]
+            likeliest = category_changes.likeliest_today(json.loads(row["top"]), today)
+            suggestions = [pair for pair in likeliest if there.get(pair[0])][:SUGGESTIONS]
         path = paths.get(row["category_id"], row["category_id"])
         if row["level"] == "decided" and not there.get(row["category_id"]):
             missing[row["category_id"]] += 1

@@ -14,7 +14,9 @@ from typing import Any
 import db
 from evaluation.catalogue_queries import (
     DECIDED,
+    LEAF_NOW,
     LEAF_THERE,
+    PARENT_NOW,
     PARENT_THERE,
     STRANGE,
     UNFILED,
@@ -132,10 +134,10 @@ def answer_counts(
     rows = db.plain(
         conn,
         f"""
-        select leaf_id, {step} as step, count(*) from filing
+        select {LEAF_NOW} as leaf, {step} as step, count(*) from filing
         join product on product.id = product_id
         where experiment_id = ? and source = ? and leaf_id is not null and {UNFILED}
-        group by leaf_id, step""",
+        group by leaf, step""",
         (*edges, number, source),
     )
     return {(leaf, reached): count for leaf, reached, count in rows}
@@ -180,7 +182,8 @@ def file_products(
     conn.execute(
         f"""
         update filing set level = {LEVEL}, target = :target,
-            category_id = case {LEVEL} when 'leaf' then leaf_id when 'parent' then parent_id end,
+            category_id = case {LEVEL} when 'leaf' then {LEAF_NOW}
+                                       when 'parent' then {PARENT_NOW} end,
             score = case {LEVEL} when 'parent' then parent_score else leaf_score end {OF_SOURCE}""",
         values,
     )

@@ -83,7 +83,7 @@ def promise(
         lower = lower_target(independent, above, target, confidence, wanted)
         learned = rows
         if any(counts.values()):
-            _, learned = figures.read_predictions(conn, number, not folds, False)
+            _, learned = figures.read_learned(conn, number, not folds)
         stopped = stopped_by(rows, learned, counts, above, target, confidence, wanted)
     return {
         "target": target,

@@ -23,7 +23,7 @@ from common.files import replacing
 from common.terminal import UserError, log
 from evaluation import catalogue_queries
 from evaluation.product_view import page_text
-from learning import category_tree
+from learning import category_changes, category_tree
 
 # Decisions as the script knows them: (decision, category, the label it is about, whether it holds).
 Decided = dict[int, tuple[str, str, str, bool]]
@@ -35,6 +35,30 @@ Decided = dict[int, tuple[str, str, str, bool]]
 def page_paths(conn: sqlite3.Connection) -> dict[str, str]:
     """{category id: its path in the shop's words, as a page shows it}."""
     return category_tree.readable_paths(conn, lambda name: page_text(name, 200))
+
+
+def paths_then(
+    conn: sqlite3.Connection, number: int, paths: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str | None]]:
+    """(paths as page_paths gives them, of the categories as experiment `number` calls them;
+    category_changes.classes_today). If --recategorize has changed a category since, both of its
+    paths are there, so that a browser finds it by either."""
+    today = category_changes.classes_today(conn, number)
+    if not today:
+        return dict(paths), {}
+    then = category_tree.readable_paths(
+        conn,
+        lambda name: page_text(name, 200),
+        category_changes.categories_then(conn, category_changes.seen_by(conn, number)),
+    )
+    changed = {}
+    for category, now in today.items():
+        path = then.get(category, page_text(category, 200))
+        if now is None:
+            changed[category] = f"{path}, no category any more"
+        else:
+            changed[category] = f"{path}, now {paths.get(now, page_text(now, 200))}"
+    return {**paths, **changed}, today
 
 
 def leaf_options(

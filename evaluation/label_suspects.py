@@ -23,7 +23,7 @@ import db
 from common.terminal import UserError, log
 from common.text import safe_cell
 from evaluation import figures, queries, today
-from learning import metrics
+from learning import category_changes, metrics
 
 COLUMNS = (
     "product_id",
@@ -44,6 +44,7 @@ COLUMNS = (
 def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> list[dict[str, Any]]:
     """At most so many (None: all) of the products whose label is probably wrong by experiment
     `number`, likeliest first, as dicts of COLUMNS; those that a person has decided on are left out.
+    Categories are called as they are today.
     Raises UserError if the experiment has no folds: only with folds each product was judged by a
     model that had not learned its label."""
     settings = db.settings(db.experiment_row(conn, number))
@@ -61,10 +62,17 @@ def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> l
         judged["label"], judged["label_score"], best[labelled], probability[labelled]
     )
     names, decided = list(codes), queries.overrides(conn)
+    changed = category_changes.classes_today(conn, number)
     texts = queries.product_texts(conn, ids[suspected].tolist())
-    suspects = []
+    suspects, settled = [], 0
     for row, guess, margin in zip(suspected, guesses, margins):
         product_id = int(ids[row])
+        suggestion, label = (
+            changed.get(name, name) for name in (names[guess], names[judged["label"][row]])
+        )
+        if None in (suggestion, label) or suggestion == label:
+            settled += 1  # they are one category now, or one of them is none any more
+            continue
         is_decided = product_id in decided and decided[product_id]["holds"]
         if product_id in texts and not is_decided:
             text = texts[product_id]
@@ -72,8 +80,8 @@ def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> l
                 {
                     "product_id": product_id,
                     "decision": "",
-                    "suggestion": names[guess],
-                    "label": names[judged["label"][row]],
+                    "suggestion": suggestion,
+                    "label": label,
                     "margin": round(float(margin), 6),
                     "label_score": round(float(judged["label_score"][row]), 6),
                     **{
@@ -89,10 +97,11 @@ def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> l
                     },
                 }
             )
-    done = len(suspected) - len(suspects)
+    done = len(suspected) - len(suspects) - settled
     log(
         f"{len(suspected)} of {len(rows)} labels may be wrong, the likeliest first"
         + (f"; {done} of them are decided on already" if done else "")
+        + (f"; --recategorize has settled {settled} of them" if settled else "")
     )
     for line in today.changes_lines(number, queries.changes(conn, number)):
         log(line)

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-import db
 from evaluation import figures
-from learning import category_tree
+from learning import category_changes, category_tree
 
 
 def by_level(
@@ -26,18 +25,20 @@ def by_level(
     the labels are there), `as_deep` (products whose label is at this level or below it), `accuracy`
     and `coverage` (figures.coverage_at each target), as dicts for JSON.
 
-    described is figures.describe's of the experiment. A category that is gone today is at level 1.
+    described is figures.describe's of the experiment. The tree is the one that the experiment knew,
+    before any --recategorize; a category that is gone otherwise is at level 1.
     """
     names, rows = figures.read_predictions(conn, number, words=False)
     folds, confidence = described["settings"].get("folds"), described["confidence"]
     basis = figures.Basis(rows, figures.read_held(conn, number, folds), folds, confidence)
-    depth = {row["id"]: len(category_tree.levels(row)) for row in db.categories(conn)}
+    tree = category_changes.categories_then(conn, category_changes.seen_by(conn, number))
+    depth = {row["id"]: len(category_tree.levels(row)) for row in tree}
     depths = np.array([depth.get(name) or 1 for name in names] + [0])
     reached = depths[np.concatenate([rows["label"], rows["predicted"]])]
     levels = []
     for level in range(max(1, int(reached.max())), 0, -1):
         codes = figures.category_codes(
-            names, category_tree.counts_as(conn, category_tree.Rule(level))
+            names, category_tree.counts_as(conn, category_tree.Rule(level), tree)
         )
         right = figures.right_as(rows, codes)
         levels.append(

@@ -14,15 +14,18 @@ import db
 from common.text import normalised, text_key
 from evaluation.catalogue_queries import (
     LEAF_TODAY,
+    NOW,
     PLACE_TODAY,
     STRANGE,
     measured_products,
     rule_of,
+    want_leaves_today,
     want_places,
     want_strange,
+    want_today,
 )
-from learning import category_tree
-from learning.queries import CLASS_OF, FILED_HERE, PUTS, want_classes, want_leaves
+from learning import category_changes
+from learning.queries import CLASS_OF, FILED_HERE, PUTS, want_classes
 
 # Rows of 2016 hold no label of their own and get the category their product is filed under.
 LABEL = "coalesce(label_id, (select product.category_id from product where id = product_id))"
@@ -32,11 +35,12 @@ LABEL = "coalesce(label_id, (select product.category_id from product where id = 
 
 
 def name_parents(conn: sqlite3.Connection, number: int) -> None:
-    """Fill the temporary table leaf_parent(leaf, parent), by the classes of experiment `number`."""
+    """Fill the temporary table leaf_parent(leaf, parent) as it was for experiment `number`."""
     conn.execute("create temp table if not exists leaf_parent(leaf text primary key, parent text)")
     conn.execute("delete from leaf_parent")
-    parents = category_tree.parents(conn, rule_of(conn, number))
-    conn.executemany("insert into leaf_parent values (?, ?)", parents.items())
+    conn.executemany(
+        "insert into leaf_parent values (?, ?)", category_changes.parents_then(conn, number).items()
+    )
 
 
 def block_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
@@ -141,9 +145,19 @@ STRANGE_ANSWERS = f"""select product_id, leaf_id, leaf_score, null, null, parent
                       from filing join product on product.id = product_id
                       where experiment_id = :number and leaf_id is not null and {STRANGE}"""
 LEARNED_LABEL = "coalesce(prediction.label_id, product.category_id)"
-LABEL_TODAY = f"coalesce({CLASS_OF.format('product.category_id')}, {LEARNED_LABEL})"
-SCORE_TODAY = f"case when {LEAF_TODAY.format('prediction.category_id')} then score else -1 end"
-PARENT_SCORE_TODAY = f"case when {PLACE_TODAY.format('parent_id')} then parent_score else -1 end"
+LEARNED_TODAY = NOW.format(LEARNED_LABEL)
+LABEL_TODAY = f"coalesce({CLASS_OF.format('product.category_id')}, {LEARNED_TODAY})"
+PREDICTED_TODAY, PARENT_TODAY = NOW.format("prediction.category_id"), NOW.format("parent_id")
+SCORE_TODAY = f"case when {LEAF_TODAY.format(f'({PREDICTED_TODAY})')} then score else -1 end"
+PARENT_SCORE_TODAY = f"""case when {PLACE_TODAY.format(f"({PARENT_TODAY})")}
+                         then parent_score else -1 end"""
+# The class that a person has chosen, as an experiment of before calls it. If it calls several so,
+# the one that it learned or predicted, so that a change of names corrects nothing.
+CHOSEN = CLASS_OF.format("review.category_id")
+CHOSEN_THEN = f"""case {CHOSEN} when {LEARNED_TODAY} then {LEARNED_LABEL}
+                  when {PREDICTED_TODAY} then prediction.category_id
+                  else coalesce((select min(id) from category_today where now = {CHOSEN}),
+                                {CHOSEN}) end"""
 
 
 def code_of(category: str) -> str:
@@ -166,31 +180,36 @@ def details(
     product_id, group (products of one group, or cluster of near-duplicates, share it), label,
     predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
     text, picture (1: has one), reviewed (the label after a person's review), learned (the label
-    that the experiment learned). Categories are indexes into names, -1 for none. Without `words`
-    these are not counted, but 0.
+    that the experiment learned). Categories are indexes into names, -1 for none; they are called as
+    the experiment knows them. Without `words` these are not counted, but 0.
 
     With `leaves`, the model's, the rows are what a promise of today rests on. Then they also hold
     its answers for products filed in other leaves (fold -1; not with `tuning`). The label is the
     one that the product has now, and the learned one if it has none or is gone. Scores of
     categories that nothing may be filed at now are -1. Products that --apply filed before they had
-    the label of now are left out, unless --trust-filed was given.
+    the label of now are left out, unless --trust-filed was given. All categories are those of
+    today: see category_today.
     """
     names = code_categories(conn, number)
+    want_today(conn, number)
     want_classes(conn, rule_of(conn, number))
     conn.create_function(
         "count_words", 2, lambda *text: len(normalised(*text).split()), deterministic=True
     )
     predictions = TUNING if tuning else CERTIFYING if certifying else TESTED
     label, score, parent_score, kept = LEARNED_LABEL, "score", "parent_score", "true"
+    learned, predicted, parent = LEARNED_LABEL, "prediction.category_id", "parent_id"
+    chosen = CHOSEN_THEN
     if leaves:
         want_strange(conn, number, leaves)
         want_places(conn, number)
         if not tuning:
             predictions = f"{predictions} union all {STRANGE_ANSWERS}"
         label, score, parent_score = LABEL_TODAY, SCORE_TODAY, PARENT_SCORE_TODAY
+        learned, predicted, parent = LEARNED_TODAY, PREDICTED_TODAY, PARENT_TODAY
+        chosen = CHOSEN
         if not trusts_filed(conn, number):
             kept = f"not {FILED_HERE}"
-    chosen = CLASS_OF.format("review.category_id")
     reviewed = f"case when {PUTS} then {chosen} else {label} end"
     count = "count_words(name, description)" if words else "0"
     rows = db.plain(
@@ -199,13 +218,13 @@ def details(
         select prediction.product_id,
                dense_rank() over (
                    order by coalesce(cluster, group_key, 'product ' || prediction.product_id)),
-               {code_of(label)}, {code_of("prediction.category_id")}, coalesce({score}, 0),
+               {code_of(label)}, {code_of(predicted)}, coalesce({score}, 0),
                coalesce(label_score, -1),
-               {code_of("parent_id")}, coalesce({parent_score}, -1), coalesce(fold, -1),
+               {code_of(parent)}, coalesce({parent_score}, -1), coalesce(fold, -1),
                {count},
                exists(select 1 from picture where picture.product_id = prediction.product_id
                       and status <> '{db.PICTURE_FAILED}'),
-               {code_of(reviewed)}, {code_of(LEARNED_LABEL)}
+               {code_of(reviewed)}, {code_of(learned)}
         from ({predictions}) as prediction
         left join product on product.id = prediction.product_id
         left join near_duplicate on near_duplicate.experiment_id = :number
@@ -232,7 +251,9 @@ def best_five(conn: sqlite3.Connection, number: int) -> Iterator[str]:
 def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sqlite3.Row]:
     """The wrong predictions with the highest scores: product, picture, label, prediction, their
     scores, and whether the shop lists the product in the predicted category too."""
+    want_today(conn, number)
     want_classes(conn, rule_of(conn, number))
+    predicted = NOW.format("predicted_category.category_id")
     listed = CLASS_OF.format("product_category.category_id")
     return conn.execute(
         f"""
@@ -240,7 +261,7 @@ def surest_errors(conn: sqlite3.Connection, number: int, count: int) -> list[sql
                picture.path as picture, coalesce(label_id, product.category_id) as label,
                predicted_category.category_id as predicted, score, label_score,
                exists (select 1 from product_category where product_id = product.id
-                       and {listed} = predicted_category.category_id) as listed
+                       and {listed} = {predicted}) as listed
         from predicted_category join product on product.id = predicted_category.product_id
         left join picture on picture.product_id = product.id and picture.status <> ?
         where experiment_id = ?
@@ -262,18 +283,20 @@ def trusts_filed(conn: sqlite3.Connection, number: int) -> bool:
 def changes(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     """What has become of the products that an experiment was measured on: {products: how many they
     are; refiled: those that the shop has in another category now, or in one that nothing may be
-    filed at any more; unlabelled: those that have no category any more; regrouped: those that have
+    filed at any more; unlabelled: those that have no category any more, unless --recategorize has
+    them wait; regrouped: those that have
     another item group now than when it read them}."""
     want_places(conn, number)
     measured = measured_products(conn, number)
     last = db.settings(db.experiment_row(conn, number)).get("regroupings")
-    label = CLASS_OF.format("product.category_id")
+    label, learned = CLASS_OF.format("product.category_id"), f"({NOW.format('label_id')})"
     products, unlabelled, refiled = db.plain(
         conn,
         f"""
-        select count(*), coalesce(sum(product.id is not null and product.category_id is null), 0),
+        select count(*), coalesce(sum(product.id is not null and product.category_id is null
+                                      and coalesce({learned}, '?') <> ''), 0),
             coalesce(sum(product.category_id is not null and label_id is not null
-            and ({label} <> label_id or not {LEAF_TODAY.format(label)}) and not {FILED_HERE}), 0)
+            and ({label} <> {learned} or not {LEAF_TODAY.format(label)}) and not {FILED_HERE}), 0)
         from ({measured}) left join product on product.id = product_id""",
         {"number": number},
     ).fetchone()
@@ -329,10 +352,11 @@ def text_code(name: str | None, description: str | None) -> str | None:
 
 
 def contents(conn: sqlite3.Connection, number: int, leaves: Sequence[str]) -> sqlite3.Cursor:
-    """Tuples (product_id, group, text, picture) of all products filed in these leaves. Products of
+    """Tuples (product_id, group, text, picture) of all products filed in an experiment's leaves, or
+    in one of them until --recategorize had them wait. Products of
     one number share the group or cluster by which experiment `number` was split, the words, or the
     picture file; -1 stands for none."""
-    want_leaves(conn, leaves, rule_of(conn, number))
+    want_leaves_today(conn, number, leaves)
     conn.create_function("text_code", 2, text_code, deterministic=True)
     return db.plain(
         conn,
@@ -341,14 +365,16 @@ def contents(conn: sqlite3.Connection, number: int, leaves: Sequence[str]) -> sq
                          text_code(name, description) as text, sha256 as picture
                          from product left join picture on picture.product_id = product.id
                          left join near_duplicate on near_duplicate.product_id = product.id
-                         and experiment_id = ?
-                         where category_id in (select id from wanted_leaf))
+                         and experiment_id = :number
+                         where category_id in (select id from wanted_leaf) or category_id is null
+                         and product.id in (select product_id from category_change_row
+                                            where run > :seen and relation = 'product'))
         select id, case when group_key is null then -1
                else dense_rank() over (order by group_key) end,
                case when text is null then -1 else dense_rank() over (order by text) end,
                case when picture is null then -1 else dense_rank() over (order by picture) end
         from content order by id""",
-        (number,),
+        {"number": number, "seen": category_changes.seen_by(conn, number)},
     )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import db
 from evaluation import catalogue_queries, filing_queries, html_pages, product_view, queries
 from evaluation.product_view import page_text
+from learning import category_changes
 
 
 def review_page(
@@ -33,10 +34,12 @@ def review_page(
     paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
     model = product_view.text_model(db_path, number)
     there = catalogue_queries.places_today(conn, number)
+    today = category_changes.classes_today(conn, number)
     shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
     products = []
     for row in filing_queries.left_to_person(conn, number, top, surest_first):
-        products.append(review_view(dict(row), model, decisions, paths, images_path, shops, there))
+        view = review_view(dict(row), model, decisions, paths, images_path, shops, there, today)
+        products.append(view)
     html_pages.warn_missing_pictures(products, images_path)
     counts = filing_queries.count_levels(conn, number)
     data = {
@@ -78,24 +81,32 @@ def review_view(
     images_path: str,
     shops: Mapping[str, sqlite3.Row],
     there: Mapping[str, int],
+    today: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """What the page shows of a product, a row of filing_queries.left_to_person.
 
     It offers the three categories that the model thinks likeliest of those that are there today
     (`there`, catalogue_queries.places_today). The first is proposed if it is the model's first.
-    shops are filing_queries.kept_filing.
+    shops are filing_queries.kept_filing, and `today` category_changes.classes_today, by which all
+    categories are those of today.
     """
-    likeliest = json.loads(row["top"] or "[]")
+    top = json.loads(row["top"] or "[]")
+    likeliest = category_changes.likeliest_today(top, today)
     offered = [pair for pair in likeliest if there.get(pair[0])][:3]
+    loud = (
+        product_view.loud_terms(model, {**row, **in_words_of(top, offered, today)})
+        if model
+        else set()
+    )
     row["predicted"] = offered[0][0] if offered else None
-    row["label"] = offered[1][0] if len(offered) > 1 else None  # what the words speak against
+    for level in ("leaf_id", "parent_id"):
+        row[level] = today.get(row[level]) or row[level]
     row["parent"] = row["parent_id"]
     badges = []
-    if not likeliest:
+    if not top:
         badges.append("nothing to go by")
     if row["level"] == "parent":
         badges.append("filed at the parent")
-    loud = product_view.loud_terms(model, row) if model else set()
     view = product_view.product_parts(
         row, loud, badges, decisions.get(row["id"]), paths, images_path
     )
@@ -103,10 +114,25 @@ def review_view(
     return {
         **view,
         "raw_parent": row["parent"],
-        "proposed": offered[:1] == likeliest[:1],
+        "proposed": today.get(top[0][0], top[0][0]) in dict(offered[:1]) if top else not offered,
         "why": why_unfiled(row, shops.get(row["source"] or ""), there),
         "suggestions": suggestions,
     }
+
+
+def in_words_of(
+    top: Sequence[Sequence[Any]],
+    offered: Sequence[tuple[str, float]],
+    today: Mapping[str, str | None],
+) -> dict[str, str | None]:
+    """{predicted, label}: the model's own ids of the first two categories that are offered; the
+    words that are marked speak for the first and against the second."""
+    own_ids = [
+        next(leaf for leaf, _ in top if today.get(leaf, leaf) == category)
+        for category, _ in offered[:2]
+    ]
+    first, second = [*own_ids, None, None][:2]
+    return {"predicted": first, "label": second}
 
 
 # ---- why a product was not filed ----------------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 
 import db
 from evaluation import figures, filing_queries, guarantees, queries
-from learning import category_tree, metrics, model_folders, saved_models
+from learning import category_changes, category_tree, metrics, model_folders, saved_models
 from learning import queries as learning_queries
 
 SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}  # by the kind of a model
@@ -103,7 +103,7 @@ def figures_of_all(
     names, rows = figures.read_predictions(conn, number, False, False, leaves)
     rows = rows[rows["fold"] >= 0]  # those that were measured
     right = rows["label"] == rows["predicted"]
-    known_leaves = set(leaves)
+    known_leaves = set(category_changes.leaves_today(conn, number, leaves))
     known_today = np.isin(
         rows["label"], [code for code, name in enumerate(names) if name in known_leaves]
     )
@@ -121,7 +121,7 @@ def figures_of_all(
         )
     return {
         "kind": kind,
-        "leaves": (sum(leaf in sizes for leaf in leaves), len(sizes)),
+        "leaves": (sum(leaf in sizes for leaf in known_leaves), len(sizes)),
         "products": (round(known * metrics.accuracy(known_today)), known + strange),
         "accuracy": float(right.sum() / n),
         "min_products": guarantees.asked_min_products(settings),

@@ -15,6 +15,8 @@ import db
 from common.terminal import UserError
 from common.text import folded
 
+Row = sqlite3.Row | Mapping[str, Any]  # of the table category
+
 
 class Rule(NamedTuple):
     """Which categories count as classes, and which count as the category above them."""
@@ -37,18 +39,20 @@ def rule_of(settings: Mapping[str, Any]) -> Rule:
     return Rule(depth if type(depth) is int and depth > 0 else None, bool(tree.get("leaves only")))
 
 
-def levels(row: sqlite3.Row) -> list[str]:
+def levels(row: Row) -> list[str]:
     """The ids from the top to a category, a row of the table; [] for a root."""
     if row["path"]:
         return row["path"].split("/")
     return [row["id"]] if row["leaf"] else []
 
 
-def counts_as(conn: sqlite3.Connection, rule: Rule) -> dict[str, str]:
+def counts_as(
+    conn: sqlite3.Connection, rule: Rule, categories: Iterable[Row] | None = None
+) -> dict[str, str]:
     """{category id: id of the class that its products count as}, in path order, without categories
-    that are no part of a class."""
+    that are no part of a class. `categories` are the rows of another tree than today's."""
     classes = {}
-    for row in db.categories(conn):
+    for row in db.categories(conn) if categories is None else categories:
         above = levels(row)
         if rule.depth and len(above) >= rule.depth:
             classes[row["id"]] = above[rule.depth - 1]
@@ -57,12 +61,15 @@ def counts_as(conn: sqlite3.Connection, rule: Rule) -> dict[str, str]:
     return classes
 
 
-def parents(conn: sqlite3.Connection, rule: Rule) -> dict[str, str]:
+def parents(
+    conn: sqlite3.Connection, rule: Rule, categories: Iterable[Row] | None = None
+) -> dict[str, str]:
     """{category id: id of its parent}. The parent of a category without others below it is the one
     immediately above, or itself at the top (the root is nobody's parent). If inner categories are
-    classes, the parent of such a one is itself: it parts the classes below it from all others."""
+    classes, the parent of such a one is itself: it parts the classes below it from all others.
+    `categories` are the rows of another tree than today's."""
     ids = {}
-    for row in db.categories(conn):
+    for row in db.categories(conn) if categories is None else categories:
         above = levels(row)
         is_inner = not row["leaf"] and not (rule.depth and len(above) >= rule.depth)
         if is_inner and not rule.leaves_only:
@@ -74,9 +81,14 @@ def parents(conn: sqlite3.Connection, rule: Rule) -> dict[str, str]:
     return ids
 
 
-def readable_paths(conn: sqlite3.Connection, clean: Callable[[str], str] = str) -> dict[str, str]:
-    """{category id: its path in the shop's words, cleaned one by one, from the top to it}."""
-    rows = {row["id"]: row for row in db.categories(conn)}
+def readable_paths(
+    conn: sqlite3.Connection,
+    clean: Callable[[str], str] = str,
+    categories: Iterable[Row] | None = None,
+) -> dict[str, str]:
+    """{category id: its path in the shop's words, cleaned one by one, from the top to it}.
+    `categories` are the rows of another tree than today's."""
+    rows = {row["id"]: row for row in (db.categories(conn) if categories is None else categories)}
 
     def name(category):
         return clean((rows[category]["name"] if category in rows else None) or category)

@@ -20,6 +20,7 @@ import numpy as np
 from common.files import free_space
 from common.terminal import UserError
 from learning import (
+    category_changes,
     metrics,
     model_folders,
     near_duplicates,
@@ -200,6 +201,7 @@ def counts(products: Products, parts: Sequence[Part]) -> dict:
         "overridden": int(((products.taught != products.labels) & ~filed).sum()),
         "filed by --apply": int(filed.sum()),
         "regroupings": products.regroupings,
+        category_changes.SEEN: products.category_changes,
     }
 
 

@@ -202,6 +202,35 @@ def settle_proposals(conn: sqlite3.Connection) -> None:
             )
 
 
+# ---- categories that were renamed, moved or merged -----------------------------------------------
+
+
+def category_changes(conn: sqlite3.Connection) -> list[sqlite3.Row]:
+    """All rows of category_change, oldest first."""
+    return conn.execute("select * from category_change order by id").fetchall()
+
+
+def last_category_change(conn: sqlite3.Connection) -> int:
+    """The last run of --recategorize or --undo-recategorize, 0 without any."""
+    return conn.execute("select coalesce(max(run), 0) from category_change").fetchone()[0]
+
+
+def kept_categories(conn: sqlite3.Connection, run: int) -> dict[str, str | None]:
+    """{category id: its row before a run as JSON, None if there was none}."""
+    kept: dict[str, str | None] = {}
+    for category, text in db.plain(
+        conn,
+        """select category_id, row from category_change_row
+           where run = ? and relation = 'category' order by rowid""",
+        (run,),
+    ):
+        kept.setdefault(category, text)
+    return kept
+
+
+# ---- experiments --------------------------------------------------------------------------------
+
+
 def insert_experiment(
     conn: sqlite3.Connection,
     name: str,

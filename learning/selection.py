@@ -46,6 +46,7 @@ class Products(NamedTuple):
     near: near_duplicates.Clusters | None = None  # None: split by group
     filed: np.ndarray | None = None  # bool [n], --apply filed the product before; None: it did not
     regroupings: int = 0  # db.last_regrouping when the products were read
+    category_changes: int = 0  # queries.last_category_change at that time
     rule: Rule = Rule()  # which categories count as these leaves
 
 
@@ -185,6 +186,7 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     """The Products of an experiment. Raises UserError for names that are unknown, and if fewer than
     two classes can be learned. What the reader has to know of the choice goes to stderr."""
     queries.settle_proposals(conn)
+    category_changes = queries.last_category_change(conn)
     sizes = queries.class_sizes(conn, wanted.rule)
     if not sizes and not wanted.categories:
         raise UserError("no product has a category: load some that have one with crawl.py")
@@ -231,7 +233,9 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
             "model learns from all of them, but no figure and no promise rests on them "
             "(--trust-filed takes these labels as the shop's own)"
         )
-    return products._replace(filed=filed, regroupings=regroupings, rule=wanted.rule)
+    return products._replace(
+        filed=filed, regroupings=regroupings, category_changes=category_changes, rule=wanted.rule
+    )
 
 
 def choose_leaves(conn: sqlite3.Connection, wanted: Wanted, sizes: left_out.Sizes) -> list[str]:

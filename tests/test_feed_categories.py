@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawling.feed_categories import CategoryTree, short_hash, slug
+from common.text import short_hash, slug
+from crawling.feed_categories import CategoryTree
 
 
 @pytest.mark.parametrize(

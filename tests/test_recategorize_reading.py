@@ -1,0 +1,414 @@
+"""Experiments of before and categories of today: figures that stay, promises, filing and pages that
+know what a category has become.
+
+    pytest tests/test_recategorize_reading.py
+"""
+
+import csv
+import io
+import json
+
+import pytest
+from test_figures import (  # noqa: F401
+    LEAVES,
+    change,
+    draw,
+    path_of,
+    save,
+    shop,
+    stock,
+    tell,
+)
+from test_today import answer, levels
+
+from crawling import queries as crawling_queries
+from evaluation import (
+    decisions,
+    figures,
+    filing_output,
+    filing_queries,
+    guarantees,
+    label_suspects,
+    recategorize,
+    today,
+)
+from evaluation import queries as evaluation_queries
+from learning import category_changes
+from learning import queries as learning_queries
+
+RENAMES = ("jeans,denim", "bags.clutches,bags.evening")
+NAMES = {"jeans.skinny": "denim.skinny", "jeans.bootcut": "denim.bootcut"}
+
+
+@pytest.fixture
+def measured(shop):  # noqa: F811
+    """The shop with 2000 products, and experiment 1 of all of them, with folds."""
+    rows = draw(range(1, 2001), 1, 5)
+    rows = [
+        own._replace(
+            top=json.dumps(
+                [[own.predicted, own.score]]
+                + [[leaf, (1 - own.score) / 2] for leaf in LEAVES if leaf != own.predicted]
+            )
+        )
+        for own in rows
+    ]
+    stock(shop, rows)
+    save(shop, rows, folds=5)
+    shop.create_function("last_part", 1, lambda name: name.split(".")[-1])
+    shop.execute("update category set name = last_part(id)")
+    crawling_queries.count_products(shop)
+    return rows
+
+
+def move(conn, *lines):
+    """Run --recategorize. Returns its result."""
+    path = path_of(conn).replace("crawl.db", "moves.csv")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(["from,to", *lines]) + "\n")
+    return recategorize.take_file(path_of(conn), path)
+
+
+def undo(conn):
+    return recategorize.undo(path_of(conn))
+
+
+def promise(conn):
+    return guarantees.promise(conn, 1, LEAVES, 0.9, 0.95)
+
+
+def decide(conn, number, decision, category=None):
+    evaluation_queries.store_overrides(conn, [(number, decision, category)])
+
+
+# ---- what was measured --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    (
+        RENAMES,
+        ("jeans.skinny,jeans.bootcut",),
+        ("jeans.skinny,jeans.bootcut", "jeans.bootcut,jeans.skinny"),
+        ("jeans.skinny,bags.clutches", "bags.clutches,jeans.skinny"),
+        ("jeans.skinny,bags > narrow",),
+        ("jeans.skinny,",),
+        ("jeans,",),
+        ("jeans,bags",),
+        ("bags.clutches,bags", "jeans.skinny,jeans"),
+    ),
+)
+def test_no_figure_that_was_measured_changes_by_a_digit(measured, shop, tell, lines):  # noqa: F811
+    for tree in ({}, {"depth": None, "leaves only": False}, {"depth": 1, "leaves only": False}):
+        save(shop, measured[:1500], measured[1500:1700], measured[1700:], tree=tree)
+    numbers = (1, 2, 3, 4)
+    before = tell(), [report(tell, number) for number in numbers]
+    table = tell("--experiments")
+    move(shop, *lines)
+    after = tell(), [report(tell, number) for number in numbers]
+    assert after[0] == before[0] and tell("--experiments") == table
+    for old, new in zip(before[1], after[1]):
+        assert old.pop("recategorized") == {} and new.pop("recategorized")
+        assert json.dumps(new) == json.dumps(old)
+    undo(shop)
+    assert figures.describe(shop, 1, 0.95)["recategorized"] == {}
+
+
+def report(tell, number):  # noqa: F811
+    """What --experiment prints as JSON, without what it says of today."""
+    printed = json.loads(tell("--experiment", number, "--json"))
+    del printed["today"]
+    return printed
+
+
+def test_a_persons_category_is_no_correction_because_it_has_another_name(measured, shop):  # noqa: F811
+    agreed = next(own for own in measured if own.predicted == own.label == "jeans.skinny")
+    wrong = next(own for own in measured if own.predicted != own.label == "jeans.skinny")
+    shop.execute("update product set category_id = 'jeans.bootcut' where id = ?", (agreed.product,))
+    decide(shop, agreed.product, "label wrong", "jeans.skinny")
+    decide(shop, wrong.product, "label wrong", wrong.predicted)
+    before = figures.describe(shop, 1, 0.95)["after_review"]
+    assert before["corrected"] == 1
+    move(shop, *RENAMES)
+    assert figures.describe(shop, 1, 0.95)["after_review"] == before
+    move(shop, "denim,trousers")
+    assert figures.describe(shop, 1, 0.95)["after_review"] == before
+
+
+def test_tables_and_json_name_both_ids(measured, shop, tell):  # noqa: F811
+    move(shop, "jeans,denim", "bags.clutches,")
+    told = tell("--experiment", "1")
+    assert "jeans.skinny, now denim.skinny" in told
+    assert "bags.clutches, no category any more" in told
+    report = json.loads(tell("--experiment", "1", "--json"))
+    assert report["recategorized"] == {**NAMES, "jeans": "denim", "bags.clutches": None}
+    assert {row["category"] for row in report["categories"]} == set(LEAVES)
+
+
+# ---- today --------------------------------------------------------------------------------------
+
+
+def test_after_renames_nothing_is_refiled_and_a_promise_is_the_same(measured, shop, tell):  # noqa: F811
+    before = promise(shop)
+    assert before["leaf"] is not None
+    move(shop, *RENAMES)
+    changes = evaluation_queries.changes(shop, 1)
+    assert changes == {"products": 2000, "refiled": 0, "unlabelled": 0, "regrouped": 0}
+    assert promise(shop) == before
+    assert filing_queries.count_strange(shop, 1, LEAVES) == (0, 0)
+    described = figures.describe(shop, 1, 0.95)
+    assert today.figures_of_all(shop, 1, described) is None
+    move(shop, "denim.skinny,denim.narrow", "bags,accessories")
+    assert promise(shop) == before
+    assert evaluation_queries.changes(shop, 1) == changes
+    undo(shop)
+    undo(shop)
+    assert promise(shop) == before
+
+
+def test_leaves_that_have_changed_places_are_read_rightly(measured, shop):  # noqa: F811
+    before = promise(shop)
+    move(shop, "jeans.skinny,jeans.bootcut", "jeans.bootcut,jeans.skinny")
+    assert promise(shop) == before
+    assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+    assert category_changes.classes_today(shop, 1) == {
+        "jeans.skinny": "jeans.bootcut",
+        "jeans.bootcut": "jeans.skinny",
+    }
+
+
+def test_two_leaves_that_are_one_are_one_in_a_promise(measured, shop):  # noqa: F811
+    before = {row["product"]: row for row in read(shop)}
+    move(shop, "jeans.skinny,jeans.bootcut")
+    names, rows = figures.read_predictions(shop, 1, False, False, LEAVES)
+    right = {row["product"]: row["label"] == row["predicted"] for row in rows}
+    for own in measured:
+        one = {own.predicted, own.label} <= {"jeans.skinny", "jeans.bootcut"}
+        assert right[own.product] == (own.predicted == own.label or one)
+    assert "jeans.skinny" not in {names[code] for code in rows["predicted"]}
+    assert all(row["score"] == before[row["product"]]["score"] for row in rows)
+    assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+    assert promise(shop)["refiled"] == 0
+
+
+def read(conn):
+    return figures.read_predictions(conn, 1, False, False, LEAVES)[1]
+
+
+def test_a_leaf_whose_products_wait_is_not_there(measured, shop):  # noqa: F811
+    move(shop, "jeans.skinny,")
+    rows = {row["product"]: row for row in read(shop)}
+    for own in measured:
+        row = rows[own.product]
+        assert (row["score"] < 0) == (own.predicted == "jeans.skinny")
+        assert (row["label"] < 0) == (own.label == "jeans.skinny")
+    assert evaluation_queries.changes(shop, 1) == {
+        "products": 2000,
+        "refiled": 0,
+        "unlabelled": 0,
+        "regrouped": 0,
+    }
+    undo(shop)
+    assert min(row["score"] for row in read(shop)) >= 0
+
+
+def test_a_product_that_the_shop_moves_after_a_rename_is_refiled(measured, shop):  # noqa: F811
+    move(shop, *RENAMES)
+    skinny = [own.product for own in measured if own.label == "jeans.skinny"][:7]
+    for number in skinny:
+        change(shop, "update product set category_id = 'denim.bootcut' where id = ?", number)
+    assert evaluation_queries.changes(shop, 1)["refiled"] == 7
+    assert promise(shop)["refiled"] == 7
+    assert (
+        "refiled 7 of the 2,000" in today.changes_lines(1, evaluation_queries.changes(shop, 1))[0]
+    )
+
+
+# ---- filing -------------------------------------------------------------------------------------
+
+
+def test_a_model_of_before_files_under_the_ids_of_today(measured, shop, capsys):  # noqa: F811
+    answer(shop, 9001, "jeans.skinny", 0.9)
+    answer(shop, 9002, "jeans.bootcut", 0.1, parent_score=0.9)
+    answer(shop, 9003, "bags.clutches", 0.9)
+    answer(shop, 9004, "jeans.skinny", 0.1, parent_score=0.1)
+    top = json.dumps([["jeans.skinny", 0.5], ["jeans.bootcut", 0.3], ["bags.clutches", 0.2]])
+    shop.execute("update filing set top = ?", (top,))
+    move(shop, "jeans,denim", "bags.clutches,")
+    assert levels(shop) == {
+        9001: ("leaf", "denim.skinny"),
+        9002: ("parent", "denim"),
+        9003: ("person", None),
+        9004: ("person", None),
+    }
+    assert shop.execute("select * from filed_before").fetchall()[0][1] == "denim.skinny"
+    counts = filing_queries.answer_counts(shop, 1, "shop", [0.5])
+    assert counts["denim.skinny", 1] == counts["denim.skinny", 0] == 1
+    capsys.readouterr()
+    filing_output.print_filed(shop, 1, "csv")
+    rows = {row["product_id"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert rows["9001"]["category"] == "denim.skinny" and rows["9001"]["path"] == "denim > skinny"
+    assert [rows["9004"][f"suggestion_{n}"] for n in (1, 2, 3)] == [
+        "denim.skinny",
+        "denim.bootcut",
+        "",
+    ]
+    assert filing_queries.answers_gone(shop, 1)[0][0] == "bags.clutches"
+
+
+def test_suggestions_of_leaves_that_are_one_now_are_one(measured, shop, capsys):  # noqa: F811
+    answer(shop, 9001, "jeans.skinny", 0.1, parent_score=0.1)
+    top = json.dumps([["jeans.skinny", 0.5], ["jeans.bootcut", 0.3], ["bags.clutches", 0.2]])
+    shop.execute("update filing set top = ?", (top,))
+    move(shop, "jeans.skinny,jeans.bootcut")
+    levels(shop)
+    filing_output.print_filed(shop, 1, "jsonl")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert [(own["category"], own["score"]) for own in json.loads(line)["suggestions"]] == [
+        ("jeans.bootcut", 0.5),
+        ("bags.clutches", 0.2),
+    ]
+
+
+# ---- pages and decisions ------------------------------------------------------------------------
+
+
+def test_the_page_of_errors_has_both_paths_and_decides_on_what_is_there(measured, shop, tell):  # noqa: F811
+    wrong = sum(own.predicted != own.label for own in measured)
+    move(shop, "jeans,denim")
+    page = tell("--dump-errors-for-experiment", "1", "--top", "5000")
+    assert page.count("data-product=") == wrong
+    assert "jeans &gt; skinny, now denim &gt; skinny" in page
+    assert 'data-suggestion="denim.skinny"' in page and 'data-label="denim.skinny"' in page
+    assert 'data-suggestion="jeans.skinny"' not in page
+    assert '<option value="denim.skinny">denim &gt; skinny</option>' in page
+    move(shop, "denim.skinny,denim.bootcut", "bags.clutches,")
+    page = tell("--dump-errors-for-experiment", "1", "--top", "5000")
+    assert "jeans &gt; skinny, now denim &gt; bootcut" in page
+    assert "bags &gt; clutches, no category any more" in page
+    for own in measured:  # nobody is asked to put a product where it is
+        if {own.predicted, own.label} == {"jeans.skinny", "jeans.bootcut"}:
+            article = page.split(f'data-product="{own.product}"')[1].split(">")[0]
+            assert 'data-suggestion=""' in article and 'data-label="denim.bootcut"' in article
+
+
+def test_the_page_for_review_offers_what_is_there(measured, shop, tell):  # noqa: F811
+    answer(shop, 9001, "jeans.skinny", 0.1, parent_score=0.1)
+    top = json.dumps([["jeans.skinny", 0.5], ["jeans.bootcut", 0.3], ["bags.clutches", 0.2]])
+    shop.execute("update filing set top = ?", (top,))
+    move(shop, *RENAMES)
+    levels(shop)
+    page = tell("--review", "1")
+    for leaf in ("denim.skinny", "denim.bootcut", "bags.evening"):
+        assert f'value="{leaf}"' in page
+    assert "jeans.skinny" not in page and "jeans &gt;" not in page
+
+
+def test_suspects_are_called_as_today_and_a_file_of_before_is_taken(measured, shop, tmp_path):  # noqa: F811
+    suspects = label_suspects.label_suspects(shop, 1, None)
+    assert len(suspects) > 4
+    by_number = {own.product: own for own in measured}
+    move(shop, *RENAMES)
+    after = label_suspects.label_suspects(shop, 1, None)
+    new_names = {**NAMES, "bags.clutches": "bags.evening"}
+    for old, new in zip(suspects, after):
+        for column in ("suggestion", "label"):
+            assert new.pop(column) == new_names[old[column]]
+        assert new.items() <= old.items()
+    first, second = suspects[:2]
+    with open(tmp_path / "d.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, label_suspects.COLUMNS)
+        writer.writeheader()
+        writer.writerow({**first, "decision": "label wrong"})
+        writer.writerow({**second, "decision": "classifier wrong"})
+    result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
+    assert (result["read"], result["changed"], result["unusable"]) == (2, 2, [])
+    stored = evaluation_queries.overrides(shop)[first["product_id"]]
+    assert stored["holds"] and stored["category_id"] == new_names[first["suggestion"]]
+    assert stored["label_id"] == new_names[by_number[first["product_id"]].label]
+
+
+def test_suspects_between_leaves_that_are_one_now_are_settled(measured, shop, capsys):  # noqa: F811
+    pairs = [
+        (own["label"], own["suggestion"]) for own in label_suspects.label_suspects(shop, 1, None)
+    ]
+    settled = sum("bags.clutches" not in pair for pair in pairs)
+    move(shop, "jeans.skinny,jeans.bootcut")
+    capsys.readouterr()
+    left = label_suspects.label_suspects(shop, 1, None)
+    assert 0 < settled < len(pairs) and len(left) == len(pairs) - settled
+    assert f"--recategorize has settled {settled} of them" in capsys.readouterr().err
+
+
+# ---- experiments of different times -------------------------------------------------------------
+
+
+def seen(conn):
+    return {category_changes.SEEN: learning_queries.last_category_change(conn)}
+
+
+def test_experiments_of_before_and_after_are_compared_by_the_same_names(measured, shop, tell):  # noqa: F811
+    save(shop, measured, folds=5)
+    both = json.loads(tell("--compare", "1", "2", "--json"))
+    move(shop, *RENAMES)
+    assert json.loads(tell("--compare", "1", "2", "--json"))["pairs"] == both["pairs"]
+    new_names = {**NAMES, "bags.clutches": "bags.evening", "jeans": "denim"}
+    renamed = [
+        own._replace(
+            **{
+                field: new_names.get(getattr(own, field), getattr(own, field))
+                for field in ("predicted", "label", "parent")
+            }
+        )
+        for own in measured
+    ]
+    save(shop, renamed, folds=5, **seen(shop))
+    result = json.loads(tell("--compare", "1", "3", "--json"))
+    assert (result["n"], result["label_differs"], result["flipped"]) == (2000, 0, 0)
+    assert result["experiments"][0]["accuracy"] == both["experiments"][0]["accuracy"]
+    assert category_changes.classes_today(shop, 3) == {}
+    undo(shop)
+    assert category_changes.classes_today(shop, 1) == {}
+    assert category_changes.classes_today(shop, 3) == {now: was for was, now in new_names.items()}
+    result = json.loads(tell("--compare", "1", "3", "--json"))
+    assert (result["label_differs"], result["flipped"]) == (0, 0)
+    assert evaluation_queries.changes(shop, 3)["refiled"] == 0
+
+
+def test_ids_follow_chains_and_what_is_taken_back_does_not_count(measured, shop):  # noqa: F811
+    def ids(since=0):
+        changes = category_changes.current_ids(shop, since)
+        return {name: now for name, now in changes.items() if "." in name}
+
+    move(shop, "jeans.skinny,jeans > b")
+    move(shop, "jeans > b,jeans > c", "bags.clutches,jeans > b")
+    assert ids() == {"jeans.skinny": "jeans.c", "bags.clutches": "jeans.b", "jeans.b": "jeans.c"}
+    assert ids(1) == {"jeans.b": "jeans.c", "bags.clutches": "jeans.b"}
+    undo(shop)
+    assert ids() == {"jeans.skinny": "jeans.b"} and ids(1) == {}
+    assert ids(2) == {"jeans.c": "jeans.b", "jeans.b": "bags.clutches"}
+    move(shop, "jeans.b,")
+    assert ids() == {"jeans.skinny": None, "jeans.b": None}
+    assert ids(2) == {"jeans.c": None, "jeans.b": "bags.clutches"}
+    undo(shop)
+    undo(shop)
+    assert ids() == {} and ids(1) == {"jeans.b": "jeans.skinny"}
+
+
+def test_what_was_merged_is_told_apart_again_only_as_far_as_it_is_known(measured, shop):  # noqa: F811
+    move(
+        shop, "jeans.skinny,jeans.bootcut", "bags.clutches,other > x", "jeans.bootcut,jeans.bootcut"
+    )
+    between = seen(shop)[category_changes.SEEN]
+    undo(shop)
+    assert category_changes.current_ids(shop, between)["other.x"] == "bags.clutches"
+    assert "jeans.bootcut" not in category_changes.current_ids(shop, between)
+    assert category_changes.current_ids(shop) == {}
+
+
+def test_the_next_training_learns_the_new_labels(measured, shop):  # noqa: F811
+    move(shop, *RENAMES)
+    leaves = ["denim.skinny", "denim.bootcut", "bags.evening"]
+    rows = learning_queries.labelled_products(shop, leaves)
+    new_names = {**NAMES, "bags.clutches": "bags.evening"}
+    assert [row["taught"] for row in rows] == [new_names[own.label] for own in measured]
