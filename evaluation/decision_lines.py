@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import log
@@ -209,18 +209,20 @@ def read_decision(
     cells: Cells,
     decision: str,
     label: str | None,
-    categories: Mapping[str, bool],
+    categories: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
     renamed: Mapping[str, str | None],
 ) -> Decision:
-    """The Decision of a line about a product with this label (or None). categories are
-    {id: whether it lies below the root}, names is category_tree.category_names, renamed are
+    """The Decision of a line about a product with this label (or None). categories are {id: its
+    category_tree.levels}, names is category_tree.category_names, renamed are
     category_changes.current_ids: a line may be older than they are. Raises ValueError with the
     reason if it can't be taken."""
+    # An experiment with --depth calls the label as its ancestor.
+    labels = [label, *categories.get(label or "", ())]
     if (
         "label" in cells
-        and not same_label(cells["label"], label)
-        and all(renamed.get(cell, "") != label for cell in unquoted(cells["label"]))
+        and not any(same_label(cells["label"], called) for called in labels)
+        and all(renamed.get(cell, "") not in labels for cell in unquoted(cells["label"]))
     ):
         raise ValueError(
             f"the decision is about the label {short(cells['label'])}, and the "
@@ -250,7 +252,7 @@ def read_decision(
 def read_category(
     cells: Cells,
     decision: str,
-    categories: Mapping[str, bool],
+    categories: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
     renamed: Mapping[str, str | None],
 ) -> str:

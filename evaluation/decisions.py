@@ -63,7 +63,7 @@ def read_decisions(
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
     names, renamed = category_tree.category_names(conn), category_changes.current_ids(conn)
-    categories = {row["id"]: bool(category_tree.levels(row)) for row in db.categories(conn)}
+    categories = {row["id"]: category_tree.levels(row) for row in db.categories(conn)}
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}
     unusable, any_decision = [], False

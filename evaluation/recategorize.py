@@ -116,7 +116,8 @@ def new_categories(
             made_id = category_id(None if place.root else parent, place.words, taken)
             taken.add(made_id)
             path = f"{path}/{made_id}" if path else made_id
-            made[key] = NewCategory(made_id, parent, path, place.words[-1], source)
+            unknown = int(bool(place.root) and made_id != source)
+            made[key] = NewCategory(made_id, parent, path, place.words[-1], source, unknown)
         return made[key].id, made[key].path
 
     for category, place in places.items():  # in path order, so that parents come first

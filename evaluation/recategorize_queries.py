@@ -30,7 +30,8 @@ class NewCategory(NamedTuple):
     parent: str | None
     path: str  # ids, as in the table category
     name: str
-    source: str | None  # the category whose crawl it carries on, None if it is new altogether
+    source: str | None  # the category whose place it takes, None if it is new altogether
+    crawled: int  # 1: it is a part of an API's tree, and the API can't be asked for it
 
 
 # Rows that name a category to change: (table, its columns beside product_id).
@@ -95,16 +96,16 @@ def change_tree(
     gone: Collection[str],
     words: Mapping[str, str],
 ) -> set[str | None]:
-    """Change the table category. A category that carries on another one's crawl gets its columns.
-    Returns the parents of those that are gone."""
+    """Change the table category. A category that takes another one's place gets its columns. Returns
+    the parents of those that are gone."""
     rows = {row["id"]: dict(row) for row in db.categories(conn)}
     made = [
         {
             **dict.fromkeys(next(iter(rows.values())), None),
             **{"next_offset": 0, "crawled": 0, "stale_pages": 0, "leaf": 1, "product_count": 0},
             **(rows[category.source] if category.source else {}),
-            **{"id": category.id, "parent": category.parent, "path": category.path},
-            "name": category.name,
+            **{name: getattr(category, name) for name in ("id", "parent", "path", "name")},
+            **({"crawled": 1} if category.crawled else {}),
         }
         for category in new
     ]

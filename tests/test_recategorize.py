@@ -521,8 +521,8 @@ def test_a_tree_of_an_api_keeps_its_root_and_gets_slugs(tmp_path):
     assert filed(tmp_path) == {"1": "tight", "2": "slim-jeans", "3": "handbags"}
     assert tree(tmp_path)["tight"][2] == "denim/tight"
     assert query(
-        tmp_path, "select parent, next_offset, total from category where id = 'handbags'"
-    ) == [("women", 50, 70)]
+        tmp_path, "select parent, next_offset, total, crawled from category where id = 'handbags'"
+    ) == [("women", 50, 70, 1)]
     take_back(tmp_path)
     assert state(tmp_path) == before
 

@@ -328,6 +328,18 @@ def test_suspects_are_called_as_today_and_a_file_of_before_is_taken(measured, sh
     assert stored["label_id"] == new_names[by_number[first["product_id"]].label]
 
 
+def test_a_decision_on_an_ancestor_is_about_the_label_below_it(measured, shop, tmp_path):  # noqa: F811
+    save(shop, measured, folds=5, tree={"depth": 1, "leaves only": False})
+    lines = ["product_id,decision,suggestion,label"]
+    first, second = [own for own in measured if own.label == "jeans.skinny"][:2]
+    lines.append(f"{first.product},label wrong,bags,jeans")
+    lines.append(f"{second.product},label wrong,bags,bags")
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
+    assert result["read"] == 1 and [row["line"] for row in result["unusable"]] == [3]
+    assert evaluation_queries.overrides(shop)[first.product]["label_id"] == "jeans.skinny"
+
+
 def test_suspects_between_leaves_that_are_one_now_are_settled(measured, shop, capsys):  # noqa: F811
     pairs = [
         (own["label"], own["suggestion"]) for own in label_suspects.label_suspects(shop, 1, None)
