@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ import db
 from common.text import printable
 from evaluation import certificates, figures, queries, text_report
 from evaluation.figures import Rows
-from learning import metrics, model_folders
+from learning import category_tree, metrics, model_folders
 
 GRADED = np.dtype(
     [("product", "i8"), ("score", "f8"), ("right", "?"), ("fold", "i4"), ("group", "i8")]
@@ -34,7 +34,7 @@ def list_experiments(
     conn: sqlite3.Connection, db_path: str, confidence: float
 ) -> list[dict[str, Any]]:
     """A dict for each row of the table experiment, oldest first: experiment (its number), name,
-    kind, date, products (predicted), categories, folds, layer, min_products, accuracy,
+    kind, date, products (predicted), categories, tree, folds, layer, min_products, accuracy,
     certified_95 and certified_98 (certified coverage at the leaf, as --experiment shows it; zero if
     no threshold could be certified), and model (whether its folder is there). What is not known of
     an experiment, such as the settings of those of 2016, is None. Shares lie in [0, 1]."""
@@ -66,11 +66,23 @@ def how_made(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
         "kind": kind if is_ours else None,
         "date": row["date"],
         "categories": categories,
+        "tree": tree_text(settings),
         "folds": settings.get("folds"),
         "layer": asked.get("layer") if "Image" in kind else None,
         # --categories are not bound by it.
         "min_products": None if asked.get("categories") else asked.get("min_products"),
     }
+
+
+def tree_text(settings: Mapping[str, Any]) -> str | None:
+    """Which categories of the tree an experiment took, in words; None if it is not on record."""
+    if "tree" not in settings:
+        return None
+    rule = category_tree.rule_of(settings)
+    words = [f"depth {rule.depth}"] if rule.depth else []
+    if rule.leaves_only:
+        words.append("leaves only")
+    return ", ".join(words) or "whole"
 
 
 def what_reached(
@@ -146,6 +158,7 @@ HEAD = (
     "date (UTC)",
     "products",
     "categories",
+    "tree",
     "folds",
     "layer",
     "min-products",
@@ -161,7 +174,9 @@ def table_lines(experiments: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not experiments:
         yield "there is no experiment yet: run categorize_words.py or another classifier"
     else:
-        yield from text_report.aligned([HEAD, *map(table_row, experiments)], left=(0, 1, 2, 6, 11))
+        yield from text_report.aligned(
+            [HEAD, *map(table_row, experiments)], left=(0, 1, 2, 5, 7, 12)
+        )
 
 
 def table_row(experiment: dict[str, Any]) -> tuple[str, ...]:
@@ -173,6 +188,7 @@ def table_row(experiment: dict[str, Any]) -> tuple[str, ...]:
         cell(experiment["date"])[:16],
         f"{experiment['products']:,}",
         cell(experiment["categories"]),
+        cell(experiment["tree"]),
         cell(experiment["folds"]),
         cell(experiment["layer"]),
         cell(experiment["min_products"]),

@@ -184,7 +184,7 @@ def fallback_rows(fallback: Report) -> list[tuple[str, ...]]:
 
 def levels_text(report: Report) -> Iterator[str]:
     """Accuracy and coverage at every level of the tree."""
-    yield "At every level of the category tree, by the leaf's score (level 1 is the top)"
+    yield "At every level of the category tree, by the leaf's score (level 1 is the top; --depth N learns level N)"
     targets = [coverage["target"] for coverage in report["levels"][0]["coverage"]]
     heads = [head for target in targets for head in (f"{target}% coverage", "certified")]
     rows: list[tuple[str, ...]] = [("", "categories", "products so deep", "accuracy", *heads)]

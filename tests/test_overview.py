@@ -45,12 +45,21 @@ def several(tmp_path):
     conn.execute("update product set group_key = case when id % 5 then 'g' || id else 'g1' end")
     with db.transaction(conn):
         for kind, settings in (
-            ("Text", {"folds": 5, "categories": LEAVES, "arguments": {"min_products": 40}}),
+            (
+                "Text",
+                {
+                    "folds": 5,
+                    "categories": LEAVES,
+                    "tree": {"depth": 2, "leaves only": False},
+                    "arguments": {"min_products": 40},
+                },
+            ),
             (
                 "Image",
                 {
                     "folds": None,
                     "categories": LEAVES,
+                    "tree": {"depth": None, "leaves only": False},
                     "arguments": {
                         "min_products": 1000,
                         "layer": "mixed8",
@@ -95,6 +104,7 @@ def test_the_table_says_how_each_was_made_and_what_it_reached(several):
         "date (UTC)",
         "products",
         "categories",
+        "tree",
         "folds",
         "layer",
         "min-products",
@@ -104,14 +114,50 @@ def test_the_table_says_how_each_was_made_and_what_it_reached(several):
         "model",
     ]
     rows = [[cell.strip() for cell in row] for row in cells[1:]]
-    assert rows[0][:8] == ["#1", "Text", "2026-03-01 10:20", "3,000", "3", "5", "-", "40"]
-    assert rows[1][:8] == ["#2", "Image", "2026-03-01 10:20", "1,500", "3", "-", "mixed8", "-"]
-    assert rows[2][:8] == ["#3", "Image+Text", "2026-03-01 10:20", "300", "3", "-", "-", "-"]
-    assert rows[3][1:] == ["Text", "2026-03-01 10:20", "0", "-", "-", "-", "-", "-", "-", "-", "no"]
+    assert rows[0][:9] == [
+        "#1",
+        "Text",
+        "2026-03-01 10:20",
+        "3,000",
+        "3",
+        "depth 2",
+        "5",
+        "-",
+        "40",
+    ]
+    assert rows[1][:9] == [
+        "#2",
+        "Image",
+        "2026-03-01 10:20",
+        "1,500",
+        "3",
+        "whole",
+        "-",
+        "mixed8",
+        "-",
+    ]
+    assert rows[2][:9] == ["#3", "Image+Text", "2026-03-01 10:20", "300", "3", "-", "-", "-", "-"]
+    assert rows[3][1:] == ["Text", "2026-03-01 10:20", "0", *"--------", "no"]
     assert [row[-1] for row in rows] == ["no", "yes", "no", "no"]
     assert rows[2][-3:-1] == ["-", "-"]  # nothing was kept to certify on
     assert rows[1][-2] == "none"  # something was, and it was not enough
     assert all(row[-3].endswith("%") for row in rows[:1])
+
+
+@pytest.mark.parametrize(
+    "tree, text",
+    [
+        ({"depth": 3, "leaves only": True}, "depth 3, leaves only"),
+        ({"depth": None, "leaves only": True}, "leaves only"),
+        ({"depth": None, "leaves only": False}, "whole"),
+        ("what somebody wrote there", "leaves only"),
+    ],
+)
+def test_it_says_which_categories_of_the_tree_an_experiment_took(several, tree, text):
+    with sqlite3.connect(several / "crawl.db") as conn:
+        conn.execute("update experiment set settings = ?", (json.dumps({"tree": tree}),))
+    conn.close()
+    assert f" {text}  " in analyze(several, "--experiments").splitlines()[1]
 
 
 def test_its_figures_are_those_of_the_experiment_in_full(several):
