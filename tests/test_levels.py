@@ -192,7 +192,8 @@ def test_the_deepest_level_is_the_leaf_and_that_of_all_parents_the_parent(shop, 
             level["accuracy"]["share"]
             == report["accuracy" if name == "leaf" else "parent_accuracy"]
         )
-        assert [{"level": name, **coverage} for coverage in level["coverage"]] == [
+        shut = {"shut": []} if name == "leaf" else {}
+        assert [{"level": name, **coverage, **shut} for coverage in level["coverage"]] == [
             coverage for coverage in report["coverage"] if coverage["level"] == name
         ]
     assert "counts as itself" not in tell("--experiment", 1)
