@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 import db
-from evaluation import certificates, figures, floors
+from evaluation import certificates, certified_figures, figures, floors
 from learning import category_tree
 
 ENOUGH = 30  # accepted products of a leaf that counts among the worst
@@ -40,9 +40,9 @@ def filed(rows, names, above, target, floor):
     """(bool [n] filed at the leaf, bool [n] at the parent, leaves shut for products to come)."""
 
     def certify(independent):
-        return figures.certify_leaf_and_parent(independent, above, target, 0.95, floor)
+        return certified_figures.certify_leaf_and_parent(independent, above, target, 0.95, floor)
 
-    as_filed, thresholds, overall = figures.certified_apart(rows, rows[:0], 10, certify)
+    as_filed, thresholds, overall = certified_figures.certified_apart(rows, rows[:0], 10, certify)
     leaf_from, below, parent_from, alone = thresholds.T
     leaf = as_filed["score"] >= leaf_from
     if math.isinf(overall.thresholds[0]):
@@ -99,7 +99,7 @@ def main():
     print("| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|", sep="\n")
     for target in (0.95, 0.98):
         for percent in args.floors:
-            floor = figures.floor_of(conn, args.experiment, percent / 100, names)
+            floor = certified_figures.floor_of(conn, args.experiment, percent / 100, names)
             print("| " + " | ".join(line(rows, names, above, target, floor)) + " |")
 
 

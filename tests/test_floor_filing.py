@@ -16,7 +16,9 @@ import db
 from evaluation import (
     catalogue_queries,
     certificates,
+    certified_figures,
     error_page,
+    experiment_figures,
     experiment_report,
     figures,
     filing_queries,
@@ -114,7 +116,7 @@ def test_a_floor_of_zero_changes_no_threshold(shop, target):
     names, rows = figures.read_predictions(shop, 1, False, False, LEAVES)
     above = refusals.labelled_rows(shop, 1, {"settings": {"folds": 5}, "categories": LEAVES}).above
     independent = rows[certificates.one_of_each(rows["group"])]
-    expected = figures.certify_pair(independent, above, target, CONFIDENCE)
+    expected = certified_figures.certify_pair(independent, above, target, CONFIDENCE)
     promise = promised(shop, 0.0, target)
     assert [promise[level] for level in expected._fields] == [
         None if math.isinf(score) else score for score in expected
@@ -185,7 +187,7 @@ def test_a_leaf_without_a_parent_is_shut_as_its_own_parent_too(shop):
 
 def test_each_folds_leaves_are_shut_by_the_other_folds(shop):
     """If a leaf is bad in one fold only, that fold does not know it."""
-    report = figures.describe(shop, 1, CONFIDENCE, 0.9)
+    report = experiment_figures.describe(shop, 1, CONFIDENCE, 0.9)
     (bad,) = (row for row in report["categories"] if row["category"] == LEAVES[BAD])
     assert bad["accepted"]["n"] == 0 and bad["shut"]["accepted"] > 0
     names, rows = figures.read_predictions(shop, 1)
@@ -194,18 +196,18 @@ def test_each_folds_leaves_are_shut_by_the_other_folds(shop):
     above = np.append(np.arange(len(names)), -2)
 
     def certify(independent):
-        return figures.certify_leaf_and_parent(
+        return certified_figures.certify_leaf_and_parent(
             independent, above, TARGET, CONFIDENCE, floors.Floor(0.9)
         )
 
-    filed, _, _ = figures.certified_apart(rows, rows[:0], 5, certify)
+    filed, _, _ = certified_figures.certified_apart(rows, rows[:0], 5, certify)
     mine = rows["predicted"] == code
     assert (filed["score"][mine & (rows["fold"] == 2)] >= 0).all()
     assert (figures.correct(rows, above).leaf[mine & (rows["fold"] != 2)]).all()
 
 
 def test_the_report_lists_every_category_with_what_is_accepted_and_why_it_is_shut(shop):
-    report = figures.describe(shop, 1, CONFIDENCE, 0.9)
+    report = experiment_figures.describe(shop, 1, CONFIDENCE, 0.9)
     report["today"] = today.since_training(shop, 1, report)
     report["levels"] = levels.by_level(shop, 1, report)
     first = report["coverage"][0]

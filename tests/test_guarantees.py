@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation import certificates, figures, guarantees, refusals
+from evaluation import certificates, certified_figures, figures, guarantees, refusals
 from learning import metrics
 
 NAMES = ["easy", "hard", "harder"]
@@ -33,7 +33,7 @@ def rows_of(n, rng, easy=0.8, strange=0.0):
 
 
 def promise_of(rows, target):
-    found = figures.certify_pair(rows, ABOVE, target, 0.95)
+    found = certified_figures.certify_pair(rows, ABOVE, target, 0.95)
     return {
         "target": target,
         **{level: None if one == math.inf else one for level, one in found._asdict().items()},
