@@ -33,6 +33,7 @@ from evaluation import (
     comparison,
     decisions,
     error_page,
+    experiment_figures,
     experiment_report,
     figures,
     html_pages,
@@ -238,7 +239,7 @@ def report_on(args: argparse.Namespace) -> None:
         listed = overview.list_experiments(conn, args.db_path, args.confidence)
         show(listed, overview.table_lines(listed), args.json)
     elif args.experiment is not None:
-        report = figures.describe(conn, args.experiment, args.confidence, args.floor)
+        report = experiment_figures.describe(conn, args.experiment, args.confidence, args.floor)
         if not args.json:
             report["db_path"] = args.db_path  # for the commands that it names
         report["today"] = today.since_training(conn, args.experiment, report)

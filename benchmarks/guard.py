@@ -123,7 +123,9 @@ def run_half(args, half, found):
         )
         conn = db.open_database(str(path))
         (number,) = conn.execute("select max(id) from experiment").fetchone()
-        put_to_work.run("words", "--db-path", path, "--apply", number, "--target", args.target)
+        put_to_work.run(
+            "words", "--db-path", path, "--apply", number, "--target", args.target, "--floor", 0
+        )
         _, described = saved_models.load_model(
             f"{model_folders.models_folder(str(path))}/experiment-{number}"
         )

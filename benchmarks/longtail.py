@@ -94,7 +94,9 @@ def file_hidden(folder, work, args):
     put_to_work.run(
         "words", "--db-path", path, "--min-products", args.min_products, "--folds", 10, *args.more
     )
-    done = put_to_work.run("words", "--db-path", path, "--apply", 1, "--target", args.target)
+    done = put_to_work.run(
+        "words", "--db-path", path, "--apply", 1, "--target", args.target, "--floor", 0
+    )
     truth = {
         number: (label, label.rpartition(".")[0])
         for number, label in map(str.split, open(folder / "truth.tsv"))

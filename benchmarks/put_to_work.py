@@ -202,6 +202,8 @@ def main(argv=None):
                     number,
                     "--target",
                     target,
+                    "--floor",
+                    0,
                     "--file-anyway",
                     *args.more,
                 )

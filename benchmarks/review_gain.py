@@ -91,6 +91,8 @@ def main(argv=None):
                         number,
                         "--target",
                         args.target,
+                        "--floor",
+                        0,
                         "--file-anyway",
                     )
                     found[count].append(judge(copy))

@@ -117,7 +117,7 @@ def main(argv=None):
                     "words", "--db-path", path, "--min-products", 5, "--folds", 10, *args.more
                 )
                 done = put_to_work.run(
-                    "words", "--db-path", path, "--apply", 1, "--target", args.target
+                    "words", "--db-path", path, "--apply", 1, "--target", args.target, "--floor", 0
                 )
                 found = put_to_work.judge(path, truth)
                 accuracy, *twins = measured(path)

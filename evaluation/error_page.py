@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import db
 from evaluation import (
     catalogue_queries,
+    experiment_figures,
     figures,
     html_pages,
     label_suspects,
@@ -51,7 +52,7 @@ def error_page(
         suspects = {
             suspect["product_id"] for suspect in label_suspects.label_suspects(conn, number, None)
         }
-    report = figures.describe(conn, number, confidence, floor)
+    report = experiment_figures.describe(conn, number, confidence, floor)
     _, rows = figures.read_predictions(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
     wrong, slider = int((~right).sum()), slider_steps(rows["score"], right)
@@ -100,7 +101,7 @@ def error_page(
 
 
 def certified_leaf(report: Mapping[str, Any]) -> float | None:
-    """The leaf's threshold certified for 98 %, of figures.describe; None if there is none."""
+    """The leaf's threshold certified for 98 %, of experiment_figures.describe, or None."""
     (threshold,) = (
         promise["threshold"]
         for promise in report["coverage"]
@@ -174,7 +175,8 @@ def label_today(row: Mapping[str, Any], today: Mapping[str, str | None]) -> str 
 
 
 def confused_pairs(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The ten pairs of categories that are confused most often, of figures.describe, by path."""
+    """The ten pairs of categories of experiment_figures.describe that are confused most often, by
+    path."""
     return [
         {
             **pair,
@@ -187,8 +189,8 @@ def confused_pairs(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[
 
 
 def category_rows(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Every category of figures.describe, by path: path, labelled, accepted (how many), right (the
-    share of these with its interval, in words) and shut (why, in words; "" if it is not)."""
+    """Every category of experiment_figures.describe: path, labelled, accepted (how many), right
+    (the share of these with its interval, in words) and shut (why, in words; "" if it is not)."""
     return [
         {
             "path": paths.get(category["category"], page_text(category["category"], 200)),

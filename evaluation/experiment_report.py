@@ -1,6 +1,6 @@
 """One experiment in full, as lines of text.
 
-In: the dict of figures.describe, with today.since_training as its `today` and
+In: the dict of experiment_figures.describe, with today.since_training as its `today` and
 levels.by_level as its `levels`. Out: lines. No figure is computed here.
 
     python analyze.py --experiment 1

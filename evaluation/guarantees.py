@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import db
 from common.terminal import counted
 from common.text import printable
-from evaluation import catalogue_queries, certificates, figures, floors
+from evaluation import catalogue_queries, certificates, certified_figures, figures, floors
 from evaluation.figures import Rows
 from learning import category_tree
 from learning.split import FEWEST_FOLDS, few_folds_text
@@ -76,7 +76,7 @@ def promise(
     certified = floors.Certified(certificates.NO_THRESHOLDS, independent, confidence)
     stopped, lower, near = [], None, {}
     if not few_folds:
-        wanted = figures.floor_of(conn, number, floor, names, leaves)
+        wanted = certified_figures.floor_of(conn, number, floor, names, leaves)
         certified = certify_rows(rows, above, target, confidence, wanted)
         near = nearest_by_level(certified, above, target)
     if not few_folds and math.isinf(certified.thresholds.leaf):
@@ -126,7 +126,7 @@ def certify_rows(
     independent = rows[certificates.one_of_each(rows["group"])]
     if not len(independent) or (independent["parent"] < 0).any():
         return floors.Certified(certificates.NO_THRESHOLDS, independent, confidence)
-    return figures.certify_leaf_and_parent(independent, above, target, confidence, floor)
+    return certified_figures.certify_leaf_and_parent(independent, above, target, confidence, floor)
 
 
 def nearest_by_level(

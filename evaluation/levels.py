@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import figures
+from evaluation import certified_figures, figures
 from learning import category_changes, category_tree
 
 
@@ -23,14 +23,14 @@ def by_level(
 ) -> list[dict[str, Any]]:
     """For each level that labels or predictions reach, the deepest first: `categories` (how many
     the labels are there), `as_deep` (products whose label is at this level or below it), `accuracy`
-    and `coverage` (figures.coverage_at each target), as dicts for JSON.
+    and `coverage` (certified_figures.coverage_at each target), as dicts for JSON.
 
-    described is figures.describe's of the experiment. The tree is the one that the experiment knew,
-    before any --recategorize; a category that is gone otherwise is at level 1.
+    described is experiment_figures.describe's of the experiment. The tree is the one that the
+    experiment knew, before any --recategorize; a category that is gone otherwise is at level 1.
     """
     names, rows = figures.read_predictions(conn, number, words=False)
     folds, confidence = described["settings"].get("folds"), described["confidence"]
-    basis = figures.Basis(rows, figures.read_held(conn, number, folds), folds, confidence)
+    basis = certified_figures.Basis(rows, figures.read_held(conn, number, folds), folds, confidence)
     tree = category_changes.categories_then(conn, category_changes.seen_by(conn, number))
     depth = {row["id"]: len(category_tree.levels(row)) for row in tree}
     depths = np.array([depth.get(name) or 1 for name in names] + [0])
@@ -48,7 +48,8 @@ def by_level(
                 "as_deep": int((depths[rows["label"]] >= level).sum()),
                 "accuracy": figures.share_of(right.sum(), len(rows), confidence),
                 "coverage": [
-                    figures.coverage_at(basis, codes, percent)[0] for percent in figures.TARGETS
+                    certified_figures.coverage_at(basis, codes, percent)[0]
+                    for percent in figures.TARGETS
                 ],
             }
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import db
 from common.text import printable
-from evaluation import certificates, figures, queries, text_report
+from evaluation import certificates, certified_figures, figures, queries, text_report
 from evaluation.figures import Rows
 from learning import category_tree, metrics, model_folders
 
@@ -103,7 +103,7 @@ def what_reached(
 
     certified: list[float | None] = [None] * len(figures.TARGETS)
     if len(rows) and len(held):
-        thresholds, _ = figures.certify_apart(rows, held, folds, certify)
+        thresholds, _ = certified_figures.certify_apart(rows, held, folds, certify)
         certified = (rows["score"][:, None] >= thresholds).mean(axis=0).tolist()
     return {
         "products": len(rows),

@@ -1,7 +1,7 @@
 """What an experiment promises, and its figures at every level of the tree, as lines of text.
 
-In: the dict of figures.describe, with levels.by_level as its `levels`. Out: lines. No figure is
-computed here. They are a part of what experiment_report.py prints:
+In: the dict of experiment_figures.describe, with levels.by_level as its `levels`. Out: lines. No
+figure is computed here. They are a part of what experiment_report.py prints:
 
     python analyze.py --experiment 1
 """

@@ -51,10 +51,13 @@ class Labelled(NamedTuple):
 
 
 def labelled_rows(
-    conn: sqlite3.Connection, number: int, described: Mapping[str, Any], promise: guarantees.Promise
+    conn: sqlite3.Connection,
+    number: int,
+    described: Mapping[str, Any],
+    promise: guarantees.Promise | None = None,
 ) -> Labelled:
-    """The Labelled of an experiment, as they are filed by a promise; `described` is the description
-    of its model."""
+    """The Labelled of an experiment, as they are filed by a promise if there is one; `described` is
+    the description of its model."""
     names, rows = figures.read_predictions(
         conn, number, not described["settings"].get("folds"), False, described["categories"]
     )

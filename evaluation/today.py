@@ -71,7 +71,7 @@ def since_training(
 ) -> dict[str, Any]:
     """What has changed since an experiment's training, and its figures for all products to come, as
     a dict for JSON: the keys of queries.changes, and `all`: figures_of_all. described is
-    figures.describe's."""
+    experiment_figures.describe's."""
     return {**queries.changes(conn, number), "all": figures_of_all(conn, number, described)}
 
 
@@ -88,7 +88,7 @@ def figures_of_all(
 ) -> dict[str, Any] | None:
     """The figures of an experiment if products of leaves that the model does not know count too, as
     errors, and all by the labels they have today. None if it knows the leaves of all, or if its
-    leaves are not on record. described is figures.describe's.
+    leaves are not on record. described is experiment_figures.describe's.
 
     A dict of kind; leaves and products, (known, of how many) each; min_products of the training or
     None; accuracy, of all; and answered, whether --apply has had the model answer the products of

@@ -22,6 +22,7 @@ from crawling import queries as crawling_queries
 from evaluation import (
     catalogue_queries,
     certificates,
+    certified_figures,
     figures,
     filing_queries,
     guarantees,
@@ -576,7 +577,7 @@ def test_a_long_tail_is_filed_and_kept_and_what_is_harder_is_refused(shops, hard
     refused, kept, filed, target = 0, 0, 0, 0.93
     for _ in range(shops):
         labelled, new = long_tail(20_000, rng), long_tail(10_000, rng, hard)
-        found = figures.certify_pair(labelled, above, target, 0.95)
+        found = certified_figures.certify_pair(labelled, above, target, 0.95)
         counts = collections.Counter(
             zip(
                 [names[code] for code in new["predicted"]],

@@ -305,6 +305,33 @@ def test_a_dry_run_counts_what_would_be_filed_and_writes_no_decision(shop):
     assert again.stdout.splitlines()[1] == "nothing would change against what is filed now"
 
 
+def test_a_leaf_below_the_floor_is_shut_and_both_the_dry_run_and_the_filing_say_so(shop):
+    """Half of the labels of one leaf are moved, so that its answers are wrong that often."""
+    with sqlite3.connect(shop.folder / "crawl.db") as conn:
+        conn.execute("""update product set category_id = 'bags.clutch' where id % 2
+                        and category_id = 'bags.tote'""")
+    apply = ("--apply", "1", "--target", "80", "--confidence", "90")
+    before = run(shop.folder, *apply, "--floor", "0")
+    assert "shut" not in before.stderr
+    assert any(row["category"] == "bags.tote" for row in filed(before))
+    dry = run(shop.folder, *apply, "--dry-run")
+    done = run(shop.folder, *apply)
+    for told in (dry, done):
+        assert re.search(
+            r"leaf is shut: clearly less than 80 % \(--floor\) would be right there \(the worst, "
+            r"bags\.tote: \d+ of \d+ were\)",
+            told.stderr,
+        )
+    taken = [row["level"] for row in filed(done)]
+    assert not any(row["category"] == "bags.tote" for row in filed(done))
+    assert f"would give {taken.count('leaf')} (" in dry.stdout
+    kept = query(shop.folder, "select floor, shut from filing_source where experiment_id = 1")
+    ((floor, shut),) = set(kept)
+    assert floor == 0.8 and [leaf["category"] for leaf in json.loads(shut)] == ["bags.tote"]
+    told = run(shop.folder, "--models", script="analyze").stdout
+    assert "; floor 80%, leaves shut: 1)" in told
+
+
 def test_another_target_says_what_it_changes_in_the_words_of_the_dry_run(shop):
     before = {row["id"]: row for row in filed(run(shop.folder, "--apply", "1", "--target", "90"))}
     assert {row[4] for row in levels_of(shop.folder)} == {0.9}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from evaluation import certificates, figures, floors
+from evaluation import certificates, certified_figures, figures, floors
 
 TARGET, FLOOR, CONFIDENCE = 0.95, 0.9, 0.95
 DELTA = 1 - CONFIDENCE
@@ -172,7 +172,7 @@ def certify(rows, choosers, world):
     above = parents_of(world)
 
     def certificate(independent, confidence, lowest):
-        return figures.certify_pair(independent, above, TARGET, confidence, lowest)
+        return certified_figures.certify_pair(independent, above, TARGET, confidence, lowest)
 
     floor = floors.Floor(world.floor, choosers)
     return floors.certify(rows, TARGET, CONFIDENCE, floor, certificate)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation import certificates, figures, guarantees, refusals
+from evaluation import certificates, certified_figures, figures, guarantees, refusals
 from learning import metrics
 
 NAMES = ["easy", "hard", "harder"]
@@ -33,7 +33,7 @@ def rows_of(n, rng, easy=0.8, strange=0.0):
 
 
 def promise_of(rows, target):
-    found = figures.certify_pair(rows, ABOVE, target, 0.95)
+    found = certified_figures.certify_pair(rows, ABOVE, target, 0.95)
     return {
         "target": target,
         **{level: None if one == math.inf else one for level, one in found._asdict().items()},
@@ -131,8 +131,9 @@ def test_lower_scores_differ_and_higher_ones_do_not():
 
 def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on():
     rows = rows_of(8000, np.random.default_rng(4), strange=0.06)
-    found = figures.certify_pair(rows, ABOVE, 0.98, 0.95)
-    own = guarantees.nearest_by_level(rows, ABOVE, found, 0.98, 0.95)["leaf"]
+    own = guarantees.nearest_by_level(
+        guarantees.certify_rows(rows, ABOVE, 0.98, 0.95), ABOVE, 0.98
+    )["leaf"]
     taken = rows["score"] >= own["score"]
     wrong = taken & (rows["predicted"] != rows["label"])
     assert (own["products"], own["wrong"]) == (taken.sum(), wrong.sum())
@@ -152,12 +153,12 @@ def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on(
 def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_not():
     rows = rows_of(8000, np.random.default_rng(5), strange=0.06)
     percent, share = guarantees.lower_target(rows, ABOVE, 0.98, 0.95)
-    assert guarantees.certify_rows(rows, ABOVE, percent / 100, 0.95).leaf < math.inf
-    assert guarantees.certify_rows(rows, ABOVE, (percent + 1) / 100, 0.95).leaf == math.inf
-    assert (
-        share
-        == (rows["score"] >= guarantees.certify_rows(rows, ABOVE, percent / 100, 0.95).leaf).mean()
+    leaf, above_it = (
+        guarantees.certify_rows(rows, ABOVE, target, 0.95).thresholds.leaf
+        for target in (percent / 100, (percent + 1) / 100)
     )
+    assert leaf < math.inf == above_it
+    assert share == (rows["score"] >= leaf).mean()
     assert guarantees.lower_target(rows[:0], ABOVE, 0.98, 0.95) is None
     assert guarantees.lower_target(rows[:5], ABOVE, 0.98, 0.95) is None
 

@@ -1257,7 +1257,7 @@ def review_text(folder):
 def test_the_review_says_why_a_product_was_not_filed(left):
     assert "Not filed" not in review_text(left)  # by an older version, which kept no reason
     change(left, "update product set source = 'shop' where id >= 200")
-    keep = "insert or replace into filing_source values (1, 'shop', .95, .95, ?, ?, ?, ?)"
+    keep = "insert or replace into filing_source values (1, 'shop', .95, .95, ?, ?, ?, ?, .9, '[]')"
     change(left, keep, 0.9, 0.5004, "[]", "[]")
     text = review_text(left)
     assert (
@@ -1302,7 +1302,9 @@ def test_chromium_a_category_that_is_gone_is_no_choice_and_its_product_says_why(
     left, visit, gone, tmp_path
 ):
     change(left, "update product set source = 'shop' where id >= 200")
-    change(left, "insert into filing_source values (1, 'shop', .95, .95, .1, .6, '[]', '[]')")
+    change(
+        left, "insert into filing_source values (1, 'shop', .95, .95, .1, .6, '[]', '[]', .9, '[]')"
+    )
     change(
         left,
         "insert into category(id, parent, leaf, path) "
@@ -1358,7 +1360,10 @@ def test_the_page_of_errors_proposes_no_category_that_is_gone(folder, gone):
 
 def test_the_review_says_that_a_parent_is_gone_too(left):
     change(left, "update product set source = 'shop' where id >= 200")
-    change(left, "insert into filing_source values (1, 'shop', .95, .95, .1, .2, '[]', '[]')")
+    change(
+        left,
+        "insert into filing_source values (1, 'shop', .95, .95, .1, .2, '[]', '[]', null, null)",
+    )
     change(
         left,
         "update filing set leaf_id = 'old.leaf', parent_id = 'old', top = "

@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 
 import db
 import retrain
-from evaluation import catalogue_queries, experiment_report, figures, filing_queries, levels, today
+from evaluation import (
+    catalogue_queries,
+    experiment_figures,
+    experiment_report,
+    figures,
+    filing_queries,
+    levels,
+    today,
+)
 from evaluation import queries as evaluation_queries
 from learning import experiments, model_folders, near_duplicates, selection
 from learning import queries as learning_queries
@@ -580,7 +588,7 @@ def test_each_answer_says_whether_the_saved_model_learned_from_a_near_duplicate(
 def shown(path, number):
     """What analyze.py --experiment prints."""
     conn = db.open_readonly(path)
-    found = figures.describe(conn, number, 0.95)
+    found = experiment_figures.describe(conn, number, 0.95)
     found["today"] = today.since_training(conn, number, found)
     found["levels"] = levels.by_level(conn, number, found)
     lines = "\n".join(experiment_report.experiment_text(found, 20))

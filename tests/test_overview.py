@@ -14,7 +14,7 @@ from conftest import run_script
 from test_analyze import OLD_SCHEMA, add_prediction, add_product, fill, tree
 
 import db
-from evaluation import certificates, figures, overview
+from evaluation import certificates, experiment_figures, figures, overview
 
 LEAVES = ("jeans.bootcut", "jeans.skinny", "bags.totes")
 
@@ -165,7 +165,7 @@ def test_its_figures_are_those_of_the_experiment_in_full(several):
     assert [one["experiment"] for one in found] == [1, 2, 3, 4]
     conn = db.open_readonly(several / "crawl.db")
     for one in found[:2]:
-        full = figures.describe(conn, one["experiment"], 0.95)
+        full = experiment_figures.describe(conn, one["experiment"], 0.95)
         assert one["accuracy"] == full["accuracy"] and one["products"] == full["n"]
         for promise in full["coverage"][:2]:
             assert promise["level"] == "leaf"
@@ -200,7 +200,7 @@ def test_products_that_are_gone_count_as_groups_by_themselves(several):
     conn.execute("delete from product where id % 2")
     one, full = (
         overview.list_experiments(conn, several / "crawl.db", 0.95)[0],
-        figures.describe(conn, 1, 0.95),
+        experiment_figures.describe(conn, 1, 0.95),
     )
     assert one["certified_95"] == full["coverage"][0]["coverage"]["share"]
     groups = overview.graded_rows(conn, 1, overview.group_numbers(conn))["group"]

@@ -24,6 +24,7 @@ from test_today import answer, levels
 from crawling import queries as crawling_queries
 from evaluation import (
     decisions,
+    experiment_figures,
     figures,
     filing_output,
     filing_queries,
@@ -111,7 +112,7 @@ def test_no_figure_that_was_measured_changes_by_a_digit(measured, shop, tell, li
         assert old.pop("recategorized") == {} and new.pop("recategorized")
         assert json.dumps(new) == json.dumps(old)
     undo(shop)
-    assert figures.describe(shop, 1, 0.95)["recategorized"] == {}
+    assert experiment_figures.describe(shop, 1, 0.95)["recategorized"] == {}
 
 
 def report(tell, number):  # noqa: F811
@@ -127,12 +128,12 @@ def test_a_persons_category_is_no_correction_because_it_has_another_name(measure
     shop.execute("update product set category_id = 'jeans.bootcut' where id = ?", (agreed.product,))
     decide(shop, agreed.product, "label wrong", "jeans.skinny")
     decide(shop, wrong.product, "label wrong", wrong.predicted)
-    before = figures.describe(shop, 1, 0.95)["after_review"]
+    before = experiment_figures.describe(shop, 1, 0.95)["after_review"]
     assert before["corrected"] == 1
     move(shop, *RENAMES)
-    assert figures.describe(shop, 1, 0.95)["after_review"] == before
+    assert experiment_figures.describe(shop, 1, 0.95)["after_review"] == before
     move(shop, "denim,trousers")
-    assert figures.describe(shop, 1, 0.95)["after_review"] == before
+    assert experiment_figures.describe(shop, 1, 0.95)["after_review"] == before
 
 
 def test_tables_and_json_name_both_ids(measured, shop, tell):  # noqa: F811
@@ -156,7 +157,7 @@ def test_after_renames_nothing_is_refiled_and_a_promise_is_the_same(measured, sh
     assert changes == {"products": 2000, "refiled": 0, "unlabelled": 0, "regrouped": 0}
     assert promise(shop) == before
     assert filing_queries.count_strange(shop, 1, LEAVES) == (0, 0)
-    described = figures.describe(shop, 1, 0.95)
+    described = experiment_figures.describe(shop, 1, 0.95)
     assert today.figures_of_all(shop, 1, described) is None
     move(shop, "denim.skinny,denim.narrow", "bags,accessories")
     assert promise(shop) == before
