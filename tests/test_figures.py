@@ -505,6 +505,8 @@ def test_an_experiment_of_2016_says_what_nobody_recorded(tmp_path, ask, tell):
     assert (found["n"], found["accuracy"], found["parent_accuracy"]) == (2, 0.5, 1)
     assert found["settings"] == {} and found["date"] == "2016-12-24"
     assert found["certified_on"] is found["fallback"] is found["shared_with_training"] is None
+    floored = ask("--experiment", 1, "--floor", 90)  # nobody is there to choose a leaf to shut
+    assert {**floored, "floor": 0} == {**found, "floor": 0}
     assert found["calibration"] == {
         "before": {"nll": None, "ece": None},
         "temperature": None,

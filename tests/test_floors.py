@@ -218,3 +218,66 @@ def test_leaves_chosen_on_what_certifies_break_the_promise_in_many_worlds():
         broken += is_broken(world, certified_on_the_same(draw(world, rng), world, rng))
     print(f"chosen on what certifies: {broken / turns:.3f} broken")
     assert broken / turns > 4 * DELTA
+
+
+# ---- the choice ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_leaf_is_shut_if_so_few_right_ones_would_be_rare_at_the_floor(seed):
+    """By scipy's binomial tail, at the threshold that files most of the open leaves' products."""
+    rng = np.random.default_rng(seed)
+    rows = draw(few_bad(rng), rng)
+    lowest, shut = floors.choose(rows, TARGET, FLOOR)
+    right = floors.leaf_right(rows)
+
+    def at(threshold):
+        taken = rows["score"] >= threshold
+        counts = np.bincount(rows["predicted"][taken], minlength=30)
+        hits = np.bincount(rows["predicted"][taken & right], minlength=30)
+        worse = (counts > 0) & (binom.cdf(hits, counts, FLOOR) <= 0.05)
+        enough = hits[~worse].sum() >= TARGET * counts[~worse].sum()
+        return counts[~worse].sum() * enough, worse, counts, hits
+
+    kept, worse, counts, hits = at(lowest)
+    assert shut == {leaf: (counts[leaf], hits[leaf]) for leaf in np.flatnonzero(worse)}
+    assert shut and kept == max(at(threshold)[0] for threshold in [*LEVELS, 0.0])
+
+
+def test_if_the_target_is_never_reached_nobody_knows_which_leaf_is_worse():
+    rows = draw(few_bad(np.random.default_rng(1)), np.random.default_rng(1))
+    rows["label"] = -1
+    assert floors.choose(rows, TARGET, FLOOR) == (0.0, {})
+    assert floors.choose(rows[:0], TARGET, FLOOR) == (0.0, {})
+
+
+def test_an_answer_without_a_leaf_is_no_leafs_error():
+    rows = draw(few_bad(np.random.default_rng(2)), np.random.default_rng(2))
+    expected = floors.choose(rows, TARGET, FLOOR)
+    empty = np.zeros(500, figures.ROW)
+    empty["predicted"], empty["label"], empty["score"] = -1, 3, 1.0
+    assert floors.choose(np.append(rows, empty), TARGET, FLOOR) == expected
+
+
+def test_a_group_chooses_or_certifies_whatever_other_groups_there_are():
+    groups = np.arange(1, 2001)
+    half = floors.chooses(groups)
+    assert 900 < half.sum() < 1100
+    assert (floors.chooses(groups[:50]) == half[:50]).all()
+    assert (floors.chooses(np.repeat(groups, 3)) == np.repeat(half, 3)).all()
+    assert not len(floors.chooses(groups[:0]))
+
+
+@pytest.mark.parametrize("lowest", (0.0, 0.5, 0.9, 0.97, 0.999))
+def test_no_certificate_lies_below_the_lowest_threshold(lowest):
+    rng = np.random.default_rng(7)
+    score = rng.beta(2, 0.3, 4000)
+    right = rng.random(4000) >= 0.3 * (1 - score)
+    free = certificates.certify(score, right, TARGET, DELTA)
+    held = certificates.certify(score, right, TARGET, DELTA, lowest=lowest)
+    assert free < math.inf and held >= lowest
+    assert held == free if free >= lowest else held - lowest < 0.01
+    both = certificates.certify_fallback(score, right, score, right, TARGET, DELTA, lowest)
+    assert both.leaf >= lowest
+    if not lowest:
+        assert both == certificates.certify_fallback(score, right, score, right, TARGET, DELTA)
