@@ -69,7 +69,7 @@ def error_page(
         "word": "error",
         "puts": "label wrong",
         "database": database,
-        "decided": html_pages.decided_before(decisions),
+        "decided": html_pages.decided_before(conn, number, decisions),
         "all": wrong,
         "n": len(rows),
         "steps": slider,

@@ -88,14 +88,17 @@ def filter_options(
     return sorted(options, key=lambda option: option[::-1])
 
 
-def decided_before(decisions: Mapping[int, sqlite3.Row]) -> Decided:
+def decided_before(
+    conn: sqlite3.Connection, number: int, decisions: Mapping[int, sqlite3.Row]
+) -> Decided:
     """{product id: Decided} of queries.overrides, by which the script knows what the database has
-    already."""
+    already. A label is the class that it counts as in experiment `number`, as the page shows it."""
+    classes = category_tree.counts_as(conn, catalogue_queries.rule_of(conn, number))
     return {
         number: (
             row["decision"],
             row["category_id"] or "",
-            page_text(row["label_id"], 200),
+            page_text(classes.get(row["label_id"], row["label_id"]), 200),
             bool(row["holds"]),
         )
         for number, row in decisions.items()

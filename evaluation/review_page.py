@@ -47,7 +47,7 @@ def review_page(
         "word": "product",
         "puts": "filed by hand",
         "database": database,
-        "decided": html_pages.decided_before(decisions),
+        "decided": html_pages.decided_before(conn, number, decisions),
         "all": counts.get("person", 0) + counts.get("parent", 0),
         "start": None,
         "n": 0,

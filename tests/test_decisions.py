@@ -1501,7 +1501,9 @@ def test_a_leaf_that_a_person_has_emptied_is_left_out(shop, tmp_path, capsys):
     command = ["--db-path", str(tmp_path / "crawl.db"), "--min-products", "50", "--epochs", "1"]
     assert categorize_words.main(command) == 0
     said = capsys.readouterr().err
-    assert "warning: 1 of 4 categories, with" in said and "1 with styles that can't be split" in said
+    assert (
+        "warning: 1 of 4 categories, with" in said and "1 with styles that can't be split" in said
+    )
     (settings,) = query(tmp_path, "select settings from experiment order by id")[-1]
     assert INTO not in json.loads(settings)["categories"]
 

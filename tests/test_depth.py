@@ -15,7 +15,7 @@ import pytest
 from conftest import run_script, write_feed
 
 import db
-from evaluation import html_pages
+from evaluation import html_pages, queries
 
 TREE = (
     "Women",
@@ -199,6 +199,22 @@ def test_a_person_may_file_at_an_inner_category_and_deeper_than_the_cut(shop, tm
             number,
         )
         assert learned == [(1 if flags == ("--leaves-only",) else 2,)]
+
+
+def test_the_page_of_a_cut_tree_knows_the_decisions_on_labels_below_the_cut(shop):
+    with contextlib.closing(db.open_database(str(shop / "crawl.db"))) as conn:
+        (product, label) = conn.execute(
+            "select id, category_id from product where category_id = 'men.shoes.boots' limit 1"
+        ).fetchone()
+        queries.store_overrides(conn, [(product, "unclear", None)])
+        try:
+            shown = [
+                html_pages.decided_before(conn, number, queries.overrides(conn))[product][2]
+                for number in (1, 2, 3)
+            ]
+        finally:
+            queries.store_overrides(conn, [(product, None, None)])
+    assert shown == [label, "men.shoes", "men"]
 
 
 @pytest.mark.parametrize(
