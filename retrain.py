@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from common.arguments import seed
 from common.files import free_space, replacing
 from common.terminal import Parser, UserError, log, run
-from learning import bottlenecks, inception, metrics, picture_arguments, training
+from learning import bottlenecks, inception, layers, metrics, picture_arguments, training
 from learning.distorted_bottlenecks import DistortionOptions, distorted_bottlenecks
 from learning.picture_folders import (
     LabelledPictures,
@@ -192,7 +192,7 @@ def retrain(args: argparse.Namespace) -> None:
         labelled = split_pictures(readable, *shares)
     warn_of_twins(labelled.pictures)
     rows = np.array([cache.rows[picture.sha256] for picture in labelled.pictures])
-    inputs = training.Inputs(bottlenecks=cache.matrix(), rows=rows)
+    inputs = layers.Inputs(bottlenecks=cache.matrix(), rows=rows)
     distorted = None
     distortions = picture_arguments.distortions_asked(args)
     if any(distortions):
@@ -219,7 +219,7 @@ def retrain(args: argparse.Namespace) -> None:
             pictures=distorted,
             watch=watch,
         )
-    predicted = training.logits(trained.weights, inputs, labelled.test).argmax(axis=1)
+    predicted = layers.logits(trained.weights, inputs, labelled.test).argmax(axis=1)
     save_network(network, trained, labelled.names, args)
     log(f"saved as {args.output_graph}; ask it with --label_image FILE")
     report(args, labelled, predicted)

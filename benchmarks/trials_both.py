@@ -22,16 +22,17 @@ import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
 from learning import (
     experiment_arguments,
-    experiments,  # noqa: E402
+    experiments,  # noqa: E402,
     fusion,
-    inception,  # noqa: E402
-    metrics,  # noqa: E402
+    inception,  # noqa: E402,
+    layers,
+    metrics,  # noqa: E402,
     picture_arguments,
     picture_classifier,
     selection,
     text_arguments,
     text_classifier,
-    training,  # noqa: E402
+    training,  # noqa: E402,
 )
 
 FOLDS_USED = 3
@@ -159,18 +160,18 @@ def together(inputs, labels, classes, part, options):
     tf = inception.load_tensorflow()
     rng = np.random.default_rng(options.seed)
     size = inputs.bottlenecks.shape[1]
-    statistics = training.bottleneck_statistics(inputs, part.training)
+    statistics = layers.bottleneck_statistics(inputs, part.training)
 
     def uniform(rows, columns):
         limit = (6 / (rows + columns)) ** 0.5
         return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
 
     start = {
-        "words": uniform(inputs.bag.shape[1], training.HIDDEN),
-        "words_bias": np.zeros(training.HIDDEN, np.float32),
+        "words": uniform(inputs.bag.shape[1], layers.HIDDEN),
+        "words_bias": np.zeros(layers.HIDDEN, np.float32),
         "project": uniform(size, PROJECTED),
         "project_bias": np.zeros(PROJECTED, np.float32),
-        "kernel": uniform(training.HIDDEN + PROJECTED, classes),
+        "kernel": uniform(layers.HIDDEN + PROJECTED, classes),
         "bias": np.zeros(classes, np.float32),
     }
     variables = {name: tf.Variable(value) for name, value in start.items()}

@@ -22,11 +22,12 @@ import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
 from learning import (
     experiment_arguments,
+    layers,
     selection,
     text_arguments,
     text_classifier,
-    text_features,  # noqa: E402
-    training,  # noqa: E402
+    text_features,  # noqa: E402,
+    training,  # noqa: E402,
 )
 
 PLAIN = {"decay": False, "word_dropout": 0.0}
@@ -44,13 +45,13 @@ TRIALS = {  # name: (kinds of terms, whether they are weighed, Options)
 
 
 def bag_of(terms, rows, kinds, weighed):
-    """training.Inputs over the vocabulary of `rows`, of the first so many kinds of terms."""
+    """layers.Inputs over the vocabulary of `rows`, of the first so many kinds of terms."""
     columns, idf = text_features.choose_terms(terms, rows)
     some = terms.kinds[columns] < kinds
     columns, idf = columns[some], idf[some]
     has = text_features.presence(terms, columns)
     bag = text_features.weigh(has, idf) if weighed else has
-    return training.Inputs(bag=bag, idf=idf if weighed else None, columns=columns)
+    return layers.Inputs(bag=bag, idf=idf if weighed else None, columns=columns)
 
 
 def main(argv=None):

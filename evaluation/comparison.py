@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import db
 from common.terminal import UserError
-from evaluation import figures, queries
+from evaluation import decision_queries, figures, queries
 from evaluation.figures import Rows
 from learning import category_changes, metrics
 
@@ -207,7 +207,7 @@ def find_flips(
     flipped = np.flatnonzero(right.any(axis=0) & ~right.all(axis=0))
     score = np.max([rows["score"][flipped] for rows in tables], axis=0)
     surest = flipped[np.argsort(-score, kind="stable")][:most]
-    texts = queries.product_texts(conn, tables[0]["product"][surest].tolist())
+    texts = decision_queries.product_texts(conn, tables[0]["product"][surest].tolist())
     flips = []
     for i in surest:
         product_id = int(tables[0]["product"][i])

@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 from common.terminal import log
 from common.text import folded, safe_cell
-from evaluation import product_view, queries
+from evaluation import decision_queries, product_view
 from evaluation.csv_file import unquoted
 
 Cells = Mapping[str, str]
 
 
 class Decision(NamedTuple):
-    decision: str | None  # one of queries.DECISIONS, None to take one back
+    decision: str | None  # one of decision_queries.DECISIONS, None to take one back
     category: str | None  # where the product belongs
 
 
@@ -31,7 +31,7 @@ class Decision(NamedTuple):
 
 
 def find_product(conn: sqlite3.Connection, cells: Cells) -> sqlite3.Row:
-    """The product, a row of queries.product_by_id, that a line is about.
+    """The product, a row of decision_queries.product_by_id, that a line is about.
 
     It goes by source and external_id if the line has them, which stay the same when the catalogue
     is crawled anew; otherwise by product_id, checked by what else the line says. Raises ValueError
@@ -41,7 +41,7 @@ def find_product(conn: sqlite3.Connection, cells: Cells) -> sqlite3.Row:
     digits = cells.get("product_id", "")[:20]
     by_number = None
     if digits.isdecimal() and int(digits) < 2**63:
-        by_number = queries.product_by_id(conn, int(digits))
+        by_number = decision_queries.product_by_id(conn, int(digits))
     if source and external:
         if (
             by_number
@@ -82,11 +82,11 @@ def find_by_external_id(
     ValueError with the reason if there is none, or if it is not sure that it is this one."""
     twins = [
         row
-        for row in queries.products_called(conn, source, zero_twins(external))
+        for row in decision_queries.products_called(conn, source, zero_twins(external))
         if row["external_id"] != external
     ]
     for shop in unquoted(source):
-        for product in queries.products_called(conn, shop, unquoted(external)):
+        for product in decision_queries.products_called(conn, shop, unquoted(external)):
             check_no_other(source, external, name, product, by_number, twins)
             return product
     if by_number and is_mangled(source, external, name, by_number):
@@ -230,9 +230,9 @@ def read_decision(
         )
     if decision == "undecided":
         return Decision(None, None)
-    if decision not in queries.DECISIONS:
+    if decision not in decision_queries.DECISIONS:
         raise ValueError(
-            f"the decision {decision!r} is none of {', '.join((*queries.DECISIONS, 'undecided'))}"
+            f"the decision {decision!r} is none of {', '.join((*decision_queries.DECISIONS, 'undecided'))}"
         )
     if decision in ("classifier wrong", "unclear"):
         return Decision(decision, None)

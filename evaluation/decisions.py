@@ -1,7 +1,7 @@
 """A person's decisions about products, from a CSV file into the table label_override.
 
 In: a file that a page has saved, or that of --label-suspects with its column `decision` filled in.
-Out: rows for queries.store_overrides, each about the product that the person has looked at, and the
+Out: rows for decision_queries.store_overrides, each about the product that the person has looked at, and the
 lines that can't be used, with the reason. A spreadsheet may have changed the file in between;
 decision_lines.py finds the product and the decision of a line.
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import db
 from common.terminal import UserError, log
-from evaluation import csv_file, decision_lines, queries
+from evaluation import csv_file, decision_lines, decision_queries
 from evaluation.csv_file import NAMED, first_lines
 from evaluation.decision_lines import Decision
 from learning import category_changes, category_tree
@@ -40,9 +40,9 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
         log(f"{path}, {line}")
     if unusable:
         log(f"{len(unusable)} lines of {path} can't be used; the other decisions were stored")
-    changed = queries.store_overrides(conn, decisions)
-    count = dict.fromkeys(queries.DECISIONS, 0)
-    for row in queries.overrides(conn).values():
+    changed = decision_queries.store_overrides(conn, decisions)
+    count = dict.fromkeys(decision_queries.DECISIONS, 0)
+    for row in decision_queries.overrides(conn).values():
         count[row["decision"]] = count.get(row["decision"], 0) + 1
     return {
         "read": len(decisions),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import db
 from evaluation import (
     catalogue_queries,
+    decision_queries,
     experiment_figures,
     figures,
     html_pages,
@@ -56,7 +57,7 @@ def error_page(
     _, rows = figures.read_predictions(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
     wrong, slider = int((~right).sum()), slider_steps(rows["score"], right)
-    paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
+    paths, decisions = html_pages.page_paths(conn), decision_queries.overrides(conn)
     then, today = html_pages.paths_then(conn, number, paths)
     model = product_view.text_model(db_path, number)
     raw = [dict(row) for row in queries.surest_errors(conn, number, top)]
@@ -93,7 +94,7 @@ def error_page(
         predictions=html_pages.filter_options((row["predicted"] for row in raw), then),
         parents=html_pages.filter_options((error["parent"] for error in errors), then),
         leaves=html_pages.leaf_options(conn, number, paths),
-        marks=queries.DECISIONS[:3],
+        marks=decision_queries.DECISIONS[:3],
         database=database,
         words=model is not None,
         certified=certified is not None,
@@ -125,7 +126,7 @@ def read_errors(
 ) -> list[dict[str, Any]]:
     """What the page shows of wrong predictions of an experiment, rows of queries.surest_errors.
 
-    suspects are the ids of products whose label is probably wrong, decisions queries.overrides,
+    suspects are the ids of products whose label is probably wrong, decisions decision_queries.overrides,
     paths html_pages.page_paths. The prediction is proposed as the right category if it is one of
     the leaves of today. `label` is what the category is today, about which a person decides.
     """

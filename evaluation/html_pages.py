@@ -91,7 +91,7 @@ def filter_options(
 def decided_before(
     conn: sqlite3.Connection, number: int, decisions: Mapping[int, sqlite3.Row]
 ) -> Decided:
-    """{product id: Decided} of queries.overrides, by which the script knows what the database has
+    """{product id: Decided} of decision_queries.overrides, by which the script knows what the database has
     already. A label is the class that it counts as in experiment `number`, as the page shows it."""
     classes = category_tree.counts_as(conn, catalogue_queries.rule_of(conn, number))
     return {

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import db
 from common.terminal import UserError, log
 from common.text import safe_cell
-from evaluation import figures, queries, today
+from evaluation import decision_queries, figures, queries, today
 from learning import category_changes, metrics
 
 COLUMNS = (
@@ -61,9 +61,9 @@ def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> l
     suspected, guesses, margins = metrics.label_suspects(
         judged["label"], judged["label_score"], best[labelled], probability[labelled]
     )
-    names, decided = list(codes), queries.overrides(conn)
+    names, decided = list(codes), decision_queries.overrides(conn)
     changed = category_changes.classes_today(conn, number)
-    texts = queries.product_texts(conn, ids[suspected].tolist())
+    texts = decision_queries.product_texts(conn, ids[suspected].tolist())
     suspects, settled = [], 0
     for row, guess, margin in zip(suspected, guesses, margins):
         product_id = int(ids[row])

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import db
-from evaluation import catalogue_queries, filing_queries, html_pages, product_view, queries
+from evaluation import catalogue_queries, decision_queries, filing_queries, html_pages, product_view
 from evaluation.product_view import page_text
 from learning import category_changes
 
@@ -31,7 +31,7 @@ def review_page(
     parent only: the least sure first, or the surest. Raises UserError if there is no such
     experiment."""
     experiment = db.experiment_row(conn, number)
-    paths, decisions = html_pages.page_paths(conn), queries.overrides(conn)
+    paths, decisions = html_pages.page_paths(conn), decision_queries.overrides(conn)
     model = product_view.text_model(db_path, number)
     there = catalogue_queries.places_today(conn, number)
     today = category_changes.classes_today(conn, number)

@@ -21,6 +21,7 @@ from common.files import free_space
 from common.terminal import UserError
 from learning import (
     category_changes,
+    layers,
     metrics,
     model_folders,
     near_duplicates,
@@ -40,7 +41,7 @@ class Fitted(NamedTuple):
     trained_on: int  # products
     temperature: float
     scores: Callable[[np.ndarray], np.ndarray]  # rows [m] -> logits [m, leaves]
-    inputs: training.Inputs = training.Inputs()  # what it was trained on
+    inputs: layers.Inputs = layers.Inputs()  # what it was trained on
     parts: tuple[Fitted, ...] = ()  # what it fuses
 
 
@@ -60,9 +61,7 @@ Fit = Callable[..., Fitted]  # (training rows, validation rows, label, models of
 
 
 def network(
-    products: Products,
-    inputs_for: Callable[[np.ndarray], training.Inputs],
-    options: training.Options,
+    products: Products, inputs_for: Callable[[np.ndarray], layers.Inputs], options: training.Options
 ) -> Fit:
     """A function that trains one network, as `experiment` needs it.
 
@@ -90,7 +89,7 @@ def network(
             [trained.steps],
             len(rows),
             temperature,
-            lambda rows: training.logits(trained.weights, inputs, rows),
+            lambda rows: layers.logits(trained.weights, inputs, rows),
             inputs,
         )
 
@@ -208,7 +207,7 @@ def counts(products: Products, parts: Sequence[Part]) -> dict:
 def slim(model: Fitted) -> Fitted:
     """What refitting and the settings need of a Fitted, without all that is large."""
     return model._replace(
-        inputs=training.Inputs(),
+        inputs=layers.Inputs(),
         scores=gone,
         parts=tuple(map(slim, model.parts)),
         weights={name: value for name, value in model.weights.items() if name == "fusion"},

@@ -14,11 +14,11 @@ import numpy as np
 from common.terminal import UserError, log
 from learning import (
     experiments,
+    layers,
     metrics,
     picture_classifier,
     text_classifier,
     text_features,
-    training,
 )
 from learning.selection import Products
 
@@ -239,10 +239,8 @@ def concat_scorer(find: Callable, weights: dict, description: dict) -> Callable:
             ((row["name"], row["description"]) for row in rows),
             len(description["vocabulary"]),
         )
-        logits = training.logits(
-            weights,
-            training.Inputs(bag=bag, bottlenecks=matrix, rows=picture),
-            np.arange(len(rows)),
+        logits = layers.logits(
+            weights, layers.Inputs(bag=bag, bottlenecks=matrix, rows=picture), np.arange(len(rows))
         )
         return logits, (count > 0) | (picture >= 0), count, unknown, picture >= 0
 
@@ -265,8 +263,8 @@ def fused_scorer(find: Callable, weights: dict, description: dict) -> Callable:
     def score(rows: Sequence) -> tuple:
         matrix, picture_row = find(rows)
         text_logits, count, unknown = by_text(rows)
-        picture_logits = training.logits(
-            picture, training.Inputs(bottlenecks=matrix, rows=picture_row), np.arange(len(rows))
+        picture_logits = layers.logits(
+            picture, layers.Inputs(bottlenecks=matrix, rows=picture_row), np.arange(len(rows))
         )
         by_picture = metrics.log_softmax(picture_logits.astype(np.float64) / picture_temperature)
         by_picture[:, weights["unseen"]] = -np.log(len(weights["unseen"]))

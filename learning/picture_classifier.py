@@ -15,7 +15,7 @@ import numpy as np
 
 from common.files import file_sha256
 from common.terminal import UserError, log
-from learning import bottlenecks, inception, queries, training
+from learning import bottlenecks, inception, layers, queries
 from learning.selection import Products
 
 
@@ -90,7 +90,7 @@ def cached_rows(opened: OpenNetwork, ids: Sequence[int], pictures: Iterable[tupl
 
 def picture_inputs(
     conn: sqlite3.Connection, products: Products, options: PictureOptions
-) -> tuple[training.Inputs, dict, str]:
+) -> tuple[layers.Inputs, dict, str]:
     """(Inputs with the products' bottlenecks, what to record of them, the weights that are used).
     A product without a readable picture has row -1; they are counted on stderr."""
     opened = open_network(options)
@@ -109,7 +109,7 @@ def picture_inputs(
             "or use categorize_words.py"
         )
     return (
-        training.Inputs(bottlenecks=opened.cache.matrix(), rows=rows),
+        layers.Inputs(bottlenecks=opened.cache.matrix(), rows=rows),
         {"bottleneck": opened.fingerprint, "without picture": int(missing.sum())},
         opened.options.weights or "",
     )
@@ -164,8 +164,8 @@ def scorer(options: PictureOptions, weights: dict, description: dict) -> Callabl
 
     def score(rows: Sequence) -> tuple:
         matrix, picture = find(rows)
-        logits = training.logits(
-            weights, training.Inputs(bottlenecks=matrix, rows=picture), np.arange(len(rows))
+        logits = layers.logits(
+            weights, layers.Inputs(bottlenecks=matrix, rows=picture), np.arange(len(rows))
         )
         no_words = np.zeros(len(rows), int)
         return logits, picture >= 0, no_words, no_words, picture >= 0

@@ -33,7 +33,7 @@ def digest(folder: str) -> str:
 
 
 def save_model(folder: str, weights: dict[str, np.ndarray], described: dict) -> str:
-    """Write weights.npz and model.json, from which training.logits and a softmax give scores again;
+    """Write weights.npz and model.json, from which layers.logits and a softmax give scores again;
     for the two networks of categorize_both.py see fusion.fusion. Returns the digest."""
     np.savez(os.path.join(folder, "weights.npz"), **weights)  # type: ignore[arg-type]
     with open(os.path.join(folder, "model.json"), "w", encoding="utf-8", errors="replace") as file:

@@ -17,7 +17,7 @@ import numpy as np
 
 import db
 from common.terminal import log
-from learning import queries, text_features, training, word_vectors
+from learning import layers, queries, text_features, training, word_vectors
 from learning.experiments import Fitted
 from learning.selection import Products
 from learning.text_features import Terms
@@ -37,7 +37,7 @@ class TextOptions(NamedTuple):
     seed: int = 0
 
 
-def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> training.Inputs:
+def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> layers.Inputs:
     """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
     the original network of 0 and 1. With options.embedding the vectors are learned here too."""
     columns, idf = text_features.choose_terms(terms, rows)
@@ -46,8 +46,8 @@ def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> trainin
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
     if options.network == "original":
-        return training.Inputs(bag=has, columns=columns)
-    inputs = training.Inputs(bag=text_features.weigh(has, idf), idf=idf, columns=columns)
+        return layers.Inputs(bag=has, columns=columns)
+    inputs = layers.Inputs(bag=text_features.weigh(has, idf), idf=idf, columns=columns)
     if not options.embedding:
         return inputs
     words = names[kinds == text_features.WORD]
@@ -181,7 +181,7 @@ def text_scorer(weights: dict, described: dict) -> Callable:
             len(described["vocabulary"]),
         )
         return (
-            training.logits(weights, training.Inputs(bag=bag), np.arange(len(rows))),
+            layers.logits(weights, layers.Inputs(bag=bag), np.arange(len(rows))),
             count,
             unknown,
         )

@@ -30,6 +30,7 @@ import retrain
 from common.terminal import UserError, run
 from crawling import picture_queries
 from crawling import queries as crawling_queries
+from evaluation import decision_queries
 from evaluation import decisions as decisions_module
 from evaluation import queries as evaluation_queries
 from learning import experiments, model_folders, selection, text_features
@@ -996,7 +997,7 @@ def test_whatever_a_file_holds_it_is_decisions_or_one_sentence(tmp_path_factory,
         else:
             assert len(found) <= 2
             for number, decision, category in found:
-                assert number in (1, 2) and decision in (*evaluation_queries.DECISIONS, None)
+                assert number in (1, 2) and decision in (*decision_queries.DECISIONS, None)
                 assert category == ("bags.totes" if decision == "filed by hand" else None)
 
     check()
@@ -1018,21 +1019,21 @@ def test_store_overrides_returns_how_many_changed_something(folder):
         ([(1, None, None), (2, "unclear", None), (4, "unclear", None)], 2),
         ([(999, "unclear", None)], 0),
     ]:
-        assert evaluation_queries.store_overrides(conn, rows) == changed
+        assert decision_queries.store_overrides(conn, rows) == changed
     assert {
-        number: row["decision"] for number, row in evaluation_queries.overrides(conn).items()
+        number: row["decision"] for number, row in decision_queries.overrides(conn).items()
     } == {2: "unclear", 3: "unclear", 4: "unclear"}
     conn.close()
 
 
 def test_a_row_that_sqlite_cannot_hold_undoes_those_before_it(folder):
     conn = db.open_database(str(folder / "crawl.db"))
-    evaluation_queries.store_overrides(conn, [(1, "unclear", None)])
+    decision_queries.store_overrides(conn, [(1, "unclear", None)])
     with pytest.raises(OverflowError):
-        evaluation_queries.store_overrides(
+        decision_queries.store_overrides(
             conn, [(1, None, None), (2, "unclear", None), (2**70, "a", None)]
         )
-    assert list(evaluation_queries.overrides(conn)) == [1] and not conn.in_transaction
+    assert list(decision_queries.overrides(conn)) == [1] and not conn.in_transaction
     conn.close()
 
 
@@ -1040,7 +1041,7 @@ def test_a_decision_goes_with_its_product(folder):
     override(folder, table())
     conn = db.open_database(str(folder / "crawl.db"))
     conn.execute("delete from product where id = 2")
-    assert sorted(evaluation_queries.overrides(conn)) == [1, 3]
+    assert sorted(decision_queries.overrides(conn)) == [1, 3]
     conn.close()
 
 
@@ -1053,7 +1054,7 @@ conn.execute("pragma cache_size = 1")
 conn.create_function("kill_9", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
 conn.execute('''create temp trigger half_way after insert on label_override
                 when new.product_id = 60 begin select kill_9(); end''')
-queries.store_overrides(conn, decisions.read_decisions(conn, "decisions.csv")[0])
+decision_queries.store_overrides(conn, decisions.read_decisions(conn, "decisions.csv")[0])
 """
 
 
@@ -1330,7 +1331,7 @@ def test_a_model_taught_the_opposite_of_the_shops_labels_answers_the_opposite(sh
     filed = dict(
         query(tmp_path, "select id, category_id from product where category_id in (?, ?)", one, two)
     )
-    assert evaluation_queries.store_overrides(
+    assert decision_queries.store_overrides(
         conn, [(number, "label wrong", other[leaf]) for number, leaf in filed.items()]
     ) == len(filed)
     conn.close()
@@ -1364,11 +1365,11 @@ def moved(shop, tmp_path_factory):
         "update product set category_id = ? where id = ?",
         [(where, i) for i, (where, _) in put.items()],
     )
-    evaluation_queries.store_overrides(
+    decision_queries.store_overrides(
         conn, [(i, "label wrong", into) for i, (_, into) in put.items()]
     )
     for i in random.Random(2).sample(sorted(put), 9):  # what is no 'label wrong' moves nothing
-        evaluation_queries.store_overrides(conn, [(i, "unclear", THIRD)])
+        decision_queries.store_overrides(conn, [(i, "unclear", THIRD)])
         put[i] = (put[i][0], put[i][0])
     conn.close()
     leaves = (INTO, BESIDE, THIRD)
@@ -1496,7 +1497,7 @@ def test_a_leaf_that_a_person_has_emptied_is_left_out(shop, tmp_path, capsys):
     numbers = [
         row[0] for row in query(tmp_path, "select id from product where category_id = ?", INTO)
     ]
-    evaluation_queries.store_overrides(conn, [(i, "label wrong", BESIDE) for i in numbers])
+    decision_queries.store_overrides(conn, [(i, "label wrong", BESIDE) for i in numbers])
     conn.close()
     command = ["--db-path", str(tmp_path / "crawl.db"), "--min-products", "50", "--epochs", "1"]
     assert categorize_words.main(command) == 0
@@ -1521,5 +1522,5 @@ def test_a_decision_on_a_label_that_the_shop_has_changed_since_holds_no_more(fol
     assert filed != LEAVES[0] == taught()
     other = next(leaf for leaf in LEAVES if leaf not in (filed, LEAVES[0]))
     conn.execute("update product set category_id = ? where id = 3", (other,))
-    assert taught() == other and not evaluation_queries.overrides(conn)[3]["holds"]
+    assert taught() == other and not decision_queries.overrides(conn)[3]["holds"]
     conn.close()

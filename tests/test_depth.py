@@ -15,7 +15,7 @@ import pytest
 from conftest import run_script, write_feed
 
 import db
-from evaluation import html_pages, queries
+from evaluation import decision_queries, html_pages, queries
 
 TREE = (
     "Women",
@@ -206,14 +206,16 @@ def test_the_page_of_a_cut_tree_knows_the_decisions_on_labels_below_the_cut(shop
         (product, label) = conn.execute(
             "select id, category_id from product where category_id = 'men.shoes.boots' limit 1"
         ).fetchone()
-        queries.store_overrides(conn, [(product, "unclear", None)])
+        decision_queries.store_overrides(conn, [(product, "unclear", None)])
         try:
             shown = [
-                html_pages.decided_before(conn, number, queries.overrides(conn))[product][2]
+                html_pages.decided_before(conn, number, decision_queries.overrides(conn))[product][
+                    2
+                ]
                 for number in (1, 2, 3)
             ]
         finally:
-            queries.store_overrides(conn, [(product, None, None)])
+            decision_queries.store_overrides(conn, [(product, None, None)])
     assert shown == [label, "men.shoes", "men"]
 
 

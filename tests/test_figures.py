@@ -25,7 +25,7 @@ import analyze
 import db
 from common.terminal import UserError
 from crawling import queries as crawling_queries
-from evaluation import certificates
+from evaluation import certificates, decision_queries
 from evaluation import queries as evaluation_queries
 from learning import model_folders
 
@@ -780,7 +780,7 @@ def test_a_review_changes_the_line_after_review_and_nothing_else(shop, ask, tell
     }
     wrong = [own for own in test if not is_right(own)][:12]
     right = [own for own in test if is_right(own)][:5]
-    evaluation_queries.store_overrides(
+    decision_queries.store_overrides(
         shop,
         [
             (own.product, decision, None)
@@ -793,7 +793,7 @@ def test_a_review_changes_the_line_after_review_and_nothing_else(shop, ask, tell
     put = {own.product: own.predicted for own in wrong[:9]}
     put.update({own.product: LEAVES[LEAVES.index(own.predicted) - 1] for own in right})
     put.update({own.product: own.predicted for own in kept})
-    evaluation_queries.store_overrides(
+    decision_queries.store_overrides(
         shop, [(number, "label wrong", leaf) for number, leaf in put.items()]
     )
     after = ask("--experiment", 1)

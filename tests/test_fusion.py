@@ -11,7 +11,7 @@ from scipy import sparse
 
 import categorize_both
 from common.terminal import UserError
-from learning import experiments, fusion, metrics, selection, training
+from learning import experiments, fusion, layers, metrics, selection, training
 
 
 def drawn(weights, n=4000, leaves=5, seed=0):
@@ -104,9 +104,9 @@ def catalogue():
     options = training.Options(batch_size=30, max_epochs=30)
     fit = fusion.fusion(
         products,
-        experiments.network(products, lambda _: training.Inputs(bag=bag), options),
+        experiments.network(products, lambda _: layers.Inputs(bag=bag), options),
         experiments.network(
-            products, lambda _: training.Inputs(bottlenecks=bottlenecks, rows=rows), options
+            products, lambda _: layers.Inputs(bottlenecks=bottlenecks, rows=rows), options
         ),
         rows >= 0,
     )

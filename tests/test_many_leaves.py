@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from learning import experiments, metrics, predictions, training
+from learning import experiments, layers, metrics, predictions, training
 from learning.selection import Products
 
 
@@ -27,23 +27,23 @@ def test_as_many_products_at_a_time_as_memory_allows():
 def network(classes, rng, terms=30):
     """Weights of a network over `terms` words."""
     return {
-        "hidden_kernel": rng.normal(size=(terms, training.HIDDEN)).astype(np.float32),
-        "hidden_bias": np.zeros(training.HIDDEN, np.float32),
-        "kernel": rng.normal(size=(training.HIDDEN, classes)).astype(np.float32),
+        "hidden_kernel": rng.normal(size=(terms, layers.HIDDEN)).astype(np.float32),
+        "hidden_bias": np.zeros(layers.HIDDEN, np.float32),
+        "kernel": rng.normal(size=(layers.HIDDEN, classes)).astype(np.float32),
         "bias": np.zeros(classes, np.float32),
     }
 
 
 def bags(count, rng, terms=30):
     """Inputs of `count` products."""
-    return training.Inputs(bag=sparse.csr_matrix(rng.random((count, terms), np.float32)))
+    return layers.Inputs(bag=sparse.csr_matrix(rng.random((count, terms), np.float32)))
 
 
 def test_an_evaluation_in_parts_is_that_of_all_products():
     rng, classes, count = np.random.default_rng(0), 2000, 5000
     weights, inputs = network(classes, rng), bags(count, rng)
     labels, rows = rng.integers(classes, size=count), np.arange(count)
-    scores = training.logits(weights, inputs, rows)
+    scores = layers.logits(weights, inputs, rows)
     loss, accuracy = training.evaluate(weights, inputs, labels, rows)
     assert loss == pytest.approx(metrics.nll(scores, labels))
     assert accuracy == metrics.accuracy(scores.argmax(axis=1) == labels)
@@ -52,7 +52,7 @@ def test_an_evaluation_in_parts_is_that_of_all_products():
 def test_the_temperature_of_a_sample_is_near_that_of_all_products():
     rng, classes, count = np.random.default_rng(0), 20, 6000
     weights, inputs, rows = network(classes, rng), bags(count, rng), np.arange(count)
-    chance = np.exp(metrics.log_softmax(training.logits(weights, inputs, rows) / 3))
+    chance = np.exp(metrics.log_softmax(layers.logits(weights, inputs, rows) / 3))
     labels = np.array([rng.choice(classes, p=row / row.sum()) for row in chance.astype(float)])
     of_all = training.fitted_temperature(weights, inputs, labels, rows, seed=0)
     of_sample = training.fitted_temperature(weights, inputs, labels, rows, 0, most_scores=1)
@@ -101,7 +101,7 @@ def measured_prediction(count, leaves, parents):
     products = Products(np.arange(count), labels, labels, rng.random(count), names, parents(names))
     weights, inputs = network(leaves, rng), bags(count, rng)
     model = experiments.Fitted(
-        weights, [1], count, 1.5, lambda rows: training.logits(weights, inputs, rows)
+        weights, [1], count, 1.5, lambda rows: layers.logits(weights, inputs, rows)
     )
     tracemalloc.start()
     predicted, guesses, judged = experiments.predict(products, np.arange(count), model, 0)

@@ -23,6 +23,7 @@ from test_today import answer, levels
 
 from crawling import queries as crawling_queries
 from evaluation import (
+    decision_queries,
     decisions,
     experiment_figures,
     figures,
@@ -89,7 +90,7 @@ def promise(conn):
 
 
 def decide(conn, number, decision, category=None):
-    evaluation_queries.store_overrides(conn, [(number, decision, category)])
+    decision_queries.store_overrides(conn, [(number, decision, category)])
 
 
 # ---- what was measured --------------------------------------------------------------------------
@@ -334,7 +335,7 @@ def test_suspects_are_called_as_today_and_a_file_of_before_is_taken(measured, sh
         writer.writerow({**second, "decision": "classifier wrong"})
     result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
     assert (result["read"], result["changed"], result["unusable"]) == (2, 2, [])
-    stored = evaluation_queries.overrides(shop)[first["product_id"]]
+    stored = decision_queries.overrides(shop)[first["product_id"]]
     assert stored["holds"] and stored["category_id"] == new_names[first["suggestion"]]
     assert stored["label_id"] == new_names[by_number[first["product_id"]].label]
 
@@ -348,7 +349,7 @@ def test_a_decision_on_an_ancestor_is_about_the_label_below_it(measured, shop, t
     (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
     result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
     assert result["read"] == 1 and [row["line"] for row in result["unusable"]] == [3]
-    assert evaluation_queries.overrides(shop)[first.product]["label_id"] == "jeans.skinny"
+    assert decision_queries.overrides(shop)[first.product]["label_id"] == "jeans.skinny"
 
 
 def test_suspects_between_leaves_that_are_one_now_are_settled(measured, shop, capsys):  # noqa: F811

@@ -13,7 +13,7 @@ from test_figures import LEAVES, change, draw, path_of, save, shop, stock, tell 
 
 import db
 from crawling import queries as crawling_queries
-from evaluation import filing_queries, guarantees, refusals, today
+from evaluation import decision_queries, filing_queries, guarantees, refusals, today
 from evaluation import queries as evaluation_queries
 from learning import experiments, selection
 from learning import queries as learning_queries
@@ -183,7 +183,7 @@ def test_a_leaf_that_only_a_person_has_filled_is_there(shop):
     answer(shop, 101, "bags.new", 0.9)
     answer(shop, 102, "bags.new", 0.9)
     assert levels(shop)[101] == ("parent", "bags")
-    evaluation_queries.store_overrides(shop, [(102, "label wrong", "bags.new")])
+    decision_queries.store_overrides(shop, [(102, "label wrong", "bags.new")])
     assert levels(shop)[101] == ("leaf", "bags.new")
 
 
@@ -255,7 +255,7 @@ def test_what_a_person_has_confirmed_is_a_persons_label(shop, decision, category
     filed_and_back(shop)
     if category:  # chosen before the shop had it
         change(shop, "update product set category_id = null where id = 101")
-    evaluation_queries.store_overrides(shop, [(101, decision, category)])
+    decision_queries.store_overrides(shop, [(101, decision, category)])
     change(shop, "update product set category_id = 'jeans.skinny' where id = 101")
     filed = {row["id"] for row in learning_queries.labelled_products(shop, LEAVES) if row["filed"]}
     assert filed == {102, 103, 104}

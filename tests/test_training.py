@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse
 
 from common.terminal import UserError
-from learning import inception, metrics, training
+from learning import inception, layers, metrics, training
 
 CLASSES, PRODUCTS, TERMS, SIZE = 3, 300, 40, 12
 KINDS = ("text", "vectors", "text and vectors", "picture", "both")
@@ -41,11 +41,11 @@ def toy():
     vectors = rng.normal(size=(TERMS, 8)).astype(np.float32)
     vectors[:CLASSES] *= 5
     return {
-        "text": training.Inputs(bag=bag),
-        "vectors": training.Inputs(bag=bag, embedding=vectors, alone=True),
-        "text and vectors": training.Inputs(bag=bag, embedding=vectors),
-        "picture": training.Inputs(bottlenecks=stored, rows=rows),
-        "both": training.Inputs(bag=bag, bottlenecks=stored, rows=missing),
+        "text": layers.Inputs(bag=bag),
+        "vectors": layers.Inputs(bag=bag, embedding=vectors, alone=True),
+        "text and vectors": layers.Inputs(bag=bag, embedding=vectors),
+        "picture": layers.Inputs(bottlenecks=stored, rows=rows),
+        "both": layers.Inputs(bag=bag, bottlenecks=stored, rows=missing),
     }, labels
 
 
@@ -87,7 +87,7 @@ def keras_logits(weights, inputs):
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_and_numpy_gives_what_keras_gives(toy, kind):
     model, inputs, labels = trained(toy, kind)
-    scores = training.logits(model.weights, inputs, np.arange(PRODUCTS))
+    scores = layers.logits(model.weights, inputs, np.arange(PRODUCTS))
     assert metrics.accuracy(scores[SIDES[2]].argmax(axis=1) == labels[SIDES[2]]) > 0.9
     np.testing.assert_allclose(scores, keras_logits(model.weights, inputs), rtol=1e-3, atol=1e-3)
     assert (
@@ -103,15 +103,15 @@ def test_a_step_of_training_sees_the_loss_that_the_saved_weights_have(toy, kind)
     rng, rows = np.random.default_rng(0), np.arange(0, PRODUCTS, 3)
     variables = {
         name: tf.Variable(value)
-        for name, value in training.initial_weights(inputs, CLASSES, rng).items()
+        for name, value in layers.initial_weights(inputs, CLASSES, rng).items()
     }
     statistics = (
-        training.bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
+        layers.bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
     )
     step = training.make_step(variables, training.make_loss(variables, 0, 0), 0.1)
     for _ in range(3):
         weights = training.usable_weights(variables, inputs, statistics)
-        expected = metrics.nll(training.logits(weights, inputs, rows), labels[rows])
+        expected = metrics.nll(layers.logits(weights, inputs, rows), labels[rows])
         loss = step(training.batch_tensors(inputs, labels, rows, statistics), 0.001)
         assert float(loss) == pytest.approx(expected, rel=1e-3)
 
@@ -120,7 +120,7 @@ def test_standardising_uses_the_training_products_with_a_picture_and_no_others(t
     inputs = toy[0]["both"]
     rows = np.arange(50, 150)
     seen = inputs.bottlenecks[[inputs.rows[row] for row in rows if row % 10 != 9]]
-    mean, deviation = training.bottleneck_statistics(inputs, rows)
+    mean, deviation = layers.bottleneck_statistics(inputs, rows)
     assert len(seen) == 90 and mean == pytest.approx(seen.mean(axis=0), rel=1e-4)
     spread = seen.std(axis=0)
     floor = 0.1 * np.median(spread[spread > 0])
@@ -131,16 +131,16 @@ def test_standardising_uses_the_training_products_with_a_picture_and_no_others(t
 def test_a_product_without_a_picture_is_answered_from_its_words(toy):
     model, inputs, labels = trained(toy, "both")
     blind = inputs._replace(rows=np.full(PRODUCTS, -1))
-    guess = training.logits(model.weights, blind, SIDES[2]).argmax(axis=1)
+    guess = layers.logits(model.weights, blind, SIDES[2]).argmax(axis=1)
     assert metrics.accuracy(guess == labels[SIDES[2]]) > 0.7  # a third by chance
 
 
 def test_a_text_without_a_known_word_is_answered(toy):
     model, inputs, _ = trained(toy, "text")
-    empty = training.Inputs(bag=scipy.sparse.csr_matrix((4, TERMS), dtype=np.float32))
-    scores = training.logits(model.weights, empty, np.arange(4))
+    empty = layers.Inputs(bag=scipy.sparse.csr_matrix((4, TERMS), dtype=np.float32))
+    scores = layers.logits(model.weights, empty, np.arange(4))
     assert np.isfinite(scores).all() and (scores == scores[0]).all()
-    some = training.Inputs(
+    some = layers.Inputs(
         bag=scipy.sparse.csr_matrix(inputs.bag.multiply((np.arange(PRODUCTS) % 2)[:, None]))
     )  # half of the training texts are empty
     model = training.train(some, toy[1], CLASSES, *SIDES[:2], training.Options(max_epochs=2))
@@ -175,7 +175,7 @@ def test_gradient_descent_takes_the_step_that_calculus_says():
 def test_learning_rate_nought_is_adam_as_keras_has_it(toy):
     tf = inception.load_tensorflow()
     inputs, labels = toy[0]["text"], toy[1]
-    start = training.initial_weights(inputs, CLASSES, np.random.default_rng(0))
+    start = layers.initial_weights(inputs, CLASSES, np.random.default_rng(0))
     variables = {name: tf.Variable(value) for name, value in start.items()}
     step = training.make_step(variables, training.make_loss(variables, 0, 0), 0.0)
     theirs = [tf.Variable(value) for value in start.values()]
@@ -206,7 +206,7 @@ def test_it_stops_when_validation_gains_nothing_and_keeps_the_best_weights(toy, 
         training.Options(batch_size=20, max_epochs=200, patience=3),
     )
     assert model.steps < 1_000 and f"kept step {model.steps} of " in capsys.readouterr().err
-    kept = metrics.nll(training.logits(model.weights, inputs, SIDES[1]), noise[SIDES[1]])
+    kept = metrics.nll(layers.logits(model.weights, inputs, SIDES[1]), noise[SIDES[1]])
     short = training.train(
         inputs,
         noise,
@@ -214,7 +214,7 @@ def test_it_stops_when_validation_gains_nothing_and_keeps_the_best_weights(toy, 
         *SIDES[:2],
         training.Options(batch_size=20, max_steps=model.steps, patience=3, evaluate_every=10),
     )
-    again = metrics.nll(training.logits(short.weights, inputs, SIDES[1]), noise[SIDES[1]])
+    again = metrics.nll(layers.logits(short.weights, inputs, SIDES[1]), noise[SIDES[1]])
     assert kept == pytest.approx(again)
 
 
@@ -257,7 +257,7 @@ def test_as_in_2016_it_goes_on_to_the_end_and_the_last_weights_count(toy):
     options = training.Options(batch_size=32, max_epochs=5, patience=0, start="2016", seed=1)
     model = training.train(toy[0]["text"], noise, CLASSES, *SIDES[:2], options)
     assert model.steps == 5 * 7
-    start = training.initial_weights(toy[0]["text"], CLASSES, np.random.default_rng(1), "2016")
+    start = layers.initial_weights(toy[0]["text"], CLASSES, np.random.default_rng(1), "2016")
     for name, fan_in in (
         ("hidden_kernel", TERMS),
         ("hidden_bias", TERMS),
@@ -338,7 +338,7 @@ def test_what_pictures_returns_is_what_is_trained_on(toy):
         model = training.train(
             noise, labels, CLASSES, SIDES[0], SIDES[0][:0], options, pictures=pictures
         )
-        guess = training.logits(model.weights, told, SIDES[2]).argmax(axis=1)
+        guess = layers.logits(model.weights, told, SIDES[2]).argmax(axis=1)
         right.append(metrics.accuracy(guess == labels[SIDES[2]]))
     assert right[0] > 0.9 and right[1] < 0.6  # a third by chance
 
@@ -392,7 +392,7 @@ def test_watch_is_told_the_losses_and_the_accuracy_of_the_weights_of_that_step(t
         weights = training.train(
             inputs, labels, CLASSES, SIDES[0], SIDES[0][:0], options._replace(max_steps=step)
         ).weights
-        before, own = (training.logits(weights, inputs, side) for side in SIDES[:2])
+        before, own = (layers.logits(weights, inputs, side) for side in SIDES[:2])
         assert seen[step + 1][0] == pytest.approx(metrics.nll(before, labels[SIDES[0]]), rel=1e-3)
         assert seen[step][1] == pytest.approx(metrics.nll(own, labels[SIDES[1]]), rel=1e-3)
         assert seen[step][2] == (own.argmax(axis=1) == labels[SIDES[1]]).mean()
@@ -429,7 +429,7 @@ def test_bottlenecks_mapped_from_disk_train_as_those_in_memory_do(toy, tmp_path,
     for some in (inputs, mapped):
         model = training.train(some, labels, CLASSES, *SIDES[:2], options)
         assert all(value.dtype == np.float32 for value in model.weights.values())
-        scores.append(training.logits(model.weights, some, np.arange(PRODUCTS)))
+        scores.append(layers.logits(model.weights, some, np.arange(PRODUCTS)))
     if dtype == "float32":
         np.testing.assert_array_equal(*scores)
     else:

@@ -1,0 +1,100 @@
+"""The network as numpy sees it: what it looks at, its first weights, and its scores.
+
+In: words and bottlenecks of products, as Inputs, and weights. Out: logits, without TensorFlow, which
+training.py needs to find better weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from learning import metrics
+
+HIDDEN = 100  # ReLU units between the bag of words and the softmax
+CHUNK = 4096  # products whose bottlenecks are read at a time
+
+
+class Inputs(NamedTuple):
+    """What a network sees of n products; a part it does not use is None."""
+
+    bag: Any = None  # scipy CSR float32 [n, terms], weighed, or 0 and 1
+    idf: np.ndarray | None = None  # float32 [terms], what the bag was weighed with
+    embedding: np.ndarray | None = None  # float32 [terms, size]: the sum of the vectors of a
+    #                                          product's terms is seen too
+    alone: bool = False  # or is all that is seen
+    bottlenecks: np.ndarray | None = None  # float32 or float16 [m, size], memory-mapped
+    rows: np.ndarray | None = None  # int [n]: a product's row of bottlenecks, -1: none
+    columns: np.ndarray | None = None  # int [terms], the catalogue's terms that the bag has
+
+
+def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+    """Logits [len(rows), classes] of a network given by its weights, in numpy.
+
+    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], if it is among
+    them, is what text_features.weigh made the bag with); bottleneck_mean [size] stands in for a
+    missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
+    classes.
+    """
+    out = np.empty((len(rows), len(weights["bias"])), np.float32)
+    for part in metrics.slices(*out.shape):
+        chunk, parts = rows[part], []
+        if "hidden_kernel" in weights:
+            parts.append(
+                np.maximum(inputs.bag[chunk] @ weights["hidden_kernel"] + weights["hidden_bias"], 0)
+            )
+        if "bottleneck_mean" in weights:
+            parts.append(bottlenecks_of(inputs, chunk, weights["bottleneck_mean"]))
+        out[part] = np.hstack(parts) @ weights["kernel"] + weights["bias"]
+    return out
+
+
+def bottlenecks_of(inputs, products, mean):
+    """Bottlenecks [len(products), size], the mean if a product has no picture."""
+    rows = inputs.rows[products]
+    pictures = np.repeat(mean[None], len(products), axis=0)
+    pictures[rows >= 0] = inputs.bottlenecks[rows[rows >= 0]]
+    return pictures
+
+
+def bottleneck_statistics(inputs, train):
+    """Mean and standard deviation [size] of the training products' bottlenecks."""
+    rows = inputs.rows[train]
+    rows = np.sort(rows[rows >= 0])
+    total = np.zeros((2, inputs.bottlenecks.shape[1]))
+    for start in range(0, len(rows), CHUNK):
+        chunk = inputs.bottlenecks[rows[start : start + CHUNK]].astype(np.float64)
+        total += chunk.sum(axis=0), (chunk**2).sum(axis=0)
+    mean, square = total / max(1, len(rows))
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    # A unit that hardly ever fires must not be blown up to the size of the others.
+    live = deviation[deviation > 0]
+    floor = 0.1 * np.median(live) + 1e-6 if len(live) else 1.0
+    return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
+
+
+def initial_weights(inputs, classes, rng, start="glorot"):
+    """Glorot's uniform start (AISTATS 2010, equation 16), biases 0; or that of 2016, uniform within
+    1 / sqrt(inputs), biases too."""
+
+    def uniform(rows, columns):
+        limit = (6 / (rows + columns)) ** 0.5 if start == "glorot" else rows**-0.5
+        return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
+
+    def bias(rows, columns):
+        return np.zeros(columns, np.float32) if start == "glorot" else uniform(rows, columns)[0]
+
+    weights, width = {}, 0
+    if inputs.bag is not None:
+        if not inputs.alone:
+            weights["hidden_kernel"] = uniform(inputs.bag.shape[1], HIDDEN)
+        if inputs.embedding is not None:
+            weights["vector_kernel"] = uniform(inputs.embedding.shape[1], HIDDEN)
+        weights["hidden_bias"] = bias(inputs.bag.shape[1], HIDDEN)
+        width += HIDDEN
+    if inputs.bottlenecks is not None:
+        width += inputs.bottlenecks.shape[1]
+    weights["kernel"] = uniform(width, classes)
+    weights["bias"] = bias(width, classes)
+    return weights
