@@ -35,10 +35,11 @@ UNFILED = f"""product.category_id is null and product.removed = 0 and not exists
 DECIDED = f"""product.category_id is null and product.removed = 0
               and {PUTS} and label_override.label_id is null"""
 
-# Filed in a class that is not in the table wanted_leaf, the model's, by a shop that it learned from
-# (and never by this suite), unless the experiment was measured on it or the shop has it no longer.
+# Filed in a category that counts (the table counted), but as none of the model's (wanted_leaf), by a
+# shop that it learned from (and never by this suite), unless the experiment was measured on it or
+# the shop has it no longer.
 STRANGE = f"""product.removed = 0
-             and +product.category_id in (select id from counts_as)
+             and +product.category_id in (select id from counted)
              and product.category_id not in (select id from wanted_leaf)
              and product.source in (select source from taught_source)
              and product.id not in (select id from measured) and not {FILED_HERE}"""
@@ -76,8 +77,8 @@ def want_today(conn: sqlite3.Connection, number: int) -> None:
 def want_places(conn: sqlite3.Connection, number: int, shut: Collection[str] = ()) -> None:
     """Fill the temporary table place(id, leaf) with the categories that products may be filed at
     today by experiment `number`: the classes that have a labelled product (leaf is 1), and all
-    categories above those. counts_as and category_today are filled with it. At the classes `shut` nothing may be filed
-    as a class, nor at lone ones as at a parent (floors.without_shut)."""
+    categories above those. counts_as and category_today are filled with it. At the classes `shut`
+    nothing may be filed as a class, nor at lone ones as at a parent (floors.without_shut)."""
     rule = rule_of(conn, number)
     want_today(conn, number)
     want_classes(conn, rule)
@@ -144,6 +145,14 @@ def want_strange(conn: sqlite3.Connection, number: int, leaves: Iterable[str]) -
                      where category_id not in (select id from wanted_leaf)""",
         {"number": number},
     )
+    # With --leaves-only the products at inner categories are none that the model knows. Experiments
+    # that did not record their tree were promised without them.
+    settings = db.settings(db.experiment_row(conn, number))
+    rule = category_tree.rule_of(settings)
+    counted = category_tree.counts_as(conn, rule._replace(leaves_only="tree" not in settings))
+    conn.execute("create temp table if not exists counted(id text primary key)")
+    conn.execute("delete from counted")
+    conn.executemany("insert into counted values (?)", [(name,) for name in counted])
     conn.execute("create temp table if not exists taught_source(source text)")
     conn.execute("delete from taught_source")
     conn.execute("""insert into taught_source select distinct source from product

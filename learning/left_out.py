@@ -138,11 +138,10 @@ def stopped_text(
     options = flags_that_help(sizes, min_products, by_depth)
     if lost and not folds:
         options.insert(0, "--folds 10, which needs fewer products of a category")
-    count = sum(min(size) >= min_products for size in sizes.values())
     unsplit = f", {len(lost)} of which can't be split" if lost else ""
     return (
-        f"fewer than two categories can be learned: {count} of {len(sizes)} have "
-        f"{min_products:,} products of as many different styles{unsplit}. The largest: "
+        f"fewer than two categories can be learned: {len(leaves)} of {len(sizes)} have "
+        f"{counted(min_products, 'product')} of as many different styles{unsplit}. The largest: "
         f"{largest_first(sizes)}. Try {' or '.join(options) or 'again with more products'}"
     )
 

@@ -202,6 +202,8 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     parents = category_tree.parents(conn, wanted.rule)
     products, poor = split_products(rows, leaves, parents, near, wanted.folds)
     lost = unlearnable(products, wanted.folds)
+    split_sizes = sizes_of(products)  # by clusters, which are what can't be split
+    sizes = {**sizes, **{leaf: split_sizes[leaf] for leaf in lost}}
     if len(leaves) - len(lost) < 2:
         raise UserError(stopped_text(conn, wanted, sizes, leaves, lost))
     if lost:
@@ -224,7 +226,7 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     if wanted.rule.leaves_only and (above := queries.count_at_inner(conn)):
         log(
             f"--leaves-only: {counted(above, 'product')} at categories that have others below them "
-            "take no part, and no promise counts them"
+            "take no part. The model cannot know them, and --apply counts such products as errors"
         )
     if filed.any():
         log(

@@ -1048,7 +1048,7 @@ def test_a_decision_goes_with_its_product(folder):
 KILL_HALF_WAY = """
 import os, signal
 import db
-from evaluation import decisions, queries
+from evaluation import decision_queries, decisions
 conn = db.open_database("crawl.db")
 conn.execute("pragma cache_size = 1")
 conn.create_function("kill_9", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))

@@ -492,18 +492,18 @@ def test_flags_that_make_no_sense_are_refused(flags, capsys):
 )
 def test_fields_choose_what_is_read(odd, tmp_path, flags, has, lacks):
     shutil.copytree(odd[0], tmp_path / "own")
+    flags = ["--split-by", "group", *flags]
     done = run_script("categorize_words", "--min-products", "1", *flags, cwd=tmp_path / "own")
     assert done.returncode == 0, done.stderr
     described = saved_models.load_model(tmp_path / "own" / "models" / "experiment-2")[1]
     assert set(has.split()) <= set(described["vocabulary"])
-    assert lacks not in described["vocabulary"] and described["fields"] == flags[1:]
+    assert lacks not in described["vocabulary"] and described["fields"] == flags[3:]
 
 
 def test_the_original_network_is_that_of_2016(odd, tmp_path):
     shutil.copytree(odd[0], tmp_path / "own")
-    done = run_script(
-        "categorize_words", "--min-products", "1", "--network", "original", cwd=tmp_path / "own"
-    )
+    flags = ("--min-products", "1", "--split-by", "group", "--network", "original")
+    done = run_script("categorize_words", *flags, cwd=tmp_path / "own")
     assert done.returncode == 0 and "epoch 5 of 5" in done.stderr
     weights, described = saved_models.load_model(tmp_path / "own" / "models" / "experiment-2")
     assert "idf" not in weights and described["network"] == "original"
@@ -514,11 +514,14 @@ def test_the_original_network_is_that_of_2016(odd, tmp_path):
 
 def test_with_vectors_the_texts_are_those_that_were_read_at_first(tmp_path):
     """Or a product that comes while a model is trained would move the rows of all behind it."""
-    rows = [(str(i), f"{word} piece {i}", "", "A > B", "", "") for i, word in enumerate("abcdef")]
+    rows = [
+        (str(i), f"{word} piece {i}", "", f"A > {'BC'[i % 2]}", "", "")
+        for i, word in enumerate("abcdefghijklmnop")
+    ]
     write_feed(tmp_path / "products.tsv", rows)
     run_script("crawl", "--feed", "products.tsv", cwd=tmp_path)
     conn = db.open_database(str(tmp_path / "crawl.db"))
-    products = selection.choose_products(conn, selection.Wanted([], 1, None))
+    products = selection.choose_products(conn, selection.Wanted([], 1, 3, by_cluster=False))
     options = text_classifier.TextOptions(embedding="word2vec")
     terms = text_classifier.read_terms(conn, products, options)
     before = list(terms.words())
@@ -527,4 +530,4 @@ def test_with_vectors_the_texts_are_those_that_were_read_at_first(tmp_path):
                         select -1, category_id, 'late', source, 'late', 'late' from product
                         limit 1""")
     conn.close()
-    assert list(terms.words()) == before and len(before) == 6
+    assert list(terms.words()) == before and len(before) == 16
