@@ -21,6 +21,7 @@ from evaluation import certificates
 from learning import metrics
 
 STEP = 16  # of the candidates of a certificate every so many are tried: a quarter in log-odds
+NOTHING_SHUT = 0.8  # of the error probability, the share of the case that no leaf is shut
 CLEARLY = 0.05  # how likely so few right ones may be at most, if as many as the floor were right
 Rows = NDArray[np.void]  # a structured array, [n] of figures.ROW
 # {leaf: (products that chose and are accepted there, right ones of them)} of the leaves shut.
@@ -119,17 +120,19 @@ def certify(
     """Which leaves are shut, and what the certificate gives for independent rows without those.
 
     If the floor has no choosers of its own, one half of the rows chooses. Then there are two cases:
-    if no leaf is shut, all rows certify, otherwise the other half does. Each case has half of the
-    error probability, so both together are broken seldom enough (Bonferroni). If there is nothing
-    to shut, which is usual at a high target, this costs less than to certify by a half always.
+    if no leaf is shut, all rows certify, otherwise the other half does. They share the error
+    probability (NOTHING_SHUT), so both together are broken seldom enough (Bonferroni). If there is
+    nothing to shut, which is usual at a high target or with few products, this costs less than to
+    certify by a half always. Leaves are shut where products are many, which bears a smaller share.
     """
     lowest, shut = 0.0, Shut()
     if floor.choosers is not None:
         lowest, shut = choose(floor.choosers, target, floor.share)
     elif floor.share:
-        half, confidence = chooses(independent["group"]), (1 + confidence) / 2
+        half = chooses(independent["group"])
         lowest, shut = choose(independent[half], target, floor.share)
         independent = independent[~half] if shut else independent
+        confidence = 1 - (1 - confidence) * (1 - NOTHING_SHUT if shut else NOTHING_SHUT)
     filed = without_shut(independent, shut, floor.lone)
     thresholds = certificate(filed, confidence, lowest)
     return Certified(thresholds, filed, confidence, shut, floor.lone)
