@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 import db
 from common.terminal import UserError
-from evaluation import decision_queries, figures, queries
+from evaluation import catalogue_queries, decision_queries, figures, queries
 from evaluation.figures import Rows
-from learning import category_changes, metrics
+from learning import category_changes, category_tree, metrics
 
 
 class Aligned(NamedTuple):
@@ -58,7 +58,8 @@ def compare(
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise UserError("--compare takes two or more different experiments, such as --compare 1 2")
     experiments = [db.experiment_row(conn, number) for number in numbers]
-    names, tables, shared = aligned = align(read_all(conn, numbers))
+    depth = common_depth(conn, numbers)
+    names, tables, shared = aligned = align(read_all(conn, numbers, depth))
     check_comparable(numbers, aligned)
     right = np.array(
         [(rows["label"] >= 0) & (rows["predicted"] == rows["label"]) for rows in tables]
@@ -82,6 +83,7 @@ def compare(
         "confidence": confidence,
         "experiments": results,
         "same_categories": len(categories) == 1,
+        "depth": depth,
         "any_right": figures.share_of(right.any(axis=0).sum(), n, confidence),
         "pairs": pairs,
         "flipped": flipped,
@@ -89,15 +91,27 @@ def compare(
     }
 
 
-def read_all(conn: sqlite3.Connection, numbers: Sequence[int]) -> list[tuple[list[str], Rows]]:
+def common_depth(conn: sqlite3.Connection, numbers: Sequence[int]) -> int | None:
+    """The least --depth of experiments that were trained with different ones; None if all had the
+    same, or none."""
+    depths = {catalogue_queries.rule_of(conn, number).depth for number in numbers}
+    return min(depth for depth in depths if depth) if len(depths) > 1 else None
+
+
+def read_all(
+    conn: sqlite3.Connection, numbers: Sequence[int], depth: int | None
+) -> list[tuple[list[str], Rows]]:
     """figures.read_predictions of experiments. If --recategorize has changed categories between
-    two of them, all call these as the last one does."""
+    two of them, all call these as the last one does. With a depth, categories that are deeper count
+    as their ancestor there, by the tree of today."""
     seen = [category_changes.seen_by(conn, number) for number in numbers]
+    classes = category_tree.counts_as(conn, category_tree.Rule(depth)) if depth else {}
     predictions = []
     for number, since in zip(numbers, seen):
         names, rows = figures.read_predictions(conn, number)
         ids = category_changes.current_ids(conn, since, max(seen))
-        predictions.append(([ids.get(name) or name for name in names], rows))
+        today = [ids.get(name) or name for name in names]
+        predictions.append(([classes.get(name, name) for name in today], rows))
     return predictions
 
 

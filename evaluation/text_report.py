@@ -93,6 +93,11 @@ def comparison_text(comparison: Report, top: int) -> Iterator[str]:
     for experiment in experiments:
         for line in today.changes_lines(experiment["experiment"], experiment["today"]):
             yield f"  {line}"
+    if comparison["depth"]:
+        yield (
+            f"  compared at level {comparison['depth']}: deeper categories count as the one above "
+            "them there, for all these experiments"
+        )
     if comparison["label_differs"]:
         yield f"  {comparison['label_differs']:,} more have another label in one than in the other"
     yield from aligned(

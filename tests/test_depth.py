@@ -201,6 +201,25 @@ def test_a_person_may_file_at_an_inner_category_and_deeper_than_the_cut(shop, tm
         assert learned == [(1 if flags == ("--leaves-only",) else 2,)]
 
 
+def test_experiments_of_different_depth_are_compared_at_the_lesser_one(shop):
+    def parts(category, depth):
+        return ".".join(category.split(".")[:depth])
+
+    compared = json.loads(run(shop, "analyze", "--compare", "1", "2", "3", "--json").stdout)
+    assert (compared["depth"], compared["n"], compared["label_differs"]) == (1, 280, 0)
+    for number, result in enumerate(compared["experiments"], 1):
+        pairs = query(
+            shop,
+            "select label_id, category_id from predicted_category where experiment_id = ?",
+            number,
+        )
+        right = sum(parts(label, 1) == parts(predicted, 1) for label, predicted in pairs)
+        assert result["accuracy"]["hits"] == right
+    told = run(shop, "analyze", "--compare", "1", "2").stdout
+    assert "compared at level 2: deeper categories count as the one above them there" in told
+    assert json.loads(run(shop, "analyze", "--compare", "1", "4", "--json").stdout)["depth"] is None
+
+
 def test_the_page_of_a_cut_tree_knows_the_decisions_on_labels_below_the_cut(shop):
     with contextlib.closing(db.open_database(str(shop / "crawl.db"))) as conn:
         (product, label) = conn.execute(
