@@ -56,6 +56,13 @@ def make_parser() -> Parser:
         "different report."
     )
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
+    add_reports(parser)
+    add_options(parser)
+    return parser
+
+
+def add_reports(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose what is printed or done, one at a time."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--experiments",
@@ -124,6 +131,10 @@ def make_parser() -> Parser:
         action="store_true",
         help="list the saved models, and the thresholds certified for them",
     )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The flags that go with those."""
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="write the page there, instead of printing it"
     )
@@ -155,7 +166,6 @@ def make_parser() -> Parser:
         "products and confused pairs (default: 20), suspects (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead")
-    return parser
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ import numpy as np
 import db
 from common.files import images_folder
 from common.terminal import Parser, run
-from evaluation import filing
+from evaluation import filing, filing_arguments
 from learning import (
     experiment_arguments,
     experiments,
@@ -44,13 +44,13 @@ def parse(argv):
     )
     text_arguments.add_arguments(parser)
     picture_arguments.addargs(parser)
-    filing.add_arguments(parser)
+    filing_arguments.add_arguments(parser)
     args = parser.parse_args(argv)
     if args.fusion == "concat" and (args.embedding or args.epochs):
         parser.error("--embedding and --epochs are for --fusion decision")
     text_arguments.check_arguments(parser, args)
     picture_arguments.check_arguments(args, one_split=True)
-    filing.check_arguments(parser, args)
+    filing_arguments.check_arguments(parser, args)
     if args.fusion == "concat":
         args.network = "original"
     args.images_path = images_folder(args.db_path, args.images_path)
@@ -61,7 +61,7 @@ def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
         scorer = functools.partial(fusion.scorer, picture_arguments.picture_options(args))
-        return filing.apply(filing.options(args), "Image+Text", scorer)
+        return filing.apply(filing_arguments.options(args), "Image+Text", scorer)
     train(args)
     return 0
 

@@ -15,7 +15,7 @@ import numpy as np
 import db
 from common.files import images_folder
 from common.terminal import Parser, run
-from evaluation import filing
+from evaluation import filing, filing_arguments
 from learning import (
     experiment_arguments,
     experiments,
@@ -31,10 +31,10 @@ def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
     experiment_arguments.add_arguments(parser)
     picture_arguments.addargs(parser)
-    filing.add_arguments(parser)
+    filing_arguments.add_arguments(parser)
     args = parser.parse_args(argv)
     picture_arguments.check_arguments(args, one_split=True)
-    filing.check_arguments(parser, args)
+    filing_arguments.check_arguments(parser, args)
     args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
@@ -44,7 +44,9 @@ def main(argv=None):
     options = picture_arguments.picture_options(args)
     if args.apply is not None:
         return filing.apply(
-            filing.options(args), "Image", functools.partial(picture_classifier.scorer, options)
+            filing_arguments.options(args),
+            "Image",
+            functools.partial(picture_classifier.scorer, options),
         )
     inception.check_weights(args.weights, args.layer)
     conn = db.open_database(args.db_path)

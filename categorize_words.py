@@ -14,7 +14,7 @@ import collections
 import db
 from common.files import images_folder
 from common.terminal import Parser, log, run
-from evaluation import explanation, filing
+from evaluation import explanation, filing, filing_arguments
 from learning import (
     experiment_arguments,
     experiments,
@@ -38,7 +38,7 @@ def parse(argv):
     parser = Parser(description=__doc__.split("\n\n")[0])
     experiment_arguments.add_arguments(parser)
     text_arguments.add_arguments(parser)
-    filing.add_arguments(parser)
+    filing_arguments.add_arguments(parser)
     parser.add_argument(
         "--explain",
         type=product_id,
@@ -55,7 +55,7 @@ def parse(argv):
     if args.explain is not None and args.apply is not None:
         parser.error("--explain and --apply are two things: run one after the other")
     text_arguments.check_arguments(parser, args)
-    filing.check_arguments(parser, args)
+    filing_arguments.check_arguments(parser, args)
     args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
@@ -67,7 +67,7 @@ def main(argv=None):
         print(*explanation.lines(conn, args.db_path, args.experiment, args.explain), sep="\n")
         return 0
     if args.apply is not None:
-        return filing.apply(filing.options(args), "Text", text_classifier.scorer)
+        return filing.apply(filing_arguments.options(args), "Text", text_classifier.scorer)
     conn = db.open_database(args.db_path)
     wanted, options = experiment_arguments.wanted(args), text_arguments.text_options(args)
     products = selection.choose_products(conn, wanted)

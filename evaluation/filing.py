@@ -12,33 +12,32 @@ the parent, and not at all. Each classifier files with the models of its own kin
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import math
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
 import db
-from common.arguments import share
 from common.terminal import UserError, command, counted, log, progress
 from evaluation import (
     catalogue_queries,
     filing_output,
     filing_queries,
     guarantees,
+    promise_text,
     queries,
     refusals,
     today,
 )
+from evaluation.filing_arguments import Options
 from evaluation.filing_output import Moves
 from learning import metrics, model_folders, near_duplicates, predictions, saved_models, selection
 
-USUAL_FLOOR = 0.9
 CHUNK = 5_000  # products answered at a time, at most, in one transaction
 Description = dict[str, Any]  # of a model, as saved_models.load_model reads it
 Weights = dict[str, NDArray[Any]]
@@ -46,97 +45,6 @@ Weights = dict[str, NDArray[Any]]
 # to go by, words, unknown words, whether there is a picture, [n] each).
 Score = Callable[[Sequence[sqlite3.Row]], tuple[Any, Any, Any, Any, Any]]
 Scorer = Callable[[Weights, Description], Score]  # of a saved model
-
-
-# ---- arguments ----------------------------------------------------------------------------------
-
-
-class Options(NamedTuple):
-    """What --apply is asked to do."""
-
-    number: int  # of the experiment
-    db_path: str
-    target: float  # share of the filed products that have to be right
-    confidence: float  # of that promise
-    floor: float  # share of the products filed at each leaf that has to be right
-    format: str  # csv or jsonl
-    file_anyway: bool  # file also the products of shops that are refused
-    dry_run: bool
-
-
-def options(args: argparse.Namespace) -> Options:
-    """The Options of a script's arguments. A floor above the target has to be asked for."""
-    return Options(
-        args.apply,
-        args.db_path,
-        args.target,
-        args.confidence,
-        min(USUAL_FLOOR, args.target) if args.floor is None else args.floor,
-        args.format,
-        args.file_anyway,
-        args.dry_run,
-    )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("filing the products without a category")
-    group.add_argument(
-        "--apply",
-        type=int,
-        metavar="N",
-        help="train nothing: file the products without a category with the model of "
-        "experiment N, and print what was filed",
-    )
-    group.add_argument(
-        "--target",
-        type=share(50, 99.99),
-        default=0.98,
-        metavar="PERCENT",
-        help="how many of the filed products have to be right (default: 98)",
-    )
-    group.add_argument(
-        "--confidence",
-        type=share(50, 99.99),
-        default=0.95,
-        metavar="PERCENT",
-        help="the confidence of that promise (default: 95)",
-    )
-    group.add_argument(
-        "--floor",
-        type=share(0, 99.99),
-        metavar="PERCENT",
-        help="file nothing at a leaf if clearly fewer of the products filed there would be right; "
-        "0 for no floor (default: 90, or the target if that is lower)",
-    )
-    group.add_argument(
-        "--format", choices=("csv", "jsonl"), default="csv", help="what is printed (default: csv)"
-    )
-    group.add_argument(
-        "--file-anyway",
-        action="store_true",
-        help="file also the products of a shop that are so different that nothing "
-        "is promised for them",
-    )
-    group.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="file nothing: print how many products would be filed, and what would "
-        "change against what is filed now, for example with another --target",
-    )
-
-
-def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with a sentence if a flag would have no effect: those of --apply without it, and those of
-    training with it."""
-    if args.apply is None:
-        for name in ("dry_run", "target", "confidence", "floor", "format", "file_anyway"):
-            if getattr(args, name) != parser.get_default(name):
-                parser.error(f"--{name.replace('_', '-')} is for --apply: training has none")
-    elif args.folds or args.categories or args.trust_filed:
-        parser.error(
-            "--apply trains nothing, and files what its experiment learned: leave "
-            "--folds, --categories and --trust-filed out"
-        )
 
 
 # ---- the model ----------------------------------------------------------------------------------
@@ -356,7 +264,7 @@ def log_promise(
 ) -> None:
     """Say what is promised, and what has changed since the training."""
     number = wanted.number
-    log(guarantees.promise_text(promise))
+    log(promise_text.in_words(promise))
     if promise["leaf"] is None and described["settings"].get("folds"):
         suspects = command("analyze", "--label-suspects", number, db_path=wanted.db_path)
         log(

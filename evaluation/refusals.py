@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evaluation import certificates, figures, filing_queries, guarantees, shifts
+from evaluation import certificates, feature_queries, figures, filing_queries, guarantees, shifts
 from evaluation.figures import Rows
 from learning import category_tree, metrics
 from learning import queries as learning_queries
@@ -76,9 +76,9 @@ def for_source(
     promise: guarantees.Promise,
 ) -> tuple[dict[str, float], list[str], dict[str, Any]]:
     """(thresholds, reasons, features): what the promise comes to for a shop's new products, why it
-    is less if it is, and their filing_queries.features."""
+    is less if it is, and their feature_queries.features."""
     old = reference(conn, number, described, source)
-    new = filing_queries.features(conn, number, source)
+    new = feature_queries.features(conn, number, source)
     new["scores"] = np.fromiter(new["scores"], float)
     if old["source"] is not None:
         ids = learning_queries.product_ids(conn, source)
@@ -179,12 +179,12 @@ def edges(rows: Rows) -> NDArray[np.float64]:
 def reference(
     conn: sqlite3.Connection, number: int, described: Mapping[str, Any], source: str | None
 ) -> dict[str, Any]:
-    """filing_queries.features of the products that the experiment's promise rests on, with `source`
+    """feature_queries.features of the products that the experiment's promise rests on, with `source`
     and with the unknown words that they had while the model had not seen them. They are a shop's
     own if it has ENOUGH, else all (source None)."""
     settings = described["settings"]
     table = "predicted_category" if settings.get("folds") else "validation_prediction"
-    old = filing_queries.features(conn, number, source, table)
+    old = feature_queries.features(conn, number, source, table)
     if old["groups"] < ENOUGH and source is not None:
         return reference(conn, number, described, None)
     old["scores"] = np.fromiter(old["scores"], float)
@@ -227,7 +227,7 @@ def share_shift(new: float, new_groups: int, old: float, old_groups: int) -> flo
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], kind: str) -> list[str]:
-    """Lines about how `new` products differ from `old` ones, both filing_queries.features, by more
+    """Lines about how `new` products differ from `old` ones, both feature_queries.features, by more
     than is TOLERATED. What a model of this kind does not look at does not count, nor that more
     words are known or that more products have a near-duplicate in training."""
     n, m = new["groups"], old["groups"]

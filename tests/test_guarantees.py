@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation import certificates, certified_figures, figures, guarantees, refusals
+from evaluation import certificates, certified_figures, figures, guarantees, promise_text, refusals
 from learning import metrics
 
 NAMES = ["easy", "hard", "harder"]
@@ -145,7 +145,7 @@ def test_a_level_that_nothing_is_promised_at_says_the_numbers_that_it_failed_on(
         certificates.batch_tail(k, own["products"], 0.98) for k in (own["most"], own["most"] + 1)
     ]
     assert max(tails[0], batches[0]) <= 0.025 < max(tails[1], batches[1])
-    text = guarantees.nearest_text({"nearest": {"leaf": own}}, "leaf")
+    text = promise_text.nearest_text({"nearest": {"leaf": own}}, "leaf")
     assert f"Of the {own['products']} products with a score" in text
     assert f" {own['wrong']} are wrong, {own['strange']} of those" in text
 
@@ -164,7 +164,7 @@ def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_no
 
 
 def test_few_folds_promise_nothing_and_say_why():
-    text = guarantees.promise_text({"target": 0.95, "few_folds": 3})
+    text = promise_text.in_words({"target": 0.95, "few_folds": 3})
     assert "with 3 folds each model learns from 33 % of the products" in text
     assert "train with --folds 10 (5 at least)" in text
 
@@ -183,7 +183,7 @@ def test_few_folds_promise_nothing_and_say_why():
 @pytest.mark.parametrize("parent", (None, 0.7))
 def test_a_lower_target_is_advised_only_if_one_would_do(rests_on, lower, stopped, advised, parent):
     near = {"score": 0.9, "products": 10, "wrong": 5, "strange": 0, "most": 0}
-    text = guarantees.promise_text(
+    text = promise_text.in_words(
         {
             "target": 0.98,
             "confidence": 0.95,

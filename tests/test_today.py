@@ -13,7 +13,7 @@ from test_figures import LEAVES, change, draw, path_of, save, shop, stock, tell 
 
 import db
 from crawling import queries as crawling_queries
-from evaluation import decision_queries, filing_queries, guarantees, refusals, today
+from evaluation import decision_queries, filing_queries, guarantees, promise_text, refusals, today
 from evaluation import queries as evaluation_queries
 from learning import experiments, selection
 from learning import queries as learning_queries
@@ -121,7 +121,7 @@ def test_a_promise_rests_on_the_labels_of_today(shop):
     after = guarantees.promise(shop, 1, LEAVES, 0.9, 0.95)
     assert (after["leaf"], after["parent"], after["refiled"]) == (None, None, 3000)
     assert after["stopped"] == ["refiled"]
-    told = guarantees.promise_text(after)
+    told = promise_text.in_words(after)
     assert (
         "without the 3000 products that the shop has refiled since, which count as errors: "
         "train again" in told
@@ -437,5 +437,5 @@ def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, 
     assert promise["stopped"] == ["strange"] and promise["leaf"] is None
     assert (
         "without the 1000 products of categories that the model does not know, which count as "
-        "errors: train with --min-products below 1000" in guarantees.promise_text(promise)
+        "errors: train with --min-products below 1000" in promise_text.in_words(promise)
     )
