@@ -270,6 +270,25 @@ def test_suggestions_of_leaves_that_are_one_now_are_one(measured, shop, capsys):
     ]
 
 
+def test_a_promise_goes_on_if_a_parent_is_no_category_any_more(measured, shop):  # noqa: F811
+    promised = promise(shop)
+    assert promised["leaf"] is not None and promised["parent"] is not None
+    move(shop, "bags,")
+    after = promise(shop)
+    assert after["leaf"] is not None and after["strange"] == after["refiled"] == 0
+
+
+def test_products_that_wait_are_not_right_about_anything(measured, shop, tell):  # noqa: F811
+    left = [own for own in measured if own.label != "bags.clutches"]
+    answer(shop, 9001, "jeans.skinny", 0.9, label="women")  # the model does not know it
+    shop.execute("insert into category(id, leaf, path) values ('women', 1, 'women')")
+    move(shop, "bags.clutches,")
+    of_all = json.loads(tell("--experiment", "1", "--json"))["today"]["all"]
+    right = sum(own.predicted == own.label for own in left)
+    assert of_all["accuracy"] == pytest.approx(right / (len(left) + 1))
+    assert of_all["products"] == [len(left), len(left) + 1]
+
+
 # ---- pages and decisions ------------------------------------------------------------------------
 
 
