@@ -125,6 +125,7 @@ def draw(world, rng):
     leaf, level = np.unravel_index(cells, world.mass.shape)
     rows = np.zeros(world.groups, figures.ROW)
     rows["predicted"], rows["score"], rows["group"] = leaf, LEVELS[level], np.arange(len(rows))
+    rows["product"] = rows["group"]
     beside = np.where(rng.random(len(rows)) < world.near, leaf // 5 * 5 + (leaf + 1) % 5, -1)
     rows["label"] = np.where(rng.random(len(rows)) < world.wrong[leaf, level], beside, leaf)
     rows["parent"], rows["parent_score"] = parents_of(world)[leaf], (1 + rows["score"]) / 2
@@ -218,3 +219,11 @@ def test_leaves_chosen_on_what_certifies_break_the_promise_in_many_worlds():
         broken += is_broken(world, certified_on_the_same(draw(world, rng), world, rng))
     print(f"chosen on what certifies: {broken / turns:.3f} broken")
     assert broken / turns > 4 * DELTA
+
+
+def test_a_product_goes_on_choosing_if_others_come():
+    ids = np.arange(-5, 100_000)
+    half = floors.chooses(ids)
+    assert 0.49 < half.mean() < 0.51
+    assert (floors.chooses(ids[::7]) == half[::7]).all()
+    assert abs(np.corrcoef(half[:-1], half[1:])[0, 1]) < 0.01
