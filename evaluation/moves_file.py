@@ -160,6 +160,8 @@ def read_line(
     beside = [twin for twin in there if tree.places[twin].root == own.root]
     goal = only_one(beside or there, target)
     place = tree.places[goal] if goal else Place(own.root, new_words(tree, target, by_id))
+    if not goal and own.root and by_id and len(place.words) == 1:  # an API's id holds no path
+        place = Place(own.root, (*own.words[:-1], *place.words))
     if not place.words:
         raise ValueError(f"{target!r} is the root of an API's tree: no product is filed there")
     if goal == category:  # letter case and blanks alone

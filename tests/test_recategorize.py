@@ -631,3 +631,11 @@ def test_a_line_with_too_many_or_too_few_cells_moves_nothing(folder):
         "7": "women",
         "6": "women.shirts",
     }
+
+
+def test_a_new_id_of_an_api_stands_beside_the_old_one(tmp_path):
+    make_2016(str(tmp_path / "crawl.db"))
+    done = change(tmp_path, ["skinny-jeans,slim-jeans"], "--json")
+    assert kinds(done) == [("renamed", 1)]
+    assert tree(tmp_path)["slim-jeans"][2] == "jeans/slim-jeans"
+
