@@ -431,3 +431,19 @@ def test_the_next_training_learns_the_new_labels(measured, shop):  # noqa: F811
     rows = learning_queries.labelled_products(shop, leaves)
     new_names = {**NAMES, "bags.clutches": "bags.evening"}
     assert [row["taught"] for row in rows] == [new_names[own.label] for own in measured]
+
+
+def test_a_line_older_than_a_swap_means_the_categories_of_then(measured, shop, tmp_path):  # noqa: F811
+    labels = {own.label: own.product for own in measured}
+    move(shop, "jeans.skinny,jeans.bootcut", "jeans.bootcut,bags.clutches", "bags.clutches,jeans.skinny")
+    number = labels["jeans.skinny"]  # jeans.bootcut by now
+    (tmp_path / "d.csv").write_text(
+        "product_id,decision,label,suggestion\n"
+        f"{number},label wrong,jeans.skinny,jeans.bootcut\n",
+        encoding="utf-8",
+    )
+    result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
+    assert result["unusable"] == []
+    stored = evaluation_queries.overrides(shop)[number]
+    assert stored["category_id"] == "bags.clutches" and stored["label_id"] == "jeans.bootcut"
+
