@@ -191,8 +191,18 @@ def check_moves_file(parser: argparse.ArgumentParser, args: argparse.Namespace) 
         parser.error(f"--write-moves takes a file in a folder that is there, not {path!r}")
     if not os.access(folder, os.W_OK):
         parser.error(f"--write-moves can't write into {folder}: name a file in another folder")
+    if os.path.exists(path) and not is_moves_file(path):
+        parser.error(f"--write-moves would replace {path}, which holds no moves: name another file")
     if os.path.realpath(path) in map(os.path.realpath, (args.db_path, *args.feed)):
         parser.error(f"--write-moves would replace {path}, which is read: name another file")
+
+
+def is_moves_file(path: str) -> bool:
+    """Whether a file is empty or begins as --write-moves writes it."""
+    if not os.path.isfile(path):  # a pipe or a device
+        return False
+    with open(path, "rb") as file:
+        return file.read(8) in (b"", b"from,to,")
 
 
 def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from common.terminal import UserError
 
+MORE = "more cells than columns"  # the key of what a line has beyond its columns
 NAMED = 5  # lines that can't be used, at most; the others are counted
 
 
@@ -56,13 +57,15 @@ def csv_text(path: str) -> str:
 
 
 def clean_cells(row: Mapping[Any, Any]) -> dict[str, str]:
-    """A row of csv.DictReader without blanks around names and cells. What the reader adds to a row
-    that is too long (a list) or too short (None) is left out."""
-    return {
+    """A row of csv.DictReader without blanks around names and cells. A cell that is missing at the
+    end (None) is left out; what is there beyond the columns (a list) is one text, MORE."""
+    cells = {
         (name or "").strip().lower(): cell.strip()
         for name, cell in row.items()
         if isinstance(cell, str)
     }
+    more = "".join(row.get(None, ())).strip()
+    return {**cells, MORE: more} if more else cells
 
 
 def unquoted(cell: str) -> list[str]:

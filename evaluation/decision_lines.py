@@ -219,11 +219,8 @@ def read_decision(
     reason if it can't be taken."""
     # An experiment with --depth calls the label as its ancestor.
     labels = [label, *categories.get(label or "", ())]
-    if (
-        "label" in cells
-        and not any(same_label(cells["label"], called) for called in labels)
-        and all(renamed.get(cell, "") not in labels for cell in unquoted(cells["label"]))
-    ):
+    is_older = "label" in cells and not any(same_label(cells["label"], name) for name in labels)
+    if is_older and all(renamed.get(cell, "") not in labels for cell in unquoted(cells["label"])):
         raise ValueError(
             f"the decision is about the label {short(cells['label'])}, and the "
             f"product has {short(label)} by now"
@@ -243,7 +240,7 @@ def read_decision(
         )
     # An older page says `label wrong` also of a product without a label.
     decision = "label wrong" if label is not None else "filed by hand"
-    category = read_category(cells, decision, categories, names, renamed)
+    category = read_category(cells, decision, categories, names, renamed, is_older)
     if category == label:
         raise ValueError(f"'label wrong' with the label that the product has, {category!r}")
     return Decision(decision, category)
@@ -255,16 +252,17 @@ def read_category(
     categories: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
     renamed: Mapping[str, str | None],
+    is_older: bool,
 ) -> str:
     """A category's id from the column `suggestion`; otherwise, from `proposed`, what one is to be
-    called that does not exist yet. Raises ValueError if neither has one."""
+    called that does not exist yet. If the line `is_older` than a change of categories, as its label
+    shows, an id is what it was before. Raises ValueError if neither has one."""
     suggestion = cells.get("suggestion", "")
     for category in unquoted(suggestion):
-        if categories.get(category):
-            return category
         now = renamed.get(category)
-        if now and categories.get(now):
-            return now
+        for meant in (now, category) if is_older else (category, now):
+            if meant and categories.get(meant):
+                return meant
     proposed = unquoted(cells.get("proposed", ""))[-1]
     if suggestion or not proposed:
         raise ValueError(

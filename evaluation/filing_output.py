@@ -67,7 +67,7 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
             likeliest = category_changes.likeliest_today(json.loads(row["top"]), today)
             suggestions = [pair for pair in likeliest if there.get(pair[0])][:SUGGESTIONS]
         path = paths.get(row["category_id"], row["category_id"])
-        if row["level"] == "decided" and not there.get(row["category_id"]):
+        if row["level"] == "decided" and row["category_id"] not in paths:
             missing[row["category_id"]] += 1
             path = None
         if form == "csv":
@@ -129,7 +129,7 @@ def missing_categories_text(missing: collections.Counter[str]) -> str:
     names = ", ".join(repr(name) for name, _ in missing.most_common(3))
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     return (
-        f"{missing.total()} products have a person's category that is no leaf of the shop "
+        f"{missing.total()} products have a person's category that the shop does not have "
         f"({names}{more}): their path is empty; load the shop's new categories, or decide "
         "again with analyze.py --overrides"
     )

@@ -94,12 +94,14 @@ def clearly_worse(
     ]
 
 
-def chooses(groups: ArrayLike) -> NDArray[np.bool_]:
-    """bool [n]: whether a group, a number from 0 on, chooses the leaves that are shut, and does not
-    certify what is left. Half of them do, by a draw that has seen no score."""
-    numbers = np.asarray(groups)
-    half = np.random.default_rng(20).random(int(numbers.max(initial=-1)) + 1) < 0.5
-    return half[numbers]
+def chooses(products: ArrayLike) -> NDArray[np.bool_]:
+    """bool [n]: whether a product, an id, chooses the leaves that are shut, and does not certify
+    what is left. Half of them do, by a hash that has seen no score. So a product has the same part
+    in figures and in filing, however many other products there are."""
+    mixed = np.asarray(products).astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # of splitmix64
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed ^ (mixed >> np.uint64(31))) & np.uint64(1) == 1
 
 
 def without_shut(rows: Rows, shut: Collection[int], lone: Collection[int]) -> Rows:
@@ -129,7 +131,7 @@ def certify(
     if floor.choosers is not None:
         lowest, shut = choose(floor.choosers, target, floor.share)
     elif floor.share:
-        half = chooses(independent["group"])
+        half = chooses(independent["product"])
         lowest, shut = choose(independent[half], target, floor.share)
         independent = independent[~half] if shut else independent
         confidence = 1 - (1 - confidence) * (1 - NOTHING_SHUT if shut else NOTHING_SHUT)

@@ -122,7 +122,7 @@ def certify_rows(
 ) -> floors.Certified:
     """What is certified by one row of each group; its thresholds are certificates.Thresholds."""
     independent = rows[certificates.one_of_each(rows["group"])]
-    if not len(independent) or (independent["parent"] < 0).any():
+    if not len(independent) or (independent["parent"] < 0).all():  # rows of 2016
         return floors.Certified(certificates.NO_THRESHOLDS, independent, confidence)
     return certified_figures.certify_leaf_and_parent(independent, above, target, confidence, floor)
 
@@ -138,7 +138,7 @@ def nearest_by_level(
     failed, rest = {}, ~(rows["score"] >= limits.leaf)
     if math.isinf(limits.leaf):
         failed["leaf"] = rows, rows["score"], hits.leaf
-    if math.isinf(limits.parent) and rest.any() and (rows["parent"] >= 0).all():
+    if math.isinf(limits.parent) and rest.any() and (rows["parent"] >= 0).any():
         failed["parent"] = rows[rest], rows["parent_score"][rest], hits.likeliest_parent[rest]
     delta = (1 - certified.confidence) / 2
     report = {}

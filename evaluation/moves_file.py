@@ -17,7 +17,7 @@ from typing import NamedTuple
 import db
 from common.terminal import UserError
 from common.text import folded, slug, tidy
-from evaluation.csv_file import NAMED, read_csv, unquoted
+from evaluation.csv_file import MORE, NAMED, read_csv, unquoted
 
 Key = tuple[str, ...]  # a path as it is compared
 LONGEST = 500  # characters of a new path
@@ -120,6 +120,7 @@ def read_moves(
         if (source, target) == ("", "") or (source.lower(), target.lower()) == ("from", "to"):
             continue  # a blank line, or the header of a second file
         try:
+            check_whole(cells)
             moves.append(read_line(tree, line, source, target, moved_before))
         except ValueError as problem:
             hint = nearest_text(tree, source) if len(unusable) < NAMED else ""
@@ -127,6 +128,15 @@ def read_moves(
     moves, twice = without_contradictions(moves)
     moves, in_circles = without_circles(tree, moves)
     return moves, sorted(unusable + twice + in_circles)
+
+
+def check_whole(cells: Mapping[str, str]) -> None:
+    """Raise ValueError if a line has more cells than columns, or less: a name with a ',' that is
+    not in quotes, or a file that was cut off, must not move or remove another category."""
+    if MORE in cells:
+        raise ValueError('it has more cells than columns: put a name with a comma in it into "..."')
+    if "from" in cells and "to" not in cells:
+        raise ValueError("it ends before the column to: if its products are to wait, add a comma")
 
 
 def read_line(
@@ -150,6 +160,8 @@ def read_line(
     beside = [twin for twin in there if tree.places[twin].root == own.root]
     goal = only_one(beside or there, target)
     place = tree.places[goal] if goal else Place(own.root, new_words(tree, target, by_id))
+    if not goal and own.root and by_id and len(place.words) == 1:  # an API's id holds no path
+        place = Place(own.root, (*own.words[:-1], *place.words))
     if not place.words:
         raise ValueError(f"{target!r} is the root of an API's tree: no product is filed there")
     if goal == category:  # letter case and blanks alone

@@ -101,7 +101,8 @@ def figures_of_all(
         return None
     strange, answered = filing_queries.count_strange(conn, number, leaves, kind == "Image")
     names, rows = figures.read_predictions(conn, number, False, False, leaves)
-    rows = rows[rows["fold"] >= 0]  # those that were measured
+    measured = rows[rows["fold"] >= 0]
+    rows = measured[measured["label"] >= 0]  # without those that --recategorize has waiting
     right = rows["label"] == rows["predicted"]
     known_leaves = set(category_changes.leaves_today(conn, number, leaves))
     known_today = np.isin(
@@ -114,6 +115,7 @@ def figures_of_all(
     # Without folds a tenth of the known products was tested: as large a share of the others counts.
     strange_share = 1 if folds else described["n"] / known
     n = len(rows) + strange * strange_share
+    known = round(known * len(rows) / max(1, len(measured)))
     coverage = []
     if answered:
         coverage = coverage_of_all(

@@ -1,6 +1,7 @@
 """A feed that is loaded again with renamed, moved or merged categories says which they are."""
 
 import csv
+import os
 import random
 import re
 import shlex
@@ -294,9 +295,9 @@ def test_a_file_that_cannot_be_written_is_refused_first(tmp_path, flags, sentenc
 def test_a_load_that_fails_writes_no_file(tmp_path):
     load(tmp_path, write(tmp_path / "f.tsv", [(9, "A", None)], 1))
     (tmp_path / "f.tsv").write_text("id\ttitle\tproduct_type\n", encoding="utf-8")
-    (tmp_path / "m.csv").write_text("of before", encoding="utf-8")
+    (tmp_path / "m.csv").write_text("from,to,products\nX,Y,1\n", encoding="utf-8")
     load(tmp_path, "f.tsv", "--write-moves", "m.csv", status=2)
-    assert (tmp_path / "m.csv").read_text(encoding="utf-8") == "of before"
+    assert (tmp_path / "m.csv").read_text(encoding="utf-8").endswith("X,Y,1\n")
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -345,3 +346,13 @@ def test_the_moves_of_a_tree_that_was_renamed_at_random_lead_to_the_new_paths(tm
     moves = moves_of(tmp_path, changes)
     assert [applied(moves, before) for _, before, _ in changes] == [new for *_, new in changes]
     assert renames and len(moves) <= len(renames) + 2
+
+
+def test_a_file_that_holds_something_else_is_not_replaced(tmp_path):
+    feed = write(tmp_path / "f.tsv", [(3, "A", None)], 1)
+    (tmp_path / "decisions.csv").write_text("product_id,decision\n7,unclear\n", encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("decisions.csv", "pipe"):
+        done = run_script("crawl", "--feed", feed, "--write-moves", name, cwd=tmp_path)
+        assert done.returncode == 2 and "holds no moves: name another file" in done.stderr
+    assert not (tmp_path / "crawl.db").exists()

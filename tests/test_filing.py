@@ -267,7 +267,7 @@ def test_a_decision_for_a_category_that_is_not_there_has_no_path(shop, gone):
         (put, "", "decided"),
     }
     assert (
-        "350 products have a person's category that is no leaf of the shop "
+        "350 products have a person's category that the shop does not have "
         f"({put!r}): their path is empty"
     ) in done.stderr
     lines = run(shop.folder, "--apply", "1", "--format", "jsonl").stdout.splitlines()

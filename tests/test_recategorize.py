@@ -626,3 +626,31 @@ def test_what_goes_wrong_in_the_middle_leaves_nothing(folder):
     assert state(folder) == before
     with pytest.raises(UserError):
         recategorize.undo(str(folder / "crawl.db"))
+
+
+def test_a_line_with_too_many_or_too_few_cells_moves_nothing(folder):
+    before = state(folder)
+    lines = ["Women > Bags,Women, Men > Trousers", "Women > Jeans"]
+    done = change(folder, lines, "--json")
+    assert done.returncode == 2 and state(folder) == before
+    done = change(folder, [*lines, "Women > Tops,Women > Shirts,,"], "--json")
+    assert done.returncode == 1
+    assert sorted(reasons(done)) == [2, 3]
+    assert "more cells than columns" in reasons(done)[2]
+    assert "ends before the column to" in reasons(done)[3]
+    assert filed(folder) == {
+        "1": "women.jeans.skinny",
+        "2": "women.jeans.wide",
+        "3": "women.jeans.wide",
+        "4": "women.bags",
+        "5": "men.trousers",
+        "7": "women",
+        "6": "women.shirts",
+    }
+
+
+def test_a_new_id_of_an_api_stands_beside_the_old_one(tmp_path):
+    make_2016(str(tmp_path / "crawl.db"))
+    done = change(tmp_path, ["skinny-jeans,slim-jeans"], "--json")
+    assert kinds(done) == [("renamed", 1)]
+    assert tree(tmp_path)["slim-jeans"][2] == "jeans/slim-jeans"

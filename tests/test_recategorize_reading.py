@@ -282,6 +282,25 @@ def test_suggestions_of_leaves_that_are_one_now_are_one(measured, shop, capsys):
     ]
 
 
+def test_a_promise_goes_on_if_a_parent_is_no_category_any_more(measured, shop):  # noqa: F811
+    promised = promise(shop)
+    assert promised["leaf"] is not None and promised["parent"] is not None
+    move(shop, "bags,")
+    after = promise(shop)
+    assert after["leaf"] is not None and after["strange"] == after["refiled"] == 0
+
+
+def test_products_that_wait_are_not_right_about_anything(measured, shop, tell):  # noqa: F811
+    left = [own for own in measured if own.label != "bags.clutches"]
+    answer(shop, 9001, "jeans.skinny", 0.9, label="women")  # the model does not know it
+    shop.execute("insert into category(id, leaf, path) values ('women', 1, 'women')")
+    move(shop, "bags.clutches,")
+    of_all = json.loads(tell("--experiment", "1", "--json"))["today"]["all"]
+    right = sum(own.predicted == own.label for own in left)
+    assert of_all["accuracy"] == pytest.approx(right / (len(left) + 1))
+    assert of_all["products"] == [len(left), len(left) + 1]
+
+
 # ---- pages and decisions ------------------------------------------------------------------------
 
 
@@ -436,3 +455,22 @@ def test_the_next_training_learns_the_new_labels(measured, shop):  # noqa: F811
     rows = learning_queries.labelled_products(shop, leaves)
     new_names = {**NAMES, "bags.clutches": "bags.evening"}
     assert [row["taught"] for row in rows] == [new_names[own.label] for own in measured]
+
+
+def test_a_line_older_than_a_swap_means_the_categories_of_then(measured, shop, tmp_path):  # noqa: F811
+    labels = {own.label: own.product for own in measured}
+    move(
+        shop,
+        "jeans.skinny,jeans.bootcut",
+        "jeans.bootcut,bags.clutches",
+        "bags.clutches,jeans.skinny",
+    )
+    number = labels["jeans.skinny"]  # jeans.bootcut by now
+    (tmp_path / "d.csv").write_text(
+        f"product_id,decision,label,suggestion\n{number},label wrong,jeans.skinny,jeans.bootcut\n",
+        encoding="utf-8",
+    )
+    result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
+    assert result["unusable"] == []
+    stored = evaluation_queries.overrides(shop)[number]
+    assert stored["category_id"] == "bags.clutches" and stored["label_id"] == "jeans.bootcut"
