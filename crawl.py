@@ -228,7 +228,7 @@ def load_feed(
         counts = feed_import.load_feed(conn, products, reading.left_out, options, stop)
     for line in (
         *feed_report.load_lines(conn, reading, options, counts),
-        *feed_renames.move_lines(counts.moves, options.moves_file, dry_run=False),
+        *feed_renames.move_lines(counts.moves, options, dry_run=False),
     ):
         log(line)
     outcomes = {**counts.outcomes, "skipped": len(reading.left_out)}
@@ -237,7 +237,11 @@ def load_feed(
 
 def feed_options(args: argparse.Namespace) -> feed_load.FeedOptions:
     return feed_load.FeedOptions(
-        feed_source(args.source), args.unlabelled, args.remove_missing, args.write_moves
+        feed_source(args.source),
+        args.unlabelled,
+        args.remove_missing,
+        args.write_moves,
+        args.db_path,
     )
 
 

@@ -22,6 +22,7 @@ class FeedOptions(NamedTuple):
     unlabelled: bool = False  # whether its categories are left out
     remove_missing: bool = False  # whether products that it no longer has are marked so
     moves_file: str | None = None  # to write the moves of categories to
+    db_path: str = "crawl.db"  # for commands that are printed
 
 
 class Move(NamedTuple):

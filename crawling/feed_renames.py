@@ -13,16 +13,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common.files import replacing
-from common.terminal import counted
+from common.terminal import command, counted
 from common.text import folded, one_line, safe_cell
 from crawling import refiled_queries
-from crawling.feed_load import Load, Move
+from crawling.feed_load import FeedOptions, Load, Move
 from crawling.feed_types import Path
 
 MOST = 0.9  # of the products of a moved category are together in another one
@@ -207,9 +206,10 @@ def words(load: Load, category: str) -> Path:
 # ---- telling of them ----------------------------------------------------------------------------
 
 
-def move_lines(moves: Sequence[Move], file: str | None, dry_run: bool) -> list[str]:
+def move_lines(moves: Sequence[Move], options: FeedOptions, dry_run: bool) -> list[str]:
     """Sentences about moves that a load or a dry run has found, for stderr: which they are, and
-    what to do. `file` is the one that they are written to, None if there is none."""
+    what to do."""
+    file = options.moves_file
     if not moves:
         return [f"no category has been renamed or moved: {file} has no line"] if file else []
     lines = [
@@ -224,25 +224,26 @@ def move_lines(moves: Sequence[Move], file: str | None, dry_run: bool) -> list[s
     if file and left_out:
         are = "move is" if left_out == 1 else "moves are"
         lines.append(f"{left_out} {are} not in {file}, because a name has '>' in it")
-    return [*lines, advice(file, dry_run)]
+    return [*lines, advice(options, dry_run)]
 
 
-def advice(file: str | None, dry_run: bool) -> str:
+def advice(options: FeedOptions, dry_run: bool) -> str:
     """What to do about moves."""
+    file, db_path = options.moves_file, options.db_path
+    rename = command("analyze", "--recategorize", file or "FILE", db_path=db_path)
     keeps = "experiments, decisions and models keep their categories"
     if file:
-        command = f"analyze.py --recategorize {shlex.quote(file)}"
         if dry_run:
-            return f"run {command} before you load the feed, and {keeps}"
-        return f"the old categories are empty now: run {command}, and {keeps}"
+            return f"run {rename} before you load the feed, and {keeps}"
+        return f"the old categories are empty now: run {rename}, and {keeps}"
     if dry_run:
         return (
             "if these categories have other names now, --dry-run --write-moves FILE writes a file "
-            f"of them: run analyze.py --recategorize FILE before you load the feed, and {keeps}"
+            f"of them: run {rename} before you load the feed, and {keeps}"
         )
     return (
         "the old categories are empty now: if they have other names, write these moves as columns "
-        f"from,to into a CSV file, run analyze.py --recategorize on it, and {keeps}"
+        f"from,to into a CSV file FILE, run {rename}, and {keeps}"
     )
 
 

@@ -234,7 +234,7 @@ def feed_plan(
         )
     for line in (
         *feed_report.load_lines(conn, reading, options, counts),
-        *feed_renames.move_lines(counts.moves, options.moves_file, dry_run=True),
+        *feed_renames.move_lines(counts.moves, options, dry_run=True),
     ):
         log(line)
     outcomes = {**counts.outcomes, "skipped": len(reading.left_out)}

@@ -27,6 +27,15 @@ class Decision(NamedTuple):
     category: str | None  # where the product belongs
 
 
+class Categories(NamedTuple):
+    """What a line may call a category. It may be older than --recategorize."""
+
+    levels: Mapping[str, Sequence[str]]  # {id: its category_tree.levels}
+    names: Mapping[str, str]  # category_tree.category_names
+    renamed: Mapping[str, str | None]  # category_changes.current_ids
+    paths: Mapping[str, str]  # category_changes.paths_today
+
+
 # ---- the product --------------------------------------------------------------------------------
 
 
@@ -206,20 +215,14 @@ def short(text: str | None) -> str:
 
 
 def read_decision(
-    cells: Cells,
-    decision: str,
-    label: str | None,
-    categories: Mapping[str, Sequence[str]],
-    names: Mapping[str, str],
-    renamed: Mapping[str, str | None],
+    cells: Cells, decision: str, label: str | None, categories: Categories
 ) -> Decision:
-    """The Decision of a line about a product with this label (or None). categories are {id: its
-    category_tree.levels}, names is category_tree.category_names, renamed are
-    category_changes.current_ids: a line may be older than they are. Raises ValueError with the
+    """The Decision of a line about a product with this label (or None). Raises ValueError with the
     reason if it can't be taken."""
     # An experiment with --depth calls the label as its ancestor.
-    labels = [label, *categories.get(label or "", ())]
+    labels = [label, *categories.levels.get(label or "", ())]
     is_older = "label" in cells and not any(same_label(cells["label"], name) for name in labels)
+    renamed = categories.renamed
     if is_older and all(renamed.get(cell, "") not in labels for cell in unquoted(cells["label"])):
         raise ValueError(
             f"the decision is about the label {short(cells['label'])}, and the "
@@ -240,28 +243,21 @@ def read_decision(
         )
     # An older page says `label wrong` also of a product without a label.
     decision = "label wrong" if label is not None else "filed by hand"
-    category = read_category(cells, decision, categories, names, renamed, is_older)
+    category = read_category(cells, decision, categories, is_older)
     if category == label:
         raise ValueError(f"'label wrong' with the label that the product has, {category!r}")
     return Decision(decision, category)
 
 
-def read_category(
-    cells: Cells,
-    decision: str,
-    categories: Mapping[str, Sequence[str]],
-    names: Mapping[str, str],
-    renamed: Mapping[str, str | None],
-    is_older: bool,
-) -> str:
+def read_category(cells: Cells, decision: str, categories: Categories, is_older: bool) -> str:
     """A category's id from the column `suggestion`; otherwise, from `proposed`, what one is to be
     called that does not exist yet. If the line `is_older` than a change of categories, as its label
     shows, an id is what it was before. Raises ValueError if neither has one."""
     suggestion = cells.get("suggestion", "")
     for category in unquoted(suggestion):
-        now = renamed.get(category)
+        now = categories.renamed.get(category)
         for meant in (now, category) if is_older else (category, now):
-            if meant and categories.get(meant):
+            if meant and categories.levels.get(meant):
                 return meant
     proposed = unquoted(cells.get("proposed", ""))[-1]
     if suggestion or not proposed:
@@ -276,11 +272,24 @@ def read_category(
         raise ValueError(
             f"{proposed[:60]!r} is no name for a new category: write it as Parent > Leaf"
         )
-    if folded(proposed) in names:
-        return names[folded(proposed)]
-    if proposed in categories:
+    proposed = path_today(parts, categories)
+    if folded(proposed) in categories.names:
+        return categories.names[folded(proposed)]
+    if proposed in categories.levels:
         raise ValueError(f"{proposed!r} is the root of the tree: name a category below it")
     return proposed
+
+
+def path_today(parts: Sequence[str], categories: Categories) -> str:
+    """A category's path, the parts of which a person has written: if it, or one above it, has
+    another path now than at that time, by that."""
+    for length in range(len(parts), 0, -1):
+        above = folded(" > ".join(parts[:length]))
+        if above in categories.names:
+            break
+        if above in categories.paths:
+            return " > ".join((categories.paths[above], *parts[length:]))
+    return " > ".join(parts)
 
 
 def same_label(cell: str, label: str | None) -> bool:

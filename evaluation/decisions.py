@@ -62,8 +62,12 @@ def read_decisions(
     """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
-    names, renamed = category_tree.category_names(conn), category_changes.current_ids(conn)
-    categories = {row["id"]: category_tree.levels(row) for row in db.categories(conn)}
+    categories = decision_lines.Categories(
+        {row["id"]: category_tree.levels(row) for row in db.categories(conn)},
+        category_tree.category_names(conn),
+        category_changes.current_ids(conn),
+        category_changes.paths_today(conn),
+    )
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}
     unusable, any_decision = [], False
@@ -74,9 +78,7 @@ def read_decisions(
         any_decision = True
         try:
             product = decision_lines.find_product(conn, cells)
-            read = decision_lines.read_decision(
-                cells, decision, product["category_id"], categories, names, renamed
-            )
+            read = decision_lines.read_decision(cells, decision, product["category_id"], categories)
         except ValueError as problem:
             unusable.append((line, str(problem)))
         else:

@@ -138,7 +138,7 @@ def stopped_lines(promise: Promise) -> Iterator[str]:
         )
         advice.append(f"train with {wider}, which leaves fewer of them out")
     if "refiled" in promise["stopped"]:
-        causes.append(f"the {promise['refiled']} products that the shop has refiled since")
+        causes.append(f"the {promise['refiled']} products that have another category now")
         advice.append("train again, on the categories they have now")
     if causes:
         yield (

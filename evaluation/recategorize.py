@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import collections
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import db
 from common.terminal import UserError, counted, log
-from common.text import category_id, printable
+from common.text import category_id, printable, tidy
 from evaluation import moves_file, recategorize_queries, recategorize_undo_queries, text_report
 from evaluation.csv_file import first_lines
 from evaluation.moves_file import Move, Place, Tree, key_of, path_text
@@ -157,7 +157,12 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
         products: dict[str, int] = {}
         if moves:
             run, products = recategorize_queries.recategorize(
-                conn, changes_of(tree, plan), plan.new, plan.gone, plan.words
+                conn,
+                changes_of(tree, plan),
+                plan.new,
+                plan.gone,
+                plan.words,
+                proposals_then(tree, plan, recategorize_queries.proposals(conn)),
             )
     if not moves and not unusable:
         log(f"{path} names no category in its column from: nothing is changed")
@@ -182,6 +187,22 @@ def changes_of(tree: Tree, plan: Plan) -> list[CategoryChange]:
         if now != category or path != before:
             changes.append(CategoryChange(category, now, before, path))
     return changes
+
+
+def proposals_then(tree: Tree, plan: Plan, proposals: Iterable[str]) -> dict[str, str]:
+    """{path: path then} of those of the proposed categories, which do not exist yet, that are to lie
+    at or below a category that moves."""
+    then = {}
+    for proposed in proposals:
+        parts = [tidy(part) for part in proposed.split(">")]
+        for length in range(len(parts), 0, -1):
+            there = tree.ids.get(key_of(parts[:length]), ())
+            if there:
+                place = plan.places.get(there[0])
+                if place:
+                    then[proposed] = " > ".join((*place.words, *parts[length:]))
+                break
+    return {proposed: path for proposed, path in then.items() if path != proposed}
 
 
 def moved_before(conn: sqlite3.Connection) -> dict[str, str]:

@@ -60,9 +60,11 @@ def recategorize(
     new: Sequence[NewCategory],
     gone: Collection[str],
     words: Mapping[str, str],
+    proposed: Mapping[str, str],
 ) -> tuple[int, dict[str, int]]:
     """Make the changes: create the categories `new`, delete those that are gone, give others their
-    words {id: name}, and have all rows name the categories of now. Returns the run's number and
+    words {id: name}, and have all rows name the categories of now. `proposed` are {path: path then}
+    of categories that decisions name and that do not exist yet. Returns the run's number and
     {category that has another id or path now: how many products it had}."""
     (run,) = conn.execute("select coalesce(max(run), 0) + 1 from category_change").fetchone()
     want_moved(conn, [(change.from_id, change.to_id) for change in changes])
@@ -77,7 +79,7 @@ def recategorize(
     keep_old_labels(conn, run)
     move_products(conn, run)
     move_lists(conn, run)
-    move_decisions(conn, run)
+    move_decisions(conn, run, proposed)
     settle_tree(
         conn,
         [
@@ -212,31 +214,51 @@ def take_rows(conn: sqlite3.Connection, run: int, table: str, more: str) -> None
     )
 
 
-def move_decisions(conn: sqlite3.Connection, run: int) -> None:
+def proposals(conn: sqlite3.Connection) -> list[str]:
+    """What decisions call categories that do not exist (yet)."""
+    rows = db.plain(
+        conn,
+        """select distinct category_id from label_override
+           where category_id is not null and category_id not in (select id from category)""",
+    )
+    return [name for (name,) in rows]
+
+
+def move_decisions(conn: sqlite3.Connection, run: int, proposed: Mapping[str, str]) -> None:
     """Have a person's decisions name the categories of now, so that they hold on. What was decided
     on a product that waits now is about a product without a label; that its label is right is not
     true any more, and lapses."""
     moved = dict(db.plain(conn, "select id, now from moved_category"))
     rows = conn.execute(
-        f"select * from label_override where category_id {MOVED} or label_id {MOVED}"
+        f"""select * from label_override where category_id {MOVED} or label_id {MOVED}
+            or category_id in (select value from json_each(?))""",
+        (json.dumps(list(proposed)),),
     ).fetchall()
     conn.executemany(
-        """insert into category_change_row(run, relation, product_id, row)
-           values (?, 'label_override', ?, ?)""",
-        [(run, row["product_id"], json.dumps(dict(row))) for row in rows],
+        f"""insert into category_change_row({KEPT_COLUMNS}, row)
+            values (?, 'label_override', ?, ?, ?)""",
+        [
+            (run, row["product_id"], proposed.get(row["category_id"]), json.dumps(dict(row)))
+            for row in rows
+        ],
     )
-    store_decisions(conn, [decision_now(dict(row), moved) for row in rows])
+    store_decisions(
+        conn, [decision_now(dict(row), moved, proposed.get(row["category_id"])) for row in rows]
+    )
 
 
-def decision_now(row: dict[str, Any], moved: Mapping[str, str | None]) -> dict[str, Any]:
-    """A row of label_override with the categories of now."""
+def decision_now(
+    row: dict[str, Any], moved: Mapping[str, str | None], proposed: str | None
+) -> dict[str, Any]:
+    """A row of label_override with the categories of now; `proposed` is the path that the category
+    of the decision has then, if it does not exist yet and goes along with another one."""
     label = moved.get(row["label_id"], row["label_id"])
     if label is None and row["label_id"] is not None:
         if row["decision"] == "classifier wrong":
             label = row["label_id"]
         elif row["decision"] == "label wrong":
             row["decision"] = "filed by hand"
-    category = moved.get(row["category_id"]) or row["category_id"]
+    category = proposed or moved.get(row["category_id"]) or row["category_id"]
     return {**row, "label_id": label, "category_id": category}
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import db
+from common.text import folded
 from evaluation.recategorize_queries import (
     MOVED,
     NOW_OF,
@@ -23,6 +25,7 @@ from evaluation.recategorize_queries import (
     store_decisions,
     want_moved,
 )
+from learning import category_tree
 from learning.queries import kept_categories
 
 
@@ -111,13 +114,22 @@ def return_lists(conn: sqlite3.Connection, run: int) -> None:
 def return_decisions(conn: sqlite3.Connection, run: int) -> None:
     """Put the decisions back that nobody has changed since."""
     moved = dict(db.plain(conn, "select id, now from moved_category"))
+    names = category_tree.category_names(conn)
+
+    def settled(row: Mapping[str, Any]) -> dict[str, Any]:
+        """A decision with the id of its category, if what it proposed exists by now."""
+        category = row["category_id"]
+        return {**row, "category_id": names.get(folded(category or ""), category)}
+
     returned = []
-    for (text,) in db.plain(conn, f"select row {WAS} 'label_override'", {"run": run}).fetchall():
+    kept = db.plain(conn, f"select row, category_id {WAS} 'label_override'", {"run": run})
+    for text, proposed in kept.fetchall():
         before = json.loads(text)
         now = conn.execute(
             "select * from label_override where product_id = ?", (before["product_id"],)
         ).fetchone()
-        if now and dict(now) == decision_now(dict(before), moved):
+        then = decision_now(dict(before), moved, proposed)
+        if now and settled(dict(now)) == settled(then):
             returned.append(before)
     store_decisions(conn, returned)
 

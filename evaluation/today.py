@@ -32,8 +32,8 @@ def changes_lines(number: int, changes: Mapping[str, int]) -> list[str]:
     lines = []
     if changes["refiled"]:
         lines.append(
-            f"the shop has refiled {changes['refiled']:,} of the {changes['products']:,} "
-            f"products of experiment {number} since: train again"
+            f"{changes['refiled']:,} of the {changes['products']:,} products of "
+            f"experiment {number} have another category now than the one it learned: train again"
         )
     if changes["unlabelled"]:
         lines.append(

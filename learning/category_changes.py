@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import db
+from common.text import folded
 from learning import category_tree, queries
 from learning.category_tree import Row
 
@@ -60,6 +61,23 @@ def current_ids(
             **now_ids,
         }
     return {category: now for category, now in ids.items() if category != now}
+
+
+def paths_today(conn: sqlite3.Connection) -> dict[str, str]:
+    """{path before a run, as it is compared: path today}, in the shop's words, of the categories
+    that have another path now; without those whose products wait. If a path was of several one after
+    another, it is the last one's."""
+    changes = queries.category_changes(conn)
+    readable = category_tree.readable_paths(conn) if changes else {}
+    paths: dict[str, str] = {}
+    for run in runs_since(changes, 0, None):
+        ids = current_ids(conn, run - 1)
+        for change in changes:
+            if change["run"] == run and change["from_id"]:
+                now = ids.get(change["from_id"], change["from_id"])
+                if now in readable:
+                    paths[folded(change["from_path"])] = readable[now]
+    return paths
 
 
 def classes_today(conn: sqlite3.Connection, number: int) -> dict[str, str | None]:

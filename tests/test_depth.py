@@ -167,8 +167,11 @@ def test_a_product_refiled_below_the_cut_is_where_it_was(shop):
         ).fetchone()
         conn.execute("update product set category_id = 'women.jeans.wide' where id = ?", (product,))
     try:
-        assert "refiled 1 of the 280" in run(shop, "analyze", "--experiment", "1").stdout
-        assert "refiled" not in run(shop, "analyze", "--experiment", "2").stdout
+        assert (
+            "1 of the 280 products of experiment 1 have another category now"
+            in run(shop, "analyze", "--experiment", "1").stdout
+        )
+        assert "another category now" not in run(shop, "analyze", "--experiment", "2").stdout
     finally:
         with contextlib.closing(sqlite3.connect(shop / "crawl.db")) as conn, conn:
             conn.execute(

@@ -67,8 +67,8 @@ def test_a_renamed_category_is_told_of_and_written_and_a_dry_run_changes_nothing
     done = load(tmp_path, feed, "--dry-run", "--write-moves", "moves.csv")
     assert sentences(done) == ["120 products of A > B are now in A > C"]
     assert done.stderr.splitlines()[-1] == (
-        "run analyze.py --recategorize moves.csv before you load the feed, and experiments, "
-        "decisions and models keep their categories"
+        "run python analyze.py --recategorize moves.csv before you load the feed, and "
+        "experiments, decisions and models keep their categories"
     )
     assert (tmp_path / "moves.csv").read_bytes() == b"from,to,products\nA > B,A > C,120\n"
     assert (tmp_path / "crawl.db").read_bytes() == before
@@ -78,6 +78,20 @@ def test_a_renamed_category_is_told_of_and_written_and_a_dry_run_changes_nothing
     done = load(tmp_path, feed, "--write-moves", "moves.csv")  # once more, which changes nothing
     assert "no category has been renamed or moved: moves.csv has no line" in done.stderr
     assert (tmp_path / "moves.csv").read_bytes() == b"from,to,products\n"
+
+
+def test_the_commands_name_the_database(tmp_path):
+    changes = [(9, "A > B", "A > C")]
+    flags = ("--db-path", "my shop.db")
+    load(tmp_path, write(tmp_path / "f.tsv", changes, 1), *flags)
+    feed = write(tmp_path / "f.tsv", changes, 2)
+    command = "run python analyze.py --recategorize {} --db-path 'my shop.db'"
+    for more in ((), ("--write-moves", "m 1.csv")):
+        file = "'m 1.csv'" if more else "FILE"
+        dry = load(tmp_path, feed, *flags, *more, "--dry-run")
+        assert command.format(file) in dry.stderr.splitlines()[-1]
+    told = load(tmp_path, feed, *flags).stderr.splitlines()[-1]
+    assert command.format("FILE") in told
 
 
 @pytest.mark.parametrize(

@@ -463,13 +463,13 @@ def test_a_shop_that_renamed_all_its_leaves_has_nothing_filed_at_the_old_ones(sh
     done = run(shop.folder, "--apply", "1")
     assert {row["level"] for row in filed(done)} == {"parent", "person"}
     assert {row["suggestion_1"] for row in filed(done)} == {""}  # they are all of old leaves
-    said = "the shop has refiled 2,880 of the 2,880 products of experiment 1 since: train again"
+    said = "2,880 of the 2,880 products of experiment 1 have another category now than the one it learned"
     assert said in done.stderr
-    assert re.search("without the 2[0-9]{3} products that the shop has refiled since", done.stderr)
+    assert re.search("without the 2[0-9]{3} products that have another category now", done.stderr)
     assert "700 products were answered with leaves that are not there any more" in done.stderr
     assert said in run(shop.folder, "--models", script="analyze").stdout
     told = run(shop.folder, "--experiment", "1", script="analyze").stdout
-    assert said[1:] in told and run(shop.folder, script="analyze").stdout == block
+    assert said in told and run(shop.folder, script="analyze").stdout == block
 
 
 def test_own_filings_that_come_back_are_learned_and_in_no_figure(shop):

@@ -332,6 +332,43 @@ def test_decisions_go_on_holding(folder):
     assert state(folder) == before
 
 
+@pytest.mark.parametrize(
+    "line, proposed, expected",
+    (
+        ("Women > Jeans,Women > Denim", "Women > Jeans > Flared", "Women > Denim > Flared"),
+        ("Women > Jeans,Women > Denim", "women >  JEANS > A > B", "Women > Denim > A > B"),
+        ("Women > Jeans > Wide,Trousers", "Women > Jeans > Wide > X", "Trousers > X"),
+        ("Women,Ladies", "Women > Jeans > Flared", "Ladies > Jeans > Flared"),
+        ("Women > Jeans,Women > Denim", "Women > Jeanswear > X", "Women > Jeanswear > X"),
+        ("Women > Jeans,Women > Denim", "Jeans > X", "Jeans > X"),
+        ("Women > Jeans,", "Women > Jeans > X", "Women > Jeans > X"),
+        ("Women > Jeans,Women > Denim", "Women > Jeans", "Women > Denim"),
+    ),
+)
+def test_a_proposed_category_goes_with_the_one_that_it_is_to_lie_below(
+    folder, line, proposed, expected
+):
+    decide(folder, 5, "label wrong", proposed, "men.trousers")
+    decide(folder, 1, "label wrong", proposed, "women.jeans.skinny")  # its label moves, too
+    before = state(folder)
+    change(folder, [line])
+    assert query(folder, "select distinct category_id from label_override") == [(expected,)]
+    take_back(folder)
+    assert state(folder) == before
+
+
+def test_a_proposal_that_is_settled_after_a_rename_is_taken_back_with_it(folder):
+    decide(folder, 1, "label wrong", "Women > Jeans > Flared", "women.jeans.skinny")
+    before = query(folder, "select * from label_override")
+    change(folder, ["Women > Jeans,Women > Denim"])
+    load(folder, {"8": "Women > Denim > Flared"})
+    (folder / "d.csv").write_text("product_id,decision\n5,undecided\n")
+    assert run_script("analyze", "--overrides", "d.csv", cwd=folder).returncode == 0
+    assert query(folder, "select category_id from label_override") == [("women.denim.flared",)]
+    take_back(folder)
+    assert query(folder, "select * from label_override") == before
+
+
 # ---- taking back --------------------------------------------------------------------------------
 
 

@@ -231,9 +231,8 @@ def test_a_product_that_the_shop_moves_after_a_rename_is_refiled(measured, shop)
         change(shop, "update product set category_id = 'denim.bootcut' where id = ?", number)
     assert evaluation_queries.changes(shop, 1)["refiled"] == 7
     assert promise(shop)["refiled"] == 7
-    assert (
-        "refiled 7 of the 2,000" in today.changes_lines(1, evaluation_queries.changes(shop, 1))[0]
-    )
+    (line,) = today.changes_lines(1, evaluation_queries.changes(shop, 1))
+    assert line.startswith("7 of the 2,000 products of experiment 1 have another category now")
 
 
 # ---- filing -------------------------------------------------------------------------------------
@@ -357,6 +356,50 @@ def test_suspects_are_called_as_today_and_a_file_of_before_is_taken(measured, sh
     stored = decision_queries.overrides(shop)[first["product_id"]]
     assert stored["holds"] and stored["category_id"] == new_names[first["suggestion"]]
     assert stored["label_id"] == new_names[by_number[first["product_id"]].label]
+
+
+@pytest.mark.parametrize(
+    "lines, proposed, expected",
+    (
+        (("jeans,denim",), "jeans > bootcut", "denim.bootcut"),
+        (("jeans,denim",), "Jeans >  Bootcut", "denim.bootcut"),
+        (("jeans,denim", "denim.bootcut,bags.boots"), "jeans > bootcut", "bags.boots"),
+        (("jeans,denim", "denim.bootcut,bags.boots"), "denim > bootcut", "bags.boots"),
+        (("jeans,denim",), "jeans > flared > wide", "denim > flared > wide"),
+        (("jeans.bootcut,bags.clutches",), "jeans > bootcut", "bags.clutches"),
+        (("jeans.bootcut,",), "jeans > bootcut", "jeans > bootcut"),
+        (("jeans.bootcut,bags.clutches",), "jeans > flared", "jeans > flared"),
+        (("jeans.bootcut,jeans.skinny", "bags.clutches,jeans.bootcut"), "jeans > bootcut", None),
+    ),
+)
+def test_a_path_of_before_is_the_category_of_today(
+    few_measured,
+    shop,  # noqa: F811
+    tmp_path,
+    lines,
+    proposed,
+    expected,
+):
+    for line in lines:
+        move(shop, line)
+    (product,) = shop.execute(
+        "select min(id) from product where category_id like '%skinny'"
+    ).fetchone()
+    (tmp_path / "d.csv").write_text(
+        f"product_id,decision,proposed\n{product},label wrong,{proposed}\n", encoding="utf-8"
+    )
+    result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
+    assert result["unusable"] == []
+    stored = decision_queries.overrides(shop)[product]["category_id"]
+    # A path of today counts before one of another category at an earlier time.
+    assert stored == (expected or "jeans.bootcut")
+
+
+def test_a_path_that_was_taken_back_is_no_path_of_before(few_measured, shop):  # noqa: F811
+    move(shop, "jeans,denim")
+    assert category_changes.paths_today(shop)["jeans > bootcut"] == "denim > bootcut"
+    undo(shop)
+    assert category_changes.paths_today(shop) == {}
 
 
 def test_a_decision_on_an_ancestor_is_about_the_label_below_it(measured, shop, tmp_path):  # noqa: F811

@@ -77,7 +77,10 @@ def test_refiled_products_are_counted_and_the_block_stays_as_learned(shop, tell)
     assert evaluation_queries.changes(shop, 1)["refiled"] == 30
     told = tell("--experiment", "1")
     assert tell() == block and told.startswith(block)
-    assert "The shop has refiled 30 of the 200 products of experiment 1 since: train again" in told
+    assert (
+        "30 of the 200 products of experiment 1 have another category now than the one it learned: "
+        "train again" in told
+    )
     assert "5 of the 200 products of experiment 1 have no category in the shop any more" in told
     assert json.loads(tell("--experiment", "1", "--json"))["today"]["refiled"] == 30
 
@@ -123,7 +126,7 @@ def test_a_promise_rests_on_the_labels_of_today(shop):
     assert after["stopped"] == ["refiled"]
     told = promise_text.in_words(after)
     assert (
-        "without the 3000 products that the shop has refiled since, which count as errors: "
+        "without the 3000 products that have another category now, which count as errors: "
         "train again" in told
     )
     # As it was learned it would be promised still: what --apply did before.
