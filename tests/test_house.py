@@ -96,4 +96,4 @@ def test_sql_stands_in_db_and_in_queries(path):
 
 @pytest.mark.parametrize("path", [path for path in MODULES if holds_sql(path)], ids=str)
 def test_the_check_of_sql_finds_some(path):
-    assert len(sql_of(path)) > 1 and len(executed(path)) > 1
+    assert len(sql_of(path)) + len(executed(path)) > 1

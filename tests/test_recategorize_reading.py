@@ -515,5 +515,5 @@ def test_a_line_older_than_a_swap_means_the_categories_of_then(measured, shop, t
     )
     result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
     assert result["unusable"] == []
-    stored = evaluation_queries.overrides(shop)[number]
+    stored = decision_queries.overrides(shop)[number]
     assert stored["category_id"] == "bags.clutches" and stored["label_id"] == "jeans.bootcut"
