@@ -188,7 +188,10 @@ def test_a_person_may_file_at_an_inner_category_and_deeper_than_the_cut(shop, tm
     run(shop, "analyze", "--overrides", tmp_path / "decisions.csv")
     done = run(shop, "categorize_words", "--apply", "2", "--target", "70")
     paths = {row["category"]: row["path"] for row in csv.DictReader(io.StringIO(done.stdout))}
-    assert paths["men.shoes.boots"] == "Men > Shoes > Boots" and "person's category that" not in done.stderr
+    assert (
+        paths["men.shoes.boots"] == "Men > Shoes > Boots"
+        and "person's category that" not in done.stderr
+    )
     for number, flags in enumerate((FLAGS["whole"], FLAGS["depth 2"], FLAGS["leaves"]), 5):
         run(
             shop,

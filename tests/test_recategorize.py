@@ -638,4 +638,3 @@ def test_a_new_id_of_an_api_stands_beside_the_old_one(tmp_path):
     done = change(tmp_path, ["skinny-jeans,slim-jeans"], "--json")
     assert kinds(done) == [("renamed", 1)]
     assert tree(tmp_path)["slim-jeans"][2] == "jeans/slim-jeans"
-

@@ -435,11 +435,15 @@ def test_the_next_training_learns_the_new_labels(measured, shop):  # noqa: F811
 
 def test_a_line_older_than_a_swap_means_the_categories_of_then(measured, shop, tmp_path):  # noqa: F811
     labels = {own.label: own.product for own in measured}
-    move(shop, "jeans.skinny,jeans.bootcut", "jeans.bootcut,bags.clutches", "bags.clutches,jeans.skinny")
+    move(
+        shop,
+        "jeans.skinny,jeans.bootcut",
+        "jeans.bootcut,bags.clutches",
+        "bags.clutches,jeans.skinny",
+    )
     number = labels["jeans.skinny"]  # jeans.bootcut by now
     (tmp_path / "d.csv").write_text(
-        "product_id,decision,label,suggestion\n"
-        f"{number},label wrong,jeans.skinny,jeans.bootcut\n",
+        f"product_id,decision,label,suggestion\n{number},label wrong,jeans.skinny,jeans.bootcut\n",
         encoding="utf-8",
     )
     result = decisions.take_file(path_of(shop), str(tmp_path / "d.csv"))
@@ -464,4 +468,3 @@ def test_a_category_that_a_load_brings_back_is_itself(measured, shop):  # noqa: 
     assert category_changes.classes_today(shop, 1) == {}
     assert evaluation_queries.changes(shop, 1)["refiled"] == 0
     assert levels(shop) == {9001: ("leaf", "jeans.skinny"), 9002: ("leaf", "bags.clutches")}
-
