@@ -82,10 +82,16 @@ def paths_today(conn: sqlite3.Connection) -> dict[str, str]:
 
 def classes_today(conn: sqlite3.Connection, number: int) -> dict[str, str | None]:
     """{class of experiment `number`, or category above one: the class that it is today, or None if
-    its products wait}, of those that --recategorize has changed."""
+    its products wait}, of those that --recategorize has changed. One that a load has brought back
+    since, with products, is itself, and so is one above it."""
     ids = current_ids(conn, seen_by(conn, number))
     if not ids:
         return {}
+    rows = {row["id"]: row for row in db.categories(conn)}
+    made = {step for now in ids.values() if now in rows for step in category_tree.levels(rows[now])}
+    brought_back = {name for name in ids if name in rows and rows[name]["product_count"]} - made
+    above = {step for name in brought_back for step in category_tree.levels(rows[name])} - made
+    ids = {name: now for name, now in ids.items() if name not in brought_back | above}
     rule = category_tree.rule_of(db.settings(db.experiment_row(conn, number)))
     classes = category_tree.counts_as(conn, rule)
     return {category: now and classes.get(now, now) for category, now in ids.items()}

@@ -12,6 +12,7 @@ from common.terminal import counted
 
 Sizes = Mapping[str, tuple[int, int]]  # {class: (products, different styles among them)}
 ENOUGH = 5  # products and styles of a class, which is about what folds can split
+FOLDED = 3  # styles, which folds can split at best
 COUNTS_AS_ERRORS = (
     "--apply counts such products as errors, because new products will be of them, too"
 )
@@ -136,7 +137,8 @@ def stopped_text(
             )
         return too_few_text(named, lost, folds)
     options = flags_that_help(sizes, min_products, by_depth)
-    if lost and not folds:
+    splittable = [leaf for leaf in leaves if leaf not in lost or min(sizes[leaf]) >= FOLDED]
+    if lost and not folds and len(splittable) >= 2:
         options.insert(0, "--folds 10, which needs fewer products of a category")
     unsplit = f", {len(lost)} of which can't be split" if lost else ""
     return (

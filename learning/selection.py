@@ -283,7 +283,7 @@ def split_products(
     """The Products of make_products, and the leaves that whole clusters would leave nothing to
     train on. The clusters of those leaves are split by group."""
     products = make_products(rows, leaves, parents, near)
-    poor = untaught(products, folds) if near else set()
+    poor = untaught(products, folds) | unlearnable(products, folds) if near else set()
     if near and poor:
         near = near_duplicates.without(near, {row["id"] for row in rows if row["taught"] in poor})
         products = make_products(rows, leaves, parents, near)

@@ -76,7 +76,8 @@ def check_splits(parts: Sequence, names: Sequence[str]) -> None:
         for what, products in (("validation", validation), ("test", predicted)):
             if not len(products):
                 raise UserError(
-                    f"there are too few products to split: the {what} set is empty. Load more"
+                    f"there are too few products to split: the {what} set is empty. Load more, or "
+                    f"use {'fewer --folds' if len(parts) > 1 else '--folds 10'}"
                 )
 
 

@@ -267,3 +267,13 @@ def test_the_warning_says_which_number_would_take_more_in():
     (line,) = warned("a", "b", min_products=2, lost=("c",))
     assert "1 with styles that can't be split" in line and "--min-products" not in line
     assert warned("a", "b", "c", "d", min_products=1) == []
+
+
+def test_folds_are_no_advice_if_they_would_stop_too(tmp_path):
+    feed = [(str(n), f"Lamp {n}", "", f"Home > Lamp {n}", "", "") for n in range(20)]
+    write_feed(tmp_path / "f.tsv", feed)
+    assert run_script("crawl", "--feed", "f.tsv", cwd=tmp_path).returncode == 0
+    for flags in ((), ("--folds", "10")):
+        done = run_script("categorize_words", "--min-products", "1", *flags, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].endswith("Try again with more products")

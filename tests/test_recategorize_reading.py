@@ -517,3 +517,21 @@ def test_a_line_older_than_a_swap_means_the_categories_of_then(measured, shop, t
     assert result["unusable"] == []
     stored = decision_queries.overrides(shop)[number]
     assert stored["category_id"] == "bags.clutches" and stored["label_id"] == "jeans.bootcut"
+
+
+def test_a_category_that_a_load_brings_back_is_itself(measured, shop):  # noqa: F811
+    answer(shop, 9001, "jeans.skinny", 0.9)
+    answer(shop, 9002, "bags.clutches", 0.9)
+    old = [dict(row) for row in shop.execute("select * from category")]
+    labels = dict(shop.execute("select id, category_id from product").fetchall())
+    move(shop, "jeans,denim", "bags.clutches,")
+    for row in old:
+        names = ", ".join(row)
+        marks = ", ".join("?" * len(row))
+        shop.execute(f"insert or ignore into category({names}) values ({marks})", [*row.values()])
+    for number, label in labels.items():
+        shop.execute("update product set category_id = ? where id = ?", (label, number))
+    crawling_queries.count_products(shop)
+    assert category_changes.classes_today(shop, 1) == {}
+    assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+    assert levels(shop) == {9001: ("leaf", "jeans.skinny"), 9002: ("leaf", "bags.clutches")}
