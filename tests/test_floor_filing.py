@@ -3,6 +3,7 @@
 pytest tests/test_floor_filing.py
 """
 
+import html
 import json
 import math
 import re
@@ -24,6 +25,7 @@ from evaluation import (
     filing_queries,
     floors,
     guarantees,
+    html_pages,
     levels,
     promise_text,
     refusals,
@@ -152,8 +154,11 @@ def test_the_review_page_says_that_the_leaf_is_shut(shop, tmp_path):
     promise = promised(shop, 0.9)
     filed = file_by(shop, promise)
     (shut,) = promise["shut"]
+    shop.execute("update category set name = 'As people <call> it' where id = ?", (LEAVES[BAD],))
+    path = html_pages.page_paths(shop)[LEAVES[BAD]]
+    assert path.endswith(" > As people <call> it")
     reason = (
-        f"its leaf {LEAVES[BAD]} is shut: of {shut['accepted']} accepted there {shut['right']} "
+        f"its leaf {html.escape(path)} is shut: of {shut['accepted']} accepted there {shut['right']} "
         "were right, and the floor is 90 %"
     )
     page = review_page.review_page(shop, 1, str(tmp_path), str(tmp_path / "crawl.db"), 1000)
