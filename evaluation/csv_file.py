@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.terminal import UserError
+from common.terminal import UserError, counted
 
 MORE = "more cells than columns"  # the key of what a line has beyond its columns
 NAMED = 5  # lines that can't be used, at most; the others are counted
@@ -79,5 +79,5 @@ def first_lines(unusable: Sequence[tuple[int, str]]) -> list[str]:
     lines = [f"line {line}: {reason}" for line, reason in unusable[:NAMED]]
     more = len(unusable) - NAMED
     if more > 0:
-        lines.append(f"and {more} more lines like these")
+        lines.append(f"and {counted(more, 'more line')} like these")
     return lines

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import db
-from common.terminal import UserError, log
+from common.terminal import UserError, counted, log
 from evaluation import csv_file, decision_lines, decision_queries
 from evaluation.csv_file import NAMED, first_lines
 from evaluation.decision_lines import Decision
@@ -39,7 +39,8 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     for line in first_lines(unusable):
         log(f"{path}, {line}")
     if unusable:
-        log(f"{len(unusable)} lines of {path} can't be used; the other decisions were stored")
+        lines = counted(len(unusable), "line")
+        log(f"{lines} of {path} can't be used; the other decisions were stored")
     changed = decision_queries.store_overrides(conn, decisions)
     count = dict.fromkeys(decision_queries.DECISIONS, 0)
     for row in decision_queries.overrides(conn).values():

@@ -87,6 +87,7 @@ def error_page(
         date=page_text(report["date"], 40),
         confusions=confused_pairs(report, then),
         categories=category_rows(report, then),
+        shut_note=text_report.shut_note(report),
         chart=make_chart(rows, right, slider),
         count=len(report["settings"].get("categories") or np.unique(rows["label"])),
         settings=settings_pairs(report["settings"]),
@@ -191,14 +192,14 @@ def confused_pairs(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[
 
 def category_rows(report: Mapping[str, Any], paths: Mapping[str, str]) -> list[dict[str, Any]]:
     """Every category of experiment_figures.describe: path, labelled, accepted (how many), right
-    (the share of these with its interval, in words) and shut (why, in words; "" if it is not)."""
+    (the share of these with its interval, in words) and shut (why, in words; "open" if it is not)."""
     return [
         {
             "path": paths.get(category["category"], page_text(category["category"], 200)),
             "labelled": category["support"],
             "accepted": category["accepted"]["n"],
             "right": text_report.with_interval(category["accepted"]),
-            "shut": text_report.shut_text(category["shut"]),
+            "shut": text_report.shut_text(category["shut"]) or "open",
         }
         for category in report["categories"]
     ]

@@ -15,7 +15,15 @@ from common.text import printable
 from evaluation import today
 from evaluation.figures import TARGETS
 from evaluation.promise_report import certified_text, fallback_text, levels_text
-from evaluation.text_report import Report, aligned, blocks_text, percent, shut_text, with_interval
+from evaluation.text_report import (
+    Report,
+    aligned,
+    blocks_text,
+    percent,
+    shut_note,
+    shut_text,
+    with_interval,
+)
 from learning import category_changes, near_duplicates
 
 
@@ -241,12 +249,8 @@ def categories_text(report: Report) -> Iterator[str]:
         f'  ("accepted" is what the line "{TARGETS[0]}% Accuracy" above accepts. The intervals of '
         "a small category are wide)"
     )
-    if report["floor"]:
-        yield (
-            f'  ("shut": by the products that chose, clearly less than the floor of '
-            f"{100 * report['floor']:g}% would be right there. With folds each one has its own "
-            "choice, so some products may be accepted)"
-        )
+    if note := shut_note(report):
+        yield f"  ({note.removesuffix('.')})"
 
 
 def settings_text(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -46,6 +46,7 @@ class Move(NamedTuple):
     category: str  # its id
     place: Place | None  # where it is to stand; None: its products wait to be filed
     target: str | None  # the id of the category that stands there already, None if none does
+    source: str  # the category, as the line calls it
 
 
 # ---- the tree -----------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def read_line(
     if not own.words:
         raise ValueError(f"{source!r} is the root of an API's tree, which stays: name one below it")
     if not target:
-        return Move(line, category, None, None)
+        return Move(line, category, None, None, source)
     there, _ = called(tree, target)
     beside = [twin for twin in there if tree.places[twin].root == own.root]
     goal = only_one(beside or there, target)
@@ -169,7 +170,7 @@ def read_line(
             place = Place(own.root, (*own.words[:-1], new_words(tree, target, False)[-1]))
     elif is_below(place, own):
         raise ValueError(f"{target!r} lies below {source!r} itself")
-    return Move(line, category, place, goal)
+    return Move(line, category, place, goal, source)
 
 
 def called(tree: Tree, cell: str) -> tuple[list[str], bool]:
@@ -240,13 +241,13 @@ def without_contradictions(moves: Sequence[Move]) -> tuple[list[Move], list[tupl
     for move in moves:
         by_category.setdefault(move.category, []).append(move)
     kept, unusable = [], []
-    for category, said in by_category.items():
+    for said in by_category.values():
         if len({move.place and (move.place.root, key_of(move.place.words)) for move in said}) == 1:
             kept.append(said[0])
             continue
         lines = ", ".join(str(move.line) for move in said[:5])
-        reason = f"{category!r} is moved to different categories (lines {lines})"
-        unusable += [(move.line, reason) for move in said]
+        reason = f"is moved to different categories (lines {lines})"
+        unusable += [(move.line, f"{move.source[:60]!r} {reason}") for move in said]
     return kept, unusable
 
 

@@ -153,12 +153,13 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
                 + "; ".join(first_lines(unusable))
             )
         plan = make_plan(tree, moves)
+        changes = changes_of(tree, plan)
         run: int | None = None
         products: dict[str, int] = {}
-        if moves:
+        if changes:
             run, products = recategorize_queries.recategorize(
                 conn,
-                changes_of(tree, plan),
+                changes,
                 plan.new,
                 plan.gone,
                 plan.words,
@@ -169,12 +170,27 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     for line in first_lines(unusable):
         log(f"{path}, {line}")
     if unusable:
-        log(f"{len(unusable)} lines of {path} can't be used; the others are done")
+        others = "the others are done" if changes else "the others change nothing"
+        log(f"{counted(len(unusable), 'line')} of {path} can't be used; {others}")
+    reports = move_reports(tree, plan, moves, products)
+    say_waiting(sum(report["products"] for report in reports if report["kind"] == "waits"))
     return {
         "run": run,
-        "moves": move_reports(tree, plan, moves, products),
+        "moves": reports,
         "unusable": [{"line": line, "reason": reason} for line, reason in unusable],
     }
+
+
+def say_waiting(products: int) -> None:
+    """Warn of so many products of categories that are removed, if there are any."""
+    if products:
+        waits = f"{counted(products, 'product')} {'waits' if products == 1 else 'wait'}"
+        log(
+            f"{waits} to be filed now: the next --apply files them together with all others that "
+            "wait. So many of one category may make their mix unlike the labelled one. Then --apply "
+            "refuses all of that shop, and files none until they are filed by hand or "
+            "--undo-recategorize takes the line back"
+        )
 
 
 def changes_of(tree: Tree, plan: Plan) -> list[CategoryChange]:
@@ -303,10 +319,11 @@ def moves_text(result: Mapping[str, Any]) -> list[str]:
 
 def undo_text(result: Mapping[str, Any]) -> Iterator[str]:
     """Lines about undo's result."""
+    products = counted(result["products"], "product")
     yield (
         f"taken back what was changed on {result['date']}: "
-        f"{counted(result['products'], 'product')} in "
-        f"{len(result['categories'])} categories as before"
+        f"{counted(len(result['categories']), 'category', 'categories')} as before"
+        + (f", with {products}" if result["products"] else "")
     )
     if result["stayed"]:
         yield (

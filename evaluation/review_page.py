@@ -110,12 +110,12 @@ def review_view(
     view = product_view.product_parts(
         row, loud, badges, decisions.get(row["id"]), paths, images_path
     )
-    suggestions = [(leaf, paths.get(leaf, page_text(leaf, 200)), score) for leaf, score in offered]
+    suggestions = [(leaf, path_of(leaf, paths), score) for leaf, score in offered]
     return {
         **view,
         "raw_parent": row["parent"],
         "proposed": today.get(top[0][0], top[0][0]) in dict(offered[:1]) if top else not offered,
-        "why": why_unfiled(row, shops.get(row["source"] or ""), there),
+        "why": why_unfiled(row, shops.get(row["source"] or ""), there, paths),
         "suggestions": suggestions,
     }
 
@@ -158,46 +158,60 @@ def json_texts(text: str | None) -> list[str]:
     return [str(value) for value in values] if isinstance(values, list) else []
 
 
-def why_unfiled(row: Mapping[str, Any], shop: sqlite3.Row | None, there: Mapping[str, int]) -> str:
+def why_unfiled(
+    row: Mapping[str, Any],
+    shop: sqlite3.Row | None,
+    there: Mapping[str, int],
+    paths: Mapping[str, str],
+) -> str:
     """Why a product, a row of filing_queries.left_to_person, lacks a leaf, a sentence; "" if that
     is not known, because an older version filed it. shop is its row of filing_queries.kept_filing
-    or None, there is catalogue_queries.places_today."""
+    or None, there is catalogue_queries.places_today, paths are html_pages.page_paths."""
     if not json.loads(row["top"] or "[]"):
         return "Not filed: there is no word that the model knows, and no picture."
     if shop is None:
         return ""
     if row["level"] == "parent":
-        start, reasons = "Filed at the parent only: ", [why_not_at("leaf", row, shop, there)]
+        start, reasons = "Filed at the parent only: ", [why_not_at("leaf", row, shop, there, paths)]
     else:
         start, reasons = (
             "Not filed: ",
-            [why_not_at(level, row, shop, there) for level in ("leaf", "parent")],
+            [why_not_at(level, row, shop, there, paths) for level in ("leaf", "parent")],
         )
     known = [reason for reason in reasons if reason]
     return f"{start}{', and '.join(known)}." if known else ""
 
 
 def why_not_at(
-    level: str, row: Mapping[str, Any], shop: sqlite3.Row, there: Mapping[str, int]
+    level: str,
+    row: Mapping[str, Any],
+    shop: sqlite3.Row,
+    there: Mapping[str, int],
+    paths: Mapping[str, str],
 ) -> str | None:
     """Why a product was not filed at this level, leaf or parent; None if that is not known. The
     arguments are those of why_unfiled."""
     category, target = row[f"{level}_id"], f"{100 * shop['target']:g} %"
     score = row["score"] if level == "leaf" else row["parent_score"]
     if category not in there or level == "leaf" and not there[category]:
-        return f"its {level} {page_text(category, 200)} is not there any more or is empty"
+        return f"its {level} {path_of(category, paths)} is not there any more or is empty"
     shut = shut_leaves(shop)
     if level == "leaf" and category in shut:
-        return shut_reason(category, shut, shop)
+        return shut_reason(category, shut, shop, paths)
     if level in json_texts(shop["refused"]):
         return f"at the {level} nothing of its shop was filed (see above)"
     if shop[level] is None:
         return f"nothing is promised at the {level} for {target}"
     if score >= shop[level]:
-        return shut_reason(category, shut, shop)
+        return shut_reason(category, shut, shop, paths)
     which = "its score" if level == "leaf" else "its parent's score"
     low, high = distinct_texts(score, shop[level])
     return f"{which} {low} is below the {high} that the {level} needs for {target}"
+
+
+def path_of(category: str, paths: Mapping[str, str]) -> str:
+    """A category as a page calls it: by its path, or its id if there is no such category."""
+    return paths.get(category, page_text(category, 200))
 
 
 def shut_leaves(shop: sqlite3.Row) -> dict[str, dict[str, Any]]:
@@ -206,7 +220,10 @@ def shut_leaves(shop: sqlite3.Row) -> dict[str, dict[str, Any]]:
 
 
 def shut_reason(
-    category: str, shut: Mapping[str, Mapping[str, Any]], shop: sqlite3.Row
+    category: str,
+    shut: Mapping[str, Mapping[str, Any]],
+    shop: sqlite3.Row,
+    paths: Mapping[str, str],
 ) -> str | None:
     """Why nothing is filed at a leaf that is shut; None for another. A leaf without a parent is
     shut as its own parent too."""
@@ -214,7 +231,7 @@ def shut_reason(
         return None
     leaf = shut[category]
     return (
-        f"its leaf {page_text(category, 200)} is shut: of {leaf['accepted']:,} accepted there "
+        f"its leaf {path_of(category, paths)} is shut: of {leaf['accepted']:,} accepted there "
         f"{leaf['right']:,} were right, and the floor is {100 * shop['floor']:g} %"
     )
 

@@ -61,6 +61,22 @@ def shut_text(shut: Report | None) -> str:
     return f"shut: {shut['right']:,} of {shut['accepted']:,} were right"
 
 
+def shut_note(report: Report) -> str:
+    """What it means that a leaf is shut, in sentences; "" if experiment_figures.describe's report
+    has none."""
+    if not any(category["shut"] for category in report["categories"]):
+        return ""
+    if report["settings"].get("folds"):
+        choosers = "in one half of the products"
+        folds = " What was accepted there in folds that have not shut it is still counted."
+    else:
+        choosers, folds = "among the products that the model was tuned on", ""
+    return (
+        f"A leaf is shut if, {choosers}, clearly fewer than {100 * report['floor']:g}% of those "
+        f"accepted there are right.{folds}"
+    )
+
+
 def short_line(text: str | None, most: int = LONGEST_NAME) -> str:
     """A text on one line, cut if it is long."""
     line = one_line(text or "")

@@ -123,11 +123,14 @@ def say_left_out(lost: Container[str], labels: Sequence[str], names: Sequence[st
     few = [f"{name} ({counted(n, 'picture')})" for name, n in count.most_common() if name in lost]
     pictures = sum(n for name, n in count.items() if name in lost)
     share = f"{len(few)} of {counted(len(names), 'folder')}, with {counted(pictures, 'picture')}"
-    reason = "a folder needs a picture each to train, to validate and to test on"
+    reason = (
+        "pictures are split by their content, so a folder needs about 30 to have some of each: to "
+        "train, to validate and to test on"
+    )
     if len(names) - len(few) < 2:
         raise UserError(
             f"there is nothing to tell apart: {share}, can't be learned ({first_few(few)}); "
-            f"{reason}: add pictures, or raise --testing_percentage and --validation_percentage"
+            f"{reason}; add pictures, or raise --testing_percentage and --validation_percentage"
         )
     verb = "is" if len(few) == 1 else "are"
     log(f"warning: {share}, {verb} left out: {first_few(few)}. {reason[0].upper()}{reason[1:]}")

@@ -355,7 +355,7 @@ def test_a_decision_about_another_label_than_the_product_has_by_now_is_left_out(
     done = override(folder, data)
     assert done.returncode == 1 and done.stderr == (
         "decisions.csv, line 2: the decision is about the label 'jeans.bootcut', and the product has "
-        "'jeans.skinny' by now\n1 lines of decisions.csv can't be used; the other decisions were "
+        "'jeans.skinny' by now\n1 line of decisions.csv can't be used; the other decisions were "
         "stored\n"
     )
     assert decisions(folder) == {number: own for number, own in TAKEN.items() if number != 1}
@@ -792,9 +792,7 @@ def test_a_line_that_cannot_be_used_is_named_and_the_others_are_stored(folder, l
         return
     said = partly(folder, data)
     assert said.startswith("decisions.csv, line 3: ") and sentence in said
-    assert said.endswith(
-        "1 lines of decisions.csv can't be used; the other decisions were stored\n"
-    )
+    assert said.endswith("1 line of decisions.csv can't be used; the other decisions were stored\n")
     assert (
         decisions(folder) == {1: ("label wrong", "bags.totes"), 2: ("classifier wrong", None)}
         or leaf_of(1) == "bags.totes"

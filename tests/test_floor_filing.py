@@ -3,6 +3,7 @@
 pytest tests/test_floor_filing.py
 """
 
+import html
 import json
 import math
 import re
@@ -24,6 +25,7 @@ from evaluation import (
     filing_queries,
     floors,
     guarantees,
+    html_pages,
     levels,
     promise_text,
     refusals,
@@ -152,8 +154,11 @@ def test_the_review_page_says_that_the_leaf_is_shut(shop, tmp_path):
     promise = promised(shop, 0.9)
     filed = file_by(shop, promise)
     (shut,) = promise["shut"]
+    shop.execute("update category set name = 'As people <call> it' where id = ?", (LEAVES[BAD],))
+    path = html_pages.page_paths(shop)[LEAVES[BAD]]
+    assert path.endswith(" > As people <call> it")
     reason = (
-        f"its leaf {LEAVES[BAD]} is shut: of {shut['accepted']} accepted there {shut['right']} "
+        f"its leaf {html.escape(path)} is shut: of {shut['accepted']} accepted there {shut['right']} "
         "were right, and the floor is 90 %"
     )
     page = review_page.review_page(shop, 1, str(tmp_path), str(tmp_path / "crawl.db"), 1000)
@@ -207,6 +212,32 @@ def test_each_folds_leaves_are_shut_by_the_other_folds(shop):
     assert (figures.correct(rows, above).leaf[mine & (rows["fold"] != 2)]).all()
 
 
+FOLDS = "A leaf is shut if, in one half of the products, clearly fewer than 90% of those accepted "
+TUNED = "A leaf is shut if, among the products that the model was tuned on, clearly fewer than 90% "
+
+
+def texts(shop, folder, floor):
+    """The report of experiment 1 and its page of errors, each as one text."""
+    report = experiment_figures.describe(shop, 1, CONFIDENCE, floor)
+    report["today"] = today.since_training(shop, 1, report)
+    report["levels"] = levels.by_level(shop, 1, report)
+    page = error_page.error_page(shop, 1, str(folder), str(folder / "crawl.db"), floor=floor)
+    return "\n".join(experiment_report.experiment_text(report, 20)), page
+
+
+def test_what_shut_means_is_said_if_a_leaf_is_shut(shop, tmp_path):
+    for text in texts(shop, tmp_path, 0.9):
+        assert text.count(FOLDS) == 1 and TUNED not in text
+        assert "What was accepted there in folds that have not shut it is still counted" in text
+    for floor in (0.0, 0.3):  # the worst leaf is above it
+        for text in texts(shop, tmp_path, floor):
+            assert "A leaf is shut" not in text
+    assert "open</td>" in text and "were right</td>" not in text  # on the page of a floor of 30 %
+    split_once(shop)
+    for text in texts(shop, tmp_path, 0.9):
+        assert text.count(TUNED) == 1 and FOLDS not in text and "still counted" not in text
+
+
 def test_the_report_lists_every_category_with_what_is_accepted_and_why_it_is_shut(shop):
     report = experiment_figures.describe(shop, 1, CONFIDENCE, 0.9)
     report["today"] = today.since_training(shop, 1, report)
@@ -244,6 +275,16 @@ def test_the_page_of_errors_lists_every_category(shop, tmp_path):
 
 def test_without_folds_the_products_that_the_model_was_tuned_on_choose(shop):
     """They certify nothing, so all that certified before still does."""
+    split_once(shop)
+    promise = promised(shop, 0.9)
+    assert promise["chose"] == 0 and promise["products"] == 2000
+    assert guarantees.shut_leaves(promise) == {LEAVES[BAD]}
+    shop.execute("delete from validation_prediction where not certifying")
+    assert promised(shop, 0.9)["shut"] == []  # nobody is left to choose
+
+
+def split_once(shop):
+    """Make of experiment 1 one without folds."""
     shop.execute(
         """insert into validation_prediction(experiment_id, product_id, category_id, score,
                   label_id, label_score, parent_id, parent_score, top, certifying)
@@ -252,11 +293,6 @@ def test_without_folds_the_products_that_the_model_was_tuned_on_choose(shop):
     )
     shop.execute("delete from predicted_category where fold > 0")
     shop.execute("update experiment set settings = json_remove(settings, '$.folds')")
-    promise = promised(shop, 0.9)
-    assert promise["chose"] == 0 and promise["products"] == 2000
-    assert guarantees.shut_leaves(promise) == {LEAVES[BAD]}
-    shop.execute("delete from validation_prediction where not certifying")
-    assert promised(shop, 0.9)["shut"] == []  # nobody is left to choose
 
 
 # ---- the command --------------------------------------------------------------------------------

@@ -455,7 +455,10 @@ def test_whatever_the_moves_the_tree_is_sound_and_the_way_back_exact(
         (["Women,women.jeans"], "lies below 'Women' itself"),
         (["Women > Bags,Women > "], "is no name for a new category"),
         (["Women > Bags," + "x" * 600], "is no name for a new category"),
-        (["Women > Bags,A", "women.bags,B"], "moved to different categories (lines 2, 3)"),
+        (
+            ["WOMEN > bags,A", "WOMEN > bags,B"],
+            "'WOMEN > bags' is moved to different categories (l",
+        ),
         (["Women > Bags,", "women.bags,B"], "moved to different categories (lines 2, 3)"),
         (["Women,Men > W", "Men,Women > M"], "below each other in a circle"),
     ),
@@ -470,6 +473,21 @@ def test_a_line_that_can_not_be_used_is_named_and_the_others_are_done(folder, li
     assert list(reasons(done)) == list(range(2, 2 + len(lines)))
     assert all(reason in text for text in reasons(done).values())
     assert filed(folder)["6"] == "women.shirts" and filed(folder)["4"] == "women.bags"
+
+
+def test_what_is_said_of_the_other_lines_and_of_those_that_wait(folder):
+    done = change(folder, ["Nix,A", "Women > Tops,Women > Shirts"])
+    assert done.stderr.endswith("1 line of moves.csv can't be used; the others are done\n")
+    done = change(folder, ["Nix,A", "Nox,A", "Women > Bags,women.bags"], "--json")
+    assert done.stderr.endswith("2 lines of moves.csv can't be used; the others change nothing\n")
+    assert done.returncode == 1 and json.loads(done.stdout)["run"] is None
+    assert change(folder, ["Women > Bags,Women > Bags!"]).stderr == ""
+    assert "1 category as before\n" in take_back(folder).stdout
+    (line,) = change(folder, ["Women > Jeans,", "Women > Shirts,"]).stderr.splitlines()
+    assert line.startswith("4 products wait to be filed now: the next --apply files them together")
+    assert "4 categories as before, with 4 products\n" in take_back(folder).stdout
+    (line,) = change(folder, ["Women > Shirts,"]).stderr.splitlines()
+    assert line.startswith("1 product waits to be filed now: ")
 
 
 def test_a_file_that_was_used_before_says_where_the_categories_are_now(folder):

@@ -286,7 +286,8 @@ def test_a_label_without_test_or_validation_pictures_is_left_out_before_the_work
     said = alone[1].stderr.splitlines()
     warned = (
         "warning: 1 of 8 folders, with 5 pictures, is left out: thin (5 pictures). "
-        "A folder needs a picture each to train, to validate and to test on"
+        "Pictures are split by their content, so a folder needs about 30 to have some of each: to "
+        "train, to validate and to test on"
     )
     work = next(i for i, line in enumerate(said) if line.startswith("bottlenecks"))
     assert warned in said[:work]
@@ -316,8 +317,9 @@ def test_too_few_pictures_are_told_with_their_counts_before_tensorflow_is_import
     assert (done.returncode, done.stdout) == (2, "") and os.listdir(tmp_path) == ["p"]
     assert said == [
         "retrain.py: there is nothing to tell apart: 1 of 2 folders, with 1 picture, can't be "
-        "learned (few (1 picture)); a folder needs a picture each to train, to validate and to test "
-        "on: add pictures, or raise --testing_percentage and --validation_percentage"
+        "learned (few (1 picture)); pictures are split by their content, so a folder needs about 30 "
+        "to have some of each: to train, to validate and to test on; add pictures, or raise "
+        "--testing_percentage and --validation_percentage"
     ]
     assert len(imported) > 100 and not any(line.split()[-1] == "tensorflow" for line in imported)
 
