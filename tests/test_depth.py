@@ -91,7 +91,7 @@ def shop(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("number, name", enumerate(CLASSES, 1))
+@pytest.mark.parametrize("number, name", list(enumerate(CLASSES, 1)))
 def test_classes_labels_and_parents_are_those_of_the_cut_tree(shop, number, name):
     (settings,) = query(shop, "select settings from experiment where id = ?", number)[0]
     assert json.loads(settings)["categories"] == CLASSES[name]
@@ -140,7 +140,7 @@ def test_an_inner_class_and_the_classes_below_it_share_their_parent(shop):
     assert described["accuracy"] <= described["parent_accuracy"]
 
 
-@pytest.mark.parametrize("number, name", enumerate(CLASSES, 1))
+@pytest.mark.parametrize("number, name", list(enumerate(CLASSES, 1)))
 def test_new_products_are_filed_at_the_classes_or_the_categories_above(shop, number, name):
     done = run(shop, "categorize_words", "--apply", number, "--target", "70")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
