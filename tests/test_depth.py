@@ -179,6 +179,7 @@ def test_a_product_refiled_below_the_cut_is_where_it_was(shop):
             )
 
 
+@pytest.mark.slow
 def test_a_person_may_file_at_an_inner_category_and_deeper_than_the_cut(shop, tmp_path):
     ids = [
         number

@@ -325,6 +325,7 @@ def test_a_leaf_below_the_floor_is_shut_and_both_the_dry_run_and_the_filing_say_
     assert "; floor 80%, leaves shut: 1)" in told
 
 
+@pytest.mark.slow
 def test_another_target_says_what_it_changes_in_the_words_of_the_dry_run(shop):
     before = {row["id"]: row for row in filed(run(shop.folder, "--apply", "1", "--target", "90"))}
     assert {row[4] for row in levels_of(shop.folder)} == {0.9}
@@ -399,6 +400,7 @@ def test_killed_and_run_again_it_goes_on_where_it_was(trained, tmp_path):
     assert done.stdout == whole and f"answers: {25_120 - before} products" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_the_shop_or_a_person_has_filed_meanwhile_is_filed_no_more(shop):
     rows = filed(run(shop.folder, "--apply", "1"))
     own = {row["id"]: row for row in rows}
@@ -553,6 +555,7 @@ def test_an_experiment_keeps_what_its_model_learned_from(trained):
 # ---- what is promised ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
     """Every second mini is called a skirt, and filed there: few enough where 3 in 100 are minis,
     too many where 12 are, though that changes the answers little."""
@@ -584,6 +587,7 @@ def test_a_batch_with_more_of_what_the_model_errs_in_is_told(tmp_path):
     assert "mix of categories is another" not in told
 
 
+@pytest.mark.slow
 def test_a_shop_with_enough_labelled_products_is_compared_with_its_own(shop):
     """Two shops of other words and categories, both learned: neither differs from itself."""
     rng = random.Random(5)
@@ -609,6 +613,7 @@ def test_a_shop_with_enough_labelled_products_is_compared_with_its_own(shop):
     assert sum(row["level"] == "leaf" for row in filed(done) if row["source"] == "z") > 300
 
 
+@pytest.mark.slow
 def test_a_catalogue_of_which_the_model_knows_a_part_does_not_differ_from_itself(shop):
     run(shop.folder, "--categories", "bootcut,skinny", "--folds", "5")
     done = run(shop.folder, "--apply", "3", "--target", "60")

@@ -225,6 +225,7 @@ def texts(shop, folder, floor):
     return "\n".join(experiment_report.experiment_text(report, 20)), page
 
 
+@pytest.mark.slow
 def test_what_shut_means_is_said_if_a_leaf_is_shut(shop, tmp_path):
     for text in texts(shop, tmp_path, 0.9):
         assert text.count(FOLDS) == 1 and TUNED not in text

@@ -110,6 +110,7 @@ def test_a_row_does_not_depend_on_the_other_pictures_of_its_batch(running, paths
     assert np.abs(among_white - together[5]).max() <= largest
 
 
+@pytest.mark.slow
 def test_several_threads_at_once_get_the_right_rows(running, paths):
     precision, (function, threads) = running
     pixels = pixels_of(paths)

@@ -451,6 +451,7 @@ def test_both_prints_whether_pictures_help_on_the_same_products(conn, shop):
     )
 
 
+@pytest.mark.slow
 def test_both_with_folds_and_names_alone_and_the_concat_of_2016(shop, tmp_path, monkeypatch):
     monkeypatch.chdir(shop.folder)
     own = copy_of(shop, tmp_path)

@@ -409,6 +409,7 @@ def test_figures_of_all_that_comes_are_by_the_labels_of_today(shop, tell, folds)
     ]
 
 
+@pytest.mark.slow
 def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, tell):
     rows = measured(shop, 3000, products=3000, arguments={"min_products": 1000})
     assert "of all that comes" not in tell("--experiment", "1")
