@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import db
 from common.terminal import UserError
-from evaluation import catalogue_queries, decision_queries, figures, queries
+from evaluation import catalogue_queries, decision_queries, experiment_queries, figures, queries
 from evaluation.figures import Rows
 from learning import category_changes, category_tree, metrics
 
@@ -149,7 +149,7 @@ def result_of(
         "categories": len(settings.get("categories") or ()) or None,
         "predictions": queries.count_predictions(conn, number),
         "accuracy": figures.share_of(hits.sum(), n, confidence),
-        "today": queries.changes(conn, number),
+        "today": experiment_queries.changes(conn, number),
         "right_alone": int(alone.sum()),
         **{
             f"coverage_{percent}": metrics.accepted(rows["score"], hits, percent) / n

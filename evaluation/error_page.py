@@ -46,13 +46,9 @@ def error_page(
     floor: float = 0.0,
 ) -> str:
     """HTML of an experiment's `top` wrong predictions with the highest scores, and of every
-    category, with a floor for its leaves. Raises UserError if
-    there is no such experiment, or if it has no predictions."""
-    suspects: set[int] = set()
-    if db.settings(db.experiment_row(conn, number)).get("folds"):
-        suspects = {
-            suspect["product_id"] for suspect in label_suspects.label_suspects(conn, number, None)
-        }
+    category, with a floor for its leaves. Raises UserError if there is no such experiment, or if it
+    has no predictions."""
+    suspects = suspected_products(conn, number)
     report = experiment_figures.describe(conn, number, confidence, floor)
     _, rows = figures.read_predictions(conn, number)
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
@@ -100,6 +96,14 @@ def error_page(
         words=model is not None,
         certified=certified is not None,
     )
+
+
+def suspected_products(conn: sqlite3.Connection, number: int) -> set[int]:
+    """Ids of the products whose label is probably wrong; none for an experiment without folds."""
+    if not db.settings(db.experiment_row(conn, number)).get("folds"):
+        return set()
+    suspects = label_suspects.label_suspects(conn, number, None)
+    return {suspect["product_id"] for suspect in suspects}
 
 
 def certified_leaf(report: Mapping[str, Any]) -> float | None:

@@ -26,11 +26,11 @@ import db
 from common.terminal import UserError, command, counted, log, progress
 from evaluation import (
     catalogue_queries,
+    experiment_queries,
     filing_output,
     filing_queries,
     guarantees,
     promise_text,
-    queries,
     refusals,
     today,
 )
@@ -271,7 +271,7 @@ def log_promise(
             f"wrong labels count as errors, too. To list those that may be wrong: {suspects}. "
             "Correct them in the shop's feed, load it and train again"
         )
-    for line in today.changes_lines(number, queries.changes(conn, number)):
+    for line in today.changes_lines(number, experiment_queries.changes(conn, number)):
         log(line)
     if gone := today.gone_line(filing_queries.answers_gone(conn, number)):
         log(gone)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import db
 from common.terminal import UserError, log
 from common.text import safe_cell
-from evaluation import decision_queries, figures, queries, today
+from evaluation import decision_queries, experiment_queries, figures, queries, today
 from learning import category_changes, metrics
 
 COLUMNS = (
@@ -103,7 +103,7 @@ def label_suspects(conn: sqlite3.Connection, number: int, most: int | None) -> l
         + (f"; {done} of them are decided on already" if done else "")
         + (f"; --recategorize has settled {settled} of them" if settled else "")
     )
-    for line in today.changes_lines(number, queries.changes(conn, number)):
+    for line in today.changes_lines(number, experiment_queries.changes(conn, number)):
         log(line)
     return suspects[:most]
 

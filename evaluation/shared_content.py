@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import queries
+from evaluation import experiment_queries
 
 # Codes of a product's group, text and picture; products of one code share it. -1 stands for none.
 CONTENT = np.dtype([("product", "i8"), ("group", "i8"), ("text", "i8"), ("picture", "i8")])
@@ -32,14 +32,16 @@ def shared_masks(
     """
     if not settings.get("categories"):
         return None
-    contents = np.fromiter(queries.contents(conn, number, settings["categories"]), CONTENT)
+    contents = np.fromiter(
+        experiment_queries.contents(conn, number, settings["categories"]), CONTENT
+    )
     if not len(contents):
         return None
     position = np.searchsorted(contents["product"], rows["product"])
     position[position == len(contents)] = 0
     here = contents["product"][position] == rows["product"]
     taught = contents[was_learned(conn, number, rows, contents)]
-    near = queries.near_trained(conn, number)
+    near = experiment_queries.near_trained(conn, number)
     masks = {"near-duplicate": None if near is None else np.isin(rows["product"], near)}
     for kind in ("text", "picture"):
         codes = np.where(here, contents[kind][position], -1)
@@ -55,7 +57,9 @@ def was_learned(
 ) -> NDArray[np.bool_]:
     """Which of the contents the model was trained on, without folds: all that are neither in the
     test set nor in validation."""
-    measured = np.append(rows["product"], np.array(queries.tuned_products(conn, number), np.int64))
+    measured = np.append(
+        rows["product"], np.array(experiment_queries.tuned_products(conn, number), np.int64)
+    )
     apart = np.isin(contents["product"], measured)
     apart |= np.isin(contents["group"], contents["group"][apart])  # groups are never parted
     return ~apart

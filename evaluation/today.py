@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import db
-from evaluation import figures, filing_queries, guarantees, queries
+from evaluation import experiment_queries, figures, filing_queries, guarantees
 from learning import category_changes, category_tree, metrics, model_folders, saved_models
 from learning import queries as learning_queries
 
@@ -28,7 +28,7 @@ SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}  # by the k
 
 
 def changes_lines(number: int, changes: Mapping[str, int]) -> list[str]:
-    """Sentences about queries.changes of an experiment; none if nothing has changed."""
+    """Sentences about experiment_queries.changes of an experiment; none if nothing has changed."""
     lines = []
     if changes["refiled"]:
         lines.append(
@@ -70,17 +70,23 @@ def since_training(
     conn: sqlite3.Connection, number: int, described: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What has changed since an experiment's training, and its figures for all products to come, as
-    a dict for JSON: the keys of queries.changes, and `all`: figures_of_all. described is
+    a dict for JSON: the keys of experiment_queries.changes, and `all`: figures_of_all. described is
     experiment_figures.describe's."""
-    return {**queries.changes(conn, number), "all": figures_of_all(conn, number, described)}
+    return {
+        **experiment_queries.changes(conn, number),
+        "all": figures_of_all(conn, number, described),
+    }
 
 
 def models(conn: sqlite3.Connection, db_path: str) -> list[dict[str, Any]]:
-    """saved_models.listing of all experiments, with the queries.changes of each under `today`."""
+    """saved_models.listing of all experiments, with the experiment_queries.changes of each under `today`."""
     rows = db.all_experiments(conn)
     digests = {row["id"]: db.settings(row).get("model") for row in rows}
     listed = saved_models.listing(model_folders.models_folder(db_path), rows, digests)
-    return [{**model, "today": queries.changes(conn, model["experiment"])} for model in listed]
+    return [
+        {**model, "today": experiment_queries.changes(conn, model["experiment"])}
+        for model in listed
+    ]
 
 
 def figures_of_all(

@@ -21,6 +21,7 @@ import retrain
 from evaluation import (
     catalogue_queries,
     experiment_figures,
+    experiment_queries,
     experiment_report,
     figures,
     filing_queries,
@@ -542,7 +543,7 @@ def test_one_of_each_cluster_counts(shop):
         rows = list(evaluation_queries.details(conn, number)[1])
         assert len(rows) == 300 and len({row[1] for row in rows}) == groups
     contents = list(
-        evaluation_queries.contents(conn, 2, ["jeans.bootcut", "jeans.skinny", "bags.tote"])
+        experiment_queries.contents(conn, 2, ["jeans.bootcut", "jeans.skinny", "bags.tote"])
     )
     assert len({row[1] for row in contents}) == 150
     conn.close()

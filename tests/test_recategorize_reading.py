@@ -26,6 +26,7 @@ from evaluation import (
     decision_queries,
     decisions,
     experiment_figures,
+    experiment_queries,
     figures,
     filing_output,
     filing_queries,
@@ -164,7 +165,7 @@ def test_after_renames_nothing_is_refiled_and_a_promise_is_the_same(measured, sh
     before = promise(shop)
     assert before["leaf"] is not None
     move(shop, *RENAMES)
-    changes = evaluation_queries.changes(shop, 1)
+    changes = experiment_queries.changes(shop, 1)
     assert changes == {"products": 2000, "refiled": 0, "unlabelled": 0, "regrouped": 0}
     assert promise(shop) == before
     assert filing_queries.count_strange(shop, 1, LEAVES) == (0, 0)
@@ -172,7 +173,7 @@ def test_after_renames_nothing_is_refiled_and_a_promise_is_the_same(measured, sh
     assert today.figures_of_all(shop, 1, described) is None
     move(shop, "denim.skinny,denim.narrow", "bags,accessories")
     assert promise(shop) == before
-    assert evaluation_queries.changes(shop, 1) == changes
+    assert experiment_queries.changes(shop, 1) == changes
     undo(shop)
     undo(shop)
     assert promise(shop) == before
@@ -182,7 +183,7 @@ def test_leaves_that_have_changed_places_are_read_rightly(measured, shop):  # no
     before = promise(shop)
     move(shop, "jeans.skinny,jeans.bootcut", "jeans.bootcut,jeans.skinny")
     assert promise(shop) == before
-    assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+    assert experiment_queries.changes(shop, 1)["refiled"] == 0
     assert category_changes.classes_today(shop, 1) == {
         "jeans.skinny": "jeans.bootcut",
         "jeans.bootcut": "jeans.skinny",
@@ -199,7 +200,7 @@ def test_two_leaves_that_are_one_are_one_in_a_promise(measured, shop):  # noqa: 
         assert right[own.product] == (own.predicted == own.label or one)
     assert "jeans.skinny" not in {names[code] for code in rows["predicted"]}
     assert all(row["score"] == before[row["product"]]["score"] for row in rows)
-    assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+    assert experiment_queries.changes(shop, 1)["refiled"] == 0
     assert promise(shop)["refiled"] == 0
 
 
@@ -214,7 +215,7 @@ def test_a_leaf_whose_products_wait_is_not_there(measured, shop):  # noqa: F811
         row = rows[own.product]
         assert (row["score"] < 0) == (own.predicted == "jeans.skinny")
         assert (row["label"] < 0) == (own.label == "jeans.skinny")
-    assert evaluation_queries.changes(shop, 1) == {
+    assert experiment_queries.changes(shop, 1) == {
         "products": 2000,
         "refiled": 0,
         "unlabelled": 0,
@@ -229,9 +230,9 @@ def test_a_product_that_the_shop_moves_after_a_rename_is_refiled(measured, shop)
     skinny = [own.product for own in measured if own.label == "jeans.skinny"][:7]
     for number in skinny:
         change(shop, "update product set category_id = 'denim.bootcut' where id = ?", number)
-    assert evaluation_queries.changes(shop, 1)["refiled"] == 7
+    assert experiment_queries.changes(shop, 1)["refiled"] == 7
     assert promise(shop)["refiled"] == 7
-    (line,) = today.changes_lines(1, evaluation_queries.changes(shop, 1))
+    (line,) = today.changes_lines(1, experiment_queries.changes(shop, 1))
     assert line.startswith("7 of the 2,000 products of experiment 1 have another category now")
 
 
@@ -458,7 +459,7 @@ def test_experiments_of_before_and_after_are_compared_by_the_same_names(measured
     assert category_changes.classes_today(shop, 3) == {now: was for was, now in new_names.items()}
     result = json.loads(tell("--compare", "1", "3", "--json"))
     assert (result["label_differs"], result["flipped"]) == (0, 0)
-    assert evaluation_queries.changes(shop, 3)["refiled"] == 0
+    assert experiment_queries.changes(shop, 3)["refiled"] == 0
 
 
 def test_ids_follow_chains_and_what_is_taken_back_does_not_count(measured, shop):  # noqa: F811
@@ -533,5 +534,5 @@ def test_a_category_that_a_load_brings_back_is_itself(measured, shop):  # noqa: 
         shop.execute("update product set category_id = ? where id = ?", (label, number))
     crawling_queries.count_products(shop)
     assert category_changes.classes_today(shop, 1) == {}
-    assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+    assert experiment_queries.changes(shop, 1)["refiled"] == 0
     assert levels(shop) == {9001: ("leaf", "jeans.skinny"), 9002: ("leaf", "bags.clutches")}

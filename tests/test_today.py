@@ -13,7 +13,15 @@ from test_figures import LEAVES, change, draw, path_of, save, shop, stock, tell 
 
 import db
 from crawling import queries as crawling_queries
-from evaluation import decision_queries, filing_queries, guarantees, promise_text, refusals, today
+from evaluation import (
+    decision_queries,
+    experiment_queries,
+    filing_queries,
+    guarantees,
+    promise_text,
+    refusals,
+    today,
+)
 from evaluation import queries as evaluation_queries
 from learning import experiments, selection
 from learning import queries as learning_queries
@@ -58,7 +66,7 @@ def levels(shop, leaf=0.5, parent=0.5):
 
 def test_a_shop_that_has_refiled_nothing_is_not_said_to_have(shop, tell):
     measured(shop, 200)
-    assert evaluation_queries.changes(shop, 1) == {
+    assert experiment_queries.changes(shop, 1) == {
         "products": 200,
         "refiled": 0,
         "unlabelled": 0,
@@ -74,7 +82,7 @@ def test_refiled_products_are_counted_and_the_block_stays_as_learned(shop, tell)
     change(shop, "update product set category_id = 'bags.new' where id <= 30")
     change(shop, "update product set category_id = null where id > 195")
     change(shop, "delete from product where id = 40")
-    assert evaluation_queries.changes(shop, 1)["refiled"] == 30
+    assert experiment_queries.changes(shop, 1)["refiled"] == 30
     told = tell("--experiment", "1")
     assert tell() == block and told.startswith(block)
     assert (
@@ -95,7 +103,7 @@ def test_refiled_products_are_counted_and_the_block_stays_as_learned(shop, tell)
 def test_a_category_that_is_no_leaf_any_more_counts_as_refiled(shop, gone):
     rows = measured(shop, 300)
     change(shop, gone)
-    assert evaluation_queries.changes(shop, 1)["refiled"] == sum(
+    assert experiment_queries.changes(shop, 1)["refiled"] == sum(
         own.label == "jeans.skinny" for own in rows
     )
 
@@ -105,7 +113,7 @@ def test_without_folds_the_validation_products_count_too(shop):
     stock(shop, rows)
     save(shop, rows[:50], rows[50:70], rows[70:90])
     change(shop, "update product set category_id = 'bags.other' where id between 41 and 100")
-    assert evaluation_queries.changes(shop, 1) == {
+    assert experiment_queries.changes(shop, 1) == {
         "products": 90,
         "refiled": 50,
         "unlabelled": 0,
@@ -293,7 +301,7 @@ def test_an_experiment_of_before_does_not_count_own_filings_as_errors_or_labels(
         shop.execute("insert into filed_before select id, ? from product where id > 910", (leaf,))
         promise = guarantees.promise(shop, 1, LEAVES, 0.9, 0.95)
         assert (promise["refiled"], promise["strange"], promise["products"]) == (0, 10, 410)
-        assert evaluation_queries.changes(shop, 1)["refiled"] == 0
+        assert experiment_queries.changes(shop, 1)["refiled"] == 0
         assert filing_queries.count_strange(shop, 1, LEAVES) == (10, 10)
 
 
@@ -351,7 +359,7 @@ def test_experiments_of_before_are_marked_as_split_otherwise(shop, tell):
     regroup(shop, range(1, 11), "shop style")
     regroup(shop, [11], "group 11")  # the same
     save(shop, rows, folds=5, regroupings=db.last_regrouping(shop))
-    assert [evaluation_queries.changes(shop, number)["regrouped"] for number in (1, 2)] == [10, 0]
+    assert [experiment_queries.changes(shop, number)["regrouped"] for number in (1, 2)] == [10, 0]
     line = (
         "10 of the 200 products of experiment 1 have another item group now: it was split "
         "otherwise, and groups may have been parted"
@@ -360,7 +368,7 @@ def test_experiments_of_before_are_marked_as_split_otherwise(shop, tell):
         assert line in told and "experiment 2 have another" not in told
     # A product that has its old group again was split as it is.
     regroup(shop, [5], "group 5")
-    assert [evaluation_queries.changes(shop, number)["regrouped"] for number in (1, 2)] == [9, 1]
+    assert [experiment_queries.changes(shop, number)["regrouped"] for number in (1, 2)] == [9, 1]
 
 
 def test_a_promise_takes_one_product_of_each_group_of_today(shop):
