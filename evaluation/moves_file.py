@@ -107,7 +107,8 @@ def read_moves(
     tree: Tree, path: str, moved_before: Mapping[str, str]
 ) -> tuple[list[Move], list[tuple[int, str]]]:
     """(moves, unusable) of a CSV file: what can be done, one Move a category, and (line, reason) of
-    each line that can't be used, by line. moved_before are recategorize.moved_before. Raises UserError if the file is no CSV with these columns."""
+    each line that can't be used, by line. moved_before are recategorize.moved_before. Raises
+    UserError if the file is no CSV with these columns."""
     names, rows = read_csv(path)
     if not {"from", "to"} <= names:
         raise UserError(
@@ -128,7 +129,11 @@ def read_moves(
             unusable.append((line, str(problem) + hint))
     moves, twice = without_contradictions(moves)
     moves, in_circles = without_circles(tree, moves)
-    return moves, sorted(unusable + twice + in_circles)
+    unusable += twice + in_circles
+    sources = {line: cells.get("from", "") for line, cells in rows}
+    refused = {line: called(tree, sources[line])[0] for line, _ in unusable}
+    moves, above_refused = without_refused_below(tree, moves, refused)
+    return moves, sorted(unusable + above_refused)
 
 
 def check_whole(cells: Mapping[str, str]) -> None:
@@ -269,6 +274,30 @@ def without_circles(tree: Tree, moves: Sequence[Move]) -> tuple[list[Move], list
     return kept, [
         (line, "these lines put categories below each other in a circle") for line in circling
     ]
+
+
+def without_refused_below(
+    tree: Tree, moves: Sequence[Move], refused: Mapping[int, Sequence[str]]
+) -> tuple[list[Move], list[tuple[int, str]]]:
+    """(moves, unusable) without categories above one that a refused line names, {line: ids}: it was
+    to go elsewhere, and would go along with them."""
+    line_below = {
+        above: line
+        for line, categories in refused.items()
+        for category in categories
+        for above in tree.steps[category][:-1]
+    }
+    kept = [move for move in moves if move.category not in line_below]
+    unusable = [
+        (
+            move.line,
+            f"{move.source[:60]!r} has a category below it that line {line_below[move.category]} "
+            "names, which can't be used",
+        )
+        for move in moves
+        if move.category in line_below
+    ]
+    return kept, unusable
 
 
 def reached(start: int, edges: Mapping[int, set[int]]) -> set[int]:

@@ -77,7 +77,7 @@ def basis_text(promise: Promise) -> str:
     """What a promise rests on, in words."""
     details = [promise["rests_on"]]
     if promise.get("chose"):
-        details.append(f"{promise['chose']} of them chose the leaves that are shut")
+        details.append(f"{promise['chose']} of them decided which leaves are shut")
     if promise["strange"]:
         details.append(f"{promise['strange']} of them of other categories than the model's")
     if promise["refiled"]:

@@ -135,7 +135,7 @@ def test_the_promise_says_which_leaves_are_shut_and_where_their_products_go(shop
         f"{LEAVES[BAD]}: {shut['right']} of {shut['accepted']} were). Their products go to the "
         "parent, or to a person" in text
     )
-    assert f"{promise['chose']} of them chose the leaves that are shut" in text
+    assert f"{promise['chose']} of them decided which leaves are shut" in text
     assert "shut" not in promise_text.in_words(promised(shop, 0.0))
 
 

@@ -475,6 +475,17 @@ def test_a_line_that_can_not_be_used_is_named_and_the_others_are_done(folder, li
     assert filed(folder)["6"] == "women.shirts" and filed(folder)["4"] == "women.bags"
 
 
+@pytest.mark.parametrize(
+    "lines",
+    (["Women,", "Women > Bags,A", "Women > Bags,B"], ["Women,Ladies", "Women > Bags,Women >"]),
+)
+def test_a_category_of_a_refused_line_does_not_go_along_with_one_above_it(folder, lines):
+    before = state(folder)
+    done = change(folder, lines)
+    assert done.returncode == 2 and state(folder) == before
+    assert "line 2: 'Women' has a category below it that line" in done.stderr
+
+
 def test_what_is_said_of_the_other_lines_and_of_those_that_wait(folder):
     done = change(folder, ["Nix,A", "Women > Tops,Women > Shirts"])
     assert done.stderr.endswith("1 line of moves.csv can't be used; the others are done\n")
