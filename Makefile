@@ -1,6 +1,7 @@
 # make demo   set everything up, then run the whole suite against the sample shop, in demo/
 # make test   set everything up, then run the tests (three at a time: some only wait)
 # make test-all   the slow tests too
+# make redteam   set everything up, then attack it for five minutes: kills, damage, bombs, hostile input
 # make lint   set everything up, then check style and types
 # make clean  remove what the above made
 
@@ -20,6 +21,9 @@ test: $(VENV)/test-ready
 
 test-all: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+redteam: $(VENV)/test-ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m redteam
 
 lint: $(VENV)/lint-ready
 	$(BIN)/python -m ruff check .
@@ -44,4 +48,4 @@ $(VENV)/lint-ready: requirements-lint.txt $(VENV)/demo-ready
 clean:
 	rm -rf $(VENV) demo
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all redteam lint clean

@@ -2,12 +2,9 @@
 of a category is shown."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from conftest import REPO
+from peak import peak_of_code
 
 from common.terminal import UserError
 from crawling import feed_products, feed_reading, feed_survey
@@ -286,27 +283,15 @@ def test_a_million_distinct_categories_stay_under_100_mb(tmp_path):
         file.write("id\ttitle\tproduct_type\n")
         for number in range(1_000_000):
             file.write(f"{number}\tThing\tTop {number % 7} > Leaf {number}, and\n")
-    # In a process of its own, whose peak is this survey's.
-    code = (
-        "import re\n"
+    run = peak_of_code(
         "from crawling import feed_reading, feed_survey\n"
         "from crawling.feed_types import FeedFile\n"
         f"reading = feed_survey.survey([FeedFile({str(path)!r})], feed_reading.SurveyOptions())\n"
-        # Not ru_maxrss: it begins with what the process had that started this one.
-        "peak = re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read()).group(1)\n"
-        "print(reading.files[0].rows, peak)\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPO,
-        env={**os.environ, "PYTHONPATH": str(REPO)},
-        capture_output=True,
-        text=True,
+        "print(reading.files[0].rows)\n",
         timeout=300,
     )
-    rows, kilobytes = map(int, run.stdout.split())
-    assert rows == 1_000_000
-    assert kilobytes < 100_000
+    assert run.stdout == "1000000\n"
+    assert run.megabytes < 100
 
 
 def test_very_many_kinds_of_rows_are_read(survey):
