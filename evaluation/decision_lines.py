@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import log
-from common.text import folded, safe_cell
+from common.text import folded, printable, safe_cell
 from evaluation import decision_queries, product_view
 from evaluation.csv_file import unquoted
 
@@ -268,7 +268,7 @@ def read_category(cells: Cells, decision: str, categories: Categories, is_older:
         )
     parts = [" ".join(part.split()) for part in proposed.split(">")]
     proposed = " > ".join(parts)
-    if not all(parts) or len(proposed) > 300 or not proposed.isprintable():
+    if not all(parts) or len(proposed) > 300 or printable(proposed) != proposed:
         raise ValueError(
             f"{proposed[:60]!r} is no name for a new category: write it as Parent > Leaf"
         )

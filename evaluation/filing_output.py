@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.terminal import log
+from common.terminal import log, say, say_json
 from common.text import safe_cell
 from evaluation import catalogue_queries, filing_queries
 from learning import category_changes, category_tree
@@ -73,7 +73,7 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
         if form == "csv":
             writer.writerow(csv_cells(row, path, [leaf for leaf, _ in suggestions], paths))
         else:
-            print(json.dumps(json_line(row, path, suggestions, paths), ensure_ascii=False))
+            say_json(json_line(row, path, suggestions, paths))
     if missing:
         log(missing_categories_text(missing))
     return counts
@@ -189,13 +189,13 @@ def print_dry_run(number: int, target: float, moves: Moves, products: int) -> No
     for (before, _, after), count in moves.items():
         counts[after] += count
         decided = decided or before is not None
-    print(
+    say(
         f"dry run, nothing is filed. Experiment {number} at {100 * target:g} % would give "
         + counts_text(counts, products)
     )
     if changes := moves_text(moves):
-        print(changes)
+        say(changes)
     elif decided:
-        print("nothing would change against what is filed now")
+        say("nothing would change against what is filed now")
     else:
-        print("nothing was filed by this experiment before")
+        say("nothing was filed by this experiment before")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import db
 from common.terminal import UserError
-from common.text import folded, slug, tidy
+from common.text import folded, printable, slug, tidy
 from evaluation.csv_file import MORE, NAMED, read_csv, unquoted
 
 Key = tuple[str, ...]  # a path as it is compared
@@ -223,7 +223,7 @@ def new_words(tree: Tree, cell: str, by_id: bool) -> tuple[str, ...]:
                 return (*tree.places[above].words, *rest)
         return tuple(part.replace("-", " ") for part in parts)
     words = tuple(tidy(part) for part in text.split(">"))
-    if not all(words) or len(text) > LONGEST or not " ".join(words).isprintable():
+    if not all(words) or len(text) > LONGEST or any(printable(word) != word for word in words):
         raise ValueError(
             f"{cell[:60]!r} is no name for a new category: write it as Parent > Category"
         )
