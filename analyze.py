@@ -20,7 +20,6 @@ prints something else.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -28,7 +27,7 @@ from typing import Any
 import db
 from common.arguments import add_paths, share, whole_number
 from common.files import images_folder
-from common.terminal import Parser, log, run
+from common.terminal import Parser, log, run, say, say_json
 from evaluation import (
     comparison,
     decisions,
@@ -196,16 +195,15 @@ def json_ready(value: Any) -> Any:
 def show(result: Any, lines: Iterable[str], as_json: bool) -> None:
     """Print a result: its lines of text, or as JSON."""
     if as_json:
-        print(json.dumps(json_ready(result), ensure_ascii=False, indent=1, allow_nan=False))
+        say_json(json_ready(result), indent=1)
     else:
-        for line in lines:
-            print(line)
+        say(*lines)
 
 
 def write_page(text: str, path: str | None) -> None:
     """Print a page, or write it to the file asked for."""
     if path is None:
-        print(text)
+        say(*text.split("\n"))
         return
     html_pages.save_page(path, text)
     log(f"{path}: {len(text.encode()) / 1e6:.1f} MB")

@@ -16,7 +16,7 @@ import numpy as np
 
 import db
 from common.files import images_folder
-from common.terminal import Parser, run
+from common.terminal import Parser, run, say
 from evaluation import filing, filing_arguments
 from learning import (
     experiment_arguments,
@@ -124,7 +124,7 @@ def train(args):
             **text_classifier.measured_unknown(conn, products, unknown),
         },
     )
-    print(*lines, sep="\n", end="\n" if lines else "")
+    say(*lines)
 
 
 if __name__ == "__main__":

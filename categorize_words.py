@@ -13,7 +13,7 @@ import collections
 
 import db
 from common.files import images_folder
-from common.terminal import Parser, log, run
+from common.terminal import Parser, log, run, say
 from evaluation import explanation, filing, filing_arguments
 from learning import (
     experiment_arguments,
@@ -64,7 +64,7 @@ def main(argv=None):
     args = parse(argv)
     if args.explain is not None:
         conn = db.open_readonly(args.db_path)
-        print(*explanation.lines(conn, args.db_path, args.experiment, args.explain), sep="\n")
+        say(*explanation.lines(conn, args.db_path, args.experiment, args.explain))
         return 0
     if args.apply is not None:
         return filing.apply(filing_arguments.options(args), "Text", text_classifier.scorer)

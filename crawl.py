@@ -30,6 +30,7 @@ from common.terminal import (
     ended_at_once,
     log,
     run,
+    say,
     told_to_stop,
 )
 from common.text import clean_text
@@ -149,7 +150,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
                 failed_leaves = api_crawl.crawl_api(conn, shop, tree, args.max_per_category, counts)
         if not stop.is_set():
             fetched = fetch_pictures(args, conn, source, picture_web, feed)
-        print(
+        say(
             *status.run_summary(
                 conn,
                 source,
@@ -159,8 +160,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
                 args.max_per_category,
                 (web, picture_web),
                 time.monotonic() - began,
-            ),
-            sep="\n",
+            )
         )
         usable = unusable = 0
         if picture_queries.has_links(conn, source):
@@ -304,7 +304,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
                 args.image_rate,
                 args.retry_failed,
             )
-        print(*plan, sep="\n")
+        say(*plan)
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -313,7 +313,7 @@ def verify(args: argparse.Namespace) -> int:
     with db.only_crawl(args.db_path):
         good, bad = picture_crawl.verify(conn, args.images_path)
     line = f"pictures: {good} good, {bad} damaged or gone"
-    print(f"{line}, which the next crawl fetches again" if bad else line)
+    say(f"{line}, which the next crawl fetches again" if bad else line)
     return 1 if bad else 0
 
 
@@ -321,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     if args.status:
         conn = db.open_readonly(args.db_path)
-        print(*status.crawl_status(conn, args.max_per_category), sep="\n")
+        say(*status.crawl_status(conn, args.max_per_category))
         return 0
     if args.verify:
         return verify(args)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from common.arguments import seed
 from common.files import free_space, replacing
-from common.terminal import Parser, UserError, log, run
+from common.terminal import Parser, UserError, log, run, say
 from learning import bottlenecks, inception, layers, metrics, picture_arguments, training
 from learning.distorted_bottlenecks import DistortionOptions, distorted_bottlenecks
 from learning.picture_folders import (
@@ -155,13 +155,11 @@ def report(args: argparse.Namespace, labelled: LabelledPictures, predicted: NDAr
     predicted are the labels of the test pictures."""
     truth = labelled.labels[labelled.test]
     if args.print_misclassified_test_images:
-        print("=== MISCLASSIFIED TEST IMAGES ===")
+        say("=== MISCLASSIFIED TEST IMAGES ===")
         for row, label in zip(labelled.test, predicted):
             if label != labelled.labels[row]:
-                print(f"{labelled.pictures[row].path:>70s}  {labelled.names[label]}")
-    print(
-        f"Final test accuracy = {100 * metrics.accuracy(predicted == truth):.1f}% (N={len(truth)})"
-    )
+                say(f"{labelled.pictures[row].path:>70s}  {labelled.names[label]}")
+    say(f"Final test accuracy = {100 * metrics.accuracy(predicted == truth):.1f}% (N={len(truth)})")
 
 
 def retrain(args: argparse.Namespace) -> None:
@@ -266,9 +264,9 @@ def label_images(paths: Sequence[str], graph_path: str) -> bool:
             all_read = False
             continue
         scores = model.predict_on_batch(inception.network_input(pixels)[None])[0]
-        print(path)
+        say(path)
         for label in np.argsort(-scores, kind="stable")[:5]:
-            print(f"  {scores[label]:.4f}  {labels[label]}")
+            say(f"  {scores[label]:.4f}  {labels[label]}")
     return all_read
 
 

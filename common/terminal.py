@@ -1,6 +1,7 @@
 """What every script shares at the terminal: one-sentence errors, log lines, a progress bar.
 
-stdout belongs to a script's result; everything here goes to stderr.
+stdout belongs to a script's result, which `say` prints; everything else here goes to stderr. No line
+that is printed holds a character by which a shop's names could steer the terminal or forge a line.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from common.text import without_controls
+from common.text import json_text, printable
 
 VERSION = "1.0.0"
 FEW = 5  # names in one line of warnings
@@ -41,7 +42,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that reports a mistake in one sentence, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
 
 
 # ---- from main to an exit status ----------------------------------------------------------------
@@ -77,7 +78,7 @@ def run(main: Callable[[], int]) -> int:
         if error.strerror is None:
             raise
         sentence, status = system_sentence(error), 2
-    print(f"{script}: {without_controls(sentence)}", file=sys.stderr)
+    print(f"{script}: {printable(sentence)}", file=sys.stderr)
     return status
 
 
@@ -155,7 +156,7 @@ def ended_at_once(stop: StopEvent, error: type[Exception]) -> Iterator[None]:
         stop.error = None
 
 
-# ---- lines on stderr ----------------------------------------------------------------------------
+# ---- lines on stdout and stderr ----------------------------------------------------------------------------
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -171,9 +172,20 @@ def command(script: str, *arguments: object, db_path: str) -> str:
     return shlex.join(words)
 
 
+def say(*lines: str) -> None:
+    """Print lines to stdout. An end of a line within one of them is a blank."""
+    for line in lines:
+        print(printable(line))
+
+
+def say_json(value: object, indent: int | None = None) -> None:
+    """Print a value to stdout as JSON, which is exact: it has escapes where `say` has blanks."""
+    print(json_text(value, indent))
+
+
 def log(sentence: str) -> None:
     """Print one line to stderr. A progress bar that is there stays whole."""
-    sentence = without_controls(sentence)
+    sentence = printable(sentence)
     if sys.stderr.isatty():
         tqdm.write(sentence, file=sys.stderr)
     else:
@@ -235,7 +247,7 @@ class Lines(tqdm):
     least = 0.0  # seconds that the work must take to be reported at its end
 
     def say(self, text: str) -> None:
-        print(f"{self.desc}: {self.n} {text}", file=sys.stderr, flush=True)
+        print(printable(f"{self.desc}: {self.n} {text}"), file=sys.stderr, flush=True)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         rate = self.n / (self.format_dict["elapsed"] or 1)

@@ -10,7 +10,6 @@ words and as a CSV file that analyze.py --recategorize reads.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import itertools
 from collections import Counter, defaultdict
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from common.files import replacing
 from common.terminal import command, counted
-from common.text import folded, one_line, safe_cell
+from common.text import csv_line, folded, one_line
 from crawling import refiled_queries
 from crawling.feed_load import FeedOptions, Load, Move
 from crawling.feed_types import Path
@@ -254,11 +253,10 @@ def path_text(path: Path) -> str:
 def write_moves(path: str, moves: Sequence[Move]) -> None:
     """Write moves as a CSV file, one a line, whole or not at all."""
     with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        file.write(csv_line(COLUMNS) + "\n")
         for move in filter(is_writable, moves):
-            source, target = (safe_cell(path_text(words)) for words in (move.source, move.target))
-            writer.writerow((source, target, move.products))
+            cells = path_text(move.source), path_text(move.target), move.products
+            file.write(csv_line(cells) + "\n")
 
 
 def is_writable(move: Move) -> bool:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.terminal import UserError, counted
+from common.text import without_apostrophes
 
 MORE = "more cells than columns"  # the key of what a line has beyond its columns
 NAMED = 5  # lines that can't be used, at most; the others are counted
@@ -69,9 +69,9 @@ def clean_cells(row: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def unquoted(cell: str) -> list[str]:
-    """What a cell may stand for: `safe_cell` puts an apostrophe before what a spreadsheet would
-    run, and spreadsheets may show it or not."""
-    return [cell, cell[1:]] if re.match("'[=+@-]", cell) else [cell]
+    """What a cell may stand for, the likeliest first: `safe_cell` puts an apostrophe before what a
+    spreadsheet would compute, and a spreadsheet or a person may have taken it off."""
+    return list(dict.fromkeys((without_apostrophes(cell), cell)))
 
 
 def first_lines(unusable: Sequence[tuple[int, str]]) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from common.terminal import log
-from common.text import folded, safe_cell
+from common.text import folded, printable
 from evaluation import decision_queries, product_view
 from evaluation.csv_file import unquoted
 
@@ -34,6 +34,7 @@ class Categories(NamedTuple):
     names: Mapping[str, str]  # category_tree.category_names
     renamed: Mapping[str, str | None]  # category_changes.current_ids
     paths: Mapping[str, str]  # category_changes.paths_today
+    shown: Mapping[str, str]  # {an id as a cell shows it: the id}, if a character of it is not seen
 
 
 # ---- the product --------------------------------------------------------------------------------
@@ -94,10 +95,18 @@ def find_by_external_id(
         for row in decision_queries.products_called(conn, source, zero_twins(external))
         if row["external_id"] != external
     ]
-    for shop in unquoted(source):
-        for product in decision_queries.products_called(conn, shop, unquoted(external)):
-            check_no_other(source, external, name, product, by_number, twins)
-            return product
+    called = [
+        product
+        for shop in unquoted(source)
+        for product in decision_queries.products_called(conn, shop, unquoted(external))
+    ]
+    named = [product for product in called if same_name(name, product["name"])]
+    if len(called) > 1 and len(named) != 1:  # =1 and '=1 are both ids of the shop
+        ids = " or ".join(repr(product["external_id"]) for product in called)
+        raise ValueError(f"it may be about the product {ids}: decide on it on a page")
+    for product in named if len(called) > 1 else called:
+        check_no_other(source, external, name, product, by_number, twins)
+        return product
     if by_number and is_mangled(source, external, name, by_number):
         log(
             f"a spreadsheet has made {external} of the id {by_number['external_id']}: taken for "
@@ -151,7 +160,7 @@ def matches(cell: str, value: str | None) -> bool:
     characters that steer a terminal, on one line."""
 
     def plain(text: str | None) -> str:
-        return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ufffd\ufeff]+", "", text or "")
+        return re.sub(r"[\s\ufffd]+", "", printable(text or ""))
 
     cells = set(map(plain, unquoted(cell)))
     # As it is, or as older pages show it.
@@ -254,12 +263,14 @@ def read_category(cells: Cells, decision: str, categories: Categories, is_older:
     called that does not exist yet. If the line `is_older` than a change of categories, as its label
     shows, an id is what it was before. Raises ValueError if neither has one."""
     suggestion = cells.get("suggestion", "")
-    for category in unquoted(suggestion):
+    called = unquoted(suggestion)
+    called += [categories.shown[text] for text in called if text in categories.shown]
+    for category in called:
         now = categories.renamed.get(category)
         for meant in (now, category) if is_older else (category, now):
             if meant and categories.levels.get(meant):
                 return meant
-    proposed = unquoted(cells.get("proposed", ""))[-1]
+    proposed = unquoted(cells.get("proposed", ""))[0]
     if suggestion or not proposed:
         raise ValueError(
             f"{decision!r} needs a category's id as suggestion, not "
@@ -268,7 +279,7 @@ def read_category(cells: Cells, decision: str, categories: Categories, is_older:
         )
     parts = [" ".join(part.split()) for part in proposed.split(">")]
     proposed = " > ".join(parts)
-    if not all(parts) or len(proposed) > 300 or not proposed.isprintable():
+    if not all(parts) or len(proposed) > 300 or printable(proposed) != proposed:
         raise ValueError(
             f"{proposed[:60]!r} is no name for a new category: write it as Parent > Leaf"
         )
@@ -295,10 +306,6 @@ def path_today(parts: Sequence[str], categories: Categories) -> str:
 def same_label(cell: str, label: str | None) -> bool:
     """Whether a cell of the column `label` is the label that the product has, as a page or
     --label-suspects writes it."""
-    label = label or ""
-    return cell in (
-        label,
-        label.strip(),
-        product_view.page_text(label, 200),
-        safe_cell(label).strip(),
-    )
+    texts = label or "", product_view.page_text(label, 200)
+    shown = {form for text in texts for form in (text, text.strip(), printable(text).strip())}
+    return not shown.isdisjoint(unquoted(cell))

@@ -17,6 +17,7 @@ from typing import Any
 
 import db
 from common.terminal import UserError, counted, log
+from common.text import printable
 from evaluation import csv_file, decision_lines, decision_queries
 from evaluation.csv_file import NAMED, first_lines
 from evaluation.decision_lines import Decision
@@ -63,11 +64,13 @@ def read_decisions(
     """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
     category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
     if the file is no CSV of decisions at all."""
+    levels = {row["id"]: category_tree.levels(row) for row in db.categories(conn)}
     categories = decision_lines.Categories(
-        {row["id"]: category_tree.levels(row) for row in db.categories(conn)},
+        levels,
         category_tree.category_names(conn),
         category_changes.current_ids(conn),
         category_changes.paths_today(conn),
+        {printable(name).strip(): name for name in levels if printable(name) != name},
     )
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}

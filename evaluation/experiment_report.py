@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common.text import printable
 from evaluation import today
 from evaluation.figures import TARGETS
 from evaluation.promise_report import certified_text, fallback_text, levels_text
@@ -211,7 +210,7 @@ def confusions_text(report: Report, top: int) -> Iterator[str]:
     yield f"Categories most often confused ({len(pairs)} pairs)"
     rows = []
     for pair in pairs[:top]:
-        names = printable(" -> ".join(name_of(category, report) for category in pair["categories"]))
+        names = " -> ".join(name_of(category, report) for category in pair["categories"])
         rows.append(
             (
                 f"{pair['errors']:,}",
@@ -235,7 +234,7 @@ def categories_text(report: Report) -> Iterator[str]:
         accepted = category["accepted"]
         rows.append(
             (
-                printable(name_of(category["category"], report)),
+                name_of(category["category"], report),
                 f"{category['support']:,}",
                 with_interval(category["recall"]),
                 with_interval(category["precision"]),
@@ -260,4 +259,4 @@ def settings_text(settings: Mapping[str, Any]) -> Iterator[str]:
         if key == "categories":
             value = len(value)
         if key not in ("calibration", "near-duplicates"):
-            yield printable(f"  {key}: {value}")
+            yield f"  {key}: {value}"

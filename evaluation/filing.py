@@ -264,7 +264,8 @@ def log_promise(
 ) -> None:
     """Say what is promised, and what has changed since the training."""
     number = wanted.number
-    log(promise_text.in_words(promise))
+    for line in promise_text.promise_lines(promise):
+        log(line)
     if promise["leaf"] is None and described["settings"].get("folds"):
         suspects = command("analyze", "--label-suspects", number, db_path=wanted.db_path)
         log(

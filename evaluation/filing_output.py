@@ -10,16 +10,13 @@ lines on stdout, and sentences for filing.py.
 from __future__ import annotations
 
 import collections
-import csv
 import json
-import re
 import sqlite3
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.terminal import log
-from common.text import safe_cell
+from common.terminal import counted, log, say, say_json
+from common.text import csv_line, safe_cell
 from evaluation import catalogue_queries, filing_queries
 from learning import category_changes, category_tree
 
@@ -57,9 +54,9 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
     today = category_changes.classes_today(conn, number)
     counts: collections.Counter[str] = collections.Counter()
     missing: collections.Counter[str] = collections.Counter()
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    changed_ids = 0
     if form == "csv":
-        writer.writerow(COLUMNS)
+        say(csv_line(COLUMNS))
     for row in filing_queries.filed(conn, number):
         counts[row["level"]] += 1
         suggestions: Suggestions = ()
@@ -71,11 +68,14 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
             missing[row["category_id"]] += 1
             path = None
         if form == "csv":
-            writer.writerow(csv_cells(row, path, [leaf for leaf, _ in suggestions], paths))
+            say(csv_line(csv_cells(row, path, [leaf for leaf, _ in suggestions], paths)))
+            changed_ids += safe_cell(row["external_id"]) != (row["external_id"] or "")
         else:
-            print(json.dumps(json_line(row, path, suggestions, paths), ensure_ascii=False))
+            say_json(json_line(row, path, suggestions, paths))
     if missing:
         log(missing_categories_text(missing))
+    if changed_ids:
+        log(changed_ids_text(changed_ids))
     return counts
 
 
@@ -86,16 +86,16 @@ def csv_cells(
     leaves = [*suggested, *[""] * (SUGGESTIONS - len(suggested))]
     score = "" if row["score"] is None else f"{row['score']:.6f}"
     return [
-        id_cell(row["external_id"]),
-        safe_cell(row["name"]),
-        safe_cell(row["category_id"]),
-        safe_cell(path),
-        safe_cell(row["level"]),
+        row["external_id"],
+        row["name"],
+        row["category_id"],
+        path,
+        row["level"],
         score,
-        *map(safe_cell, leaves),
-        safe_cell(row["source"]),
+        *leaves,
+        row["source"],
         row["product_id"],
-        *(safe_cell(paths.get(leaf, leaf)) for leaf in leaves),
+        *(paths.get(leaf, leaf) for leaf in leaves),
     ]
 
 
@@ -119,9 +119,13 @@ def json_line(
     }
 
 
-def id_cell(text: str | None) -> str | None:
-    """An id as the shop gave it, unless a spreadsheet might run it."""
-    return text if re.fullmatch(r"[+-]?[\w.-]+", text or "") else safe_cell(text)
+def changed_ids_text(count: int) -> str:
+    """A sentence about ids that are not printed as the shop gave them."""
+    return (
+        f"{counted(count, 'id')} of the CSV {'is' if count == 1 else 'are'} not as the shop gave "
+        "them: an apostrophe stands before what a spreadsheet would compute, and a blank for what "
+        "nobody sees; to import them, print them with --format jsonl"
+    )
 
 
 def missing_categories_text(missing: collections.Counter[str]) -> str:
@@ -189,13 +193,13 @@ def print_dry_run(number: int, target: float, moves: Moves, products: int) -> No
     for (before, _, after), count in moves.items():
         counts[after] += count
         decided = decided or before is not None
-    print(
+    say(
         f"dry run, nothing is filed. Experiment {number} at {100 * target:g} % would give "
         + counts_text(counts, products)
     )
     if changes := moves_text(moves):
-        print(changes)
+        say(changes)
     elif decided:
-        print("nothing would change against what is filed now")
+        say("nothing would change against what is filed now")
     else:
-        print("nothing was filed by this experiment before")
+        say("nothing was filed by this experiment before")

@@ -21,6 +21,7 @@ from typing import Any
 import db
 from common.files import replacing
 from common.terminal import UserError, log
+from common.text import FORMULA, UNSEEN
 from evaluation import catalogue_queries
 from evaluation.product_view import page_text
 from learning import category_changes, category_tree
@@ -169,7 +170,9 @@ def template_text(path: str) -> str:
 
 def script_json(data: Mapping[str, Any], products: Sequence[Mapping[str, Any]]) -> str:
     """JSON of `data` for a script element. What could end the element is written as escapes."""
-    text = json.dumps({**data, "rows": len(products), "made": page_version(data, products)})
+    page = {"rows": len(products), "made": page_version(data, products)}
+    cells = {"unseen": UNSEEN, "formula": FORMULA}  # for the file that the page saves
+    text = json.dumps({**data, **page, **cells})
     return re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

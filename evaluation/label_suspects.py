@@ -9,10 +9,8 @@ likeliest first, or CSV with an empty column `decision`, which `analyze.py --ove
 
 from __future__ import annotations
 
-import csv
 import json
 import sqlite3
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import db
-from common.terminal import UserError, log
-from common.text import safe_cell
+from common.terminal import UserError, log, say
+from common.text import csv_line
 from evaluation import decision_queries, experiment_queries, figures, queries, today
 from learning import category_changes, metrics
 
@@ -129,6 +127,6 @@ def best_leaves(
 
 def print_csv(suspects: Iterable[Mapping[str, Any]]) -> None:
     """Print label_suspects as CSV."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([safe_cell(suspect[column]) for column in COLUMNS] for suspect in suspects)
+    say(csv_line(COLUMNS))
+    for suspect in suspects:
+        say(csv_line(suspect[column] for column in COLUMNS))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import db
 from common.terminal import UserError
-from common.text import folded, slug, tidy
+from common.text import folded, printable, slug, tidy
 from evaluation.csv_file import MORE, NAMED, read_csv, unquoted
 
 Key = tuple[str, ...]  # a path as it is compared
@@ -54,7 +54,7 @@ class Move(NamedTuple):
 
 def key_of(words: Sequence[str]) -> Key:
     """A path as it is compared."""
-    return tuple(folded(part) for part in " > ".join(words).split(">"))
+    return tuple(folded(part) for part in printable(" > ".join(words)).split(">"))
 
 
 def path_text(place: Place) -> str:
@@ -212,7 +212,7 @@ def new_words(tree: Tree, cell: str, by_id: bool) -> tuple[str, ...]:
 
     It is a path in words, or an id as feeds give them (women.wide-jeans), if the line names the
     other category by its id too, or if an existing category has the id before the last '.'."""
-    text = unquoted(cell)[-1]
+    text = unquoted(cell)[0]
     parts = text.split(".")
     slugs = ">" not in text and all(part and slug(part) == part for part in parts)
     if slugs and (by_id or ".".join(parts[:-1]) in tree.rows):
@@ -223,7 +223,7 @@ def new_words(tree: Tree, cell: str, by_id: bool) -> tuple[str, ...]:
                 return (*tree.places[above].words, *rest)
         return tuple(part.replace("-", " ") for part in parts)
     words = tuple(tidy(part) for part in text.split(">"))
-    if not all(words) or len(text) > LONGEST or not " ".join(words).isprintable():
+    if not all(words) or len(text) > LONGEST or any(printable(word) != word for word in words):
         raise ValueError(
             f"{cell[:60]!r} is no name for a new category: write it as Parent > Category"
         )

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import db
-from common.text import printable
 from evaluation import certificates, certified_figures, figures, queries, text_report
 from evaluation.figures import Rows
 from learning import category_tree, metrics, model_folders
@@ -199,4 +198,4 @@ def table_row(experiment: dict[str, Any]) -> tuple[str, ...]:
 
 
 def cell(value: object) -> str:
-    return NOT_MEASURED if value is None else printable(str(value))
+    return NOT_MEASURED if value is None else str(value)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator
 
 from common.terminal import command
-from common.text import printable
 from evaluation import today
 from evaluation.text_report import Report, aligned, percent, threshold_text, with_interval
 
@@ -57,7 +56,7 @@ def floor_text(report: Report) -> Iterator[str]:
             continue
         shut = promise["shut"]
         names = ", ".join(
-            f"{printable(leaf['category'])} ({leaf['right']:,} of {leaf['accepted']:,} right)"
+            f"{leaf['category']} ({leaf['right']:,} of {leaf['accepted']:,} right)"
             for leaf in shut[:3]
         )
         more = f" and {len(shut) - 3} more" if len(shut) > 3 else ""

@@ -10,18 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.terminal import counted
-from common.text import printable
 from evaluation.guarantees import OUT_OF_FOLD, Promise
 from learning.split import few_folds_text
 
 
-def in_words(promise: Promise) -> str:
-    """What is promised, in a few lines."""
-    return "\n".join(promise_lines(promise))
-
-
 def promise_lines(promise: Promise) -> Iterator[str]:
-    """The lines of in_words."""
+    """What is promised, in a few lines."""
     if promise["few_folds"]:
         yield "nothing can be promised, so nothing is filed: " + few_folds_text(
             promise["few_folds"]
@@ -53,7 +47,7 @@ def shut_text(promise: Promise) -> str:
     return (
         f"{'1 leaf is' if number == 1 else f'{number} leaves are'} shut: clearly less than "
         f"{100 * promise['floor']:g} % (--floor) would be right there (the worst, "
-        f"{printable(worst['category'])}: {worst['right']} of {worst['accepted']} were). Their "
+        f"{worst['category']}: {worst['right']} of {worst['accepted']} were). Their "
         "products go to the parent, or to a person"
     )
 

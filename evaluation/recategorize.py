@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import db
 from common.terminal import UserError, counted, log
-from common.text import category_id, printable, tidy
+from common.text import category_id, tidy
 from evaluation import moves_file, recategorize_queries, recategorize_undo_queries, text_report
 from evaluation.csv_file import first_lines
 from evaluation.moves_file import Move, Place, Tree, key_of, path_text
@@ -306,12 +306,7 @@ HEAD = ("from", "to", "", "products")
 def moves_text(result: Mapping[str, Any]) -> list[str]:
     """The lines of the table of take_file's result."""
     rows = [
-        (
-            printable(move["from"]),
-            printable(move["to"] or "-"),
-            move["kind"],
-            f"{move['products']:,}",
-        )
+        (move["from"], move["to"] or "-", move["kind"], f"{move['products']:,}")
         for move in result["moves"]
     ]
     return text_report.aligned([HEAD, *rows], left=(0, 1, 2)) if rows else []

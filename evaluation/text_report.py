@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from common.text import one_line, printable
+from common.text import one_line
 from evaluation import today
 from learning import metrics
 
@@ -89,7 +89,7 @@ def short_line(text: str | None, most: int = LONGEST_NAME) -> str:
 def blocks_text(blocks: Iterable[Report]) -> Iterator[str]:
     """The block of each experiment, as the study of 2016 printed it, to the letter."""
     for block in blocks:
-        yield f"#{block['experiment']}: {printable(block['name'])}"
+        yield f"#{block['experiment']}: {block['name']}"
         yield from block["lines"]
 
 
@@ -134,8 +134,7 @@ def compared_row(experiment: Report) -> tuple[str, ...]:
     """The cells of an experiment in the table of comparison_text."""
     folds = f", {experiment['folds']} folds" if experiment["folds"] else ""
     return (
-        f"#{experiment['experiment']}: {printable(experiment['name'])}"
-        f"({experiment['date']}{folds})",
+        f"#{experiment['experiment']}: {experiment['name']}({experiment['date']}{folds})",
         with_interval(experiment["accuracy"]),
         percent(experiment["coverage_95"]),
         percent(experiment["coverage_98"]),
@@ -178,10 +177,8 @@ def flips_text(comparison: Report, top: int) -> Iterator[str]:
     numbers = [f"#{experiment['experiment']}" for experiment in comparison["experiments"]]
     rows = [("product", "label", *numbers, "name")]
     for flip in flips[:top]:
-        answers = [printable(answer_text(answer)) for answer in flip["answers"]]
-        rows.append(
-            (str(flip["product"]), printable(flip["label"]), *answers, short_line(flip["name"]))
-        )
+        answers = [answer_text(answer) for answer in flip["answers"]]
+        rows.append((str(flip["product"]), flip["label"], *answers, short_line(flip["name"])))
     yield from aligned(rows, left=range(len(rows[0])))
 
 
@@ -203,9 +200,9 @@ def models_text(models: Sequence[Report]) -> Iterator[str]:
 
 
 def model_lines(model: Report) -> Iterator[str]:
-    yield f"#{model['experiment']}: {printable(model['name'])}"
+    yield f"#{model['experiment']}: {model['name']}"
     if "problem" in model:
-        yield f"  {printable(model['problem'])}"
+        yield f"  {model['problem']}"
         return
     folds = f"{model['folds']} folds, then trained on all" if model["folds"] else "no folds"
     yield (
@@ -222,7 +219,7 @@ def model_lines(model: Report) -> Iterator[str]:
         yield (
             f"  {target}% with {100 * promise['confidence']:g}% confidence: "
             f"{', '.join(levels)} ({promise['products']} products: "
-            f"{printable(promise['rests_on'])}{kept_floor_text(promise)})"
+            f"{promise['rests_on']}{kept_floor_text(promise)})"
         )
     for line in today.changes_lines(model["experiment"], model["today"]):
         yield f"  {line}"
@@ -254,4 +251,4 @@ def overrides_text(result: Report) -> Iterator[str]:
             "products out):"
         )
         for category, count in result["to_be_created"].items():
-            yield f"  {printable(category)} ({count:,} product{'s' if count != 1 else ''})"
+            yield f"  {category} ({count:,} product{'s' if count != 1 else ''})"

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.files import free_space
-from common.terminal import UserError
+from common.terminal import UserError, say
 from learning import (
     category_changes,
     layers,
@@ -301,4 +301,4 @@ def record(
         zip(near.ids, near.keys) if near else (),
         products.ids[learned].tolist(),
     )
-    print(f"#{number}: {name}", *outcome.summary, sep="\n")
+    say(f"#{number}: {name}", *outcome.summary)

@@ -129,14 +129,14 @@ def test_a_floor_of_zero_changes_no_threshold(shop, target):
 def test_the_promise_says_which_leaves_are_shut_and_where_their_products_go(shop):
     promise = promised(shop, 0.9)
     (shut,) = promise["shut"]
-    text = promise_text.in_words(promise)
+    text = "\n".join(promise_text.promise_lines(promise))
     assert (
         f"1 leaf is shut: clearly less than 90 % (--floor) would be right there (the worst, "
         f"{LEAVES[BAD]}: {shut['right']} of {shut['accepted']} were). Their products go to the "
         "parent, or to a person" in text
     )
     assert f"{promise['chose']} of them decided which leaves are shut" in text
-    assert "shut" not in promise_text.in_words(promised(shop, 0.0))
+    assert "shut" not in "\n".join(promise_text.promise_lines(promised(shop, 0.0)))
 
 
 def test_labelled_products_count_in_a_mix_as_they_are_filed(shop):

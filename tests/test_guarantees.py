@@ -164,7 +164,7 @@ def test_the_lower_target_is_one_at_which_leaves_are_promised_and_the_next_is_no
 
 
 def test_few_folds_promise_nothing_and_say_why():
-    text = promise_text.in_words({"target": 0.95, "few_folds": 3})
+    text = "\n".join(promise_text.promise_lines({"target": 0.95, "few_folds": 3}))
     assert "with 3 folds each model learns from 33 % of the products" in text
     assert "train with --folds 10 (5 at least)" in text
 
@@ -183,24 +183,26 @@ def test_few_folds_promise_nothing_and_say_why():
 @pytest.mark.parametrize("parent", (None, 0.7))
 def test_a_lower_target_is_advised_only_if_one_would_do(rests_on, lower, stopped, advised, parent):
     near = {"score": 0.9, "products": 10, "wrong": 5, "strange": 0, "most": 0}
-    text = promise_text.in_words(
-        {
-            "target": 0.98,
-            "confidence": 0.95,
-            "leaf": None,
-            "below": None,
-            "parent": parent,
-            "alone": None,
-            "rests_on": rests_on,
-            "products": 10,
-            "strange": 2,
-            "refiled": 3,
-            "stopped": stopped,
-            "lower": lower,
-            "few_folds": None,
-            "min_products": 1000,
-            "nearest": dict.fromkeys(("leaf", "parent"), near),
-        }
+    text = "\n".join(
+        promise_text.promise_lines(
+            {
+                "target": 0.98,
+                "confidence": 0.95,
+                "leaf": None,
+                "below": None,
+                "parent": parent,
+                "alone": None,
+                "rests_on": rests_on,
+                "products": 10,
+                "strange": 2,
+                "refiled": 3,
+                "stopped": stopped,
+                "lower": lower,
+                "few_folds": None,
+                "min_products": 1000,
+                "nearest": dict.fromkeys(("leaf", "parent"), near),
+            }
+        )
     )
     assert ("a lower --target" in text) == ("(90 would file 50 % of" in text) == advised
     lines = text.splitlines()

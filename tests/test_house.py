@@ -1,4 +1,4 @@
-"""The house: what may import what, and where SQL may stand, read from the code itself."""
+"""The house: what may import what, where SQL may stand and who prints, read from the code itself."""
 
 import ast
 import re
@@ -92,6 +92,33 @@ def holds_sql(path):
 @pytest.mark.parametrize("path", [path for path in MODULES if not holds_sql(path)], ids=str)
 def test_sql_stands_in_db_and_in_queries(path):
     assert sql_of(path) == [] and executed(path) == []
+
+
+def printing(path):
+    """The lines of a file that write to stdout or stderr by themselves."""
+    tree = ast.parse((REPO / path).read_text(encoding="utf-8"))
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, (ast.Name, ast.Attribute))
+        and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write", "os.write")
+    ]
+
+
+# sheet_reader writes JSON into a pipe, which is read by the process that started it, and
+# tensorflow_loader what libraries said while they were loaded and failed.
+PRINTING = ("terminal", "sheet_reader", "tensorflow_loader")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem not in PRINTING], ids=str)
+def test_only_the_terminal_prints(path):
+    """By say and log no name of a shop can steer it or forge a line."""
+    assert printing(path) == []
+
+
+def test_the_check_of_printing_finds_some():
+    assert len(printing("common/terminal.py")) > 4
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if holds_sql(path)], ids=str)

@@ -7,6 +7,7 @@ Tests in Chromium are left out where there is none: apt-get install chromium, or
 """
 
 import base64
+import csv
 import html.parser
 import io
 import json
@@ -23,9 +24,13 @@ import pytest
 from conftest import run_script
 from PIL import Image
 from test_analyze import LEAVES, add_prediction, add_product, change, folder, old  # noqa: F401
+from test_csv_written import HARMLESS, SEPARATORS, computed
+from test_csv_written import HOSTILE as CELLS_COMPUTED
 
+from common.text import csv_line, one_line, safe_cell, without_apostrophes
 from evaluation import product_view
 
+CELLS = [cell for cell in (*CELLS_COMPUTED, *HARMLESS) if cell.strip()]
 ERRORS = [
     ("jeans.bootcut", "jeans.skinny", "0.9"),
     ("bags.totes", "jeans.bootcut", "0.5"),
@@ -147,7 +152,7 @@ def test_hostile_text_comes_out_of_the_page_as_text(folder):
     whole = " ".join("".join(page.texts).split())
     for text in HOSTILE:
         for one in (text, f"P {text} P", f"L {text} L"):
-            assert " ".join(product_view.page_text(one, 500).split()).strip("\ufeff")[:150] in whole
+            assert one_line(product_view.page_text(one, 500))[:150] in whole
 
 
 def test_the_page_holds_500_at_the_most_and_they_are_the_surest(folder):
@@ -1038,6 +1043,59 @@ def test_chromium_odd_category_ids_can_be_chosen_and_go_back(folder, visit, tmp_
         assert conn.execute(
             "select category_id from label_override order by product_id"
         ).fetchall() == [(own,) for own in odd]
+
+
+def test_chromium_the_saved_file_is_safe_to_open_and_comes_back(folder, visit, tmp_path):
+    """Its lines are those of common.text.csv_line, whatever ids and names hold."""
+    for number, text in enumerate(CELLS, 100):
+        change(
+            folder,
+            "insert into product(id, source, external_id, name, category_id) values (?, ?, ?, ?, ?)",
+            *(number, f"shop;={number}", text, text, LEAVES[0]),
+        )
+        add = """insert into predicted_category(experiment_id, product_id, category_id, score,
+                 label_id) values (1, ?, ?, .97, ?)"""
+        change(folder, add, number, LEAVES[1], LEAVES[0])
+    tab = visit(folder)
+    for number in range(100, 100 + len(CELLS)):
+        tab.locator(f"[data-product='{number}'] select").select_option("unclear")
+    take_back(tab, tmp_path, folder)
+    text = (tmp_path / "decisions.csv").read_text(encoding="utf-8")
+    for separators in SEPARATORS.values():
+        assert computed(text, separators) == []
+    rows = {int(row["product_id"]): row for row in csv.DictReader(io.StringIO(text))}
+    lines = set(text.splitlines())
+    for number, cell in enumerate(CELLS, 100):
+        row = rows[number]
+        if "\0" not in cell and "\r\n" not in cell:  # HTML has no NUL, and one end of a line
+            assert row["external_id"] == safe_cell(cell)
+        assert row["source"] == f"shop;'={number}"
+        assert csv_line(map(without_apostrophes, row.values())) in lines
+    with sqlite3.connect(folder / "crawl.db") as conn:
+        decided = {number for (number,) in conn.execute("select product_id from label_override")}
+    assert decided == set(rows) and len(rows) == len(CELLS)
+
+
+def test_chromium_hostile_names_that_have_moved_are_text(left, visit, tmp_path):
+    """Pages show the old and the new name of a category that --recategorize has moved."""
+    names = [
+        "</script><script>document.title='taken'</script>",
+        "a\u2028b",
+        "\"'<img src=x onerror=1>",
+    ]
+    lines = [csv_line(("from", "to"))]
+    for leaf, name in zip(LEAVES, names):
+        lines.append(csv_line((leaf, "New > " + one_line(name).replace(">", "&gt;"))))
+    (tmp_path / "moves.csv").write_text("\n".join(lines), encoding="utf-8")
+    for leaf, name in zip(LEAVES, names):
+        change(left, "update category set name = ? where id = ?", name, leaf)
+    done = run_script("analyze", "--recategorize", tmp_path / "moves.csv", cwd=left)
+    assert done.returncode == 0, done.stderr
+    for flags in ((), ("--review", 1)):
+        tab = visit(left, *flags)
+        assert tab.title() in ("Errors of experiment 1", "Products to review, experiment 1")
+        assert tab.evaluate("document.querySelectorAll('script').length") == 2
+        assert "New > " in tab.text_content("body")
 
 
 def test_chromium_a_long_page_has_all_of_its_products_in_the_end(many, visit, tmp_path):

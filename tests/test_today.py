@@ -132,7 +132,7 @@ def test_a_promise_rests_on_the_labels_of_today(shop):
     after = guarantees.promise(shop, 1, LEAVES, 0.9, 0.95)
     assert (after["leaf"], after["parent"], after["refiled"]) == (None, None, 3000)
     assert after["stopped"] == ["refiled"]
-    told = promise_text.in_words(after)
+    told = "\n".join(promise_text.promise_lines(after))
     assert (
         "without the 3000 products that have another category now, which count as errors: "
         "train again" in told
@@ -449,5 +449,6 @@ def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, 
     assert promise["stopped"] == ["strange"] and promise["leaf"] is None
     assert (
         "without the 1000 products of categories that the model does not know, which count as "
-        "errors: train with --min-products below 1000" in promise_text.in_words(promise)
+        "errors: train with --min-products below 1000"
+        in "\n".join(promise_text.promise_lines(promise))
     )

@@ -223,9 +223,12 @@
     tellMarks();
   }
 
-  function cell(text) {   // no spreadsheet may take it for a formula
-    const safe = /^[=+\-@]/.test(text) ? "'" + text : text;
-    return /[",\r\n]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
+  const unseen = new RegExp(`[${data.unseen}]`, "gu");
+  const formula = new RegExp(data.formula, "gu");
+
+  function cell(text) {   // as common.text.csv_line makes it
+    const safe = text.replace(unseen, " ").replace(formula, "$1'");
+    return /[",;]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
   }
 
   function save() {
