@@ -55,7 +55,7 @@ def error_page(
     wrong, slider = int((~right).sum()), slider_steps(rows["score"], right)
     paths, decisions = html_pages.page_paths(conn), decision_queries.overrides(conn)
     then, today = html_pages.paths_then(conn, number, paths)
-    model = product_view.text_model(db_path, number)
+    model = product_view.text_model(conn, db_path, number)
     raw = [dict(row) for row in queries.surest_errors(conn, number, top)]
     errors = read_errors(conn, number, raw, model, suspects, decisions, paths, images_path)
     html_pages.warn_missing_pictures(errors, images_path)

@@ -28,9 +28,9 @@ def lines(
     """Lines about a product, by the model of an experiment. Raises UserError if there is no such
     product, or no model of words."""
     name, text, label = queries.product_text(conn, product_id)
-    db.experiment_row(conn, experiment)
+    known = db.settings(db.experiment_row(conn, experiment)).get("model")
     folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{experiment}")
-    weights, model = saved_models.load_model(folder)
+    weights, model = saved_models.load_model(folder, known)
     if model["kind"] != "Text":
         raise UserError(
             f"there is no model of words in {folder}: name an experiment of categorize_words.py"

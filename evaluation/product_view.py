@@ -20,6 +20,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+import db
+from common.terminal import UserError, log
 from common.text import unescaped
 from learning import model_folders, saved_models, text_features
 
@@ -108,18 +110,22 @@ def readable(text: str | None) -> str | None:
 # ---- the words behind a prediction --------------------------------------------------------------
 
 
-def text_model(db_path: str, number: int) -> TextModel | None:
-    """(weights, description) of the experiment's model of words; None if it has none."""
+def text_model(conn: sqlite3.Connection, db_path: str, number: int) -> TextModel | None:
+    """(weights, description) of the experiment's model of words; None if it has none. One that is
+    damaged is left out with a warning: the page is useful without it."""
     folder = os.path.join(model_folders.models_folder(db_path), f"experiment-{number}")
-    try:
-        weights, described = saved_models.load_model(folder)
-        if "fusion" in weights:  # of two networks the one of words
-            weights = {
-                name[5:]: value for name, value in weights.items() if name.startswith("text_")
-            }
-        described["vocabulary"], weights["hidden_kernel"]
-    except Exception:  # deleted or damaged: the page is useful without it
+    if not os.path.isdir(folder):
         return None
+    try:
+        known = db.settings(db.experiment_row(conn, number)).get("model")
+        weights, described = saved_models.load_model(folder, known)
+    except UserError as error:
+        log(f"warning: no words are marked on the page, because {error}")
+        return None
+    if "Text" not in described["kind"]:
+        return None
+    if "fusion" in weights:  # of two networks the one of words
+        weights = {name[5:]: value for name, value in weights.items() if name.startswith("text_")}
     described["lexicon"] = text_features.make_lexicon(described, weights)
     described["leaves"] = {leaf: code for code, leaf in enumerate(described["categories"])}
     return weights, described

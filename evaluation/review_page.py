@@ -32,7 +32,7 @@ def review_page(
     experiment."""
     experiment = db.experiment_row(conn, number)
     paths, decisions = html_pages.page_paths(conn), decision_queries.overrides(conn)
-    model = product_view.text_model(db_path, number)
+    model = product_view.text_model(conn, db_path, number)
     there = catalogue_queries.places_today(conn, number)
     today = category_changes.classes_today(conn, number)
     shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)

@@ -89,11 +89,19 @@ def part_models(db_path: str) -> None:
             continue
         names, beside = models_written(path), f"{alone}.writing"
         if names or path == os.path.abspath(db_path):
-            shutil.rmtree(beside, ignore_errors=True)
+            remove(beside)
             os.mkdir(beside)
             for name in names:
-                shutil.copytree(os.path.join(shared, name), os.path.join(beside, name))
+                saved_models.copy_model(os.path.join(shared, name), os.path.join(beside, name))
             os.rename(beside, alone)
+
+
+def remove(path: str) -> None:
+    """Remove a folder, a file or a link, if there is one; what a link leads to stays."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.remove(path)
 
 
 def save_experiment(
@@ -126,7 +134,7 @@ def save_experiment(
     with db.transaction(conn):
         try:
             os.makedirs(models_path, exist_ok=True)
-            shutil.rmtree(beside, ignore_errors=True)
+            remove(beside)
             os.mkdir(beside)
             digest = write_model(beside)
             settings = {**settings, "model": digest} if digest else settings
@@ -134,9 +142,9 @@ def save_experiment(
                 conn, name, settings, predicted, validation, twins, clusters, learned
             )
             folder = os.path.join(models_path, f"experiment-{number}")
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
             os.rename(beside, folder)
         except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
+            remove(beside)
             raise
     return number
