@@ -37,6 +37,7 @@ from common.text import clean_text
 from crawling import (
     api_crawl,
     crawl_arguments,
+    crawl_lock,
     feed_download,
     feed_import,
     feed_load,
@@ -76,7 +77,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     only.add_argument(
         "--verify",
         action="store_true",
-        help="only check all pictures on the disk; the next crawl fetches those "
+        help="only check crawl.db, and all pictures on the disk; the next crawl fetches those "
         "again that are damaged or gone",
     )
     only.add_argument(
@@ -140,7 +141,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
             tree = api_crawl.read_tree(shop, args.root)
         conn = db.open_database(args.db_path, create=True)
         stack.enter_context(contextlib.closing(conn))  # without -wal and -shm beside the file
-        stack.enter_context(db.only_crawl(args.db_path))
+        stack.enter_context(crawl_lock.only_crawl(args.db_path))
         if not args.retry_failed:
             picture_crawl.check_there(conn, source, args.images_path)
         with contextlib.suppress(http_client.Stopped):
@@ -308,9 +309,10 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Check all pictures on the disk. Returns the exit status."""
+    """Check crawl.db, and all pictures on the disk. Returns the exit status."""
     conn = db.open_database(args.db_path)
-    with db.only_crawl(args.db_path):
+    db.check_whole(conn, args.db_path, thorough=True)
+    with crawl_lock.only_crawl(args.db_path):
         good, bad = picture_crawl.verify(conn, args.images_path)
     line = f"pictures: {good} good, {bad} damaged or gone"
     say(f"{line}, which the next crawl fetches again" if bad else line)

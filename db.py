@@ -11,15 +11,15 @@ meaning:
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
-from common.terminal import UserError, log
+from common import stored_json
+from common.damage_queries import check_whole, closed_if_damaged
+from common.terminal import UserError, database_sentence, log
 from common.text import normalised, text_key
 
 PATIENCE = 30  # seconds that a script waits for another one that writes
@@ -369,25 +369,14 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
     try:
         # isolation_level None: only `transaction` begins and ends a transaction.
         conn = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+    except sqlite3.DatabaseError as error:
+        raise UserError(database_sentence(error, path)) from None
+    with closed_if_damaged(conn, path):
         conn.row_factory = sqlite3.Row
         conn.execute("pragma foreign_keys = on")
-        conn.execute("select count(*) from sqlite_master").fetchone()
-        return conn
-    except sqlite3.DatabaseError as error:
-        check_free(path, error)
-        raise UserError(
-            f"{path} can't be opened as a SQLite file ({error}): is its folder there, "
-            "may you write in it, and is it a crawl.db?"
-        ) from None
-
-
-def check_free(path: str, error: sqlite3.DatabaseError) -> None:
-    """Raise UserError if the error says that another process keeps the file for itself, as a first
-    load does."""
-    if "locked" in str(error):
-        raise UserError(
-            f"{path} is being written by another script: wait for it, and run this again"
-        ) from None
+        # As a whole: later errors quote its names, and a name that is no text is none of ours.
+        conn.execute("select name, tbl_name, sql from sqlite_master").fetchall()
+    return conn
 
 
 def is_frozen(path: str) -> bool:
@@ -399,7 +388,7 @@ def is_frozen(path: str) -> bool:
 
 def check_exists(path: str) -> None:
     """Raise UserError if there is no such file."""
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise UserError(f"there is no {path}: run crawl.py first, or name a file with --db-path")
 
 
@@ -409,7 +398,8 @@ def table_names(conn: sqlite3.Connection) -> set[str]:
 
 
 def check_ours(conn: sqlite3.Connection, path: str, create: bool = False) -> None:
-    """Raise UserError if the file is another program's, or if it is empty (unless create)."""
+    """Raise UserError if the file is another program's, if it is empty (unless create), or if a
+    newer version has changed it."""
     names = table_names(conn)
     is_ours = "schema_version" in names or "category" in names
     if not is_ours and (names or not create):
@@ -417,42 +407,52 @@ def check_ours(conn: sqlite3.Connection, path: str, create: bool = False) -> Non
             f"{path} is no crawl.db, but empty or another program's: name the file "
             "that crawl.py filled with --db-path"
         )
+    if unknown := recorded_steps(conn) - {name for name, _ in MIGRATIONS}:
+        raise UserError(
+            f"{path} was made by a newer version of these scripts, or is damaged: its step "
+            f"{min(map(str, unknown))!r} is not known here, so use the newer version, or a copy"
+        )
+
+
+def open_checked(path: str, mode: str, create: bool = False) -> sqlite3.Connection:
+    """`connect` to a file that is ours and whole. Raises UserError otherwise."""
+    conn = connect(path, mode)
+    with closed_if_damaged(conn, path):
+        check_ours(conn, path, create)
+        check_whole(conn, path)
+    return conn
 
 
 def open_database(path: str, create: bool = False) -> sqlite3.Connection:
     """Open crawl.db for reading and writing, with all pending migrations done.
 
-    Raises UserError if the file is missing (unless create), or if it is something else.
+    Raises UserError if the file is missing (unless create), if it is something else, or if it is
+    damaged; then it stays as it is.
     """
     if not create:
         check_exists(path)
-    if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise UserError(f"{path} may not be written by you: copy it, or change its permissions")
-    conn = connect(path, "rwc" if create else "rw")
-    try:
-        check_ours(conn, path, create)
+    if os.path.isfile(path) and not os.access(path, os.W_OK):
+        raise UserError(database_sentence("readonly", path))
+    if os.path.isfile(path) and os.path.exists(f"{path}-wal"):
+        # A writer that closes puts the log into the file, even one that does not belong to it.
+        open_checked(path, "ro", create).close()
+    conn = open_checked(path, "rwc" if create else "rw", create)
+    with closed_if_damaged(conn, path):
         conn.execute("pragma journal_mode = wal")
         if pending_migrations(conn):
             migrate(conn)
-    except sqlite3.DatabaseError as error:
-        check_free(path, error)
-        raise UserError(
-            f"{path} can't be used as a crawl.db ({error}): restore it from a copy, or "
-            "crawl into a new file"
-        ) from None
     return conn
 
 
 def open_readonly(path: str) -> sqlite3.Connection:
     """Open crawl.db so that nothing can write it. An old file is migrated first, which is logged.
 
-    Raises UserError if the file is missing, or if it is something else.
+    Raises UserError if the file is missing, if it is something else, or if it is damaged.
     """
     check_exists(path)
     if os.path.exists(f"{path}-journal"):  # a 2016 script was killed: only a writer can undo it
         connect(path, "rw").close()
-    conn = connect(path, "ro")
-    check_ours(conn, path)
+    conn = open_checked(path, "ro")
     steps = pending_migrations(conn)
     if steps:
         conn.close()
@@ -462,11 +462,16 @@ def open_readonly(path: str) -> sqlite3.Connection:
     return conn
 
 
+def recorded_steps(conn: sqlite3.Connection) -> set[Any]:
+    """Names of the steps that this file has recorded."""
+    if "schema_version" not in table_names(conn):
+        return set()
+    return {row[0] for row in conn.execute("select name from schema_version")}
+
+
 def pending_migrations(conn: sqlite3.Connection) -> list[str]:
     """Names of the steps that this file has not recorded, in order."""
-    done = set()
-    if "schema_version" in table_names(conn):
-        done = {row[0] for row in conn.execute("select name from schema_version")}
+    done = recorded_steps(conn)
     return [name for name, _ in MIGRATIONS if name not in done]
 
 
@@ -486,36 +491,6 @@ def migrate(conn: sqlite3.Connection) -> None:
                 conn.execute(
                     "insert into schema_version(date, name) values (datetime(), ?)", (name,)
                 )
-
-
-@contextlib.contextmanager
-def only_crawl(path: str) -> Iterator[None]:
-    """Hold this database for one crawl. Raises UserError if another crawl is at work on it."""
-    lock_path = f"{os.path.realpath(path)}-crawling"  # beside the file itself, not beside a link
-    with locked(lock_path, path):
-        try:
-            yield
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(lock_path)
-
-
-def locked(lock_path: str, path: str) -> IO[str]:
-    """The file `lock_path`, open and locked. Raises UserError if another process has locked it."""
-    while True:
-        file = open(lock_path, "w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise UserError(
-                f"another crawl is at work on {path}: wait for it, or stop it"
-            ) from None
-        # If another crawl removed the file since it was opened here, this lock locks nothing.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(lock_path)):
-                return file
-        file.close()
 
 
 @contextlib.contextmanager
@@ -590,10 +565,12 @@ def experiment_row(conn: sqlite3.Connection, number: int) -> sqlite3.Row:
 
 
 def settings(row: sqlite3.Row) -> dict[str, Any]:
-    """The settings of an experiment's row. {} in rows of 2016, and if the column holds no JSON
-    object."""
-    try:
-        parsed = json.loads(row["settings"] or "{}")
-    except ValueError:
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {}
+    """The settings of an experiment's row, {} in rows of 2016. Raises UserError if the column is
+    damaged: without `folds` or `model` another answer would be given."""
+    return stored_json.read(
+        row["settings"] or "{}",
+        stored_json.SETTINGS,
+        f"experiment.settings of experiment {row['id']}",
+        "restore the file from a copy, or delete from experiment "
+        f"where id = {row['id']}, and train again",
+    )

@@ -22,11 +22,12 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from common.text import json_text, printable
+from common.text import json_text, one_line, printable
 
 VERSION = "1.0.0"
 FEW = 5  # names in one line of warnings
 MOST_REASONS = 10  # lines of warnings from one loop
+MOST_SAID = 200  # letters of what SQLite says, which may quote what is in the file
 MAKE_ROOM = "; make room, and run the same command again"
 
 
@@ -91,14 +92,45 @@ def prepare_stdout() -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
 
-def database_sentence(error: sqlite3.DatabaseError) -> str:
-    """What SQLite says of its own trouble, and what to do about it."""
-    sentence = f"the database given by --db-path can't be used: {error}"
-    if "disk is full" in sentence:
-        sentence += MAKE_ROOM
-    if "malformed" in sentence:
-        sentence += "; restore it from a copy, or crawl into a new file"
-    return sentence
+# What SQLite says of trouble with the file, by a word of it, and what to do then.
+DATABASE_TROUBLE = (
+    ("locked", "is being written by another script: wait for it, and run this again"),
+    ("is full", f"can't be written, because there is no room for it{MAKE_ROOM}"),
+    (
+        "readonly",
+        "may not be written by you: copy it, or change the permissions of it and its folder",
+    ),
+    ("disk I/O", "can't be read or written by the system: see whether its disk is full or broken"),
+    ("not a database", "is no SQLite file: name the file that crawl.py filled with --db-path"),
+)
+DAMAGED = "is damaged ({}): restore it from a copy without -wal and -shm, or crawl into a new file"
+
+
+def database_sentence(error: Exception | str, path: str = "the database given by --db-path") -> str:
+    """What is wrong with the database at `path` by what SQLite says, and what to do about it."""
+    said = str(error)
+    for words, sentence in DATABASE_TROUBLE:
+        if words in said:
+            return f"{path} {sentence}"
+    if "unable to open" in said:
+        return f"{path} can't be opened, because {unopened_reason(path)}"
+    if isinstance(error, UnicodeDecodeError):
+        said = "a name in its schema is no text"
+    elif "Could not decode" in said:  # it quotes the whole text
+        said = said.partition(" with text")[0]
+    return f"{path} {DAMAGED.format(one_line(said)[:MOST_SAID])}"
+
+
+def unopened_reason(path: str) -> str:
+    """Why SQLite can't open a file, and what to do about it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder}: make it, or name another file"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "it is a folder or a device: name the file that crawl.py filled with --db-path"
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        return "you may not read it: change its permissions"
+    return "you may not write in its folder: change the permissions of that, or copy the file"
 
 
 def system_sentence(error: OSError) -> str:

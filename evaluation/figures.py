@@ -21,6 +21,7 @@ from evaluation import floors, queries
 from learning import category_changes, metrics
 
 TARGETS = (95, 98)  # % accuracy
+MOST_SCORE = 1.001  # of a sum of probabilities, which were rounded
 # A prediction, as queries.details has it. Categories are numbers into a list of their ids.
 ROW = np.dtype(
     [
@@ -43,12 +44,17 @@ Rows = NDArray[np.void]  # a structured array, [n] of ROW unless its function sa
 
 
 def structured(rows: Iterable[Any], dtype: DTypeLike, number: int) -> Rows:
-    """A structured array of rows of experiment `number`. Raises UserError if a row holds text
-    instead of a number: anybody may have written to the file."""
+    """A structured array of rows of experiment `number`, whose floats are probabilities, or -1.
+    Raises UserError if a row holds something else: anybody may have written to the file."""
     try:
-        return np.fromiter(rows, dtype)
-    except (ValueError, TypeError):
+        array = np.fromiter(rows, dtype)
+    except (ValueError, TypeError, OverflowError):
         raise damaged(number) from None
+    names = array.dtype.names or ()
+    for scores in [array[name] for name in names if array.dtype[name].kind == "f"] or [array]:
+        if not (np.abs(scores) <= MOST_SCORE).all():
+            raise damaged(number)
+    return array
 
 
 def damaged(number: int) -> UserError:

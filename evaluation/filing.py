@@ -30,6 +30,7 @@ from evaluation import (
     filing_output,
     filing_queries,
     guarantees,
+    kept_answer_queries,
     promise_text,
     refusals,
     today,
@@ -219,6 +220,10 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     conn = db.open_database(wanted.db_path)
     folder, weights, described = load_for_apply(conn, wanted.number, wanted.db_path, kind)
     leaves = described["categories"]
+    if damaged := kept_answer_queries.forget_damaged(conn, wanted.number):
+        log(
+            f"{counted(damaged, 'answer')} of experiment {wanted.number} can't be read: asked again"
+        )
     products, waiting, by_person = filing_queries.count_unfiled(conn, wanted.number, leaves)
     if by_person:
         log(f"{counted(by_person, 'product')} with a person's category already")

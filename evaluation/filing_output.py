@@ -10,14 +10,13 @@ lines on stdout, and sentences for filing.py.
 from __future__ import annotations
 
 import collections
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.terminal import counted, log, say, say_json
 from common.text import csv_line, safe_cell
-from evaluation import catalogue_queries, filing_queries
+from evaluation import catalogue_queries, filing_queries, kept_answer_queries
 from learning import category_changes, category_tree
 
 COLUMNS = (
@@ -61,7 +60,9 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
         counts[row["level"]] += 1
         suggestions: Suggestions = ()
         if row["level"] == "person" or form == "jsonl":
-            likeliest = category_changes.likeliest_today(json.loads(row["top"]), today)
+            likeliest = category_changes.likeliest_today(
+                kept_answer_queries.best(row["top"], number), today
+            )
             suggestions = [pair for pair in likeliest if there.get(pair[0])][:SUGGESTIONS]
         path = paths.get(row["category_id"], row["category_id"])
         if row["level"] == "decided" and row["category_id"] not in paths:

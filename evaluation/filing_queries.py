@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import db
+from common import stored_json
 from evaluation.catalogue_queries import (
     DECIDED,
     LEAF_NOW,
@@ -295,18 +296,26 @@ def keep_filing(
     )
 
 
-def kept_filing(conn: sqlite3.Connection, number: int) -> dict[str, sqlite3.Row]:
+def kept_filing(conn: sqlite3.Connection, number: int) -> dict[str, dict[str, Any]]:
     """{shop: row of target, confidence, leaf, parent, reasons, refused, floor and shut} of an
     experiment's last --apply. Shops that an older version filed are left out, since it kept
-    less."""
-    return {
-        row["source"]: row
-        for row in conn.execute(
-            """select * from filing_source where experiment_id = ? and refused is not null
+    less. Raises UserError if a row is damaged."""
+    shops, mend = {}, f"run --apply {number} again"
+    for row in conn.execute(
+        """select * from filing_source where experiment_id = ? and refused is not null
            order by source""",
-            (number,),
-        )
-    }
+        (number,),
+    ):
+        lists = {
+            name: stored_json.read(row[name] or "[]", form, f"filing_source.{name}", mend, needed)
+            for name, form, needed in (
+                ("reasons", [str], ()),
+                ("refused", [str], ()),
+                ("shut", stored_json.SHUT, ("category", "accepted", "right")),
+            )
+        }
+        shops[row["source"]] = {**dict(row), **lists}
+    return shops
 
 
 def count_levels(conn: sqlite3.Connection, number: int) -> dict[str, int]:

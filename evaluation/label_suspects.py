@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import db
+from common import stored_json
 from common.terminal import UserError, log, say
 from common.text import csv_line
 from evaluation import decision_queries, experiment_queries, figures, queries, today
@@ -114,8 +115,10 @@ def best_leaves(
     `codes`, to which it adds the ones that are new. Raises UserError if a row was damaged."""
     try:
         best_by_row = json.loads(f"[{','.join(queries.best_five(conn, number))}]")
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         raise figures.damaged(number) from None
+    if len(best_by_row) != n or not stored_json.fits(best_by_row, [stored_json.TOP]):
+        raise figures.damaged(number)
     width = max((len(best) for best in best_by_row), default=0) or 1
     leaves, probability = np.zeros((n, width), int), np.full((n, width), -1.0)
     for i, best in enumerate(best_by_row):

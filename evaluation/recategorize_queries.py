@@ -135,9 +135,10 @@ def keep_categories(conn: sqlite3.Connection, run: int, categories: Iterable[str
 
 
 def insert_categories(conn: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert whole rows of the table category; those that are there stay."""
+    """Insert whole rows of the table category; those that are there stay. Their columns may come
+    from stored JSON, so they are quoted."""
     for row in rows:
-        names = ", ".join(row)
+        names = ", ".join('"{}"'.format(name.replace('"', '""')) for name in row)
         marks = ", ".join("?" * len(row))
         conn.execute(
             f"insert or ignore into category({names}) values ({marks})", list(row.values())

@@ -6,12 +6,12 @@ The caller holds the transaction.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import db
+from common.stored_json import DECISION
 from common.text import folded
 from evaluation.recategorize_queries import (
     MOVED,
@@ -26,7 +26,7 @@ from evaluation.recategorize_queries import (
     want_moved,
 )
 from learning import category_tree
-from learning.queries import kept_categories
+from learning.queries import kept_categories, kept_row
 
 
 def last_run(conn: sqlite3.Connection) -> sqlite3.Row | None:
@@ -124,7 +124,7 @@ def return_decisions(conn: sqlite3.Connection, run: int) -> None:
     returned = []
     kept = db.plain(conn, f"select row, category_id {WAS} 'label_override'", {"run": run})
     for text, proposed in kept.fetchall():
-        before = json.loads(text)
+        before = kept_row(text, DECISION, run, "product_id")
         now = conn.execute(
             "select * from label_override where product_id = ?", (before["product_id"],)
         ).fetchone()
@@ -140,13 +140,13 @@ def return_tree(conn: sqlite3.Connection, run: int, number: int) -> set[str | No
     touched."""
     kept = kept_categories(conn, run)
     keep_categories(conn, number, kept)
-    rows = [json.loads(text) for text in kept.values() if text]
+    rows = [row for row in kept.values() if row]
     insert_categories(conn, rows)
     conn.executemany(
         "update category set parent = :parent, path = :path, name = :name where id = :id", rows
     )
     touched = {*kept, *(row["parent"] for row in rows)}
-    made = [category for category, text in kept.items() if not text]
+    made = [category for category, row in kept.items() if not row]
     while made:  # those below others first
         deleted = []
         for category in made:
@@ -166,7 +166,7 @@ def note_undo(
     """Note in category_change that a run is taken back by the run `number`. What several categories became is, for
     experiments made in between, the one of them that the most products came from; if the category
     was there before, it is itself."""
-    created = {category for category, text in kept_categories(conn, run).items() if not text}
+    created = {category for category, row in kept_categories(conn, run).items() if not row}
     moved = {change["from_id"] for change in changes if change["from_id"] != change["to_id"]}
     was_there = {change["to_id"] for change in changes} - created - moved
     named: set[str | None] = {None}

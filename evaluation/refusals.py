@@ -187,7 +187,7 @@ def reference(
     old = feature_queries.features(conn, number, source, table)
     if old["groups"] < ENOUGH and source is not None:
         return reference(conn, number, described, None)
-    old["scores"] = np.fromiter(old["scores"], float)
+    old["scores"] = figures.structured(old["scores"], float, number)
     measured = settings.get("unknown words")
     measured = measured.get(source or "") if isinstance(measured, dict) else None
     old["unknown"] = unknown_words(old, measured)

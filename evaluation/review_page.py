@@ -8,13 +8,19 @@ the three likeliest categories of each product, and the reason why it was not fi
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import db
-from evaluation import catalogue_queries, decision_queries, filing_queries, html_pages, product_view
+from evaluation import (
+    catalogue_queries,
+    decision_queries,
+    filing_queries,
+    html_pages,
+    kept_answer_queries,
+    product_view,
+)
 from evaluation.product_view import page_text
 from learning import category_changes
 
@@ -38,7 +44,8 @@ def review_page(
     shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
     products = []
     for row in filing_queries.left_to_person(conn, number, top, surest_first):
-        view = review_view(dict(row), model, decisions, paths, images_path, shops, there, today)
+        answered = {**dict(row), "top": kept_answer_queries.best(row["top"], number)}
+        view = review_view(answered, model, decisions, paths, images_path, shops, there, today)
         products.append(view)
     html_pages.warn_missing_pictures(products, images_path)
     counts = filing_queries.count_levels(conn, number)
@@ -79,18 +86,18 @@ def review_view(
     decisions: Mapping[int, sqlite3.Row],
     paths: Mapping[str, str],
     images_path: str,
-    shops: Mapping[str, sqlite3.Row],
+    shops: Mapping[str, Mapping[str, Any]],
     there: Mapping[str, int],
     today: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """What the page shows of a product, a row of filing_queries.left_to_person.
+    """What the page shows of a product, a row of filing_queries.left_to_person with its `best`.
 
     It offers the three categories that the model thinks likeliest of those that are there today
     (`there`, catalogue_queries.places_today). The first is proposed if it is the model's first.
     shops are filing_queries.kept_filing, and `today` category_changes.classes_today, by which all
     categories are those of today.
     """
-    top = json.loads(row["top"] or "[]")
+    top = row["top"]
     likeliest = category_changes.likeliest_today(top, today)
     offered = [pair for pair in likeliest if there.get(pair[0])][:3]
     loud = (
@@ -138,10 +145,10 @@ def in_words_of(
 # ---- why a product was not filed ----------------------------------------------------------------
 
 
-def shop_reason(shop: sqlite3.Row) -> str | None:
+def shop_reason(shop: Mapping[str, Any]) -> str | None:
     """Why less of a shop was filed than is promised, a sentence; None if all was filed that is
     promised. shop is a row of filing_queries.kept_filing."""
-    levels, reasons = json_texts(shop["refused"]), json_texts(shop["reasons"])
+    levels, reasons = shop["refused"], shop["reasons"]
     if not levels or not reasons:
         return None
     return page_text(
@@ -152,22 +159,16 @@ def shop_reason(shop: sqlite3.Row) -> str | None:
     )
 
 
-def json_texts(text: str | None) -> list[str]:
-    """The texts of a JSON list; [] if it is none."""
-    values = json.loads(text or "[]")
-    return [str(value) for value in values] if isinstance(values, list) else []
-
-
 def why_unfiled(
     row: Mapping[str, Any],
-    shop: sqlite3.Row | None,
+    shop: Mapping[str, Any] | None,
     there: Mapping[str, int],
     paths: Mapping[str, str],
 ) -> str:
     """Why a product, a row of filing_queries.left_to_person, lacks a leaf, a sentence; "" if that
     is not known, because an older version filed it. shop is its row of filing_queries.kept_filing
     or None, there is catalogue_queries.places_today, paths are html_pages.page_paths."""
-    if not json.loads(row["top"] or "[]"):
+    if not row["top"]:
         return "Not filed: there is no word that the model knows, and no picture."
     if shop is None:
         return ""
@@ -185,7 +186,7 @@ def why_unfiled(
 def why_not_at(
     level: str,
     row: Mapping[str, Any],
-    shop: sqlite3.Row,
+    shop: Mapping[str, Any],
     there: Mapping[str, int],
     paths: Mapping[str, str],
 ) -> str | None:
@@ -198,7 +199,7 @@ def why_not_at(
     shut = shut_leaves(shop)
     if level == "leaf" and category in shut:
         return shut_reason(category, shut, shop, paths)
-    if level in json_texts(shop["refused"]):
+    if level in shop["refused"]:
         return f"at the {level} nothing of its shop was filed (see above)"
     if shop[level] is None:
         return f"nothing is promised at the {level} for {target}"
@@ -214,15 +215,15 @@ def path_of(category: str, paths: Mapping[str, str]) -> str:
     return paths.get(category, page_text(category, 200))
 
 
-def shut_leaves(shop: sqlite3.Row) -> dict[str, dict[str, Any]]:
+def shut_leaves(shop: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{leaf: floors.named} of the leaves that were shut; {} if an older version filed them."""
-    return {leaf["category"]: leaf for leaf in json.loads(shop["shut"] or "[]")}
+    return {leaf["category"]: leaf for leaf in shop["shut"]}
 
 
 def shut_reason(
     category: str,
     shut: Mapping[str, Mapping[str, Any]],
-    shop: sqlite3.Row,
+    shop: Mapping[str, Any],
     paths: Mapping[str, str],
 ) -> str | None:
     """Why nothing is filed at a leaf that is shut; None for another. A leaf without a parent is

@@ -10,7 +10,6 @@ it was then.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -126,10 +125,10 @@ def categories_then(conn: sqlite3.Connection, since: int) -> list[Row]:
         return list(rows.values())
     touched: set[str | None] = set()
     for run in reversed(runs):
-        for category, text in queries.kept_categories(conn, run).items():
+        for category, before in queries.kept_categories(conn, run).items():
             now = rows.pop(category, None)
-            if text:
-                rows[category] = json.loads(text)
+            if before:
+                rows[category] = before
             touched.update(row["parent"] for row in (now, rows.get(category)) if row)
     parents = {row["parent"] for row in rows.values()}
     for category in {step for step in touched if step in rows}:

@@ -69,7 +69,7 @@ def models_written(db_path: str) -> list[str]:
     ):
         for row in db.all_experiments(conn):
             name = f"experiment-{row['id']}"
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, UserError):
                 if db.settings(row).get("model") == saved_models.digest(os.path.join(shared, name)):
                     names.append(name)
     return names

@@ -9,8 +9,11 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import db
+from common import stored_json
+from common.stored_json import CATEGORY
 from common.terminal import UserError
 from common.text import folded, storable
 from learning import category_tree
@@ -215,17 +218,31 @@ def last_category_change(conn: sqlite3.Connection) -> int:
     return conn.execute("select coalesce(max(run), 0) from category_change").fetchone()[0]
 
 
-def kept_categories(conn: sqlite3.Connection, run: int) -> dict[str, str | None]:
-    """{category id: its row before a run as JSON, None if there was none}."""
-    kept: dict[str, str | None] = {}
+def kept_categories(conn: sqlite3.Connection, run: int) -> dict[str, dict[str, Any] | None]:
+    """{category id: its row before a run, None if there was none}. Raises UserError if one is
+    damaged."""
+    kept: dict[str, dict[str, Any] | None] = {}
     for category, text in db.plain(
         conn,
         """select category_id, row from category_change_row
            where run = ? and relation = 'category' order by rowid""",
         (run,),
     ):
-        kept.setdefault(category, text)
+        row = (
+            None
+            if text is None
+            else {**dict.fromkeys(CATEGORY), **kept_row(text, CATEGORY, run, "id")}
+        )
+        kept.setdefault(category, row)
     return kept
+
+
+def kept_row(text: str, form: dict[str, type], run: int, key: str) -> dict[str, Any]:
+    """A row that a run of --recategorize has kept as JSON, which has a `key`. Raises UserError if
+    it is damaged."""
+    what = f"category_change_row.row of run {run}"
+    mend = "restore the file from a copy"
+    return stored_json.read(text, form, what, mend, [key])
 
 
 # ---- experiments --------------------------------------------------------------------------------

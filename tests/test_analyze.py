@@ -325,15 +325,23 @@ def test_a_terminal_of_another_alphabet_gets_utf_8_all_the_same(folder):
 # ---- what somebody else wrote into the file -----------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", ("nonsense", "[1]", "{", "null", "7"))
-def test_settings_that_are_none_are_passed_over(folder, settings):
+@pytest.mark.parametrize(
+    "settings",
+    (
+        *("nonsense", "[1]", "{", "null", "7", "[" * 100_000),
+        *('{"folds": "3"}', '{"categories": [7]}', '{"model": {}}', '{"calibration": {"test": 1}}'),
+        '{"folds": 99999999999999999999999}',
+    ),
+    ids=lambda text: text[:20],
+)
+def test_settings_that_are_none_are_one_sentence(folder, settings):
+    """Without `folds` or `model` in them, another answer would be given."""
     change(folder, "update experiment set settings = ?", settings)
     repeat_experiment(folder)
-    for flags in ((), ("--experiment", 1), ("--compare", 1, 2)):
+    for flags in ((), ("--experiment", 1), ("--compare", 1, 2), ("--label-suspects", 1)):
         done = run_script("analyze", *flags, cwd=folder)
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    done = run_script("analyze", "--label-suspects", 1, cwd=folder)
-    assert done.returncode == 2 and "has no folds" in done.stderr
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert "experiment.settings of experiment 1 can't be read" in done.stderr
 
 
 @pytest.mark.parametrize("flags", ((), ("--experiment", 1), ("--compare", 1, 2)))
