@@ -31,6 +31,14 @@ FORMULA = r"""(^|;)(?=[\s'"]*[=+\-@＝＋－＠])"""
 FORMULA_BEGINS = re.compile(FORMULA)
 MADE_SAFE = re.compile(FORMULA.replace(")(", ")'(", 1))
 PARTS_CELLS = re.compile(r'[",;]')
+# What a shop's tree of categories may hold. An id of a feed holds the ids above it, and a path of
+# crawl.db joins all of these, so that a path grows with the cube of what a row says. No published
+# tree comes near: their longest names have 100 characters, and their longest paths 2,000.
+DEEPEST_PATH = 50  # levels of a category
+LONGEST_LEVEL = 500  # characters of a category's name, or of the id that an API gives it
+LONGEST_PATH = 10_000  # characters of a path
+MOST_CATEGORIES = 100_000  # of a shop: each takes memory, and no shop has so many
+MOST_PATHS = 200_000_000  # characters of all paths: a load takes a gigabyte of memory then
 
 
 def normalised(name: str | None, description: str | None) -> str:

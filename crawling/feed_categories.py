@@ -6,15 +6,25 @@ order of the feed's lines, and rows of the table category.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from common.terminal import UserError
-from common.text import category_id, folded, tidy
+from common.text import (
+    LONGEST_LEVEL,
+    LONGEST_PATH,
+    MOST_CATEGORIES,
+    MOST_PATHS,
+    category_id,
+    folded,
+    tidy,
+)
 from crawling.feed_types import Path
 
-MOST_CATEGORIES = 100_000  # each takes memory, and no shop has so many
+MOST_SPELLINGS = 2 * MOST_CATEGORIES  # of paths, that are found again without a look at each letter
+TOO_LONG = f"a category with more than {LONGEST_LEVEL} characters in a level, or too many in all"
 
 
 class CategoryTree:
@@ -29,6 +39,8 @@ class CategoryTree:
         names = {row["id"]: row["name"] for row in categories}
         tops = {row["id"] for row in categories if row["parent"] is None}
         self.taken = set(names)
+        self.path_lengths = {row["id"]: len(row["path"] or "") for row in categories}
+        self.characters = sum(self.path_lengths.values())  # of all paths
         self.names: dict[str, str] = {}  # id -> the shop's word, as it was written last
         self.parents: dict[str, str | None] = {}
         self.ids: dict[Path, str] = {}  # of paths as a feed has them, and as they are stored
@@ -42,32 +54,43 @@ class CategoryTree:
                 self.names[row["id"]] = words[-1]
                 self.parents[row["id"]] = row["parent"]
 
-    def id_of(self, path: Path) -> str:
-        """The id of a path in the shop's words, which is not (). Gives ids to its parents too.
-        Letter case, blanks and ways to write an accent make no difference. Raises UserError if
-        there are too many categories."""
+    def id_of(self, path: Path) -> str | None:
+        """The id of a path in the shop's words, which is not (). Gives ids to its parents too. None
+        if the path is too long to be a category's, and is none yet. Letter case, blanks and ways to
+        write an accent make no difference. Raises UserError if there are too many categories."""
         category = self.ids.get(path)
         if category is None:
-            category = self.ids[path] = self.find(tuple(map(tidy, path)))
+            category = self.find(tuple(map(tidy, path)))
+            if category is not None and len(self.ids) < MOST_SPELLINGS:
+                self.ids[path] = category
         return category
 
-    def find(self, path: Path) -> str:
+    def find(self, path: Path) -> str | None:
         """The id of a path in tidy words, which becomes a category if it is none."""
-        parent = self.id_of(path[:-1]) if len(path) > 1 else None
         keys = tuple(map(folded, path))
         category = self.ids.get(path) or self.ids_by_key.get(keys)
+        if category is None and not is_short(path):
+            return None
+        parent = self.id_of(path[:-1]) if len(path) > 1 else None
         if category is None:
-            if len(self.taken) >= MOST_CATEGORIES:
-                raise UserError(
-                    f"the feed has more than {MOST_CATEGORIES:,} categories, such as "
-                    f"{path[-1][:50]!r}: name another column with --column product_type=NAME, or "
-                    "leave the categories out with --unlabelled"
-                )
-            category = category_id(parent, path, self.taken)
-            self.ids_by_key[keys] = category
-            self.taken.add(category)
-            self.parents[category] = parent
+            category = self.ids_by_key[keys] = self.add(path, parent)
         self.names[category] = path[-1]
+        return category
+
+    def add(self, path: Path, parent: str | None) -> str:
+        """The id of a new category. Raises UserError if there are too many."""
+        category = category_id(parent, path, self.taken)
+        above = self.path_lengths[parent] + 1 if parent else 0
+        self.path_lengths[category] = above + len(category)
+        self.characters += self.path_lengths[category]
+        if len(self.taken) >= MOST_CATEGORIES or self.characters > MOST_PATHS:
+            raise UserError(
+                f"the feed has more than {MOST_CATEGORIES:,} categories, or fewer with very long "
+                f"names, such as {path[-1][:50]!r}: name another column with --column "
+                "product_type=NAME, or leave the categories out with --unlabelled"
+            )
+        self.taken.add(category)
+        self.parents[category] = parent
         return category
 
     def rows(self) -> list[tuple[str, str | None, int, str, str]]:
@@ -90,3 +113,10 @@ class CategoryTree:
         while parent := self.parents[steps[-1]]:
             steps.append(parent)
         return "/".join(reversed(steps))
+
+
+def is_short(path: Path) -> bool:
+    """Whether a path in words is short enough for a new category. It is counted as it will be stored:
+    the first level stands in the ids of all levels below it."""
+    lengths = [len(word) + 1 for word in path]
+    return max(lengths) <= LONGEST_LEVEL + 1 and sum(itertools.accumulate(lengths)) <= LONGEST_PATH

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from common.text import folded
+from common.text import DEEPEST_PATH, folded
 from crawling import feed_parting
 from crawling.feed_cells import GOOGLE_NUMBER, Parting, cell_categories
 from crawling.feed_dialects import PLAIN
@@ -20,7 +20,6 @@ from crawling.feed_words import PRODUCT_KINDS, ROOTS
 
 MOST_SPELLINGS = 100_000  # of categories that are counted
 MOST_NONE_WORDS = 1_000  # distinct cells that say that there is no category
-DEEPEST_PATH = 50  # levels of a category
 
 
 # ---- which column files products, and how -------------------------------------------------------

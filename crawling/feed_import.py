@@ -24,7 +24,7 @@ from crawling import (
     refiled_queries,
     variant_queries,
 )
-from crawling.feed_categories import CategoryTree
+from crawling.feed_categories import TOO_LONG, CategoryTree
 from crawling.feed_changes import update_stored
 from crawling.feed_load import FeedOptions, Lists, Load, LoadCounts, further_links
 from crawling.feed_queries import StoredProduct
@@ -177,13 +177,14 @@ def parent_id(product: FeedProduct) -> str:
 
 
 def listed_categories(load: Load, product: FeedProduct) -> tuple[str, ...] | None:
-    """A value of Lists. The tree gets the categories."""
+    """A value of Lists. The tree gets the categories, without those that are too long."""
     categories = product.categories
     if load.options.unlabelled or (not categories and parent_id(product)):
         return None
-    if len(categories) == 1:
-        return (load.tree.id_of(categories[0]),)
-    return tuple(dict.fromkeys(map(load.tree.id_of, categories)))
+    ids = list(map(load.tree.id_of, categories))
+    if None in ids:
+        load.counts.too_long.append((product.line, TOO_LONG))
+    return tuple(dict.fromkeys(category for category in ids if category is not None))
 
 
 def insert_new(load: Load, products: Sequence[FeedProduct], lists: Lists) -> None:

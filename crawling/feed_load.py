@@ -10,7 +10,7 @@ import sqlite3
 from typing import NamedTuple
 
 from crawling.feed_categories import CategoryTree
-from crawling.feed_types import FeedProduct, Path
+from crawling.feed_types import FeedProduct, LeftOut, Path
 
 MOST_LINKS = 10  # to pictures of one product
 
@@ -43,6 +43,7 @@ class LoadCounts:
     labels_kept: int = 0  # without the feed's categories: have one in crawl.db already
     pictures_lost: int = 0  # had a link to a picture, and have none now
     labels_lost: int = 0  # had a category, and have none now
+    too_long: LeftOut = dataclasses.field(default_factory=LeftOut)  # categories, not products
     regrouped: int = 0  # have another item group than before
     variants: int = 0  # name a parent
     inherited: int = 0  # of the variants: have a category of the parent's

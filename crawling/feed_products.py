@@ -15,10 +15,10 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from common.terminal import UserError
-from common.text import clean_text, folded
+from common.text import DEEPEST_PATH, clean_text, folded
 from crawling import feed_cells, feed_columns, feed_survey, picture_links
 from crawling.feed_cells import decoded
-from crawling.feed_choice import DEEPEST_PATH, categories_shown
+from crawling.feed_choice import categories_shown
 from crawling.feed_columns import Layout, Source, category_value, field_text
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_names import known_names

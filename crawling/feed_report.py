@@ -39,6 +39,11 @@ def load_lines(
     name = reading.name
     return [
         *(f"{name}, {sentence}; left out" for sentence in reading.left_out.sentences()),
+        *(
+            f"{name}, {sentence}: loaded without it; if another column holds the category, name it "
+            "with --column product_type=NAME"
+            for sentence in counts.too_long.sentences()
+        ),
         *feed_understood.remarks(reading),
         *label_lines(options, counts),
         *change_lines(options, counts),

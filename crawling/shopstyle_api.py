@@ -9,14 +9,22 @@ service closed in 2026; any other host that speaks its protocol is crawled with
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import UserError, log
-from common.text import clean_text
+from common.text import (
+    DEEPEST_PATH,
+    LONGEST_LEVEL,
+    LONGEST_PATH,
+    MOST_CATEGORIES,
+    MOST_PATHS,
+    clean_text,
+)
 from crawling.http_client import (
     RETRIED,
     Again,
@@ -153,20 +161,41 @@ def fetch_tree(shop: Shop, root: str) -> list[CategoryRow]:
     for what is below it. Raises http_client.Unfinished and UserError as Shop.get does.
     """
     answer = ask_for_tree(shop, root)
-    nodes = child_nodes(answer, root, shop.key)
+    nodes, unusable = child_nodes(answer, root, shop.key)
     if all(node.parent == root for node in nodes):
-        nodes += lower_levels(shop, nodes, root)
+        lower, lower_unusable = lower_levels(shop, nodes, root)
+        nodes, unusable = nodes + lower, unusable + lower_unusable
+    if unusable:
+        log(
+            f"{unusable} categories without a usable id (a text without / and ,), or with one or a "
+            f"name of more than {LONGEST_LEVEL} characters: left out"
+        )
     root_entry = as_dict(as_dict(answer.get("metadata")).get("root"))
-    parent = root_entry.get("parentId")
-    rows = tree_rows(
-        nodes,
+    parent, name = root_entry.get("parentId"), clean_text(str(root_entry.get("name") or root))
+    rows, too_deep = tree_rows(
+        nodes[:MOST_CATEGORIES],
         root,
-        clean_text(parent) if isinstance(parent, str) else None,
-        clean_text(str(root_entry.get("name") or root)),
+        clean_text(parent) if isinstance(parent, str) and len(parent) <= LONGEST_LEVEL else None,
+        name if len(name) <= LONGEST_LEVEL else root,
     )
-    if lost := sorted({node.id for node in nodes} - {row[0] for row in rows}):
-        log(f"{len(lost)} categories have no parent below {root}, such as {lost[0]}: left out")
+    log_left_out(nodes, rows, too_deep, root)
     return rows
+
+
+def log_left_out(
+    nodes: Sequence[Node], rows: Iterable[CategoryRow], too_deep: Collection[str], root: str
+) -> None:
+    """Log how many categories of an answer are not in the tree, and why."""
+    left = {node.id for node in nodes}.difference(too_deep, (row[0] for row in rows))
+    if too_deep:
+        log(
+            f"{len(too_deep)} categories are more than {DEEPEST_PATH} levels below {root}, or the ids "
+            f"above them are too long in all, such as {min(too_deep)[:50]}: left out"
+        )
+    if beyond := left.intersection(node.id for node in nodes[MOST_CATEGORIES:]):
+        log(f"{len(beyond)} categories are beyond the first {MOST_CATEGORIES:,}: left out")
+    if lost := sorted(left - beyond):
+        log(f"{len(lost)} categories have no parent below {root}, such as {lost[0][:50]}: left out")
 
 
 def ask_for_tree(shop: Shop, root: str) -> dict[str, Any]:
@@ -180,68 +209,88 @@ def ask_for_tree(shop: Shop, root: str) -> dict[str, Any]:
         return shop.get("categories", cat=root, depth=1)
 
 
-def lower_levels(shop: Shop, top_level: list[Node], root: str) -> list[Node]:
-    """All categories below those of the top level, each asked for what is below it."""
-    lower, waiting, asked = [], list(top_level), {root}
-    while waiting:
-        node = waiting.pop()
-        if node.id not in asked:
-            asked.add(node.id)
-            answer = shop.get("categories", cat=node.id, depth=1)
-            children = child_nodes(answer, node.id, shop.key)
-            waiting += children
-            lower += children
-    return lower
+def lower_levels(shop: Shop, top_level: list[Node], root: str) -> tuple[list[Node], int]:
+    """All categories below those of the top level, each asked for what is below it, and how many
+    entries of the answers are none. It ends at a host that answers the top level again, whatever it
+    is asked for, and beyond MOST_CATEGORIES, because a host may name ever new ones."""
+    top_ids, unusable = {node.id for node in top_level}, 0
+    nodes = dict.fromkeys(top_level)
+    waiting, asked = [(node, 1) for node in nodes], {root}
+    while waiting and len(nodes) <= MOST_CATEGORIES:
+        node, level = waiting.pop()
+        if node.id in asked or level > DEEPEST_PATH:
+            continue
+        asked.add(node.id)
+        answer = shop.get("categories", cat=node.id, depth=1)
+        children, others = child_nodes(answer, node.id, shop.key)
+        if top_ids.issubset(child.id for child in children):
+            break
+        unusable += others
+        new_nodes = [child for child in dict.fromkeys(children) if child not in nodes]
+        nodes.update(dict.fromkeys(new_nodes))
+        waiting += [(child, level + 1) for child in new_nodes]
+    return list(nodes)[len(set(top_level)) :], unusable
 
 
 def tree_rows(
     nodes: Iterable[Node], root: str, root_parent: str | None, root_name: str
-) -> list[CategoryRow]:
-    """The rows of the tree, level by level. A category under two parents stays with the first, and
-    a cycle is never entered."""
+) -> tuple[list[CategoryRow], set[str]]:
+    """The rows of the tree, level by level, and the ids that lie too deep or whose paths would be
+    too long. A category under two parents stays with the first, and a cycle is never entered. A
+    category with nothing below it that fits is a leaf, because its pages show what is below it."""
     children: dict[str, list[Node]] = {}
     for node in nodes:
         children.setdefault(node.parent, []).append(node)
     rows: list[CategoryRow] = []
     level: list[PlacedNode] = [(root, root_parent, root_name, ())]
-    placed = {root}
+    placed, too_deep, characters = {root}, list[str](), 0
     while level:
         next_level: list[PlacedNode] = []
         for category, parent, name, path in level:
             has_children = False
             for child in children.get(category, ()):
+                length = sum(map(len, path)) + len(path) + len(child.id)
+                if len(path) >= DEEPEST_PATH or length > LONGEST_PATH or characters > MOST_PATHS:
+                    too_deep.append(child.id)
+                    continue
                 if child.id != root and child.id not in path:
                     has_children = True
                 if child.id not in placed:
                     placed.add(child.id)
+                    characters += length
                     next_level.append((child.id, category, child.name, (*path, child.id)))
             is_leaf = not has_children and category != root
             rows.append((category, parent, int(is_leaf), "/".join(path), name))
         level = next_level
-    return rows
+    return rows, below(children, too_deep, placed)
 
 
-def child_nodes(answer: dict[str, Any], root: str, key: str) -> list[Node]:
-    """The categories of a /categories answer. What is malformed is counted and left out."""
+def below(children: Mapping[str, list[Node]], ids: Iterable[str], placed: set[str]) -> set[str]:
+    """These ids and all below them, without those that have a place elsewhere."""
+    waiting, found = list(ids), set[str]()
+    while waiting:
+        category = waiting.pop()
+        if category not in placed and category not in found:
+            found.add(category)
+            waiting += [child.id for child in children.get(category, ())]
+    return found
+
+
+def child_nodes(answer: dict[str, Any], root: str, key: str) -> tuple[list[Node], int]:
+    """The categories of a /categories answer, and how many of its entries are none."""
     entries = answer.get("categories")
     if not isinstance(entries, list):
-        return []
-    nodes = []
-    for entry in entries:
-        if is_category(entry):
-            nodes.append(
-                Node(
-                    drop_key(entry["id"], key),
-                    drop_key(entry.get("parentId") or root, key),
-                    drop_key(str(entry.get("name") or ""), key),
-                )
-            )
-    if len(nodes) < len(entries):
-        log(
-            f"{len(entries) - len(nodes)} categories without a usable id (a text without / and ,): "
-            "left out"
+        return [], 0
+    nodes = [
+        Node(
+            drop_key(entry["id"], key),
+            drop_key(entry.get("parentId") or root, key),
+            drop_key(str(entry.get("name") or ""), key),
         )
-    return nodes
+        for entry in entries
+        if is_category(entry)
+    ]
+    return nodes, len(entries) - len(nodes)
 
 
 def is_category(entry: Any) -> bool:
@@ -251,6 +300,8 @@ def is_category(entry: Any) -> bool:
     if entry.get("parentId") and not isinstance(entry["parentId"], str):
         return False
     category = entry["id"]
+    if max(len(category), len(str(entry.get("name") or ""))) > LONGEST_LEVEL:
+        return False
     return bool(category.isprintable() and category.strip()) and not set(category) & set("/,")
 
 
@@ -313,8 +364,14 @@ def drop_key(text: str, key: str) -> str:
     text = clean_text(text)
     if len(key) < SHORTEST_KEY:
         return text
+    return key_pattern(key).sub("", text)
+
+
+@functools.lru_cache(maxsize=1)
+def key_pattern(key: str) -> re.Pattern[str]:
+    """What matches a key, as it is and as URLs quote it."""
     forms = {key}
     for quote in (urllib.parse.quote, urllib.parse.quote_plus):
         forms |= {quote(key), quote(key, safe="")}
     longest_first = sorted(forms, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), "", text, flags=re.I)
+    return re.compile("|".join(map(re.escape, longest_first)), re.I)
