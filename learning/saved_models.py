@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from common.files import file_sha256
+from common.files import file_sha256, replacing
 from common.terminal import UserError, log
 from common.text import one_line
 
@@ -87,11 +86,8 @@ def keep_promise(folder: str, promise: dict) -> None:
     kept = {**kept_promises(folder), f"{100 * promise['target']:g}": promise}
     path = os.path.join(folder, "thresholds.json")
     try:
-        # A new file of a name that nobody can know, and have made a link elsewhere of.
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+        with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
             json.dump(kept, file, indent=1)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
     except OSError as error:
         log(f"warning: {path} can't be written ({error.strerror})")
 
