@@ -205,7 +205,7 @@ def open_feed(
     """How a feed is read, which is logged, and its products, of which there is one at least."""
     with feed_download.called_by_name(feed.files), ended_at_once(stop, http_client.Stopped):
         options = args.survey
-        if os.path.exists(args.db_path):
+        if db.is_begun(args.db_path):
             with contextlib.closing(db.open_readonly(args.db_path)) as conn:
                 known = feed_report.known_categories(conn, feed_source(args.source))
                 options = options._replace(known=known)
@@ -287,7 +287,7 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
                 args.feed, args.survey.read, args.feed_images, web, stack
             )
             reading, products = open_feed(args, feed, stop)
-        if os.path.exists(args.db_path):
+        if db.is_begun(args.db_path):
             conn = db.open_readonly(args.db_path)
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crawl-"))

@@ -450,8 +450,7 @@ def open_readonly(path: str) -> sqlite3.Connection:
     Raises UserError if the file is missing, if it is something else, or if it is damaged.
     """
     check_exists(path)
-    if os.path.exists(f"{path}-journal"):  # a 2016 script was killed: only a writer can undo it
-        connect(path, "rw").close()
+    undo_killed(path)
     conn = open_checked(path, "ro")
     steps = pending_migrations(conn)
     if steps:
@@ -460,6 +459,23 @@ def open_readonly(path: str) -> sqlite3.Connection:
         open_database(path).close()
         conn = connect(path, "ro")
     return conn
+
+
+def undo_killed(path: str) -> None:
+    """Take back what a killed first load, or a script of 2016, has left half-written. Only a writer
+    can."""
+    if os.path.exists(f"{path}-journal"):
+        connect(path, "rw").close()
+
+
+def is_begun(path: str) -> bool:
+    """Whether there is a database to read. A first load that was killed at its beginning leaves one
+    without a table, which is as good as none."""
+    if not os.path.exists(path):
+        return False
+    undo_killed(path)
+    with contextlib.closing(connect(path, "ro")) as conn:
+        return bool(table_names(conn))
 
 
 def recorded_steps(conn: sqlite3.Connection) -> set[Any]:

@@ -139,7 +139,7 @@ def save_network(
     )
     for path in (args.output_graph, args.output_labels):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with replacing(args.output_graph, f"{args.output_graph}.{os.getpid()}.keras") as beside:
+    with replacing(args.output_graph, ending="keras") as beside:  # no other will Keras write
         whole.save(beside)
         with zipfile.ZipFile(beside, "a") as archive:
             archive.writestr(LABELS, json.dumps(labels))

@@ -6,8 +6,11 @@ In: paths. Out: paths, digests, sizes in bytes.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import os
+import random
 import shutil
 from collections.abc import Iterator
 
@@ -33,16 +36,56 @@ def file_sha256(*paths: str) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: str, beside: str | None = None) -> Iterator[str]:
-    """The path to write to instead of `path`, in the same folder unless `beside` names another.
-    When the block ends, the file moves to its place; if it fails, nothing is left."""
-    beside = beside or f"{path}.{os.getpid()}.tmp"
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(beside)
+def replacing(path: str, beside: str | None = None, ending: str = "tmp") -> Iterator[str]:
+    """The path to write to instead of `path`, in the same folder; it ends with `ending`. When the
+    block ends, the file is on the disk, and moves to its place; if it fails, nothing is left. What
+    a killed process has left there is removed. A caller of many files names `beside`, and sweeps
+    by itself: their folder is not waited for."""
+    mine = beside or f"{path}.{random.getrandbits(64):016x}.{ending}"
+    if not beside:
+        sweep(f"{glob.escape(path)}.{'[0-9a-f]' * 16}.{ending}")
+    with open(mine, "xb") as held:  # a link that somebody has put there is not followed
+        with contextlib.suppress(OSError):  # some disks have no locks; nothing is swept there
+            fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            yield mine
+            on_disk(mine)
+            os.replace(mine, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(mine)
+    if not beside:
+        on_disk(os.path.dirname(path) or ".")
+
+
+def sweep(pattern: str) -> None:
+    """Remove the files of these names that no process is writing: `replacing` locks its file."""
+    for path in filter(os.path.isfile, glob.glob(pattern)):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.remove(path)
+
+
+def on_disk(path: str) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk. A file that is moved before
+    may be empty after a power cut."""
+    ignored = [OSError] if os.path.isdir(path) else []  # not each disk can be asked for a folder
+    with contextlib.suppress(*ignored):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def move_folder(path: str, target: str) -> None:
+    """Move a folder to its place, once all that is in it is on the disk."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            on_disk(os.path.join(folder, name))
+        on_disk(folder)
+    os.rename(path, target)
+    on_disk(os.path.dirname(target))
 
 
 def free_space(path: str) -> int:

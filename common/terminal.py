@@ -35,6 +35,10 @@ class UserError(Exception):
     """A mistake the user can mend. Its text is one sentence that says what to do next."""
 
 
+class Terminated(KeyboardInterrupt):
+    """A SIGTERM, which ends a script as Ctrl-C does: nothing half-done is left."""
+
+
 class Undone(UserError):
     """What was asked for could not be done now, but another run may do it; exit status 1."""
 
@@ -51,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
 def run(main: Callable[[], int]) -> int:
     """Run a script's main and return its exit status: 2 after a user's mistake, 1 if another run
-    may do what is left, 130 after Ctrl-C.
+    may do what is left, 130 after Ctrl-C, 143 after SIGTERM.
 
     An OSError (the disk is full, a permission is missing) is reported by the system's words for it.
     Its whole text is never printed: the text of a network error holds the URL, and the URL holds
@@ -60,14 +64,15 @@ def run(main: Callable[[], int]) -> int:
     script = os.path.basename(sys.argv[0])
     prepare_stdout()
     try:
-        status = main()
+        with terminable():
+            status = main()
         sys.stdout.flush()  # here, so that a reader that went away can still be dealt with
         return status
     except UserError as error:
         sentence, status = str(error), 1 if isinstance(error, Undone) else 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"{script}: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        return 143 if isinstance(error, Terminated) else 130
     except BrokenPipeError:
         # The reader (head, less) went away, and may. stdout is pointed at nothing, because the
         # interpreter would complain again while it shuts down.
@@ -150,6 +155,23 @@ class StopEvent(threading.Event):
 
     signal = 0
     error: type[Exception] | None = None
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM raise Terminated, unless the caller has it ignored."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 import db
+from common.files import move_folder
 from common.terminal import UserError
 from learning import queries, saved_models
 
@@ -93,7 +94,7 @@ def part_models(db_path: str) -> None:
             os.mkdir(beside)
             for name in names:
                 saved_models.copy_model(os.path.join(shared, name), os.path.join(beside, name))
-            os.rename(beside, alone)
+            move_folder(beside, alone)
 
 
 def remove(path: str) -> None:
@@ -143,7 +144,7 @@ def save_experiment(
             )
             folder = os.path.join(models_path, f"experiment-{number}")
             remove(folder)
-            os.rename(beside, folder)
+            move_folder(beside, folder)
         except BaseException:
             remove(beside)
             raise

@@ -17,13 +17,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from common.files import replacing
 from common.foreign_files import MOST_JSON, open_archive, open_regular, parse_json
 from common.terminal import UserError, log
 from common.text import one_line
@@ -133,11 +133,8 @@ def keep_promise(folder: str, promise: dict) -> None:
     kept = {target: {**promise, "crc32": checksum(promise)} for target, promise in promises.items()}
     path = os.path.join(folder, "thresholds.json")
     try:
-        # A new file of a name that nobody can know, and have made a link elsewhere of.
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+        with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
             json.dump(kept, file, indent=1)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
     except OSError as error:
         log(f"warning: {path} can't be written ({error.strerror})")
 
