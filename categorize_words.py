@@ -9,7 +9,6 @@ products have, as many words of their names and as many pairs of words -> 100 Re
 """
 
 import argparse
-import collections
 
 import db
 from common.files import images_folder
@@ -77,10 +76,10 @@ def main(argv=None):
     terms = text_classifier.read_terms(conn, products, options)
     words = terms.kinds == text_features.WORD
     log(f"{(terms.counts @ words.astype(int)).sum()} words, {words.sum()} different ones")
-    misleading, unknown = collections.defaultdict(collections.Counter), []
+    misled, unknown = [], []
 
     def look(model, test, guesses):
-        text_classifier.add_misleading(products, terms, model, test, guesses, misleading)
+        misled.append(text_classifier.misled(products, terms, model, test, guesses))
         unknown.append(text_classifier.unknown_shares(terms, test, model.inputs.columns))
 
     fit = experiments.network(
@@ -89,7 +88,7 @@ def main(argv=None):
         text_classifier.training_options(options, len(products.ids)),
     )
     outcome = experiments.experiment(products, parts, fit, look)
-    for line in text_classifier.worst_categories(products, outcome.predicted, misleading):
+    for line in text_classifier.worst_categories(products, terms, outcome.predicted, misled):
         log(line)
     experiments.record(
         conn,

@@ -122,11 +122,11 @@ def rival(products, parts, texts, ask, known):
             if known
             else metrics.fit_temperature(scores[: len(validation)], products.taught[validation])
         )
-        predicted += predictions.prediction_rows(
-            products, part.test, scores[len(validation) :], temperature, fold
+        predicted.append(
+            predictions.predicted(products, part.test, scores[len(validation) :], temperature, fold)
         )
         log(f"fold {fold + 1} of {len(parts)}")
-    return predicted
+    return list(predictions.stored_rows(products, np.concatenate(predicted)))
 
 
 def main(argv=None):

@@ -122,9 +122,10 @@ def work(which, path):
         scores = rivals.ask_linear(
             texts, products.labels, part.training, part.test, len(products.leaves), pairs=False
         )
-    rows = predictions.prediction_rows(products, part.test, scores, 1.0, 0)
+    predicted = predictions.predicted(products, part.test, scores, 1.0, 0)
+    rows = predictions.stored_rows(products, predicted)
     model_folders.save_experiment(conn, path, f"{which}: ", {}, rows, [], lambda folder: None)
-    print(*experiments.summary_lines(rows, products), sep="\n")
+    print(*experiments.summary_lines(predicted, products), sep="\n")
 
 
 def measure(command, path):

@@ -48,8 +48,8 @@ class Fitted(NamedTuple):
 class Outcome(NamedTuple):
     """What an experiment found, ready to be stored."""
 
-    predicted: list  # rows of predicted_category, of products the model had never seen
-    validation: list  # rows of validation_prediction
+    predicted: np.ndarray  # predictions.PREDICTION [n], of products the model had never seen
+    validation: np.ndarray  # the same of validation products
     model: Fitted  # of the only split, or refitted on all products after folds
     models: list[Fitted]  # of the splits, as `slim` leaves them
     settings: dict
@@ -100,8 +100,8 @@ class Split(NamedTuple):
     """What came of one split."""
 
     model: Fitted
-    predicted: list  # rows of predicted_category
-    validated: list  # rows of validation_prediction
+    predicted: np.ndarray  # predictions.PREDICTION
+    validated: np.ndarray  # the same of validation products
     tested: list[predictions.Calibration]  # of the test products
     tuned: list[predictions.Calibration]  # of the products that the temperature was fitted on
 
@@ -115,31 +115,26 @@ def run_split(
     if look:
         look(model, part.test, guesses)
     tuning = part.tuning[products.labels[part.tuning] >= 0]
-    rows_of_tuning, _, tuned = predict(products, tuning, model, fold)
+    validated, _, tuned = predict(products, tuning, model, fold)
     certifying, _, _ = predict(products, part.certifying, model, fold)
-    return Split(
-        model,
-        predicted,
-        [(*row, 0) for row in rows_of_tuning] + [(*row, 1) for row in certifying],
-        tested,
-        tuned,
-    )
+    certifying["certifying"] = 1
+    return Split(model, predicted, np.append(validated, certifying), tested, tuned)
 
 
 def predict(
     products: Products, rows: np.ndarray, model: Fitted, fold: int
-) -> tuple[list, np.ndarray, list[predictions.Calibration]]:
-    """(rows of predicted_category, the likeliest leaves int [rows], Calibrations) of labelled
+) -> tuple[np.ndarray, np.ndarray, list[predictions.Calibration]]:
+    """(predictions.PREDICTION [rows], the likeliest leaves int [rows], Calibrations) of labelled
     products, of which only a chunk's logits are in memory at a time."""
     predicted, guesses, judged = [], [], []
     for part in metrics.slices(len(rows), len(products.leaves)):
         logits, labels = model.scores(rows[part]), products.labels[rows[part]]
-        predicted += predictions.prediction_rows(
-            products, rows[part], logits, model.temperature, fold
+        predicted.append(
+            predictions.predicted(products, rows[part], logits, model.temperature, fold)
         )
         guesses.append(logits.argmax(axis=1))
         judged.append(predictions.calibration(logits, labels, model.temperature))
-    return predicted, np.concatenate(guesses), judged
+    return np.concatenate(predicted), np.concatenate(guesses), judged
 
 
 def experiment(
@@ -164,7 +159,7 @@ def experiment(
         models = [split.model for split in splits]
         everything = np.flatnonzero(products.taught >= 0)
         model = fit(everything, everything[:0], "all products", models)
-    predicted = [row for split in splits for row in split.predicted]
+    predicted = np.concatenate([split.predicted for split in splits])
     settings = {
         **counts(products, parts),
         "steps": [model.steps if model.parts else model.steps[0] for model in models],
@@ -176,7 +171,7 @@ def experiment(
     }
     return Outcome(
         predicted,
-        [row for split in splits for row in split.validated],
+        np.concatenate([split.validated for split in splits]),
         model,
         models,
         settings,
@@ -219,13 +214,12 @@ def gone(rows: np.ndarray) -> np.ndarray:
     raise RuntimeError("this model was made slim: its inputs are gone")
 
 
-def summary_lines(predicted: list, products: Products) -> list[str]:
-    """The six lines that analyze.py prints too."""
-    parents = dict(zip(products.leaves, products.parents))
+def summary_lines(predicted: np.ndarray, products: Products) -> list[str]:
+    """The six lines that analyze.py prints too, of predictions.PREDICTION."""
+    _, parents = np.unique(products.parents, return_inverse=True)
+    best, label = predicted["best"][:, 0], predicted["label"]
     return metrics.summary_lines(
-        np.array([row[2] for row in predicted]),
-        np.array([row[1] == row[3] for row in predicted]),
-        np.array([parents[row[1]] == parents[row[3]] for row in predicted]),
+        predicted["score"][:, 0], best == label, parents[best] == parents[label]
     )
 
 
@@ -294,8 +288,14 @@ def record(
         db_path,
         name,
         settings,
-        outcome.predicted,
-        outcome.validation,
+        predictions.stored_rows(products, outcome.predicted),
+        (
+            (*row, kept)
+            for row, kept in zip(
+                predictions.stored_rows(products, outcome.validation),
+                map(int, outcome.validation["certifying"]),
+            )
+        ),
         lambda folder: saved_models.save_model(folder, outcome.model.weights, description),
         twins,
         zip(near.ids, near.keys) if near else (),

@@ -299,18 +299,21 @@ def twin_columns(
     catalogue: Iterable[Sequence],
     ids: np.ndarray,
     trained: list[np.ndarray],
-    tables: Sequence[list],
+    tables: Sequence[np.ndarray],
 ) -> list[list[int]]:
-    """For each of the `tables`, lists of rows whose first cell is a product and whose ninth a fold,
-    a list of 0 and 1: whether a near-duplicate of the product is among those that the fold's model
-    was `trained` on, places in ids, int [n], ascending. catalogue is rows as in find_clusters."""
+    """For each of the `tables`, structured arrays [m] with the fields product and fold, a list [m]
+    of 0 and 1: whether a near-duplicate of the product is among those that the fold's model was
+    `trained` on, places in ids, int [n], ascending. catalogue is rows as in find_clusters."""
     wanted = set(ids.tolist())
     texts = word_sets(row[2:] for row in catalogue if row[0] in wanted)
     sides = np.zeros((len(trained), len(ids)), bool)
     for side, rows in zip(sides, trained):
         side[rows] = True
-    near = among(texts, list(sides))
-    return [[int(near[row[8]][np.searchsorted(ids, row[0])]) for row in rows] for rows in tables]
+    near = np.array(among(texts, list(sides)))
+    return [
+        near[rows["fold"], np.searchsorted(ids, rows["product"])].astype(int).tolist()
+        for rows in tables
+    ]
 
 
 def product_signatures(

@@ -7,7 +7,7 @@ predicted_category, and how well the scores are calibrated. experiments.py and f
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +16,22 @@ from learning import metrics
 
 if TYPE_CHECKING:
     from learning.selection import Products
+
+# A prediction until it is stored: 106 bytes, where the row of the table takes 500. A training holds
+# those of all its products. Leaves are places in Products.leaves, the parent in parent_names.
+PREDICTION = np.dtype(
+    [
+        ("product", "i8"),
+        ("best", "i4", 5),  # the likeliest leaves, the first one first
+        ("score", "f8", 5),  # theirs; -1 if there are fewer leaves
+        ("label", "i4"),
+        ("label_score", "f8"),
+        ("parent", "i4"),
+        ("parent_score", "f8"),
+        ("fold", "i4"),
+        ("certifying", "i2"),  # 1: of validation, kept for thresholds
+    ]
+)
 
 
 class Answers(NamedTuple):
@@ -34,7 +50,7 @@ def answers(logits: np.ndarray, temperature: float, parents: Sequence[str]) -> A
     """The Answers of logits [n, leaves], whose parents are `parents`."""
     from scipy import sparse  # slow to import
 
-    names = sorted(set(parents))
+    names = parent_names(parents)
     number = {name: place for place, name in enumerate(names)}
     # There may be as many parents as leaves: sparse, or it would take their product in memory.
     places = (np.arange(len(parents)), [number[parent] for parent in parents])
@@ -78,31 +94,56 @@ def top_json(leaves: Sequence[str], best: np.ndarray, score: np.ndarray) -> list
     ]
 
 
-def prediction_rows(
+def parent_names(parents: Sequence[str]) -> list[str]:
+    """The ids of leaves' parents, each once, in order."""
+    return sorted(set(parents))
+
+
+def predicted(
     products: Products, rows: np.ndarray, logits: np.ndarray, temperature: float, fold: int
-) -> list[tuple]:
-    """Rows (product_id, category_id, score, label_id, label_score, parent_id, parent_score, top,
-    fold) of logits [len(rows), leaves]; `top` is JSON, the five best leaves with their scores."""
-    predicted = []
+) -> np.ndarray:
+    """PREDICTION [len(rows)] of logits [len(rows), leaves]."""
+    predictions = np.zeros(len(rows), PREDICTION)
+    predictions["product"], predictions["fold"] = products.ids[rows], fold
+    predictions["label"] = products.labels[rows]
+    predictions["score"] = -1
     for part in metrics.slices(*logits.shape):
-        said = answers(logits[part], temperature, products.parents)
-        top = top_json(products.leaves, said.best, said.score)
-        for i, row in enumerate(rows[part]):
-            label = products.labels[row]
-            predicted.append(
-                (
-                    int(products.ids[row]),
-                    products.leaves[said.best[i, 0]],
-                    float(said.score[i, 0]),
-                    products.leaves[label],
-                    float(said.probability[i, label]),
-                    said.names[said.parent[i]],
-                    float(said.parent_score[i]),
-                    top[i],
-                    fold,
-                )
+        here, said = predictions[part], answers(logits[part], temperature, products.parents)
+        many = said.best.shape[1]
+        here["best"][:, :many], here["score"][:, :many] = said.best, said.score
+        here["label_score"] = said.probability[np.arange(len(here)), here["label"]]
+        here["parent"], here["parent_score"] = said.parent, said.parent_score
+    return predictions
+
+
+def stored_rows(products: Products, predictions: np.ndarray) -> Iterator[tuple]:
+    """Yield rows (product_id, category_id, score, label_id, label_score, parent_id, parent_score,
+    top, fold) of PREDICTION [n]; `top` is JSON, the five best leaves with their scores. They are
+    made as they are written."""
+    leaves, names = products.leaves, parent_names(products.parents)
+    many = min(predictions["best"].shape[1], len(leaves))
+    for part in metrics.slices(len(predictions), 1):
+        rows = predictions[part]
+        tops = top_json(leaves, rows["best"][:, :many], rows["score"][:, :many])
+        columns = (
+            rows[name].tolist()
+            for name in ("product", "best", "score", "label", "label_score", "parent")
+        )
+        shares, folds = rows["parent_score"].tolist(), rows["fold"].tolist()
+        for product, best, score, label, label_score, parent, share, top, fold in zip(
+            *columns, shares, tops, folds
+        ):
+            yield (
+                product,
+                leaves[best[0]],
+                score[0],
+                leaves[label],
+                label_score,
+                names[parent],
+                share,
+                top,
+                fold,
             )
-    return predicted
 
 
 class Calibration(NamedTuple):

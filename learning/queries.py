@@ -162,6 +162,11 @@ def product_ids(conn: sqlite3.Connection, source: str) -> list[int]:
     return [row[0] for row in db.plain(conn, "select id from product where source = ?", (source,))]
 
 
+def product_sources(conn: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    """Yield (id, shop) of all products of a shop, by id."""
+    yield from db.plain(conn, "select id, source from product where source is not null order by id")
+
+
 def product_text(conn: sqlite3.Connection, number: int) -> tuple[str, str, str | None]:
     """(name, description, category id) of a product. Raises UserError if there is none."""
     row = None

@@ -7,15 +7,13 @@ train by it.
 
 from __future__ import annotations
 
-import collections
 import math
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-import db
 from common.terminal import log
 from learning import layers, queries, text_features, training, word_vectors
 from learning.experiments import Fitted
@@ -106,65 +104,62 @@ def training_options(options: TextOptions, count: int) -> training.Options:
     )
 
 
-def add_misleading(
-    products: Products,
-    terms: Terms,
-    model: Fitted,
-    test: np.ndarray,
-    guesses: np.ndarray,
-    misleading: dict,
-) -> None:
-    """Add to misleading[label, term] what each term of a product that is predicted wrongly said for
-    the prediction and against the label, and to misleading[label, None] the predictions. guesses
-    are the leaves that the test products were predicted to be in."""
-    names = terms.names[model.inputs.columns]
-    for row, guess in zip(test, guesses):
-        label = products.labels[row]
-        if guess == label:
-            continue
-        bag = model.inputs.bag[row]
-        said, _ = text_features.contributions(model.weights, bag.indices, bag.data, guess, label)
-        misleading[label, None][guess] += 1
-        for column, logit in zip(bag.indices, said.tolist()):
-            misleading[label, names[column]]["said"] += logit
+class Misled(NamedTuple):
+    """What terms said for wrong predictions and against the labels, of one split."""
+
+    said: Any  # scipy CSR float32 [leaves, terms], sums of logits by label
+    taken: Any  # scipy CSR int [leaves, leaves], how often a label was taken for which leaf
+
+
+def misled(
+    products: Products, terms: Terms, model: Fitted, test: np.ndarray, guesses: np.ndarray
+) -> Misled:
+    """The Misled of a split; guesses are the leaves that its test products were predicted in. It
+    keeps at most 8 bytes for each term of a product that is predicted wrongly."""
+    from scipy import sparse
+
+    wrong = np.flatnonzero(guesses != products.labels[test])
+    rows, guesses, labels = test[wrong], guesses[wrong], products.labels[test[wrong]]
+    bag, leaves = model.inputs.bag[rows], len(products.leaves)
+    logits = [
+        text_features.contributions(model.weights, row.indices, row.data, guess, label)[0]
+        for row, guess, label in zip(bag, guesses, labels)
+    ]
+    places = np.repeat(labels, np.diff(bag.indptr)), np.asarray(model.inputs.columns)[bag.indices]
+    values = np.concatenate([*logits, np.zeros(0, np.float32)])
+    said = sparse.csr_matrix((values, places), (leaves, len(terms.names)))
+    taken = sparse.csr_matrix((np.ones(len(rows), int), (labels, guesses)), (leaves, leaves))
+    return Misled(said, taken)
 
 
 def worst_categories(
-    products: Products, predicted: list, misleading: dict, most: int = 5
+    products: Products, terms: Terms, predicted: np.ndarray, splits: Sequence[Misled], most: int = 5
 ) -> list[str]:
     """Lines about the leaves that were most often predicted wrongly, of those with ten test
-    products or more if there are such: what they were taken for, and the words that misled."""
-    total: collections.Counter = collections.Counter()
-    wrong: collections.Counter = collections.Counter()
-    for row in predicted:
-        total[row[3]] += 1
-        wrong[row[3]] += row[1] != row[3]
-    enough = 10 if max(total.values(), default=0) >= 10 else 1
+    products or more if there are such: what they were taken for, and the words that misled.
+    predicted is predictions.PREDICTION of all splits."""
+    right = predicted["label"] == predicted["best"][:, 0]
+    total = np.bincount(predicted["label"], minlength=len(products.leaves))
+    wrong = np.bincount(predicted["label"][~right], minlength=len(products.leaves))
+    enough = 10 if total.max(initial=0) >= 10 else 1
     worst = sorted(
-        (leaf for leaf in total if total[leaf] >= enough and wrong[leaf]),
-        key=lambda leaf: (-wrong[leaf] / total[leaf], leaf),
+        np.flatnonzero((total >= enough) & (wrong > 0)).tolist(),
+        key=lambda label: (-wrong[label] / total[label], products.leaves[label]),
     )[:most]
-    lines = (
-        [
-            "the worst categories, and the words that misled most (in logits, on the average of "
-            "the errors):"
-        ]
-        if worst
-        else []
-    )
-    for leaf in worst:
-        label = products.leaves.index(leaf)
-        ((taken, times),) = misleading[label, None].most_common(1)
-        said = {
-            term: sums["said"] / wrong[leaf]
-            for (term_label, term), sums in misleading.items()
-            if term_label == label and term is not None
-        }
-        best = sorted(said.items(), key=lambda item: (-item[1], item[0]))[:5]
+    if not worst:
+        return []
+    lines = [
+        "the worst categories, and the words that misled most (in logits, on the average of "
+        "the errors):"
+    ]
+    for label in worst:
+        times = sum(split.taken[label].toarray()[0] for split in splits)
+        said = sum(split.said[label].toarray()[0] for split in splits) / wrong[label]
+        best = sorted((-said[term], terms.names[term]) for term in np.flatnonzero(said > 0))[:5]
         lines.append(
-            f"  {leaf}: {100 - 100 * wrong[leaf] / total[leaf]:.1f}% right of "
-            f"{total[leaf]}, {times} taken for {products.leaves[taken]}; "
-            + ", ".join(f"{term} +{logit:.2f}" for term, logit in best if logit > 0)
+            f"  {products.leaves[label]}: {100 - 100 * wrong[label] / total[label]:.1f}% right of "
+            f"{total[label]}, {times.max()} taken for {products.leaves[times.argmax()]}; "
+            + ", ".join(f"{term} +{-logit:.2f}" for logit, term in best)
         )
     return lines
 
@@ -222,8 +217,20 @@ def measured_unknown(
     products with: mean and variance for each shop, and for all under ''."""
     rows, shares = map(np.concatenate, zip(*measured))
     moments = {"": [float(shares.mean()), float(shares.var())]} if len(shares) else {}
-    for source in db.sources(conn):
-        of_shop = shares[np.isin(products.ids[rows], queries.product_ids(conn, source))]
+    codes: dict[str, int] = {}
+    numbered = np.fromiter(
+        (
+            (number, codes.setdefault(source, len(codes)))
+            for number, source in queries.product_sources(conn)
+        ),
+        [("product", "i8"), ("source", "i4")],
+    )
+    measured_here = np.isin(products.ids[rows], numbered["product"])
+    ids, shares = products.ids[rows][measured_here], shares[measured_here]
+    of_source = numbered["source"][np.searchsorted(numbered["product"], ids)]
+    order = np.argsort(of_source, kind="stable")  # one sort, however many shops there are
+    ends = np.cumsum(np.bincount(of_source, minlength=len(codes)))
+    for source, of_shop in zip(codes, np.split(shares[order], ends)):
         if len(of_shop):
             moments[source] = [float(of_shop.mean()), float(of_shop.var())]
     return {"unknown words": moments}

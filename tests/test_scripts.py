@@ -634,10 +634,10 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
         selection.checked_splits(products, 4),
         experiments.network(products, inputs_for, training.Options(batch_size=50, max_epochs=20)),
     )
-    assert sorted(row[0] for row in outcome.predicted) == list(range(400))
+    assert sorted(outcome.predicted["product"]) == list(range(400))
     for row in outcome.predicted:
-        assert not {row[0], row[0] ^ 1} & trained_on[row[8]]
-    right = np.mean([row[1] == row[3] for row in outcome.predicted])
+        assert not {row["product"], row["product"] ^ 1} & trained_on[row["fold"]]
+    right = np.mean(outcome.predicted["best"][:, 0] == outcome.predicted["label"])
     assert right < 0.65 and trained_on[4] == set(range(400))  # the last is the refitted model
     assert len(outcome.model.weights["hidden_kernel"]) == len(outcome.model.inputs.columns)
     assert np.isfinite(outcome.model.scores(np.arange(400))).all()
@@ -739,13 +739,15 @@ def check_whole(folder, expected=None):
 RECORD_FOR_EVER = """
 import numpy as np
 import db
-from learning import experiments, selection, training
+from learning import experiments, predictions, selection, training
 conn = db.open_database("crawl.db")
-rows = [(i, "a", .5, "a", .5, "a", .5, "[]", 0) for i in range(2000)]
+rows = np.zeros(2000, predictions.PREDICTION)
+rows["product"] = range(2000)
 weights = {"kernel": np.zeros((3000, 50), np.float32), "bias": np.zeros(50, np.float32),
            "bottleneck_mean": np.zeros(3000, np.float32)}
 leaves = ["a", *map(str, range(49))]
-kept = [(*row, 1) for row in rows[:50]]
+kept = rows[:50].copy()
+kept["certifying"] = 1
 outcome = experiments.Outcome(rows, kept, training.Trained(weights, 1, 1.0), None, {}, [])
 products = selection.Products(np.arange(2000), None, np.zeros(2000, int), None, leaves, leaves)
 while True:
