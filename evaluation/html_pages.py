@@ -21,7 +21,7 @@ from typing import Any
 import db
 from common.files import replacing
 from common.terminal import UserError, log
-from common.text import FORMULA, UNSEEN
+from common.text import FORMULA, UNSEEN, UNSEEN_LETTER
 from evaluation import catalogue_queries
 from evaluation.product_view import page_text
 from learning import category_changes, category_tree
@@ -152,7 +152,7 @@ def render(
         f"script-src '{fingerprint(script)}'",
     ]
     badges = sorted({badge for product in products for badge in product["badges"]})
-    return environment.get_template(template).render(
+    page = environment.get_template(template).render(
         products=products,
         style=style,
         script=script,
@@ -161,6 +161,13 @@ def render(
         policy="; ".join(policy),
         **values,
     )
+    return "\n".join(UNSEEN_LETTER.sub(reference, line) for line in page.split("\n"))
+
+
+def reference(letter: re.Match[str]) -> str:
+    """HTML for a character that would steer a terminal to which a page is printed. It has none for
+    U+0080 to U+009F."""
+    return " " if "\x80" <= letter[0] <= "\x9f" else f"&#{ord(letter[0])};"
 
 
 def template_text(path: str) -> str:

@@ -152,7 +152,7 @@ def test_hostile_text_comes_out_of_the_page_as_text(folder):
     whole = " ".join("".join(page.texts).split())
     for text in HOSTILE:
         for one in (text, f"P {text} P", f"L {text} L"):
-            assert one_line(product_view.page_text(one, 500))[:150] in whole
+            assert " ".join(product_view.page_text(one, 500).split()).strip("\ufeff")[:150] in whole
 
 
 def test_the_page_holds_500_at_the_most_and_they_are_the_surest(folder):
@@ -1471,3 +1471,17 @@ def test_the_page_goes_into_a_file_whole_or_not_at_all(folder, tmp_path):
     done = run_script("analyze", "-o", "errors.html", cwd=folder)
     assert done.returncode == 2 and "--output is for" in done.stderr
     assert not list(folder.glob("*.tmp"))
+
+
+def test_a_page_is_the_same_on_stdout_and_in_a_file(folder, tmp_path):
+    for number, text in enumerate(CELLS, 100):
+        add = "insert into product(id, source, external_id, name) values (?, ?, ?, ?)"
+        change(folder, add, number, text, text, text)
+        add_error = """insert into predicted_category(experiment_id, product_id, category_id, score,
+                       label_id) values (1, ?, 'x', .97, 'y')"""
+        change(folder, add_error, number)
+    flags = ("--dump-errors-for-experiment", 1)
+    printed = run_script("analyze", *flags, cwd=folder, process=True).stdout
+    run_script("analyze", *flags, "-o", "page.html", cwd=folder)
+    assert (folder / "page.html").read_text(encoding="utf-8") == printed
+    assert one_line(printed.replace("\n", "")) == " ".join(printed.replace("\n", "").split())

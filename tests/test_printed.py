@@ -45,7 +45,7 @@ def make_shop(folder, spice):
             own = list(LEAVES.values())[(leaf + (turn % 8 == 0)) % 3]
             rows.append(
                 {
-                    "id": f"{number}{spice}",
+                    "id": f"-{number}{spice}",
                     f"title{spice}": f"{own} {number % 5} {READABLE} {spice}",
                     "description": f"{spice} {own}",
                     "product_type": "" if turn == 23 else path,
@@ -113,6 +113,7 @@ def check(runs, same_lines=True):
     assert runs[0].stdout + runs[0].stderr
 
 
+@pytest.mark.redteam
 def test_making_it_prints_no_character_that_steers(shops):
     for runs in zip(*(done for _, done in shops.values())):
         check(runs)
