@@ -11,6 +11,7 @@ it:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import queue
 import sys
@@ -59,6 +60,8 @@ def check_weights(weights: str | None, layer: str) -> None:
         there = weights_files.convolutions(weights)
     except ValueError as problem:
         raise UserError(f"{weights} holds no weights of InceptionV3: {problem}") from None
+    if os.path.basename(weights) == WEIGHTS_FILE and file_md5(weights) != WEIGHTS_MD5:
+        raise UserError(f"{weights} is damaged or cut short: fetch {WEIGHTS_URL} again")
     reached = [name for name in LAYERS[:-1] if CONVOLUTIONS[name] <= there]
     if reached and there < CONVOLUTIONS[layer]:
         asked = "" if layer != "avg_pool" else " (the default, the end of the network)"
@@ -67,6 +70,15 @@ def check_weights(weights: str | None, layer: str) -> None:
             f"{layer}{asked}: train with --layer {reached[-1]}, or name a file that "
             "goes further"
         )
+
+
+def file_md5(path: str) -> str:
+    """The MD5 of a file's bytes, in hex: no protection, but what Keras knows its own file by."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def build_network(
