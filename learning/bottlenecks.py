@@ -135,7 +135,7 @@ class Cache:
         ):
             whole = os.fstat(data.fileno()).st_size // self.row_bytes
             file.seek(RECORD * self.count)
-            while piece := file.read(RECORD * min(PIECE, whole - self.count)):
+            while piece := file.read(RECORD * max(0, min(PIECE, whole - self.count))):
                 for start in range(0, len(piece) - RECORD + 1, RECORD):
                     self.rows[piece[start : start + 32].hex()] = self.count
                     self.count += 1

@@ -55,13 +55,18 @@ def check_weights(weights: str | None, layer: str) -> None:
         raise UserError(
             f"there is no weights file {weights}; --weights takes imagenet, random or a file"
         )
+    if os.path.basename(weights) == WEIGHTS_FILE:
+        if file_md5(weights) != WEIGHTS_MD5:
+            raise UserError(f"{weights} is damaged or cut short: fetch {WEIGHTS_URL} again")
+        return
     try:
         weights_files.check_file(weights)
         there = weights_files.convolutions(weights)
     except ValueError as problem:
-        raise UserError(f"{weights} holds no weights of InceptionV3: {problem}") from None
-    if os.path.basename(weights) == WEIGHTS_FILE and file_md5(weights) != WEIGHTS_MD5:
-        raise UserError(f"{weights} is damaged or cut short: fetch {WEIGHTS_URL} again")
+        raise UserError(
+            f"{weights} holds no weights of InceptionV3 that can be used ({problem}): name a file "
+            "that Keras has saved"
+        ) from None
     reached = [name for name in LAYERS[:-1] if CONVOLUTIONS[name] <= there]
     if reached and there < CONVOLUTIONS[layer]:
         asked = "" if layer != "avg_pool" else " (the default, the end of the network)"
