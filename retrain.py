@@ -38,10 +38,8 @@ from learning.picture_folders import (
     split_pictures,
     warn_of_twins,
 )
+from learning.saved_networks import LABELS, load_network
 from learning.tensorflow_loader import load_tensorflow
-
-LABELS = "labels.json"  # in the .keras file, which is a zip, beside what Keras keeps there
-
 
 # ---- training: what is checked first ------------------------------------------------------------
 
@@ -224,28 +222,6 @@ def retrain(args: argparse.Namespace) -> None:
 
 
 # ---- asking -------------------------------------------------------------------------------------
-
-
-def load_network(path: str) -> tuple[Any, list[str]]:
-    """(keras.Model, labels) as save_network wrote them. Raises UserError if they are not there."""
-    if not os.path.isfile(path):
-        raise UserError(
-            f"there is no {path}: train a network first with --image_dir, or name "
-            "another with --output_graph"
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            labels = json.loads(archive.read(LABELS))
-        model = load_tensorflow().keras.models.load_model(path, compile=False)
-        shapes = model.input_shape[1:], model.output_shape[1:]
-        if shapes != ((inception.SIDE, inception.SIDE, 3), (len(labels),)):
-            raise ValueError(f"a network of other shapes: {shapes}")
-    except Exception:  # Keras raises anything, "File not found" for a file cut short
-        raise UserError(
-            f"{path} is no network that retrain.py has saved, or it is damaged: train "
-            "again with --image_dir"
-        ) from None
-    return model, labels
 
 
 def label_images(paths: Sequence[str], graph_path: str) -> bool:

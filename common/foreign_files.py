@@ -71,7 +71,10 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
         raise ValueError("its table of contents is too long")
     archive = zipfile.ZipFile(file)
     members = archive.infolist()
-    # The sum, because several members may share the same bytes.
+    # The count, because of a damaged table a member may be missing. The sum, because several members
+    # may share the same bytes.
+    if len(members) != int.from_bytes(tail[-12:-10], "little"):
+        raise ValueError("its table of contents is damaged")
     if (
         any(member.compress_type != zipfile.ZIP_STORED for member in members)
         or len({member.filename for member in members}) < len(members)

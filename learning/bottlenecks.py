@@ -20,18 +20,22 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from common.files import free_space, replacing
+from common.foreign_files import open_regular
 from common.pictures import opened, quietly, upright_rgb
 from common.terminal import UserError, grouped, log, progress
 from learning import inception
 
 MISSING = "the file is missing"
 RECORD = 36  # bytes: a picture's SHA-256 and the CRC-32 of its row
+MOST_KEYS = 20_000_000 * RECORD  # bytes, so of a cache of 160 GB; in memory they take 5 GB
+PIECE = 10_000  # keys that are read at a time
+MOST_DESCRIBED = 100_000  # bytes of what says whose bottlenecks they are, which has some 300
 
 
 # ---- pictures ---------------------------------------------------------------------------------
@@ -116,6 +120,7 @@ class Cache:
         self.size, self.dtype = size, np.dtype(dtype)
         self.row_bytes = size * self.dtype.itemsize
         self.count, self.rows = 0, dict[str, int]()
+        self.check_files()
         self.refresh()
         if not os.path.exists(base + ".json"):
             with replacing(base + ".json") as beside, open(beside, "w", encoding="utf-8") as file:
@@ -123,17 +128,36 @@ class Cache:
 
     def refresh(self) -> None:
         """Read the keys that this process has not seen yet."""
-        with contextlib.suppress(FileNotFoundError), open(self.keys_path, "rb") as file:
-            whole = os.path.getsize(self.data_path) // self.row_bytes
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open_regular(self.keys_path, MOST_KEYS) as file,
+            open_regular(self.data_path, MOST_KEYS // RECORD * self.row_bytes) as data,
+        ):
+            whole = os.fstat(data.fileno()).st_size // self.row_bytes
             file.seek(RECORD * self.count)
-            fresh = file.read(RECORD * max(0, whole - self.count))
-            for start in range(0, len(fresh) - RECORD + 1, RECORD):
-                self.rows[fresh[start : start + 32].hex()] = self.count
-                self.count += 1
+            while piece := file.read(RECORD * max(0, min(PIECE, whole - self.count))):
+                for start in range(0, len(piece) - RECORD + 1, RECORD):
+                    self.rows[piece[start : start + 32].hex()] = self.count
+                    self.count += 1
+                if len(piece) % RECORD:  # a key that is being written
+                    break
+
+    def check_files(self) -> None:
+        """Raise UserError if a file of the cache is a link, a pipe, or larger than any cache."""
+        for path in (self.data_path, self.keys_path, self.lock_path):
+            try:
+                open_regular(path, MOST_KEYS // RECORD * self.row_bytes).close()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise UserError(
+                    f"{path} is no file of a cache ({error.strerror}): remove it, or name another "
+                    "--bottleneck_dir"
+                ) from None
 
     def append(self, keys: list[str], rows: np.ndarray) -> None:
         """Write rows [n, size] under their keys (hex) and wait until they are on disk."""
-        with open(self.lock_path, "w") as lock:
+        with open_to_write(self.lock_path) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.refresh()
             fresh = [
@@ -192,7 +216,7 @@ def write_at(path: str, offset: int, data: bytes) -> None:
     if not data and os.path.exists(path) and os.path.getsize(path) == offset:
         return
     try:
-        with open(path, "r+b" if os.path.exists(path) else "w+b") as file:
+        with open_to_write(path) as file:
             file.seek(offset)
             file.write(data)
             file.truncate()
@@ -202,13 +226,20 @@ def write_at(path: str, offset: int, data: bytes) -> None:
         raise OSError(error.errno, error.strerror, path) from None
 
 
+def open_to_write(path: str) -> BinaryIO:
+    """A file of the cache, opened as it is, or made. A link there is not followed (OSError): in a
+    folder of a stranger's it would lead to a file of yours."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o666), "r+b")
+
+
 def random_before(folder: str) -> bool:
     """Whether a cache in this folder was made with random weights."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if name.endswith(".json"):
-                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                    if '"weights": "random-' in file.read():
+                with open_regular(os.path.join(folder, name), MOST_DESCRIBED) as file:
+                    if b'"weights": "random-' in file.read(MOST_DESCRIBED):
                         return True
     return False
 

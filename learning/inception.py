@@ -11,6 +11,7 @@ it:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import queue
 import sys
@@ -23,6 +24,7 @@ import numpy as np
 
 from common.files import file_sha256
 from common.terminal import UserError, log
+from learning import weights_files
 from learning.tensorflow_loader import load_tensorflow, quiet
 
 SIDE = 299  # pixels; the network's own input size
@@ -53,7 +55,18 @@ def check_weights(weights: str | None, layer: str) -> None:
         raise UserError(
             f"there is no weights file {weights}; --weights takes imagenet, random or a file"
         )
-    there = convolutions(weights)
+    if os.path.basename(weights) == WEIGHTS_FILE:
+        if file_md5(weights) != WEIGHTS_MD5:
+            raise UserError(f"{weights} is damaged or cut short: fetch {WEIGHTS_URL} again")
+        return
+    try:
+        weights_files.check_file(weights)
+        there = weights_files.convolutions(weights)
+    except ValueError as problem:
+        raise UserError(
+            f"{weights} holds no weights of InceptionV3 that can be used ({problem}): name a file "
+            "that Keras has saved"
+        ) from None
     reached = [name for name in LAYERS[:-1] if CONVOLUTIONS[name] <= there]
     if reached and there < CONVOLUTIONS[layer]:
         asked = "" if layer != "avg_pool" else " (the default, the end of the network)"
@@ -64,21 +77,13 @@ def check_weights(weights: str | None, layer: str) -> None:
         )
 
 
-def convolutions(path: str) -> int:
-    """How many convolutions a Keras weights file holds, in the format of today or the one before
-    it; 0 if it can't be read."""
-    import h5py  # late, as Keras itself, which needs it
-
-    try:
-        with h5py.File(path) as file:
-            names = (
-                list(file["layers"])
-                if "layers" in file
-                else [name for name in file if len(file[name])]
-            )
-    except (OSError, RuntimeError, KeyError, TypeError):  # what h5py raises of other files
-        return 0
-    return sum(name.startswith("conv2d") for name in names)
+def file_md5(path: str) -> str:
+    """The MD5 of a file's bytes, in hex: no protection, but what Keras knows its own file by."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def build_network(
@@ -95,13 +100,7 @@ def build_network(
     check_weights(weights, layer)
     keras = load_tensorflow().keras
     keras.utils.set_random_seed(seed)
-    whole = keras.applications.InceptionV3(
-        weights=None, include_top=False, input_shape=(SIDE, SIDE, 3)
-    )
-    block = whole.get_layer("mixed10" if layer == "avg_pool" else layer)
-    cut = keras.Model(
-        whole.input, keras.layers.GlobalAveragePooling2D(name="bottleneck")(block.output)
-    )
+    whole, cut = untrained(layer)
     if weights == "random":
         source = f"random-{seed}"
     else:
@@ -111,11 +110,25 @@ def build_network(
     fingerprint = {
         "network": "InceptionV3",
         "weights": source,
-        "layer": block.name,
+        "layer": "mixed10" if layer == "avg_pool" else layer,
         "preprocessing": PREPROCESSING,
         "precision": precision,
     }
     return cut, fingerprint
+
+
+def untrained(layer: str) -> tuple[Any, Any]:
+    """Two keras.Models of one set of weights by chance: Inception v3 without its top, and its part
+    up to a layer, averaged over the picture."""
+    keras = load_tensorflow().keras
+    whole = keras.applications.InceptionV3(
+        weights=None, include_top=False, input_shape=(SIDE, SIDE, 3)
+    )
+    block = whole.get_layer("mixed10" if layer == "avg_pool" else layer)
+    cut = keras.Model(
+        whole.input, keras.layers.GlobalAveragePooling2D(name="bottleneck")(block.output)
+    )
+    return whole, cut
 
 
 def imagenet_file(keras: ModuleType) -> str:

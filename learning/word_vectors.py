@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from common.files import replacing
+from common.foreign_files import open_regular
 from common.terminal import progress
 from learning.tensorflow_loader import load_tensorflow
 
@@ -210,9 +212,10 @@ def swivel(words: np.ndarray, texts: np.ndarray, count: int, seed: int = 0) -> n
 
 
 def may_be_replaced(path: str) -> bool:
-    """Whether there is no such file, or one that begins as those of `save` do."""
+    """Whether there is no such file, or one that begins as those of `save` do. Nothing else is read
+    of it, however large it is, and nothing is waited for."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path, sys.maxsize, follow=True) as file:
             return re.fullmatch(rb"(\d+ \d+\n.*)?", file.read(40), re.S) is not None
     except FileNotFoundError:
         return True

@@ -9,10 +9,14 @@ import io
 import json
 import os
 import pickle
+import random
+import socket
+import struct
 import zipfile
 
 import numpy as np
 import pytest
+from peak import peak_of_code
 
 from common.terminal import UserError
 from learning import saved_models
@@ -66,6 +70,18 @@ def test_a_saved_model_is_what_was_saved_and_holds_no_pickle(tmp_path):
                 np.testing.assert_array_equal(found[name], value)
 
 
+PROMISE = {
+    "target": 0.98,
+    "confidence": 0.95,
+    "leaf": None,
+    "parent": 0.5,
+    "strange": 0,
+    "rests_on": "out-of-fold predictions",
+    "products": 7,
+    "fewest": 9,
+}
+
+
 class Payload:
     """What a pickle of it runs when it is read."""
 
@@ -94,6 +110,33 @@ def zipped(name, data, times=1):
     return out.getvalue()
 
 
+def stored(members, times=1, flags=0):
+    """A zip archive of {name: data}, not compressed, whose table of contents lists all of them so
+    many times, with these bits set."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+        start = archive.start_dir
+    data = out.getvalue()
+    contents = bytearray(data[start:-22])
+    contents[8] |= flags
+    end = struct.pack("<4s4HLLH", b"PK\5\6", 0, 0, times, times, times * len(contents), start, 0)
+    return data[:start] + times * bytes(contents) + end
+
+
+def lying(data):
+    """A zip archive of one member that says that it unpacks to 144 bytes."""
+    at = data.rindex(b"PK\1\2") + 24
+    return data[:at] + struct.pack("<L", 144) + data[at + 4 :]
+
+
+def header(shape, kind="<f4"):
+    """What stands before an array's numbers in a file of numpy's."""
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+    return b"\x93NUMPY\1\0v\0" + text.ljust(117).encode() + b"\n"
+
+
 WHOLE = npz(**arrays())
 BROKEN_WEIGHTS = {
     "empty": b"",
@@ -119,6 +162,17 @@ BROKEN_WEIGHTS = {
     "kernels that do not fit": npz(**arrays(kernel=np.zeros((4, 3), np.float32))),
     "one number": npz(**arrays(hidden_bias=np.float32(1))),
     "idf of other words": npz(**arrays(idf=np.zeros(9, np.float32))),
+    "a compressed bomb that lies of its size": lying(zipped("kernel.npy", b"\0" * 10_000_000, 30)),
+    "many names of the same bytes": stored({"kernel.npy": bytes(10_000)}, 40),
+    "one name twice": stored({"kernel.npy": b"x"}, 2),
+    "a table of contents of 100 kB": stored({f"{i}.npy": b"" for i in range(2_000)}),
+    "a comment behind it": WHOLE[:-2] + b"\1\0x",
+    "a size that no number holds": stored({"kernel.npy": header(f"({10**30},)")}),
+    "a size of 40 GB": stored({"kernel.npy": header("(10000000000,)")}),
+    "a header that promises less": WHOLE.replace(
+        header("(5, 3)")[10:], header("(5, 3)", "<f2")[10:]
+    ),
+    "a password": stored({"kernel.npy": b"x" * 99}, flags=1),
 }
 
 
@@ -129,6 +183,7 @@ def refused(folder):
     return str(caught.value)
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("data", BROKEN_WEIGHTS.values(), ids=BROKEN_WEIGHTS)
 def test_weights_of_a_stranger_that_do_not_fit_are_one_sentence(tmp_path, data):
     saved_models.save_model(tmp_path, arrays(), TEXT)
@@ -247,6 +302,7 @@ def test_two_networks_that_do_not_fit_are_one_sentence(tmp_path, changed):
     refused(tmp_path)
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("name", ("model.json", "weights.npz"))
 def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path, name):
     for put in (
@@ -255,12 +311,17 @@ def test_a_device_a_folder_or_nothing_in_a_files_place_is_one_sentence(tmp_path,
         os.mkfifo,
         lambda path: None,
         lambda path: path.symlink_to("nowhere"),
+        lambda path: path.symlink_to(path.with_name(f"{path.name}.elsewhere")),
+        lambda path: path.symlink_to(path.name),
+        lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
     ):
         own = tmp_path / str(len(os.listdir(tmp_path)))
         own.mkdir()
         saved_models.save_model(own, arrays(), TEXT)
-        (own / name).unlink()
+        (own / name).rename(own / f"{name}.elsewhere")
         put(own / name)
+        with pytest.raises(OSError):  # nor is a digest waited for
+            saved_models.digest(own)
         assert "train again" in refused(own)
     assert "there is no model in" in refused(tmp_path / "none")
 
@@ -284,16 +345,118 @@ def test_thresholds_that_nobody_can_read_are_none(tmp_path, text):
     assert saved_models.kept_promises(tmp_path) == {}
     (tmp_path / "thresholds.json").write_text(text)
     assert saved_models.kept_promises(tmp_path) == {}
-    promise = {
-        "target": 0.98,
-        "confidence": 0.95,
-        "leaf": None,
-        "parent": 0.5,
-        "strange": 0,
-        "rests_on": "out-of-fold predictions",
-        "products": 7,
-        "fewest": 9,
-    }
+    promise = PROMISE
     saved_models.keep_promise(tmp_path, promise)
     saved_models.keep_promise(tmp_path, {**promise, "target": 0.9})
     assert saved_models.kept_promises(tmp_path) == {"98": promise, "90": {**promise, "target": 0.9}}
+
+
+# ---- links, bombs and damage --------------------------------------------------------------------
+
+
+def test_a_folder_that_is_a_link_is_read_for_a_person_may_keep_models_elsewhere(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    known = saved_models.save_model(disk, arrays(), TEXT)
+    (tmp_path / "models").symlink_to(disk)
+    assert saved_models.load_model(tmp_path / "models", known)[1]["categories"] == LEAVES
+
+
+def test_thresholds_that_are_a_link_or_a_pipe_are_not_read(tmp_path, capsys):
+    for put in (lambda path: path.symlink_to("true.json"), os.mkfifo, lambda path: path.mkdir()):
+        own = tmp_path / str(len(os.listdir(tmp_path)))
+        own.mkdir()
+        saved_models.keep_promise(own, PROMISE)
+        assert saved_models.kept_promises(own) and capsys.readouterr().err == ""
+        (own / "thresholds.json").rename(own / "true.json")
+        put(own / "thresholds.json")
+        assert saved_models.kept_promises(own) == {}
+        assert "thresholds.json is damaged" in capsys.readouterr().err
+
+
+def test_files_of_before_without_a_checksum_are_read_and_a_changed_digit_is_noticed(
+    tmp_path, capsys
+):
+    saved_models.keep_promise(tmp_path, PROMISE)
+    path = tmp_path / "thresholds.json"
+    kept = json.loads(path.read_text())
+    path.write_text(path.read_text().replace("0.5", "0.4"))
+    assert saved_models.kept_promises(tmp_path) == {}
+    assert "is damaged" in capsys.readouterr().err
+    del kept["98"]["crc32"]
+    path.write_text(json.dumps(kept))
+    assert saved_models.kept_promises(tmp_path) == {"98": PROMISE}
+    assert capsys.readouterr().err == ""
+
+
+JSON_BOMBS = {
+    "lists": "[" + "[]," * 9_900_000 + "0]",
+    "objects": "[" + '{"":0},' * 499_000 + "0]",
+    "a text of four bytes a letter": '["\U0001f456' + "a" * 29_900_000 + '"]',
+    "short texts": "[" + '"ab",' * 990_000 + "0]",
+    "depth": "[" * 15_000_000,
+    "more than 30 MB": " " * 30_000_001,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.redteam
+@pytest.mark.parametrize("kind", JSON_BOMBS)
+def test_json_takes_no_more_than_its_bound_of_memory(tmp_path, kind):
+    saved_models.save_model(tmp_path, arrays(), TEXT)
+    (tmp_path / "model.json").write_text(JSON_BOMBS[kind], "utf-8")
+    run = peak_of_code(
+        "from learning import saved_models\n"
+        f"try: saved_models.load_model({str(tmp_path)!r})\n"
+        "except saved_models.UserError as error: print(error)\n"
+    )
+    assert "train again" in run.stdout and run.megabytes < 300, run
+
+
+def flipped(data, rng):
+    """Data with one byte changed; every other time among the first or the last 400, where the
+    headers are."""
+    ends = rng.random() < 0.5 and len(data) > 800
+    place = rng.choice([*range(400), *range(-400, 0)]) if ends else rng.randrange(len(data))
+    changed = bytearray(data)
+    changed[place] ^= rng.randrange(1, 256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "count",
+    (pytest.param(50, marks=pytest.mark.redteam), pytest.param(1000, marks=pytest.mark.slow)),
+)
+@pytest.mark.parametrize("known", (True, False), ids=("digest known", "digest unknown"))
+@pytest.mark.parametrize("name", ("weights.npz", "model.json", "thresholds.json"))
+def test_a_changed_byte_is_found_or_changes_nothing(tmp_path, capsys, name, known, count):
+    """model.json has no checksum of its own: without the digest any text may be another."""
+    rng = random.Random(21)
+    weights = arrays()
+    known = saved_models.save_model(tmp_path, weights, TEXT) if known else None
+    if not known:
+        saved_models.save_model(tmp_path, weights, TEXT)
+    saved_models.keep_promise(tmp_path, PROMISE)
+    path, found = tmp_path / name, 0
+    whole = path.read_bytes()
+    for _ in range(count):
+        path.write_bytes(flipped(whole, rng))
+        capsys.readouterr()
+        try:
+            read, described = saved_models.load_model(tmp_path, known)
+        except UserError as error:
+            assert name != "thresholds.json" and str(error).isprintable()
+            found += 1
+            continue
+        assert name == "thresholds.json" or not known
+        if name == "weights.npz":
+            assert read.keys() == weights.keys()
+            assert all((read[key] == weights[key]).all() for key in weights)
+        promises = saved_models.kept_promises(tmp_path)
+        if "is damaged" in capsys.readouterr().err:
+            found += 1
+        else:
+            assert {key: promises["98"][key] for key in PROMISE} == PROMISE
+    assert found > (count / 2 if name != "model.json" or known else 0)
+    path.write_bytes(whole)
+    assert saved_models.load_model(tmp_path, known)[1]["categories"] == LEAVES
