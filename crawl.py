@@ -113,7 +113,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     """Products, then pictures; prints the summary. Returns the exit status."""
     began = time.monotonic()
-    web = http_client.Web(shopstyle_api.RATE, stop, 1, args.tries, api_crawl.GIVE_UP)
+    web = http_client.Web(
+        shopstyle_api.RATE,
+        stop,
+        1,
+        args.tries,
+        api_crawl.GIVE_UP,
+        public_redirects=not args.allow_private,
+    )
     picture_web = http_client.Web(
         args.image_rate,
         stop,
@@ -282,7 +289,9 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
     with contextlib.ExitStack() as stack:
         if args.feed is not None:
             options = feed_options(args)
-            web = http_client.Web(0, stop, tries=args.tries)
+            web = http_client.Web(
+                0, stop, tries=args.tries, public_redirects=not args.allow_private
+            )
             feed = feed_download.open_feed(
                 args.feed, args.survey.read, args.feed_images, web, stack
             )

@@ -142,7 +142,7 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-private",
         action="store_true",
         help="fetch pictures from private addresses too, for example from a shop "
-        "on this machine, and through a proxy",
+        "on this machine, and through a proxy; let a feed's public host redirect to one",
     )
     images.add_argument(
         "--retry-failed", action="store_true", help="also try again the pictures that were unusable"

@@ -3,7 +3,8 @@
 In: URLs. Out: whole answers within limits of size and time, or a reason in words that never quotes
 a URL, because a URL may hold a key. Each host has a rate; connections are kept alive; a request
 that may succeed later is retried with exponential backoff and full jitter; Retry-After is obeyed.
-Private addresses are not reached unless that is allowed (private_addresses.py).
+A redirect from a public host leads to public addresses only, and so does each link of a shop,
+unless private ones are allowed (connections.py, private_addresses.py).
 
     python crawl.py --image-rate 2
     python crawl.py --api-url http://127.0.0.1:8080/api/v2/ --allow-private
@@ -15,8 +16,6 @@ import collections
 import datetime
 import email.utils
 import http.client
-import http.cookiejar
-import logging
 import random
 import threading
 import time
@@ -27,12 +26,15 @@ from typing import IO, Any, NamedTuple, TypeVar
 import requests
 import urllib3
 
-from common.terminal import VERSION, UserError
-from crawling.private_addresses import PRIVATE, PrivateAddress, PublicAdapter
+from common.terminal import UserError
+from crawling.connections import done_within, is_at_public, new_session, plain_reason
+from crawling.private_addresses import PRIVATE, PrivateAddress, check_name
 
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
 LONGEST = 120  # seconds for all of an answer: a piece now and then is no answer
 MOST_BYTES = 20_000_000
+LARGE = 100_000_000  # bytes; what is more than that must not be packed too well
+MOST_PACKING = 400  # how many times smaller than its content a large answer may be packed
 TRIES = 5
 LONGEST_PAUSE = 15 * 60  # seconds; a host that asks for more is left alone in this run
 RETRIED = {408, 425, 429, *range(500, 600)}  # statuses after which another try may do better
@@ -77,37 +79,12 @@ class Answer(NamedTuple):
     measured: bool  # whether its length was given, so that a cut would have been seen
 
 
+class Redirect(NamedTuple):
+    target: str  # an address, which may be relative
+    public: bool  # whether the host that says it is at a public address
+
+
 # ---- one request --------------------------------------------------------------------------------
-
-
-def new_session(connections: int, public_only: bool) -> requests.Session:
-    """A requests session that says what it is, takes no cookies, sends no password of ~/.netrc and
-    keeps up to `connections` connections to a host. With public_only it uses no proxy, because a
-    proxy would look names up itself."""
-    # Lines of urllib3's log hold whole URLs, and so the key.
-    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-    session = requests.Session()
-    session.headers["User-Agent"] = f"ProductClassifier-crawl/{VERSION}"
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    session.auth = lambda request: request
-    session.trust_env = not public_only
-    adapter = PublicAdapter if public_only else requests.adapters.HTTPAdapter
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, adapter(pool_connections=64, pool_maxsize=connections))
-    return session
-
-
-def plain_reason(error: Exception) -> str:
-    """A network error in words. Never its own text, which quotes the URL and so the key."""
-    if isinstance(error, (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)):
-        return "no answer in time"
-    if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
-        return "no secure connection"
-    if isinstance(error, (urllib3.exceptions.ProtocolError, urllib3.exceptions.DecodeError)):
-        return "an answer broken off"
-    if isinstance(error, requests.ConnectionError) and "NameResolution" in repr(error):
-        return "its host was not found"
-    return "no connection"
 
 
 def read_body(
@@ -128,6 +105,8 @@ def read_body(
         size += len(piece)
         if size > most:
             raise ValueError(f"more than {most} bytes")
+        if size > LARGE and size > MOST_PACKING * response.raw.tell():
+            raise ValueError(f"unpacks to more than {MOST_PACKING} times its size")
         if time.monotonic() > deadline:
             raise requests.Timeout()
         if sink is None:
@@ -181,8 +160,9 @@ class Web:
 
     `rate` is how many requests a second one host gets, 0 for no limit. Setting `stop` ends all
     waiting. `connections` is how many requests may be under way at once; `tries` how often one is
-    tried; `give_up` after how many failures in a row a host is left alone. `counts` has the numbers
-    of requests, retries and bytes.
+    tried; `give_up` after how many failures in a row a host is left alone. `public_only` is for
+    links that a shop gave: no private address is reached; with public_redirects, none is reached by
+    a redirect of a public host. `counts` has the numbers of requests, retries and bytes.
     """
 
     def __init__(
@@ -193,13 +173,16 @@ class Web:
         tries: int = TRIES,
         give_up: int = 20,
         public_only: bool = False,
+        public_redirects: bool = False,
     ) -> None:
         self.session = new_session(connections, public_only)
+        self.public_session = new_session(connections, True) if public_redirects else None
         self.rate, self.stop, self.tries, self.give_up = rate, stop, tries, give_up
         self.lock, self.slots = threading.Lock(), threading.Semaphore(connections)
         self.counts: collections.Counter[str] = collections.Counter()
         self.failures: collections.Counter[str] = collections.Counter()  # in a row, by host
-        self.private: set[str] = set()  # hosts at private addresses, which need no turn
+        # Hosts at private addresses, by the session that may not ask them: they need no turn.
+        self.private: set[tuple[str, requests.Session]] = set()
         self.turn: dict[str, float] = {}  # host -> when its next request may start
         self.pause: dict[str, float] = {}  # host -> until when it wants to be left alone
 
@@ -249,13 +232,14 @@ class Web:
 
     def ask(self, url: str, request: Request) -> Answer:
         """One try. Raises Again, or ValueError if no other try will do better."""
-        params = request.params
+        params, public = request.params, False
         try:
             for _ in range(request.redirects + 1):
-                answer = self.send(url, params, request)
+                answer = self.send(url, params, request, public)
                 if isinstance(answer, Answer):
                     return answer
-                url, params = urllib.parse.urljoin(url, answer), None
+                url, params = urllib.parse.urljoin(url, answer.target), None
+                public = public or answer.public
             raise ValueError("too many redirects")
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -277,10 +261,23 @@ class Web:
         ) as error:
             raise Again(plain_reason(error)) from None
 
-    def send(self, url: str, params: Mapping[str, Any] | None, request: Request) -> Answer | str:
-        """Ask one host, when its turn comes: its answer, or the URL of a redirect to follow."""
-        host = host_of(url)
-        if host in self.private:
+    def session_for(self, url: str, public: bool) -> requests.Session:
+        """The session to ask a URL by; `public` if it must lead to a public address because a public
+        host redirects there. A proxy looks names up itself, so that only what is known here can be
+        checked then."""
+        if not public or self.public_session is None:
+            return self.session
+        if requests.utils.get_environ_proxies(url):
+            check_name(urllib.parse.urlsplit(url).hostname)
+            return self.session
+        return self.public_session
+
+    def send(
+        self, url: str, params: Mapping[str, Any] | None, request: Request, public: bool
+    ) -> Answer | Redirect:
+        """Ask one host, when its turn comes: its answer, or a redirect to follow."""
+        host, session = host_of(url), self.session_for(url, public)
+        if (host, session) in self.private:
             raise PrivateAddress(PRIVATE)
         self.wait_turn(host)
         if request.sink:  # an earlier try may have left something there
@@ -290,13 +287,14 @@ class Web:
         try:
             with (
                 self.slots,
-                self.session.get(
+                done_within(request.seconds),
+                session.get(
                     url, params=params, timeout=TIMEOUT, stream=True, allow_redirects=False
                 ) as response,
             ):
-                target = self.session.get_redirect_target(response)
+                target = session.get_redirect_target(response)
                 if target and request.redirects:
-                    return target
+                    return Redirect(target, is_at_public(response))
                 body = read_body(response, request.most, request.seconds, request.sink, self.stop)
                 return Answer(
                     response.status_code, response.headers, body, has_length(response.headers)
@@ -304,7 +302,7 @@ class Web:
         except PrivateAddress:
             self.count("requests", -1)  # none was sent
             with self.lock:
-                self.private.add(host)
+                self.private.add((host, session))
             raise
 
     def wait_turn(self, host: str) -> None:

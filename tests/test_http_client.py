@@ -19,6 +19,7 @@ from conftest import REPO, environment
 from loopback import HERE, catalogue, crawled, products_of, run, select, shop_at, state
 
 import crawl
+from common.terminal import VERSION
 from crawling import api_crawl, http_client, private_addresses
 
 # ---- faults of the API --------------------------------------------------------------------------
@@ -480,7 +481,7 @@ def test_a_rate_is_kept_for_each_host_and_connections_are_kept_alive(serve):
         urls += [f"http://127.0.0.1:{server.server_port}/"] * 8
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         agents = set(pool.map(lambda url: requests.get(url, lambda answer: answer.body), urls))
-    assert agents == {b"ProductClassifier-crawl/" + http_client.VERSION.encode()}
+    assert agents == {b"ProductClassifier-crawl/" + VERSION.encode()}
     for server in servers:
         own = [moment for port, moment in at if port == server.server_port]
         assert len(own) == 8 and max(own) - min(own) >= 7 / 20 - 0.05
