@@ -513,7 +513,11 @@ def migrate(conn: sqlite3.Connection) -> None:
 def transaction(conn: sqlite3.Connection) -> Iterator[None]:
     """All of the block or nothing of it. The write lock is taken at once, so that the block can't
     fail half-way; if another script has it, this waits: what is to be written may have taken hours.
+    Within another transaction the block is a part of that.
     """
+    if conn.in_transaction:
+        yield
+        return
     while True:
         try:
             conn.execute("begin immediate")

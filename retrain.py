@@ -52,6 +52,11 @@ def check_outputs(args: argparse.Namespace) -> None:
         raise UserError("--final_tensor_name must be one word of letters, digits and _")
     if not (args.testing_percentage and args.validation_percentage):
         raise UserError("--testing_percentage and --validation_percentage must be 1 or more")
+    if not 1980 <= time.localtime().tm_year <= 2107:  # the years that a zip file can hold
+        raise UserError(
+            f"this computer's clock says that it is the year {time.localtime().tm_year}, and a "
+            ".keras file can't hold that: set the clock"
+        )
     graph, labels = map(os.path.realpath, (args.output_graph, args.output_labels))
     if graph == labels or labels.startswith(os.path.realpath(args.image_dir or "?") + os.sep):
         raise UserError("--output_labels must name a file of its own, outside --image_dir")

@@ -16,6 +16,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
@@ -328,11 +329,20 @@ def progress(
     one at the end of what takes `least` seconds. `unit` is a plural; `total` is None if nobody
     knows it."""
     if sys.stderr.isatty():
-        return tqdm(
-            iterable, desc=label, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True
+        return by_monotonic(
+            tqdm(
+                iterable, desc=label, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True
+            )
         )
     lines = Lines(
         iterable, desc=label, total=total, unit=unit, mininterval=30, miniters=1, delay=1e-3
     )
     lines.least = least
-    return lines
+    return by_monotonic(lines)
+
+
+def by_monotonic(bar: tqdm) -> tqdm:
+    """The bar, by a clock that nobody sets: otherwise a clock set back would silence it."""
+    bar._time = time.monotonic
+    bar.start_t = bar.last_print_t = time.monotonic()
+    return bar

@@ -139,17 +139,30 @@ def has_length(headers: Mapping[str, str]) -> bool:
 
 
 def pause_asked(headers: Mapping[str, str]) -> float:
-    """The seconds that a Retry-After asks for, which may be a date; 0 without one."""
+    """The seconds that a Retry-After asks for, which may be a date; 0 without one. A date is one of
+    the server's clock, which says its time too; this computer's may be wrong."""
     asked = (headers.get("Retry-After") or "").strip()
     if asked.isdecimal() and len(asked) < 10:
         return int(asked)
     try:
-        until = email.utils.parsedate_to_datetime(asked)
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=datetime.timezone.utc)
-        return max(0.0, (until - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+        until = moment(asked)
+        return max(0.0, (until - answered_at(headers)).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return 0
+
+
+def answered_at(headers: Mapping[str, str]) -> datetime.datetime:
+    """When the server says that it has answered; now, if it does not say."""
+    try:
+        return moment(headers.get("Date") or "")
+    except (ValueError, TypeError, OverflowError):
+        return datetime.datetime.now(datetime.timezone.utc)
+
+
+def moment(text: str) -> datetime.datetime:
+    """A date of HTTP. Raises ValueError, TypeError or OverflowError if it is none."""
+    read = email.utils.parsedate_to_datetime(text)
+    return read if read.tzinfo else read.replace(tzinfo=datetime.timezone.utc)
 
 
 # ---- many requests ------------------------------------------------------------------------------
@@ -242,6 +255,11 @@ class Web:
                 public = public or answer.public
             raise ValueError("too many redirects")
         except requests.exceptions.SSLError as error:
+            if "expired" in str(error) or "not yet valid" in str(error):
+                self.set_failures(host_of(url), self.give_up)
+                raise GivenUp(
+                    "its host's certificate is not valid at this computer's time: is its clock right?"
+                ) from None
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ValueError("its host's certificate is not valid") from None
             raise Again(plain_reason(error)) from None

@@ -30,19 +30,20 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     dict of read, changed, in_all {decision: products}, to_be_created {category: products} and
     unusable [{line, reason}]. Raises UserError if nothing of the file can be used."""
     conn = db.open_database(db_path)
-    learning_queries.settle_proposals(conn)
-    decisions, unusable = read_decisions(conn, path)
-    if unusable and not decisions:
-        raise UserError(
-            f"no decision of {path} can be used, and none was stored: "
-            + "; ".join(first_lines(unusable))
-        )
+    with db.transaction(conn):  # or --recategorize could come between
+        learning_queries.settle_proposals(conn)
+        decisions, unusable = read_decisions(conn, path)
+        if unusable and not decisions:
+            raise UserError(
+                f"no decision of {path} can be used, and none was stored: "
+                + "; ".join(first_lines(unusable))
+            )
+        changed = decision_queries.store_overrides(conn, decisions)
     for line in first_lines(unusable):
         log(f"{path}, {line}")
     if unusable:
         lines = counted(len(unusable), "line")
         log(f"{lines} of {path} can't be used; the other decisions were stored")
-    changed = decision_queries.store_overrides(conn, decisions)
     count = dict.fromkeys(decision_queries.DECISIONS, 0)
     for row in decision_queries.overrides(conn).values():
         count[row["decision"]] = count.get(row["decision"], 0) + 1

@@ -77,6 +77,7 @@ def answer_all(conn: sqlite3.Connection, number: int, described: Description, sc
     folds, leaves = described["settings"].get("folds"), described["categories"]
     _, waiting, _ = filing_queries.count_unfiled(conn, number, leaves)
     near = near_duplicates.seek(catalogue_queries.learned_texts(conn, number, leaves))
+    changed = 0  # by another process, while they were answered
     with progress("answers", waiting, "products") as bar:
         size = metrics.rows_at_once(len(leaves), CHUNK)
         for rows in filing_queries.to_answer(conn, number, leaves, size):
@@ -89,9 +90,18 @@ def answer_all(conn: sqlite3.Connection, number: int, described: Description, sc
             if rows:
                 scored = score(rows)
                 twins = near([(row["group_key"], row["name"], row["description"]) for row in rows])
-                filing_queries.store_answers(
-                    conn, number, answer_rows(rows, scored, twins, described)
-                )
+                answered = answer_rows(rows, scored, twins, described)
+                with db.transaction(conn):
+                    same = filing_queries.unchanged(conn, rows)
+                    filing_queries.store_answers(
+                        conn, number, [row for row in answered if row[0] in same]
+                    )
+                changed += len(rows) - len(same)
+    if changed:
+        log(
+            f"{counted(changed, 'product')} changed while the model answered, and a load is at "
+            "work: run the same command again after it"
+        )
 
 
 def answer_rows(

@@ -56,6 +56,20 @@ def to_answer(
             after = rows[-1]["id"]
 
 
+def unchanged(conn: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> set[int]:
+    """The ids of those rows of `to_answer` whose products still have the text and the picture that
+    were read: a load may have changed others meanwhile."""
+    now = f"""select name, description, sha256 from product left join picture
+              on product_id = id and status <> {db.PICTURE_FAILED!r} where id = ?"""
+    same = set()
+    for row in rows:
+        found = conn.execute(now, (row["id"],)).fetchone()
+        read = row["name"], row["description"], row["sha256"]
+        if found and (found["name"] or "", found["description"] or "", found["sha256"]) == read:
+            same.add(row["id"])
+    return same
+
+
 def count_unfiled(
     conn: sqlite3.Connection, number: int, leaves: Iterable[str]
 ) -> tuple[int, int, int]:

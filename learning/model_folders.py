@@ -16,6 +16,8 @@ from common.files import move_folder
 from common.terminal import UserError
 from learning import queries, saved_models
 
+SQLITE_FILES = ("-shm", "-wal", "-journal")  # ends of their names
+
 
 def models_folder(db_path: str) -> str:
     """models/ beside crawl.db, models-shop/ beside shop.db. Experiments of each file are numbered
@@ -36,10 +38,15 @@ def models_folders(db_path: str) -> tuple[str, str]:
 
 
 def namesakes(db_path: str) -> list[str]:
-    """Paths of our other databases in this folder whose names differ in the extension only."""
+    """Paths of our other databases in this folder whose names differ in the extension only.
+
+    SQLite's own files beside them are not even opened: to close such a file takes this process's
+    locks from it, and another process would write as if nobody else did."""
     path = os.path.abspath(db_path)
     paths = []
     for entry in os.scandir(os.path.dirname(path)):
+        if entry.name.endswith(SQLITE_FILES):
+            continue
         same = os.path.splitext(entry.path)[0] == os.path.splitext(path)[0] and entry.is_file()
         with contextlib.suppress(OSError):
             if same and not os.path.samefile(entry.path, path):

@@ -6,6 +6,7 @@ signal is a real one, and what it leaves on the disk is what any process would.
 """
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,7 @@ for line in sys.stdin:
     child = os.fork()
     if not child:
         run(json.loads(line))
+    print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -104,10 +106,13 @@ class Ended(NamedTuple):
 
 
 class Runner:
-    """Runs scripts in forks of one process, and ends them at an instant."""
+    """Runs scripts in forks of one process, one at a time, and sends them a signal at an instant."""
 
     def __init__(self) -> None:
         self.said = tempfile.TemporaryDirectory()
+        self.stdout, self.stderr, self.kinds = (
+            Path(self.said.name) / name for name in ("stdout", "stderr", "stderr.kinds")
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", FORKS, str(REPO)],
             env=environment(),
@@ -116,28 +121,44 @@ class Runner:
             text=True,
         )
 
-    def run(self, script: str, *argv, cwd, at: int = 0, number: int = 9) -> Ended:
+    def run(self, script: str, *argv, cwd, at: int = 0, number: int = signal.SIGKILL) -> Ended:
         """Run a script to its end, or until the signal `number` comes before its change `at`."""
-        stdout, stderr = (Path(self.said.name) / name for name in ("stdout", "stderr"))
-        kinds = Path(f"{stderr}.kinds")
-        kinds.unlink(missing_ok=True)
+        self.begin(script, *argv, cwd=cwd, at=at, number=number)
+        return self.end()
+
+    def begin(self, script: str, *argv, cwd, at: int = 0, number: int = signal.SIGKILL) -> int:
+        """Begin a run. Returns its process id."""
+        self.kinds.unlink(missing_ok=True)
         order = {
             "script": script,
             "argv": [str(word) for word in argv],
             "cwd": str(cwd),
-            "stdout": str(stdout),
-            "stderr": str(stderr),
+            "stdout": str(self.stdout),
+            "stderr": str(self.stderr),
             "at": at,
             "signal": number,
         }
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def end(self) -> Ended:
+        """Wait for the end of the run that has begun."""
         status = int(self.process.stdout.readline())
-        said = [path.read_text(encoding="utf-8", errors="replace") for path in (stdout, stderr)]
-        return Ended(status, *said, json.loads(kinds.read_text()) if kinds.exists() else [])
+        said = [
+            path.read_text(encoding="utf-8", errors="replace")
+            for path in (self.stdout, self.stderr)
+        ]
+        kinds = json.loads(self.kinds.read_text()) if self.kinds.exists() else []
+        return Ended(status, *said, kinds)
 
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
         self.said.cleanup()
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a SIGSTOP has stopped a process."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"

@@ -13,15 +13,17 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
+import time
 import zipfile
 from typing import NamedTuple
 
 import pytest
 from conftest import write_feed
-from killing import Runner
+from killing import Runner, is_stopped
 from PIL import Image
 from test_db import make_2016
 
@@ -90,6 +92,8 @@ def stages(tmp_path_factory, runner):
     write_feed(folder / "empty" / "feed.tsv", products(30))
     write_feed(folder / "empty" / "later.tsv", products(28, renamed=True))
     write_feed(folder / "empty" / "new.tsv", products(10, 1000))
+    changed = [(row[0], f"{row[1]} canvas", *row[2:]) for row in products(10, 1000)]
+    write_feed(folder / "empty" / "changed.tsv", changed)
     (folder / "empty" / "moves.csv").write_text(
         "from,to\nBags > Totes,Bags > Shoppers\nJeans,Trousers\n"
     )
@@ -136,6 +140,7 @@ CASES = {
         "crawl",
         ("--feed", "later.tsv", "--remove-missing", "--write-moves", "written.csv"),
     ),
+    "load changed": Case("waiting", "crawl", ("--feed", "changed.tsv", "--unlabelled")),
     "migration": Case("2016", "analyze", ()),
     "words": Case("fed", "categorize_words", EVERY),
     "folds": Case("trained", "categorize_words", (*EVERY, "--folds", "3")),
@@ -163,10 +168,10 @@ CASES = {
 # ---- what is compared ---------------------------------------------------------------------------
 
 
-def timeless(settings):
-    """Settings of an experiment as JSON without what takes another value each time."""
-    parsed = json.loads(settings)
-    return {name: value for name, value in parsed.items() if name not in ("wall_time", "model")}
+def timeless(text):
+    """An object of JSON, such as settings, without what takes another value each time."""
+    changing = ("wall_time", "model", "date")
+    return {name: value for name, value in json.loads(text).items() if name not in changing}
 
 
 def rows_of(path):
@@ -184,7 +189,9 @@ def rows_of(path):
             tables[table] = sorted(
                 (
                     {
-                        name: timeless(row[name]) if name == "settings" and row[name] else row[name]
+                        name: timeless(row[name])
+                        if name in ("settings", "row") and row[name]
+                        else row[name]
                         for name in row.keys()
                         if name != "date"
                     }
@@ -331,6 +338,25 @@ def test_killed_at_an_instant_of_each_kind_and_run_again_it_ends_as_if_undisturb
     assert killed >= 4
 
 
+SHORT = ("load", "words", "apply", "recategorize", "undo", "page")
+
+
+@pytest.mark.slow
+@pytest.mark.redteam
+@pytest.mark.parametrize("name", SHORT)
+def test_killed_again_and_again_in_one_folder_it_ends_as_if_undisturbed(name, whole, runner, begin):
+    case, undisturbed, rng = CASES[name], whole(name), random.Random(name)
+    folder = begin(name)
+    files = [at for at, kind in enumerate(undisturbed.changes, 1) if kind[:3] == "os."]
+    for at in sorted([*rng.sample(files, min(2, len(files))), len(undisturbed.changes) - 1]):
+        ended = runner.run(case.script, *case.argv, cwd=folder, at=at)
+        assert ended.status in (-9, case.status)
+        check_between(runner, folder, undisturbed)
+        if ended.status == case.status or state(folder) == undisturbed.left:
+            break
+    check_again(runner, folder, name, undisturbed)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("name", CASES)
@@ -348,3 +374,76 @@ def test_ended_by_a_signal_it_says_one_sentence_and_run_again_it_ends_as_if_undi
         assert "Traceback" not in ended.stderr
         check_between(runner, folder, undisturbed)
         check_again(runner, folder, name, undisturbed)
+
+
+# ---- two at once --------------------------------------------------------------------------------
+
+PAIRS = (
+    ("apply", "apply"),
+    ("apply", "load changed"),
+    ("apply", "recategorize"),
+    ("apply", "overrides"),
+    ("recategorize", "apply"),
+    ("recategorize", "overrides"),
+    ("words", "recategorize"),
+    ("words", "words"),
+    ("load changed", "apply"),
+    ("load again", "recategorize"),
+)
+
+
+@pytest.fixture(scope="module")
+def second_runner():
+    runner = Runner()
+    yield runner
+    runner.close()
+
+
+def in_turn(runner, folder, *names):
+    """Run cases one after the other. Returns what they leave."""
+    for name in names:
+        runner.run(CASES[name].script, *CASES[name].argv, cwd=folder)
+    return state(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "stopped, other", [pytest.param(*PAIRS[0], marks=pytest.mark.redteam), *PAIRS[1:]]
+)
+def test_two_at_once_leave_what_one_after_the_other_leaves(
+    stopped, other, runner, second_runner, stages, tmp_path
+):
+    """One is stopped before its transactions, while the other runs to its end, and before each
+    commit, while the other waits."""
+
+    folder = tmp_path / "shop"
+
+    def begin():
+        shutil.rmtree(folder, ignore_errors=True)
+        return shutil.copytree(stages / "waiting", folder)
+
+    one, two = CASES[stopped], CASES[other]
+    again = [name for name in ("apply",) if name in (stopped, other)]  # it files what changed
+    changes = runner.run(one.script, *one.argv, cwd=begin()).changes
+    orders = [
+        in_turn(runner, begin(), *turn, *again) for turn in ((stopped, other), (other, stopped))
+    ]
+    for at, kind in enumerate(changes, 1):
+        if not kind.startswith(("begin", "commit")):
+            continue
+        process = runner.begin(one.script, *one.argv, cwd=begin(), at=at, number=signal.SIGSTOP)
+        while not is_stopped(process):
+            time.sleep(0.01)
+        second_runner.begin(two.script, *two.argv, cwd=folder)
+        if kind.startswith("begin"):
+            second = second_runner.end()
+        else:
+            time.sleep(1)
+        os.kill(process, signal.SIGCONT)
+        first = runner.end()
+        if kind.startswith("commit"):
+            second = second_runner.end()
+        assert (first.status, second.status) == (0, 0), first.stderr + second.stderr
+        left = in_turn(runner, folder, *again)
+        models_known(folder)
+        assert left in orders, (at, kind)
