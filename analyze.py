@@ -240,7 +240,7 @@ def report_on(args: argparse.Namespace) -> None:
     elif args.label_suspects is not None:
         suspects = label_suspects.label_suspects(conn, args.label_suspects, args.top)
         if args.json:
-            show(suspects, (), as_json=True)
+            show(list(suspects), (), as_json=True)
         else:
             label_suspects.print_csv(suspects)
     elif args.experiments:

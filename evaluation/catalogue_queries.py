@@ -66,6 +66,7 @@ def want_today(conn: sqlite3.Connection, number: int) -> None:
     """Fill the temporary table category_today(id, now) with the categories of experiment `number`
     that --recategorize has changed since."""
     conn.execute("create temp table if not exists category_today(id text primary key, now text)")
+    conn.execute("create index if not exists temp.category_today_by_now on category_today(now, id)")
     conn.execute("delete from category_today")
     today = category_changes.classes_today(conn, number)
     conn.executemany(

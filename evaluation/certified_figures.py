@@ -36,7 +36,7 @@ def floor_of(
     if not share:
         return floors.NO_FLOOR
     lone = catalogue_queries.lone_classes(conn, number, then=not leaves)
-    lone_codes = [code for code, name in enumerate(names) if name in lone]
+    lone_codes = {code for code, name in enumerate(names) if name in lone}
     if db.settings(db.experiment_row(conn, number)).get("folds"):
         return floors.Floor(share, lone=lone_codes)
     _, tuned = figures.read_predictions(conn, number, False, False, leaves, tuning=True)

@@ -102,8 +102,7 @@ def suspected_products(conn: sqlite3.Connection, number: int) -> set[int]:
     """Ids of the products whose label is probably wrong; none for an experiment without folds."""
     if not db.settings(db.experiment_row(conn, number)).get("folds"):
         return set()
-    suspects = label_suspects.label_suspects(conn, number, None)
-    return {suspect["product_id"] for suspect in suspects}
+    return {suspect.product_id for suspect in label_suspects.suspected(conn, number)}
 
 
 def certified_leaf(report: Mapping[str, Any]) -> float | None:

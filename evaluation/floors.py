@@ -11,7 +11,7 @@ chosen on products that do not certify what is left; otherwise the promise would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ class Floor(NamedTuple):
 
     share: float  # 0: no leaf is shut
     choosers: Rows | None = None  # independent rows that certify nothing; None: half of the others
-    lone: Collection[int] = ()  # leaves that are their own and no other leaf's parent
+    lone: Set[int] = frozenset()  # leaves that are their own and no other leaf's parent
 
 
 NO_FLOOR = Floor(0.0)
@@ -48,7 +48,7 @@ class Certified(NamedTuple):
     rows: Rows  # the rows that certified it, as they are filed
     confidence: float  # of the certificate
     shut: Shut = {}
-    lone: Collection[int] = ()  # those of Floor
+    lone: Set[int] = frozenset()  # those of Floor
 
 
 def leaf_right(rows: Rows) -> NDArray[np.bool_]:
@@ -104,7 +104,7 @@ def chooses(products: ArrayLike) -> NDArray[np.bool_]:
     return (mixed ^ (mixed >> np.uint64(31))) & np.uint64(1) == 1
 
 
-def without_shut(rows: Rows, shut: Collection[int], lone: Collection[int]) -> Rows:
+def without_shut(rows: Rows, shut: Collection[int], lone: Set[int]) -> Rows:
     """The rows as they are filed: a leaf that is shut has the score -1, like one that is not there
     today, so that no threshold is reached. The parent's score stays, but not that of a lone leaf:
     to file a product there as at a parent would mean the same. lone are those of Floor."""

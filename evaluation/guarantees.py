@@ -242,5 +242,5 @@ def filed_rows(
         return rows
     code = {name: code for code, name in enumerate(names)}
     shut = [code[leaf] for leaf in shut_leaves(promise)]
-    lone = [code[leaf] for leaf in catalogue_queries.lone_classes(conn, number)]
+    lone = {code[leaf] for leaf in catalogue_queries.lone_classes(conn, number)}
     return floors.without_shut(rows, shut, lone)

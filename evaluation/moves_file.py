@@ -14,6 +14,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 import db
 from common.terminal import UserError
 from common.text import folded, printable, slug, tidy
@@ -262,18 +265,35 @@ def without_circles(tree: Tree, moves: Sequence[Move]) -> tuple[list[Move], list
     for move in moves:
         own = tree.places[move.category]
         by_key[own.root, key_of(own.words)] = move
-    waits_for: dict[int, set[int]] = {move.line: set() for move in moves}
+    number = {move.line: place for place, move in enumerate(moves)}
+    waiting, awaited = [], []  # the lines of this category, and of one that it is to lie below
     for move in moves:
         root, words = move.place or Place(None, ())
         for length in range(1, len(words)):
             above = by_key.get((root, key_of(words[:length])))
             if above and above.place != tree.places[above.category]:
-                waits_for[move.line].add(above.line)
-    circling = {line for line in waits_for if line in reached(line, waits_for)}
-    kept = [move for move in moves if move.line not in circling]
+                waiting.append(number[move.line])
+                awaited.append(number[above.line])
+    circling = on_circles(waiting, awaited, len(moves))
+    kept = [move for move, is_circling in zip(moves, circling) if not is_circling]
     return kept, [
-        (line, "these lines put categories below each other in a circle") for line in circling
+        (move.line, "these lines put categories below each other in a circle")
+        for move, is_circling in zip(moves, circling)
+        if is_circling
     ]
+
+
+def on_circles(starts: Sequence[int], ends: Sequence[int], count: int) -> NDArray[np.bool_]:
+    """bool [count]: which of so many numbers lie on a circle of the edges from starts to ends: on
+    an edge to themselves, or with another one in a strongly connected component. In linear time."""
+    from scipy import sparse  # slow to import
+    from scipy.sparse import csgraph
+
+    edges = sparse.coo_matrix((np.ones(len(starts), bool), (starts, ends)), (count, count))
+    _, component = csgraph.connected_components(edges, connection="strong")
+    circling = np.bincount(component)[component] > 1
+    circling[[start for start, end in zip(starts, ends) if start == end]] = True
+    return circling
 
 
 def without_refused_below(
@@ -298,15 +318,3 @@ def without_refused_below(
         if move.category in line_below
     ]
     return kept, unusable
-
-
-def reached(start: int, edges: Mapping[int, set[int]]) -> set[int]:
-    """All that can be reached along the edges from a start, which is in it if it is on a circle."""
-    seen: set[int] = set()
-    left = list(edges[start])
-    while left:
-        number = left.pop()
-        if number not in seen:
-            seen.add(number)
-            left += edges[number]
-    return seen

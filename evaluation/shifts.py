@@ -8,7 +8,7 @@ and scipy; imports nothing of ours. refusals.py decides with it what holds for p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ LEAST = 30  # labelled products that a label needs; rarer ones together are one 
 PRIOR = 100  # products, by which an estimated mix is drawn to the labelled one
 DRAWS = 200  # samples of labelled products, to see how far chance moves the estimate
 ROUNDS = 60  # of expectation maximization
+CELLS = 2_000_000  # cells of labelled products times samples at a time: arrays of 16 MB
 
 
 # ---- single features ----------------------------------------------------------------------------
@@ -140,32 +141,48 @@ def right_in_mix(
     are labelled and new ones (parametric bootstrap; Efron and Tibshirani 1993, chapter 6): their
     mean is the bias of the estimate, which is subtracted, and their spread is chance.
     """
-    rng, total = np.random.default_rng(seed), len(labels)
+    rng = np.random.default_rng(seed)
     columns = np.column_stack([answers, pooled(labels), passed, right])
-    cells, count = np.unique(columns, axis=0, return_counts=True)
+    cells, counted = np.unique(columns, axis=0, return_counts=True)
+    count = counted.astype(float)
     thresholds = passed.shape[1]
     answers, labels = cells[:, 0], np.unique(cells[:, 1], return_inverse=True)[1]
     passed, right = cells[:, 2 : 2 + thresholds] > 0, cells[:, 2 + thresholds :] > 0
-    drawn = rng.multinomial(total, count / total, DRAWS).T
-    as_new = rng.multinomial(round(new.sum()), count / total, DRAWS).T
     by_answer = indicator(answers, len(new))
-    old = np.column_stack([count, drawn]).astype(float)  # the labelled products, then the draws
-    weights = mix_weights(
-        by_answer,
-        indicator(labels, labels.max(initial=0) + 1),
-        old,
-        np.column_stack([new, by_answer @ as_new]),
-    )
+    by_label = indicator(labels, labels.max(initial=0) + 1)
+    moved: list[list[NDArray[np.float64]]] = [[] for _ in range(thresholds)]
+    for old, explained in mix_samples(count, new, by_answer, rng):
+        weighted = old * mix_weights(by_answer, by_label, old, explained)
+        for shares, accepted, hits in zip(moved, passed.T, right.T):
+            shares.append(share_right(weighted, accepted, hits) - share_right(old, accepted, hits))
     estimates: list[Right | None] = []
-    for accepted, hits in zip(passed.T, right.T):
+    for shares, accepted, hits in zip(moved, passed.T, right.T):
         if not accepted.any():
             estimates.append(None)
             continue
-        usual = share_right(old, accepted, hits)
-        moved = share_right(old * weights, accepted, hits) - usual
-        bias, chance = np.nanmean(moved[1:]), np.nanstd(moved[1:])
-        estimates.append(Right(float(usual[0]), float(usual[0] + moved[0] - bias), float(chance)))
+        usual = float(share_right(count[:, None], accepted, hits)[0])
+        estimate, *drawn = np.concatenate(shares)
+        bias, chance = np.nanmean(drawn), np.nanstd(drawn)
+        estimates.append(Right(usual, usual + float(estimate - bias), float(chance)))
     return estimates
+
+
+def mix_samples(
+    count: NDArray[np.float64],
+    new: NDArray[np.float64],
+    by_answer: sparse.csr_matrix,
+    rng: np.random.Generator,
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield (labelled products [cells, samples], new answers to explain [answers, samples]): first
+    the products themselves, count [cells] and new [answers], then DRAWS samples of `count`, of
+    which CELLS bounds how many are in memory at a time."""
+    yield count[:, None], new[:, None]
+    at_once = max(1, CELLS // max(len(count), len(new)))
+    shares, total, total_new = count / count.sum(), round(count.sum()), round(new.sum())
+    for start in range(0, DRAWS, at_once):
+        draws = min(at_once, DRAWS - start)
+        drawn = rng.multinomial(total, shares, draws).T.astype(float)
+        yield drawn, by_answer @ rng.multinomial(total_new, shares, draws).T.astype(float)
 
 
 def indicator(codes: NDArray[np.integer], size: int) -> sparse.csr_matrix:

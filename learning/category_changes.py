@@ -41,25 +41,36 @@ def runs_since(changes: Iterable[sqlite3.Row], since: int, until: int | None) ->
     return sorted(set(undoes) - taken_back - {undoes[run] for run in taken_back})
 
 
+Steps = dict[int, dict[str, str | None]]  # {run: {id before it: id after it, None: they wait}}
+
+
+def steps_by_run(changes: Iterable[sqlite3.Row]) -> Steps:
+    """What each run changed."""
+    steps: Steps = {}
+    for change in changes:
+        if change["from_id"]:
+            steps.setdefault(change["run"], {})[change["from_id"]] = change["to_id"]
+    return steps
+
+
 def current_ids(
     conn: sqlite3.Connection, since: int = 0, until: int | None = None
 ) -> dict[str, str | None]:
     """{id after the run `since`: id after the run `until` (None: today), or None if its products
     wait to be filed} of the categories that have another id then."""
     changes = queries.category_changes(conn)
+    steps = steps_by_run(changes)
     ids: dict[str, str | None] = {}
-    for run in runs_since(changes, since, until):
-        step = {
-            change["from_id"]: change["to_id"]
-            for change in changes
-            if change["run"] == run and change["from_id"]
-        }
-        now_ids = {category: step.get(now, now) if now else None for category, now in ids.items()}
-        ids = {
-            **{category: now for category, now in step.items() if category not in ids},
-            **now_ids,
-        }
+    for run in reversed(runs_since(changes, since, until)):
+        ids = before_run(ids, steps.get(run, {}))
     return {category: now for category, now in ids.items() if category != now}
+
+
+def before_run(ids: dict[str, str | None], step: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What ids before a run become, {id: id}, if `step` is what it changed and `ids` is what ids
+    after it become. `ids` is changed, so a run costs as much as it has changes."""
+    ids.update({category: now and ids.get(now, now) for category, now in step.items()})
+    return ids
 
 
 def paths_today(conn: sqlite3.Connection) -> dict[str, str]:
@@ -68,14 +79,26 @@ def paths_today(conn: sqlite3.Connection) -> dict[str, str]:
     another, it is the last one's."""
     changes = queries.category_changes(conn)
     readable = category_tree.readable_paths(conn) if changes else {}
+    steps, before = steps_by_run(changes), paths_by_run(changes)
+    ids: dict[str, str | None] = {}
     paths: dict[str, str] = {}
-    for run in runs_since(changes, 0, None):
-        ids = current_ids(conn, run - 1)
-        for change in changes:
-            if change["run"] == run and change["from_id"]:
-                now = ids.get(change["from_id"], change["from_id"])
-                if now in readable:
-                    paths[folded(change["from_path"])] = readable[now]
+    for run in reversed(runs_since(changes, 0, None)):
+        ids = before_run(ids, steps.get(run, {}))
+        for category, path in reversed(before.get(run, {}).items()):
+            now = ids.get(category, category)
+            if now in readable:
+                paths.setdefault(path, readable[now])
+    return paths
+
+
+def paths_by_run(changes: Iterable[sqlite3.Row]) -> dict[int, dict[str, str]]:
+    """{run: {id before it: path before it, as it is compared}}."""
+    paths: dict[int, dict[str, str]] = {}
+    for change in changes:
+        if change["from_id"]:
+            paths.setdefault(change["run"], {})[change["from_id"]] = folded(
+                change["from_path"] or ""
+            )
     return paths
 
 

@@ -336,11 +336,11 @@ def test_the_page_for_review_offers_what_is_there(measured, shop, tell):  # noqa
 
 
 def test_suspects_are_called_as_today_and_a_file_of_before_is_taken(measured, shop, tmp_path):  # noqa: F811
-    suspects = label_suspects.label_suspects(shop, 1, None)
+    suspects = list(label_suspects.label_suspects(shop, 1))
     assert len(suspects) > 4
     by_number = {own.product: own for own in measured}
     move(shop, *RENAMES)
-    after = label_suspects.label_suspects(shop, 1, None)
+    after = list(label_suspects.label_suspects(shop, 1))
     new_names = {**NAMES, "bags.clutches": "bags.evening"}
     for old, new in zip(suspects, after):
         for column in ("suggestion", "label"):
@@ -417,12 +417,12 @@ def test_a_decision_on_an_ancestor_is_about_the_label_below_it(measured, shop, t
 
 def test_suspects_between_leaves_that_are_one_now_are_settled(measured, shop, capsys):  # noqa: F811
     pairs = [
-        (own["label"], own["suggestion"]) for own in label_suspects.label_suspects(shop, 1, None)
+        (own["label"], own["suggestion"]) for own in label_suspects.label_suspects(shop, 1)
     ]
     settled = sum("bags.clutches" not in pair for pair in pairs)
     move(shop, "jeans.skinny,jeans.bootcut")
     capsys.readouterr()
-    left = label_suspects.label_suspects(shop, 1, None)
+    left = list(label_suspects.label_suspects(shop, 1))
     assert 0 < settled < len(pairs) and len(left) == len(pairs) - settled
     assert f"--recategorize has settled {settled} of them" in capsys.readouterr().err
 
