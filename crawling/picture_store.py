@@ -12,13 +12,15 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import itertools
 import os
 import random
+from collections.abc import Callable
 from typing import NamedTuple
 
 import db
 from common.files import replacing
-from common.pictures import SUFFIXES, TooLarge, opened
+from common.pictures import SUFFIXES, TooLarge, begins_like_a_picture, opened
 from common.terminal import UserError
 from crawling import http_client, picture_links
 from crawling.feed_download import Feed
@@ -26,6 +28,13 @@ from crawling.picture_queries import Wanted
 
 MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
+
+BROKEN = "not a picture in a known format, or a broken one"
+File = tuple[bytes, str]  # the bytes of a picture that decodes in full, and its suffix
+
+
+class Cut(ValueError):
+    """Bytes that are empty, or begin like a picture and are not one: they may be whole next time."""
 
 
 class Outcome(NamedTuple):
@@ -36,10 +45,6 @@ class Outcome(NamedTuple):
     status: str
     reason: str | None  # why the first link gave none
     position: int = 0  # the link it is of, or the last that was tried, from 0
-
-
-def failed(reason: Exception) -> Outcome:
-    return Outcome(None, None, db.PICTURE_FAILED, str(reason))
 
 
 class Store(NamedTuple):
@@ -57,15 +62,16 @@ class Store(NamedTuple):
 
 def check_picture(data: bytes) -> str:
     """The file suffix of picture bytes that decode in full. Raises ValueError with the reason if
-    they do not."""
+    they do not, and Cut if that may be the fault of the way here."""
     if not data:
-        raise ValueError("empty")
+        raise Cut("empty")
     too_small = None
     try:
         with opened(data) as picture:
             if min(picture.size) < LEAST_SIDE:
                 too_small = "{}x{} pixels are too few".format(*picture.size)
             else:
+                picture.draft(None, (1, 1))  # a JPEG: all is read, and little memory is taken
                 picture.load()
                 if picture.format and has_end(data, picture.format):
                     return SUFFIXES[picture.format]
@@ -73,7 +79,9 @@ def check_picture(data: bytes) -> str:
         raise
     except Exception:  # Pillow raises anything
         pass
-    raise ValueError(too_small or "not a picture in a known format, or a broken one")
+    if too_small or not begins_like_a_picture(data):
+        raise ValueError(too_small or BROKEN)
+    raise Cut(BROKEN)
 
 
 def has_end(data: bytes, kind: str) -> bool:
@@ -86,13 +94,9 @@ def has_end(data: bytes, kind: str) -> bool:
     return kind != "GIF" or b";" in data[-64:]  # some writers pad it
 
 
-def keep_picture(data: bytes, store: Store) -> Outcome:
-    """Check picture bytes and put them into the store, named by their content. The file is whole or
-    not there, whenever this is killed. Raises UserError if it can't be written."""
-    try:
-        suffix = check_picture(data)
-    except ValueError as problem:
-        return failed(problem)
+def keep_picture(data: bytes, suffix: str, store: Store) -> Outcome:
+    """Put a picture into the store, named by its content. The file is whole or not there, whenever
+    this is killed. Raises UserError if it can't be written."""
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{sha256[:2]}/{sha256}{suffix}"
     target = store.path(name)
@@ -140,17 +144,26 @@ def adopt_picture(name: str, store: Store) -> Outcome | None:
     return Outcome(name, hashlib.sha256(data).hexdigest(), db.PICTURE_OK, None)
 
 
-def judge_picture(answer: http_client.Answer) -> bytes:
-    """The bytes of an answer. Raises ValueError if it is an error, and http_client.Again if it may
-    have been cut short: it is no picture, and nobody told its length."""
-    if answer.status != 200:
-        raise ValueError(f"error {answer.status}")
-    if not answer.measured:
+def judge_of(tries: int) -> Callable[[http_client.Answer], File]:
+    """A function that judges the answers of one link: the picture of an answer. It raises ValueError
+    if there is none, and http_client.Again if it may have been cut short.
+
+    That is any answer whose length nobody told, and of others one that is Cut, up to `tries` times:
+    then the shop has it so. A page in place of a picture is meant, and not asked for again.
+    """
+    cut = itertools.count(1)
+
+    def judge_picture(answer: http_client.Answer) -> File:
+        if answer.status != 200:
+            raise ValueError(f"error {answer.status}")
         try:
-            check_picture(answer.body)
+            return answer.body, check_picture(answer.body)
         except ValueError as problem:
-            raise http_client.Again(str(problem)) from None
-    return answer.body
+            if not answer.measured or isinstance(problem, Cut) and next(cut) < tries:
+                raise http_client.Again(str(problem)) from None
+            raise
+
+    return judge_picture
 
 
 def get_picture(wanted: Wanted, store: Store, web: http_client.Web, feed: Feed | None) -> Outcome:
@@ -173,18 +186,17 @@ def get_picture(wanted: Wanted, store: Store, web: http_client.Web, feed: Feed |
         if position <= wanted.tried and picture_links.of_the_web(address):
             continue
         try:
-            outcome = keep_picture(read_link(address, web, feed), store)
+            outcome = keep_picture(*read_link(address, web, feed), store)
         except http_client.Stopped:
             raise
         except http_client.Unfinished as problem:
             unfinished = unfinished or problem
             continue
         except ValueError as problem:
-            outcome = failed(problem)
-        if outcome.status == db.PICTURE_OK:
+            if position == 0:
+                reason = str(problem)
+        else:
             return outcome._replace(position=position, reason=reason if position else None)
-        if position == 0:
-            reason = outcome.reason
     first_failed_now = wanted.tried < 0 and reason is not None
     if unfinished and not first_failed_now:
         raise unfinished
@@ -192,18 +204,19 @@ def get_picture(wanted: Wanted, store: Store, web: http_client.Web, feed: Feed |
     return Outcome(None, None, db.PICTURE_FAILED, reason, position)
 
 
-def read_link(address: str, web: http_client.Web, feed: Feed | None) -> bytes:
-    """What an address or a file in the feed's folder holds. Raises ValueError if that is nothing,
-    and Unfinished if another run may succeed."""
+def read_link(address: str, web: http_client.Web, feed: Feed | None) -> File:
+    """The picture at an address or in a file in the feed's folder. Raises ValueError if there is
+    none, and Unfinished if another run may succeed."""
     if picture_links.of_the_web(address):
         url = f"https:{address}" if address.startswith("//") else address
-        return web.get(url, judge_picture, redirects=3, most=MOST_BYTES)
+        return web.get(url, judge_of(web.tries), redirects=3, most=MOST_BYTES)
     folders = feed.folders if feed else ()
     paths = [picture_links.picture_file(folder, address) for folder in folders]
     inside = [path for path in paths if path is not None]
     if not inside:
         raise ValueError("neither an http(s) URL nor a file in the feed's folder")
-    return read_picture_file(next(filter(os.path.exists, inside), inside[0]))
+    data = read_picture_file(next(filter(os.path.exists, inside), inside[0]))
+    return data, check_picture(data)
 
 
 def read_picture_file(path: str) -> bytes:

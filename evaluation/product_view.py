@@ -49,11 +49,9 @@ def thumbnail(path: str) -> str | None:
     from common import pictures  # late: Pillow takes a tenth of a second
 
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-        with pictures.quietly(), pictures.opened(data) as picture:
+        with pictures.quietly(), pictures.opened(pictures.read_bytes(path)) as picture:
             small = pictures.upright_rgb(picture, THUMBNAIL)
-        small.thumbnail(THUMBNAIL)
+            small.thumbnail(THUMBNAIL)
         jpeg = io.BytesIO()
         small.save(jpeg, "JPEG", quality=75)
         return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()

@@ -27,7 +27,7 @@ from PIL import Image
 
 from common.files import free_space, replacing
 from common.foreign_files import open_regular
-from common.pictures import opened, quietly, upright_rgb
+from common.pictures import opened, quietly, read_bytes, upright_rgb
 from common.terminal import UserError, grouped, log, progress
 from learning import inception
 
@@ -61,11 +61,9 @@ def read_picture(
     Raises ValueError, with the reason, for a file that is missing or can't be decoded.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-        with opened(data) as picture:
+        with opened(read_bytes(path)) as picture:
             upright = upright_rgb(picture, (inception.SIDE, inception.SIDE))
-        return distorted(upright, distortions or Distortions(), rng)
+            return distorted(upright, distortions or Distortions(), rng)
     except FileNotFoundError:
         raise ValueError(MISSING) from None
     except Image.UnidentifiedImageError:
