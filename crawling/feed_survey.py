@@ -70,8 +70,9 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
                 share = MOST_SAMPLED // (len(reading.samples) or 1)
                 most_sampled = max(LEAST_SAMPLED, min(SAMPLE_CELLS, share))
                 first_names = first_names or row_names
-                layout = feed_columns.find_layout(row_names, reading.dialect, columns, True)
                 has_parents = bool({"code", "children"} & set(reading.dialect.columns))
+                if has_parents:
+                    layout = feed_columns.find_layout(row_names, reading.dialect, columns, True)
             names = row_names
         if values is None:
             reading.header = True
@@ -129,10 +130,11 @@ def note_parents(reading: FileReading, values: Sequence[Value], layout: Layout) 
 
 def new_names(reading: FileReading, names: Names, header: bool) -> None:
     """Note the column names of a row."""
+    before = len(reading.names)
     for known, name in zip(known_names(names), names):
         if len(reading.names) < MOST_NAMES:
             reading.names.setdefault(known, name)
-    if header or reading.dialect is PLAIN:
+    if len(reading.names) > before and (header or reading.dialect is PLAIN):
         reading.dialect = feed_dialects.recognise(reading.names)
 
 
