@@ -102,7 +102,6 @@ class XmlItems:
         self.item_line = self.item_size = 0
         self.item_space = ""
         self.spaced: tuple[dict[str, list[Value]], ...] = ({}, {}, {})  # columns by whose they are
-
         self.restart(1)
 
     def restart(self, line: int) -> None:
@@ -111,7 +110,7 @@ class XmlItems:
         self.fed = 0  # bytes
         self.parser.buffer_text = True
         self.parser.EntityDeclHandler = self.refuse
-        self.parser.AttlistDeclHandler = lambda *attribute: attribute[3] and self.refuse()
+        self.parser.AttlistDeclHandler = self.refuse
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
@@ -210,7 +209,9 @@ class XmlItems:
             "Google Merchant feed"
         )
 
-    def refuse(self, *_: Any) -> None:
+    def refuse(self, *declared: Any) -> None:
+        if len(declared) == 5 and declared[3] is None:
+            return  # an attribute without a value
         # Entities can be made to grow without bound, or to read other files, and each element gets
         # the values of attributes that it lacks: 4 MB became 1.3 GB.
         raise self.broken("has a DOCTYPE that declares entities or values, which a feed needs not")
