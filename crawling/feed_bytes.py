@@ -27,6 +27,7 @@ from crawling.feed_types import FeedFile
 MOST_PACKING = 400  # how many times smaller than its content a large packed file may be
 LARGE = 100_000_000  # bytes
 READ_AHEAD = 262_144  # bytes
+LONGEST_LIST = 4_000_000  # bytes of a zip's list of its files: 40,000 pictures beside a feed
 SAMPLE = 4096  # bytes that are looked at for the zeros of UTF-16
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -53,7 +54,7 @@ def open_bytes(feed: FeedFile) -> Iterator[IO[bytes]]:
     file of that name, or several without one, or can't be unpacked."""
     with open(feed.path, "rb") as file:
         if is_archive(file):
-            with zipfile.ZipFile(file) as archive:
+            with open_zip(file) as archive:
                 with archive.open(only_member(archive, feed)) as unpacked:
                     with gunzipped(limited(unpacked, feed), feed) as f:
                         yield f
@@ -109,6 +110,28 @@ class Limited(io.RawIOBase):
         return len(data)
 
 
+class ShortReads:
+    """A file of which at most LONGEST_LIST bytes can be read at a time. zipfile reads the list of a
+    zip's files at a time, whatever the zip says of its length, and keeps 900 bytes of each file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if size > LONGEST_LIST:
+            raise UserError(
+                f"{self.file.name or 'a file in a zip'} is a zip of too many files: unpack it, and "
+                "load the folder"
+            )
+        return self.file.read(size)
+
+
+def open_zip(file: IO[bytes]) -> zipfile.ZipFile:
+    """A file as a zip. Raises UserError if it holds too many files."""
+    return zipfile.ZipFile(cast(IO[bytes], ShortReads(file)))
+
+
 def is_archive(file: IO[bytes]) -> bool:
     """Whether a file is a zip of files, and no document of an office program."""
     magic = file.read(4)
@@ -116,7 +139,7 @@ def is_archive(file: IO[bytes]) -> bool:
     if magic not in (b"PK\3\4", b"PK\5\6"):
         return False
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_zip(file) as archive:
             names = set(archive.namelist())
     finally:
         file.seek(0)

@@ -18,13 +18,15 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 
 from common.terminal import FEW, UserError, counted, first_few, log
-from crawling.feed_bytes import is_archive, members
+from crawling.feed_bytes import is_archive, members, open_zip
 from crawling.feed_columns import header_rank
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 LOOKED_AT = 20  # rows of a file
-MOST_MEMBERS = 500  # of zips, that may be feeds: to open one is to read the list of all
+MOST_MEMBERS = 500  # of zips, that may be feeds
+# To open one is to read the list of all, several times: so many names take a minute.
+MOST_NAMES_READ = 1_000_000
 # What is never a catalogue, so that a folder of a million pictures costs no time.
 NO_FEED = re.compile(
     r"(.*\.(jpe?g|png|gif|webp|avif|bmp|tiff?|svg|ico|mp4|pdf|docx?|pptx?|py|pyc|php|js|css|sh|db|"
@@ -83,9 +85,9 @@ def files_in(path: str) -> Iterator[FeedFile]:
     try:
         with open(path, "rb") as file:
             if is_archive(file):
-                with zipfile.ZipFile(file) as archive:
+                with open_zip(file) as archive:
                     inside = members(archive)
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, UserError):
         pass  # what is wrong with it is said when it is read
     if len(inside) < 2:
         yield FeedFile(path, None, path)
@@ -104,10 +106,11 @@ def feeds_among(
         if not NO_FEED.fullmatch(os.path.basename(file.member or file.path))
     ]
     in_zips = sum(file.member is not None for file in usable)
-    if in_zips > MOST_MEMBERS:
+    in_all = sum(file.member is not None for file in candidates)
+    if in_zips > MOST_MEMBERS or in_zips * in_all > MOST_NAMES_READ:
         raise UserError(
-            f"{address} holds {in_zips:,} files that may be feeds in a zip, more than "
-            f"{MOST_MEMBERS:,}: unpack it, and load the folder"
+            f"{address} holds {in_zips:,} files that may be feeds in a zip, among {in_all:,}, which "
+            "is too many: unpack it, and load the folder"
         )
     ranks: dict[FeedFile, int] = {}
     errors: dict[FeedFile, UserError] = {}

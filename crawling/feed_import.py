@@ -10,8 +10,10 @@ counted on the way, which feed_report.py puts into words.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import db
@@ -31,7 +33,7 @@ from crawling.feed_queries import StoredProduct
 from crawling.feed_types import FeedProduct, Skipped
 
 BATCH = 500  # products that are stored at a time; SQLite takes 999 parameters everywhere
-BATCH_SIZE = 4_000_000  # characters of their texts and links
+BATCH_SIZE = 4_000_000  # bytes of their texts and links in memory
 is_number = re.compile("0|[1-9][0-9]{0,18}").fullmatch  # a number as SQLite would write it
 EXAMPLES = 3  # products that a dry run shows
 
@@ -112,17 +114,26 @@ def settle(load: Load) -> None:
 
 
 def batches(products: Iterable[FeedProduct]) -> Iterator[list[FeedProduct]]:
-    """The products in lists of at most BATCH products, and about as many characters as fit well."""
+    """The products in lists of at most BATCH products, and about as many bytes as fit well."""
     batch: list[FeedProduct] = []
     size = 0
     for product in products:
         batch.append(product)
-        size += len(product.name) + len(product.description) + sum(map(len, product.images))
+        size += size_of(product)
         if len(batch) == BATCH or size > BATCH_SIZE:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def size_of(product: FeedProduct) -> int:
+    """The bytes that a product's texts take; a text with one emoji takes four for each letter."""
+    _, external_id, name, description, categories, images, group, parent = product
+    levels = itertools.chain.from_iterable(categories)
+    return sum(
+        map(sys.getsizeof, (external_id, name, description, group, parent, *images, *levels))
+    )
 
 
 def first_sights(

@@ -19,9 +19,9 @@ from common.terminal import UserError
 from crawling.feed_columns import header_rank
 from crawling.feed_json_shape import ANY, ITEMS, JSON, Where, product_place
 from crawling.feed_lines import BLANK, HEAD, LONGEST_LINE, PIECE, Line, Source, numbered_lines
-from crawling.feed_linked_data import is_linked_data, linked_products, with_references
-from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped
-from crawling.feed_values import MOST_COLUMNS, TOO_WIDE, SameNames, flattened
+from crawling.feed_linked_data import allowance, is_linked_data, linked_columns
+from crawling.feed_types import FeedRow, HowRead, ReadOptions, Skipped, Value
+from crawling.feed_values import SameNames, TooMuch, flattened
 
 PRODUCTS_OWN = {"sku", "mpn", "gtin", "gtin13", "productID", "offers", "id"}
 LONGEST_DICT = 200_000  # characters of a line as Python prints it: reading one takes much memory
@@ -53,23 +53,37 @@ def json_rows(
         if not isinstance(item, dict):
             skipped.append((line, "no JSON object"))
             continue
-        products = [item]
-        if is_linked_data(item):
-            products = list(linked_products(with_references(item)))
-            if not products and item.keys() & PRODUCTS_OWN:  # it is no page, and no shop
-                skipped.append((line, "JSON-LD of another type than Product"))
-        for product in products:
-            columns = flattened(product)
-            if len(columns) > MOST_COLUMNS:
-                skipped.append((line, TOO_WIDE))
-                continue
-            yield line, same_names.of(columns), list(columns.values())
+        for columns in item_columns(item, line, skipped):
+            yield line, *same_names.row(columns)
+    how.remarks += same_names.remarks()
+
+
+def item_columns(item: dict[str, Any], line: int, skipped: Skipped) -> Iterator[dict[str, Value]]:
+    """Yield the columns of each product of an object in this line."""
+    if not is_linked_data(item):
+        try:
+            yield flattened(item)
+        except TooMuch as reason:
+            skipped.append((line, str(reason)))
+        return
+    none_found = True
+    for _, columns in linked_columns(item, line, skipped, allowance()):
+        none_found = False
+        if columns is not None:
+            yield columns
+    if none_found and item.keys() & PRODUCTS_OWN:  # it is no page, and no shop
+        skipped.append((line, "JSON-LD of another type than Product"))
 
 
 def is_product(line: str, options: ReadOptions) -> bool:
     """Whether the object of a line has a name that a product has, so that it is no page of them."""
     item = decoded_line(line)
-    return isinstance(item, dict) and header_rank(tuple(flattened(item)), options.columns) > 0
+    if not isinstance(item, dict):
+        return False
+    try:
+        return header_rank(tuple(flattened(item)), options.columns) > 0
+    except TooMuch:
+        return False
 
 
 def shown(where: Where) -> str:
@@ -295,10 +309,6 @@ class JsonText:
             f"{self.source.name}, line {self.line}: here the JSON is broken, cut short, too "
             "long or nested too deep; save it again"
         )
-
-
-class TooMuch(Exception):
-    """A value is too long, or nested too deep. Its text is the reason, for a person."""
 
 
 NO_SPACE = re.compile("[^\ufeff \t\r\n]")

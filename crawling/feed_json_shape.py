@@ -6,6 +6,7 @@ like products wins: by the names of its objects' keys.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from crawling.feed_columns import header_rank
 from crawling.feed_linked_data import is_linked_data, linked_products
-from crawling.feed_values import flattened
+from crawling.feed_values import TooMuch, flattened
 
 # Numbers stay as they were written: 1.50 and a number of 5,000 digits may be ids. (JSON has no 007:
 # zeros in front stay only in a text, "007".)
@@ -26,6 +27,9 @@ Where = tuple[str, ...]  # keys, ITEMS and ANY from the top to a product; () is 
 
 SAMPLES = 10  # objects at a place that are looked at
 LONGEST_SAMPLE = 100_000  # characters
+# Characters of all samples, each as often as an object around it is one, too: a character may
+# become 40 bytes.
+MOST_SAMPLED = 3_000_000
 MOST_PLACES = 300
 DEEPEST = 12  # levels at which products are looked for
 PRODUCT_KEYS = re.compile(
@@ -50,9 +54,11 @@ class Place(NamedTuple):
 def product_place(head: str, columns: Mapping[str, str]) -> Where:
     """The way to the products of a document that begins like this."""
     samples: dict[Where, list[Any]] = {}
+    left = MOST_SAMPLED
     for where, start, end in objects(head):
         at_place = samples.setdefault(where, []) if len(samples) < MOST_PLACES else []
-        if len(at_place) < SAMPLES and end - start <= LONGEST_SAMPLE:
+        if len(at_place) < SAMPLES and end - start <= min(left, LONGEST_SAMPLE):
+            left -= end - start
             try:
                 at_place.append(JSON.raw_decode(head, start)[0])
             except (ValueError, RecursionError):
@@ -90,7 +96,8 @@ def rank_of(items: list[Any], columns: Mapping[str, str]) -> int:
         products = linked_products(item) if is_linked_data(item) else [item]
         for product in itertools.islice(products, SAMPLES):
             node = product.get("node")
-            names.update(dict.fromkeys(flattened(node if isinstance(node, dict) else product)))
+            with contextlib.suppress(TooMuch):  # it is left out when it is read
+                names.update(dict.fromkeys(flattened(node if isinstance(node, dict) else product)))
     return header_rank(tuple(names), columns)
 
 

@@ -6,13 +6,21 @@ or the shop, is passed over.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from crawling.feed_types import Skipped, Value
+from crawling.feed_values import TooMuch, flattened
+
 PRODUCTS = {"product", "individualproduct", "productmodel", "someproducts"}
 DEEPEST = 10
+# Values of all products of a page or of an object: variants have what their group has, and many
+# products may point to one large object, so that a few kilobytes could become gigabytes.
+MOST_TOGETHER = 500_000
+TOO_MANY = f"more than {MOST_TOGETHER:,} values of JSON-LD together"
 # What an object may have that only points to another one.
 REFERENCE = {"@type", "@id", "url", "@context"}
 # Where an object has others that may be products.
@@ -80,6 +88,29 @@ def linked_products(item: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
     else:
         for key in INNER:
             yield from linked_products(item.get(key), depth + 1)
+
+
+def allowance() -> Iterator[int]:
+    """What linked_columns may take of a page or an object: it ends after MOST_TOGETHER."""
+    return iter(range(MOST_TOGETHER))
+
+
+def linked_columns(
+    item: Any, line: int, skipped: Skipped, left: Iterator[int]
+) -> Iterator[tuple[dict[str, Any], dict[str, Value] | None]]:
+    """Yield (product, its columns) of the products in a value of JSON-LD in this line. The columns
+    are None if they are too many, and the product is skipped. `left` is what is left of the
+    allowance; if it is used up, the rest is skipped as one."""
+    for product in linked_products(with_references(item)):
+        try:
+            columns = flattened(product, left)
+        except TooMuch as reason:
+            columns = None
+            skipped.append((line, str(reason)))
+        yield product, columns
+        if next(itertools.islice(left, len(columns or ()), None), None) is None:
+            skipped.append((line, TOO_MANY))
+            return
 
 
 def variants(group: dict[str, Any]) -> Iterator[dict[str, Any]]:

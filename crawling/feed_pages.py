@@ -18,9 +18,9 @@ from common.terminal import UserError
 from common.text import unescaped
 from crawling.feed_json_shape import JSON
 from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Source
-from crawling.feed_linked_data import breadcrumbs, category_of, linked_products, with_references
+from crawling.feed_linked_data import allowance, breadcrumbs, category_of, linked_columns
 from crawling.feed_types import FeedRow, HowRead, Skipped, Value
-from crawling.feed_values import SameNames, flattened
+from crawling.feed_values import SameNames
 
 LONGEST_PAGE = 20_000_000  # characters
 IS_PAGE = re.compile(
@@ -49,9 +49,9 @@ def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRo
     out. Raises UserError if the page has no products."""
     how.kind = "a web page with JSON-LD"
     text = whole_text(source)
-    products: list[tuple[int, dict[str, Any]]] = []
+    products: list[tuple[int, dict[str, Any], dict[str, Value]]] = []
     ways: list[list[tuple[str, str]]] = []
-    broken = 0
+    broken, left = 0, allowance()
     for line, script in scripts(text):
         try:
             data = JSON.decode(WRAPPING.sub("", script).strip())
@@ -59,7 +59,11 @@ def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRo
             skipped.append((line, "broken JSON-LD"))
             broken += 1
             continue
-        products += [(line, product) for product in linked_products(with_references(data))]
+        for product, columns in linked_columns(data, line, skipped, left):
+            if columns is None:
+                broken += 1
+            else:
+                products.append((line, product, columns))
         ways += list(breadcrumbs(data))
     if not products and not broken:
         raise UserError(
@@ -67,16 +71,16 @@ def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRo
             "file, or pages of products"
         )
     same_names = SameNames()
-    lacks_category = not any(product.get("category") for _, product in products)
-    for line, product in products:
-        columns: dict[str, Value] = {
-            name: unescaped(value) if isinstance(value, str) and "&" in value else value
-            for name, value in flattened(product).items()
-        }
+    lacks_category = not any(product.get("category") for _, product, _ in products)
+    for line, product, columns in products:
+        for name, value in columns.items():
+            if isinstance(value, str) and "&" in value:
+                columns[name] = unescaped(value)
         if lacks_category and ways:
             category = category_of(max(ways, key=len), product)
             columns["category"] = (tuple(map(unescaped, category)),) if category else ""
-        yield line, same_names.of(columns), list(columns.values())
+        yield line, *same_names.row(columns)
+    how.remarks += same_names.remarks()
 
 
 def whole_text(source: Source) -> str:

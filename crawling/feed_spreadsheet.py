@@ -15,12 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from typing import IO, Any
 
 from common.terminal import UserError, first_few
-from crawling.feed_bytes import LARGE, MOST_PACKING, is_archive
+from crawling.feed_bytes import LARGE, MOST_PACKING, is_archive, open_zip
 from crawling.feed_columns import header_rank
 from crawling.feed_tables import HEADER_LINES, are_numbers, excel_texts, width_fits
 from crawling.feed_types import FeedFile, FeedRow, HowRead, Names, ReadOptions, Skipped
@@ -113,7 +112,7 @@ def check_size(file: IO[bytes], feed: FeedFile) -> None:
                 raise no_spreadsheet(feed, "it has a password")
             last = piece[-len(ENCRYPTED) :]
     else:
-        with zipfile.ZipFile(file) as archive:
+        with open_zip(file) as archive:
             infos = archive.infolist()
         size = sum(info.file_size for info in infos)
         packed = sum(info.compress_size for info in infos)

@@ -8,10 +8,11 @@ that little is kept of a large feed.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from common.terminal import progress
+from common.terminal import counted, progress
 from crawling import feed_columns, feed_dialects
 from crawling.feed_choice import choose_category, spell
 from crawling.feed_columns import Layout, Source, category_value
@@ -30,6 +31,7 @@ CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product
 SAMPLE_CELLS = 1_000  # distinct ones of such a column
 MOST_SAMPLED = 100_000  # distinct ones of all such columns, but LEAST_SAMPLED of each
 LEAST_SAMPLED = 20
+MOST_PARENTS = 150_000_000  # bytes that a file's parents and their variants take: 700,000 of them
 MOST_KEPT = 200_000  # names of columns in all kinds of rows of which something is kept
 
 # Which columns of a row are counted: single ones, what is made of several, those that are not read.
@@ -70,8 +72,9 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
                 share = MOST_SAMPLED // (len(reading.samples) or 1)
                 most_sampled = max(LEAST_SAMPLED, min(SAMPLE_CELLS, share))
                 first_names = first_names or row_names
-                layout = feed_columns.find_layout(row_names, reading.dialect, columns, True)
                 has_parents = bool({"code", "children"} & set(reading.dialect.columns))
+                if has_parents:
+                    layout = feed_columns.find_layout(row_names, reading.dialect, columns, True)
             names = row_names
         if values is None:
             reading.header = True
@@ -82,6 +85,11 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
             note_parents(reading, values, layout)
         count_cells(plan, values, most_sampled if reading.rows <= SAMPLE_ROWS else 0)
     reading.dialect = feed_dialects.recognise(reading.names)
+    if reading.parents_lost:
+        reading.how.remarks.append(
+            f"{counted(reading.parents_lost, 'variant')} without a parent: the file has too many of "
+            "them, so part it into several files"
+        )
     if first_names:
         check_fields(reading, first_names, columns)
     return reading
@@ -122,17 +130,27 @@ def note_parents(reading: FileReading, values: Sequence[Value], layout: Layout) 
     code = feed_columns.field_text(values, layout, "code")
     product_id = feed_columns.field_text(values, layout, "id")
     if code and reading.dialect.kinds.get(kind) == "parent":
-        reading.codes[code] = product_id
+        keep_parent(reading, reading.codes, code, product_id)
     for child in CHILD.findall(feed_columns.field_text(values, layout, "children")):
-        reading.children[child] = product_id
+        keep_parent(reading, reading.children, child, product_id)
+
+
+def keep_parent(reading: FileReading, kept: dict[str, str], name: str, product_id: str) -> None:
+    """Keep which product a code or a variant's id leads to, unless there are too many."""
+    if reading.parents_size > MOST_PARENTS:
+        reading.parents_lost += 1
+        return
+    kept[name] = product_id
+    reading.parents_size += sys.getsizeof(name) + sys.getsizeof(product_id) + 100
 
 
 def new_names(reading: FileReading, names: Names, header: bool) -> None:
     """Note the column names of a row."""
+    before = len(reading.names)
     for known, name in zip(known_names(names), names):
         if len(reading.names) < MOST_NAMES:
             reading.names.setdefault(known, name)
-    if header or reading.dialect is PLAIN:
+    if len(reading.names) > before and (header or reading.dialect is PLAIN):
         reading.dialect = feed_dialects.recognise(reading.names)
 
 

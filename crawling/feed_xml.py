@@ -25,6 +25,10 @@ from crawling.feed_xml_tree import CategoryNames
 
 DEEPEST_XML = 200
 MOST_NAMES = 1000  # of elements whose parts are kept
+LONGEST_SPACE = 200  # characters of a namespace by which it is known
+# Characters of all names of elements and attributes, which expat keeps, each with COST: 40,000 short
+# ones. A feed has some hundred.
+LONGEST_NAMES = 4_000_000
 # Elements of HTML: what holds one of them is a text.
 MARKUP = set("p br strong em ul ol div span font table h1 h2 h3 h4 h5 h6".split())
 MOST_BROKEN = 1000  # products; the rest of the piece is read again after each of them
@@ -51,6 +55,7 @@ def xml_rows(
     elif mender.count:
         how.remarks.append(mender.remark())
     how.remarks += [items.categories.remark()] if items.categories.unknown else []
+    how.remarks += items.same_names.remarks()
     if not name:
         found = ", ".join(repr(name[:30]) for name in names_found)
         raise UserError(
@@ -89,21 +94,23 @@ class XmlItems:
         self.spaces: dict[str, str] = {}  # prefix -> namespace
         self.prefixes: dict[str, tuple[str, str]] = {}  # name -> its prefix, and what follows
         self.item_start = re.compile(rf"<(?:[\w.-]+:)?{re.escape(item_name)}[\s/>]")
+        self.names: dict[str, str] = {}  # of elements and attributes, which expat keeps
+        self.names_counted = 0
         self.has_items = False
         self.broken_items = 0
         self.problem: UserError | None = None  # outside of products
         self.item_line = self.item_size = 0
         self.item_space = ""
         self.spaced: tuple[dict[str, list[Value]], ...] = ({}, {}, {})  # columns by whose they are
-
         self.restart(1)
 
     def restart(self, line: int) -> None:
         """Begin with a new parser, whose text begins in this line."""
-        self.parser = expat.ParserCreate("utf-8")
+        self.parser = expat.ParserCreate("utf-8", intern=self.names)
         self.fed = 0  # bytes
         self.parser.buffer_text = True
         self.parser.EntityDeclHandler = self.refuse
+        self.parser.AttlistDeclHandler = self.refuse
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
@@ -189,6 +196,10 @@ class XmlItems:
         self.silent += size
         if self.silent > LONGEST_LINE:  # expat holds all of a tag or comment without an end
             raise self.broken("has a tag or comment without an end")
+        if len(self.names) > self.names_counted:
+            self.names_counted = len(self.names)
+            if sum(map(len, self.names)) + COST * len(self.names) > LONGEST_NAMES:
+                raise self.broken("has ever new names of elements or attributes")
         rows, self.rows = self.rows, []
         return rows
 
@@ -198,9 +209,12 @@ class XmlItems:
             "Google Merchant feed"
         )
 
-    def refuse(self, *_: Any) -> None:
-        # Entities can be made to grow without bound, or to read other files. No feed needs any.
-        raise self.broken("has a DOCTYPE that declares entities, which a feed does not need")
+    def refuse(self, *declared: Any) -> None:
+        if len(declared) == 5 and declared[3] is None:
+            return  # an attribute without a value
+        # Entities can be made to grow without bound, or to read other files, and each element gets
+        # the values of attributes that it lacks: 4 MB became 1.3 GB.
+        raise self.broken("has a DOCTYPE that declares entities or values, which a feed needs not")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self.depth, self.silent = self.depth + 1, 0
@@ -242,7 +256,7 @@ class XmlItems:
         for key, value in attributes.items():
             self.item_size += len(value)
             if key.startswith("xmlns"):
-                self.spaces[key[6:]] = value
+                self.spaces[key[6:]] = value[:LONGEST_SPACE]
 
     def space_of(self, prefix: str) -> int:
         """Whose namespace an element of a product is in. g: is Google's, also if it is not
@@ -313,7 +327,7 @@ class XmlItems:
         if len(row) > MOST_COLUMNS:
             self.skipped.append((self.item_line, TOO_WIDE))
             return
-        self.rows.append((self.item_line, self.same_names.of(row), list(row.values())))
+        self.rows.append((self.item_line, *self.same_names.row(row)))
 
 
 def column_of(frame: Frame, columns: Mapping[str, list[Value]]) -> str:

@@ -6,6 +6,7 @@ In: pieces of XML. Out: the name of the element.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -60,12 +61,16 @@ def local(name: str) -> str:
 def product_element(pieces: Iterable[str], columns: Mapping[str, str]) -> tuple[str, list[str]]:
     """(the name of the element that is a product, '' if none is; the first names of elements)."""
     shape = Shape()
-    size = 0
+    size, enough = 0, SURVEYED
     for piece in pieces:
         size += len(piece)
         shape.read(piece)
-        if size > MOST_SURVEYED or size > SURVEYED and choose(shape.elements, columns, 2):
+        if size > MOST_SURVEYED:
             break
+        if size > enough:
+            if choose(shape.elements, columns, 2):
+                break
+            enough *= 2  # to choose among many elements takes longer than to read a piece
     name = choose(shape.elements, columns, 2) or choose(shape.elements, columns, 0)
     return name, list(dict.fromkeys(element.name for element in shape.elements))[:20]
 
@@ -111,8 +116,8 @@ class Shape:
                 self.elements.append(element)
         element.times += 1
         if attributes and element.times < MOST_NAMES and len(element.attributes) < MOST_NAMES:
-            names = ATTRIBUTE.findall(attributes)
-            element.attributes.update(dict.fromkeys(map(local, names)))
+            names = itertools.islice(ATTRIBUTE.finditer(attributes), MOST_NAMES)
+            element.attributes.update(dict.fromkeys(local(found.group(1)) for found in names))
         if len(self.open) < DEEPEST:
             self.open.append(element)
 

@@ -210,7 +210,8 @@ def test_a_pipe_is_not_waited_for(folder, tmp_path):
 def test_a_zip_of_very_many_files_takes_no_long_time(folder):
     root = folder(**{"z.zip": a_zip(**{f"{number}": "" for number in range(5_000)})})
     with pytest.raises(
-        UserError, match="holds 5,000 files that may be feeds in a zip, more than 500: unpack it"
+        UserError,
+        match="holds 5,000 files that may be feeds in a zip, among 5,000, which is too many: unpack it",
     ):
         feed_files(["z.zip"])
     pictures = {f"{number}.jpg": "" for number in range(5_000)}
