@@ -51,7 +51,7 @@ def structured(rows: Iterable[Any], dtype: DTypeLike, number: int) -> Rows:
     except (ValueError, TypeError, OverflowError):
         raise damaged(number) from None
     names = array.dtype.names or ()
-    for scores in [array[name] for name in names if array.dtype[name] == float] or [array]:
+    for scores in [array[name] for name in names if array.dtype[name].kind == "f"] or [array]:
         if not (np.abs(scores) <= MOST_SCORE).all():
             raise damaged(number)
     return array
