@@ -19,6 +19,7 @@ from typing import Any
 
 from common import stored_json
 from common.damage_queries import check_whole, closed_if_damaged
+from common.files import may_use
 from common.terminal import UserError, database_sentence, log
 from common.text import normalised, text_key
 
@@ -362,6 +363,8 @@ def group_key(name: str | None, description: str | None, group: str | None = Non
 def connect(path: str, mode: str) -> sqlite3.Connection:
     """A connection with the settings that all scripts share. `mode` is ro, rw or rwc. Raises
     UserError if there is no such file, or if it is not a SQLite file."""
+    if os.path.exists(path) and not os.path.isfile(path):  # of a named pipe SQLite would wait
+        raise UserError(database_sentence("unable to open", path))
     options = f"mode={mode}"
     if mode == "ro" and is_frozen(path):
         options += "&immutable=1"
@@ -382,7 +385,7 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
 def is_frozen(path: str) -> bool:
     """Whether nobody can be writing the file. A reader of a WAL file writes beside it too, unless
     it is told so."""
-    writable = os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+    writable = may_use(os.path.dirname(os.path.abspath(path)), os.W_OK)
     return not writable and not os.path.exists(f"{path}-wal")
 
 
@@ -431,9 +434,9 @@ def open_database(path: str, create: bool = False) -> sqlite3.Connection:
     """
     if not create:
         check_exists(path)
-    if os.path.isfile(path) and not os.access(path, os.W_OK):
+    if os.path.isfile(path) and not may_use(path, os.W_OK):
         raise UserError(database_sentence("readonly", path))
-    if os.path.isfile(path) and os.path.exists(f"{path}-wal"):
+    if os.path.isfile(path) and os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
         # A writer that closes puts the log into the file, even one that does not belong to it.
         open_checked(path, "ro", create).close()
     conn = open_checked(path, "rwc" if create else "rw", create)

@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 
-from common.terminal import UserError, database_sentence
+from common.terminal import UserError, damage_sentence, database_sentence
 
 # Whose values are looked at. Those of predictions and answers are, when they are read.
 TABLES = (
@@ -50,10 +50,13 @@ def check_whole(conn: sqlite3.Connection, path: str, thorough: bool = False) -> 
     check = "integrity_check" if thorough else "quick_check"
     with closed_if_damaged(conn, path):
         if (said := conn.execute(f"pragma {check}(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(f"malformed: {said.splitlines()[-1]}")
+            raise UserError(damage_sentence(path, said.splitlines()[-1]))
         for table in TABLES:
             if wrong := wrong_value(conn, table):
-                raise sqlite3.DatabaseError(f"malformed: {wrong}")
+                raise UserError(
+                    f"{path} holds what no script writes ({wrong}): correct that with sqlite3, or "
+                    "restore the file from a copy"
+                )
 
 
 def wrong_value(conn: sqlite3.Connection, table: str) -> str | None:
@@ -68,6 +71,10 @@ def wrong_value(conn: sqlite3.Connection, table: str) -> str | None:
         return None
     cases = " ".join(f"when {test} then '{name}'" for test, name in zip(wrong, kinds))
     row = conn.execute(
-        f"select case {cases} end as name from {table} where {' or '.join(wrong)} limit 1"
+        f"select case {cases} end as wrong, * from {table} where {' or '.join(wrong)} limit 1"
     ).fetchone()
-    return row and f"a value of {table}.{row['name']} is no {kinds[row['name']]}"
+    if row is None:
+        return None
+    key = next(iter(kinds))
+    where = f"{key} = {row[key]!r}"[:60]
+    return f"{table}.{row['wrong']} is no {kinds[row['wrong']]} where {where}"

@@ -88,6 +88,11 @@ def move_folder(path: str, target: str) -> None:
     on_disk(os.path.dirname(target))
 
 
+def may_use(path: str, how: int) -> bool:
+    """Whether this user may use a file or folder so: os.R_OK to read it, os.W_OK to write."""
+    return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)
+
+
 def free_space(path: str) -> int:
     """Bytes free on the disk where a file or folder is, or would be made."""
     folder = os.path.abspath(path)

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from common.files import may_use
 from common.text import json_text, one_line, printable
 
 VERSION = "1.0.0"
@@ -109,14 +110,13 @@ DATABASE_TROUBLE = (
     ("disk I/O", "can't be read or written by the system: see whether its disk is full or broken"),
     ("not a database", "is no SQLite file: name the file that crawl.py filled with --db-path"),
 )
-DAMAGED = "is damaged ({}): restore it from a copy without -wal and -shm, or crawl into a new file"
 
 
 def database_sentence(error: Exception | str, path: str = "the database given by --db-path") -> str:
     """What is wrong with the database at `path` by what SQLite says, and what to do about it."""
     said = str(error)
     for words, sentence in DATABASE_TROUBLE:
-        if words in said:
+        if words in said and "malformed" not in said:  # that quotes names, which may be any
             return f"{path} {sentence}"
     if "unable to open" in said:
         return f"{path} can't be opened, because {unopened_reason(path)}"
@@ -124,7 +124,15 @@ def database_sentence(error: Exception | str, path: str = "the database given by
         said = "a name in its schema is no text"
     elif "Could not decode" in said:  # it quotes the whole text
         said = said.partition(" with text")[0]
-    return f"{path} {DAMAGED.format(one_line(said)[:MOST_SAID])}"
+    return damage_sentence(path, said)
+
+
+def damage_sentence(path: str, said: str) -> str:
+    """What is damaged in the database at `path`, and what to do about it."""
+    return (
+        f"{path} is damaged ({one_line(said)[:MOST_SAID]}): restore it from a copy, without the "
+        "-wal and -shm beside it, or crawl into a new file"
+    )
 
 
 def unopened_reason(path: str) -> str:
@@ -134,7 +142,7 @@ def unopened_reason(path: str) -> str:
         return f"there is no folder {folder}: make it, or name another file"
     if os.path.exists(path) and not os.path.isfile(path):
         return "it is a folder or a device: name the file that crawl.py filled with --db-path"
-    if os.path.exists(path) and not os.access(path, os.R_OK):
+    if os.path.exists(path) and not may_use(path, os.R_OK):
         return "you may not read it: change its permissions"
     return "you may not write in its folder: change the permissions of that, or copy the file"
 

@@ -416,9 +416,7 @@ def test_a_decision_on_an_ancestor_is_about_the_label_below_it(measured, shop, t
 
 
 def test_suspects_between_leaves_that_are_one_now_are_settled(measured, shop, capsys):  # noqa: F811
-    pairs = [
-        (own["label"], own["suggestion"]) for own in label_suspects.label_suspects(shop, 1)
-    ]
+    pairs = [(own["label"], own["suggestion"]) for own in label_suspects.label_suspects(shop, 1)]
     settled = sum("bags.clutches" not in pair for pair in pairs)
     move(shop, "jeans.skinny,jeans.bootcut")
     capsys.readouterr()
