@@ -176,7 +176,7 @@ class Session(requests.Session):
     """A session that follows no redirect, and leaves the body of one unread: the library would read
     all of it, however much that is."""
 
-    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Any:
         return iter(())
 
 
