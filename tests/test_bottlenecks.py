@@ -718,6 +718,52 @@ def test_what_the_disk_has_damaged_is_computed_again_and_never_served(
         again = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
 
 
+@pytest.mark.parametrize(
+    "count",
+    (pytest.param(50, marks=pytest.mark.redteam), pytest.param(1000, marks=pytest.mark.slow)),
+)
+@pytest.mark.parametrize("name", ("data_path", "keys_path"))
+def test_a_changed_byte_in_a_cache_is_found_or_changes_nothing(tmp_path, capsys, name, count):
+    rng = random.Random(21)
+    keys = [hashlib.sha256(bytes([number])).hexdigest() for number in range(20)]
+    rows = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
+    cache.append(keys, rows)
+    path, lost = Path(getattr(cache, name)), 0
+    whole = path.read_bytes()
+    for _ in range(count):
+        changed = bytearray(whole)
+        changed[rng.randrange(len(whole))] ^= rng.randrange(1, 256)
+        path.write_bytes(changed)
+        again = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
+        again.drop_damaged(keys)
+        there = [key for key in keys if key in again.rows]
+        lost += len(keys) - len(there)
+        for key in there:
+            assert (again.matrix()[again.rows[key]] == rows[keys.index(key)]).all()
+    assert lost == count  # each time the row, or the key, that was hit
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("name", ("data_path", "keys_path", "lock_path"))
+@pytest.mark.parametrize("kind", ("a link", "a link to nowhere", "a pipe"))
+def test_a_cache_of_a_stranger_leads_to_no_file_of_yours(tmp_path, name, kind):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("keep me")
+    cache = bottlenecks.Cache(tmp_path / "cache", {"network": "toy"}, 4)
+    path = Path(getattr(cache, name))
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(mine if kind == "a link" else tmp_path / "new.txt")
+    with pytest.raises(UserError, match="^[^\n]*is no file of a cache .* --bottleneck_dir$"):
+        bottlenecks.Cache(tmp_path / "cache", {"network": "toy"}, 4)
+    if kind != "a pipe":  # put there after the cache was opened
+        with pytest.raises(OSError):
+            cache.append(["a" * 64], np.ones((1, 4), np.float32))
+    assert mine.read_text() == "keep me" and not (tmp_path / "new.txt").exists()
+
+
 def test_a_second_process_sees_what_the_first_has_added(tmp_path):
     one, two = (bottlenecks.Cache(tmp_path, {"network": "toy"}, 4) for _ in range(2))
     for turn, cache in enumerate((one, two, one, two)):
