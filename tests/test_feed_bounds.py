@@ -304,6 +304,25 @@ def test_feeds_among_very_many_files_of_a_zip_are_not_opened_one_by_one(tmp_path
         feed_files([str(path)])
 
 
+def test_what_all_files_of_a_zip_unpack_to_has_a_bound(tmp_path, capsys):
+    feeds = {f"{number}.csv": HEADER + "1,x,a\n" * 200_000 for number in range(100)}
+    path = write(tmp_path, a_zip(**feeds))
+    with pytest.raises(UserError, match="holds no catalogue"):
+        feed_files([str(path)])
+    assert "0.csv) unpacks to more than 400 times its size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", ["product_type", "note"])
+def test_what_is_counted_of_all_cells_has_a_bound(tmp_path, monkeypatch, column):
+    monkeypatch.setattr(feed_survey, "MOST_COUNTED", 100_000)
+    rows = "".join(f"{number},x,{EMOJI}{number}{'y' * 150}\n" for number in range(500))
+    path = write(tmp_path, f"id,title,{column}\n{rows}")
+    files = [FeedFile(str(path), name="f")]
+    (file,) = feed_survey.survey(files, feed_reading.SurveyOptions()).files
+    counted = file.cells.get(column) or file.samples[column]
+    assert 100 < len(counted) < 160
+
+
 def nested_zip():
     data = HEADER.encode()
     for _ in range(20):
