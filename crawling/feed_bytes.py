@@ -78,8 +78,19 @@ def gunzipped(file: IO[bytes], feed: FeedFile) -> Iterator[IO[bytes]]:
 def limited(file: IO[bytes], feed: FeedFile) -> IO[bytes]:
     """What is unpacked from a feed's file. Reading it raises UserError if it is much more than a
     catalogue packs: a small file may be made to unpack for hours."""
-    most = max(LARGE, MOST_PACKING * os.path.getsize(feed.path))
-    return io.BufferedReader(Limited(file, most, feed.name), READ_AHEAD)
+    return io.BufferedReader(Limited(file, feed), READ_AHEAD)
+
+
+def most_unpacked(feed: FeedFile) -> int:
+    """How many bytes a feed's file may unpack to."""
+    return max(LARGE, MOST_PACKING * os.path.getsize(feed.path))
+
+
+def packs_too_much(feed: FeedFile) -> UserError:
+    return UserError(
+        f"{feed.name} unpacks to more than {MOST_PACKING} times its size, which no catalogue does: "
+        "unpack it yourself, and load that"
+    )
 
 
 class Limited(io.RawIOBase):
@@ -87,8 +98,8 @@ class Limited(io.RawIOBase):
 
     name = None  # it is none on the disk
 
-    def __init__(self, file: IO[bytes], most: int, feed_name: str) -> None:
-        self.file, self.most, self.feed_name = file, most, feed_name
+    def __init__(self, file: IO[bytes], feed: FeedFile) -> None:
+        self.file, self.feed, self.most = file, feed, most_unpacked(feed)
 
     def readable(self) -> bool:
         return True
@@ -103,10 +114,7 @@ class Limited(io.RawIOBase):
         data = self.file.read(len(buffer))
         buffer[: len(data)] = data
         if self.file.tell() > self.most:
-            raise UserError(
-                f"{self.feed_name} unpacks to more than {MOST_PACKING} times its size, which no "
-                "catalogue does: unpack it yourself, and load that"
-            )
+            raise packs_too_much(self.feed)
         return len(data)
 
 
@@ -156,7 +164,12 @@ def members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def only_member(archive: zipfile.ZipFile, feed: FeedFile) -> zipfile.ZipInfo:
     """The member of a zip that is meant, or its only one."""
-    wanted = [info for info in members(archive) if feed.member in (None, info.filename)]
+    inside = members(archive)
+    if sum(info.file_size for info in inside) > most_unpacked(
+        feed
+    ):  # zipfile reads no more of each
+        raise packs_too_much(feed)
+    wanted = [info for info in inside if feed.member in (None, info.filename)]
     if len(wanted) != 1:
         found = ", ".join(repr(info.filename[:60]) for info in wanted[:10])
         raise UserError(

@@ -50,11 +50,12 @@ def json_rows(
         items = JsonText(source, skipped).items(where)
     for line, item in items:
         item = unwrapped(item)
-        if not isinstance(item, dict):
+        if isinstance(item, dict):
+            for columns in item_columns(item, line, skipped):
+                yield line, *same_names.row(columns)
+        else:
             skipped.append((line, "no JSON object"))
-            continue
-        for columns in item_columns(item, line, skipped):
-            yield line, *same_names.row(columns)
+        item = None  # or it would be kept while the next one is read: 100 MB, if it is hostile
     how.remarks += same_names.remarks()
 
 
@@ -134,6 +135,7 @@ def line_items(lines: Iterable[Line], where: Where, skipped: Skipped) -> Iterato
             for key in where:
                 item = item.get(key) if isinstance(item, dict) else None
             yield number, item
+            item = None  # before the next one is read
 
 
 def decoded_line(line: str) -> Any:
@@ -216,6 +218,7 @@ class JsonText:
             if where[0] == ANY and self.peek() == "{":
                 for line, item in self.items_below(where[1:]):
                     yield line, {"id": key, **item} if isinstance(item, dict) else item
+                    item = None  # before the next one is read
             elif key == where[0]:
                 yield from self.items_below(where[1:])
             else:

@@ -108,7 +108,9 @@ def linked_columns(
             columns = None
             skipped.append((line, str(reason)))
         yield product, columns
-        if next(itertools.islice(left, len(columns or ()), None), None) is None:
+        # A text counts as a value more for every hundred letters: variants share a description, too.
+        cost = sum(1 + len(value) // 100 for value in (columns or {}).values())
+        if next(itertools.islice(left, cost, None), None) is None:
             skipped.append((line, TOO_MANY))
             return
 

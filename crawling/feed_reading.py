@@ -53,6 +53,8 @@ class FileReading:
     none_words: Cells = dataclasses.field(default_factory=Counter)  # Uncategorized ...
     codes: dict[str, str] = dataclasses.field(default_factory=dict)  # of parents -> their id
     children: dict[str, str] = dataclasses.field(default_factory=dict)  # id of a variant -> parent
+    counted_bytes: int = 0  # that cells take
+    sampled_bytes: int = 0  # that samples take
     parents_size: int = 0  # bytes that codes and children take
     parents_lost: int = 0  # further ones, which were too many to keep
     layouts: dict[Names, Layout] = dataclasses.field(default_factory=dict)

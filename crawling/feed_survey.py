@@ -25,6 +25,9 @@ from crawling.feed_types import FeedFile, LeftOut, Names, Value
 MOST_CELLS = 50_000  # distinct cells of a column that are counted
 MOST_NAMES = 5_000  # of columns that are kept of a file
 LONGEST_CELL = 2_000  # characters of a cell that is counted
+# Bytes of all cells of a file that are counted, and as many of those that are sampled. 50,000
+# categories of a shop take 6 MB.
+MOST_COUNTED = 20_000_000
 LONGEST_SAMPLE = 200  # characters of a cell of a column that is not read
 SAMPLE_ROWS = 20_000  # in which the values of columns that are not read are counted
 CHILD = re.compile(r"(?:^|\|)\s*sku=([^,|]+)")  # in Magento's list of a product's variants
@@ -83,7 +86,7 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
         reading.rows += 1
         if has_parents:
             note_parents(reading, values, layout)
-        count_cells(plan, values, most_sampled if reading.rows <= SAMPLE_ROWS else 0)
+        count_cells(reading, plan, values, most_sampled if reading.rows <= SAMPLE_ROWS else 0)
     reading.dialect = feed_dialects.recognise(reading.names)
     if reading.parents_lost:
         reading.how.remarks.append(
@@ -95,7 +98,9 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
     return reading
 
 
-def count_cells(plan: Plan, values: Sequence[Value], most_sampled: int) -> None:
+def count_cells(
+    reading: FileReading, plan: Plan, values: Sequence[Value], most_sampled: int
+) -> None:
     """Count the cells of a row that may be categories, and of each other column this many different
     ones. Of very many different cells, and of long ones, no more are kept."""
     wanted, made, sampled = plan
@@ -104,19 +109,37 @@ def count_cells(plan: Plan, values: Sequence[Value], most_sampled: int) -> None:
         if position < width and (value := values[position]):
             if value in cells:
                 cells[value] += 1
-            elif len(cells) < MOST_CELLS and size_of(value) <= LONGEST_CELL:
-                cells[value] = 1
+            else:
+                count_new(reading, cells, value)
     for source, cells in made:
         value = category_value(values, source)
         if value in cells:
             cells[value] += 1
-        elif value and len(cells) < MOST_CELLS and size_of(value) <= LONGEST_CELL:
-            cells[value] = 1
+        elif value:
+            count_new(reading, cells, value)
     if most_sampled:
         for position, cells in sampled:
             if position < width and len(cells) < most_sampled and (value := values[position]):
-                if size_of(value) <= LONGEST_SAMPLE:
+                if size_of(value) <= LONGEST_SAMPLE and reading.sampled_bytes < MOST_COUNTED:
+                    reading.sampled_bytes += 0 if value in cells else bytes_of(value)
                     cells[value] += 1
+
+
+def count_new(reading: FileReading, cells: Cells, value: Value) -> None:
+    """Count a cell that did not stand in its column before, unless it is too long or one too many."""
+    if (
+        len(cells) < MOST_CELLS
+        and size_of(value) <= LONGEST_CELL
+        and reading.counted_bytes < MOST_COUNTED
+    ):
+        reading.counted_bytes += bytes_of(value)
+        cells[value] = 1
+
+
+def bytes_of(value: Value) -> int:
+    """The bytes that a cell takes."""
+    inner = 0 if isinstance(value, str) else sum(map(bytes_of, value))
+    return sys.getsizeof(value) + inner
 
 
 def size_of(value: Value) -> int:

@@ -84,12 +84,17 @@ def flattened(item: dict[str, Any], steps: Iterator[int] | None = None) -> dict[
     return columns
 
 
+def take(left: Iterator[int], count: int) -> None:
+    """Take so many values from what is left. Raises TooMuch if there are not so many."""
+    if count and next(itertools.islice(left, count - 1, count), None) is None:
+        raise TooMuch(TOO_MANY)
+
+
 def add_columns(
     columns: dict[str, Value], name: str, value: Any, depth: int, left: Iterator[int]
 ) -> None:
     """Add to `columns` what a value holds."""
-    if next(left, None) is None:
-        raise TooMuch(TOO_MANY)
+    take(left, 1)
     value = without_edges(value)
     if isinstance(value, str):
         columns[name] = clean(value)
@@ -111,6 +116,7 @@ def add_list(
 ) -> None:
     """Add to `columns` what a list holds: its texts and lists under its name, and what its objects
     have under each of their keys as a list. null is nothing."""
+    take(left, len(values))
     lists: dict[str, list[Value]] = {} if values else {name: []}
     for value in values:
         if isinstance(value, str):

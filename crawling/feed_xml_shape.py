@@ -29,7 +29,9 @@ TAG = re.compile(
     r"<!\[CDATA\[|<!--|<(/?)([^\s<>/!?=\"']{1,200})(?=[\s/>])"
     r"([^<>\"'/]*(?:(?:\"[^<\"]*\"|'[^<']*'|/(?!>))[^<>\"'/]*)*)(/?)>"
 )
-ATTRIBUTE = re.compile(r"([^\s=\"'/]{1,200})\s*=\s*[\"']")
+# With its value, and from the beginning of a word: otherwise each letter of a long value might be
+# the beginning of a name.
+ATTRIBUTE = re.compile(r"(?<![^\s\"'/])([^\s=\"'/]{1,200})\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 SURVEYED = 1_000_000  # characters; more, if no product was among them
 MOST_SURVEYED = 50_000_000
 

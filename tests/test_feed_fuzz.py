@@ -3,6 +3,7 @@ little time, and no row of a file is lost without being named."""
 
 import gzip
 import json
+import random
 import time
 
 import pytest
@@ -12,6 +13,8 @@ from rows_of_feeds import a_zip, read_file
 from spreadsheets import ods, xls, xlsx
 
 from common.terminal import UserError
+from crawling import feed_products, feed_reading, feed_survey
+from crawling.feed_files import feed_files
 
 SHEET = [["id", "title"], ["1", "Jeän"], [2.0, 'Gown "x"']]
 FILES = {
@@ -189,3 +192,51 @@ def test_a_format_that_is_repeated_to_a_megabyte_takes_no_long_time(tmp_path, na
     half = FILES[name][: len(FILES[name]) // 2]
     path.write_bytes(half * (1_000_000 // len(half)))
     check(path)
+
+
+# ---- flipped bits, through to the products ------------------------------------------------------
+
+# Files of more than a few rows, so that some of them stay sound.
+SOUND = {
+    **{name: FILES[name] for name in ("csv", "utf-16", "json", "rss", "yml", "page", "json-ld")},
+    "lines": b"".join(
+        b'{"id": "%d", "title": "Jean", "category": "A > B"}\n' % n for n in range(9)
+    ),
+    "gzip": gzip.compress(
+        b"id,title,product_type\n" + b"".join(b"%d,x,a > b\n" % n for n in range(30))
+    ),
+    "zip": a_zip(f=FILES["csv"], g=FILES["lines"]),
+    **SHEETS,
+}
+
+
+def flip_and_load(path, sound, count):
+    """Flip bits of a file, so many times, and read it as crawl.py does: products, or one sentence,
+    and each row is a product, merged or left out."""
+    chance = random.Random(21)
+    for _ in range(count):
+        data = bytearray(sound)
+        for _ in range(chance.choice((1, 1, 2, 5, 20))):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        left_out = []
+        try:
+            files = feed_files([str(path)])
+            reading = feed_survey.survey(files, feed_reading.SurveyOptions())
+            products = list(feed_products.read_products(reading, left_out))
+        except UserError as error:
+            assert str(error).isprintable() and len(str(error)) < 1500, error
+        else:
+            assert reading.rows == len(products) + reading.merged + len(left_out)
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("name", [name for name in SOUND if name not in SHEETS])
+def test_flipped_bits_give_products_or_one_sentence(tmp_path, name):
+    flip_and_load(tmp_path / "f", SOUND[name], 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOUND)
+def test_very_many_flipped_bits_give_products_or_one_sentence(tmp_path, name):
+    flip_and_load(tmp_path / "f", SOUND[name], 30 if name in SHEETS else 1000)
