@@ -172,7 +172,7 @@ def test_as_many_samples_in_slices_as_at_once(at_once, monkeypatch):
 
 
 def test_the_best_leaves_of_all_predictions_are_not_read_at_once(tmp_path):
-    conn, count = db.open_database(str(tmp_path / "crawl.db"), create=True), 20_000
+    conn, count = db.open_database(str(tmp_path / "crawl.db"), create=True), 5_000
     conn.execute("insert into experiment(id, name) values (1, 'Text')")
     top = [[f"category.with.a-long-name.{place}", 0.2] for place in range(5)]
     conn.executemany(
@@ -230,6 +230,7 @@ print(int((filed["parent_score"] == -1).sum()), int((filed["score"] == -1).sum()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code, printed",
     (
