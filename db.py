@@ -306,6 +306,11 @@ def category_change_tables(conn: sqlite3.Connection) -> None:
                     on category_change_row(run, relation, product_id)""")
 
 
+def index_categories(conn: sqlite3.Connection) -> None:
+    """Whether a category has others below it is asked for each that --undo-recategorize removes."""
+    conn.execute("create index if not exists category_by_parent on category(parent)")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -339,6 +344,7 @@ MIGRATIONS = (
     ("add picture.position", add_picture_position),
     ("add filing_source.floor", add_filing_floor),
     ("category_change tables", category_change_tables),
+    ("index categories by parent", index_categories),
 )
 
 

@@ -148,11 +148,11 @@ def return_tree(conn: sqlite3.Connection, run: int, number: int) -> set[str | No
     touched = {*kept, *(row["parent"] for row in rows)}
     made = [category for category, row in kept.items() if not row]
     while made:  # those below others first
-        deleted = []
+        deleted = set()
         for category in made:
             if row := emptied(conn, category):
                 conn.execute("delete from category where id = ?", (category,))
-                deleted.append(category)
+                deleted.add(category)
                 touched.add(row["parent"])
         if not deleted:
             break
