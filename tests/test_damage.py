@@ -217,6 +217,22 @@ def flip_csv(copies, name, flag, seed, files):
         assert copies.is_whole()
 
 
+@pytest.mark.redteam
+def test_an_index_that_lacks_a_row_is_found_by_verify(copies):
+    """The pages hang together, so that only a comparison with the table finds it."""
+    with contextlib.closing(sqlite3.connect(copies.path)) as conn:
+        (size,) = conn.execute("pragma page_size").fetchone()
+        (root,) = conn.execute(
+            "select rootpage from sqlite_master where name = 'product_by_external_id'"
+        ).fetchone()
+    page = copies.whole[(root - 1) * size : root * size]
+    content = copies.whole.replace(page, page.replace(b"ssku-149", b"ssku-14z"))
+    assert content != copies.whole
+    assert copies.run(content, ("crawl", "--status")).returncode == 0 and copies.is_whole()
+    done = copies.run(content, ("crawl", "--verify"))
+    assert done.returncode == 2 and "product_by_external_id" in done.stderr, done.stderr
+
+
 # ---- the schema ---------------------------------------------------------------------------------
 
 
