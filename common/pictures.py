@@ -54,6 +54,11 @@ ROOM = threading.Semaphore(PERMITS)
 TURN = threading.Lock()
 
 
+# A picture's memory in one piece goes back to the system at once. In pieces of 16 MB, which Pillow
+# takes by itself, it would stay with the thread that decoded it.
+Image.core.set_block_size(1 << 27)
+
+
 class TooLarge(ValueError):
     """A picture that would take too much memory or time to decode."""
 
@@ -92,12 +97,14 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         picture = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
         raise TooLarge("too many pixels") from None
-    with picture:
-        check_size(picture, data)
-        # Only of a PNG parts are kept that stand behind the pixels.
-        file.left += 2 * len(data) if picture.format == "PNG" else math.inf
-        with room_for(picture):
+    check_size(picture, data)
+    # Only of a PNG parts are kept that stand behind the pixels.
+    file.left += 2 * len(data) if picture.format == "PNG" else math.inf
+    with room_for(picture):
+        try:
             yield picture
+        finally:  # its memory is free before the next one is decoded, whoever still holds it
+            vars(picture).clear()
 
 
 def check_size(picture: Image.Image, data: bytes) -> None:

@@ -62,8 +62,11 @@ def read_picture(
     """
     try:
         with opened(read_bytes(path)) as picture:
-            upright = upright_rgb(picture, (inception.SIDE, inception.SIDE))
-            return distorted(upright, distortions or Distortions(), rng)
+            return distorted(
+                upright_rgb(picture, (inception.SIDE, inception.SIDE)),  # named, it would stay
+                distortions or Distortions(),
+                rng,
+            )
     except FileNotFoundError:
         raise ValueError(MISSING) from None
     except Image.UnidentifiedImageError:
