@@ -351,15 +351,15 @@ def zeros(megabytes):
 
 # {kind: (file, what is said)}
 PACKED = {
-    "zip in zip": (nested_zip(), "is no text in UTF-8"),
-    "gzip in gzip": (nested_gzip(), "no text|is packed|empty"),
-    "gzip of zeros": (zeros(500), "more than 400 times its size"),
+    "zip in zip": (nested_zip, "is no text in UTF-8"),
+    "gzip in gzip": (nested_gzip, "is no text in UTF-8"),
+    "gzip of zeros": (lambda: zeros(150), "more than 400 times its size"),
     "zip of zeros": (
-        a_zip(f=HEADER.encode() + b"\0" * 500_000_000),
-        "more than 400 times|no product",
+        lambda: a_zip(f=HEADER.encode() + b"\0" * 150_000_000),
+        "more than 400 times its size",
     ),
     "gzip of rows": (
-        gzip.compress(HEADER.encode()) + gzip.compress(b"1,x,a\n" * 170_000) * 300,
+        lambda: gzip.compress(HEADER.encode()) + gzip.compress(b"1,x,a\n" * 170_000) * 130,
         "more than 400 times its size",
     ),
 }
@@ -368,8 +368,8 @@ PACKED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PACKED)
 def test_a_bomb_is_refused_in_a_sentence(tmp_path, kind):
-    data, said = PACKED[kind]
-    run = check_peak(tmp_path, write(tmp_path, data))
+    make, said = PACKED[kind]
+    run = check_peak(tmp_path, write(tmp_path, make()))
     assert run.status == 2
     assert re.search(said, run.stderr), run.stderr
 
