@@ -7,6 +7,7 @@ Real TensorFlow; about a minute.
 """
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -206,3 +207,10 @@ def test_a_place_that_cant_be_written_is_one_sentence(shop):
     )
     assert done.returncode == 2 and "a folder that can be written" in done.stderr
     assert len(done.stderr.splitlines()) == 1  # before any work
+
+
+@pytest.mark.redteam
+def test_a_pipe_in_the_files_place_is_not_waited_for_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert not word_vectors.may_be_replaced(str(tmp_path / "pipe"))
+    assert not word_vectors.may_be_replaced("/dev/zero")
