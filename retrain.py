@@ -220,7 +220,7 @@ def retrain(args: argparse.Namespace) -> None:
             pictures=distorted,
             watch=watch,
         )
-    predicted = layers.logits(trained.weights, inputs, labelled.test).argmax(axis=1)
+    predicted = layers.likeliest_classes(trained.weights, inputs, labelled.test)
     save_network(network, trained, labelled.names, args)
     log(f"saved as {args.output_graph}; ask it with --label_image FILE")
     report(args, labelled, predicted)

@@ -50,6 +50,14 @@ def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> 
     return out
 
 
+def likeliest_classes(
+    weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray
+) -> np.ndarray:
+    """int [len(rows)]: the class with the highest logit, of which only a chunk is in memory."""
+    parts = metrics.slices(len(rows), len(weights["bias"]))
+    return np.concatenate([logits(weights, inputs, rows[part]).argmax(axis=1) for part in parts])
+
+
 def bottlenecks_of(inputs, products, mean):
     """Bottlenecks [len(products), size], the mean if a product has no picture."""
     rows = inputs.rows[products]
