@@ -13,6 +13,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 import PIL
@@ -52,6 +53,10 @@ MEGAPIXEL = 1_000_000
 PERMITS = MOST_PIXELS // MEGAPIXEL
 ROOM = threading.Semaphore(PERMITS)
 TURN = threading.Lock()
+# The bytes of a file, and what decoding adds for each of them, have no permits: large files wait
+# for each other.
+LARGE = 2_000_000  # bytes; most pictures of shops have fewer
+ONE_LARGE = threading.Lock()
 
 
 # A picture's memory in one piece goes back to the system at once. In pieces of 16 MB, which Pillow
@@ -78,13 +83,17 @@ class Metered(io.BytesIO):
         return piece
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a picture file. Raises OSError, and TooLarge if they are more than MOST_BYTES."""
-    with open(path, "rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise TooLarge(f"more than {MOST_BYTES} bytes")
-    return data
+@contextlib.contextmanager
+def held(file: IO[bytes], most: int = MOST_BYTES) -> Iterator[bytes]:
+    """All bytes of a file, in whose `with` they are to be decoded, stored and let go: no other large
+    file is in memory during it. It must not stand inside `opened`, nor inside another. Raises
+    TooLarge if they are more than `most`."""
+    size = file.seek(0, os.SEEK_END)
+    if size > most:
+        raise TooLarge(f"more than {most} bytes")
+    file.seek(0)
+    with ONE_LARGE if size > LARGE else contextlib.nullcontext():
+        yield file.read(size)
 
 
 @contextlib.contextmanager

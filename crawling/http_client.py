@@ -97,7 +97,7 @@ def read_body(
     """All bytes of a response, b'' if they go into the file `sink`.
 
     Raises ValueError beyond `most` bytes and requests.Timeout beyond `seconds`. With a sink, also
-    UserError if it can't be written, and Stopped as soon as `stop` is set.
+    UserError if it can't be written, and Stopped as soon as a `stop` is set.
     """
     pieces, size, deadline = [], 0, time.monotonic() + seconds
     # Not iter_content, which waits for a whole piece: ten bytes now and then would never end.
@@ -237,7 +237,7 @@ class Web:
                 self.set_failures(host, 0)
                 raise
             self.set_failures(host, 0)
-            self.count("bytes", len(answer.body))
+            self.count("bytes", sink.tell() if sink else len(answer.body))
             return result
         with self.lock:
             self.failures[host] += 1
@@ -313,7 +313,9 @@ class Web:
                 target = session.get_redirect_target(response)
                 if target and request.redirects:
                     return Redirect(target, is_at_public(response))
-                body = read_body(response, request.most, request.seconds, request.sink, self.stop)
+                # What may take long is not finished first if the script is told to stop.
+                stop = self.stop if request.seconds > LONGEST else None
+                body = read_body(response, request.most, request.seconds, request.sink, stop)
                 return Answer(
                     response.status_code, response.headers, body, has_length(response.headers)
                 )

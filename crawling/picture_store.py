@@ -15,12 +15,13 @@ import hashlib
 import itertools
 import os
 import random
+import tempfile
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import db
 from common.files import replacing
-from common.pictures import SUFFIXES, TooLarge, begins_like_a_picture, opened
+from common.pictures import LARGE, SUFFIXES, TooLarge, begins_like_a_picture, held, opened
 from common.terminal import UserError
 from crawling import http_client, picture_links
 from crawling.feed_download import Feed
@@ -30,7 +31,6 @@ MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
 
 BROKEN = "not a picture in a known format, or a broken one"
-File = tuple[bytes, str]  # the bytes of a picture that decodes in full, and its suffix
 
 
 class Cut(ValueError):
@@ -94,9 +94,11 @@ def has_end(data: bytes, kind: str) -> bool:
     return kind != "GIF" or b";" in data[-64:]  # some writers pad it
 
 
-def keep_picture(data: bytes, suffix: str, store: Store) -> Outcome:
+def keep_picture(data: bytes, store: Store) -> Outcome:
     """Put a picture into the store, named by its content. The file is whole or not there, whenever
-    this is killed. Raises UserError if it can't be written."""
+    this is killed. Raises ValueError if it is none that decodes, and UserError if it can't be
+    written."""
+    suffix = check_picture(data)
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{sha256[:2]}/{sha256}{suffix}"
     target = store.path(name)
@@ -136,28 +138,35 @@ def sweep(store: Store) -> None:
 def adopt_picture(name: str, store: Store) -> Outcome | None:
     """A file that an earlier crawl left in the store; None if it is not usable."""
     try:
-        with open(store.path(name), "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        check_picture(data)
+        sha256 = check_file(store.path(name))
     except (OSError, ValueError):
         return None
-    return Outcome(name, hashlib.sha256(data).hexdigest(), db.PICTURE_OK, None)
+    return Outcome(name, sha256, db.PICTURE_OK, None)
 
 
-def judge_of(tries: int) -> Callable[[http_client.Answer], File]:
-    """A function that judges the answers of one link: the picture of an answer. It raises ValueError
-    if there is none, and http_client.Again if it may have been cut short.
+def check_file(path: str) -> str:
+    """The SHA-256 of a picture file. Raises OSError, and ValueError if it can't be used."""
+    with open(path, "rb") as file, held(file, MOST_BYTES) as data:
+        check_picture(data)
+        return hashlib.sha256(data).hexdigest()
+
+
+def judge_of(tries: int, body: IO[bytes], store: Store) -> Callable[[http_client.Answer], Outcome]:
+    """A function that judges the answers of one link, whose bytes are in the file `body`, and puts
+    the picture into the store. It raises ValueError if there is none, and http_client.Again if it
+    may have been cut short.
 
     That is any answer whose length nobody told, and of others one that is Cut, up to `tries` times:
     then the shop has it so. A page in place of a picture is meant, and not asked for again.
     """
     cut = itertools.count(1)
 
-    def judge_picture(answer: http_client.Answer) -> File:
+    def judge_picture(answer: http_client.Answer) -> Outcome:
         if answer.status != 200:
             raise ValueError(f"error {answer.status}")
         try:
-            return answer.body, check_picture(answer.body)
+            with held(body, MOST_BYTES) as data:
+                return keep_picture(data, store)
         except ValueError as problem:
             if not answer.measured or isinstance(problem, Cut) and next(cut) < tries:
                 raise http_client.Again(str(problem)) from None
@@ -186,7 +195,7 @@ def get_picture(wanted: Wanted, store: Store, web: http_client.Web, feed: Feed |
         if position <= wanted.tried and picture_links.of_the_web(address):
             continue
         try:
-            outcome = keep_picture(*read_link(address, web, feed), store)
+            outcome = read_link(address, store, web, feed)
         except http_client.Stopped:
             raise
         except http_client.Unfinished as problem:
@@ -204,30 +213,31 @@ def get_picture(wanted: Wanted, store: Store, web: http_client.Web, feed: Feed |
     return Outcome(None, None, db.PICTURE_FAILED, reason, position)
 
 
-def read_link(address: str, web: http_client.Web, feed: Feed | None) -> File:
-    """The picture at an address or in a file in the feed's folder. Raises ValueError if there is
-    none, and Unfinished if another run may succeed."""
+def read_link(address: str, store: Store, web: http_client.Web, feed: Feed | None) -> Outcome:
+    """The picture at an address or in a file in the feed's folder, put into the store. Raises
+    ValueError if there is none, and Unfinished if another run may succeed."""
     if picture_links.of_the_web(address):
         url = f"https:{address}" if address.startswith("//") else address
-        return web.get(url, judge_of(web.tries), redirects=3, most=MOST_BYTES)
+        with tempfile.SpooledTemporaryFile(LARGE) as body:  # a large one waits on the disk
+            judge = judge_of(web.tries, body, store)
+            return web.get(url, judge, redirects=3, most=MOST_BYTES, sink=body)
     folders = feed.folders if feed else ()
     paths = [picture_links.picture_file(folder, address) for folder in folders]
     inside = [path for path in paths if path is not None]
     if not inside:
         raise ValueError("neither an http(s) URL nor a file in the feed's folder")
-    data = read_picture_file(next(filter(os.path.exists, inside), inside[0]))
-    return data, check_picture(data)
+    return keep_file(next(filter(os.path.exists, inside), inside[0]), store)
 
 
-def read_picture_file(path: str) -> bytes:
-    """Bytes of a file beside a feed. Raises ValueError if it can't be read or is too large."""
+def keep_file(path: str, store: Store) -> Outcome:
+    """The picture in a file beside a feed, put into the store. Raises ValueError if it can't be read
+    or used."""
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would block
         raise ValueError("no readable file")
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"no readable file: {error.strerror}") from None
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES} bytes")
-    return data
+    with contextlib.ExitStack() as until_kept:
+        try:
+            file = until_kept.enter_context(open(path, "rb"))
+            data = until_kept.enter_context(held(file, MOST_BYTES))
+        except OSError as error:
+            raise ValueError(f"no readable file: {error.strerror}") from None
+        return keep_picture(data, store)

@@ -49,7 +49,12 @@ def thumbnail(path: str) -> str | None:
     from common import pictures  # late: Pillow takes a tenth of a second
 
     try:
-        with pictures.quietly(), pictures.opened(pictures.read_bytes(path)) as picture:
+        with (
+            pictures.quietly(),
+            open(path, "rb") as file,
+            pictures.held(file) as data,
+            pictures.opened(data) as picture,
+        ):
             small = pictures.upright_rgb(picture, THUMBNAIL)
             small.thumbnail(THUMBNAIL)
         jpeg = io.BytesIO()

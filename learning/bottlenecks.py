@@ -27,7 +27,7 @@ from PIL import Image
 
 from common.files import free_space, replacing
 from common.foreign_files import open_regular
-from common.pictures import opened, quietly, read_bytes, upright_rgb
+from common.pictures import held, opened, quietly, upright_rgb
 from common.terminal import UserError, grouped, log, progress
 from learning import inception
 
@@ -61,7 +61,7 @@ def read_picture(
     Raises ValueError, with the reason, for a file that is missing or can't be decoded.
     """
     try:
-        with opened(read_bytes(path)) as picture:
+        with open(path, "rb") as file, held(file) as data, opened(data) as picture:
             return distorted(
                 upright_rgb(picture, (inception.SIDE, inception.SIDE)),  # named, it would stay
                 distortions or Distortions(),

@@ -1,14 +1,16 @@
 """Pictures made to take memory or time: no mixture of them takes more than the largest picture."""
 
 import io
+import os
+import random
 import re
 import struct
 import zlib
 
 import pytest
-from conftest import REPO
+from conftest import REPO, write_feed
 from loopback import catalogue, picture, pictures_in, run, select
-from peak import peak_of_code
+from peak import peak_of_code, peak_of_script
 from PIL import Image
 
 from common import pictures
@@ -108,6 +110,26 @@ def test_four_threads_of_the_largest_pictures_take_no_more_memory_than_one(tmp_p
             file.write(data.hex() + "\n")
     peak = peak_of_code(MIXTURE.replace("{side}", str(SIDE)), cwd=tmp_path)
     assert peak.stdout == "4\n" and peak.megabytes < 700
+
+
+@pytest.mark.slow
+@pytest.mark.redteam
+def test_a_crawl_of_large_files_and_large_pictures_takes_little_more_than_the_largest(tmp_path):
+    noise = Image.frombytes("RGB", (2500, 2500), random.Random(0).randbytes(3 * 2500**2))
+    kinds = {"webp": {"lossless": True, "quality": 0, "method": 0}, "png": {"compress_level": 0}}
+    rows = []
+    for number in range(16):
+        kind = list(kinds)[number % 2]
+        path = tmp_path / f"{number}.{kind}"
+        if number < 2:
+            noise.save(path, **kinds[kind])
+        else:
+            os.link(tmp_path / f"{number % 2}.{kind}", path)
+        rows.append((str(number), "Cap", "", "Hats", path.name, ""))
+    write_feed(tmp_path / "feed.tsv", rows)
+    peak = peak_of_script("crawl", "--feed", "feed.tsv", cwd=tmp_path)
+    assert (peak.status, "16 fetched" in peak.stdout) == (0, True), peak
+    assert peak.megabytes < 400
 
 
 def test_permits_are_given_back_whatever_happens():

@@ -263,7 +263,7 @@ def test_a_redirect_to_where_nothing_should_come_from_is_a_failed_picture(serve,
     if "169.254" in target:  # only --allow-private, which `run` says, would let it through
         requests = http_client.Web(0, threading.Event(), tries=1, public_only=True)
         with pytest.raises(ValueError, match="private"):
-            requests.get(target, picture_store.judge_of(1), redirects=3)
+            picture_store.read_link(target, picture_store.Store(str(tmp_path), "x"), requests, None)
         return
     run(tmp_path, server, status=1)
     assert select(tmp_path, "select status from picture") == [("failed",)]
