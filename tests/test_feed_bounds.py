@@ -26,7 +26,6 @@ from crawling.feed_bytes import LONGEST_LIST, open_zip
 from crawling.feed_files import feed_files
 from crawling.feed_types import FeedFile, FeedProduct
 
-pytestmark = pytest.mark.redteam
 MOST_MEMORY = 300  # MB, for any file of 50 MB
 HEADER = "id,title,product_type\n"
 EMOJI = "\U0001f600"
@@ -97,7 +96,7 @@ def test_a_long_text_of_json_is_not_copied_for_each_value(tmp_path, content):
     result = read_file(str(write(tmp_path, content)))
     # To copy it for each value took 20 times as long at 180,000 products.
     assert time.process_time() - began < 6 * plain + 1
-    assert len(result.rows) + len(result.skipped) >= 101
+    assert len(result.rows) + len(result.skipped) >= 100  # all of the list of products
 
 
 VALUES = {
@@ -108,6 +107,7 @@ VALUES = {
 }
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_a_product_of_very_many_values_is_left_out(tmp_path, form, value):
@@ -160,6 +160,7 @@ LINKED = {
 }
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("form", ["json", "page"])
 @pytest.mark.parametrize("content", LINKED.values(), ids=LINKED)
 def test_what_products_share_is_not_multiplied_without_a_bound(tmp_path, form, content):
@@ -188,6 +189,7 @@ NAMES = {
 }
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("content", NAMES.values(), ids=NAMES)
 def test_ever_new_names_in_xml_are_refused_in_a_sentence(tmp_path, content):
     with pytest.raises(
@@ -209,6 +211,7 @@ def test_what_expat_does_not_keep_is_passed_over(tmp_path, content):
     assert len(read_file(str(write(tmp_path, content))).rows) == 3
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize(
     "declared",
     [
@@ -230,6 +233,7 @@ def test_a_doctype_of_attributes_without_values_is_passed_over(tmp_path):
     assert len(read_file(str(write(tmp_path, content))).rows) == 3
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("form", ["json", "xml"])
 def test_columns_beyond_ten_thousand_are_not_read_and_counted(tmp_path, form):
     if form == "json":
@@ -262,6 +266,7 @@ def test_which_element_is_a_product_is_chosen_a_few_times(tmp_path, monkeypatch)
 # ---- packed files -------------------------------------------------------------------------------
 
 
+@pytest.mark.redteam
 def test_a_zip_of_very_many_files_is_refused_before_they_are_listed(tmp_path):
     path = tmp_path / "feed.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -273,6 +278,7 @@ def test_a_zip_of_very_many_files_is_refused_before_they_are_listed(tmp_path):
     assert "feed.zip is a zip of too many files: unpack it, and load the folder" in run.stderr
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("at", ["end", "zip64"])
 def test_what_a_zip_says_of_its_lists_length_is_not_trusted(tmp_path, at):
     data, more = bytearray(a_zip(f=HEADER)), b"\0" * (LONGEST_LIST + 1000)
@@ -301,6 +307,7 @@ def test_a_zip_of_too_many_files_in_a_folder_is_passed_over_and_named(tmp_path, 
     assert "b.zip is a zip of too many files" in capsys.readouterr().err
 
 
+@pytest.mark.redteam
 def test_feeds_among_very_many_files_of_a_zip_are_not_opened_one_by_one(tmp_path):
     path = tmp_path / "feed.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -312,6 +319,7 @@ def test_feeds_among_very_many_files_of_a_zip_are_not_opened_one_by_one(tmp_path
         feed_files([str(path)])
 
 
+@pytest.mark.redteam
 def test_what_all_files_of_a_zip_unpack_to_has_a_bound(tmp_path):
     feeds = {f"{number}.csv": HEADER + "1,x,a\n" * 200_000 for number in range(100)}
     path = str(write(tmp_path, a_zip(**feeds)))
@@ -319,6 +327,7 @@ def test_what_all_files_of_a_zip_unpack_to_has_a_bound(tmp_path):
         read_file(FeedFile(path, "7.csv"))
 
 
+@pytest.mark.redteam
 @pytest.mark.parametrize("column", ["product_type", "note"])
 def test_what_is_counted_of_all_cells_has_a_bound(tmp_path, monkeypatch, column):
     monkeypatch.setattr(feed_survey, "MOST_COUNTED", 100_000)
