@@ -22,7 +22,7 @@ LABELLED = 6000
 RATES = (0.01, 0.02, 0.05)
 
 
-@pytest.fixture(params=[pytest.param(4, marks=pytest.mark.redteam), pytest.param(200, marks=SLOW)])
+@pytest.fixture(params=[pytest.param(4, marks=pytest.mark.redteam), pytest.param(100, marks=SLOW)])
 def worlds(request):
     """How many worlds a test draws: few tell a gross error, many a small one."""
     return request.param
@@ -181,7 +181,7 @@ def test_wrong_labels_cost_coverage_and_break_no_promise(worlds, noise, least_ce
 @pytest.mark.parametrize("noise", (anywhere, beside, in_two_leaves))
 @pytest.mark.parametrize("target, least_certified", ((0.9, (0.95, 0.95, 0.9)), (0.98, (0.2, 0, 0))))
 def test_at_other_targets_they_do_so_too(noise, target, least_certified):
-    check_cost(noise, target, least_certified, 200)
+    check_cost(noise, target, least_certified, 100)
 
 
 @pytest.mark.parametrize("rate", RATES)
