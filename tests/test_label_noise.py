@@ -162,7 +162,8 @@ def check_cost(noise, target, least_certified, worlds):
         assert found.broken <= most(0.05, worlds) and found.untrue <= most(0.05, worlds)
         assert found.certified >= least(certified, worlds)
         all_filed.append(found.filed)
-    assert all_filed[0] > all_filed[-1]
+    if noise is not in_two_leaves:  # the more of a leaf is wrong, the surer is it shut
+        assert all_filed[0] > all_filed[-1]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,10 @@ def test_at_other_targets_they_do_so_too(noise, target, least_certified):
 def test_shops_whose_recorded_labels_are_a_little_too_wrong_break_few_promises(worlds, noise, rate):
     found = tried(spoiled_shop, noise, rate, worlds)
     assert found.broken <= most(0.05, worlds) and found.untrue <= most(0.05, worlds)
-    assert found.certified == (noise is in_two_leaves or rate < 0.05)
+    if noise is in_two_leaves or rate < 0.05:
+        assert found.certified >= least(0.95, worlds)
+    else:
+        assert found.certified <= most(0.05, worlds)
 
 
 def test_wrong_labels_that_the_model_has_learned_are_right_by_the_promise_and_truly_wrong(worlds):

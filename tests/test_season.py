@@ -181,10 +181,10 @@ def test_without_a_shift_the_promise_is_kept_and_nothing_is_refused(worlds):
     # Without refusals at 40 %; with them, at each of SIZES and in each of BATCHES.
     (
         (other_goods, 0, ((0.05, 0.05, 0.05, 0.05), (0.05, 0.05, 0.05, 0.05))),
-        (harder_goods, 0.4, ((0.05, 0.05, 0.15, 0.4), (0.05, 0.05, 0.1, 0.05))),
-        (styles_with_lower_scores, 0.05, ((0.05, 0.05, 0.1, 0.2), (0.05, 0.05, 0.05, 0.1))),
-        (new_words, 0.6, ((0.05, 0.1, 0.3, 0.8), (0.05, 0.1, 0.3, 0.05))),
-        (unknown_leaf_unlike_any, 0.8, ((0.6, 0.7, 0.8, 0.9), (0.5, 0.4, 0.4, 0.05))),
+        (harder_goods, 0.4, ((0.05, 0.05, 0.1, 0.35), (0.05, 0.05, 0.1, 0.05))),
+        (styles_with_lower_scores, 0.05, ((0.05, 0.05, 0.05, 0.1), (0.05, 0.05, 0.05, 0.05))),
+        (new_words, 0.6, ((0.05, 0.05, 0.2, 0.5), (0.05, 0.05, 0.15, 0.05))),
+        (unknown_leaf_unlike_any, 0.8, ((0.4, 0.5, 0.4, 0.35), (0.35, 0.35, 0.25, 0.05))),
     ),
 )
 def test_a_large_shift_of_a_large_batch_is_refused_and_a_small_one_breaks_little(
@@ -206,7 +206,8 @@ def test_a_large_shift_of_a_large_batch_is_refused_and_a_small_one_breaks_little
 )
 def test_what_looks_like_the_old_is_not_seen_and_breaks_the_promise(worlds, shift, least_broken):
     """docs/guarantees.md says so: nobody can see it who has only the answers."""
-    ((size, found),) = judged(shift, [0.2], worlds).items()
-    broken, refused = report(shift.__name__, size, found)
-    assert (refused <= most(0.1, worlds)).all()
-    assert (broken >= 1 - most(1 - least_broken, worlds)).all()
+    for size, found in judged(shift, SIZES if worlds >= 100 else [0.2], worlds).items():
+        broken, refused = report(shift.__name__, size, found)
+        if size == 0.2:
+            assert (refused <= most(0.1, worlds)).all()
+            assert (broken >= 1 - most(1 - least_broken, worlds)).all()
