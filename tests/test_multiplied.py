@@ -1,0 +1,170 @@
+"""What a small file or answer multiplies: a text that many rows share, a sequence that is sorted, a
+list that is searched for each row, an answer that is cut or never ends."""
+
+import gzip
+import http.server
+import json
+import threading
+import zlib
+
+import pytest
+from conftest import REPO, run_script
+from peak import peak_of_code, peak_of_script
+
+from crawling import feed_download, feed_products, http_client
+from crawling.feed_types import LeftOut
+from crawling.feed_xml import Frame
+from crawling.feed_xml_tree import CategoryNames
+
+
+@pytest.fixture
+def answering():
+    """answering(answer) -> the address of a server; answer(number of the request) gives (headers,
+    body)."""
+    servers = []
+
+    def start(answer):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            asked = 0
+
+            def do_GET(self):
+                Handler.asked += 1
+                headers, body = answer(Handler.asked)
+                self.send_response(200)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}", Handler
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def page(products, levels):
+    """A page of products, and a way to it of so many levels."""
+    items = [f'{{"@type":"Product","name":"Shoe","sku":"{sku}"}}' for sku in range(products)]
+    way = ",".join(['{"name":"a"}'] * levels)
+    script = '<script type="application/ld+json">{}</script>'
+    return (
+        "<!doctype html><html><head>"
+        + script.format("[" + ",".join(items) + "]")
+        + script.format('{"@type":"BreadcrumbList","itemListElement":[' + way + "]}")
+        + "</head></html>"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="1.3 MB of a page take 400 MB: levels times products")
+def test_the_way_to_a_page_is_not_kept_for_each_of_its_products(tmp_path):
+    (tmp_path / "page.html").write_text(page(200, 100_000))
+    assert peak_of_script("crawl", "--feed", "page.html", cwd=tmp_path).megabytes < 200
+
+
+@pytest.mark.xfail(strict=True, reason="each product of a long category takes its length in time")
+def test_the_path_of_a_category_in_xml_has_a_length_that_is_bound():
+    names = CategoryNames()
+    for number in range(50):
+        frame = Frame("category", 0, {"id": str(number), "parentId": str(number - 1)})
+        frame.is_text = True
+        frame.texts = ["x" * 100_000]
+        names.add(frame)
+    assert sum(map(len, names.path("49"))) < 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="marks in a row are sorted by insertion: the square of them")
+@pytest.mark.parametrize("column", ["description", "product_type"])
+def test_marks_in_a_row_do_not_take_the_square_of_their_length(tmp_path, column):
+    marks = "a" + "\u0300\u0316" * 40_000  # 5 s and 20 s; without the defect milliseconds
+    (tmp_path / "feed.csv").write_text(
+        f"id,title,{column}\n1,Shoe,Shoes\n2,Shoe,{marks}\n", "utf-8"
+    )
+    code = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_CPU, (4, 5))
+sys.argv = ["crawl.py", "--feed", "feed.csv"]
+sys.path.insert(0, {repo!r})
+runpy.run_path({repo!r} + "/crawl.py", run_name="__main__")
+"""
+    assert peak_of_code(code.format(repo=str(REPO)), cwd=tmp_path).status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="each row is compared with all categories before it")
+def test_a_product_in_very_many_categories_is_not_compared_with_each(tmp_path):
+    compared = 0
+
+    class Counted(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+        def __ne__(self, other):
+            return not self == other
+
+    fields = {**dict.fromkeys(feed_products.FIELDS, ""), "id": "1", "title": "Shoe"}
+    product = feed_products.OpenProduct(1, fields, Counted("c"), [])
+    for number in range(2_000):
+        row = feed_products.OpenProduct(1, fields, Counted(f"c{number}"), [])
+        feed_products.add_row(product, row, False)
+    assert compared < 100_000
+
+
+@pytest.mark.xfail(strict=True, reason="half of a catalogue is loaded with status 0")
+@pytest.mark.parametrize("packed", ["gzip", "deflate"])
+def test_a_packed_answer_that_is_cut_is_no_catalogue(tmp_path, answering, packed):
+    rows = "".join(f"{number},Shoe {number * 7919 % 10007}\n" for number in range(10_000))
+    pack = gzip.compress if packed == "gzip" else zlib.compress
+    body = pack(("id,title\n" + rows).encode())
+    url, _ = answering(lambda _: ({"Content-Encoding": packed}, body[: len(body) // 2]))
+    done = run_script("crawl", "--feed", f"{url}/feed.csv", "--tries", "1", cwd=tmp_path)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="two pages in turn are fetched for ever")
+def test_pages_of_a_shop_that_come_again_end(tmp_path, answering):
+    def answer(number):
+        if number > 500:  # or it would never end
+            return {}, b'{"products": []}'
+        return {}, json.dumps({"products": [{"id": number % 2, "title": "x"}]}).encode()
+
+    url, handler = answering(answer)
+    web = http_client.Web(0, threading.Event())
+    feed_download.download(web, f"{url}/products.json", str(tmp_path / "feed"))
+    assert handler.asked <= 450
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="20 MB of [], take 555 MB, packed 20 kB")
+def test_an_answer_of_very_many_values_takes_little_memory(tmp_path):
+    code = """
+from crawling import shopstyle_api
+body = b'{"categories":[' + b"[]," * 6_000_000 + b"[]]}"
+shopstyle_api.json_object(body)
+"""
+    run = peak_of_code(code, cwd=tmp_path)
+    assert run.status == 0, run.stderr
+    assert run.megabytes < 200
+
+
+def test_rows_of_one_id_are_read(tmp_path):
+    """The honest form of the above: a product in three categories."""
+    path = tmp_path / "feed.csv"
+    path.write_text("id,title,product_type\n" + "".join(f"1,Shoe,S > c{i}\n" for i in range(3)))
+    (product,) = feed_products.read_feed(str(path), LeftOut())
+    assert len(product.categories) == 3
