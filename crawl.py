@@ -320,7 +320,8 @@ def dry_run(args: argparse.Namespace, stop: StopEvent) -> None:
 def verify(args: argparse.Namespace) -> int:
     """Check crawl.db, and all pictures on the disk. Returns the exit status."""
     conn = db.open_database(args.db_path)
-    db.check_whole(conn, args.db_path, thorough=True)
+    db.check_every_value(conn, args.db_path)
+    say(f"{args.db_path}: no damage found")
     with crawl_lock.only_crawl(args.db_path):
         good, bad = picture_crawl.verify(conn, args.images_path)
     line = f"pictures: {good} good, {bad} damaged or gone"

@@ -423,12 +423,32 @@ def check_ours(conn: sqlite3.Connection, path: str, create: bool = False) -> Non
         )
 
 
+def own_columns() -> dict[str, dict[str, str]]:
+    """{table: {column: type}} of what the scripts write, as a new file has it."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as conn:
+        for _, step in MIGRATIONS:
+            step(conn)
+        tables = [
+            row[0] for row in conn.execute("select name from sqlite_master where type = 'table'")
+        ]
+        return {
+            table: {row[1]: row[2].lower() for row in conn.execute(f"pragma table_info({table})")}
+            for table in tables
+            if not table.startswith("sqlite_")
+        }
+
+
+def check_every_value(conn: sqlite3.Connection, path: str) -> None:
+    """Look at every value and index of the file. Raises UserError for what is damaged."""
+    check_whole(conn, path, own_columns(), thorough=True)
+
+
 def open_checked(path: str, mode: str, create: bool = False) -> sqlite3.Connection:
     """`connect` to a file that is ours and whole. Raises UserError otherwise."""
     conn = connect(path, mode)
     with closed_if_damaged(conn, path):
         check_ours(conn, path, create)
-        check_whole(conn, path)
+        check_whole(conn, path, own_columns())
     return conn
 
 

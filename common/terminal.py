@@ -81,7 +81,7 @@ def run(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except sqlite3.DatabaseError as error:  # the disk is full; locked for 30 s; damaged
-        sentence, status = database_sentence(error), 2
+        sentence, status = database_sentence(error), 1 if "locked" in str(error) else 2
     except OSError as error:
         if error.strerror is None:
             raise
@@ -99,6 +99,7 @@ def prepare_stdout() -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
 
+NO_TEXT = "holds a text that can't be read as UTF-8: crawl.py --verify names it"
 # What SQLite says of trouble with the file, by a word of it, and what to do then.
 DATABASE_TROUBLE = (
     ("locked", "is being written by another script: wait for it, and run this again"),
@@ -108,6 +109,15 @@ DATABASE_TROUBLE = (
         "may not be written by you: copy it, or change the permissions of it and its folder",
     ),
     ("disk I/O", "can't be read or written by the system: see whether its disk is full or broken"),
+    *(
+        (
+            words,
+            "has a table or column that the scripts can't work with ({}): rename what was added",
+        )
+        for words in ("ambiguous", "no such column", "values were supplied", "syntax error")
+    ),
+    ("Could not decode", NO_TEXT),
+    ("user-defined function", NO_TEXT),
     ("not a database", "is no SQLite file: name the file that crawl.py filled with --db-path"),
 )
 
@@ -117,13 +127,11 @@ def database_sentence(error: Exception | str, path: str = "the database given by
     said = str(error)
     for words, sentence in DATABASE_TROUBLE:
         if words in said and "malformed" not in said:  # that quotes names, which may be any
-            return f"{path} {sentence}"
+            return f"{path} {sentence.format(one_line(said)[:MOST_SAID])}"
     if "unable to open" in said:
         return f"{path} can't be opened, because {unopened_reason(path)}"
     if isinstance(error, UnicodeDecodeError):
         said = "a name in its schema is no text"
-    elif "Could not decode" in said:  # it quotes the whole text
-        said = said.partition(" with text")[0]
     return damage_sentence(path, said)
 
 

@@ -20,11 +20,15 @@ def forget_damaged(conn: sqlite3.Connection, number: int) -> int:
         f"typeof({name}) in ('integer', 'null')"
         for name in ("words", "unknown", "pictured", "twin")
     )
-    names = " and ".join(f"typeof({name}) in ('text', 'null')" for name in ("leaf_id", "parent_id"))
+    names = " and ".join(
+        f"typeof({name}) in ('text', 'null')"
+        for name in ("leaf_id", "parent_id", "category_id", "level")
+    )
     return conn.execute(
         f"""delete from filing where experiment_id = ? and not (
                 coalesce(leaf_score, 0) between -0.001 and 1.001
                 and coalesce(parent_score, 0) between -0.001 and 1.001
+                and typeof(score) in ('real', 'null') and typeof(target) in ('real', 'null')
                 and {counts} and {names} and is_top(top))""",
         (number,),
     ).rowcount

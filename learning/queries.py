@@ -283,9 +283,13 @@ def insert_experiment(
                          values ({number}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         ((*row, twin) for row, twin in zip(validation, validation_twins)),
     )
-    conn.executemany(f"insert into near_duplicate values ({number}, ?, ?)", clusters)
     conn.executemany(
-        f"insert into learned_product values ({number}, ?)",
+        f"""insert into near_duplicate(experiment_id, product_id, cluster)
+                         values ({number}, ?, ?)""",
+        clusters,
+    )
+    conn.executemany(
+        f"insert into learned_product(experiment_id, product_id) values ({number}, ?)",
         ((product_id,) for product_id in learned),
     )
     return number

@@ -31,6 +31,7 @@ from common.text import one_line
 # Bytes. The largest that training writes, of 60,000 terms and pictures of 2,048 numbers, has 80 MB
 # in 5,000 categories and 900 MB in 100,000.
 MOST_WEIGHTS = 1_000_000_000
+LARGEST_WEIGHT = 1e6  # trained ones stay below 100; of larger ones the sums may be no numbers
 MOST_PROMISES = 1_000_000  # bytes of thresholds.json; a promise has about 300
 FILES = ("weights.npz", "model.json", "thresholds.json")
 
@@ -309,5 +310,5 @@ def check_array(name: str, array: np.ndarray, *shape: int) -> None:
     """Raise ValueError if an array has another shape, or holds what is no number."""
     if array.shape != shape:
         raise ValueError(f"{name} is {array.shape} and should be {shape}")
-    if array.dtype.kind not in "fb" or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers")
+    if array.dtype.kind not in "fb" or not (np.abs(array) <= LARGEST_WEIGHT).all():
+        raise ValueError(f"{name} must be numbers of at most {LARGEST_WEIGHT:g}")

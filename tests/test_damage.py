@@ -233,6 +233,42 @@ def test_an_index_that_lacks_a_row_is_found_by_verify(copies):
     assert done.returncode == 2 and "product_by_external_id" in done.stderr, done.stderr
 
 
+@pytest.mark.redteam
+@pytest.mark.parametrize(
+    "table, column, value",
+    (
+        ("product", "name", "cast(x'4d6fe4' as text)"),
+        ("category", "name", "cast(x'ff' as text)"),
+        ("predicted_category", "top", "cast(x'5b80' as text)"),
+        ("validation_prediction", "label_id", "cast(x'fe' as text)"),
+        ("predicted_category", "score", "'high'"),
+        ("filing", "level", "x'41'"),
+    ),
+)
+def test_verify_looks_at_every_value_and_names_the_row(copies, table, column, value):
+    """A file that was read in another encoding is the usual reason."""
+    row = f"rowid = (select min(rowid) from {table})"
+    if table == "filing":  # it has no row numbers
+        row = "product_id = (select min(product_id) from filing)"
+    content = copies.changed(f"update {table} set {column} = {value} where {row}")
+    done = copies.run(content, ("crawl", "--verify"))
+    assert done.returncode == 2 and f"{table}.{column} is no " in done.stderr, done.stderr
+    assert " = " in done.stderr and "correct that with sqlite3" in done.stderr
+    assert "no damage found" not in done.stdout
+
+
+def test_verify_says_that_a_whole_file_has_no_damage(copies):
+    assert "crawl.db: no damage found" in copies.run(copies.whole, ("crawl", "--verify")).stdout
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("column", ("target", "level", "score", "category_id"))
+def test_a_filing_that_no_script_wrote_is_made_again(copies, column):
+    content = copies.changed(f"update filing set {column} = x'41'")
+    done = copies.run(content, ("categorize_words", "--apply", "1", "--dry-run"))
+    assert done.returncode in (0, 1), done.stderr
+
+
 # ---- the schema ---------------------------------------------------------------------------------
 
 

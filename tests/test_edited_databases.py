@@ -49,7 +49,6 @@ EDITS = {
     "a number as a name": own("category", '"2024" integer', '"2024" = 1'),
     "another column of near_duplicate": "alter table near_duplicate add column note text",
     "another column of learned_product": "alter table learned_product add column note text",
-    "a name that another table has": own("product", "score real", "score = 1"),
     "a view": "create view v as select * from product join category on category.id = category_id",
     "a broken view": "create view v as select * from nowhere",
     "tables": "create table counts_as(x); create table place(x); create table measured(x)",
@@ -59,6 +58,13 @@ EDITS = {
 
 
 @pytest.mark.redteam
+def test_a_column_by_which_a_query_is_ambiguous_is_named_and_no_damage(shop):
+    edit(shop, own("product", "score real", "score = 1"))
+    done = run_script("analyze", "--experiment", "1", cwd=shop)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "score" in done.stderr and "rename" in done.stderr and "damaged" not in done.stderr
+
+
 @pytest.mark.parametrize("name", EDITS)
 def test_what_a_person_has_added_is_let_be(shop, name):
     edit(shop, EDITS[name])
