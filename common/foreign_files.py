@@ -51,10 +51,15 @@ def parse_json(data: bytes) -> Any:
     memory; RecursionError if it is too deep."""
     if len(data) > MOST_JSON:
         raise ValueError(f"its JSON has more than {MOST_JSON / 1e6:.0f} MB")
+    check_values(data)
+    return json.loads(data.decode("utf-8"))
+
+
+def check_values(data: bytes) -> None:
+    """Raises ValueError if JSON, in whatever encoding, may hold more than MOST_VALUES values."""
     # Each value but the first stands behind one of these. In texts they count, too.
     if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise ValueError(f"its JSON has more than {MOST_VALUES} values")
-    return json.loads(data.decode("utf-8"))
+        raise ValueError(f"its JSON has more than {MOST_VALUES:,} values")
 
 
 def open_archive(file: BinaryIO) -> zipfile.ZipFile:

@@ -86,6 +86,10 @@ def store_page(
             counts["skipped"] += 1
             tell("a product without a usable id", f"{leaf_id} from row {offset} on")
             continue
+        listed, most = product["listed"] or [], shopstyle_api.MOST_LISTED
+        if len(listed) > most:
+            tell(f"its categories beyond the first {most:,}", product["external_id"][:50])
+            product["listed"] = listed[:most]
         touched.update(product["listed"] or ())
         _, outcome, new_on_page = queries.store_product(conn, "shopstyle", product)
         count_outcome(conn, product["external_id"], outcome, counts)

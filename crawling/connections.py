@@ -188,6 +188,7 @@ def new_session(connections: int, public_only: bool) -> requests.Session:
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     session = Session()
     session.headers["User-Agent"] = f"ProductClassifier-crawl/{VERSION}"
+    session.headers["Accept-Encoding"] = "gzip, deflate"  # what unpacking.py unpacks
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.auth = lambda request: request
     session.trust_env = not public_only

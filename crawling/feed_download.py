@@ -10,7 +10,7 @@ In: the value of --feed. Out: a Feed, whose path is a file. A URL is downloaded:
 from __future__ import annotations
 
 import contextlib
-import itertools
+import hashlib
 import json
 import os
 import tempfile
@@ -24,6 +24,7 @@ from crawling.feed_files import feed_files, without_repeats
 from crawling.feed_types import FeedFile, ReadOptions
 
 MOST_BYTES = 20_000_000_000  # of a feed
+MOST_PAGES = 4_000  # of a Shopify shop, which shows 100; of another kind, a million products
 SHOPIFY_PAGE = 250  # products on a page; a shop shows no more
 
 
@@ -67,25 +68,33 @@ def check_status(answer: http_client.Answer) -> None:
 def download(web: http_client.Web, url: str, path: str) -> None:
     """Download a feed into a file; of a Shopify shop's /products.json all pages, as JSON Lines.
 
-    Raises ValueError and http_client.Unfinished. Neither of them quotes the URL: an affiliate's URL
+    Pages that come again end it. Raises ValueError, also if there is no end of pages, and
+    http_client.Unfinished. Neither of them quotes the URL: an affiliate's URL
     holds a key.
     """
     with open(path, "wb") as file:
         if not urllib.parse.urlsplit(url).path.endswith("/products.json"):
             web.get(url, check_status, redirects=3, most=MOST_BYTES, seconds=3600, sink=file)
             return
-        last_products, count = None, 0
-        for page in itertools.count(1):
+        seen, count = set[bytes](), 0
+        for page in range(1, MOST_PAGES + 1):
             products = web.get(url, shopify_products, {"limit": SHOPIFY_PAGE, "page": page}, 3)
             if products is None and page > 1:
                 log(
                     f"warning: the shop shows only its first {count} products this way: load its "
                     "own export for the rest"
                 )
-            if not products or products == last_products:  # some shops show one page for ever
+            lines = [json.dumps(product).encode() + b"\n" for product in products or ()]
+            digest = hashlib.sha256(b"".join(lines)).digest()
+            if not lines or digest in seen:  # some shops show one page for ever, or some in turn
                 return
-            last_products, count = products, count + len(products)
-            file.writelines(json.dumps(product).encode() + b"\n" for product in products)
+            seen.add(digest)
+            count += len(lines)
+            file.writelines(lines)
+            if file.tell() > MOST_BYTES:
+                raise ValueError(f"its pages have more than {MOST_BYTES} bytes")
+        # Part of a catalogue is none: what it does not name would count as gone.
+        raise ValueError(f"it has more than {MOST_PAGES:,} pages")
 
 
 def open_feed(

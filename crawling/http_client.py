@@ -29,6 +29,7 @@ import urllib3
 from common.terminal import UserError
 from crawling.connections import done_within, is_at_public, new_session, plain_reason
 from crawling.private_addresses import PRIVATE, PrivateAddress, check_name
+from crawling.unpacking import content_of
 
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
 LONGEST = 120  # seconds for all of an answer: a piece now and then is no answer
@@ -94,14 +95,16 @@ def read_body(
     sink: IO[bytes] | None = None,
     stop: threading.Event | None = None,
 ) -> bytes:
-    """All bytes of a response, b'' if they go into the file `sink`.
+    """All bytes of a response, unpacked; b'' if they go into the file `sink`.
 
-    Raises ValueError beyond `most` bytes and requests.Timeout beyond `seconds`. With a sink, also
-    UserError if it can't be written, and Stopped as soon as a `stop` is set.
+    Raises urllib3's DecodeError if what is packed does not come to its end, ValueError beyond `most`
+    bytes and requests.Timeout beyond `seconds`. With a sink, also UserError if it can't be written,
+    and Stopped as soon as a `stop` is set.
     """
     pieces, size, deadline = [], 0, time.monotonic() + seconds
     # Not iter_content, which waits for a whole piece: ten bytes now and then would never end.
-    while piece := response.raw.read1(65536, decode_content=True):
+    raw = iter(lambda: response.raw.read1(65536, decode_content=False), b"")
+    for piece in content_of(raw, response.headers.get("Content-Encoding") or ""):
         size += len(piece)
         if size > most:
             raise ValueError(f"more than {most} bytes")

@@ -10,12 +10,14 @@ service closed in 2026; any other host that speaks its protocol is crawled with
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from common.foreign_files import check_values
 from common.terminal import UserError, log
 from common.text import (
     DEEPEST_PATH,
@@ -42,6 +44,7 @@ PAGE = 50  # products a request, as the API's clients have always asked
 PAGING_CAP = 5000  # the API shows no more products of one query
 RATE = 750 / 60  # requests a second that the API's documents allow
 SHORTEST_KEY = 8  # letters; a shorter one is no secret
+MOST_LISTED = 1_000  # categories of a product: a row each, and no shop lists it in so many
 PICTURE_SIZES = ("XLarge", "Best", "Original", "Large", "IPhone", "Medium")  # the best first
 
 
@@ -138,7 +141,9 @@ def error_status(body: dict[str, Any] | None) -> int | None:
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in an answer's bytes, None if it is anything else."""
+    """The JSON object in an answer's bytes, None if it is anything else. Raises ValueError if it is
+    too much, before it takes memory."""
+    check_values(body)
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):  # also a number of 5,000 digits, or lists in lists
@@ -336,15 +341,17 @@ def picture_url(item: dict[str, Any], key: str) -> str:
 
 
 def listed_categories(item: dict[str, Any], key: str) -> list[str]:
-    """The ids of the categories that a product is listed in, in the shop's order."""
+    """The ids of the categories that a product is listed in, in the shop's order; of more than
+    MOST_LISTED only one more."""
     entries = item.get("categories")
     if not isinstance(entries, list):
         return []
-    return [
+    ids = (
         drop_key(entry["id"], key)
         for entry in entries
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
-    ]
+    )
+    return list(itertools.islice(ids, MOST_LISTED + 1))
 
 
 # ---- the key ------------------------------------------------------------------------------------
