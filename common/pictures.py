@@ -120,7 +120,7 @@ def check_size(picture: Image.Image, data: bytes) -> None:
     """Raise TooLarge if decoding a picture would take too much memory or time."""
     width, height = picture.size
     if width * height > MOST_PIXELS:
-        raise TooLarge(f"{width}x{height} pixels are too many")
+        raise TooLarge(f"{width}x{height} pixels are too many (at most {PERMITS} million)")
     if max(width, height) > MOST_SIDE:
         raise TooLarge(f"a side of {max(width, height)} pixels is too long")
     # A tile of a TIFF is decoded whole, even if the picture ends in it.

@@ -53,6 +53,7 @@ class FileReading:
     none_words: Cells = dataclasses.field(default_factory=Counter)  # Uncategorized ...
     codes: dict[str, str] = dataclasses.field(default_factory=dict)  # of parents -> their id
     children: dict[str, str] = dataclasses.field(default_factory=dict)  # id of a variant -> parent
+    short: list[int] = dataclasses.field(default_factory=list)  # lines of rows with cells missing
     counted_bytes: int = 0  # that cells take
     sampled_bytes: int = 0  # that samples take
     parents_size: int = 0  # bytes that codes and children take

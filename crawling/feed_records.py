@@ -18,8 +18,7 @@ from crawling.feed_types import Skipped
 # which each line opens a quote would be read once for each of its lines.
 MOST_LINES_IN_DOUBT = 20
 MISMATCH = (
-    "quotes that do not match, or a text too long; left out with what follows, up to the next "
-    "whole row"
+    "quotes that do not match, or a text too long (with what follows, up to the next whole row)"
 )
 
 

@@ -35,6 +35,7 @@ SAMPLE_CELLS = 1_000  # distinct ones of such a column
 MOST_SAMPLED = 100_000  # distinct ones of all such columns, but LEAST_SAMPLED of each
 LEAST_SAMPLED = 20
 MOST_PARENTS = 150_000_000  # bytes that a file's parents and their variants take: 700,000 of them
+MOST_SHORT = 100_000  # rows with cells missing that are counted
 MOST_KEPT = 200_000  # names of columns in all kinds of rows of which something is kept
 
 # Which columns of a row are counted: single ones, what is made of several, those that are not read.
@@ -63,7 +64,7 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
     first_names: Names = ()
     plans: dict[Names, Plan] = {}
     rows = read_feed_rows(file, LeftOut(), options.read, reading.how)
-    for _, row_names, values in progress("feed, first look", None, "rows", rows, least=5):
+    for line, row_names, values in progress("feed, first look", None, "rows", rows, least=5):
         if row_names is not names:
             if row_names != names:
                 new_names(reading, row_names, values is None)
@@ -84,6 +85,8 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
             check_fields(reading, row_names, columns)
             continue
         reading.rows += 1
+        if len(values) < len(row_names) and len(reading.short) < MOST_SHORT:
+            reading.short.append(line)
         if has_parents:
             note_parents(reading, values, layout)
         count_cells(reading, plan, values, most_sampled if reading.rows <= SAMPLE_ROWS else 0)

@@ -19,6 +19,7 @@ from crawling.feed_types import Path, Value
 
 OTHER = ("product_type", "standard", "weak")  # fields of which one column is read
 LONGEST = 60  # characters of a cell, a name or a category in a line
+FEW_SHORT = 0.1  # of a file's rows: if more have cells missing, the file writes empty ones so
 MOST_UNREAD = 15  # columns that are named as unread
 # Columns with few values that are no categories.
 NO_CATEGORY_COLUMNS = re.compile(
@@ -169,6 +170,7 @@ def remarks(reading: Reading) -> list[str]:
         for line in (
             *column_remarks(reading, file),
             *category_remarks(file, reading.options.read.columns),
+            *short_remark(file),
         )
     ]
 
@@ -253,6 +255,17 @@ def is_name(text: str) -> bool:
 def has_levels(text: str) -> bool:
     """Whether the levels of a category stand in a cell, and no markup."""
     return ">" in text and "<" not in text
+
+
+def short_remark(file: FileReading) -> Iterator[str]:
+    """That rows end before the header does, as rows do that were cut. If many do, that is how the
+    file writes cells that are empty."""
+    if file.header and 0 < len(file.short) <= file.rows * FEW_SHORT:
+        yield (
+            f"{counted(len(file.short), 'row')} with fewer cells than the header (line "
+            f"{first_few([*map(str, file.short)])}): cut, or only without the last cells; what is "
+            "missing counts as empty"
+        )
 
 
 def category_remarks(file: FileReading, columns: Mapping[str, str]) -> Iterator[str]:

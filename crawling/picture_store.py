@@ -30,6 +30,7 @@ from crawling.picture_queries import Wanted
 MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
 
+PAGE = "a web page, and no picture"
 BROKEN = "not a picture in a known format, or a broken one"
 
 
@@ -80,7 +81,8 @@ def check_picture(data: bytes) -> str:
     except Exception:  # Pillow raises anything
         pass
     if too_small or not begins_like_a_picture(data):
-        raise ValueError(too_small or BROKEN)
+        is_page = data.lstrip()[:1] == b"<"
+        raise ValueError(too_small or (PAGE if is_page else BROKEN))
     raise Cut(BROKEN)
 
 

@@ -255,3 +255,13 @@ def test_words_for_no_category_are_said_the_most_frequent_first(survey):
     assert line == (
         "7 rows without a category: 'none', 'N/A', 'Uncategorized', '-', 'null' and 1 more count as none"
     )
+
+
+@pytest.mark.parametrize("cut, said", ((1, True), (2, False)))
+def test_rows_that_end_early_are_named_unless_a_file_writes_many_so(survey, cut, said):
+    """A row that was cut is a product without a category, which nobody would look for."""
+    rows = [f"{number};Cap;x;Hats" for number in range(14)]
+    rows[3 : 3 + cut] = ["3;Ca"] * cut
+    remarks = feed_understood.remarks(survey("\n".join(["id;title;description;category", *rows])))
+    short = [line for line in remarks if "fewer cells than the header (line 5)" in line]
+    assert bool(short) == said
