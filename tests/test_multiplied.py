@@ -71,7 +71,6 @@ def test_the_way_to_a_page_is_not_kept_for_each_of_its_products(tmp_path):
     assert peak_of_script("crawl", "--feed", "page.html", cwd=tmp_path).megabytes < 200
 
 
-@pytest.mark.xfail(strict=True, reason="each product of a long category takes its length in time")
 def test_the_path_of_a_category_in_xml_has_a_length_that_is_bound():
     names = CategoryNames()
     for number in range(50):
