@@ -5,16 +5,19 @@ import gzip
 import http.server
 import json
 import threading
+import unicodedata
 import zlib
 
 import pytest
 from conftest import REPO, run_script
 from peak import peak_of_code, peak_of_script
 
+from common import text
 from crawling import feed_download, feed_products, http_client
 from crawling.feed_types import LeftOut
 from crawling.feed_xml import Frame
 from crawling.feed_xml_tree import CategoryNames
+from learning.text_features import tokens
 
 
 @pytest.fixture
@@ -91,7 +94,6 @@ def test_the_path_of_a_category_in_xml_has_a_length_that_is_bound():
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="marks in a row are sorted by insertion: the square of them")
 @pytest.mark.parametrize("column", ["description", "product_type"])
 def test_marks_in_a_row_do_not_take_the_square_of_their_length(tmp_path, column):
     marks = "a" + "\u0300\u0316" * 40_000  # 5 s and 20 s; without the defect milliseconds
@@ -106,6 +108,22 @@ sys.path.insert(0, {repo!r})
 runpy.run_path({repo!r} + "/crawl.py", run_name="__main__")
 """
     assert peak_of_code(code.format(repo=str(REPO)), cwd=tmp_path).status == 0
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize(
+    "marks", ["\u0300\u0316", "\uff9e\u0316", "\u0f73\u0316", "\u0344\u0316", "\U0001d165\u0316"]
+)
+@pytest.mark.parametrize(
+    "form", [text.folded, text.tidy, text.slug, tokens, lambda name: text.normalised(name, "")]
+)
+def test_marks_are_cut_wherever_they_begin_and_only_they(form, marks):
+    for blanks in range(31):
+        long = " " * blanks + "x" + marks * 40
+        assert len(form(long)[0] if form is tokens else form(long)) <= 65
+        assert form(long) == form(" " * blanks + "x" + marks * 15)  # 0344 is two of the result
+    honest = "x" + marks * 15 + "\U0001f600" * 40 + "\u2014" * 40 + marks * 15 + "\u0928\u094d" * 99
+    assert text.composed("NFKC", honest) == unicodedata.normalize("NFKC", honest)
 
 
 @pytest.mark.slow
