@@ -11,6 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Container, Iterable, Sequence
+from typing import Literal
 
 # Of each ASCII character what is left of it: letters, digits and '_', in lower case.
 ASCII_WORDS = {code: re.sub(r"\W", " ", chr(code)).lower() for code in range(128)}
@@ -31,6 +32,19 @@ FORMULA = r"""(^|;)(?=[\s'"]*[=+\-@＝＋－＠])"""
 FORMULA_BEGINS = re.compile(FORMULA)
 MADE_SAFE = re.compile(FORMULA.replace(")(", ")'(", 1))
 PARTS_CELLS = re.compile(r'[",;]')
+# What stands above or below a letter, and the few that come apart into such marks. unicodedata puts
+# marks in a row into order by insertion, which takes the square of their number. Unicode's own
+# bound for a stream is 30, and no language writes more than a few.
+MOST_MARKS = 30
+MARKS = frozenset(filter(unicodedata.combining, map(chr, range(0x300, 0x20000)))).union(
+    "\u0f73\u0f75\u0f81\uff9e\uff9f"
+)
+ANY_MARK = f"[{''.join(sorted(MARKS))}]"
+TOO_MANY_MARKS = re.compile(f"({ANY_MARK}{{{MOST_MARKS}}}){ANY_MARK}+")
+# The same roughly, in a twentieth of the time: letters beyond U+FFFF make a pattern slow.
+PERHAPS_TOO_MANY = re.compile(
+    f"[{''.join(sorted(mark for mark in MARKS if ord(mark) < 0x10000))}\U00010000-\U0001ffff]{{{MOST_MARKS + 1}}}"
+)
 # What a shop's tree of categories may hold. An id of a feed holds the ids above it, and a path of
 # crawl.db joins all of these, so that a path grows with the cube of what a row says. No published
 # tree comes near: their longest names have 100 characters, and their longest paths 2,000.
@@ -48,8 +62,16 @@ def normalised(name: str | None, description: str | None) -> str:
         if "<" in text:
             text = re.sub(r"<[^<>]*>", " ", text)
         return " ".join(text.translate(ASCII_WORDS).split())
-    text = unicodedata.normalize("NFKC", text)
+    text = composed("NFKC", text)
     return re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
+
+
+def composed(form: Literal["NFC", "NFKC"], text: str) -> str:
+    """The text in a normal form of Unicode, without the marks behind the first 30 in a row."""
+    # Of too many in a row one is among each thirtieth letter, which takes no time to see.
+    if not MARKS.isdisjoint(text[::MOST_MARKS]) and PERHAPS_TOO_MANY.search(text):
+        text = TOO_MANY_MARKS.sub(r"\1", text)
+    return unicodedata.normalize(form, text)
 
 
 def unescaped(text: str) -> str:
@@ -65,12 +87,12 @@ def text_key(text: str) -> str:
 
 def folded(text: str) -> str:
     """A category's name as it is compared: letter case, blanks and forms of accents do not matter."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(composed("NFKC", text).casefold().split())
 
 
 def tidy(words: str) -> str:
     """A category's name as it is shown: blanks in a row as one, an accent and its letter as one."""
-    return unicodedata.normalize("NFC", " ".join(words.split()))
+    return composed("NFC", " ".join(words.split()))
 
 
 def slug(words: str) -> str:
@@ -78,7 +100,7 @@ def slug(words: str) -> str:
     It holds no '.', which parts levels, and no ',', which parts ids in --categories."""
     kept = (
         letter if unicodedata.category(letter)[0] in "LMN" else " "
-        for letter in unicodedata.normalize("NFKC", words).lower()
+        for letter in composed("NFKC", words).lower()
     )
     return "-".join("".join(kept).split()) or short_hash(words)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from common.text import DEEPEST_PATH, LONGEST_LEVEL, unescaped
 from crawling.feed_types import Skipped, Value
 from crawling.feed_values import TooMuch, flattened
 
@@ -144,8 +145,8 @@ def variants(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
 # ---- the way to a page --------------------------------------------------------------------------
 
 
-def breadcrumbs(item: Any, depth: int = 0) -> Iterator[list[tuple[str, str]]]:
-    """The BreadcrumbLists in a value of JSON-LD, each a list of (name, address)."""
+def breadcrumbs(item: Any, depth: int = 0) -> Iterator[list[str]]:
+    """The BreadcrumbLists in a value of JSON-LD, as `crumbs` says."""
     if isinstance(item, list):
         for inner in item if depth < DEEPEST else ():
             yield from breadcrumbs(inner, depth + 1)
@@ -158,36 +159,43 @@ def breadcrumbs(item: Any, depth: int = 0) -> Iterator[list[tuple[str, str]]]:
                 yield from breadcrumbs(item.get(key), depth + 1)
 
 
-def crumbs(levels: list[Any]) -> list[tuple[str, str]]:
-    """(name, address) of the levels of a BreadcrumbList, the top first."""
+def crumbs(levels: list[Any]) -> list[str]:
+    """The names of the levels of a BreadcrumbList, the top first, without the shop's first page.
+    Of a longer list or name only so much that it is too long: each product of a page has it."""
     usable = [level for level in levels if isinstance(level, dict)]
     try:
         usable.sort(key=lambda level: float(level["position"]))
     except (KeyError, TypeError, ValueError):
         pass  # some lists have no numbers, and then stand in order
-    named = []
+    named: list[tuple[str, str]] = []  # (name, address)
     for level in usable:
+        if len(named) > DEEPEST_PATH + 2:  # without the first page and the product still too deep
+            break
         target = level.get("item")
         inner = target if isinstance(target, dict) else {"@id": target}
         name = level.get("name") or inner.get("name")
         address = inner.get("@id") or inner.get("url") or level.get("url")
         if isinstance(name, str) and name.strip():
-            named.append((name.strip(), address if isinstance(address, str) else ""))
-    return named
+            name = unescaped(name.strip())[: LONGEST_LEVEL + 1]
+            named.append((name, address if isinstance(address, str) else ""))
+    without_root = named[1:] if named and is_site_root(named[0][1]) else named
+    return [name for name, _ in without_root]
 
 
-def category_of(levels: list[tuple[str, str]], product: dict[str, Any]) -> tuple[str, ...]:
-    """The levels of a product's category, by the way to its page: without the shop's first page and
-    without the product itself."""
-    title = product.get("name")
-    if levels and is_site_root(levels[0][1]):
-        levels = levels[1:]
-    if levels and isinstance(title, str):
-        last, name = levels[-1][0].casefold(), title.strip().casefold()
-        is_group = "inProductGroupWithID" in product and re.match(rf"{re.escape(last)}\W", name)
+def title_of(product: dict[str, Any]) -> str:
+    """So much of a product's title as is compared with a level; '' if it has none."""
+    name = product.get("name")
+    return unescaped(name.strip())[: LONGEST_LEVEL + 1] if isinstance(name, str) else ""
+
+
+def category_of(levels: list[str], title: str, is_variant: bool) -> tuple[str, ...]:
+    """The levels of a product's category, by the way to its page: without the product itself."""
+    if levels:
+        last, name = levels[-1].casefold(), title.casefold()
+        is_group = is_variant and re.match(rf"{re.escape(last)}\W", name)
         if last == name or is_group:
             levels = levels[:-1]
-    return tuple(name for name, _ in levels)
+    return tuple(levels)
 
 
 def is_site_root(address: str) -> bool:

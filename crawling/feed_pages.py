@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from common.terminal import UserError
 from common.text import unescaped
 from crawling.feed_json_shape import JSON
 from crawling.feed_lines import BLANK, LONGEST_LINE, PIECE, Source
-from crawling.feed_linked_data import allowance, breadcrumbs, category_of, linked_columns
+from crawling.feed_linked_data import allowance, breadcrumbs, category_of, linked_columns, title_of
 from crawling.feed_types import FeedRow, HowRead, Skipped, Value
 from crawling.feed_values import SameNames
 
@@ -49,9 +48,10 @@ def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRo
     out. Raises UserError if the page has no products."""
     how.kind = "a web page with JSON-LD"
     text = whole_text(source)
-    products: list[tuple[int, dict[str, Any], dict[str, Value]]] = []
-    ways: list[list[tuple[str, str]]] = []
-    broken, left = 0, allowance()
+    # Of a product its columns, which are counted, and its title: it may hold much more.
+    products: list[tuple[int, str, bool, dict[str, Value]]] = []
+    way: list[str] | None = None  # the longest
+    has_category, broken, left = False, 0, allowance()
     for line, script in scripts(text):
         try:
             data = JSON.decode(WRAPPING.sub("", script).strip())
@@ -63,22 +63,24 @@ def page_rows(source: Source, skipped: Skipped, how: HowRead) -> Iterator[FeedRo
             if columns is None:
                 broken += 1
             else:
-                products.append((line, product, columns))
-        ways += list(breadcrumbs(data))
+                is_variant = "inProductGroupWithID" in product
+                products.append((line, title_of(product), is_variant, columns))
+                has_category = has_category or bool(product.get("category"))
+        for other in breadcrumbs(data):
+            way = other if way is None else max(way, other, key=len)
     if not products and not broken:
         raise UserError(
             f"{source.name} is a web page without products in JSON-LD: --feed takes a catalogue "
             "file, or pages of products"
         )
     same_names = SameNames()
-    lacks_category = not any(product.get("category") for _, product, _ in products)
-    for line, product, columns in products:
+    for line, title, is_variant, columns in products:
         for name, value in columns.items():
             if isinstance(value, str) and "&" in value:
                 columns[name] = unescaped(value)
-        if lacks_category and ways:
-            category = category_of(max(ways, key=len), product)
-            columns["category"] = (tuple(map(unescaped, category)),) if category else ""
+        if way is not None and not has_category:
+            category = category_of(way, title, is_variant)
+            columns["category"] = (category,) if category else ""
         yield line, *same_names.row(columns)
     how.remarks += same_names.remarks()
 

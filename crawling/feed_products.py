@@ -37,6 +37,8 @@ from crawling.feed_types import (
 from crawling.feed_words import NO_CATEGORY
 
 MOST_CACHED = 100_000  # distinct cells whose categories are kept
+MOST_CELLS = 1_000  # with other categories of one product: shops give it a few
+TOO_MANY_CELLS = f"a product in more than {MOST_CELLS:,} categories"
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,7 +49,8 @@ class OpenProduct:
     fields: dict[str, str]
     category: Value
     pictures: list[tuple[int, str]]  # (place, link)
-    more_categories: tuple[Value, ...] = ()  # of rows that say the product in another category
+    # Of rows that say the product in another category. A dict, for the sake of `in`.
+    more_categories: dict[Value, None] = dataclasses.field(default_factory=dict)
 
 
 def read_products(reading: Reading, skipped: Skipped) -> Iterator[FeedProduct]:
@@ -90,6 +93,9 @@ def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
         if part and not product:
             skipped.append((row.line, "no product stands above this part of one"))
         elif product and (part or belongs_to(row, product, file)):
+            if len(product.more_categories) >= MOST_CELLS and in_another_category(row, product):
+                skipped.append((row.line, TOO_MANY_CELLS))
+                continue
             add_row(product, row, part)
             reading.merged += 1
         else:
@@ -290,7 +296,8 @@ def in_another_category(row: OpenProduct, product: OpenProduct) -> bool:
     return (
         row.fields["title"] == product.fields["title"]
         and bool(row.category and product.category)
-        and row.category not in (product.category, *product.more_categories)
+        and row.category != product.category
+        and row.category not in product.more_categories
     )
 
 
@@ -301,7 +308,7 @@ def add_row(product: OpenProduct, row: OpenProduct, part: bool) -> None:
         return
     if not part:
         if row.fields["title"] and in_another_category(row, product):
-            product.more_categories += (row.category,)
+            product.more_categories[row.category] = None
         for field, text in product.fields.items():
             product.fields[field] = text or row.fields[field]
         product.category = product.category or row.category

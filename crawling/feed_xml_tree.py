@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from common.terminal import counted, first_few
+from common.text import LONGEST_LEVEL
 from crawling.feed_types import Path, Value
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class CategoryNames:
         category_id = first_text(frame, IDS)
         name = "".join(frame.texts).strip() if frame.is_text else first_text(frame, NAMES)
         if category_id and name and len(self.categories) < MOST_CATEGORIES:
-            self.categories[category_id] = (name, first_text(frame, PARENTS))
+            # Of a longer name only that it is too long: each product below it has it in its path.
+            self.categories[category_id] = (name[: LONGEST_LEVEL + 1], first_text(frame, PARENTS))
             self.paths.clear()
 
     def complete(self, row: dict[str, Value]) -> None:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.terminal import UserError
-from common.text import unescaped
+from common.text import composed, unescaped
 
 VOCABULARY = 20_000  # words, and as many words of names and pairs
 BUCKETS = 2**24  # that pairs are counted in, before they are told apart
@@ -60,7 +59,7 @@ def tokens(text: str) -> list[str]:
     if text.isascii():
         text = text.lower().translate(ASCII)
     else:
-        text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+        text = composed("NFKC", text).casefold().replace("\u2019", "'")
         text = ALONE.sub(r" \g<0> ", NO_WORD.sub(" ", text))
     return (LOOSE.sub(" ", text) if "'" in text else text).split()
 
