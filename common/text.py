@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import itertools
 import json
 import re
 import unicodedata
@@ -115,6 +116,13 @@ def category_id(parent: str | None, path: Sequence[str], taken: Container[str]) 
     behind it if that is taken. path are the tidy words from the top to it."""
     category = (f"{parent}." if parent else "") + slug(path[-1])
     return f"{category}-{short_hash(' > '.join(path))}" if category in taken else category
+
+
+def is_short(path: Sequence[str]) -> bool:
+    """Whether a path in words is short enough for a new category. It is counted as it will be stored:
+    the first level stands in the ids of all levels below it."""
+    lengths = [len(word) + 1 for word in path]
+    return max(lengths) <= LONGEST_LEVEL + 1 and sum(itertools.accumulate(lengths)) <= LONGEST_PATH
 
 
 def storable(text: str) -> str:

@@ -6,7 +6,6 @@ order of the feed's lines, and rows of the table category.
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 from common.terminal import UserError
 from common.text import (
     LONGEST_LEVEL,
-    LONGEST_PATH,
     MOST_CATEGORIES,
     MOST_PATHS,
     category_id,
     folded,
+    is_short,
     tidy,
 )
 from crawling.feed_types import Path
@@ -113,10 +112,3 @@ class CategoryTree:
         while parent := self.parents[steps[-1]]:
             steps.append(parent)
         return "/".join(reversed(steps))
-
-
-def is_short(path: Path) -> bool:
-    """Whether a path in words is short enough for a new category. It is counted as it will be stored:
-    the first level stands in the ids of all levels below it."""
-    lengths = [len(word) + 1 for word in path]
-    return max(lengths) <= LONGEST_LEVEL + 1 and sum(itertools.accumulate(lengths)) <= LONGEST_PATH

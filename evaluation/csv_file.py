@@ -11,61 +11,69 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Sequence
 
+from common.foreign_files import open_regular
 from common.terminal import UserError, counted
 from common.text import without_apostrophes
 
 MORE = "more cells than columns"  # the key of what a line has beyond its columns
+# A page writes ten columns: these are 300,000 decisions, more than a person makes. A cell takes up to
+# 200 bytes of memory.
+MOST_CELLS = 3_000_000
+MOST_COLUMNS = 1_000
+MOST_BYTES = 100_000_000
 NAMED = 5  # lines that can't be used, at most; the others are counted
 
 
 def read_csv(path: str) -> tuple[set[str], list[tuple[int, dict[str, str]]]]:
     """(names of the columns in lower case, [(line, {column: cell})]) of a CSV file as spreadsheets
-    write it. Raises UserError if it can't be read."""
+    write it. Raises UserError if it can't be read, or is too large."""
     text = csv_text(path)
     if text.startswith("sep="):  # a hint for Excel
         text = text.partition("\n")[2]
-    head = text.split("\n", 1)[0]
+    head = re.split("[\r\n]", text, maxsplit=1)[0]
+    delimiter = max(",;\t", key=head.count)
+    separators = sum(map(text.count, delimiter + "\r\n"))
+    if head.count(delimiter) >= MOST_COLUMNS or separators > MOST_CELLS:
+        raise UserError(
+            f"{path} has more than {MOST_COLUMNS:,} columns or {MOST_CELLS:,} cells: leave the "
+            "columns out that are not needed, or part it into several files"
+        )
     csv.field_size_limit(2**31 - 1)  # a shop's text may be long
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True
-    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows = []
     try:
-        for row in reader:
-            rows.append((reader.reader.line_num, clean_cells(row)))
+        names = [name.strip().lower() for name in next(reader, [])]
+        for cells in reader:
+            if cells:
+                rows.append((reader.line_num, clean_cells(names, cells)))
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {reader.reader.line_num}, is no CSV ({error}); nothing of "
-            "the file was stored"
+            f"{path}, line {reader.line_num}, is no CSV ({error}); nothing of the file was stored"
         ) from None
-    return {(name or "").strip().lower() for name in reader.fieldnames or ()}, rows
+    return set(names), rows
 
 
 def csv_text(path: str) -> str:
     """The text of a file in UTF-8. Raises UserError if it can't be read as such."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.read()
+        with open_regular(path, MOST_BYTES, follow=True) as file:
+            return file.read(MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         reason = "save it as CSV UTF-8"
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except OSError as error:
         reason = str(error.strerror)
     raise UserError(f"{path} can't be read as a CSV file in UTF-8 ({reason})")
 
 
-def clean_cells(row: Mapping[Any, Any]) -> dict[str, str]:
-    """A row of csv.DictReader without blanks around names and cells. A cell that is missing at the
-    end (None) is left out; what is there beyond the columns (a list) is one text, MORE."""
-    cells = {
-        (name or "").strip().lower(): cell.strip()
-        for name, cell in row.items()
-        if isinstance(cell, str)
-    }
-    more = "".join(row.get(None, ())).strip()
-    return {**cells, MORE: more} if more else cells
+def clean_cells(names: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """{column: cell} of a line, without blanks around the cells. A cell that is missing at the end is
+    left out; what is there beyond the columns is one text, MORE."""
+    row = {name: cell.strip() for name, cell in zip(names, cells)}
+    more = "".join(cells[len(names) :]).strip()
+    return {**row, MORE: more} if more else row
 
 
 def unquoted(cell: str) -> list[str]:

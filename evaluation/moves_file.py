@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 import db
 from common.terminal import UserError
-from common.text import folded, printable, slug, tidy
+from common.text import DEEPEST_PATH, LONGEST_PATH, folded, is_short, printable, slug, tidy
 from evaluation.csv_file import MORE, NAMED, read_csv, unquoted
 
 Key = tuple[str, ...]  # a path as it is compared
-LONGEST = 500  # characters of a new path
+LONGEST = 500  # characters of a new path in words
 
 
 class Place(NamedTuple):
@@ -131,8 +131,9 @@ def read_moves(
             hint = nearest_text(tree, source) if len(unusable) < NAMED else ""
             unusable.append((line, str(problem) + hint))
     moves, twice = without_contradictions(moves)
+    moves, too_deep = without_too_deep(tree, moves)
     moves, in_circles = without_circles(tree, moves)
-    unusable += twice + in_circles
+    unusable += twice + too_deep + in_circles
     sources = {line: cells.get("from", "") for line, cells in rows}
     refused = {line: called(tree, sources[line])[0] for line, _ in unusable}
     moves, above_refused = without_refused_below(tree, moves, refused)
@@ -216,10 +217,12 @@ def new_words(tree: Tree, cell: str, by_id: bool) -> tuple[str, ...]:
     It is a path in words, or an id as feeds give them (women.wide-jeans), if the line names the
     other category by its id too, or if an existing category has the id before the last '.'."""
     text = unquoted(cell)[0]
+    if len(text) > LONGEST_PATH:
+        raise ValueError(f"{cell[:60]!r} is too long for the name of a category")
     parts = text.split(".")
     slugs = ">" not in text and all(part and slug(part) == part for part in parts)
     if slugs and (by_id or ".".join(parts[:-1]) in tree.rows):
-        for known in range(len(parts) - 1, 0, -1):
+        for known in range(min(len(parts) - 1, DEEPEST_PATH), 0, -1):
             above = ".".join(parts[:known])
             if above in tree.rows:
                 rest = [part.replace("-", " ") for part in parts[known:]]
@@ -231,6 +234,14 @@ def new_words(tree: Tree, cell: str, by_id: bool) -> tuple[str, ...]:
             f"{cell[:60]!r} is no name for a new category: write it as Parent > Category"
         )
     return words
+
+
+def place_then(tree: Tree, category: str, move: Move) -> Place | None:
+    """Where a category is to stand by the line that moves it or a category above it."""
+    if move.place is None:
+        return None
+    below = tree.places[category].words[len(tree.places[move.category].words) :]
+    return Place(move.place.root, (*move.place.words, *below))
 
 
 # ---- lines that speak against each other --------------------------------------------------------
@@ -257,6 +268,22 @@ def without_contradictions(moves: Sequence[Move]) -> tuple[list[Move], list[tupl
         reason = f"is moved to different categories (lines {lines})"
         unusable += [(move.line, f"{move.source[:60]!r} {reason}") for move in said]
     return kept, unusable
+
+
+def without_too_deep(tree: Tree, moves: Sequence[Move]) -> tuple[list[Move], list[tuple[int, str]]]:
+    """(moves, unusable) without those by which a category has more levels, or a longer name or path,
+    than a load takes. Those below a category go along with it."""
+    by_category = {move.category: move for move in moves}
+    refused = set()
+    for category, steps in tree.steps.items():
+        move = next((by_category[step] for step in reversed(steps) if step in by_category), None)
+        place = move and place_then(tree, category, move)
+        if move and place and not (len(place.words) <= DEEPEST_PATH and is_short(place.words)):
+            refused.add(move)
+    reason = f"or what is below it would have more than {DEEPEST_PATH} levels, or too long a path"
+    return [move for move in moves if move not in refused], [
+        (move.line, f"{move.source[:60]!r} {reason}") for move in moves if move in refused
+    ]
 
 
 def without_circles(tree: Tree, moves: Sequence[Move]) -> tuple[list[Move], list[tuple[int, str]]]:

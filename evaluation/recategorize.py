@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import db
 from common.terminal import UserError, counted, log
-from common.text import category_id, tidy
+from common.text import MOST_CATEGORIES, MOST_PATHS, category_id, tidy
 from evaluation import moves_file, recategorize_queries, recategorize_undo_queries, text_report
 from evaluation.csv_file import first_lines
-from evaluation.moves_file import Move, Place, Tree, key_of, path_text
+from evaluation.moves_file import Move, Place, Tree, key_of, path_text, place_then
 from evaluation.recategorize_queries import CategoryChange, NewCategory
 from learning import queries as learning_queries
 
@@ -57,14 +57,6 @@ def make_plan(tree: Tree, moves: Sequence[Move]) -> Plan:
     return Plan(now, line_of, places, new, set(line_of) - kept, changed_words(tree, moves))
 
 
-def place_then(tree: Tree, category: str, move: Move) -> Place | None:
-    """Where a category is to stand by the line that moves it or a category above it."""
-    if move.place is None:
-        return None
-    below = tree.places[category].words[len(tree.places[move.category].words) :]
-    return Place(move.place.root, (*move.place.words, *below))
-
-
 def existing(tree: Tree, place: Place, move: Move, category: str, staying: set[str]) -> str | None:
     """The id of the category at a place, in the tree as it is; None if there is none. A category
     that stays goes before one that goes away."""
@@ -98,12 +90,14 @@ def new_categories(
     tree: Tree, places: Mapping[str, Place | None], now: dict[str, str | None], kept: set[str]
 ) -> list[NewCategory]:
     """The categories to create, parents first; `now` gets their ids. kept are the ids of the
-    others."""
+    others. Raises UserError if they are more than a load takes."""
     taken = set(kept)
     made: dict[tuple[str | None, moves_file.Key], NewCategory] = {}
+    characters = 0  # of their paths
 
     def make(place: Place, source: str | None) -> tuple[str | None, str]:
         """(id, path) of a category at a place, which is created if there is none."""
+        nonlocal characters
         if not place.words:
             return place.root, ""
         key = place.root, key_of(place.words)
@@ -116,6 +110,12 @@ def new_categories(
             made_id = category_id(None if place.root else parent, place.words, taken)
             taken.add(made_id)
             path = f"{path}/{made_id}" if path else made_id
+            characters += len(path)
+            if len(made) >= MOST_CATEGORIES or characters > MOST_PATHS:
+                raise UserError(
+                    f"the file would make more than {MOST_CATEGORIES:,} categories, or paths of more "
+                    f"than {MOST_PATHS / 1e6:.0f} MB, and nothing is changed: part it"
+                )
             unknown = int(bool(place.root) and made_id != source)
             made[key] = NewCategory(made_id, parent, path, place.words[-1], source, unknown)
         return made[key].id, made[key].path

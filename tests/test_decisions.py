@@ -887,7 +887,10 @@ def test_a_quote_that_never_closes_is_refused(folder):
     "path, part",
     [
         ("nowhere.csv", "nowhere.csv can't be read as a CSV file in UTF-8 (No such file"),
-        (".", "(Is a directory)"),
+        (".", "(it is no plain file)"),
+        ("/dev/zero", "(it is no plain file)"),
+        ("wide.csv", "wide.csv has more than 1,000 columns or"),
+        ("long.csv", "long.csv has more than 1,000 columns or 3,000,000 cells"),
         ("", "(No such file"),
         ("crawl.db/x.csv", "Not a directory"),
         ("crawl.db", "crawl.db can't be read as a CSV file in UTF-8"),
@@ -901,6 +904,8 @@ def test_a_quote_that_never_closes_is_refused(folder):
 def test_the_script_refuses_a_file_with_2_and_one_sentence(folder, path, part):
     (folder / "latin-1.csv").write_bytes(GOOD.encode() + "2,unclear,,café\n".encode("latin-1"))
     (folder / "unknown.csv").write_text("product_id,decision\n81,unclear\n")
+    (folder / "wide.csv").write_text("product_id,decision" + ",x" * 1_000)
+    (folder / "long.csv").write_text("product_id,decision\n" + ",\n" * 1_500_000)
     done = run_script("analyze", "--overrides", path, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("analyze.py: ") and part in done.stderr

@@ -208,7 +208,7 @@ def content(path):
         described = json.loads(path.read_text(encoding="utf-8"))
         described["settings"].pop("wall_time")
         return described
-    if path.suffix == ".keras":
+    if path.suffix == ".keras" and zipfile.is_zipfile(path):  # not one that is half written
         with zipfile.ZipFile(path) as archive:
             return {
                 name: hashlib.sha256(archive.read(name)).hexdigest()

@@ -95,6 +95,38 @@ def reasons(done):
     return {line["line"]: line["reason"] for line in json.loads(done.stdout)["unusable"]}
 
 
+# ---- bounds of a load ---------------------------------------------------------------------------
+
+DEEP = " > ".join(["Deep", *"a" * 29])
+OUT_OF_BOUNDS = {  # kind: (categories of the feed, lines that can't be used)
+    "levels": ((), [f"Women > Bags,Deep{'>a' * 240}"]),
+    "levels of an id": ((), [f"women.bags,deep{'.a' * 240}"]),
+    "an id of a megabyte": ((), [f"women.bags,deep{'.a' * 500_000}"]),
+    "one level more than 50": ((), [f"Women > Bags,Deep{'>a' * 50}"]),
+    "a level below an id": ((), [f"women.bags,women.{'a' * 501}"]),
+    "the first level in all ids": ((), [f"Women > Bags,{'a' * 400}{'>b' * 40}"]),
+    "levels that go along": ((DEEP,), [f"Deep,Other{'>b' * 30}"]),
+    "letters that go along": ((f"Long > {'x' * 490}",), [f"Long,{'y' * 400}{'>b' * 22}"]),
+}
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("kind", OUT_OF_BOUNDS)
+def test_a_line_that_leads_beyond_the_bounds_of_a_load_is_left_out(folder, kind):
+    categories, lines = OUT_OF_BOUNDS[kind]
+    load(folder, {**PRODUCTS, **dict(zip("89", categories))})
+    before = tree(folder)
+    done = change(folder, [*lines, "Men > Trousers,Men > Shorts"], "--json")
+    assert done.returncode == 1 and list(reasons(done)) == [2], done.stderr
+    assert filed(folder)["5"] == "men.shorts"
+    assert tree(folder).keys() - before.keys() == {"men.shorts"}
+
+
+def test_as_many_levels_as_a_load_takes_can_be_made(folder):
+    done = change(folder, [f"Women > Bags,Deep{'>a' * 49}"])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # ---- what a line does ---------------------------------------------------------------------------
 
 

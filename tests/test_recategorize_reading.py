@@ -23,6 +23,7 @@ from test_today import answer, levels
 
 from crawling import queries as crawling_queries
 from evaluation import (
+    csv_file,
     decision_queries,
     decisions,
     experiment_figures,
@@ -534,3 +535,12 @@ def test_a_category_that_a_load_brings_back_is_itself(measured, shop):  # noqa: 
     assert category_changes.classes_today(shop, 1) == {}
     assert experiment_queries.changes(shop, 1)["refiled"] == 0
     assert levels(shop) == {9001: ("leaf", "jeans.skinny"), 9002: ("leaf", "bags.clutches")}
+
+
+def test_a_line_has_its_own_cells_alone(tmp_path):
+    """A value of each column for each line made a file of 400 kB take minutes."""
+    names = ["from", *(f"n{number}" for number in range(900))]
+    (tmp_path / "moves.csv").write_text(",".join(names) + "\nBags\n\nJeans,a\n")
+    columns, rows = csv_file.read_csv(str(tmp_path / "moves.csv"))
+    assert columns == set(names)
+    assert rows == [(2, {"from": "Bags"}), (4, {"from": "Jeans", "n0": "a"})]
