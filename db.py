@@ -20,8 +20,9 @@ from typing import Any
 from common import stored_json
 from common.damage_queries import check_whole, closed_if_damaged
 from common.files import may_use
-from common.terminal import UserError, database_sentence, log
+from common.terminal import UserError, log
 from common.text import normalised, text_key
+from common.trouble import database_sentence
 
 PATIENCE = 30  # seconds that a script waits for another one that writes
 PICTURE_OK, PICTURE_FAILED, PICTURE_UNCHECKED = "ok", "failed", "unchecked"

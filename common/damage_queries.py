@@ -10,7 +10,8 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 
-from common.terminal import UserError, damage_sentence, database_sentence
+from common.terminal import UserError
+from common.trouble import damage_sentence, database_sentence
 
 # {table: {column: type}} of what the scripts write; a person may add more, which is not looked at.
 Columns = Mapping[str, Mapping[str, str]]

@@ -12,7 +12,7 @@ from typing import Any
 
 import db
 from common.terminal import Undone, UserError, grouped, log, progress
-from crawling import http_client, queries, shopstyle_api
+from crawling import http_client, queries, shopstyle_api, shopstyle_tree
 
 GIVE_UP = 5  # leaves in a row that fail before the API is left alone
 Counts = MutableMapping[str, int]  # products by what became of them
@@ -112,7 +112,7 @@ def read_tree(shop: shopstyle_api.Shop, root: str) -> list[queries.CategoryRow]:
     """The category tree below `root`. Raises Undone if the host fails, UserError if it knows no
     categories there."""
     try:
-        tree = shopstyle_api.fetch_tree(shop, root)
+        tree = shopstyle_tree.fetch_tree(shop, root)
     except http_client.Stopped:
         raise
     except http_client.Unfinished as problem:

@@ -18,7 +18,7 @@ from PIL import Image
 
 import crawl
 import db
-from crawling import api_crawl, http_client, shopstyle_api
+from crawling import api_crawl, http_client, shopstyle_api, shopstyle_tree
 from sample import shop as sample_shop
 
 KEY = "uid1234-secret/ü+9"
@@ -155,6 +155,6 @@ def crawled(tmp_path, server, most=1000):
     counts, shop = collections.Counter(), shop_at(server)
     with contextlib.closing(db.open_database(tmp_path / "crawl.db", create=True)) as conn:
         failed = api_crawl.crawl_api(
-            conn, shop, shopstyle_api.fetch_tree(shop, "women"), most, counts
+            conn, shop, shopstyle_tree.fetch_tree(shop, "women"), most, counts
         )
     return counts["new"], failed

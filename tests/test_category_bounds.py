@@ -9,7 +9,7 @@ from peak import peak_of_script
 
 from common import text
 from common.terminal import UserError
-from crawling import feed_categories, shopstyle_api
+from crawling import feed_categories, shopstyle_tree
 
 HEADER = "id\ttitle\tproduct_type\n0\tJean\tWomen > Jeans\n"
 pytestmark = pytest.mark.redteam
@@ -141,7 +141,7 @@ def chain(number, width=0):
 
 @pytest.fixture(autouse=True)
 def fewer_categories(monkeypatch):
-    monkeypatch.setattr(shopstyle_api, "MOST_CATEGORIES", 5_000)
+    monkeypatch.setattr(shopstyle_tree, "MOST_CATEGORIES", 5_000)
 
 
 WHOLE_TREES = {  # kind: (nodes of one answer, rows of the tree, what is said)
@@ -184,7 +184,7 @@ def test_a_tree_of_an_api_is_no_larger_than_a_tree(serve, capfd, kind):
     server = serve(
         script=lambda path, query: (200, {"categories": [] if "depth" in query else nodes})
     )
-    rows = shopstyle_api.fetch_tree(shop_at(server), "women")
+    rows = shopstyle_tree.fetch_tree(shop_at(server), "women")
     assert len(rows) == number and told in capfd.readouterr().err
     assert max(len(row[3]) for row in rows) <= text.LONGEST_PATH
     assert max(row[3].count("/") for row in rows) < text.DEEPEST_PATH
@@ -192,10 +192,10 @@ def test_a_tree_of_an_api_is_no_larger_than_a_tree(serve, capfd, kind):
 
 
 def test_paths_of_an_api_are_bounded_in_all(serve, monkeypatch, capfd):
-    monkeypatch.setattr(shopstyle_api, "MOST_PATHS", 50_000)
+    monkeypatch.setattr(shopstyle_tree, "MOST_PATHS", 50_000)
     nodes = [*chain(15, 100), *(node(f"n{number}", "c14".ljust(100, "x")) for number in range(500))]
     server = serve(script=lambda path, query: (200, {"categories": nodes}))
-    rows = shopstyle_api.fetch_tree(shop_at(server), "women")
+    rows = shopstyle_tree.fetch_tree(shop_at(server), "women")
     assert sum(len(row[3]) for row in rows) < 60_000
     assert "categories are more than 50 levels" in capfd.readouterr().err
 
@@ -227,7 +227,7 @@ PARTS = {  # kind: (nodes of each answer, requests at most, rows at most)
 def test_answers_that_repeat_or_never_end_do(serve, kind):
     answer, requests, most = PARTS[kind]
     server = serve(script=parts(answer))
-    rows = shopstyle_api.fetch_tree(shop_at(server), "women")
+    rows = shopstyle_tree.fetch_tree(shop_at(server), "women")
     assert 1 < len(rows) <= most and len(server.seen) <= requests
     assert max(row[3].count("/") for row in rows) < text.DEEPEST_PATH
 
@@ -238,7 +238,7 @@ def test_what_many_answers_leave_out_is_one_line(serve, capfd):
             lambda turn, cat: [5, *(node(f"{cat}{end}", None) for end in "ab" if turn < 8)]
         )
     )
-    shopstyle_api.fetch_tree(shop_at(server), "women")
+    shopstyle_tree.fetch_tree(shop_at(server), "women")
     told = capfd.readouterr().err
     assert told.count("without a usable id") == 1
     assert f"{len(server.seen)} categories without a usable id" in told

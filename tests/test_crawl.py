@@ -35,7 +35,7 @@ from loopback import (
 
 import crawl
 from common.terminal import UserError
-from crawling import shopstyle_api
+from crawling import shopstyle_api, shopstyle_tree
 from sample.catalogue import make_catalogue
 
 # ---- the whole way ------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def node(own, parent=None, **more):
 
 def fetch(serve, script, root="women"):
     server = serve(script=script)
-    rows = shopstyle_api.fetch_tree(shop_at(server), root)
+    rows = shopstyle_tree.fetch_tree(shop_at(server), root)
     return {row[0]: row for row in rows}, server
 
 

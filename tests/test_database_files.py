@@ -19,7 +19,7 @@ from conftest import REPO, environment, run_script, write_feed
 from test_db import make_2016
 
 import db
-from common.terminal import database_sentence
+from common.trouble import database_sentence
 
 NOBODY = 65534
 READ, WRITE = ("analyze",), ("crawl", "--feed", "shop.tsv")
