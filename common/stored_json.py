@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.terminal import UserError
 
+DAMAGED = "{} can't be read as what a script wrote there: {}"
 NUMBER = float  # an int fits, too; infinity and NaN do not
 TOP = [(str, NUMBER)]  # the best categories of a product: [category, score]
 SHUT = [{"category": str, "accepted": int, "right": int}]  # leaves: floors.named
@@ -49,8 +50,26 @@ def read(text: Any, form: Any, what: str, mend: str, needed: Sequence[str] = ())
         value = math.nan
     objects = value if isinstance(value, list) else [value]
     if not fits(value, form) or any(part.get(key) is None for part in objects for key in needed):
-        raise UserError(f"{what} can't be read as what a script wrote there: {mend}")
+        raise UserError(DAMAGED.format(what, mend))
     return value
+
+
+def row_text(row: Mapping[str, Any]) -> str:
+    """JSON of a row of a table, to which a person may have added columns. A blob is an object there:
+    {"blob": its hex digits}."""
+    return json.dumps(dict(row), default=lambda blob: {"blob": blob.hex()})
+
+
+def read_row(text: Any, form: Any, what: str, mend: str, key: str) -> dict[str, Any]:
+    """The row that `row_text` has made a text of, which has a `key`. Raises UserError as `read`."""
+    row = read(text, form, what, mend, [key])
+    try:
+        return {
+            name: bytes.fromhex(value["blob"]) if isinstance(value, dict) else value
+            for name, value in row.items()
+        }
+    except (KeyError, TypeError, ValueError):
+        raise UserError(DAMAGED.format(what, mend)) from None
 
 
 def fits(value: Any, form: Any) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import db
+from common.stored_json import row_text
 
 
 class CategoryChange(NamedTuple):
@@ -126,7 +127,7 @@ def keep_categories(conn: sqlite3.Connection, run: int, categories: Iterable[str
     kept = []
     for category in dict.fromkeys(categories):
         row = conn.execute("select * from category where id = ?", (category,)).fetchone()
-        kept.append((run, category, json.dumps(dict(row)) if row else None))
+        kept.append((run, category, row_text(row) if row else None))
     conn.executemany(
         """insert into category_change_row(run, relation, category_id, row)
            values (?, 'category', ?, ?)""",
@@ -238,10 +239,7 @@ def move_decisions(conn: sqlite3.Connection, run: int, proposed: Mapping[str, st
     conn.executemany(
         f"""insert into category_change_row({KEPT_COLUMNS}, row)
             values (?, 'label_override', ?, ?, ?)""",
-        [
-            (run, row["product_id"], proposed.get(row["category_id"]), json.dumps(dict(row)))
-            for row in rows
-        ],
+        [(run, row["product_id"], proposed.get(row["category_id"]), row_text(row)) for row in rows],
     )
     store_decisions(
         conn, [decision_now(dict(row), moved, proposed.get(row["category_id"])) for row in rows]

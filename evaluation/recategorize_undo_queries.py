@@ -117,9 +117,11 @@ def return_decisions(conn: sqlite3.Connection, run: int) -> None:
     names = category_tree.category_names(conn)
 
     def settled(row: Mapping[str, Any]) -> dict[str, Any]:
-        """A decision with the id of its category, if what it proposed exists by now."""
+        """What is decided, without a person's own columns, with the id of the category if what was
+        proposed exists by now."""
         category = row["category_id"]
-        return {**row, "category_id": names.get(folded(category or ""), category)}
+        decided = {name: row.get(name) for name in DECISION}
+        return {**decided, "category_id": names.get(folded(category or ""), category)}
 
     returned = []
     kept = db.plain(conn, f"select row, category_id {WAS} 'label_override'", {"run": run})

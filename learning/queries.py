@@ -247,7 +247,7 @@ def kept_row(text: str, form: dict[str, type], run: int, key: str) -> dict[str, 
     it is damaged."""
     what = f"category_change_row.row of run {run}"
     mend = "restore the file from a copy"
-    return stored_json.read(text, form, what, mend, [key])
+    return stored_json.read_row(text, form, what, mend, key)
 
 
 # ---- experiments --------------------------------------------------------------------------------

@@ -408,6 +408,7 @@ def test_damaged_reasons_are_one_sentence(copies, column, value):
 ROWS = (
     *("nonsense", "[1]", "{}", "7", '{"id": 5}', '{"id": "a", "parent": [1]}', "[" * 100_000),
     *('{"id": "a", "leaf": "x"}', '{"id": "a", "total": 99999999999999999999999}', b"\xff"),
+    *('{"id": "a", "x": {}}', '{"id": "a", "x": {"blob": "f"}}', '{"id": "a", "x": {"blob": 5}}'),
 )
 
 

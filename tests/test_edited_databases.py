@@ -80,22 +80,43 @@ def test_what_a_person_has_added_is_let_be(shop, name):
         assert done.returncode == 0, (command, done.stderr[-500:])
 
 
-@pytest.mark.redteam
-@pytest.mark.parametrize(
-    "statements",
-    (
-        own("category", "thumb blob", "thumb = x'ff'"),
-        own("category", "thumb", "thumb = x'ff'"),
-        "alter table label_override add column thumb blob; insert into label_override(product_id, "
-        "decision, category_id, label_id, thumb) select id, 'label wrong', 'bags.tote', "
-        "category_id, x'ff' from product where category_id = 'shoes.boot'",
-    ),
+BLOBS = (
+    own("category", "thumb blob", "thumb = x'ff'"),
+    own("category", "thumb", "thumb = cast(id as blob)"),
+    "alter table label_override add column thumb blob; insert into label_override(product_id, "
+    "decision, category_id, label_id, thumb) select id, 'label wrong', 'bags.tote', "
+    "category_id, x'ff' from product where category_id = 'shoes.boot'",
 )
+
+
+def tree_and_decisions(shop):
+    with contextlib.closing(sqlite3.connect(shop / "crawl.db")) as conn:
+        statements = ("select * from category order by id", "select * from label_override")
+        return [row for statement in statements for row in conn.execute(statement)]
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("statements", BLOBS)
 def test_a_blob_of_a_person_s_does_not_end_recategorize(shop, statements):
     edit(shop, statements)
+    before = tree_and_decisions(shop)
+    assert any(type(cell) is bytes for row in before for cell in row)
     for command in (("--recategorize", "moves.csv"), ("--undo-recategorize",)):
         done = run_script("analyze", *command, cwd=shop)
         assert "Traceback" not in done.stderr and done.returncode == 0, done.stderr[-500:]
+        assert (tree_and_decisions(shop) == before) is (command == ("--undo-recategorize",))
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("statements", ("", "update label_override set thumb = x'00'"))
+def test_a_decision_is_taken_back_whatever_a_person_has_added_since(shop, statements):
+    edit(shop, BLOBS[-1])
+    assert run_script("analyze", "--recategorize", "moves.csv", cwd=shop).returncode == 0
+    edit(shop, "alter table label_override add column note text;" + statements)
+    assert run_script("analyze", "--undo-recategorize", cwd=shop).returncode == 0
+    with contextlib.closing(sqlite3.connect(shop / "crawl.db")) as conn:
+        labels = conn.execute("select distinct label_id from label_override").fetchall()
+    assert labels == [("shoes.boot",)]
 
 
 @pytest.mark.redteam
