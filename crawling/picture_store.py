@@ -30,7 +30,7 @@ from crawling.picture_queries import Wanted
 MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
 
-PAGE = "a web page, and no picture"
+PAGE = "not a picture, but a web page"
 BROKEN = "not a picture in a known format, or a broken one"
 
 

@@ -751,7 +751,9 @@ kept["certifying"] = 1
 outcome = experiments.Outcome(rows, kept, training.Trained(weights, 1, 1.0), None, {}, [])
 products = selection.Products(np.arange(2000), None, np.zeros(2000, int), None, leaves, leaves)
 while True:
-    experiments.record(conn, "crawl.db", "Image", [], products, outcome, {}, {})
+    experiments.record(
+        conn, "crawl.db", "Image", [], products, outcome, {}, {"bottleneck": {}}
+    )
 """
 
 
@@ -1022,7 +1024,7 @@ def test_crawled_from_elsewhere_the_pictures_lie_beside_the_database(tmp_path, s
     assert not (tmp_path / "images").exists()
     assert len(list((tmp_path / "there/images").rglob("*.png"))) == 12
     done = run_script("crawl", "--verify", "--db-path", "shop.db", cwd=tmp_path / "there")
-    assert done.stdout == "pictures: 12 good, 0 damaged or gone\n"
+    assert done.stdout == "shop.db: no damage found\npictures: 12 good, 0 damaged or gone\n"
 
 
 # ---- the weights of images ----------------------------------------------------------------------
