@@ -1,7 +1,7 @@
 # make demo   set everything up, then run the whole suite against the sample shop, in demo/
 # make test   set everything up, then run the tests (three at a time: some only wait)
-# make test-all   the slow tests too
-# make redteam   set everything up, then attack it for five minutes: kills, damage, bombs, hostile input
+# make test-all   the slow tests and the attacks too
+# make redteam   set everything up, then attack it: kills, damage, bombs, hostile input
 # make lint   set everything up, then check style and types
 # make clean  remove what the above made
 
@@ -17,7 +17,7 @@ demo: $(VENV)/demo-ready
 	$(BIN)/python sample/demo.py --weights $(WEIGHTS)
 
 test: $(VENV)/test-ready
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not redteam"
 
 test-all: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
