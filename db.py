@@ -420,7 +420,7 @@ def check_ours(conn: sqlite3.Connection, path: str, create: bool = False) -> Non
     if unknown := recorded_steps(conn) - {name for name, _ in MIGRATIONS}:
         raise UserError(
             f"{path} was made by a newer version of these scripts, or is damaged: its step "
-            f"{min(map(str, unknown))!r} is not known here, so use the newer version, or a copy"
+            f"{min(map(str, unknown))[:60]!r} is not known here, so use the newer version, or a copy"
         )
 
 
