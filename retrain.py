@@ -30,6 +30,7 @@ from common.arguments import seed
 from common.files import free_space, replacing
 from common.terminal import Parser, UserError, log, run, say
 from learning import bottlenecks, inception, layers, metrics, picture_arguments, training
+from learning.bottleneck_cache import Cache
 from learning.distorted_bottlenecks import DistortionOptions, distorted_bottlenecks
 from learning.picture_folders import (
     LabelledPictures,
@@ -177,22 +178,21 @@ def retrain(args: argparse.Namespace) -> None:
     if args.final_tensor_name in {layer.name for layer in network.layers}:
         raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
     check_graph_space(args.output_graph, network)
-    cache = bottlenecks.Cache(
-        args.bottleneck_dir, fingerprint, network.output_shape[1], args.cache_dtype
-    )
+    cache = Cache(args.bottleneck_dir, fingerprint, network.output_shape[1], args.cache_dtype)
     bottlenecks.compute(
         network,
         args.precision,
         cache,
-        {picture.sha256: picture.path for picture in labelled.pictures},
+        lambda: ((picture.sha256, picture.path) for picture in labelled.pictures),
     )
-    readable = only_readable(labelled.pictures, cache.rows)
+    rows = cache.find([picture.sha256 for picture in labelled.pictures])
+    readable = only_readable(labelled.pictures, rows >= 0)
     if not readable:
         raise UserError(f"none of the files in {args.image_dir} is a picture that can be read")
     if len(readable) < len(labelled.pictures):
         labelled = split_pictures(readable, *shares)
     warn_of_twins(labelled.pictures)
-    rows = np.array([cache.rows[picture.sha256] for picture in labelled.pictures])
+    rows = cache.find([picture.sha256 for picture in labelled.pictures])
     inputs = layers.Inputs(bottlenecks=cache.matrix(), rows=rows)
     distorted = None
     distortions = picture_arguments.distortions_asked(args)

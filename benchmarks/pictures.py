@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common.terminal import UserError, log, run  # noqa: E402
 from learning import (
+    bottleneck_cache,  # noqa: E402
     bottlenecks,  # noqa: E402
     inception,  # noqa: E402
 )
@@ -142,14 +143,14 @@ def work(name, args):
         if kind == "one by one":
             one_by_one(network, paths, folder)
         else:
-            cache = bottlenecks.Cache(folder, {}, size)
+            cache = bottleneck_cache.Cache(folder, {}, size)
             bad = bottlenecks.fill(
                 cache,
-                {f"{i:064x}": path for i, path in enumerate(paths)},
+                ((f"{i:064x}", path) for i, path in enumerate(paths)),
                 forward,
                 lambda key, path: bottlenecks.read_picture(path),
             )
-            assert not bad and len(cache.rows) == len(paths), bad
+            assert not bad and cache.count == len(paths), bad
         seconds = time.perf_counter() - began
         print(len(paths) / seconds, peak_memory(), flush=True)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from common.terminal import UserError, log
 from learning import bottlenecks, inception
+from learning.bottleneck_cache import Cache
 from learning.picture_folders import Picture
 
 
@@ -52,10 +53,8 @@ def distorted_bottlenecks(
     training will cost. Raises UserError if the disk has no room for it.
     """
     described = {**fingerprint, **options.distortions._asdict(), "seed": options.seed}
-    cache = bottlenecks.Cache(
-        options.folder, described, network.output_shape[1], options.cache_dtype
-    )
-    cache.drop_damaged(list(cache.rows))
+    cache = Cache(options.folder, described, network.output_shape[1], options.cache_dtype)
+    cache.drop_damaged(cache.keys())
     forward = inception.make_forward(network, options.precision)
     log_cost(
         options,
@@ -70,19 +69,19 @@ def distorted_bottlenecks(
 
     def bottlenecks_in(rows: Any, epoch: int) -> NDArray[Any]:
         keys = [variant(pictures[row].sha256, epoch, options.seed) for row in rows]
-        missing = {}
-        for key, row in zip(keys, rows):
-            if key not in cache.rows:
-                missing[key] = pictures[row].path
-        for key, reason in bottlenecks.fill(cache, missing, forward, read).items():
+        there = cache.find(keys) >= 0
+        missing = {
+            key: pictures[row].path for key, row, known in zip(keys, rows, there) if not known
+        }
+        for key, reason in bottlenecks.fill(cache, missing.items(), forward, read).items():
             raise UserError(f"{missing[key]} could be read before and can't now ({reason})")
-        return cache.matrix()[[cache.rows[key] for key in keys]]
+        return cache.matrix()[cache.find(keys)]
 
     return bottlenecks_in
 
 
 def log_cost(
-    options: DistortionOptions, cache: bottlenecks.Cache, per_second: float, digests: Sequence[str]
+    options: DistortionOptions, cache: Cache, per_second: float, digests: Sequence[str]
 ) -> None:
     """Log what training on distortions of the pictures with these SHA-256 digests will cost at so
     many pictures a second. Raises UserError if the disk has no room for it."""
@@ -90,9 +89,8 @@ def log_cost(
     epochs = math.ceil(steps / math.ceil(len(digests) / batch))
     cached = 0
     for epoch in range(epochs):  # they were computed in this order
-        cached_of_epoch = sum(
-            variant(sha256, epoch, options.seed) in cache.rows for sha256 in digests
-        )
+        rows = cache.find_all(variant(sha256, epoch, options.seed) for sha256 in digests)
+        cached_of_epoch = int((rows >= 0).sum())
         if not cached_of_epoch:
             break
         cached += cached_of_epoch

@@ -7,16 +7,21 @@ and a function from new products to logits. categorize_images.py and categorize_
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.files import file_sha256
 from common.terminal import UserError, log
 from learning import bottlenecks, inception, layers, queries
+from learning.bottleneck_cache import Cache, in_batches, random_before
 from learning.selection import Products
+
+DIGEST = re.compile("[0-9a-f]{64}")  # a SHA-256
 
 
 class PictureOptions(NamedTuple):
@@ -36,7 +41,7 @@ class OpenNetwork(NamedTuple):
 
     network: Any  # keras.Model
     fingerprint: dict
-    cache: bottlenecks.Cache
+    cache: Cache
     options: PictureOptions  # with the weights that are used
 
 
@@ -50,7 +55,7 @@ def open_network(options: PictureOptions) -> OpenNetwork:
     except UserError as problem:
         # If somebody has chosen random weights before (the demo does) and asks for none now, a
         # missing network is no reason to stop: the settings and the warning below say what is used.
-        if options.weights or not bottlenecks.random_before(options.bottleneck_dir):
+        if options.weights or not random_before(options.bottleneck_dir):
             raise
         log(
             f"warning: {problem}; going on with random weights, as before in "
@@ -65,27 +70,53 @@ def open_network(options: PictureOptions) -> OpenNetwork:
             "warning: with --weights random the network has learned nothing of the world, so "
             "figures by picture mean little"
         )
-    cache = bottlenecks.Cache(
-        options.bottleneck_dir, fingerprint, network.output_shape[1], options.cache_dtype
-    )
+    cache = Cache(options.bottleneck_dir, fingerprint, network.output_shape[1], options.cache_dtype)
     return OpenNetwork(network, fingerprint, cache, options._replace(weights=weights))
 
 
-def cached_rows(opened: OpenNetwork, ids: Sequence[int], pictures: Iterable[tuple]) -> np.ndarray:
-    """int [n]: the cache's row of each product of `ids`, -1 if it has no readable picture; those
+def cached_rows(
+    opened: OpenNetwork, ids: Sequence[int], pictures: Sequence[Any]
+) -> NDArray[np.int64]:
+    """int64 [n]: the cache's row of each product of `ids`, -1 if it has no readable picture; those
     that are missing are computed first. pictures are rows (product_id, path, sha256)."""
-    keys: dict[int, str] = {}
-    paths: dict[str, str] = {}
-    for product_id, picture, sha256 in pictures:
-        path = os.path.join(opened.options.images_path, picture)
-        try:
-            key = sha256 or file_sha256(path)
-        except OSError:
-            continue
-        keys[product_id] = key
-        paths.setdefault(key, path)
-    bottlenecks.compute(opened.network, opened.options.precision, opened.cache, paths)
-    return np.array([opened.cache.rows.get(keys.get(product_id, ""), -1) for product_id in ids])
+    computed: dict[int, str | None] = {}  # if crawl.db has no SHA-256 of a file, or a damaged one
+
+    def keyed() -> Iterator[tuple[int, str, str]]:
+        """(product_id, key, path) of each picture that has a file."""
+        for product_id, picture, sha256 in pictures:
+            path = os.path.join(opened.options.images_path, picture)
+            if not DIGEST.fullmatch(str(sha256)):
+                if product_id not in computed:
+                    computed[product_id] = digest_if_there(path)
+                sha256 = computed[product_id]
+            if sha256:
+                yield product_id, sha256, path
+
+    bottlenecks.compute(
+        opened.network,
+        opened.options.precision,
+        opened.cache,
+        lambda: ((key, path) for _, key, path in keyed()),
+    )
+    of_products = np.asarray(ids, np.int64)
+    order = np.argsort(of_products)
+    rows = np.full(len(of_products), -1)
+    for batch in in_batches(keyed(), bottlenecks.LOOKED_UP):
+        pictured = np.array([product_id for product_id, _, _ in batch])
+        place = np.searchsorted(of_products, pictured, sorter=order)
+        asked = order[np.minimum(place, len(order) - 1)]
+        found = opened.cache.find([key for _, key, _ in batch])
+        same = of_products[asked] == pictured
+        rows[asked[same]] = found[same]
+    return rows
+
+
+def digest_if_there(path: str) -> str | None:
+    """The SHA-256 of a file in hex, None if it can't be read."""
+    try:
+        return file_sha256(path)
+    except OSError:
+        return None
 
 
 def picture_inputs(
@@ -95,9 +126,7 @@ def picture_inputs(
     A product without a readable picture has row -1; they are counted on stderr."""
     opened = open_network(options)
     rows = cached_rows(
-        opened,
-        products.ids.tolist(),
-        map(tuple, queries.pictures(conn, products.leaves, products.rule)),
+        opened, products.ids.tolist(), queries.pictures(conn, products.leaves, products.rule)
     )
     missing = rows < 0
     if missing.any():

@@ -7,6 +7,7 @@ of them train, validate and test.
 from __future__ import annotations
 
 import collections
+import itertools
 import os
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -136,10 +137,10 @@ def say_left_out(lost: Container[str], labels: Sequence[str], names: Sequence[st
     log(f"warning: {share}, {verb} left out: {first_few(few)}. {reason[0].upper()}{reason[1:]}")
 
 
-def only_readable(pictures: list[Picture], readable: Container[str]) -> list[Picture]:
-    """The pictures whose SHA-256 is among the readable ones. Logs how many are left out, and warns
-    of labels that are lost."""
-    kept = [picture for picture in pictures if picture.sha256 in readable]
+def only_readable(pictures: list[Picture], readable: NDArray[np.bool_]) -> list[Picture]:
+    """The pictures that are readable, bool [n]. Logs how many are left out, and warns of labels
+    that are lost."""
+    kept = list(itertools.compress(pictures, readable))
     if kept and len(kept) < len(pictures):
         log(f"{len(pictures) - len(kept)} of {len(pictures)} files are left out")
         lost = {picture.label for picture in pictures} - {picture.label for picture in kept}

@@ -36,7 +36,7 @@ from common import pictures, terminal
 from common.terminal import UserError
 from crawling import picture_store
 from evaluation import product_view
-from learning import bottlenecks, inception
+from learning import bottleneck_cache, bottlenecks, inception
 
 RED, BLUE = (220, 20, 30), (20, 40, 210)
 WHITE = (255, 255, 255)
@@ -73,9 +73,21 @@ def files_of(cache):
         keys = file.read()
     rows = np.fromfile(cache.data_path, np.float32)
     return (
-        [keys[i : i + 32].hex() for i in range(0, len(keys), bottlenecks.RECORD)],
+        [keys[i : i + 32].hex() for i in range(0, len(keys), bottleneck_cache.RECORD)],
         rows.reshape(-1, cache.size),
     )
+
+
+def keys_of(cache):
+    """The keys of a cache in the order of their rows, as another process finds them."""
+    keys = list(cache.keys())
+    assert cache.find(keys).tolist() == list(range(cache.count))
+    return keys
+
+
+def pairs(paths):
+    """What bottlenecks.compute takes, of {key: path}."""
+    return lambda: iter(paths.items())
 
 
 # ---- reading pictures ---------------------------------------------------------------------------
@@ -273,12 +285,12 @@ def test_a_huge_picture_is_refused_from_its_header(tmp_path, side):
 
 def test_a_whole_picture_of_a_hundred_megapixels_is_refused(tmp_path, network, capsys):
     Image.new("1", (10_000, 10_000), 1).save(tmp_path / "a.png")
-    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
     paths = {**drawn(tmp_path / "pictures", 1), "f" * 64: tmp_path / "a.png"}
-    bad = bottlenecks.compute(network[0], "float32", cache, paths)
+    bad = bottlenecks.compute(network[0], "float32", cache, pairs(paths))
     assert (
         bad == {"f" * 64: "10000x10000 pixels are too many (at most 25 million)"}
-        and len(cache.rows) == 1
+        and cache.count == 1
     )
     assert capsys.readouterr().err.endswith("1 of 2 pictures can't be read\n")
 
@@ -339,10 +351,10 @@ def test_filling_a_cache_leaves_the_filters_of_warnings_as_they_were(tmp_path, n
     for number in range(20):
         Image.effect_noise((40, 40), 80).convert("RGB").save(tmp_path / f"{number}.png")
         paths[f"{number:064x}"] = tmp_path / f"{number}.png"
-    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
     before = list(warnings.filters)
-    bottlenecks.compute(network[0], "float32", cache, paths)
-    assert len(cache.rows) == 20 and warnings.filters == before
+    bottlenecks.compute(network[0], "float32", cache, pairs(paths))
+    assert cache.count == 20 and warnings.filters == before
 
 
 def test_whatever_the_bytes_are_reading_gives_pixels_or_a_reason(tmp_path):
@@ -472,17 +484,17 @@ def test_what_gets_too_bright_is_white_and_never_wraps_around(chart, tmp_path):
 def test_rows_are_those_of_a_direct_pass_and_are_computed_once(tmp_path, network, capsys):
     model, fingerprint = network
     paths = {f"{i:064x}": draw(tmp_path / f"{i}.png", i) for i in range(20)}
-    cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    assert bottlenecks.compute(model, "float32", cache, paths) == {}
+    cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    assert bottlenecks.compute(model, "float32", cache, pairs(paths)) == {}
     expected = direct(model, paths.values())
-    rows = cache.matrix()[[cache.rows[key] for key in paths]]
+    rows = cache.matrix()[cache.find(list(paths))]
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
     assert expected.std(axis=0).max() > 100 * np.abs(rows - expected).max()  # they do differ
 
     for path in paths.values():
         path.unlink()  # so that nothing can be computed again
-    again = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    assert bottlenecks.compute(model, "float32", again, paths) == {} and len(again.rows) == 20
+    again = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    assert bottlenecks.compute(model, "float32", again, pairs(paths)) == {} and again.count == 20
     assert (again.matrix() == cache.matrix()).all()
 
 
@@ -493,9 +505,9 @@ def test_a_picture_that_cant_be_read_is_named_and_the_others_are_kept(tmp_path, 
         (tmp_path / name).write_bytes(data)
         paths[f"{i:064x}"] = tmp_path / name
     paths[f"{99:064x}"] = tmp_path / "missing.jpg"
-    cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    bad = bottlenecks.compute(model, "float32", cache, paths)
-    assert set(bad) == set(paths) - {f"{i:064x}" for i in range(3)} and len(cache.rows) == 3
+    cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    bad = bottlenecks.compute(model, "float32", cache, pairs(paths))
+    assert set(bad) == set(paths) - {f"{i:064x}" for i in range(3)} and cache.count == 3
     said = capsys.readouterr().err.splitlines()
     for name in (*BROKEN, "missing.jpg"):
         assert sum(name in line and "can't be read (" in line for line in said) == 1, name
@@ -504,8 +516,8 @@ def test_a_picture_that_cant_be_read_is_named_and_the_others_are_kept(tmp_path, 
 
 def test_nothing_readable_is_no_error_of_the_cache(tmp_path, network):
     model, fingerprint = network
-    cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    bad = bottlenecks.compute(model, "float32", cache, {"1" * 64: tmp_path / "no"})
+    cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    bad = bottlenecks.compute(model, "float32", cache, pairs({"1" * 64: tmp_path / "no"}))
     assert list(bad) == ["1" * 64]
     assert cache.matrix().shape == (0, 256)
 
@@ -533,11 +545,11 @@ def test_rows_of_another_network_are_never_served(tmp_path, network, monkeypatch
     ]
     key = f"{7:064x}"
     for number, (fingerprint, size, dtype) in enumerate(caches):
-        cache = bottlenecks.Cache(tmp_path, fingerprint, size, dtype)
-        assert not cache.rows
+        cache = bottleneck_cache.Cache(tmp_path, fingerprint, size, dtype)
+        assert not cache.count
         cache.append([key], np.full((1, size), number, np.float32))
     for number, (fingerprint, size, dtype) in enumerate(caches):
-        cache = bottlenecks.Cache(tmp_path, fingerprint, size, dtype)
+        cache = bottleneck_cache.Cache(tmp_path, fingerprint, size, dtype)
         assert cache.matrix().tolist() == [[number] * size]
 
 
@@ -549,12 +561,14 @@ def test_weights_are_known_by_their_content_wherever_they_are(tmp_path, network)
         inception.build_network(str(tmp_path / f"{name}.weights.h5"), "mixed0", seed)[1]
         for name, seed in (("a", 0), ("b", 3))
     )
-    bottlenecks.Cache(tmp_path / "cache", one, 4).append(["a" * 64], np.ones((1, 4), np.float32))
-    assert list(bottlenecks.Cache(tmp_path / "cache", two, 4).rows) == ["a" * 64]
+    bottleneck_cache.Cache(tmp_path / "cache", one, 4).append(
+        ["a" * 64], np.ones((1, 4), np.float32)
+    )
+    assert keys_of(bottleneck_cache.Cache(tmp_path / "cache", two, 4)) == ["a" * 64]
 
 
 def test_a_key_that_is_given_twice_has_one_row(tmp_path):
-    cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 4)
+    cache = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 4)
     for first in (0, 2):
         keys = [f"{i:064x}" for i in (first, 1, first, 1)]
         cache.append(keys, np.array([[first], [1], [first], [1]], np.float32).repeat(4, axis=1))
@@ -567,9 +581,9 @@ def test_the_same_run_twice_gives_the_same_bytes(tmp_path, network, precision):
     paths = drawn(tmp_path / "pictures", 30)
     files = []
     for turn in "ab":
-        cache = bottlenecks.Cache(tmp_path / turn, network[1], 256)
-        bottlenecks.compute(network[0], precision, cache, paths)
-        assert list(cache.rows) == list(paths)
+        cache = bottleneck_cache.Cache(tmp_path / turn, network[1], 256)
+        bottlenecks.compute(network[0], precision, cache, pairs(paths))
+        assert keys_of(cache) == list(paths)
         files.append({path.name: path.read_bytes() for path in (tmp_path / turn).iterdir()})
     assert files[0] == files[1]
 
@@ -578,15 +592,15 @@ def test_float16_takes_half_the_bytes_beside_float32_without_mixing(tmp_path, ne
     model, fingerprint = network
     some = drawn(tmp_path / "pictures", 16)
     more = {**drawn(tmp_path / "pictures", 8, start=16), **some}  # in another order
-    full = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    bottlenecks.compute(model, "float32", full, some)
+    full = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    bottlenecks.compute(model, "float32", full, pairs(some))
     before = Path(full.data_path).read_bytes()
-    half = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256, dtype="float16")
-    assert not half.rows
-    bottlenecks.compute(model, "float32", half, more)
+    half = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256, dtype="float16")
+    assert not half.count
+    bottlenecks.compute(model, "float32", half, pairs(more))
     assert Path(full.data_path).read_bytes() == before
-    again = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-    assert list(again.rows) == list(some) and len(half.rows) == len(more)
+    again = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    assert keys_of(again) == list(some) and half.count == len(more)
     assert again.matrix().dtype == np.float32 and half.matrix().dtype == np.float16
     assert os.path.getsize(half.data_path) * len(some) * 2 == len(before) * len(more)
     np.testing.assert_allclose(
@@ -607,11 +621,11 @@ def with_infinity(which):
 
 def test_a_bottleneck_that_is_no_number_is_told_of_and_not_kept(tmp_path, capsys):
     model, fingerprint = with_infinity(-1)
-    cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
     paths = drawn(tmp_path / "pictures", 3)
-    bad = bottlenecks.compute(model, "float32", cache, paths)
+    bad = bottlenecks.compute(model, "float32", cache, pairs(paths))
     assert bad == dict.fromkeys(paths, "its bottleneck is no number")
-    assert not bottlenecks.Cache(tmp_path / "cache", fingerprint, 256).rows
+    assert not bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256).count
     said = capsys.readouterr().err
     assert said.count("3 pictures can't be read (its bottleneck is no number); left out: ") == 1
 
@@ -621,9 +635,9 @@ def test_weights_that_are_no_numbers_leave_nothing_in_the_cache(tmp_path):
     with_infinity(0)[0].save_weights(path)
     with contextlib.suppress(UserError):
         model, fingerprint = inception.build_network(str(path), "mixed0")
-        cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256)
-        bottlenecks.compute(model, "float32", cache, drawn(tmp_path / "pictures", 3))
-        assert not cache.rows
+        cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+        bottlenecks.compute(model, "float32", cache, pairs(drawn(tmp_path / "pictures", 3)))
+        assert not cache.count
 
 
 @pytest.mark.slow
@@ -634,23 +648,23 @@ def test_of_bottlenecks_too_large_for_float16_only_those_are_left_out(tmp_path):
     convolution = next(one for one in model.layers if type(one).__name__ == "Conv2D")
     convolution.kernel.assign(convolution.kernel * 65_504 / np.sort(largest)[5:7].mean())
     for dtype, expected in (("float16", largest > np.sort(largest)[5]), ("float32", largest < 0)):
-        cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 256, dtype)
-        bad = bottlenecks.compute(model, "float32", cache, paths)
+        cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256, dtype)
+        bad = bottlenecks.compute(model, "float32", cache, pairs(paths))
         assert [key in bad for key in paths] == expected.tolist()
-        assert [key in cache.rows for key in paths] == (~expected).tolist()
+        assert (cache.find(list(paths)) >= 0).tolist() == (~expected).tolist()
         assert np.isfinite(cache.matrix()).all()
 
 
 def test_the_tail_of_a_torn_write_is_overwritten(tmp_path):
     keys, rows = [f"{i:064x}" for i in range(5)], np.arange(40, dtype=np.float32).reshape(5, 8)
-    cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
+    cache = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 8)
     cache.append(keys[:2], rows[:2])
     with open(cache.data_path, "ab") as file:
         file.write(b"\xff" * 77)  # two rows and a part of a third
     with open(cache.keys_path, "ab") as file:
         file.write(b"\xff" * 35)  # a key and its checksum but for one byte
-    after = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
-    assert list(after.rows) == keys[:2] and (after.matrix() == rows[:2]).all()
+    after = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 8)
+    assert keys_of(after) == keys[:2] and (after.matrix() == rows[:2]).all()
     after.append(keys[1:], rows[1:])  # one of them is there already
     assert files_of(after)[0] == keys and (files_of(after)[1] == rows).all()
 
@@ -658,23 +672,23 @@ def test_the_tail_of_a_torn_write_is_overwritten(tmp_path):
 @pytest.mark.parametrize("left", [0, 50, None])
 def test_keys_whose_rows_are_gone_are_computed_again(tmp_path, left):
     keys, rows = [f"{i:064x}" for i in range(3)], np.arange(24, dtype=np.float32).reshape(3, 8)
-    cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
+    cache = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 8)
     cache.append(keys, rows)
     if left is None:
         os.remove(cache.data_path)
     else:
         with open(cache.data_path, "r+b") as file:
             file.truncate(left)
-    after = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
-    assert list(after.rows) == keys[: (left or 0) // 32]
-    assert (after.matrix() == rows[: len(after.rows)]).all()
+    after = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 8)
+    assert keys_of(after) == keys[: (left or 0) // 32]
+    assert (after.matrix() == rows[: after.count]).all()
     after.append(keys[2:], rows[2:])
-    kept = [*range(len(after.rows) - 1), 2]
-    again = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
-    assert list(again.rows) == [keys[i] for i in kept] and (again.matrix() == rows[kept]).all()
-    assert files_of(again)[0] == list(again.rows)  # no key of a row that is gone is left
+    kept = [*range(after.count - 1), 2]
+    again = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 8)
+    assert keys_of(again) == [keys[i] for i in kept] and (again.matrix() == rows[kept]).all()
+    assert files_of(again)[0] == keys_of(again)  # no key of a row that is gone is left
     again.append(keys, rows)
-    assert [again.matrix()[again.rows[key]].tolist() for key in keys] == rows.tolist()
+    assert again.matrix()[again.find(keys)].tolist() == rows.tolist()
 
 
 def damage(path, offset, count):
@@ -704,21 +718,21 @@ def test_what_the_disk_has_damaged_is_computed_again_and_never_served(
     tmp_path, network, capsys, name, offset, count, lost, told
 ):
     paths = drawn(tmp_path / "pictures", 4)
-    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
-    bottlenecks.compute(network[0], "float32", cache, paths)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
+    bottlenecks.compute(network[0], "float32", cache, pairs(paths))
     rows = cache.matrix().copy()
     damage(getattr(cache, name), offset, count)
     capsys.readouterr()
-    again = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    again = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
     for turn in range(2):
-        assert bottlenecks.compute(network[0], "float32", again, paths) == {}
+        assert bottlenecks.compute(network[0], "float32", again, pairs(paths)) == {}
         np.testing.assert_allclose(
-            again.matrix()[[again.rows[key] for key in paths]], rows, rtol=1e-4, atol=1e-5
+            again.matrix()[again.find(list(paths))], rows, rtol=1e-4, atol=1e-5
         )
         assert again.count == 4 + lost
         said = f"{told} bottlenecks in {again.data_path} were damaged" in capsys.readouterr().err
         assert said == (turn == 0 and told > 0)
-        again = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+        again = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
 
 
 @pytest.mark.parametrize(
@@ -730,7 +744,7 @@ def test_a_changed_byte_in_a_cache_is_found_or_changes_nothing(tmp_path, capsys,
     rng = random.Random(21)
     keys = [hashlib.sha256(bytes([number])).hexdigest() for number in range(20)]
     rows = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
-    cache = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
+    cache = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 8)
     cache.append(keys, rows)
     path, lost = Path(getattr(cache, name)), 0
     whole = path.read_bytes()
@@ -738,12 +752,11 @@ def test_a_changed_byte_in_a_cache_is_found_or_changes_nothing(tmp_path, capsys,
         changed = bytearray(whole)
         changed[rng.randrange(len(whole))] ^= rng.randrange(1, 256)
         path.write_bytes(changed)
-        again = bottlenecks.Cache(tmp_path, {"network": "toy"}, 8)
+        again = bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 8)
         again.drop_damaged(keys)
-        there = [key for key in keys if key in again.rows]
-        lost += len(keys) - len(there)
-        for key in there:
-            assert (again.matrix()[again.rows[key]] == rows[keys.index(key)]).all()
+        found = again.find(keys)
+        lost += (found < 0).sum()
+        assert (again.matrix()[found[found >= 0]] == rows[found >= 0]).all()
     assert lost == count  # each time the row, or the key, that was hit
 
 
@@ -753,14 +766,14 @@ def test_a_changed_byte_in_a_cache_is_found_or_changes_nothing(tmp_path, capsys,
 def test_a_cache_of_a_stranger_leads_to_no_file_of_yours(tmp_path, name, kind):
     mine = tmp_path / "mine.txt"
     mine.write_text("keep me")
-    cache = bottlenecks.Cache(tmp_path / "cache", {"network": "toy"}, 4)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", {"network": "toy"}, 4)
     path = Path(getattr(cache, name))
     if kind == "a pipe":
         os.mkfifo(path)
     else:
         path.symlink_to(mine if kind == "a link" else tmp_path / "new.txt")
     with pytest.raises(UserError, match="^[^\n]*is no file of a cache .* --bottleneck_dir$"):
-        bottlenecks.Cache(tmp_path / "cache", {"network": "toy"}, 4)
+        bottleneck_cache.Cache(tmp_path / "cache", {"network": "toy"}, 4)
     if kind != "a pipe":  # put there after the cache was opened
         with pytest.raises(OSError):
             cache.append(["a" * 64], np.ones((1, 4), np.float32))
@@ -768,7 +781,7 @@ def test_a_cache_of_a_stranger_leads_to_no_file_of_yours(tmp_path, name, kind):
 
 
 def test_a_second_process_sees_what_the_first_has_added(tmp_path):
-    one, two = (bottlenecks.Cache(tmp_path, {"network": "toy"}, 4) for _ in range(2))
+    one, two = (bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 4) for _ in range(2))
     for turn, cache in enumerate((one, two, one, two)):
         cache.append(
             [f"{turn:064x}", f"{turn + 1:064x}"], np.full((2, 4), [[turn], [turn + 1]], np.float32)
@@ -780,7 +793,7 @@ def test_a_second_process_sees_what_the_first_has_added(tmp_path):
 
 def test_what_another_process_adds_meanwhile_is_not_computed(tmp_path, network, forward):
     paths = drawn(tmp_path / "pictures", 80)
-    one, two = (bottlenecks.Cache(tmp_path / "cache", network[1], 256) for _ in range(2))
+    one, two = (bottleneck_cache.Cache(tmp_path / "cache", network[1], 256) for _ in range(2))
     late, computed = list(paths)[40:], []
 
     def read(key, path):
@@ -789,9 +802,9 @@ def test_what_another_process_adds_meanwhile_is_not_computed(tmp_path, network, 
         computed.append(key)
         return bottlenecks.read_picture(path)
 
-    assert bottlenecks.fill(one, paths, forward, read) == {}
-    assert sorted(computed) == list(paths)[:40] and sorted(one.rows) == list(paths)
-    assert not one.matrix()[[one.rows[key] for key in late]].any()
+    assert bottlenecks.fill(one, paths.items(), forward, read) == {}
+    assert sorted(computed) == list(paths)[:40] and sorted(keys_of(one)) == list(paths)
+    assert not one.matrix()[one.find(list(late))].any()
 
 
 @pytest.mark.parametrize(
@@ -799,8 +812,8 @@ def test_what_another_process_adds_meanwhile_is_not_computed(tmp_path, network, 
 )
 def test_random_weights_were_used_before_only_where_a_cache_says_so(tmp_path, cached, expected):
     for source in cached:
-        bottlenecks.Cache(tmp_path / "cache", {"network": "InceptionV3", "weights": source}, 4)
-    assert bottlenecks.random_before(tmp_path / "cache") is expected
+        bottleneck_cache.Cache(tmp_path / "cache", {"network": "InceptionV3", "weights": source}, 4)
+    assert bottleneck_cache.random_before(tmp_path / "cache") is expected
 
 
 # ---- kills --------------------------------------------------------------------------------------
@@ -810,16 +823,16 @@ def test_random_weights_were_used_before_only_where_a_cache_says_so(tmp_path, ca
 APPENDER = """
 import os, sys
 import numpy as np
-from learning import bottlenecks
+from learning import bottleneck_cache
 for line in sys.stdin:
     count, first = map(int, line.split())
     children = []
     while len(children) < count and (child := os.fork()):
         children.append(child)
     if len(children) < count:
-        cache = bottlenecks.Cache("cache", {"network": "toy"}, 512)
+        cache = bottleneck_cache.Cache("cache", {"network": "toy"}, 512)
         while True:
-            done = len(cache.rows)
+            done = cache.count
             numbers = range(first + done, first + done + 1 + done % 5)
             cache.append([f"{i:064x}" for i in numbers], np.add.outer(numbers, np.arange(512)))
     print(*children, flush=True)
@@ -850,8 +863,8 @@ def append_and_kill(parent, folder, count, first, seconds):
     for child in children:
         os.kill(int(child), signal.SIGKILL)
     assert parent.stdout.readline() == "gone\n"
-    cache = bottlenecks.Cache(folder / "cache", {"network": "toy"}, 512)
-    numbers = [int(key, 16) for key in cache.rows]
+    cache = bottleneck_cache.Cache(folder / "cache", {"network": "toy"}, 512)
+    numbers = [int(key, 16) for key in keys_of(cache)]
     assert (cache.matrix() == np.add.outer(numbers, np.arange(512))).all()
     return numbers
 
@@ -882,15 +895,15 @@ def test_a_kill_while_lost_rows_are_replaced_gives_no_key_another_row(tmp_path):
 # Computes the pictures of a folder, and writes down each before it reads it.
 COMPUTER = """
 import os, pathlib
-from learning import bottlenecks, inception
+from learning import bottleneck_cache, bottlenecks, inception
 network, fingerprint = inception.build_network("random", "mixed0")
-cache = bottlenecks.Cache("cache", fingerprint, 256)
+cache = bottleneck_cache.Cache("cache", fingerprint, 256)
 log = os.open("log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 def read(key, path):
     os.write(log, f"{key}\\n".encode())
     return bottlenecks.read_picture(path)
-pictures = {path.stem: path for path in sorted(pathlib.Path("pictures").iterdir())
-            if path.stem not in cache.rows}
+pictures = [(path.stem, path) for path in sorted(pathlib.Path("pictures").iterdir())
+            if cache.find([path.stem])[0] < 0]
 bottlenecks.fill(cache, pictures, inception.make_forward(network), read)
 """
 
@@ -908,7 +921,7 @@ def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, i
     expected = dict(zip(paths, direct(network[0], paths.values())))
     log = tmp_path / "log"
     log.touch()
-    before, rows = [], {}
+    before, rows = [], []
     for instant in [*instants, None]:  # in pictures read; None for no kill
         with start(COMPUTER, tmp_path) as process:
             if instant:
@@ -918,16 +931,17 @@ def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, i
                 process.kill()
             err = process.communicate()[1]
         assert process.returncode == (-signal.SIGKILL if instant else 0), err
-        cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
-        assert list(cache.rows)[: len(rows)] == list(rows)  # in their places
-        for key, row in zip(cache.rows, cache.matrix()):
+        cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
+        keys = keys_of(cache)
+        assert keys[: len(rows)] == rows  # in their places
+        for key, row in zip(keys, cache.matrix()):
             np.testing.assert_allclose(row, expected[key], rtol=1e-4, atol=1e-5)
         read = log.read_text().split()
         fresh = read[len(before) :]
         assert len(set(fresh)) == len(fresh) and not set(fresh) & set(rows)
-        lost = len(fresh) - (len(cache.rows) - len(rows))
+        lost = len(fresh) - (cache.count - len(rows))
         assert lost <= (forward[1] + 1) * inception.BATCH if instant else lost == 0
-        before, rows = read, cache.rows
+        before, rows = read, keys
     assert sorted(rows) == list(paths)
 
 
@@ -961,15 +975,15 @@ def test_after_a_kill_two_processes_at_once_end_with_a_whole_and_right_cache(tmp
     (tmp_path / "pictures" / "a" / "broken.png").write_bytes(b"not a picture")
     shutil.copy(paths[0], tmp_path / "pictures" / "a" / "same.png")
     digests = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in paths}
-    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
     first, deadline = retrain_process(tmp_path), time.monotonic() + 120
-    while not cache.rows and first.poll() is None and time.monotonic() < deadline:
+    while not cache.count and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
         cache.refresh()
     first.send_signal(signal.SIGKILL)
     first.communicate()
     cache.refresh()
-    kept = len(cache.rows)
+    kept = cache.count
     assert 0 < kept < 64  # it was killed in the middle
 
     both = [retrain_process(tmp_path) for _ in range(2)]
@@ -1046,7 +1060,7 @@ def test_a_disk_without_room_is_told_of_before_any_work(tmp_path, small_disk, mo
 
 def test_what_fits_in_float16_alone_is_refused_in_float32(small_disk):
     half, full = (
-        bottlenecks.Cache(small_disk, {"network": "toy"}, 256, dtype)
+        bottleneck_cache.Cache(small_disk, {"network": "toy"}, 256, dtype)
         for dtype in ("float16", "float32")
     )
     half.check_space(100)
@@ -1058,12 +1072,12 @@ def test_what_fits_in_float16_alone_is_refused_in_float32(small_disk):
 
 def test_what_the_cache_holds_needs_no_more_room(tmp_path, small_disk, network):
     paths = drawn(tmp_path / "own", 50)
-    cache = bottlenecks.Cache(small_disk / "cache", network[1], 256)
+    cache = bottleneck_cache.Cache(small_disk / "cache", network[1], 256)
     for count in (40, 50):  # 90 would be too many
         bottlenecks.compute(
-            network[0], "float32", cache, dict(itertools.islice(paths.items(), count))
+            network[0], "float32", cache, pairs(dict(itertools.islice(paths.items(), count)))
         )
-    assert list(cache.rows) == list(paths)
+    assert keys_of(cache) == list(paths)
 
 
 @pytest.mark.slow
@@ -1078,20 +1092,20 @@ def test_a_disk_that_fills_up_midway_keeps_what_was_there_and_lets_go_on(
             fill_up(small_disk / "ballast")
         return bottlenecks.read_picture(path)
 
-    cache = bottlenecks.Cache(small_disk / "cache", network[1], 256)
+    cache = bottleneck_cache.Cache(small_disk / "cache", network[1], 256)
     with pytest.raises(OSError, match="No space left"):
-        bottlenecks.fill(cache, paths, forward, read)
-    kept = bottlenecks.Cache(small_disk / "cache", network[1], 256)
-    assert 16 <= len(kept.rows) < 48
-    np.testing.assert_allclose(kept.matrix(), expected[: len(kept.rows)], rtol=1e-4, atol=1e-5)
+        bottlenecks.fill(cache, paths.items(), forward, read)
+    kept = bottleneck_cache.Cache(small_disk / "cache", network[1], 256)
+    assert 16 <= kept.count < 48
+    np.testing.assert_allclose(kept.matrix(), expected[: kept.count], rtol=1e-4, atol=1e-5)
     (small_disk / "ballast").unlink()
-    assert bottlenecks.compute(network[0], "float32", kept, paths) == {}
+    assert bottlenecks.compute(network[0], "float32", kept, pairs(paths)) == {}
     np.testing.assert_allclose(kept.matrix(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [2, 8, 64, 1000])  # in the first the keys take the room
 def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
-    cache = bottlenecks.Cache(small_disk, {"network": "toy"}, size)
+    cache = bottleneck_cache.Cache(small_disk, {"network": "toy"}, size)
     fill_up(small_disk / "ballast")
     os.truncate(small_disk / "ballast", os.path.getsize(small_disk / "ballast") - 5 * 4096)
 
@@ -1107,8 +1121,8 @@ def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
     for _ in range(2):
         with pytest.raises(OSError, match="No space left"):
             append(number)
-    again = bottlenecks.Cache(small_disk, {"network": "toy"}, size)
-    assert len(again.rows) >= number > 0
+    again = bottleneck_cache.Cache(small_disk, {"network": "toy"}, size)
+    assert again.count >= number > 0
     (small_disk / "ballast").unlink()
     first = number
     for number in range(first, first + 9, 3):  # by the process that has seen it fail
@@ -1123,12 +1137,12 @@ def test_appends_that_no_longer_fit_take_nothing_away(small_disk, size):
 
 def test_on_a_terminal_progress_shows_rate_and_time_left(tmp_path, network, forward, monkeypatch):
     paths = drawn(tmp_path / "pictures", 40)
-    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
     with open(slave, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        bottlenecks.compute(network[0], "float32", cache, paths)
+        bottlenecks.compute(network[0], "float32", cache, pairs(paths))
         terminal.flush()
         shown = os.read(master, 10**6).decode()
     os.close(master)
@@ -1140,12 +1154,12 @@ def test_on_a_terminal_progress_shows_rate_and_time_left(tmp_path, network, forw
 
 
 def test_elsewhere_progress_is_lines_with_rate_and_time_left(tmp_path, network, forward, capsys):
-    cache = bottlenecks.Cache(tmp_path / "cache", network[1], 256)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
     paths = {**drawn(tmp_path / "pictures", 40), "f" * 64: tmp_path / "missing"}
     with terminal.progress("bottlenecks", len(paths), "pictures") as bar:
         bar.mininterval = 0.001  # not 30 seconds
         bottlenecks.fill(
-            cache, paths, forward, lambda key, path: bottlenecks.read_picture(path), bar
+            cache, paths.items(), forward, lambda key, path: bottlenecks.read_picture(path), bar
         )
     *lines, last = capsys.readouterr().err.splitlines()
     counts = [

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from shared_pictures import CATALOGUE, WEIGHTS, direct, draw, drawn, pixels_of, stir
 
 from common.terminal import UserError
-from learning import bottlenecks, inception
+from learning import bottleneck_cache, bottlenecks, inception
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ def test_the_full_network_gives_2048_d_bottlenecks_equal_to_those_of_keras_appli
     model, fingerprint = inception.build_network(
         str(tmp_path / "reference.weights.h5"), "avg_pool", seed=9
     )
-    cache = bottlenecks.Cache(tmp_path / "cache", fingerprint, 2048)
-    assert bottlenecks.compute(model, "float32", cache, pictures) == {}
-    rows = cache.matrix()[[cache.rows[key] for key in pictures]]
+    cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 2048)
+    assert bottlenecks.compute(model, "float32", cache, lambda: pictures.items()) == {}
+    rows = cache.matrix()[cache.find(list(pictures))]
     off = np.abs(rows - expected).max()
     assert off < 1e-4 * np.abs(expected).max() and off < 1e-2 * expected.std(axis=0).max()
 
