@@ -54,8 +54,8 @@ def main(argv=None):
     products = selection.choose_products(conn, wanted)
     experiments.check_disk(args.db_path, products)
     # Before the long work, for those that may have a picture. If none has, that is reported below.
-    may_have = [row["product_id"] for row in queries.pictures(conn, products.leaves, products.rule)]
-    if may_have:
+    may_have = np.fromiter((row[0] for row in queries.pictures(conn, products.ids)), np.int64)
+    if len(may_have):
         pictured = np.isin(products.ids, may_have)
         products = selection.trainable(products, args.folds, pictured, " with a picture")
         pictured = np.isin(products.ids, may_have)

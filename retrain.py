@@ -29,7 +29,17 @@ from numpy.typing import NDArray
 from common.arguments import seed
 from common.files import free_space, replacing
 from common.terminal import Parser, UserError, log, run, say
-from learning import bottlenecks, inception, layers, metrics, picture_arguments, training
+from learning import (
+    bottlenecks,
+    cluster,
+    cluster_arguments,
+    inception,
+    layers,
+    metrics,
+    picture_arguments,
+    shards,
+    training,
+)
 from learning.bottleneck_cache import Cache
 from learning.distorted_bottlenecks import DistortionOptions, distorted_bottlenecks
 from learning.picture_folders import (
@@ -169,21 +179,24 @@ def report(args: argparse.Namespace, labelled: LabelledPictures, predicted: NDAr
 def retrain(args: argparse.Namespace) -> None:
     """Train on the pictures of --image_dir, save the network, print its test accuracy."""
     check_outputs(args)
+    asked_cluster = cluster_arguments.options(args)
     inception.check_weights(args.weights, args.layer)
     shares = args.testing_percentage / 100, args.validation_percentage / 100
     labelled = split_pictures(find_pictures(args.image_dir), *shares)  # before the long work
-    network, fingerprint = inception.build_network(
-        args.weights or "imagenet", args.layer, args.seed, args.precision
-    )
+    weights = args.weights or "imagenet"
+    network, fingerprint = inception.build_network(weights, args.layer, args.seed, args.precision)
     if args.final_tensor_name in {layer.name for layer in network.layers}:
         raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
     check_graph_space(args.output_graph, network)
     cache = Cache(args.bottleneck_dir, fingerprint, network.output_shape[1], args.cache_dtype)
+    recipe = shards.recipe(cache, fingerprint, weights, args.seed, args.layer)
+    shards.adopt_all(cache, recipe)
     bottlenecks.compute(
         network,
         args.precision,
         cache,
         lambda: ((picture.sha256, picture.path) for picture in labelled.pictures),
+        cluster.filler(asked_cluster, recipe),
     )
     rows = cache.find([picture.sha256 for picture in labelled.pictures])
     readable = only_readable(labelled.pictures, rows >= 0)

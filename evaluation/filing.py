@@ -17,7 +17,7 @@ import contextlib
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from evaluation import (
 from evaluation.filing_arguments import Options
 from evaluation.filing_output import Moves
 from learning import metrics, model_folders, near_duplicates, predictions, saved_models, selection
+from learning import queries as learning_queries
 
 CHUNK = 5_000  # products answered at a time, at most, in one transaction
 Description = dict[str, Any]  # of a model, as saved_models.load_model reads it
@@ -45,7 +46,8 @@ Weights = dict[str, NDArray[Any]]
 # A classifier: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is anything
 # to go by, words, unknown words, whether there is a picture, [n] each).
 Score = Callable[[Sequence[sqlite3.Row]], tuple[Any, Any, Any, Any, Any]]
-Scorer = Callable[[Weights, Description], Score]  # of a saved model
+Pictures = Callable[[], Iterable[tuple[int, str, str | None]]]  # of all that will be asked for
+Scorer = Callable[[Weights, Description, Pictures], Score]  # of a saved model
 
 
 # ---- the model ----------------------------------------------------------------------------------
@@ -247,7 +249,12 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
             )
         return 0
     if waiting:
-        answer_all(conn, wanted.number, described, scorer(weights, described))
+
+        def pictures() -> Iterable[tuple[int, str, str | None]]:
+            ids = filing_queries.waiting_products(conn, wanted.number, leaves)
+            return learning_queries.pictures(conn, ids)
+
+        answer_all(conn, wanted.number, described, scorer(weights, described, pictures))
     if not refusals.reference(conn, wanted.number, described, None)["groups"]:
         log(
             "nothing is filed: none of the products that the promise of experiment "

@@ -11,6 +11,9 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import db
 from common import stored_json
 from evaluation.catalogue_queries import (
@@ -54,6 +57,21 @@ def to_answer(
         ).fetchall():
             yield rows
             after = rows[-1]["id"]
+
+
+def waiting_products(
+    conn: sqlite3.Connection, number: int, leaves: Iterable[str]
+) -> NDArray[np.int64]:
+    """int64 [n], sorted: the ids of all products of `to_answer`."""
+    want_strange(conn, number, leaves)
+    rows = db.plain(
+        conn,
+        f"""select id from product where ({UNFILED} or {STRANGE}) and not exists (
+                select 1 from filing where experiment_id = ? and product_id = product.id)
+            order by id""",
+        (number,),
+    )
+    return np.fromiter((product_id for (product_id,) in rows), np.int64)
 
 
 def unchanged(conn: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> set[int]:

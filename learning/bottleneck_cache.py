@@ -121,6 +121,16 @@ class Cache:
             write_at(self.keys_path, end, b"".join(records))
             self.refresh()
 
+    def adopt(self, keys: list[str], path: str, offset: int, sums: list[int]) -> None:
+        """Append rows that lie in another file. To be replaced."""
+        with open(path, "rb") as file:
+            file.seek(offset)
+            rows = np.frombuffer(file.read(), self.dtype).reshape(len(keys), self.size)
+        if any(zlib.crc32(row.tobytes()) != number for row, number in zip(rows, sums)):
+            raise ValueError("it is damaged")
+        if keys:
+            self.append(keys, rows)
+
     def drop_damaged(self, keys: Iterable[str]) -> None:
         """Forget rows whose bytes on disk are no longer what was written, so that they are computed
         again, and say how many."""

@@ -16,7 +16,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,19 +54,30 @@ def read_picture(
     Raises ValueError, with the reason, for a file that is missing or can't be decoded.
     """
     try:
-        with open(path, "rb") as file, held(file) as data, opened(data) as picture:
+        with open(path, "rb") as file:
+            return decode_picture(file, distortions, rng)
+    except FileNotFoundError:
+        raise ValueError(MISSING) from None
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+
+
+def decode_picture(
+    file: BinaryIO, distortions: Distortions | None = None, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Pixels as read_picture gives them, of an open file. Raises ValueError, with the reason."""
+    try:
+        with held(file) as data, opened(data) as picture:
             return distorted(
                 upright_rgb(picture, (inception.SIDE, inception.SIDE)),  # named, it would stay
                 distortions or Distortions(),
                 rng,
             )
-    except FileNotFoundError:
-        raise ValueError(MISSING) from None
     except Image.UnidentifiedImageError:
         raise ValueError("it is no picture") from None
     except Exception as error:  # Pillow's decoders raise whatever comes up
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(reason.replace(str(path), "it")[:120]) from None
+        raise ValueError(reason[:120]) from None
 
 
 def distorted(
@@ -90,11 +101,20 @@ def distorted(
 # ---- from one to the other ----------------------------------------------------------------------
 
 
+# (cache, pictures (key, path) that it has not, a bar) -> {key: reason of those that can't be read}
+Filler = Callable[[Cache, Iterable[tuple[str, str]], Any], dict[str, str]]
+
+
 def compute(
-    network: Any, precision: str, cache: Cache, pictures: Callable[[], Iterable[tuple[str, str]]]
+    network: Any,
+    precision: str,
+    cache: Cache,
+    pictures: Callable[[], Iterable[tuple[str, str]]],
+    elsewhere: Filler | None = None,
 ) -> dict[str, str]:
-    """Bring pictures into the cache of a network in a precision. pictures() gives (key, path) of
-    each, the same ones in the same order each time, so that they need not all be in memory.
+    """Bring pictures into the cache of a network in a precision; `elsewhere` does it on a cluster.
+    pictures() gives (key, path) of each, the same ones in the same order each time, so that they
+    need not all be in memory.
 
     Returns {key: reason} of those that can't be read, which are named on stderr. Raises UserError,
     before any work, if the disk has no room for them.
@@ -105,15 +125,16 @@ def compute(
     if not count:
         return {}
     cache.check_space(count)
-    forward = inception.make_forward(network, precision)
+    if elsewhere is None:
+        forward = inception.make_forward(network, precision)
+
+        def elsewhere(
+            cache: Cache, pictures: Iterable[tuple[str, str]], bar: Any
+        ) -> dict[str, str]:
+            return fill(cache, pictures, forward, lambda key, path: read_picture(path), bar)
+
     with progress("bottlenecks", count, "pictures") as bar:
-        bad = fill(
-            cache,
-            itertools.compress(pictures(), wanted),
-            forward,
-            lambda key, path: read_picture(path),
-            bar,
-        )
+        bad = elsewhere(cache, itertools.compress(pictures(), wanted), bar)
     name_unreadable(bad, itertools.compress(pictures(), wanted), len(wanted))
     return bad
 

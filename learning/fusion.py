@@ -218,11 +218,14 @@ def compared(products: Products, rows: np.ndarray, guesses: np.ndarray, most: in
 
 
 def scorer(
-    options: picture_classifier.PictureOptions, weights: dict, description: dict
+    options: picture_classifier.PictureOptions,
+    weights: dict,
+    description: dict,
+    waiting: picture_classifier.Pictures,
 ) -> Callable:
     """A function from new products to logits and what they rest on, as picture_classifier.scorer
     has it, by a saved model of categorize_both.py."""
-    find = picture_classifier.bottleneck_finder(options, description)
+    find = picture_classifier.bottleneck_finder(options, description, waiting)
     if "fusion" in weights:
         return fused_scorer(find, weights, description)
     return concat_scorer(find, weights, description)

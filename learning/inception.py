@@ -251,13 +251,16 @@ def run_operations(steps: list[tuple], pixels: Any, dtype: Any) -> Any:
     return values[name]
 
 
-def make_forward(network: Any, precision: str = "float32") -> tuple[Callable, int]:
+def make_forward(
+    network: Any, precision: str = "float32", cores: int | None = None
+) -> tuple[Callable, int]:
     """(function, threads): pixels uint8 [n, 299, 299, 3] -> bottlenecks float32 [n, size], and how
     many threads should call it at once to keep the machine busy.
 
     float32 and bfloat16 run in TensorFlow, on its GPU if it has one. int8 is TensorFlow Lite's
     dynamic range quantisation: weights of 8 bits with a scale for each output channel, activations
-    quantised picture by picture as they come; on the CPU, one interpreter a core.
+    quantised picture by picture as they come; on the CPU, one interpreter a core, of `cores`
+    (default: all that this process may use).
     """
     tf = load_tensorflow()
     steps = operations(network)
@@ -274,9 +277,9 @@ def make_forward(network: Any, precision: str = "float32") -> tuple[Callable, in
         # Called by two threads at once, the first call would prepare everything twice.
         function(np.zeros((BATCH, SIDE, SIDE, 3), np.uint8))
         return lambda pixels: function(pixels).numpy(), 2  # one decodes, or waits, as one computes
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if cores is None:
+        all_cores = os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_cores
     idle: queue.SimpleQueue = queue.SimpleQueue()
     for interpreter in lite_interpreters(function.get_concrete_function(), cores):
         idle.put(interpreter)

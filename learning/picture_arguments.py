@@ -12,7 +12,7 @@ import numpy as np
 
 from common.arguments import count_or_all, whole_number
 from common.terminal import UserError
-from learning import bottlenecks, inception, training
+from learning import bottlenecks, cluster_arguments, inception, training
 from learning.picture_classifier import PictureOptions
 
 
@@ -29,6 +29,7 @@ def addargs(parser: argparse.ArgumentParser, alone: bool = False) -> None:
         )
     add_own_arguments(parser, first)
     add_network_arguments(network, first or network)
+    cluster_arguments.add_arguments(parser)
     for name, kind, default, text in (
         ("how_many_training_steps", int, 4000, "at most so many steps of training"),
         ("learning_rate", float, 0.0, "0 means Adam, anything above it gradient descent"),
@@ -222,6 +223,7 @@ def picture_options(args: argparse.Namespace) -> PictureOptions:
         args.bottleneck_dir,
         args.cache_dtype,
         args.seed,
+        cluster_arguments.options(args),
     )
 
 

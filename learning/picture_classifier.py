@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from common.files import file_sha256
 from common.terminal import UserError, log
-from learning import bottlenecks, inception, layers, queries
+from learning import bottlenecks, cluster, cluster_connection, inception, layers, queries, shards
 from learning.bottleneck_cache import Cache, in_batches, random_before
 from learning.selection import Products
 
 DIGEST = re.compile("[0-9a-f]{64}")  # a SHA-256
+# A function: (product_id, path, SHA-256 or None) of pictures, always the same ones in the same order.
+Pictures = Callable[[], Iterable[tuple[int, str, str | None]]]
 
 
 class PictureOptions(NamedTuple):
@@ -34,6 +36,7 @@ class PictureOptions(NamedTuple):
     bottleneck_dir: str
     cache_dtype: str
     seed: int  # of random weights
+    cluster: cluster_connection.Options | None = None  # whose workers compute them
 
 
 class OpenNetwork(NamedTuple):
@@ -43,6 +46,7 @@ class OpenNetwork(NamedTuple):
     fingerprint: dict
     cache: Cache
     options: PictureOptions  # with the weights that are used
+    elsewhere: bottlenecks.Filler | None  # computes on a cluster
 
 
 def open_network(options: PictureOptions) -> OpenNetwork:
@@ -71,19 +75,21 @@ def open_network(options: PictureOptions) -> OpenNetwork:
             "figures by picture mean little"
         )
     cache = Cache(options.bottleneck_dir, fingerprint, network.output_shape[1], options.cache_dtype)
-    return OpenNetwork(network, fingerprint, cache, options._replace(weights=weights))
+    options = options._replace(weights=weights)
+    recipe = shards.recipe(cache, fingerprint, weights, options.seed, options.layer)
+    shards.adopt_all(cache, recipe)
+    return OpenNetwork(
+        network, fingerprint, cache, options, cluster.filler(options.cluster, recipe)
+    )
 
 
-def cached_rows(
-    opened: OpenNetwork, ids: Sequence[int], pictures: Sequence[Any]
-) -> NDArray[np.int64]:
-    """int64 [n]: the cache's row of each product of `ids`, -1 if it has no readable picture; those
-    that are missing are computed first. pictures are rows (product_id, path, sha256)."""
+def keyed(opened: OpenNetwork, pictures: Pictures) -> Callable[[], Iterator[tuple[int, str, str]]]:
+    """A function that yields (product_id, key, path) of each picture that has a file, always in the
+    same order."""
     computed: dict[int, str | None] = {}  # if crawl.db has no SHA-256 of a file, or a damaged one
 
-    def keyed() -> Iterator[tuple[int, str, str]]:
-        """(product_id, key, path) of each picture that has a file."""
-        for product_id, picture, sha256 in pictures:
+    def with_keys() -> Iterator[tuple[int, str, str]]:
+        for product_id, picture, sha256 in pictures():
             path = os.path.join(opened.options.images_path, picture)
             if not DIGEST.fullmatch(str(sha256)):
                 if product_id not in computed:
@@ -92,16 +98,31 @@ def cached_rows(
             if sha256:
                 yield product_id, sha256, path
 
+    return with_keys
+
+
+def compute(opened: OpenNetwork, pictures: Callable[[], Iterator[tuple[int, str, str]]]) -> None:
+    """Bring the pictures of `keyed` into the cache."""
     bottlenecks.compute(
         opened.network,
         opened.options.precision,
         opened.cache,
-        lambda: ((key, path) for _, key, path in keyed()),
+        lambda: ((key, path) for _, key, path in pictures()),
+        opened.elsewhere,
     )
+
+
+def cached_rows(
+    opened: OpenNetwork, ids: Sequence[int] | NDArray[Any], pictures: Pictures
+) -> NDArray[np.int64]:
+    """int64 [n]: the cache's row of each product of `ids`, -1 if it has no readable picture; those
+    that are missing are computed first."""
+    with_keys = keyed(opened, pictures)
+    compute(opened, with_keys)
     of_products = np.asarray(ids, np.int64)
     order = np.argsort(of_products)
     rows = np.full(len(of_products), -1)
-    for batch in in_batches(keyed(), bottlenecks.LOOKED_UP):
+    for batch in in_batches(with_keys(), bottlenecks.LOOKED_UP):
         pictured = np.array([product_id for product_id, _, _ in batch])
         place = np.searchsorted(of_products, pictured, sorter=order)
         asked = order[np.minimum(place, len(order) - 1)]
@@ -125,9 +146,7 @@ def picture_inputs(
     """(Inputs with the products' bottlenecks, what to record of them, the weights that are used).
     A product without a readable picture has row -1; they are counted on stderr."""
     opened = open_network(options)
-    rows = cached_rows(
-        opened, products.ids.tolist(), queries.pictures(conn, products.leaves, products.rule)
-    )
+    rows = cached_rows(opened, products.ids, lambda: queries.pictures(conn, np.sort(products.ids)))
     missing = rows < 0
     if missing.any():
         log(f"{missing.sum()} of {len(rows)} products have no picture that can be read")
@@ -163,10 +182,11 @@ def options_of_model(options: PictureOptions, description: dict) -> PictureOptio
     return options
 
 
-def bottleneck_finder(options: PictureOptions, description: dict) -> Callable:
+def bottleneck_finder(options: PictureOptions, description: dict, waiting: Pictures) -> Callable:
     """A function: rows of filing_queries.to_answer -> (bottlenecks [m, size], a row of them for
-    each, -1 without a picture), by the network that a saved model was trained on. Raises UserError
-    if the weights are not to be had."""
+    each, -1 without a picture), by the network that a saved model was trained on. On a cluster all
+    that are `waiting` are computed at once, before the first is answered. Raises UserError if the
+    weights are not to be had."""
     opened = open_network(options_of_model(options, description))
     if opened.fingerprint != description["bottleneck"]:
         raise UserError(
@@ -174,22 +194,29 @@ def bottleneck_finder(options: PictureOptions, description: dict) -> Callable:
             "file with --weights"
         )
 
+    if options.cluster:
+        compute(opened, keyed(opened, waiting))
+
     def find(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:
         found = cached_rows(
             opened,
             [row["id"] for row in rows],
-            [(row["id"], row["path"], row["sha256"]) for row in rows if row["path"] is not None],
+            lambda: (
+                (row["id"], row["path"], row["sha256"]) for row in rows if row["path"] is not None
+            ),
         )
         return opened.cache.matrix(), found
 
     return find
 
 
-def scorer(options: PictureOptions, weights: dict, description: dict) -> Callable:
+def scorer(
+    options: PictureOptions, weights: dict, description: dict, waiting: Pictures
+) -> Callable:
     """A function: rows of filing_queries.to_answer -> (logits [n, leaves], whether there is
     anything to go by, words, unknown words, whether there is a picture, [n] each), by a saved
-    model. filing.apply needs it."""
-    find = bottleneck_finder(options, description)
+    model. `waiting` are the pictures of all that will be asked for. filing.apply needs it."""
+    find = bottleneck_finder(options, description, waiting)
 
     def score(rows: Sequence) -> tuple:
         matrix, picture = find(rows)

@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 import db
 from common import stored_json
 from common.stored_json import CATEGORY
@@ -18,6 +20,8 @@ from common.terminal import UserError
 from common.text import folded, storable
 from learning import category_tree
 from learning.category_tree import WHOLE_TREE, Rule
+
+PICTURES_AT_ONCE = 10_000  # rows in memory at a time
 
 # A person's decisions that put a product into a category.
 PUTS = "decision in ('label wrong', 'filed by hand')"
@@ -128,19 +132,19 @@ def texts(
     )
 
 
-def pictures(
-    conn: sqlite3.Connection, leaves: Iterable[str], rule: Rule = WHOLE_TREE
-) -> list[sqlite3.Row]:
-    """(product_id, path, sha256) of the products of `labelled_products` that may have a picture,
-    by id."""
-    want_leaves(conn, leaves, rule)
-    return conn.execute(
-        f"""
-        select product_id, path, sha256 from picture
-        where product_id in (select product.id {TAKES_PART}) and status <> ?
-        order by product_id""",
-        (db.PICTURE_FAILED,),
-    ).fetchall()
+def pictures(conn: sqlite3.Connection, ids: NDArray[Any]) -> Iterator[tuple[int, str, str | None]]:
+    """Yield (product_id, path, sha256) of those of the products, sorted by id, that may have a
+    picture. They are read a part at a time: whoever asks may take a day, and a reader that stays
+    would keep other scripts' changes out of the database's file."""
+    for start in range(0, len(ids), PICTURES_AT_ONCE):
+        part = json.dumps(ids[start : start + PICTURES_AT_ONCE].tolist())
+        rows = conn.execute(
+            """select product_id, path, sha256 from picture
+               where product_id in (select value from json_each(?)) and status <> ?
+               order by product_id""",
+            (part, db.PICTURE_FAILED),
+        ).fetchall()
+        yield from map(tuple, rows)
 
 
 def catalogue(conn: sqlite3.Connection) -> Iterator[tuple]:

@@ -15,11 +15,12 @@ from types import ModuleType
 
 def load_tensorflow() -> ModuleType:
     """TensorFlow, imported late because it takes seconds, and quietly: newer versions write of what
-    they find whatever TF_CPP_MIN_LOG_LEVEL holds. Where the user has set that, all is shown."""
+    they find whatever TF_CPP_MIN_LOG_LEVEL holds. If the user has set that, all is shown; 2 is what
+    this sets, and what a process of a cluster is started with."""
     # By itself TensorFlow uses oneDNN only on processors with AVX-512 for networks; on one with
     # AVX2 alone its convolutions are a fifth faster too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") != "2":
         import tensorflow
 
         return tensorflow

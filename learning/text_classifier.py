@@ -184,9 +184,9 @@ def text_scorer(weights: dict, described: dict) -> Callable:
     return score
 
 
-def scorer(weights: dict, description: dict) -> Callable:
+def scorer(weights: dict, description: dict, waiting: object = None) -> Callable:
     """A function from new products to logits and what they rest on, as picture_classifier.scorer
-    has it, by a saved model."""
+    has it, by a saved model. It does without the pictures of those that are waiting."""
     by_text = text_scorer(weights, description)
 
     def score(rows: Sequence) -> tuple:

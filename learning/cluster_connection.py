@@ -1,0 +1,238 @@
+"""The connection to a Dask cluster, and who may be asked for one.
+
+In: an address, as --cluster takes it. Out: which workers there are, and answers of functions that
+run on them. A scheduler runs whatever it is sent, so one on another computer is spoken to by TLS, or
+only if somebody says that its network is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import re
+import socket
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from common.foreign_files import open_regular, parse_json
+from common.terminal import Undone, UserError
+
+KEYS = ("ca.pem", "cert.pem", "key.pem")  # in the folder of --cluster-security
+LOCAL = re.compile(r"local:([1-9]\d{0,3})")
+TIMEOUT = 30  # seconds for connecting, and for one answer of the scheduler
+MOST_DESCRIBED = 1_000_000  # bytes of a scheduler file
+NO_DASK = "--cluster needs Dask: python -m pip install -r requirements-cluster.txt"
+
+
+class Options(NamedTuple):
+    """Where the cluster is, and how it is spoken to."""
+
+    address: str  # tcp://host:port, tls://host:port, a scheduler file, or local:N
+    security: str | None = None  # a folder with the KEYS
+    insecure: bool = False  # whether another computer may be spoken to without TLS
+    send_pictures: bool = False
+
+
+class ConnectionLost(Exception):
+    """The scheduler could not be reached for a while, and has forgotten what it was asked for."""
+
+
+def check(options: Options) -> str:
+    """The address of the scheduler, or local:N. Raises UserError if Dask is missing, or if it is no
+    address that may be spoken to."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise UserError(NO_DASK) from None
+    if LOCAL.fullmatch(options.address):
+        return options.address
+    address = options.address
+    if "://" not in address:
+        address = scheduler_of(address)
+    scheme, host = urlsplit(address).scheme, hostname(address)
+    if scheme not in ("tcp", "tls") or not host:
+        raise UserError(
+            f"--cluster takes tcp://host:8786, tls://host:8786, a scheduler file or local:2, not "
+            f"{options.address}"
+        )
+    if scheme == "tls" and not options.security:
+        raise UserError(
+            f"{address} wants keys: name the folder of {', '.join(KEYS)} with --cluster-security"
+        )
+    if scheme == "tcp" and not options.insecure and not is_here(host):
+        raise UserError(
+            f"{address} is another computer, where anybody who reaches the port could run programs: "
+            "use TLS (docs/cluster.md), or --insecure-cluster if you trust all of that network"
+        )
+    return address
+
+
+def hostname(address: str) -> str | None:
+    """The host of an address, None if it has no host or no port."""
+    try:
+        parts = urlsplit(address)
+        return parts.hostname if parts.port else None
+    except ValueError:
+        return None
+
+
+def scheduler_of(path: str) -> str:
+    """The address in a file that a scheduler has written. Raises UserError if there is none."""
+    try:
+        with open_regular(path, MOST_DESCRIBED, follow=True) as file:
+            address = parse_json(file.read())["address"]
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no scheduler file {path}: start dask scheduler with --scheduler-file, or "
+            "give --cluster an address such as tcp://host:8786 or local:2"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        address = None
+    if not isinstance(address, str):
+        raise UserError(f"{path} is no scheduler file: dask scheduler --scheduler-file writes one")
+    return address
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this computer and no other one is reached by its name."""
+    try:
+        found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return all(is_own_address(address) for address in found)
+
+
+def is_own_address(address: str) -> bool:
+    """Whether an address belongs to this computer, which then can listen there."""
+    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((address, 0))
+        return True
+    return False
+
+
+def security_of(folder: str) -> Any:
+    """distributed.Security of the KEYS in a folder. Raises UserError if one is missing."""
+    from distributed import Security
+
+    paths = [os.path.join(folder, name) for name in KEYS]
+    for path in paths:
+        if not os.path.isfile(path) or not os.access(path, os.R_OK):
+            raise UserError(
+                f"--cluster-security {folder} must hold {', '.join(KEYS)}, and {path} can't be read"
+            )
+    ca, cert, key = paths
+    return Security(
+        tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True
+    )
+
+
+class Connection:
+    """A Dask client, in whose `with` functions run on workers. For local:N the workers are processes
+    here, which end with it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Connection:
+        address = check(self.options)
+        import dask
+        import distributed
+
+        # What Dask logs is of its own parts. What matters is reported here in words.
+        for name in ("distributed", "tornado", "bokeh", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        security = security_of(self.options.security) if self.options.security else None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(
+                dask.config.set(
+                    {
+                        # A picture that is sent may be large, and is bounded by shards.py.
+                        "distributed.admin.large-graph-warning-threshold": "250MB",
+                        "distributed.comm.timeouts.connect": f"{TIMEOUT}s",
+                    }
+                )
+            )
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # of versions that differ a little; of ports in use
+            try:
+                if local := LOCAL.fullmatch(address):
+                    cluster = distributed.LocalCluster(
+                        n_workers=int(local[1]),
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        silence_logs=logging.CRITICAL,
+                    )
+                    stack.enter_context(cluster)
+                    address = cluster.scheduler_address
+                self.client = stack.enter_context(
+                    distributed.Client(
+                        address, security=security, timeout=TIMEOUT, set_as_default=False
+                    )
+                )
+            except (OSError, TimeoutError, ValueError) as error:
+                raise Undone(
+                    f"no scheduler answers at {address} ({one_reason(error)}): start one with dask "
+                    "scheduler, and run the same command again"
+                ) from None
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            self.stack.close()
+
+    def workers(self, before: dict[str, int]) -> dict[str, int]:
+        """{address of a worker that is there: how many workers its computer has}. The number stays
+        as it was `before`, because a worker's threads are set once. Raises Undone if the scheduler
+        is lost."""
+        try:
+            found = list(self.client.scheduler_info()["workers"])
+        except Exception:  # of the network, of tornado, or a client that was closed
+            if self.client.status in ("running", "connecting"):
+                return before
+            raise self.lost() from None
+        hosts = [hostname(address) for address in found]
+        return {
+            address: before.get(address) or hosts.count(host) for address, host in zip(found, hosts)
+        }
+
+    def submit(self, function: Callable, *args: Any, worker: str, key: str) -> Any:
+        """A Future of function(*args), run by this worker and no other."""
+        try:
+            return self.client.submit(
+                function, *args, workers=[worker], allow_other_workers=False, key=key, pure=False
+            )
+        except Exception:
+            raise self.lost() from None
+
+    def result(self, future: Any) -> Any:
+        """What has come of a future that is done. Raises what its function raised, ConnectionLost,
+        or Undone."""
+        import distributed
+
+        if future.status == "cancelled" or future.status == "lost":
+            raise ConnectionLost
+        try:
+            return future.result(timeout=TIMEOUT)
+        except (distributed.CancelledError, distributed.client.FutureCancelledError):
+            raise ConnectionLost from None
+
+    def lost(self) -> Undone:
+        return Undone(
+            f"the scheduler at {self.options.address} can't be reached any more; what is done is "
+            "kept: start it again, and run the same command"
+        )
+
+
+def one_reason(error: BaseException) -> str:
+    """The first line of what an error says."""
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__

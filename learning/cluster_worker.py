@@ -1,0 +1,156 @@
+"""What a worker of a cluster does: one shard of bottlenecks.
+
+In: the names of some pictures, and how to build the network, which a process does once. Out: a file
+of shards.py. cluster.py has it run on the workers.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import hashlib
+import io
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from common.files import replacing
+from common.pictures import MOST_BYTES, quietly
+from common.terminal import VERSION, UserError
+from learning import bottlenecks, inception
+from learning.shards import Recipe, file_name, to_bytes
+from learning.tensorflow_loader import load_tensorflow
+
+OTHER_FILE = "the worker read another file there than this computer"
+
+
+class Unusable(Exception):
+    """What a worker lacks for any shard, in words. No other shard would go better there."""
+
+
+@functools.lru_cache(maxsize=1)
+def load(text: str, cores: int) -> tuple[Recipe, tuple[Callable, int]]:
+    """(the Recipe, what inception.make_forward returns), once for each process: text is the recipe
+    in JSON. Raises Unusable if this computer can't compute what the recipe asks for."""
+    recipe = Recipe(**json.loads(text))
+    if recipe.version != VERSION:
+        raise Unusable(f"it runs version {VERSION} and this computer {recipe.version}")
+    tf = load_tensorflow()
+    for set_threads in (
+        tf.config.threading.set_intra_op_parallelism_threads,
+        tf.config.threading.set_inter_op_parallelism_threads,
+    ):
+        set_threads(cores)
+    for device in tf.config.list_physical_devices("GPU"):  # else TensorFlow takes all its memory
+        tf.config.experimental.set_memory_growth(device, True)
+    try:
+        network, fingerprint = inception.build_network(
+            recipe.weights, recipe.layer, recipe.seed, recipe.precision
+        )
+    except UserError as problem:
+        raise Unusable(str(problem)) from None
+    if fingerprint != recipe.fingerprint:
+        raise Unusable(f"the weights {recipe.weights} are other ones there")
+    return recipe, inception.make_forward(network, recipe.precision, cores)
+
+
+def cores_of_worker(share: int) -> int:
+    """How many cores a worker may use that shares its computer with `share` - 1 others. The limits
+    of a container and of a batch system count."""
+    from dask.system import CPU_COUNT
+
+    return max(1, CPU_COUNT // share)
+
+
+def compute_shard(
+    recipe_text: str, share: int, names: bytes, data: Sequence[bytes] | None = None
+) -> bytes | None:
+    """Compute a shard on a worker that shares its computer with `share` - 1 others.
+
+    names: the pictures as JSON [[key, path], ...], compressed by zlib; data: their bytes, if they
+    were sent. Returns None if the shard is in its folder now, or else, if this computer does not
+    see that folder, the bytes of the file. Raises Unusable.
+    """
+    recipe, (function, threads) = load(recipe_text, cores_of_worker(share))
+    pictures = [(key, path) for key, path in json.loads(zlib.decompress(names))]
+    sent = dict(zip((key for key, _ in pictures), data)) if data is not None else None
+    is_shared = os.path.exists(os.path.join(recipe.folder, recipe.token))
+    path = os.path.join(recipe.folder, file_name(recipe, [key for key, _ in pictures]))
+    if is_shared and os.path.exists(path):  # another worker has done it
+        return None
+    keys, rows, bad = computed(pictures, sent, function, threads, recipe)
+    if sent is None and len(bad) == len(pictures) and set(bad.values()) == {bottlenecks.MISSING}:
+        raise Unusable(f"it sees no picture at {pictures[0][1]}")
+    whole = to_bytes(recipe, keys, rows, bad)
+    if not is_shared:
+        return whole
+    with replacing(path) as beside, open(beside, "wb") as file:
+        file.write(whole)
+    return None
+
+
+def computed(
+    pictures: Sequence[tuple[str, str]],
+    sent: dict[str, bytes] | None,
+    function: Callable,
+    threads: int,
+    recipe: Recipe,
+) -> tuple[list[str], np.ndarray, dict[str, str]]:
+    """(keys, their rows, {key: reason of those that can't be read}) of [(key, path)]."""
+
+    def read(key: str, path: str) -> np.ndarray:
+        return read_checked(key, io.BytesIO(sent[key]) if sent is not None else path)
+
+    batches = [
+        list(pictures[start : start + inception.BATCH])
+        for start in range(0, len(pictures), inception.BATCH)
+    ]
+    keys, bad = [], {}
+    rows: list[np.ndarray] = [np.zeros((0, recipe.size), recipe.dtype)]
+    with quietly(), concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for batch_keys, batch_rows, batch_bad in pool.map(
+            lambda batch: bottlenecks.compute_batch(function, batch, read, np.dtype(recipe.dtype)),
+            batches,
+        ):
+            keys += batch_keys
+            if batch_rows is not None:
+                rows.append(batch_rows)
+            bad.update(batch_bad)
+    return keys, np.concatenate(rows), bad
+
+
+def read_checked(key: str, picture: str | BinaryIO) -> np.ndarray:
+    """Pixels as bottlenecks.read_picture gives them, of a path, a URL that fsspec knows, or an open
+    file. Raises ValueError if its bytes have another SHA-256 than `key`, or can't be decoded."""
+    try:
+        with opened(picture) as file:
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise ValueError(bottlenecks.MISSING) from None
+    except Unusable:
+        raise
+    except Exception as error:  # the libraries of fsspec raise whatever comes up
+        raise ValueError(
+            getattr(error, "strerror", None) or str(error)[:120] or type(error).__name__
+        ) from None
+    if hashlib.sha256(data).hexdigest() != key:
+        raise ValueError(OTHER_FILE)
+    return bottlenecks.decode_picture(io.BytesIO(data))
+
+
+def opened(picture: str | BinaryIO) -> BinaryIO:
+    """A picture that can be read, wherever it lies."""
+    if not isinstance(picture, str):
+        return picture
+    if "://" not in picture:
+        return open(picture, "rb")
+    try:
+        import fsspec
+
+        return fsspec.open(picture, "rb").open()
+    except ImportError as error:  # of fsspec's own for this kind of storage, such as s3fs
+        raise Unusable(str(error)) from None
