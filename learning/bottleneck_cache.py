@@ -7,13 +7,14 @@ written. Out: the row of each key, and all rows as a memory-mapped matrix.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import itertools
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 from common.files import free_space, replacing
 from common.foreign_files import open_regular
 from common.terminal import UserError, log
+from learning.key_index import KEY, MOST_ROWS, RECORD, KeyIndex, mapped
 
-RECORD = 36  # bytes: a picture's SHA-256 and the CRC-32 of its row
-MOST_KEYS = 20_000_000 * RECORD  # bytes, so of a cache of 160 GB; in memory they take 5 GB
-PIECE = 10_000  # keys that are read at a time
 MOST_DESCRIBED = 100_000  # bytes of what says whose bottlenecks they are, which has some 300
+LOOKED_UP = 10_000  # keys at a time
+COPIED = 1 << 24  # bytes that are copied at a time if the system can't copy them by itself
+# What the system says if it can't: other disks, a disk or a kernel that has no such call.
+CANT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 
 class Cache:
@@ -36,6 +39,7 @@ class Cache:
     their keys and checksums; both only grow, and of two rows under one key the later counts. A key
     is written after its row is on disk, so whatever is left of a kill is a tail without keys, which
     the next append overwrites. Appends are under a file lock, so two processes may share a cache.
+    `<fingerprint>.index` (.f16.index) is made from the keys if there are many, see key_index.
     """
 
     def __init__(self, folder: str, fingerprint: dict, size: int, dtype: str = "float32"):
@@ -50,36 +54,37 @@ class Cache:
         self.data_path = base + (".f32" if dtype == "float32" else ".f16")
         self.keys_path = base + (".keys" if dtype == "float32" else ".f16.keys")
         self.lock_path = base + ".lock"
+        self.index_path = self.keys_path.removesuffix("keys") + "index"
         self.size, self.dtype = size, np.dtype(dtype)
         self.row_bytes = size * self.dtype.itemsize
-        self.count, self.rows = 0, dict[str, int]()
         self.check_files()
+        self.forgotten = np.zeros(0, np.int64)  # rows that are damaged
+        self.index, self.count = KeyIndex(self.index_path), 0
         self.refresh()
         if not os.path.exists(base + ".json"):
             with replacing(base + ".json") as beside, open(beside, "w", encoding="utf-8") as file:
                 file.write(described + "\n")
 
     def refresh(self) -> None:
-        """Read the keys that this process has not seen yet."""
+        """Take up the keys that this process has not seen yet."""
         with (
             contextlib.suppress(FileNotFoundError),
-            open_regular(self.keys_path, MOST_KEYS) as file,
-            open_regular(self.data_path, MOST_KEYS // RECORD * self.row_bytes) as data,
+            open_regular(self.keys_path, MOST_ROWS * RECORD) as file,
+            open_regular(self.data_path, MOST_ROWS * self.row_bytes) as data,
         ):
-            whole = os.fstat(data.fileno()).st_size // self.row_bytes
-            file.seek(RECORD * self.count)
-            while piece := file.read(RECORD * max(0, min(PIECE, whole - self.count))):
-                for start in range(0, len(piece) - RECORD + 1, RECORD):
-                    self.rows[piece[start : start + 32].hex()] = self.count
-                    self.count += 1
-                if len(piece) % RECORD:  # a key that is being written
-                    break
+            indexed = self.count or self.index.load(file)
+            rows = os.fstat(data.fileno()).st_size // self.row_bytes
+            rows = min(rows, os.fstat(file.fileno()).st_size // RECORD)
+            if indexed > rows and not self.count:  # it is of rows that are gone
+                self.index = KeyIndex(self.index_path)
+            if rows > self.count:
+                self.count = self.index.extend(file, rows)
 
     def check_files(self) -> None:
         """Raise UserError if a file of the cache is a link, a pipe, or larger than any cache."""
         for path in (self.data_path, self.keys_path, self.lock_path):
             try:
-                open_regular(path, MOST_KEYS // RECORD * self.row_bytes).close()
+                open_regular(path, MOST_ROWS * max(self.row_bytes, RECORD)).close()
             except FileNotFoundError:
                 pass
             except OSError as error:
@@ -90,60 +95,108 @@ class Cache:
 
     def find(self, keys: Sequence[str]) -> NDArray[np.int64]:
         """int64 [n]: the row of each key (hex), -1 if it has none. Of two rows under one key the
-        later counts."""
-        return np.array([self.rows.get(key, -1) for key in keys], np.int64)
+        later counts. Raises ValueError if a key is no SHA-256."""
+        rows = self.index.find(digests(keys), self.records())
+        rows[np.isin(rows, self.forgotten)] = -1
+        return rows
 
-    def find_all(self, keys: Iterable[str]) -> NDArray[np.int64]:
-        """What `find` says of keys that need not all be in memory."""
-        found = [self.find(batch) for batch in in_batches(keys, PIECE)]
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+    def records(self) -> NDArray[np.uint8]:
+        """uint8 [rows, 36]: each row's key and checksum, memory-mapped. They are mapped anew for
+        each use, in case another process has cut off keys whose rows are gone."""
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open_regular(self.keys_path, MOST_ROWS * RECORD) as file,
+        ):
+            rows = min(self.count, os.fstat(file.fileno()).st_size // RECORD)
+            if rows:
+                return mapped(file, np.uint8, shape=(rows, RECORD))
+        return np.zeros((0, RECORD), np.uint8)
 
     def keys(self) -> Iterator[str]:
         """The key of each row, in the order of the rows."""
-        yield from self.rows
+        for start in range(0, self.count, LOOKED_UP):
+            for record in self.records()[start : start + LOOKED_UP]:
+                yield record[:KEY].tobytes().hex()
 
     def append(self, keys: Sequence[str], rows: NDArray) -> None:
         """Write rows [n, size] under their keys (hex) and wait until they are on disk."""
+        data = np.ascontiguousarray(rows, self.dtype)
+
+        def write(file: BinaryIO, fresh: NDArray[np.int64]) -> None:
+            file.write(data[fresh].tobytes())
+
+        self.add(keys, [zlib.crc32(row) for row in data], write)
+
+    def adopt(self, keys: Sequence[str], path: str, offset: int, sums: Sequence[int]) -> None:
+        """Append the rows of another file under their keys (hex): they are in the cache's dtype,
+        one behind the other from a byte offset on, and sums are their CRC-32s. Keys that are there
+        already are left out. Where the disk can, rows are shared with that file, not copied, if
+        `offset` and the bytes of a row are whole blocks.
+
+        Raises ValueError, before anything is written, if a row is damaged or missing.
+        """
+        with open_regular(path, MOST_ROWS * self.row_bytes) as source:
+            source.seek(offset)
+            for key, expected in zip(keys, sums, strict=True):
+                row = source.read(self.row_bytes)
+                if len(row) < self.row_bytes or zlib.crc32(row) != expected:
+                    raise ValueError(f"the row of {key} in {path} is damaged")
+
+            def write(file: BinaryIO, fresh: NDArray[np.int64]) -> None:
+                for part in np.split(fresh, np.flatnonzero(np.diff(fresh) > 1) + 1):
+                    if len(part):
+                        start = offset + int(part[0]) * self.row_bytes
+                        copy_bytes(source, start, file, len(part) * self.row_bytes)
+
+            self.add(keys, sums, write)
+
+    def add(
+        self,
+        keys: Sequence[str],
+        sums: Sequence[int],
+        write: Callable[[BinaryIO, NDArray[np.int64]], None],
+    ) -> None:
+        """Append rows under their keys and CRC-32s and wait until they are on disk. write(file,
+        fresh) writes those of them that are not there yet, at the place where the file is."""
         with open_to_write(self.lock_path) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.refresh()
             first = {key: i for i, key in reversed(list(enumerate(keys)))}
             there = self.find(keys) >= 0
             fresh = [i for i, key in enumerate(keys) if first[key] == i and not there[i]]
-            data = np.ascontiguousarray(rows[fresh], self.dtype)
-            records = [
-                bytes.fromhex(keys[i]) + zlib.crc32(row).to_bytes(4, "little")
-                for i, row in zip(fresh, data)
-            ]
+            if not fresh:
+                return
             end = self.count * RECORD
-            write_at(self.keys_path, end, b"")  # a key without a row, if there is one
-            write_at(self.data_path, self.count * self.row_bytes, data.tobytes())
-            write_at(self.keys_path, end, b"".join(records))
+            if not os.path.exists(self.keys_path) or os.path.getsize(self.keys_path) != end:
+                with writing_at(self.keys_path, end):  # cut off keys without rows
+                    pass
+            with writing_at(self.data_path, self.count * self.row_bytes) as file:
+                write(file, np.array(fresh, np.int64))
+            with writing_at(self.keys_path, end) as file:
+                for i in fresh:
+                    file.write(bytes.fromhex(keys[i]) + sums[i].to_bytes(4, "little"))
             self.refresh()
-
-    def adopt(self, keys: list[str], path: str, offset: int, sums: list[int]) -> None:
-        """Append rows that lie in another file. To be replaced."""
-        with open(path, "rb") as file:
-            file.seek(offset)
-            rows = np.frombuffer(file.read(), self.dtype).reshape(len(keys), self.size)
-        if any(zlib.crc32(row.tobytes()) != number for row, number in zip(rows, sums)):
-            raise ValueError("it is damaged")
-        if keys:
-            self.append(keys, rows)
 
     def drop_damaged(self, keys: Iterable[str]) -> None:
         """Forget rows whose bytes on disk are no longer what was written, so that they are computed
         again, and say how many."""
-        rows, matrix = self.rows, self.matrix()
-        records = np.zeros((0, RECORD), np.uint8)
-        with contextlib.suppress(FileNotFoundError):
-            records = np.fromfile(self.keys_path, np.uint8, self.count * RECORD)
-        sums = records.reshape(-1, RECORD)[:, 32:].copy().view("<u4").ravel()
-        damaged = [
-            key for key in keys if key in rows and zlib.crc32(matrix[rows[key]]) != sums[rows[key]]
-        ]
-        for key in damaged:
-            del rows[key]
+        if not self.index.is_whole():
+            with contextlib.suppress(OSError):
+                os.remove(self.index_path)
+            self.index, self.count = KeyIndex(self.index_path), 0
+            self.refresh()
+        asked = np.zeros(self.count, bool)
+        for batch in in_batches(keys, LOOKED_UP):
+            rows = self.find(batch)
+            asked[rows[rows >= 0]] = True
+        matrix, damaged = np.asarray(self.matrix()), list[int]()
+        for start in range(0, self.count, LOOKED_UP):
+            rows = start + np.flatnonzero(asked[start : start + LOOKED_UP])
+            sums = np.ascontiguousarray(self.records()[rows][:, KEY:]).view("<u4").ravel()
+            damaged += [
+                int(row) for row, good in zip(rows, sums) if zlib.crc32(matrix[row]) != good
+            ]
+        self.forgotten = np.union1d(self.forgotten, np.array(damaged, np.int64))
         if damaged:
             log(
                 f"warning: {len(damaged)} bottlenecks in {self.data_path} were damaged on the "
@@ -180,19 +233,43 @@ def in_batches(items: Iterable, size: int) -> Iterator[list]:
         yield batch
 
 
-def write_at(path: str, offset: int, data: bytes) -> None:
-    """Write data at an offset, cut off what lies behind it, and wait until that is on disk."""
-    if not data and os.path.exists(path) and os.path.getsize(path) == offset:
-        return
+@contextlib.contextmanager
+def writing_at(path: str, offset: int) -> Iterator[BinaryIO]:
+    """A file of the cache to write to from an offset on. When the block ends, what lies behind is
+    cut off, and all is on disk."""
     try:
         with open_to_write(path) as file:
             file.seek(offset)
-            file.write(data)
+            yield file
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:  # of a full disk it does not say which
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def copy_bytes(source: BinaryIO, start: int, file: BinaryIO, count: int) -> None:
+    """Copy bytes of a file to the place where another is: by the system, which shares them on disks
+    that can, or else piece by piece."""
+    file.flush()
+    end = start + count
+    while start < end:
+        try:
+            done = os.copy_file_range(
+                source.fileno(), file.fileno(), end - start, start, file.tell()
+            )
+        except OSError as error:
+            if error.errno not in CANT_COPY:
+                raise
+            done = 0
+        if not done:
+            done = file.write(os.pread(source.fileno(), min(COPIED, end - start), start))
+            if not done:
+                raise OSError(errno.EIO, "it was cut while it was read", source.name)
+        else:
+            file.seek(done, os.SEEK_CUR)
+        file.flush()
+        start += done
 
 
 def open_to_write(path: str) -> BinaryIO:

@@ -25,10 +25,9 @@ from PIL import Image
 from common.pictures import held, opened, quietly, upright_rgb
 from common.terminal import grouped, log, progress
 from learning import inception
-from learning.bottleneck_cache import Cache, digests, in_batches
+from learning.bottleneck_cache import LOOKED_UP, Cache, digests, in_batches
 
 MISSING = "the file is missing"
-LOOKED_UP = 10_000  # keys at a time
 
 
 # ---- pictures ---------------------------------------------------------------------------------

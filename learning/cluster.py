@@ -27,7 +27,7 @@ from common.pictures import MOST_BYTES
 from common.terminal import Undone, UserError, counted, first_few, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
-from learning.cluster_connection import Connection, ConnectionLost, Options
+from learning.cluster_connection import Connection, ConnectionLost, Options, Worker
 
 LEAST_PICTURES = 32  # in a shard, at the end of a run, when the workers are to end together
 MOST_SENT = 4_000_000  # bytes of pictures in a task, if they are sent; a larger picture goes alone
@@ -113,7 +113,7 @@ class Run:
         self.again: collections.deque[Piece] = collections.deque()  # after a death, or halved
         self.running: dict[str, Task] = {}  # by the key of its future
         self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()  # keys of futures that are done
-        self.workers: dict[str, int] = {}  # {address: how many share its computer}, who are there
+        self.workers: dict[str, Worker] = {}  # by address, who are there
         self.failures: collections.Counter[str] = collections.Counter()  # of workers
         self.unusable: dict[str, str] = {}  # {address of a worker: why it gets no shards}
         self.bad: dict[str, str] = {}  # {key: why it has no row}
@@ -127,9 +127,12 @@ class Run:
         to do."""
         if time.monotonic() - self.looked > LOOK:
             self.look()
+        if not self.connection.is_up():
+            time.sleep(LOOK)  # the next look says whether it is lost
+            return True
         busy = {task.worker for task in self.running.values()}
-        for worker in self.workers:
-            if worker not in busy and worker not in self.unusable:
+        for worker, described in self.workers.items():
+            if described.is_ready and worker not in busy and worker not in self.unusable:
                 piece = self.next_piece()
                 if piece is None:
                     break
@@ -191,7 +194,7 @@ class Run:
         pictures = []
         size = 0
         for key, path in self.missing:
-            pictures.append((key, path))
+            pictures.append((key, path if "://" in path else os.path.abspath(path)))
             if self.options.send_pictures:
                 with contextlib.suppress(OSError):
                     size += os.path.getsize(path)
@@ -237,7 +240,7 @@ class Run:
         future = self.connection.submit(
             cluster_worker.compute_shard,
             self.recipe_text,
-            self.workers[worker],
+            self.workers[worker].share,
             names,
             data,
             worker=worker,

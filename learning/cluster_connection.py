@@ -7,6 +7,7 @@ only if somebody says that its network is safe.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ipaddress
 import logging
@@ -23,7 +24,8 @@ from common.terminal import Undone, UserError
 
 KEYS = ("ca.pem", "cert.pem", "key.pem")  # in the folder of --cluster-security
 LOCAL = re.compile(r"local:([1-9]\d{0,3})")
-TIMEOUT = 30  # seconds for connecting, and for one answer of the scheduler
+TIMEOUT = 30  # seconds for connecting
+ANSWER = 45  # seconds for what a worker has computed: the scheduler tries for 30 to reach it
 MOST_DESCRIBED = 1_000_000  # bytes of a scheduler file
 NO_DASK = "--cluster needs Dask: python -m pip install -r requirements-cluster.txt"
 
@@ -35,6 +37,13 @@ class Options(NamedTuple):
     security: str | None = None  # a folder with the KEYS
     insecure: bool = False  # whether another computer may be spoken to without TLS
     send_pictures: bool = False
+
+
+class Worker(NamedTuple):
+    """A worker that is there."""
+
+    share: int  # how many workers its computer has
+    is_ready: bool  # not if its memory is short, for example
 
 
 class ConnectionLost(Exception):
@@ -63,6 +72,8 @@ def check(options: Options) -> str:
         raise UserError(
             f"{address} wants keys: name the folder of {', '.join(KEYS)} with --cluster-security"
         )
+    if scheme == "tcp" and options.security:
+        raise UserError(f"{address} is without TLS: with --cluster-security, name tls://{host}:...")
     if scheme == "tcp" and not options.insecure and not is_here(host):
         raise UserError(
             f"{address} is another computer, where anybody who reaches the port could run programs: "
@@ -141,8 +152,9 @@ class Connection:
 
     def __enter__(self) -> Connection:
         address = check(self.options)
-        import dask
+        import dask.config
         import distributed
+        from distributed.system import MEMORY_LIMIT
 
         # What Dask logs is of its own parts. What matters is reported here in words.
         for name in ("distributed", "tornado", "bokeh", "asyncio"):
@@ -165,6 +177,7 @@ class Connection:
                     cluster = distributed.LocalCluster(
                         n_workers=int(local[1]),
                         threads_per_worker=1,
+                        memory_limit=MEMORY_LIMIT // int(local[1]),
                         processes=True,
                         host="127.0.0.1",
                         dashboard_address=None,
@@ -177,7 +190,7 @@ class Connection:
                         address, security=security, timeout=TIMEOUT, set_as_default=False
                     )
                 )
-            except (OSError, TimeoutError, ValueError) as error:
+            except (OSError, TimeoutError, ValueError, RuntimeError) as error:
                 raise Undone(
                     f"no scheduler answers at {address} ({one_reason(error)}): start one with dask "
                     "scheduler, and run the same command again"
@@ -189,20 +202,28 @@ class Connection:
         with contextlib.suppress(OSError, TimeoutError):
             self.stack.close()
 
-    def workers(self, before: dict[str, int]) -> dict[str, int]:
-        """{address of a worker that is there: how many workers its computer has}. The number stays
-        as it was `before`, because a worker's threads are set once. Raises Undone if the scheduler
-        is lost."""
+    def workers(self, before: dict[str, Worker]) -> dict[str, Worker]:
+        """{address: Worker} of those that are there. Their shares stay as they were `before`,
+        because a worker's threads are set once. Raises Undone if the scheduler is lost."""
         try:
-            found = list(self.client.scheduler_info()["workers"])
+            found = self.client.scheduler_info()["workers"]
         except Exception:  # of the network, of tornado, or a client that was closed
             if self.client.status in ("running", "connecting"):
                 return before
             raise self.lost() from None
-        hosts = [hostname(address) for address in found]
+        hosts = collections.Counter(map(hostname, found))
         return {
-            address: before.get(address) or hosts.count(host) for address, host in zip(found, hosts)
+            address: Worker(
+                before[address].share if address in before else hosts[hostname(address)],
+                described.get("status") == "running",
+            )
+            for address, described in found.items()
         }
+
+    def is_up(self) -> bool:
+        """Whether the scheduler can be reached now. What it is asked for while it can't be, it would
+        never answer."""
+        return self.client.status == "running"
 
     def submit(self, function: Callable, *args: Any, worker: str, key: str) -> Any:
         """A Future of function(*args), run by this worker and no other."""
@@ -221,7 +242,7 @@ class Connection:
         if future.status == "cancelled" or future.status == "lost":
             raise ConnectionLost
         try:
-            return future.result(timeout=TIMEOUT)
+            return future.result(timeout=ANSWER)
         except (distributed.CancelledError, distributed.client.FutureCancelledError):
             raise ConnectionLost from None
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from common.terminal import UserError, log
 from learning import bottlenecks, inception
-from learning.bottleneck_cache import Cache
+from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches
 from learning.picture_folders import Picture
 
 
@@ -89,8 +89,10 @@ def log_cost(
     epochs = math.ceil(steps / math.ceil(len(digests) / batch))
     cached = 0
     for epoch in range(epochs):  # they were computed in this order
-        rows = cache.find_all(variant(sha256, epoch, options.seed) for sha256 in digests)
-        cached_of_epoch = int((rows >= 0).sum())
+        keys = (variant(sha256, epoch, options.seed) for sha256 in digests)
+        cached_of_epoch = sum(
+            int((cache.find(batch) >= 0).sum()) for batch in in_batches(keys, LOOKED_UP)
+        )
         if not cached_of_epoch:
             break
         cached += cached_of_epoch

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from common.files import file_sha256
 from common.terminal import UserError, log
 from learning import bottlenecks, cluster, cluster_connection, inception, layers, queries, shards
-from learning.bottleneck_cache import Cache, in_batches, random_before
+from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches, random_before
 from learning.selection import Products
 
 DIGEST = re.compile("[0-9a-f]{64}")  # a SHA-256
@@ -122,7 +122,7 @@ def cached_rows(
     of_products = np.asarray(ids, np.int64)
     order = np.argsort(of_products)
     rows = np.full(len(of_products), -1)
-    for batch in in_batches(with_keys(), bottlenecks.LOOKED_UP):
+    for batch in in_batches(with_keys(), LOOKED_UP):
         pictured = np.array([product_id for product_id, _, _ in batch])
         place = np.searchsorted(of_products, pictured, sorter=order)
         asked = order[np.minimum(place, len(order) - 1)]
