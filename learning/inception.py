@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import os
 import queue
+import random
 import sys
 import warnings
 from collections.abc import Callable
@@ -103,6 +104,7 @@ def build_network(
     whole, cut = untrained(layer)
     if weights == "random":
         source = f"random-{seed}"
+        draw_weights(whole, seed)
     else:
         path = imagenet_file(keras) if weights == "imagenet" else weights
         load_weights(whole, cut, path)
@@ -129,6 +131,20 @@ def untrained(layer: str) -> tuple[Any, Any]:
         whole.input, keras.layers.GlobalAveragePooling2D(name="bottleneck")(block.output)
     )
     return whole, cut
+
+
+def draw_weights(whole: Any, seed: int) -> None:
+    """Give a network of `untrained` its random weights: those that Keras draws in a process of one
+    thread. With more threads, as on a worker of a cluster, another one may use Python's generator in
+    between, and then the weights are others each time."""
+    keras = load_tensorflow().keras
+    drawn = random.Random(seed)
+    convolutions = [layer for layer in whole.layers if type(layer).__name__ == "Conv2D"]
+    # In the order in which they were made: conv2d, conv2d_1 and so on.
+    convolutions.sort(key=lambda layer: int(layer.name.partition("_")[2] or 0))
+    for layer in convolutions:
+        initializer = keras.initializers.GlorotUniform(seed=drawn.randint(1, 10**9))
+        layer.kernel.assign(initializer(layer.kernel.shape))
 
 
 def imagenet_file(keras: ModuleType) -> str:
