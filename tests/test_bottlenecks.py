@@ -823,7 +823,8 @@ def test_random_weights_were_used_before_only_where_a_cache_says_so(tmp_path, ca
 APPENDER = """
 import os, sys
 import numpy as np
-from learning import bottleneck_cache
+from learning import bottleneck_cache, key_index
+key_index.FEWEST = 50  # so that an index is written again and again
 for line in sys.stdin:
     count, first = map(int, line.split())
     children = []
