@@ -127,6 +127,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         picture_crawl.CONNECTIONS,
         args.tries,
         public_only=not args.allow_private,
+        hosts=picture_crawl.bounds().queues,
     )
     counts = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
     fetched = {"ok": 0, "failed": 0, "unfinished": 0}

@@ -10,33 +10,38 @@ each product. Whenever this is killed, the next run goes on.
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import contextlib
-import ctypes
 import itertools
 import os
+import resource
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
 import db
-from common.pictures import quietly
 from common.terminal import UserError, counted, grouped, log, progress
-from crawling import http_client, picture_link_queries, picture_queries, picture_store
+from crawling import (
+    http_client,
+    in_turns,
+    picture_link_queries,
+    picture_queries,
+    picture_queue_queries,
+    picture_store,
+)
 from crawling.feed_download import Feed
 from crawling.picture_queries import Wanted
 
-CONNECTIONS = 8
-WORKERS = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
+CONNECTIONS = 8  # to one host
+THREADS = 128  # a host that answers in a third of a second fills eight pictures a second with three
+FILES = 6  # that each thread may have open: two on the disk, and idle connections to hosts
+OTHER_FILES = 64  # that the process has open besides
 GONE = "no longer there"
+WAY_AHEAD = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
+CHECKS = in_turns.Bounds(WAY_AHEAD, 1, WAY_AHEAD)  # of files that lie there
 PLACEHOLDER = 20  # groups of products that share one picture: it shows none of them
-# Of the C library of Linux: memory in pieces of at least so many bytes goes back to the system.
-M_MMAP_THRESHOLD, LARGE_PIECE = -3, 1 << 20
-
-Row = TypeVar("Row")
-Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
 # ---- getting all --------------------------------------------------------------------------------
@@ -68,37 +73,13 @@ def check_there(conn: sqlite3.Connection, source: str, images_path: str) -> None
         )
 
 
-def give_memory_back() -> None:
-    """Have memory go back to the system as soon as it is let go. Otherwise each thread would keep
-    what the largest of its pictures took: 1.8 GB in all. A system without this call is left as it
-    is."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_PIECE)
-
-
-def in_parallel(
-    work: Callable[[Row], Result], rows: Iterable[Row], most: int
-) -> Generator[tuple[Row, Future[Result]], None, None]:
-    """Yield (row, Future of work(row)) as they are done, at most `most` under way at a time."""
-    give_memory_back()
-    with quietly(), concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs: dict[Future[Result], Row] = {}
-        rows = iter(rows)
-        try:
-            while True:
-                for row in rows:
-                    jobs[pool.submit(work, row)] = row
-                    if len(jobs) >= most:
-                        break
-                if not jobs:
-                    return
-                done, _ = concurrent.futures.wait(
-                    jobs, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for job in done:
-                    yield jobs.pop(job), job
-        finally:
-            pool.shutdown(cancel_futures=True)
+def bounds() -> in_turns.Bounds:
+    """How much is fetched at a time: less if this process may have only few files open."""
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most_files == resource.RLIM_INFINITY:
+        most_files = THREADS * FILES + OTHER_FILES
+    threads = max(WAY_AHEAD, min(THREADS, (most_files - OTHER_FILES) // FILES))
+    return in_turns.Bounds(threads, threads // 2, WAY_AHEAD)
 
 
 def forget_missing(conn: sqlite3.Connection, source: str, store: picture_store.Store) -> None:
@@ -127,26 +108,27 @@ def fetch_pictures(
     by_url = feed is not None and not feed.folders
     picture_queries.share_pictures(conn, source, by_url)
 
-    def store_some(pictures: Iterable[Wanted], total: int) -> collections.Counter[str]:
-        not_stopped = itertools.takewhile(lambda picture: not web.stop.is_set(), pictures)
-        jobs = in_parallel(
+    def not_stopped(items: Iterable[Item]) -> Iterator[Item]:
+        return itertools.takewhile(lambda item: not web.stop.is_set(), items)
+
+    def get_queued(total: int) -> collections.Counter[str]:
+        jobs = in_turns.in_turns(
             lambda picture: picture_store.get_picture(picture, store, web, feed),
-            not_stopped,
-            2 * WORKERS,
+            map(not_stopped, not_stopped(picture_queue_queries.queues(conn))),
+            bounds(),
         )
         with contextlib.closing(jobs):
             return store_all(conn, jobs, total)
 
     picture_link_queries.begin_turns(conn)
-    total = picture_queries.count_pictures_to_fetch(conn, source, by_url)
-    counts = store_some(picture_queries.all_to_fetch(conn, source, by_url), total)
+    counts = get_queued(picture_queue_queries.queue_pictures(conn, source, by_url))
     picture_queries.share_pictures(conn, source, by_url)
     placeholders = picture_queries.set_placeholders(conn, PLACEHOLDER)
     for turn in itertools.count(1):
-        products, total = picture_link_queries.find_links_left(conn, source, by_url, turn)
-        if not products or web.stop.is_set():
+        left = picture_link_queries.find_links_left(conn, source, by_url, turn)
+        if not left or web.stop.is_set():
             break
-        counts += store_some(picture_link_queries.with_links_left(conn, turn), total)
+        counts += get_queued(picture_queue_queries.queue_links_left(conn, turn))
         picture_link_queries.share_later_links(conn, source, turn)
         placeholders += picture_queries.set_placeholders(conn, PLACEHOLDER)
     if placeholders:
@@ -228,7 +210,8 @@ def verify(conn: sqlite3.Connection, images_path: str) -> tuple[int, int]:
     bad, missing = [], 0
     with progress("pictures", total, "pictures") as bar:
         kept = picture_queries.kept_pictures(conn, None)
-        for row, job in in_parallel(lambda row: damage(row, images_path), kept, 100):
+        rows = in_turns.in_turns(lambda row: damage(row, images_path), [kept], CHECKS)
+        for row, job in rows:
             reason = job.result()
             if reason:
                 bad.append((row["product_id"], row["path"], reason))
