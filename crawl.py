@@ -279,7 +279,7 @@ def fetch_pictures(
         picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
     mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
     store = picture_store.Store(args.images_path, mark)
-    return picture_crawl.fetch_pictures(conn, source, store, web, feed)
+    return picture_crawl.fetch_pictures(conn, source, store, web, feed, args.adopt_images)
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------

@@ -15,14 +15,16 @@ import itertools
 import os
 import resource
 import sqlite3
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
 import db
 from common.terminal import UserError, counted, grouped, log, progress
 from crawling import (
+    fetched_elsewhere,
     http_client,
     in_turns,
     picture_link_queries,
@@ -31,7 +33,9 @@ from crawling import (
     picture_store,
 )
 from crawling.feed_download import Feed
+from crawling.fetched_elsewhere import Fetched
 from crawling.picture_queries import Wanted
+from crawling.picture_store import Outcome
 
 CONNECTIONS = 8  # to one host
 THREADS = 128  # a host that answers in a third of a second fills eight pictures a second with three
@@ -94,18 +98,76 @@ def forget_missing(conn: sqlite3.Connection, source: str, store: picture_store.S
         picture_queries.forget_pictures(conn, gone)
 
 
+def adopt_pictures(
+    conn: sqlite3.Connection,
+    source: str,
+    store: picture_store.Store,
+    folder: str,
+    stop: threading.Event,
+) -> None:
+    """Put pictures that another tool has fetched into the store, for the products that have their
+    links, and none of their pictures. What can't be used is reported, and fetched later. Ends early
+    if `stop` is set."""
+    seen: collections.Counter[str] = collections.Counter()
+
+    def needed(tell: fetched_elsewhere.Tell) -> Iterator[tuple[Wanted, Fetched]]:
+        for fetched in fetched_elsewhere.pictures(folder, tell):
+            if stop.is_set():
+                return
+            wanted = picture_queries.wanted_by_link(conn, source, fetched.url)
+            seen["needed" if wanted else "not needed"] += 1
+            if wanted:
+                yield wanted, fetched
+
+    def adopted(row: tuple[Wanted, Fetched]) -> Outcome:
+        try:
+            return picture_store.keep_part(row[1].path, row[1].part, store)
+        except ValueError as problem:
+            raise http_client.Unfinished(f"can't be adopted: {problem}") from None
+
+    def outcomes(
+        tell: fetched_elsewhere.Tell,
+    ) -> Generator[tuple[Wanted, Future[Outcome]], None, None]:
+        jobs = in_turns.in_turns(adopted, [needed(tell)], CHECKS)
+        with contextlib.closing(jobs):
+            for (wanted, fetched), job in jobs:
+                if not job.exception() and fetched.sha256 not in (None, job.result().sha256):
+                    seen["changed"] += 1
+                yield wanted, job
+
+    with grouped(unread) as tell, contextlib.closing(outcomes(tell)) as jobs:
+        ok = store_all(conn, jobs, None)[db.PICTURE_OK]
+    log(
+        f"{counted(ok, 'picture')} adopted from {folder}, {seen['needed'] - ok} can't be used, and "
+        f"{seen['not needed']} are of no product without a picture"
+    )
+    if seen["changed"]:
+        log(
+            f"{counted(seen['changed'], 'adopted picture')} are not as their hosts gave them: "
+            "img2dataset keeps the bytes only with disable_all_reencoding"
+        )
+
+
+def unread(count: int, names: str, reason: str) -> str:
+    return f"--adopt-images: {names} {reason}"
+
+
 def fetch_pictures(
     conn: sqlite3.Connection,
     source: str,
     store: picture_store.Store,
     web: http_client.Web,
     feed: Feed | None = None,
+    adopt_from: str | None = None,
 ) -> dict[str, int]:
-    """Get the pictures that are not there yet; links may be relative to `feed`. Returns how many
+    """Get the pictures that are not there yet, first from a folder of another tool's if one is
+    given, then from where their links lead, which may be relative to `feed`. Returns how many
     are ok, failed and unfinished. Ends early if web.stop is set; what is under way then is finished and kept."""
     picture_store.sweep(store)
     forget_missing(conn, source, store)
     by_url = feed is not None and not feed.folders
+    if adopt_from is not None:
+        adopt_pictures(conn, source, store, adopt_from, web.stop)
     picture_queries.share_pictures(conn, source, by_url)
 
     def not_stopped(items: Iterable[Item]) -> Iterator[Item]:
@@ -144,9 +206,7 @@ def fetch_pictures(
 
 
 def store_all(
-    conn: sqlite3.Connection,
-    jobs: Iterable[tuple[Wanted, Future[picture_store.Outcome]]],
-    total: int,
+    conn: sqlite3.Connection, jobs: Iterable[tuple[Wanted, Future[Outcome]]], total: int | None
 ) -> collections.Counter[str]:
     """Store the rows of pictures as they come. Returns how many are ok and failed."""
     counts: collections.Counter[str] = collections.Counter()
@@ -177,7 +237,7 @@ def store_all(
     return counts
 
 
-def in_words(outcome: picture_store.Outcome, links_left: int) -> str:
+def in_words(outcome: Outcome, links_left: int) -> str:
     """What a person should know of a picture that is not the first link's."""
     if outcome.status == db.PICTURE_OK:
         reason = outcome.reason or "its first link may give one later"

@@ -92,6 +92,20 @@ def with_links(conn: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[Wa
     ]
 
 
+def wanted_by_link(conn: sqlite3.Connection, source: str, url: str) -> Wanted | None:
+    """The first product of a source that has this first link, and no picture of it; None if there
+    is none. share_pictures gives the picture to the others."""
+    row = conn.execute(
+        """select id, external_id from product left join picture on product_id = id
+           where source = ? and image in (?, ?) and removed = 0
+           and (coalesce(status, 'unchecked') = 'unchecked' or position > 0
+                or status = 'failed' and sha256 is null)
+           order by id limit 1""",
+        (source, url, url.removeprefix("https:")),
+    ).fetchone()
+    return Wanted(row["id"], row["external_id"], (url,), None, -1, None) if row else None
+
+
 def count_pictures_to_fetch(conn: sqlite3.Connection, source: str, by_url: bool = False) -> int:
     remember_seen(conn)
     return conn.execute(

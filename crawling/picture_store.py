@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import os
 import random
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from typing import IO, NamedTuple
 
 import db
 from common.files import replacing
+from common.foreign_files import open_regular
 from common.pictures import SUFFIXES, TooLarge, begins_like_a_picture, held, opened
 from common.terminal import UserError
 from crawling import http_client, picture_links
@@ -246,6 +248,19 @@ def keep_file(path: str, store: Store) -> Outcome:
         try:
             file = until_kept.enter_context(open(path, "rb"))
             data = until_kept.enter_context(held(file, MOST_BYTES))
+        except OSError as error:
+            raise ValueError(f"no readable file: {error.strerror}") from None
+        return keep_picture(data, store)
+
+
+def keep_part(path: str, part: tuple[int, int] | None, store: Store) -> Outcome:
+    """The picture that another tool has put into a file, or into a part of it, put into the store.
+    It is copied: whoever writes into the other file later does not change this one. Raises
+    ValueError if it can't be read or used."""
+    with contextlib.ExitStack() as until_kept:
+        try:
+            file = until_kept.enter_context(open_regular(path, sys.maxsize))
+            data = until_kept.enter_context(held(file, MOST_BYTES, part))
         except OSError as error:
             raise ValueError(f"no readable file: {error.strerror}") from None
         return keep_picture(data, store)
