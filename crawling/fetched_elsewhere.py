@@ -111,6 +111,11 @@ def in_tar(path: str, tell: Tell) -> Iterator[Fetched]:
             if part and about:
                 yield Fetched(*about, path, part)
                 part = None
+        headers.seek(tar.offset)
+        if headers.read(tarfile.BLOCKSIZE) != bytes(
+            tarfile.BLOCKSIZE
+        ):  # tarfile takes it for an end
+            raise tarfile.ReadError("it is cut, or damaged")
 
 
 def described(data: bytes) -> tuple[str, str | None]:
