@@ -127,6 +127,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         picture_crawl.CONNECTIONS,
         args.tries,
         public_only=not args.allow_private,
+        hosts=picture_crawl.bounds().queues,
     )
     counts = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
     fetched = {"ok": 0, "failed": 0, "unfinished": 0}
@@ -278,7 +279,7 @@ def fetch_pictures(
         picture_queries.forget_failed_pictures(conn, source, private_addresses.PRIVATE)
     mark = hashlib.sha256(os.path.realpath(args.db_path).encode()).hexdigest()[:16]
     store = picture_store.Store(args.images_path, mark)
-    return picture_crawl.fetch_pictures(conn, source, store, web, feed)
+    return picture_crawl.fetch_pictures(conn, source, store, web, feed, args.adopt_images)
 
 
 # ---- instead of a crawl -----------------------------------------------------------------------

@@ -84,14 +84,16 @@ class Metered(io.BytesIO):
 
 
 @contextlib.contextmanager
-def held(file: IO[bytes], most: int = MOST_BYTES) -> Iterator[bytes]:
-    """All bytes of a file, in whose `with` they are to be decoded, stored and let go: no other large
+def held(
+    file: IO[bytes], most: int = MOST_BYTES, part: tuple[int, int] | None = None
+) -> Iterator[bytes]:
+    """All bytes of a file, or of its part (first byte, how many there are), in whose `with` they are to be decoded, stored and let go: no other large
     file is in memory during it. It must not stand inside `opened`, nor inside another. Raises
     TooLarge if they are more than `most`."""
-    size = file.seek(0, os.SEEK_END)
+    begin, size = part or (0, file.seek(0, os.SEEK_END))
     if size > most:
         raise TooLarge(f"more than {most} bytes")
-    file.seek(0)
+    file.seek(begin)
     with ONE_LARGE if size > LARGE else contextlib.nullcontext():
         yield file.read(size)
 

@@ -18,6 +18,7 @@ import logging
 import math
 import socket
 import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ from common.terminal import VERSION
 from crawling.private_addresses import PRIVATE, PrivateAddress, is_public
 
 MOST_ADDRESSES = 8  # of a host that are tried: each may take all of the time for connecting
+MOST_SETTINGS = 1000  # hosts whose settings are held
 # When the request of this thread must be done, by time.monotonic.
 DEADLINE: contextvars.ContextVar[float] = contextvars.ContextVar("deadline", default=math.inf)
 
@@ -174,16 +176,30 @@ def is_at_public(response: requests.Response) -> bool:
 
 class Session(requests.Session):
     """A session that follows no redirect, and leaves the body of one unread: the library would read
-    all of it, however much that is."""
+    all of it, however much that is. What the environment says of a host, a proxy and certificates,
+    is looked up once: the library goes through all of the environment with each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings: dict[tuple[str, str], Any] = {}  # (scheme, host) -> what is said of it
+
+    def merge_environment_settings(self, url: Any, *args: Any) -> Any:
+        parts = urllib.parse.urlsplit(url)
+        host = (parts.scheme, parts.netloc)
+        if len(self.settings) > MOST_SETTINGS:
+            self.settings.clear()
+        if host not in self.settings:
+            self.settings[host] = super().merge_environment_settings(url, *args)
+        return self.settings[host]
 
     def resolve_redirects(self, *args: Any, **kwargs: Any) -> Any:
         return iter(())
 
 
-def new_session(connections: int, public_only: bool) -> requests.Session:
+def new_session(connections: int, hosts: int, public_only: bool) -> requests.Session:
     """A requests session that says what it is, takes no cookies, sends no password of ~/.netrc and
-    keeps up to `connections` connections to a host. With public_only it uses no proxy, because a
-    proxy would look names up itself."""
+    keeps up to `connections` connections to each of the last `hosts` hosts. With public_only it uses
+    no proxy, because a proxy would look names up itself."""
     # Lines of urllib3's log hold whole URLs, and so the key.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     session = Session()
@@ -194,7 +210,7 @@ def new_session(connections: int, public_only: bool) -> requests.Session:
     session.trust_env = not public_only
     adapter = PublicAdapter if public_only else Adapter
     for scheme in ("http://", "https://"):
-        session.mount(scheme, adapter(pool_connections=64, pool_maxsize=connections))
+        session.mount(scheme, adapter(pool_connections=hosts, pool_maxsize=connections))
     return session
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from common.arguments import rate, whole_number
 from common.terminal import UserError
-from crawling import shopstyle_api
+from crawling import fetched_elsewhere, shopstyle_api
 from crawling.feed_dialects import FIELDS
 from crawling.feed_reading import SurveyOptions
 from crawling.feed_types import ReadOptions
@@ -145,12 +145,18 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         "on this machine, and through a proxy; let a feed's public host redirect to one",
     )
     images.add_argument(
+        "--adopt-images",
+        metavar="DIR",
+        help="first take the pictures that img2dataset has fetched into this folder; what it lacks "
+        "is fetched as usual",
+    )
+    images.add_argument(
         "--retry-failed", action="store_true", help="also try again the pictures that were unusable"
     )
 
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with an error if flags do not fit together."""
+    """End with an error, or UserError, if flags do not fit together."""
     for_feeds = (
         "column",
         "separator",
@@ -159,6 +165,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         "encoding",
         "sheet",
         "feed_images",
+        "adopt_images",
         "source",
         "unlabelled",
         "remove_missing",
@@ -171,8 +178,14 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         parser.error("--feed must name a file, a folder or a URL")
     if args.separator is not None and not args.separator:
         parser.error("--separator must name what stands between the levels of a category")
-    if args.feed_images is not None and not os.path.isdir(args.feed_images):
-        parser.error(f"--feed-images takes a folder, and {args.feed_images} is none")
+    for flag, folder in (
+        ("--feed-images", args.feed_images),
+        ("--adopt-images", args.adopt_images),
+    ):
+        if folder is not None and not os.path.isdir(folder):
+            parser.error(f"{flag} takes a folder, and {folder} is none")
+    if args.adopt_images is not None:
+        fetched_elsewhere.check_folder(args.adopt_images)
     if args.write_moves is not None:
         check_moves_file(parser, args)
     if (args.verify or args.status) and (args.feed is not None or args.retry_failed):

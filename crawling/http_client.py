@@ -34,6 +34,7 @@ from crawling.unpacking import content_of
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
 LONGEST = 120  # seconds for all of an answer: a piece now and then is no answer
 MOST_BYTES = 20_000_000
+HOSTS = 8  # of which connections are kept
 LARGE = 100_000_000  # bytes; what is more than that must not be packed too well
 MOST_PACKING = 400  # how many times smaller than its content a large answer may be packed
 TRIES = 5
@@ -175,8 +176,8 @@ class Web:
     """What all requests of a run share; threads may use it together.
 
     `rate` is how many requests a second one host gets, 0 for no limit. Setting `stop` ends all
-    waiting. `connections` is how many requests may be under way at once; `tries` how often one is
-    tried; `give_up` after how many failures in a row a host is left alone. `public_only` is for
+    waiting. `connections` is how many requests may be under way at once at one host, and `hosts` of
+    how many hosts connections are kept; `tries` is how often a request is tried; `give_up` after how many failures in a row a host is left alone. `public_only` is for
     links that a shop gave: no private address is reached; with public_redirects, none is reached by
     a redirect of a public host. `counts` has the numbers of requests, retries and bytes.
     """
@@ -190,11 +191,16 @@ class Web:
         give_up: int = 20,
         public_only: bool = False,
         public_redirects: bool = False,
+        hosts: int = HOSTS,
     ) -> None:
-        self.session = new_session(connections, public_only)
-        self.public_session = new_session(connections, True) if public_redirects else None
+        self.session = new_session(connections, hosts, public_only)
+        self.public_session = new_session(connections, hosts, True) if public_redirects else None
         self.rate, self.stop, self.tries, self.give_up = rate, stop, tries, give_up
-        self.lock, self.slots = threading.Lock(), threading.Semaphore(connections)
+        self.lock = threading.Lock()
+        # Host -> the requests that may still begin there.
+        self.slots = collections.defaultdict[str, threading.Semaphore](
+            lambda: threading.Semaphore(connections)
+        )
         self.counts: collections.Counter[str] = collections.Counter()
         self.failures: collections.Counter[str] = collections.Counter()  # in a row, by host
         # Hosts at private addresses, by the session that may not ask them: they need no turn.
@@ -307,7 +313,7 @@ class Web:
         self.count("requests", 1)
         try:
             with (
-                self.slots,
+                self.slots[host],
                 done_within(request.seconds),
                 session.get(
                     url, params=params, timeout=TIMEOUT, stream=True, allow_redirects=False
@@ -333,6 +339,7 @@ class Web:
         with self.lock:
             if self.failures[host] >= self.give_up:
                 raise GivenUp(f"{self.give_up} failures in a row: the host is left alone")
+            self.slots[host]  # is made while nobody else can make it
             now = time.monotonic()
             turn = max(now, self.turn.get(host, now))
             self.turn[host] = turn + (1 / self.rate if self.rate else 0)

@@ -10,33 +10,42 @@ each product. Whenever this is killed, the next run goes on.
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import contextlib
-import ctypes
 import itertools
 import os
+import resource
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
 import db
-from common.pictures import quietly
 from common.terminal import UserError, counted, grouped, log, progress
-from crawling import http_client, picture_link_queries, picture_queries, picture_store
+from crawling import (
+    fetched_elsewhere,
+    http_client,
+    in_turns,
+    picture_link_queries,
+    picture_queries,
+    picture_queue_queries,
+    picture_store,
+)
 from crawling.feed_download import Feed
+from crawling.fetched_elsewhere import Fetched
 from crawling.picture_queries import Wanted
+from crawling.picture_store import Outcome
 
-CONNECTIONS = 8
-WORKERS = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
+CONNECTIONS = 8  # to one host
+THREADS = 128  # a host that answers in a third of a second fills eight pictures a second with three
+FILES = 6  # that each thread may have open: two on the disk, and idle connections to hosts
+OTHER_FILES = 64  # that the process has open besides
 GONE = "no longer there"
+WAY_AHEAD = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
+CHECKS = in_turns.Bounds(WAY_AHEAD, 1, WAY_AHEAD)  # of files that lie there
 PLACEHOLDER = 20  # groups of products that share one picture: it shows none of them
-# Of the C library of Linux: memory in pieces of at least so many bytes goes back to the system.
-M_MMAP_THRESHOLD, LARGE_PIECE = -3, 1 << 20
-
-Row = TypeVar("Row")
-Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
 # ---- getting all --------------------------------------------------------------------------------
@@ -68,37 +77,13 @@ def check_there(conn: sqlite3.Connection, source: str, images_path: str) -> None
         )
 
 
-def give_memory_back() -> None:
-    """Have memory go back to the system as soon as it is let go. Otherwise each thread would keep
-    what the largest of its pictures took: 1.8 GB in all. A system without this call is left as it
-    is."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_PIECE)
-
-
-def in_parallel(
-    work: Callable[[Row], Result], rows: Iterable[Row], most: int
-) -> Generator[tuple[Row, Future[Result]], None, None]:
-    """Yield (row, Future of work(row)) as they are done, at most `most` under way at a time."""
-    give_memory_back()
-    with quietly(), concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        jobs: dict[Future[Result], Row] = {}
-        rows = iter(rows)
-        try:
-            while True:
-                for row in rows:
-                    jobs[pool.submit(work, row)] = row
-                    if len(jobs) >= most:
-                        break
-                if not jobs:
-                    return
-                done, _ = concurrent.futures.wait(
-                    jobs, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for job in done:
-                    yield jobs.pop(job), job
-        finally:
-            pool.shutdown(cancel_futures=True)
+def bounds() -> in_turns.Bounds:
+    """How much is fetched at a time: less if this process may have only few files open."""
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most_files == resource.RLIM_INFINITY:
+        most_files = THREADS * FILES + OTHER_FILES
+    threads = max(WAY_AHEAD, min(THREADS, (most_files - OTHER_FILES) // FILES))
+    return in_turns.Bounds(threads, threads // 2, WAY_AHEAD)
 
 
 def forget_missing(conn: sqlite3.Connection, source: str, store: picture_store.Store) -> None:
@@ -113,40 +98,99 @@ def forget_missing(conn: sqlite3.Connection, source: str, store: picture_store.S
         picture_queries.forget_pictures(conn, gone)
 
 
+def adopt_pictures(
+    conn: sqlite3.Connection,
+    source: str,
+    store: picture_store.Store,
+    folder: str,
+    stop: threading.Event,
+) -> None:
+    """Put pictures that another tool has fetched into the store, for the products that have their
+    links, and none of their pictures. What can't be used is reported, and fetched later. Ends early
+    if `stop` is set."""
+    seen: collections.Counter[str] = collections.Counter()
+
+    def needed(tell: fetched_elsewhere.Tell) -> Iterator[tuple[Wanted, Fetched]]:
+        for fetched in fetched_elsewhere.pictures(folder, tell):
+            if stop.is_set():
+                return
+            wanted = picture_queries.wanted_by_link(conn, source, fetched.url)
+            seen["needed" if wanted else "not needed"] += 1
+            if wanted:
+                yield wanted, fetched
+
+    def adopted(row: tuple[Wanted, Fetched]) -> Outcome:
+        try:
+            return picture_store.keep_part(row[1].path, row[1].part, store)
+        except ValueError as problem:
+            raise http_client.Unfinished(f"can't be adopted: {problem}") from None
+
+    def outcomes(
+        tell: fetched_elsewhere.Tell,
+    ) -> Generator[tuple[Wanted, Future[Outcome]], None, None]:
+        jobs = in_turns.in_turns(adopted, [needed(tell)], CHECKS)
+        with contextlib.closing(jobs):
+            for (wanted, fetched), job in jobs:
+                if not job.exception() and fetched.sha256 not in (None, job.result().sha256):
+                    seen["changed"] += 1
+                yield wanted, job
+
+    with grouped(unread) as tell, contextlib.closing(outcomes(tell)) as jobs:
+        ok = store_all(conn, jobs, None)[db.PICTURE_OK]
+    log(
+        f"{counted(ok, 'picture')} adopted from {folder}, {seen['needed'] - ok} can't be used, and "
+        f"{seen['not needed']} are of no product without a picture"
+    )
+    if seen["changed"]:
+        log(
+            f"{counted(seen['changed'], 'adopted picture')} are not as their hosts gave them: "
+            "img2dataset keeps the bytes only with disable_all_reencoding"
+        )
+
+
+def unread(count: int, names: str, reason: str) -> str:
+    return f"--adopt-images: {names} {reason}"
+
+
 def fetch_pictures(
     conn: sqlite3.Connection,
     source: str,
     store: picture_store.Store,
     web: http_client.Web,
     feed: Feed | None = None,
+    adopt_from: str | None = None,
 ) -> dict[str, int]:
-    """Get the pictures that are not there yet; links may be relative to `feed`. Returns how many
+    """Get the pictures that are not there yet, first from a folder of another tool's if one is
+    given, then from where their links lead, which may be relative to `feed`. Returns how many
     are ok, failed and unfinished. Ends early if web.stop is set; what is under way then is finished and kept."""
     picture_store.sweep(store)
     forget_missing(conn, source, store)
     by_url = feed is not None and not feed.folders
+    if adopt_from is not None:
+        adopt_pictures(conn, source, store, adopt_from, web.stop)
     picture_queries.share_pictures(conn, source, by_url)
 
-    def store_some(pictures: Iterable[Wanted], total: int) -> collections.Counter[str]:
-        not_stopped = itertools.takewhile(lambda picture: not web.stop.is_set(), pictures)
-        jobs = in_parallel(
+    def not_stopped(items: Iterable[Item]) -> Iterator[Item]:
+        return itertools.takewhile(lambda item: not web.stop.is_set(), items)
+
+    def get_queued(total: int) -> collections.Counter[str]:
+        jobs = in_turns.in_turns(
             lambda picture: picture_store.get_picture(picture, store, web, feed),
-            not_stopped,
-            2 * WORKERS,
+            map(not_stopped, not_stopped(picture_queue_queries.queues(conn))),
+            bounds(),
         )
         with contextlib.closing(jobs):
             return store_all(conn, jobs, total)
 
     picture_link_queries.begin_turns(conn)
-    total = picture_queries.count_pictures_to_fetch(conn, source, by_url)
-    counts = store_some(picture_queries.all_to_fetch(conn, source, by_url), total)
+    counts = get_queued(picture_queue_queries.queue_pictures(conn, source, by_url))
     picture_queries.share_pictures(conn, source, by_url)
     placeholders = picture_queries.set_placeholders(conn, PLACEHOLDER)
     for turn in itertools.count(1):
-        products, total = picture_link_queries.find_links_left(conn, source, by_url, turn)
-        if not products or web.stop.is_set():
+        left = picture_link_queries.find_links_left(conn, source, by_url, turn)
+        if not left or web.stop.is_set():
             break
-        counts += store_some(picture_link_queries.with_links_left(conn, turn), total)
+        counts += get_queued(picture_queue_queries.queue_links_left(conn, turn))
         picture_link_queries.share_later_links(conn, source, turn)
         placeholders += picture_queries.set_placeholders(conn, PLACEHOLDER)
     if placeholders:
@@ -162,9 +206,7 @@ def fetch_pictures(
 
 
 def store_all(
-    conn: sqlite3.Connection,
-    jobs: Iterable[tuple[Wanted, Future[picture_store.Outcome]]],
-    total: int,
+    conn: sqlite3.Connection, jobs: Iterable[tuple[Wanted, Future[Outcome]]], total: int | None
 ) -> collections.Counter[str]:
     """Store the rows of pictures as they come. Returns how many are ok and failed."""
     counts: collections.Counter[str] = collections.Counter()
@@ -195,7 +237,7 @@ def store_all(
     return counts
 
 
-def in_words(outcome: picture_store.Outcome, links_left: int) -> str:
+def in_words(outcome: Outcome, links_left: int) -> str:
     """What a person should know of a picture that is not the first link's."""
     if outcome.status == db.PICTURE_OK:
         reason = outcome.reason or "its first link may give one later"
@@ -228,7 +270,8 @@ def verify(conn: sqlite3.Connection, images_path: str) -> tuple[int, int]:
     bad, missing = [], 0
     with progress("pictures", total, "pictures") as bar:
         kept = picture_queries.kept_pictures(conn, None)
-        for row, job in in_parallel(lambda row: damage(row, images_path), kept, 100):
+        rows = in_turns.in_turns(lambda row: damage(row, images_path), [kept], CHECKS)
+        for row, job in rows:
             reason = job.result()
             if reason:
                 bad.append((row["product_id"], row["path"], reason))

@@ -7,17 +7,9 @@ a turn may turn out to be a placeholder, and then the link behind it is tried in
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
 import db
-from crawling.picture_queries import (
-    LINKS_LEFT,
-    Wanted,
-    further,
-    note_crawled,
-    of_the_web,
-    with_links,
-)
+from crawling.picture_queries import LINKS_LEFT, further, note_crawled, of_the_web
 from crawling.queries import remember_seen
 
 
@@ -35,15 +27,13 @@ def note_tried(conn: sqlite3.Connection, product_id: int) -> None:
     conn.execute("insert or ignore into links_left values (?1, 0, ?1, 0)", (product_id,))
 
 
-def find_links_left(
-    conn: sqlite3.Connection, source: str, by_url: bool, turn: int
-) -> tuple[int, int]:
+def find_links_left(conn: sqlite3.Connection, source: str, by_url: bool, turn: int) -> bool:
     """Note, as a turn of this run (from 1), the products whose first link gave no usable picture and
-    whose later links are still to be tried, once from each position. Returns how many they are, and
-    how many pictures are to be got: of products with the same links the first stands for all."""
+    whose later links are still to be tried, once from each position. Of products with the same links
+    the first stands for all. Returns whether there are any."""
     remember_seen(conn)
     if not conn.execute("select 1 from picture_link limit 1").fetchone():
-        return 0, 0
+        return False
     conn.execute(
         f"""
         with candidate as (
@@ -64,28 +54,7 @@ def find_links_left(
         select id, position, leader, :turn from led where status <> 'ok'""",
         {"source": source, "by_url": by_url, "turn": turn},
     )
-    return tuple(
-        conn.execute(
-            """select count(*), coalesce(sum(product_id = leader), 0) from links_left
-               where turn = ?""",
-            (turn,),
-        ).fetchone()
-    )
-
-
-def with_links_left(conn: sqlite3.Connection, turn: int) -> Iterator[Wanted]:
-    """Yield the pictures that find_links_left counted, read a thousand at a time."""
-    after = -(2**63)
-    while rows := conn.execute(
-        """select id, external_id, image, null as path, 'failed' as status,
-                  links_left.position, picture.reason
-           from links_left join product on id = links_left.product_id
-           left join picture on picture.product_id = id
-           where turn = ? and links_left.product_id = leader and id > ? order by id limit 1000""",
-        (turn, after),
-    ).fetchall():
-        after = rows[-1]["id"]
-        yield from with_links(conn, rows)
+    return bool(conn.execute("select changes()").fetchone()[0])
 
 
 def share_later_links(conn: sqlite3.Connection, source: str, turn: int) -> None:

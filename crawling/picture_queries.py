@@ -6,11 +6,11 @@ In: an open crawl.db. Out: rows. db.py has the schema; queries.py keeps the tabl
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import db
-from crawling.queries import remember_seen
+from crawling.queries import question_marks, remember_seen
 
 # product_id, path, sha256, status, reason, position
 PictureRow = tuple[int, "str | None", "str | None", str, "str | None", int]
@@ -48,7 +48,7 @@ ANOTHER_GETS_IT = f"""exists (
 # beside the feed that was just loaded, which costs nothing. Of products with the same link into the
 # web the first stands for all. The + has SQLite read them in the order of their ids.
 TO_FETCH = f"""from product left join picture on picture.product_id = product.id
-    where +product.source = :source and product.id > :after and image <> '' and product.removed = 0
+    where +product.source = :source and image <> '' and product.removed = 0
     and case when {of_the_web("product")} then
         (status is null or status = 'unchecked') and (path is not null or not {ANOTHER_GETS_IT})
     else
@@ -69,31 +69,14 @@ def has_links(conn: sqlite3.Connection, source: str) -> bool:
     return row is not None
 
 
-def pictures_to_fetch(
-    conn: sqlite3.Connection, source: str, after: int, count: int, by_url: bool = False
-) -> list[Wanted]:
-    """The next `count` pictures that are to be got, of products past id `after`. by_url: whether
-    relative links lead to where the feed of this load came from."""
-    remember_seen(conn)
-    rows = conn.execute(
-        f"""select product.id, external_id, image, path, status, position, reason {TO_FETCH}
-            order by product.id limit :count""",
-        {"source": source, "after": after, "count": count, "by_url": by_url},
-    )
-    return with_links(conn, rows.fetchall())
-
-
 def with_links(conn: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[Wanted]:
-    """Rows (id, external_id, image, path, status, position, reason), sorted by id, with all links
-    of their products."""
-    if not rows:
-        return []
+    """Rows (id, external_id, image, path, tried, reason) with all links of their products."""
     further: dict[int, list[str]] = {}
     for product_id, link in db.plain(
         conn,
-        """select product_id, link from picture_link where product_id between ? and ?
-           order by product_id, position""",
-        (rows[0]["id"], rows[-1]["id"]),
+        f"""select product_id, link from picture_link
+            where product_id in ({question_marks(rows)}) order by product_id, position""",
+        [row["id"] for row in rows],
     ):
         further.setdefault(product_id, []).append(link)
     return [
@@ -102,25 +85,31 @@ def with_links(conn: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[Wa
             row["external_id"],
             (row["image"], *further.get(row["id"], ())),
             row["path"],
-            row["position"] if row["status"] == db.PICTURE_FAILED else -1,
-            row["reason"] if row["status"] == db.PICTURE_FAILED else None,
+            row["tried"],
+            row["reason"],
         )
         for row in rows
     ]
 
 
-def all_to_fetch(conn: sqlite3.Connection, source: str, by_url: bool) -> Iterator[Wanted]:
-    """Yield all of pictures_to_fetch, read a thousand at a time."""
-    after = -(2**63)
-    while pictures := pictures_to_fetch(conn, source, after, 1000, by_url):
-        after = pictures[-1].id
-        yield from pictures
+def wanted_by_link(conn: sqlite3.Connection, source: str, url: str) -> Wanted | None:
+    """The first product of a source that has this first link, and no picture of it; None if there
+    is none. share_pictures gives the picture to the others."""
+    row = conn.execute(
+        """select id, external_id from product left join picture on product_id = id
+           where source = ? and image in (?, ?) and removed = 0
+           and (coalesce(status, 'unchecked') = 'unchecked' or position > 0
+                or status = 'failed' and sha256 is null)
+           order by id limit 1""",
+        (source, url, url.removeprefix("https:")),
+    ).fetchone()
+    return Wanted(row["id"], row["external_id"], (url,), None, -1, None) if row else None
 
 
 def count_pictures_to_fetch(conn: sqlite3.Connection, source: str, by_url: bool = False) -> int:
     remember_seen(conn)
     return conn.execute(
-        f"select count(*) {TO_FETCH}", {"source": source, "after": -(2**63), "by_url": by_url}
+        f"select count(*) {TO_FETCH}", {"source": source, "by_url": by_url}
     ).fetchone()[0]
 
 

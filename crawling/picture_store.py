@@ -15,13 +15,16 @@ import hashlib
 import itertools
 import os
 import random
+import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import IO, NamedTuple
 
 import db
 from common.files import replacing
-from common.pictures import LARGE, SUFFIXES, TooLarge, begins_like_a_picture, held, opened
+from common.foreign_files import open_regular
+from common.pictures import SUFFIXES, TooLarge, begins_like_a_picture, held, opened
 from common.terminal import UserError
 from crawling import http_client, picture_links
 from crawling.feed_download import Feed
@@ -29,6 +32,11 @@ from crawling.picture_queries import Wanted
 
 MOST_BYTES = 20_000_000  # of a picture
 LEAST_SIDE = 8  # pixels; a smaller picture counts visits and shows nothing
+
+# Many threads fetch, and few check what has come: its bytes are in memory then. Meanwhile a picture
+# waits in memory too if it is as small as most are, and otherwise on the disk.
+CHECKED = threading.Semaphore(8)
+SMALL = 500_000  # bytes
 
 PAGE = "not a picture, but a web page"
 BROKEN = "not a picture in a known format, or a broken one"
@@ -167,7 +175,7 @@ def judge_of(tries: int, body: IO[bytes], store: Store) -> Callable[[http_client
         if answer.status != 200:
             raise ValueError(f"error {answer.status}")
         try:
-            with held(body, MOST_BYTES) as data:
+            with CHECKED, held(body, MOST_BYTES) as data:
                 return keep_picture(data, store)
         except ValueError as problem:
             if not answer.measured or isinstance(problem, Cut) and next(cut) < tries:
@@ -220,7 +228,7 @@ def read_link(address: str, store: Store, web: http_client.Web, feed: Feed | Non
     ValueError if there is none, and Unfinished if another run may succeed."""
     if picture_links.of_the_web(address):
         url = f"https:{address}" if address.startswith("//") else address
-        with tempfile.SpooledTemporaryFile(LARGE) as body:  # a large one waits on the disk
+        with tempfile.SpooledTemporaryFile(SMALL) as body:
             judge = judge_of(web.tries, body, store)
             return web.get(url, judge, redirects=3, most=MOST_BYTES, sink=body)
     folders = feed.folders if feed else ()
@@ -240,6 +248,19 @@ def keep_file(path: str, store: Store) -> Outcome:
         try:
             file = until_kept.enter_context(open(path, "rb"))
             data = until_kept.enter_context(held(file, MOST_BYTES))
+        except OSError as error:
+            raise ValueError(f"no readable file: {error.strerror}") from None
+        return keep_picture(data, store)
+
+
+def keep_part(path: str, part: tuple[int, int] | None, store: Store) -> Outcome:
+    """The picture that another tool has put into a file, or into a part of it, put into the store.
+    It is copied: whoever writes into the other file later does not change this one. Raises
+    ValueError if it can't be read or used."""
+    with contextlib.ExitStack() as until_kept:
+        try:
+            file = until_kept.enter_context(open_regular(path, sys.maxsize))
+            data = until_kept.enter_context(held(file, MOST_BYTES, part))
         except OSError as error:
             raise ValueError(f"no readable file: {error.strerror}") from None
         return keep_picture(data, store)
