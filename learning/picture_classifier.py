@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.files import file_sha256
-from common.terminal import UserError, log
+from common.terminal import UserError, counted, log
 from learning import bottlenecks, inception, layers, queries
 from learning.selection import Products
 
@@ -101,7 +101,9 @@ def picture_inputs(
     )
     missing = rows < 0
     if missing.any():
-        log(f"{missing.sum()} of {len(rows)} products have no picture that can be read")
+        of_all = f"of {len(rows):,} products"
+        have = counted(int(missing.sum()), f"{of_all} has", f"{of_all} have")
+        log(f"{have} no picture that can be read")
     if missing.all():
         raise UserError(
             f"none of these products has a picture that can be read in "
