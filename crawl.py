@@ -19,6 +19,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
+from common import interrupts
+
+if __name__ == "__main__":
+    interrupts.quiet_until_run()
+
 import db
 from common.arguments import add_paths, whole_number
 from common.files import images_folder
