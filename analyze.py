@@ -24,6 +24,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from common import interrupts
+
+if __name__ == "__main__":
+    interrupts.quiet_until_run()
+
 import db
 from common.arguments import add_paths, share, whole_number
 from common.files import images_folder

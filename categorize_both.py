@@ -12,6 +12,11 @@ product without a readable picture is answered from its words.
 
 import functools
 
+from common import interrupts
+
+if __name__ == "__main__":
+    interrupts.quiet_until_run()
+
 import numpy as np
 
 import db

@@ -10,6 +10,11 @@ which makes every later run a matter of seconds. Products without a readable pic
 
 import functools
 
+from common import interrupts
+
+if __name__ == "__main__":
+    interrupts.quiet_until_run()
+
 import numpy as np
 
 import db

@@ -10,6 +10,11 @@ products have, as many words of their names and as many pairs of words -> 100 Re
 
 import argparse
 
+from common import interrupts
+
+if __name__ == "__main__":
+    interrupts.quiet_until_run()
+
 import db
 from common.files import images_folder
 from common.terminal import Parser, log, run, say

@@ -19,6 +19,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
+from common import interrupts
+
+if __name__ == "__main__":
+    interrupts.quiet_until_run()
+
 import db
 from common.arguments import add_paths, whole_number
 from common.files import images_folder
@@ -136,6 +141,7 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
     account: list[str] = []  # lines about a feed's rows
     with contextlib.ExitStack() as stack:
         # What could be wrong is looked at first, so that it leaves no empty crawl.db.
+        db.check_writable(args.db_path)
         picture_crawl.check_folder(args.images_path)
         if args.feed is not None:
             source = feed_source(args.source)

@@ -402,6 +402,15 @@ def check_exists(path: str) -> None:
         raise UserError(f"there is no {path}: run crawl.py first, or name a file with --db-path")
 
 
+def check_writable(path: str) -> None:
+    """Raise UserError if this user may not write the file, or not beside it."""
+    if os.path.isfile(path) and not may_use(path, os.W_OK):
+        raise UserError(database_sentence("readonly", path))
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(folder) and not may_use(folder, os.W_OK):
+        raise UserError(database_sentence("unable to open", path))
+
+
 def table_names(conn: sqlite3.Connection) -> set[str]:
     """The names of all tables and indexes."""
     return {row[0] for row in conn.execute("select name from sqlite_master")}
@@ -461,8 +470,7 @@ def open_database(path: str, create: bool = False) -> sqlite3.Connection:
     """
     if not create:
         check_exists(path)
-    if os.path.isfile(path) and not may_use(path, os.W_OK):
-        raise UserError(database_sentence("readonly", path))
+    check_writable(path)
     if os.path.isfile(path) and os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
         # A writer that closes puts the log into the file, even one that does not belong to it.
         open_checked(path, "ro", create).close()

@@ -23,6 +23,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from common import interrupts
+
+if __name__ == "__main__":
+    interrupts.quiet_until_run()
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from common import interrupts
 from common.text import json_text, printable
 from common.trouble import database_sentence, system_sentence
 
@@ -63,6 +64,7 @@ def run(main: Callable[[], int]) -> int:
     script = os.path.basename(sys.argv[0])
     prepare_stdout()
     try:
+        interrupts.heard()
         with terminable():
             status = main()
         sys.stdout.flush()  # here, so that a reader that went away can still be dealt with

@@ -51,28 +51,31 @@ def load_lines(
     ]
 
 
+def products_have(number: int, source: str) -> str:
+    return counted(number, f"product of {source} has", f"products of {source} have")
+
+
 def label_lines(options: FeedOptions, counts: LoadCounts) -> list[str]:
     """Lines about the categories that the products of a feed have or had."""
-    lines = []
+    lines, source = [], options.source
     if options.unlabelled and counts.labels_kept:
-        lines.append(
-            f"{counts.labels_kept} of these products have a category in the database already, and "
-            "keep it"
-        )
+        have = counted(counts.labels_kept, "of these products has", "of these products have")
+        lines.append(f"{have} a category in the database already, which is kept")
     if counts.labels_lost:
         lines.append(
-            f"{counts.labels_lost} products of {options.source} had a category and have none now: "
-            "the feed has none for them (--unlabelled keeps what is there)"
+            f"{products_have(counts.labels_lost, source)} "
+            "no category now, but had one before: the feed gives none (--unlabelled keeps what is "
+            "there)"
         )
     if counts.pictures_lost:
         lines.append(
-            f"{counted(counts.pictures_lost, 'product')} of {options.source} had a link to a picture "
-            "and have none now"
+            f"{products_have(counts.pictures_lost, source)} no link to a picture now, but had one "
+            "before"
         )
     if counts.variants:
         inherited = ""
         if counts.inherited:
-            inherited = f"; {counts.inherited:,} without a category of their own have the parent's"
+            inherited = f"; {counts.inherited:,} without a category got the parent's"
         are = "is a variant" if counts.variants == 1 else "are variants"
         lines.append(
             f"{counted(counts.variants, 'product')} {are} of another product: the parent and its "
@@ -86,9 +89,9 @@ def change_lines(options: FeedOptions, counts: LoadCounts) -> list[str]:
     lines, source = [], options.source
     if counts.regrouped:
         lines.append(
-            f"{counts.regrouped} products of {source} have another item group than before: the "
-            "next training keeps each group together, and the experiments so far were split "
-            "otherwise"
+            f"{products_have(counts.regrouped, source)} "
+            "another item group than before: the next training keeps each group together, and the "
+            "experiments so far were split otherwise"
         )
     are = "is" if counts.gone == 1 else "are"
     gone = f"{counted(counts.gone, 'product')} of {source} {are} no longer in the feed"

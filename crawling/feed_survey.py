@@ -94,7 +94,7 @@ def survey_file(file: FeedFile, options: SurveyOptions) -> FileReading:
     if reading.parents_lost:
         reading.how.remarks.append(
             f"{counted(reading.parents_lost, 'variant')} without a parent: the file has too many of "
-            "them, so part it into several files"
+            "them, so split it into several files"
         )
     if first_names:
         check_fields(reading, first_names, columns)

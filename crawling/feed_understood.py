@@ -262,9 +262,9 @@ def short_remark(file: FileReading) -> Iterator[str]:
     file writes cells that are empty."""
     if file.header and 0 < len(file.short) <= file.rows * FEW_SHORT:
         yield (
-            f"{counted(len(file.short), 'row')} with fewer cells than the header (line "
-            f"{first_few([*map(str, file.short)])}): cut, or only without the last cells; what is "
-            "missing counts as empty"
+            f"{counted(len(file.short), 'row has', 'rows have')} fewer cells than the header (line "
+            f"{first_few([*map(str, file.short)])}), because something has cut them, or their last "
+            "cells are empty; missing cells count as empty"
         )
 
 

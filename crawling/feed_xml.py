@@ -199,7 +199,7 @@ class XmlItems:
         if len(self.names) > self.names_counted:
             self.names_counted = len(self.names)
             if sum(map(len, self.names)) + COST * len(self.names) > LONGEST_NAMES:
-                raise self.broken("has ever new names of elements or attributes")
+                raise self.broken("has too many different names of elements or attributes")
         rows, self.rows = self.rows, []
         return rows
 
@@ -214,7 +214,7 @@ class XmlItems:
             return  # an attribute without a value
         # Entities can be made to grow without bound, or to read other files, and each element gets
         # the values of attributes that it lacks: 4 MB became 1.3 GB.
-        raise self.broken("has a DOCTYPE that declares entities or values, which a feed needs not")
+        raise self.broken("has a DOCTYPE that declares entities or values, which no feed needs")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self.depth, self.silent = self.depth + 1, 0

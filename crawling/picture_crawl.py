@@ -22,6 +22,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 import db
+from common.files import may_use
 from common.terminal import UserError, counted, grouped, log, progress
 from crawling import (
     fetched_elsewhere,
@@ -55,7 +56,7 @@ def check_folder(images_path: str) -> None:
     """Raise UserError, before the long work, if no picture could be kept there."""
     if not images_path:
         raise UserError("--images-path must name a folder")
-    writable = os.path.isdir(images_path) and os.access(images_path, os.W_OK)
+    writable = os.path.isdir(images_path) and may_use(images_path, os.W_OK)
     if os.path.lexists(images_path) and not writable:
         raise UserError(
             f"--images-path {images_path} is no folder that you may write in: name another"
@@ -94,7 +95,8 @@ def forget_missing(conn: sqlite3.Connection, source: str, store: picture_store.S
         if not os.path.exists(store.path(row["path"]))
     ]
     if gone:
-        log(f"{len(gone)} pictures are no longer in {store.folder}: getting them again")
+        are = counted(len(gone), "picture is", "pictures are")
+        log(f"{are} no longer in {store.folder} and will be fetched again")
         picture_queries.forget_pictures(conn, gone)
 
 
@@ -195,8 +197,8 @@ def fetch_pictures(
         placeholders += picture_queries.set_placeholders(conn, PLACEHOLDER)
     if placeholders:
         log(
-            f"{placeholders} products have a picture that {PLACEHOLDER} different ones or more "
-            "have, a placeholder: it is not used"
+            f"{counted(placeholders, 'product has', 'products have')} a picture that {PLACEHOLDER} "
+            "different ones or more have, a placeholder: it is not used"
         )
     return {
         "ok": counts[db.PICTURE_OK],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from common.terminal import log
+from common.terminal import counted, log
 from common.text import (
     DEEPEST_PATH,
     LONGEST_LEVEL,
@@ -47,8 +47,8 @@ def fetch_tree(shop: Shop, root: str) -> list[CategoryRow]:
         nodes, unusable = nodes + lower, unusable + lower_unusable
     if unusable:
         log(
-            f"{unusable} categories without a usable id (a text without / and ,), or with one or a "
-            f"name of more than {LONGEST_LEVEL} characters: left out"
+            f"{counted(unusable, 'category', 'categories')} without a usable id (a text without / "
+            f"and ,), or with one or a name of more than {LONGEST_LEVEL} characters: left out"
         )
     root_entry = as_dict(as_dict(answer.get("metadata")).get("root"))
     parent, name = root_entry.get("parentId"), clean_text(str(root_entry.get("name") or root))
@@ -69,13 +69,16 @@ def log_left_out(
     left = {node.id for node in nodes}.difference(too_deep, (row[0] for row in rows))
     if too_deep:
         log(
-            f"{len(too_deep)} categories are more than {DEEPEST_PATH} levels below {root}, or the ids "
-            f"above them are too long in all, such as {min(too_deep)[:50]}: left out"
+            f"{counted(len(too_deep), 'category is', 'categories are')} more than {DEEPEST_PATH} "
+            f"levels below {root}, or below ids that are too long in all, such as "
+            f"{min(too_deep)[:50]}: left out"
         )
     if beyond := left.intersection(node.id for node in nodes[MOST_CATEGORIES:]):
-        log(f"{len(beyond)} categories are beyond the first {MOST_CATEGORIES:,}: left out")
+        are = counted(len(beyond), "category is", "categories are")
+        log(f"{are} beyond the first {MOST_CATEGORIES:,}: left out")
     if lost := sorted(left - beyond):
-        log(f"{len(lost)} categories have no parent below {root}, such as {lost[0][:50]}: left out")
+        have = counted(len(lost), "category has", "categories have")
+        log(f"{have} no parent below {root}, such as {lost[0][:50]}: left out")
 
 
 def ask_for_tree(shop: Shop, root: str) -> dict[str, Any]:

@@ -91,8 +91,9 @@ def pictures_lines(conn: sqlite3.Connection, source: str, fetched: Mapping[str, 
     for status, _, number in picture_queries.picture_counts(conn, source):
         if status in products:
             products[status] += number
+    good = products[db.PICTURE_OK]
     return [
-        f"pictures: {products[db.PICTURE_OK]} products have theirs, "
+        f"pictures: {good} {'product has its own' if good == 1 else 'products have theirs'}, "
         f"{products[db.PICTURE_FAILED]} an unusable one, {fetched['unfinished']} none yet; "
         f"this run: {fetched['ok']} fetched, {fetched['failed']} unusable"
     ]
@@ -165,8 +166,8 @@ def leaf_lines(conn: sqlite3.Connection, most: int) -> list[str]:
             total = "an unknown number" if leaf["total"] is None else leaf["total"]
             end = "to go on" if leaf["id"] in unfinished else "the shop shows no more"
             lines.append(
-                f"  {leaf['id']}: {leaf['product_count']} products; {leaf['next_offset']} "
-                f"rows read of {total}; {end}"
+                f"  {leaf['id']}: {counted(leaf['product_count'], 'product')}; "
+                f"{counted(leaf['next_offset'], 'row')} read of {total}; {end}"
             )
     return lines
 
@@ -191,8 +192,8 @@ def crawl_plan(
     if filed:
         pages = sum(pages_left(most - filed[leaf]) for leaf in leaves)
         lines.append(
-            f"and go on in {len(leaves)} of the {len(filed)} leaves known: {pages} pages "
-            f"or more, {pages / shopstyle_api.RATE / 60:.0f} min at "
+            f"and go on in {len(leaves)} of the {len(filed)} leaves known: "
+            f"{counted(pages, 'page')} or more, {pages / shopstyle_api.RATE / 60:.0f} min at "
             f"{shopstyle_api.RATE * 60:.0f} a minute"
         )
     else:
@@ -209,7 +210,7 @@ def crawl_plan(
         time_left = (
             f", {waiting / image_rate / 60:.0f} min at {image_rate:g} a second from one host"
         )
-    return [*lines, f"and {waiting} pictures of products that are there{time_left}"]
+    return [*lines, f"and {counted(waiting, 'picture')} of products that are there{time_left}"]
 
 
 def pages_left(products: int) -> int:

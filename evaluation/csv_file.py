@@ -39,7 +39,7 @@ def read_csv(path: str) -> tuple[set[str], list[tuple[int, dict[str, str]]]]:
     if head.count(delimiter) >= MOST_COLUMNS or separators > MOST_CELLS:
         raise UserError(
             f"{path} has more than {MOST_COLUMNS:,} columns or {MOST_CELLS:,} cells: leave the "
-            "columns out that are not needed, or part it into several files"
+            "columns out that are not needed, or split it into several files"
         )
     csv.field_size_limit(2**31 - 1)  # a shop's text may be long
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

@@ -134,9 +134,9 @@ def missing_categories_text(missing: collections.Counter[str]) -> str:
     names = ", ".join(repr(name) for name, _ in missing.most_common(3))
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     return (
-        f"{missing.total()} products have a person's category that the shop does not have "
-        f"({names}{more}): their path is empty; load the shop's new categories, or decide "
-        "again with analyze.py --overrides"
+        f"{counted(missing.total(), 'product has', 'products have')} a person's category that the "
+        f"shop does not have ({names}{more}), so no path is printed: load the shop's new "
+        "categories, or decide again with analyze.py --overrides"
     )
 
 

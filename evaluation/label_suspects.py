@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import db
 from common import stored_json
-from common.terminal import UserError, log, say
+from common.terminal import UserError, counted, log, say
 from common.text import csv_line
 from evaluation import decision_queries, experiment_queries, figures, queries, today
 from learning import category_changes, metrics
@@ -109,7 +109,7 @@ def suspected(conn: sqlite3.Connection, number: int) -> list[Suspect]:
             suspects.append(Suspect(product_id, suggestion, label, round(float(margin), 6), score))
     log(
         f"{len(wrong)} of {len(rows)} labels may be wrong, the likeliest first"
-        + (f"; {done} of them are decided on already" if done else "")
+        + (f"; {counted(done, 'is', 'are')} decided on already" if done else "")
         + (f"; --recategorize has settled {settled} of them" if settled else "")
     )
     for line in today.changes_lines(number, experiment_queries.changes(conn, number)):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from common.terminal import command
+from common.terminal import command, counted
 from evaluation import today
 from evaluation.text_report import Report, aligned, percent, threshold_text, with_interval
 
@@ -88,8 +88,8 @@ def certified_on_text(report: Report) -> str:
         return "each fold by the predictions of the others"
     if report["certified_on"] == "validation":
         return (
-            f"by {report['certifying_products']:,} validation products kept for it, seen on "
-            "the test products"
+            f"by {counted(report['certifying_products'], 'validation product')} kept for it, seen "
+            "on the test products"
         )
     return "but no validation product was kept for it: run its script again, or with --folds 10"
 
@@ -108,7 +108,7 @@ def missing_text(promise: Report) -> str:
             "of the surest predictions are wrong"
         )
     return (
-        f"{start} by {promise['have']:,} independent products: it would take about "
+        f"{start} by {counted(promise['have'], 'independent product')}: it would take about "
         f"{promise['needed']:,} like these"
     )
 

@@ -76,7 +76,7 @@ def basis_text(promise: Promise) -> str:
         details.append(f"{promise['strange']} of them of other categories than the model's")
     if promise["refiled"]:
         details.append(f"{promise['refiled']} of them refiled by the shop since")
-    return f"{promise['products']} independent products ({'; '.join(details)})"
+    return f"{counted(promise['products'], 'independent product')} ({'; '.join(details)})"
 
 
 def lowering_helps(promise: Promise) -> bool:
@@ -128,11 +128,12 @@ def stopped_lines(promise: Promise) -> Iterator[str]:
         low = promise["min_products"]
         wider = "more --categories" if low is None else f"--min-products below {low}"
         causes.append(
-            f"the {promise['strange']} products of categories that the model does not know"
+            f"the {counted(promise['strange'], 'product')} of categories that the model does not know"
         )
         advice.append(f"train with {wider}, which leaves fewer of them out")
     if "refiled" in promise["stopped"]:
-        causes.append(f"the {promise['refiled']} products that have another category now")
+        have = counted(promise["refiled"], "product that has", "products that have")
+        causes.append(f"the {have} another category now")
         advice.append("train again, on the categories they have now")
     if causes:
         yield (

@@ -114,7 +114,7 @@ def new_categories(
             if len(made) >= MOST_CATEGORIES or characters > MOST_PATHS:
                 raise UserError(
                     f"the file would make more than {MOST_CATEGORIES:,} categories, or paths of more "
-                    f"than {MOST_PATHS / 1e6:.0f} MB, and nothing is changed: part it"
+                    f"than {MOST_PATHS / 1e6:.0f} MB, and nothing is changed: split it"
                 )
             unknown = int(bool(place.root) and made_id != source)
             made[key] = NewCategory(made_id, parent, path, place.words[-1], source, unknown)

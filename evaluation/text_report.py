@@ -13,6 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from common.terminal import counted
 from common.text import one_line
 from evaluation import today
 from learning import metrics
@@ -218,7 +219,7 @@ def model_lines(model: Report) -> Iterator[str]:
         ]
         yield (
             f"  {target}% with {100 * promise['confidence']:g}% confidence: "
-            f"{', '.join(levels)} ({promise['products']} products: "
+            f"{', '.join(levels)} ({counted(promise['products'], 'product')}: "
             f"{promise['rests_on']}{kept_floor_text(promise)})"
         )
     for line in today.changes_lines(model["experiment"], model["today"]):

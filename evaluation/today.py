@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import db
+from common.terminal import counted
 from evaluation import experiment_queries, figures, filing_queries, guarantees
 from learning import category_changes, category_tree, metrics, model_folders, saved_models
 from learning import queries as learning_queries
@@ -29,25 +30,19 @@ SCRIPTS = {"Text": "words", "Image": "images", "Image+Text": "both"}  # by the k
 
 def changes_lines(number: int, changes: Mapping[str, int]) -> list[str]:
     """Sentences about experiment_queries.changes of an experiment; none if nothing has changed."""
-    lines = []
-    if changes["refiled"]:
-        lines.append(
-            f"{changes['refiled']:,} of the {changes['products']:,} products of "
-            f"experiment {number} have another category now than the one it learned: train again"
-        )
-    if changes["unlabelled"]:
-        lines.append(
-            f"{changes['unlabelled']:,} of the {changes['products']:,} products of "
-            f"experiment {number} have no category in the shop any more: load them with "
-            "their categories again, or train again"
-        )
-    if changes["regrouped"]:
-        lines.append(
-            f"{changes['regrouped']:,} of the {changes['products']:,} products of "
-            f"experiment {number} have another item group now: it was split otherwise, "
-            "and groups may have been parted; train again"
-        )
-    return lines
+    of_all = f"of the {counted(changes['products'], 'product')} of experiment {number}"
+    sentences = {
+        "refiled": "another category now than the one it learned: train again",
+        "unlabelled": "no category in the shop any more: load them with their categories again, "
+        "or train again",
+        "regrouped": "another item group now: it was split otherwise, and groups may have been "
+        "parted; train again",
+    }
+    return [
+        f"{counted(changes[kind], f'{of_all} has', f'{of_all} have')} {sentence}"
+        for kind, sentence in sentences.items()
+        if changes[kind]
+    ]
 
 
 def gone_line(answers: Sequence[tuple[str, int]] | Sequence[sqlite3.Row]) -> str | None:
@@ -57,9 +52,9 @@ def gone_line(answers: Sequence[tuple[str, int]] | Sequence[sqlite3.Row]) -> str
     names = ", ".join(leaf for leaf, _ in answers[:3])
     more = f" and {len(answers) - 3} more" if len(answers) > 3 else ""
     return (
-        f"{sum(products for _, products in answers)} products were answered with leaves that "
-        f"are not there any more, or are empty now ({names}{more}): none of them is filed at "
-        "such a leaf; train again"
+        f"{counted(sum(products for _, products in answers), 'product was', 'products were')} "
+        f"answered with leaves that are not there any more, or are empty now ({names}{more}): "
+        "nothing is filed at such a leaf; train again"
     )
 
 

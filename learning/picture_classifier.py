@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.files import file_sha256
-from common.terminal import UserError, log
+from common.terminal import UserError, counted, log
 from learning import bottlenecks, cluster, cluster_connection, inception, layers, queries, shards
 from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches, random_before
 from learning.selection import Products
@@ -149,7 +149,9 @@ def picture_inputs(
     rows = cached_rows(opened, products.ids, lambda: queries.pictures(conn, np.sort(products.ids)))
     missing = rows < 0
     if missing.any():
-        log(f"{missing.sum()} of {len(rows)} products have no picture that can be read")
+        of_all = f"of {len(rows):,} products"
+        have = counted(int(missing.sum()), f"{of_all} has", f"{of_all} have")
+        log(f"{have} no picture that can be read")
     if missing.all():
         raise UserError(
             f"none of these products has a picture that can be read in "

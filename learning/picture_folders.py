@@ -95,7 +95,7 @@ def warn_of_twins(pictures: Sequence[Picture]) -> None:
             twins.append((picture.path, earlier.path))
     if twins:
         log(
-            f"warning: {len(twins)} files are the same picture under two labels, such as "
+            f"warning: {counted(len(twins), 'picture has', 'pictures have')} two labels, such as "
             f"{twins[0][0]} and {twins[0][1]}"
         )
 
@@ -142,7 +142,7 @@ def only_readable(pictures: list[Picture], readable: NDArray[np.bool_]) -> list[
     that are lost."""
     kept = list(itertools.compress(pictures, readable))
     if kept and len(kept) < len(pictures):
-        log(f"{len(pictures) - len(kept)} of {len(pictures)} files are left out")
+        log(f"left out: {len(pictures) - len(kept)} of {len(pictures)} files")
         lost = {picture.label for picture in pictures} - {picture.label for picture in kept}
         if lost:
             log(f"warning: no picture of {first_few(sorted(lost))} can be read: left out")

@@ -145,13 +145,13 @@ def fewer_categories(monkeypatch):
 
 
 WHOLE_TREES = {  # kind: (nodes of one answer, rows of the tree, what is said)
-    "a chain of 4,000": (chain(4_000), 51, "3950 categories are more than 50 levels below women"),
+    "a chain of 4,000": (chain(4_000), 51, "3,950 categories are more than 50 levels below women"),
     "a chain of long ids": (
         chain(49, 490),
         21,
         "29 categories are more than 50 levels below women",
     ),
-    "an id that is long": ([node("jeans"), node("x" * 501)], 2, "1 categories without a usable id"),
+    "an id that is long": ([node("jeans"), node("x" * 501)], 2, "1 category without a usable id"),
     "a name that is long": (
         [node("jeans"), node("bags", name="x" * 100_000)],
         2,
@@ -165,7 +165,7 @@ WHOLE_TREES = {  # kind: (nodes of one answer, rows of the tree, what is said)
     "6,000 children": (
         [node("jeans"), *(node(f"n{number}", "jeans") for number in range(6_000))],
         5_001,
-        "1001 categories are beyond the first 5,000",
+        "1,001 categories are beyond the first 5,000",
     ),
     "6,000 times the same": ([node("jeans")] * 6_000, 2, ""),
     "a cycle": ([node("a"), node("b", "a"), node("a", "b"), node("women", "b")], 3, ""),

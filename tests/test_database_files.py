@@ -168,7 +168,7 @@ def file_is_secret(folder):
 
 def folder_is_readonly(folder):
     os.chmod(folder, 0o555)
-    return "may not be written by you", "the permissions of it and its folder"
+    return "you may not write in its folder", "change the permissions"
 
 
 @pytest.mark.redteam
@@ -181,6 +181,16 @@ def test_what_may_not_be_written_is_its_own_sentence(folder, kind):
         refused(reading, "crawl.db", "you may not read it")
     else:
         assert reading.returncode == 0, reading.stderr
+
+
+@pytest.mark.parametrize("name", ("crawl.db", "new.db"))
+def test_the_database_is_named_before_the_pictures_in_a_folder_that_may_not_be_written(
+    folder, name
+):
+    os.makedirs(folder / "images", exist_ok=True)
+    os.chmod(folder / "images", 0o555)
+    os.chmod(folder, 0o555)
+    refused(run_as_nobody(folder, *WRITE, "--db-path", name), f"{name} can't", "in its folder")
 
 
 def test_a_folder_that_may_not_be_written_and_a_log_in_it(folder):

@@ -228,10 +228,7 @@ def test_products_already_decided_on_are_left_out_until_that_is_taken_back(folde
     )
     path, said = suspects_file(folder)
     assert [row["product_id"] for row in read_csv(path)] == ["14", "9"]
-    assert (
-        said
-        == "4 of 80 labels may be wrong, the likeliest first; 2 of them are decided on already\n"
-    )
+    assert said == "4 of 80 labels may be wrong, the likeliest first; 2 are decided on already\n"
     assert override(folder, "product_id,decision\n20,undecided\n").returncode == 0
     assert [row["product_id"] for row in read_csv(suspects_file(folder)[0])] == ["20", "14", "9"]
 

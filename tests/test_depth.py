@@ -168,7 +168,7 @@ def test_a_product_refiled_below_the_cut_is_where_it_was(shop):
         conn.execute("update product set category_id = 'women.jeans.wide' where id = ?", (product,))
     try:
         assert (
-            "1 of the 280 products of experiment 1 have another category now"
+            "1 of the 280 products of experiment 1 has another category now"
             in run(shop, "analyze", "--experiment", "1").stdout
         )
         assert "another category now" not in run(shop, "analyze", "--experiment", "2").stdout

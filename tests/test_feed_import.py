@@ -516,7 +516,7 @@ def test_a_dry_run_says_what_a_load_says_and_writes_nothing(tmp_path):
         "product 1: Jean 1",
     ]
     assert dry.stdout.count("\nproduct ") == 3
-    assert "1 products of feed had a category and have none now" in dry.stderr
+    assert "1 product of feed has no category now, but had one before" in dry.stderr
     assert (
         "--unlabelled keeps" in dry.stderr
         and "15 products of feed are no longer in the feed: marked as removed" in dry.stderr

@@ -467,7 +467,7 @@ def test_a_shop_that_renamed_all_its_leaves_has_nothing_filed_at_the_old_ones(sh
     assert {row["suggestion_1"] for row in filed(done)} == {""}  # they are all of old leaves
     said = "2,880 of the 2,880 products of experiment 1 have another category now than the one it learned"
     assert said in done.stderr
-    assert re.search("without the 2[0-9]{3} products that have another category now", done.stderr)
+    assert re.search("without the 2,[0-9]{3} products that have another category now", done.stderr)
     assert "700 products were answered with leaves that are not there any more" in done.stderr
     assert said in run(shop.folder, "--models", script="analyze").stdout
     told = run(shop.folder, "--experiment", "1", script="analyze").stdout

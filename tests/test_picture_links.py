@@ -205,7 +205,7 @@ def test_feed_images_names_the_folder_of_relative_links(tmp_path):
     for number, name in enumerate((str(folder), "shop", "shop/", "a link to it")):
         args = ("--db-path", f"{number}.db", "--images-path", f"images-{number}")
         done = load(tmp_path, feed, "--feed-images", name, *args)
-        assert f"1 products have theirs, {len(rows) - 1} an unusable one" in done.stdout
+        assert f"1 product has its own, {len(rows) - 1} an unusable one" in done.stdout
         kept = [path for path in (tmp_path / f"images-{number}").rglob("*") if path.is_file()]
         assert [path.read_bytes() for path in kept] == [picture(1, "PNG")]
     plan = run_script("crawl", "--feed", feed, "--feed-images", "shop", "--dry-run", cwd=tmp_path)

@@ -134,7 +134,7 @@ def test_a_promise_rests_on_the_labels_of_today(shop):
     assert after["stopped"] == ["refiled"]
     told = "\n".join(promise_text.promise_lines(after))
     assert (
-        "without the 3000 products that have another category now, which count as errors: "
+        "without the 3,000 products that have another category now, which count as errors: "
         "train again" in told
     )
     # As it was learned it would be promised still: what --apply did before.
@@ -184,7 +184,7 @@ def test_nothing_is_filed_at_a_category_that_is_not_there(shop):
     assert set(levels(shop).values()) == {("person", None)}  # and no parent has a leaf left
     assert today.gone_line(filing_queries.answers_gone(shop, 1)).startswith(
         "3 products were answered with leaves that are not there any more, or are empty now "
-        "(bags.clutches, jeans.bootcut, jeans.skinny): none of them is filed"
+        "(bags.clutches, jeans.bootcut, jeans.skinny): nothing is filed"
     )
 
 
@@ -448,7 +448,7 @@ def test_an_experiment_shows_the_figures_of_all_that_comes_beside_its_own(shop, 
     assert whole["accuracy"] == pytest.approx(0.75 * right)
     assert promise["stopped"] == ["strange"] and promise["leaf"] is None
     assert (
-        "without the 1000 products of categories that the model does not know, which count as "
+        "without the 1,000 products of categories that the model does not know, which count as "
         "errors: train with --min-products below 1000"
         in "\n".join(promise_text.promise_lines(promise))
     )
