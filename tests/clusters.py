@@ -161,7 +161,11 @@ def make_keys(folder):
     block = re.search(r"\n((?:    .*\n)*    .*openssl req -x509(?:.*\n    )*.*\n)", page)[1]
     lines = [line[4:].removeprefix("$ ") for line in block.splitlines()]
     subprocess.run(
-        ["sh", "-ec", "\n".join(lines)], cwd=folder, check=True, capture_output=True, timeout=SLOWEST
+        ["sh", "-ec", "\n".join(lines)],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=SLOWEST,
     )
     made = next(path.parent for path in folder.rglob("ca.pem"))
     return made

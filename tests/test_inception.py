@@ -9,6 +9,8 @@ Real TensorFlow with weights from a seed, most at the first blocks, which is fas
 import concurrent.futures
 import csv
 import hashlib
+import random
+import threading
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from shared_pictures import CATALOGUE, WEIGHTS, direct, draw, drawn, pixels_of, 
 
 from common.terminal import UserError
 from learning import bottleneck_cache, bottlenecks, inception
+from learning.tensorflow_loader import load_tensorflow
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,26 @@ def test_the_input_of_the_network_is_what_keras_applications_makes_of_pixels():
 def test_avg_pool_is_the_average_of_the_last_block():
     model, fingerprint = inception.build_network("random", "avg_pool", 0)
     assert model.output_shape == (None, 2048) and fingerprint["layer"] == "mixed10"
+
+
+def test_random_weights_are_those_of_keras_whatever_other_threads_draw_meanwhile():
+    keras = load_tensorflow().keras
+    keras.utils.set_random_seed(3)
+    drawn_by_keras = inception.untrained("mixed1")[1].get_weights()
+    is_done = threading.Event()
+
+    def draw_on():
+        while not is_done.is_set():
+            random.random()
+
+    other = threading.Thread(target=draw_on)
+    other.start()
+    try:
+        drawn_here = inception.build_network("random", "mixed1", 3)[0].get_weights()
+    finally:
+        is_done.set()
+        other.join()
+    assert all(np.array_equal(a, b) for a, b in zip(drawn_by_keras, drawn_here, strict=True))
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(network):
