@@ -228,9 +228,9 @@ def find_clusters(products: Iterable[Sequence]) -> Clusters:
             keys[cluster] = min(key, keys.get(cluster, key))
     clustered, cluster_keys = [], []
     for product_id, group in zip(ids, groups):
-        if (key := keys.get(int(clusters[group]))) is not None:
+        if (cluster := int(clusters[group])) in keys:
             clustered.append(product_id)
-            cluster_keys.append(key)
+            cluster_keys.append(keys[cluster])
     return Clusters(
         clustered,
         cluster_keys,

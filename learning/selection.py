@@ -85,7 +85,10 @@ def make_products(
     if not len(table):
         raise UserError("no products are filed in these categories; crawl them first")
     return Products(
-        *(table[name].copy() for name in ("id", "label", "taught", "u")),
+        table["id"].copy(),
+        table["label"].copy(),
+        table["taught"].copy(),
+        table["u"].copy(),
         leaves=list(leaves),
         parents=[parents.get(leaf, leaf) for leaf in leaves],
         filed=table["filed"].copy(),
