@@ -60,13 +60,19 @@ def wrong_value(
     """The first value of a table that is not of its column's type (kinds), in words; None without
     any. With `texts`, also a text that is no UTF-8."""
     there = [row["name"] for row in conn.execute(f"pragma table_info({table})")]
+    wrong = {}
     for name in filter(there.__contains__, kinds):
-        wrong = f"typeof({name}) not in ('null', '{kinds[name]}')"
+        wrong[name] = f"typeof({name}) not in ('null', '{kinds[name]}')"
         if texts and kinds[name] == "text":
-            wrong += f" or typeof({name}) = 'text' and not is_utf8(cast({name} as blob))"
+            wrong[name] += f" or typeof({name}) = 'text' and not is_utf8(cast({name} as blob))"
+    # At once: for each column alone the whole table would be read again.
+    any_wrong = " or ".join(wrong.values())
+    if not wrong or not conn.execute(f"select 1 from {table} where {any_wrong} limit 1").fetchone():
+        return None
+    for name in wrong:
         row = conn.execute(
             f"select cast({there[0]} as blob) as key, typeof({name}) as kind from {table} "
-            f"where {wrong} limit 1"
+            f"where {wrong[name]} limit 1"
         ).fetchone()
         if row:
             what = "no text in UTF-8" if row["kind"] == kinds[name] else f"no {kinds[name]}"

@@ -216,9 +216,10 @@ def set_placeholders(conn: sqlite3.Connection, least: int) -> int:
         conn.execute("delete from placeholder")
         conn.execute(
             f"""insert into placeholder select sha256, count(distinct {db.GROUP_KEY})
-                        from picture join product on id = product_id where sha256 is not null
+                        from picture join product on id = product_id where sha256 in (
+                            select sha256 from picture group by sha256 having count(*) >= ?)
                         group by sha256 having count(distinct group_key) >= ?""",
-            (least,),
+            (least, least),
         )
         conn.execute("""update product set image_crawled = 0 where id in (
                             select product_id from picture join placeholder using (sha256))""")

@@ -20,6 +20,7 @@ filing.py compares new products with it.
 
 from __future__ import annotations
 
+import array
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ LEFT_OUT = 256  # words of a text that are left out one by one: the first, the n
 NAME_WORDS = 12  # whose pairs are left out: the last of a name, where colour and size stand
 CHUNK = 20_000  # texts whose signatures are computed at a time
 SORTED = 8_000_000  # signatures that are sorted at a time, more or less
+MOST_PARTS = 16  # if they are more, larger parts are sorted: for each part all are computed again
 VOCABULARY = 1_000_000  # words whose hashes are remembered
 
 
@@ -123,12 +125,12 @@ def signatures(texts: Texts, rows: slice, least: tuple[int, int]) -> tuple[np.nd
 
 def shared(texts: Texts, least: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (codes, texts), int [m] each, of the signatures that two texts or more have, ordered by
-    code, all of a signature in one yield: some of the signatures at a time, so that memory stays
-    small."""
+    code, all of a signature in one yield: a part of the signatures at a time, so that memory stays
+    small. Beyond MOST_PARTS parts it grows by two bytes for each signature."""
     n = len(texts.named)
     pairs = np.minimum(texts.named, NAME_WORDS).astype(np.int64)
     total = int(np.minimum(np.diff(texts.ends), LEFT_OUT).sum() + (pairs * (pairs - 1) // 2).sum())
-    bits = max(0, int(np.ceil(np.log2(max(1, total) / SORTED))))
+    bits = int(np.ceil(np.log2(np.clip(total / SORTED, 1, MOST_PARTS))))
     for part in range(2**bits):
         code_pieces, owner_pieces = [], []
         for start in range(0, n, CHUNK):
@@ -209,7 +211,7 @@ def bounded(
 
 def find_clusters(products: Iterable[Sequence]) -> Clusters:
     """Clusters of a catalogue, rows (id, group key, name, description) of its products."""
-    ids, groups = [], []
+    ids, groups = array.array("q"), array.array("q")
     group_numbers: dict[str, int] = {}
 
     def texts():
@@ -219,14 +221,14 @@ def find_clusters(products: Iterable[Sequence]) -> Clusters:
             yield name, description
 
     read = word_sets(texts())
-    clusters, chains = bounded(np.array(groups, np.int64), read)
+    clusters, chains = bounded(np.array(groups), read)
     size, keys = np.bincount(clusters), dict[int, str]()
     for key, cluster in zip(group_numbers, clusters.tolist()):
         if size[cluster] > 1:
             keys[cluster] = min(key, keys.get(cluster, key))
     clustered, cluster_keys = [], []
-    for product_id, cluster in zip(ids, clusters[groups].tolist() if ids else ()):
-        if cluster in keys:
+    for product_id, group in zip(ids, groups):
+        if (cluster := int(clusters[group])) in keys:
             clustered.append(product_id)
             cluster_keys.append(keys[cluster])
     return Clusters(

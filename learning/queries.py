@@ -75,9 +75,9 @@ def labelled_products(
     leaves: Iterable[str],
     trust_filed: bool = False,
     rule: Rule = WHOLE_TREE,
-) -> list[sqlite3.Row]:
-    """(id, category_id, group_key, taught, filed, corrected) of all products filed in these classes,
-    or put into one of them by a person, by id. category_id is the class as crawled, `taught` the
+) -> sqlite3.Cursor:
+    """Rows (id, category_id, group_key, taught, filed, corrected) of all products filed in these
+    classes, or put into one of them by a person, by id. category_id is the class as crawled, `taught` the
     one to learn. Unless trust_filed, the label of a product that --apply filed before is only
     taught: category_id is null then, and `filed` is 1; `corrected` is 1 if that label is another
     one than --apply gave."""
@@ -91,7 +91,7 @@ def labelled_products(
         select product.id, case when {filed} then null else {label} end as category_id,
                {db.GROUP_KEY} as group_key, {taught} as taught,
                {filed} as filed, {filed} and not exists ({as_filed}) as corrected
-        {TAKES_PART} order by product.id""").fetchall()
+        {TAKES_PART} order by product.id""")
 
 
 def class_sizes(conn: sqlite3.Connection, rule: Rule) -> dict[str, tuple[int, int]]:

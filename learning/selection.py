@@ -7,7 +7,7 @@ choose by it, so that their experiments can be compared product by product.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,9 @@ class Products(NamedTuple):
     rule: Rule = Rule()  # which categories count as these leaves
 
 
+LABELLED = np.dtype([("id", "i8"), ("label", "i4"), ("taught", "i4"), ("u", "f8"), ("filed", "?")])
+
+
 class Part(NamedTuple):
     """One split, as row numbers. Only labels as crawled are predicted and certified on."""
 
@@ -60,26 +63,44 @@ class Part(NamedTuple):
 
 
 def make_products(
-    rows: Sequence,
-    leaves: Sequence[str],
-    parents: dict[str, str],
-    near: near_duplicates.Clusters | None = None,
+    rows: Iterable[Sequence], leaves: Sequence[str], parents: dict[str, str]
 ) -> Products:
-    """Products from rows (id, category id, group key, category id to train on), {leaf: parent} and
-    their Clusters, whose keys take the place of group keys. Raises UserError without any."""
-    if not rows:
-        raise UserError("no products are filed in these categories; crawl them first")
+    """Products from rows (id, category id, group key, category id to train on, and if known whether
+    --apply filed the product before) and {leaf: parent}. Of each row 25 bytes are kept. Raises
+    UserError without any."""
     number = {leaf: index for index, leaf in enumerate(leaves)}
-    cluster = dict(zip(near.ids, near.keys)) if near else {}
-    return Products(
-        np.array([row[0] for row in rows], np.int64),
-        np.array([number.get(row[1], -1) for row in rows], np.int32),
-        np.array([number.get(row[3], -1) for row in rows], np.int32),
-        np.array([split_position(cluster.get(row[0], row[2])) for row in rows]),
-        list(leaves),
-        [parents.get(leaf, leaf) for leaf in leaves],
-        near,
+    table = np.fromiter(
+        (
+            (
+                row[0],
+                number.get(row[1], -1),
+                number.get(row[3], -1),
+                split_position(row[2]),
+                len(row) > 4 and row[4],
+            )
+            for row in rows
+        ),
+        LABELLED,
     )
+    if not len(table):
+        raise UserError("no products are filed in these categories; crawl them first")
+    return Products(
+        table["id"].copy(),
+        table["label"].copy(),
+        table["taught"].copy(),
+        table["u"].copy(),
+        leaves=list(leaves),
+        parents=[parents.get(leaf, leaf) for leaf in leaves],
+        filed=table["filed"].copy(),
+    )
+
+
+def by_cluster(products: Products, near: near_duplicates.Clusters) -> Products:
+    """The products of make_products, split by the keys of clusters in the place of group keys."""
+    cluster, u = dict(zip(near.ids, near.keys)), products.u.copy()
+    for place in np.flatnonzero(np.isin(products.ids, near.ids)):
+        u[place] = split_position(cluster[int(products.ids[place])])
+    return products._replace(u=u, near=near)
 
 
 def take_products(products: Products, chosen: np.ndarray) -> Products:
@@ -194,13 +215,12 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
     if len(leaves) < 2:
         raise UserError(stopped_text(conn, wanted, sizes, leaves, ()))
     regroupings, near = db.last_regrouping(conn), None
-    rows = queries.labelled_products(conn, leaves, wanted.trust_filed, wanted.rule)
-    if rows and wanted.by_cluster:  # clusters of all products, whatever the categories are
+    products = read_products(conn, wanted, leaves)
+    if wanted.by_cluster:  # clusters of all products, whatever the categories are
         near = near_duplicates.find_clusters(queries.catalogue(conn))
         for line in near_duplicates.report_lines(near.report):
             log(line)
-    parents = category_tree.parents(conn, wanted.rule)
-    products, poor = split_products(rows, leaves, parents, near, wanted.folds)
+    products, poor = split_products(products, near, wanted.folds)
     lost = unlearnable(products, wanted.folds)
     split_sizes = sizes_of(products)  # by clusters, which are what can't be split
     sizes = {**sizes, **{leaf: split_sizes[leaf] for leaf in lost}}
@@ -208,15 +228,14 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
         raise UserError(stopped_text(conn, wanted, sizes, leaves, lost))
     if lost:
         leaves = [leaf for leaf in leaves if leaf not in lost]
-        rows = queries.labelled_products(conn, leaves, wanted.trust_filed, wanted.rule)
-        products, poor = split_products(rows, leaves, parents, near, wanted.folds)
+        products = read_products(conn, wanted, leaves)
+        products, poor = split_products(products, near, wanted.folds)
     if poor and products.near and products.near.report["parted for training"]:
         log(
             "warning: with whole clusters of near-duplicates there would be nothing to train "
             f"on in {', '.join(sorted(poor))}: theirs are split by group, so the test flatters "
             "there"
         )
-    filed = np.array([row["filed"] for row in rows], bool)
     if wanted.folds and wanted.folds < FEWEST_FOLDS:
         log(
             f"warning: --apply will file nothing by this experiment: {few_folds_text(wanted.folds)}"
@@ -228,16 +247,24 @@ def choose_products(conn: sqlite3.Connection, wanted: Wanted) -> Products:
             f"--leaves-only: {counted(above, 'product')} at categories that have others below them "
             "take no part. The model cannot know them, and --apply counts such products as errors"
         )
-    if filed.any():
+    if products.filed is not None and products.filed.any():
+        rows = queries.labelled_products(conn, leaves, wanted.trust_filed, wanted.rule)
         log(
-            f"--apply filed {filed.sum()} of the {len(rows)} products before they had a category, "
-            f"and the shop has corrected {sum(row['corrected'] for row in rows)} of those: the "
+            f"--apply filed {products.filed.sum()} of the {len(products.ids)} products before they "
+            f"had a category, and the shop has corrected {sum(row['corrected'] for row in rows)} of "
+            "those: the "
             "model learns from all of them, but no figure and no promise rests on them "
             "(--trust-filed takes these labels as the shop's own)"
         )
     return products._replace(
-        filed=filed, regroupings=regroupings, category_changes=category_changes, rule=wanted.rule
+        regroupings=regroupings, category_changes=category_changes, rule=wanted.rule
     )
+
+
+def read_products(conn: sqlite3.Connection, wanted: Wanted, leaves: Sequence[str]) -> Products:
+    """The Products of these leaves, split by group. Raises UserError without any."""
+    rows = queries.labelled_products(conn, leaves, wanted.trust_filed, wanted.rule)
+    return make_products(rows, leaves, category_tree.parents(conn, wanted.rule))
 
 
 def choose_leaves(conn: sqlite3.Connection, wanted: Wanted, sizes: left_out.Sizes) -> list[str]:
@@ -274,17 +301,16 @@ def stopped_text(
 
 
 def split_products(
-    rows: Sequence,
-    leaves: Sequence[str],
-    parents: dict[str, str],
-    near: near_duplicates.Clusters | None,
-    folds: int | None,
+    products: Products, near: near_duplicates.Clusters | None, folds: int | None
 ) -> tuple[Products, set[str]]:
-    """The Products of make_products, and the leaves that whole clusters would leave nothing to
-    train on. The clusters of those leaves are split by group."""
-    products = make_products(rows, leaves, parents, near)
-    poor = untaught(products, folds) | unlearnable(products, folds) if near else set()
-    if near and poor:
-        near = near_duplicates.without(near, {row["id"] for row in rows if row["taught"] in poor})
-        products = make_products(rows, leaves, parents, near)
-    return products, poor
+    """The products of make_products, split by clusters if there are some, and the leaves that whole
+    clusters would leave nothing to train on. The clusters of those leaves are split by group."""
+    if near is None:
+        return products, set()
+    clustered = by_cluster(products, near)
+    poor = untaught(clustered, folds) | unlearnable(clustered, folds)
+    if poor:
+        codes = [code for code, leaf in enumerate(products.leaves) if leaf in poor]
+        theirs = products.ids[np.isin(products.taught, codes)]
+        clustered = by_cluster(products, near_duplicates.without(near, set(theirs.tolist())))
+    return clustered, poor

@@ -493,7 +493,7 @@ def test_own_filings_that_come_back_certify_nothing_unless_they_are_trusted(tmp_
         conn = store_shop(str(tmp_path / "crawl.db"), label, predicted, score)
         conn.execute("""insert into filed_before
                         select id, category_id from product where id <= 4000""")
-        rows = learning_queries.labelled_products(conn, LEAVES, trust)
+        rows = list(learning_queries.labelled_products(conn, LEAVES, trust))
         assert sum(row["filed"] for row in rows) == (0 if trust else 4000)
         # What training predicts: a label that is only taught is in no prediction.
         taught = ",".join(str(row["id"]) for row in rows if row["category_id"] is None)

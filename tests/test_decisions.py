@@ -1459,7 +1459,7 @@ def test_what_is_put_into_a_leaf_is_taught_as_of_that_leaf(moved, number):
 
 def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
     conn = db.open_database(str(moved.folder / "crawl.db"))
-    rows = learning_queries.labelled_products(conn, moved.leaves)
+    rows = list(learning_queries.labelled_products(conn, moved.leaves))
     numbers = [row["id"] for row in rows]
     assert numbers == sorted(moved.inside | moved.learned)
     assert [(row["category_id"], row["taught"]) for row in rows] == [

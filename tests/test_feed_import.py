@@ -361,7 +361,7 @@ def test_products_that_the_feed_no_longer_has_are_counted_and_removed_only_if_as
     assert select(tmp_path, removed) == [("s", "2")]
     assert select(tmp_path, "select product_count from category where id = 'sale'") == [(2,)]
     with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as conn:
-        assert len(learning_queries.labelled_products(conn, ["sale"])) == 2
+        assert len(list(learning_queries.labelled_products(conn, ["sale"]))) == 2
         assert len(list(learning_queries.texts(conn, ["sale"]))) == 2
         assert learning_queries.class_sizes(conn, WHOLE_TREE) == {"sale": (2, 1)}
         assert len(list(learning_queries.catalogue(conn))) == 2

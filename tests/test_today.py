@@ -256,7 +256,7 @@ def test_the_memory_outlives_a_changed_text_and_another_target(shop):
             "group": None,
         },
     )
-    assert learning_queries.labelled_products(shop, ["jeans.skinny"])[-2]["filed"] == 1
+    assert list(learning_queries.labelled_products(shop, ["jeans.skinny"]))[-2]["filed"] == 1
 
 
 @pytest.mark.parametrize(
