@@ -5,14 +5,21 @@ all different. Out, on stdout: pictures a second between the first request and t
 server saw them, with the same number of connections and no limit of rate; their ratios. Each rival
 gets a virtual environment in benchmarks/.venvs, and one that can't be installed is told.
 
+With --hosts, crawl.py alone fetches from so many hosts, each of which gives --host-rate pictures a
+second. The products of a host lie together in one feed, and in turns in another. Out: pictures a
+second, which share that is of what the hosts give, and the time of a processor that a picture takes.
+
     python benchmarks/downloads.py
     python benchmarks/downloads.py --pictures 2000 --delay 20
+    python benchmarks/downloads.py --pictures 10000 --hosts 50 --host-rate 20
 """
 
 import argparse
 import asyncio
 import io
+import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -71,8 +78,8 @@ RIVALS = {
 # ---- the server -----------------------------------------------------------------------------------
 
 
-def make_pictures(count):
-    """Bytes of JPEG files of 328x410, which differ in their comment alone."""
+def picture_parts():
+    """The bytes of a JPEG file of 37 kB before and behind a number of 8 digits in its comment."""
     from PIL import Image
 
     rng = random.Random(0)
@@ -81,16 +88,20 @@ def make_pictures(count):
     file = io.BytesIO()
     small.resize((328, 410)).save(file, "JPEG", quality=85)
     data = file.getvalue()
-    return [data[:2] + b"\xff\xfe\x00\x0a%08d" % number + data[2:] for number in range(count)]
+    return data[:2] + b"\xff\xfe\x00\x0a", data[2:]
 
 
-async def serve(files, delay):
-    """Answer /N.jpg with files[N] after `delay` seconds; /seen tells how many there were, the seconds
-    from the first to the last, and how many were under way at a time."""
-    seen, now, most = [], 0, 0
+async def serve(delay, hosts, rate):
+    """Answer /N.jpg with a picture like no other after `delay` seconds, at 127.0.0.1 and the
+    addresses behind it, each of which gives at most `rate` pictures a second (0 for no limit). /seen
+    tells how many there were, the seconds from the first to the last, and how many were under way
+    at a time."""
+    seen, now, most, turn = [], 0, 0, {}
+    before, behind = picture_parts()
 
     async def answer(reader, writer):
         nonlocal now, most
+        host = writer.get_extra_info("sockname")[0]
         try:
             while line := await reader.readline():
                 while (await reader.readline()).strip():
@@ -103,12 +114,17 @@ async def serve(files, delay):
                 elif path == "/robots.txt":
                     body = b""
                 else:
-                    seen.append(time.monotonic())
                     now += 1
                     most = max(most, now)
+                    if rate:
+                        asked = time.monotonic()
+                        begins = max(asked, turn.get(host, 0))
+                        turn[host] = begins + 1 / rate
+                        await asyncio.sleep(begins - asked)
+                    seen.append(time.monotonic())
                     await asyncio.sleep(delay)
                     now -= 1
-                    body = files[int(path[1:-4])]
+                    body = before + b"%08d" % int(path[1:-4]) + behind
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n"
                     b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -120,14 +136,18 @@ async def serve(files, delay):
             writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    port = server.sockets[0].getsockname()[1]
+    others = [
+        await asyncio.start_server(answer, f"127.0.0.{host}", port) for host in range(2, hosts + 1)
+    ]
+    print(port, flush=True)
+    await asyncio.gather(*(one.serve_forever() for one in (server, *others)))
 
 
 # ---- the contestants --------------------------------------------------------------------------------
 
 
-def ours(urls, folder, connections):
+def ours(urls, folder, rate=0):
     feed = folder / "feed.tsv"
     feed.write_text(
         "id\ttitle\tproduct_type\timage_link\n"
@@ -140,7 +160,7 @@ def ours(urls, folder, connections):
             "--feed",
             feed,
             "--image-rate",
-            "0",
+            str(rate),
             "--allow-private",
             "--db-path",
             folder / "crawl.db",
@@ -165,12 +185,55 @@ def theirs(python, code, urls, folder, connections):
     )
 
 
-def measure(work, site, count):
+def measure(work, urls, site):
     """(pictures a second, how many were asked for, how many at a time), as the server saw it."""
     with tempfile.TemporaryDirectory() as folder:
-        work([f"{site}/{number}.jpg" for number in range(count)], Path(folder))
+        work(urls, Path(folder))
     seen, seconds, most = urllib.request.urlopen(f"{site}/seen").read().split()
     return (int(seen) - 1) / float(seconds), int(seen), int(most)
+
+
+def processor_seconds():
+    """The time of processors that all processes took that have ended, started by this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure_hosts(port, args):
+    """Print how fast crawl.py fetches from many hosts, with their products together and in turns."""
+    given = args.hosts * args.host_rate
+    numbers = range(args.pictures)
+    orders = {
+        "a host's products lie together": [n * args.hosts // args.pictures for n in numbers],
+        "hosts in turns": [n % args.hosts for n in numbers],
+    }
+    results = {name: [] for name in orders}
+    for turn in range(args.rounds):
+        for name, hosts in orders.items():
+            urls = [f"http://127.0.0.{host + 1}:{port}/{n}.jpg" for n, host in zip(numbers, hosts)]
+            before = processor_seconds()
+            rate, _, most = measure(
+                lambda urls, folder: ours(urls, folder, args.host_rate),
+                urls,
+                f"http://127.0.0.1:{port}",
+            )
+            each = 1000 * (processor_seconds() - before) / args.pictures
+            results[name].append((rate, each))
+            log(
+                f"round {turn + 1}: {name}: {rate:.0f} pictures/s, {each:.2f} ms of a processor "
+                f"each, {most} at a time; load {os.getloadavg()[0]:.1f}"
+            )
+    print(
+        f"{args.pictures} pictures of {args.hosts} hosts, {args.delay} ms an answer, at most "
+        f"{given:g} pictures/s\n\n| | pictures/s, median (least to most) | of what the hosts give | "
+        "ms of a processor for each |\n|---|---|---|---|"
+    )
+    for name, result in results.items():
+        rates, each = zip(*result)
+        print(
+            f"| {name} | {statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f}) | "
+            f"{100 * statistics.median(rates) / given:.0f} % | {statistics.median(each):.2f} |"
+        )
 
 
 def main(argv=None):
@@ -178,12 +241,31 @@ def main(argv=None):
     parser.add_argument("--pictures", type=int, default=1000, metavar="N", help="(default: 1000)")
     parser.add_argument("--delay", type=int, default=50, metavar="MS", help="(default: 50)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
+    parser.add_argument("--hosts", type=int, default=1, metavar="N", help="(default: 1)")
+    parser.add_argument("--host-rate", type=float, default=0, metavar="N", help="(default: any)")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.serve:
-        asyncio.run(serve(make_pictures(args.pictures), args.delay / 1000))
+        asyncio.run(serve(args.delay / 1000, args.hosts, args.host_rate))
+    options = ["--delay", args.delay, "--hosts", args.hosts, "--host-rate", args.host_rate]
+    server = subprocess.Popen(
+        [sys.executable, __file__, "--serve", *map(str, options)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        port = server.stdout.readline().strip()
+        if args.hosts > 1:
+            measure_hosts(port, args)
+        else:
+            measure_rivals(f"http://127.0.0.1:{port}", args)
+    finally:
+        server.kill()
+    return 0
+
+
+def measure_rivals(site, args):
+    """Print how fast crawl.py and its rivals fetch from one host."""
     connections = picture_crawl.CONNECTIONS
-    contestants = {"crawl.py": lambda urls, folder: ours(urls, folder, connections)}
+    contestants = {"crawl.py": ours}
     for name, (environment, packages, code) in RIVALS.items():
         try:
             python = rivals.environment_python(environment, packages)
@@ -193,32 +275,16 @@ def main(argv=None):
         contestants[name] = lambda urls, folder, python=python, code=code: theirs(
             python, code, urls, folder, connections
         )
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            __file__,
-            "--serve",
-            "--pictures",
-            str(args.pictures),
-            "--delay",
-            str(args.delay),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
     rates = {name: [] for name in contestants}
-    try:
-        site = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        for turn in range(args.rounds):
-            for name, work in contestants.items():
-                rate, seen, most = measure(work, site, args.pictures)
-                rates[name].append(rate)
-                log(
-                    f"round {turn + 1}: {name}: {rate:.1f} pictures/s ({seen} requests, {most} at "
-                    "a time)"
-                )
-    finally:
-        server.kill()
+    urls = [f"{site}/{number}.jpg" for number in range(args.pictures)]
+    for turn in range(args.rounds):
+        for name, work in contestants.items():
+            rate, seen, most = measure(work, urls, site)
+            rates[name].append(rate)
+            log(
+                f"round {turn + 1}: {name}: {rate:.1f} pictures/s ({seen} requests, {most} at "
+                "a time)"
+            )
     print(
         f"{args.pictures} pictures, {connections} connections, {args.delay} ms an answer: at most "
         f"{1000 * connections / args.delay:.0f} pictures/s\n\n| | pictures/s, median (least to "
@@ -230,7 +296,6 @@ def main(argv=None):
             f"| {name} | {statistics.median(some):.1f} ({min(some):.1f} to {max(some):.1f}) | "
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
         )
-    return 0
 
 
 if __name__ == "__main__":
