@@ -13,7 +13,9 @@ so and is not bounded).
 """
 
 import argparse
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,8 +27,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common.terminal import run  # noqa: E402
-from learning import bottleneck_cache, key_index  # noqa: E402
+from common.terminal import log, run  # noqa: E402
+from learning import bottleneck_cache, key_index, layers, training  # noqa: E402
 
 PIECE = 1_000_000  # rows that are written at a time
 CLASSES = 100
@@ -131,10 +133,112 @@ def index_table(rows, size, with_dict):
             )
 
 
-def in_a_process(*words):
-    return subprocess.run(
-        [sys.executable, __file__, *map(str, words)], check=True, text=True, stdout=subprocess.PIPE
-    ).stdout
+def in_a_process(*words, group=None):
+    """What this program prints in a process of its own, in a control group if one is given."""
+    enter = f"echo $$ > {group}/cgroup.procs && " if group else ""
+    command = ["sh", "-c", enter + 'exec "$0" "$@"', sys.executable, __file__, *map(str, words)]
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+def make_matrix(path, labels, size):
+    """Write rows by chance, in which the label shows, and have the system forget them."""
+    rng = np.random.default_rng(0)
+    with open(path, "wb") as file:
+        for start in range(0, len(labels), 10_000):
+            part = labels[start : start + 10_000]
+            rows = rng.random((len(part), size), np.float32)
+            rows[np.arange(len(part)), part] += 1
+            file.write(rows.data)
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def labels_of(rows):
+    return np.random.default_rng(1).integers(0, CLASSES, rows).astype(np.int32)
+
+
+def bytes_read():
+    """Bytes that this process has had read from the disk."""
+    return int(re.search(r"^read_bytes: (\d+)", Path("/proc/self/io").read_text(), re.M)[1])
+
+
+def train(path, rows, steps):
+    """Train on a file of rows, and print what each part took as JSON."""
+    labels = labels_of(rows)
+    matrix = np.memmap(path, np.float32, "r").reshape(rows, -1)
+    order = np.random.default_rng(2).permutation(rows)
+    inputs, labels = layers.Inputs(bottlenecks=matrix, rows=order), labels[order]
+    part, validation = np.split(np.arange(rows), [rows - rows // 10])
+    taken, read = {}, {}
+
+    def timed(name, function, *args, **more):
+        began, before = time.perf_counter(), bytes_read()
+        result = function(*args, **more)
+        taken[name] = time.perf_counter() - began
+        read[name] = (bytes_read() - before) / 1e9
+        return result
+
+    options = training.Options(max_steps=steps)
+    few = part[:100]
+    training.train(inputs, labels, CLASSES, few, few, training.Options(max_steps=2))  # TensorFlow
+    timed("statistics", layers.bottleneck_statistics, inputs, part)
+    trained = timed("training", training.train, inputs, labels, CLASSES, part, validation, options)
+    accuracy = timed("evaluation", training.evaluate, trained.weights, inputs, labels, validation)
+    print(json.dumps([taken, read, memory()[0], accuracy[1]]))
+
+
+@contextlib.contextmanager
+def control_group(gigabytes):
+    """The path of a control group below this process's own whose memory, page cache included, has a
+    bound; None if it can't be made. It is removed in the end."""
+    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().split())
+    for kind, root, bound in (
+        ("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ("", "/sys/fs/cgroup", "memory.max"),
+    ):
+        group = Path(f"{root}{own.get(kind, '/')}/bottlenecks-{os.getpid()}")
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / bound).write_text(str(int(gigabytes * 2**30)))
+            yield group
+            return
+        except FileNotFoundError:
+            continue
+        finally:
+            group.rmdir()
+    log("this process may not make a control group: the memory is not bounded")
+    yield None
+
+
+def training_table(rows, size, gigabytes, steps):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.f32"
+        make_matrix(path, labels_of(rows), size)
+        print(
+            f"{rows:,} rows of {size}, {path.stat().st_size / 1e9:.1f} GB, {steps:,} steps of 100\n\n"
+            "| memory | statistics | training | of which a step | evaluation | read from the disk "
+            "| memory of its own | accuracy |\n|---|---|---|---|---|---|---|---|",
+            flush=True,
+        )
+        for bound in (gigabytes, None):
+            with control_group(bound) if bound else contextlib.nullcontext() as group:
+                words = ("--train", path, rows, steps)
+                taken, read, own, accuracy = json.loads(in_a_process(*words, group=group))
+            # Training begins with the statistics, and ends with two passes over validation.
+            step = (taken["training"] - taken["statistics"] - 2 * taken["evaluation"]) / steps
+            print(
+                f"| {f'{bound:g} GB' if bound else 'not bounded'} | {taken['statistics']:.0f} s | "
+                f"{taken['training']:.0f} s | {1000 * step:.1f} ms | {taken['evaluation']:.0f} s | "
+                f"{sum(read.values()):.1f} GB | {own:,.0f} MB | {100 * accuracy:.1f} % |",
+                flush=True,
+            )
 
 
 def main(argv=None):
@@ -142,10 +246,18 @@ def main(argv=None):
     parser.add_argument("--rows", type=int, default=10_000_000, metavar="N")
     parser.add_argument("--size", type=int, default=8, metavar="N", help="numbers in a row")
     parser.add_argument("--no-dict", action="store_true", help="leave out what came before")
+    parser.add_argument("--training", type=int, metavar="N", help="train on so many rows instead")
+    parser.add_argument("--memory", type=float, default=4, metavar="GB")
+    parser.add_argument("--steps", type=int, default=4000, metavar="N")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--train", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.work:
         work(args.work[0], args.work[1], *map(int, args.work[2:]))
+    elif args.train:
+        train(args.train[0], *map(int, args.train[1:]))
+    elif args.training:
+        training_table(args.training, 2048, args.memory, args.steps)
     else:
         index_table(args.rows, args.size, not args.no_dict)
     return 0

@@ -59,10 +59,13 @@ def likeliest_classes(
 
 
 def bottlenecks_of(inputs, products, mean):
-    """Bottlenecks [len(products), size], the mean if a product has no picture."""
+    """Bottlenecks [len(products), size], the mean if a product has no picture. They are read in the
+    order of the file, which may not fit in memory."""
     rows = inputs.rows[products]
     pictures = np.repeat(mean[None], len(products), axis=0)
-    pictures[rows >= 0] = inputs.bottlenecks[rows[rows >= 0]]
+    order = np.argsort(rows)
+    order = order[rows[order] >= 0]
+    pictures[order] = inputs.bottlenecks[rows[order]]
     return pictures
 
 
