@@ -1,0 +1,204 @@
+"""--cluster: what is refused before any work, what travels to a worker, and rows that are those of one
+computer, by local:2 and by a real cluster with keys.
+
+    pytest tests/test_cluster.py
+"""
+
+import ast
+import pickle
+import sys
+from pathlib import Path
+
+import cluster_runs
+import pytest
+from cluster_runs import FINGERPRINT, Command, Hold, computed, make_pictures, rows_of
+from clusters import cluster, free_port, make_keys
+from conftest import REPO, draw_feed, environment, run_script
+
+from learning import cluster_connection
+
+SCRIPTS = ("categorize_images", "categorize_both", "retrain")
+
+
+# ---- refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_without_dask_a_sentence_names_the_file_of_requirements(tmp_path, monkeypatch, script):
+    monkeypatch.setitem(sys.modules, "distributed", None)  # as if it were not installed
+    result = run_script(script, "--cluster", "local:2", "--image_dir", "labels", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1 and "requirements-cluster.txt" in result.stderr
+    assert (REPO / "requirements-cluster.txt").exists()
+
+
+def test_dask_is_imported_late_so_that_all_else_works_without_it():
+    modules = [path for room in ("common", "learning", "evaluation") for path in REPO.glob(f"{room}/*.py")]
+    for path in [*modules, *REPO.glob("*.py")]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in getattr(node, "names", [])]
+            names.append(getattr(node, "module", None) or "")
+            assert not {name.split(".")[0] for name in names} & {"dask", "distributed", "fsspec"}
+
+
+def asks(tmp_path, *arguments):
+    """(status, stderr) of a run that is to end before it looks for anything else."""
+    result = run_script("categorize_images", *arguments, cwd=tmp_path)
+    assert result.stdout == "" and "Traceback" not in result.stderr
+    return result.returncode, result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--cluster", "tcp://192.0.2.7:8786"], "--insecure-cluster"),
+        (["--cluster", "tcp://scheduler.invalid:8786"], "--insecure-cluster"),
+        (["--cluster", "tls://192.0.2.7:8786"], "--cluster-security"),
+        (["--cluster", "tls://127.0.0.1:8786", "--cluster-security", "keys"], "ca.pem"),
+        (["--cluster", "nowhere.json"], "there is no scheduler file nowhere.json"),
+        (["--cluster", "feed.json"], "feed.json is no scheduler file"),
+        (["--cluster", "http://127.0.0.1:8786"], "tcp://host:8786"),
+        (["--cluster", "tcp://127.0.0.1"], "tcp://host:8786"),
+        (["--cluster", "local:0"], "local:2"),
+        (["--cluster", "local:"], "local:2"),
+        (["--cluster", ""], "local:2"),
+        (["--send-pictures"], "--cluster"),
+        (["--cluster-security", "keys"], "--cluster"),
+        (["--insecure-cluster"], "--cluster"),
+        (["--images-path", "s3://shop/images"], "--cluster"),
+    ],
+)
+def test_what_is_asked_for_is_checked_before_any_work(tmp_path, arguments, words):
+    pytest.importorskip("distributed")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "feed.json").write_text('{"products": []}')
+    status, stderr = asks(tmp_path, *arguments)
+    assert status == 2 and stderr.count("\n") == 1 and words in stderr
+
+
+@pytest.mark.parametrize("host, here", [("127.0.0.1", True), ("::1", True), ("192.0.2.7", False)])
+def test_a_host_is_here_if_its_address_belongs_to_this_computer(host, here):
+    assert cluster_connection.is_here(host) == here
+    assert not cluster_connection.is_here("no-such-host.invalid")
+
+
+# ---- a real cluster, with keys --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return make_pictures(tmp_path_factory.mktemp("pictures"), 12)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, pictures):
+    """The rows that this process computes by itself."""
+    return cluster_runs.rows_alone(tmp_path_factory.mktemp("alone"), pictures)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    return make_keys(tmp_path_factory.mktemp("tls") / "made")
+
+
+@pytest.fixture(scope="module")
+def hold(tmp_path_factory):
+    return Hold(tmp_path_factory.mktemp("trouble"))
+
+
+@pytest.fixture(scope="module")
+def safe_cluster(tmp_path_factory, keys, hold):
+    """A cluster of one worker, by TLS."""
+    pytest.importorskip("distributed")
+    with cluster(tmp_path_factory.mktemp("cluster"), tls=keys) as made:
+        made.start_worker("a", "--preload", REPO / "tests" / "trouble.py", env=hold.env)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(safe_cluster, keys):
+    """A second client, which looks into the cluster."""
+    from distributed import Client
+
+    security = cluster_connection.security_of(str(keys))
+    with Client(safe_cluster.address, security=security, set_as_default=False) as made:
+        yield made
+
+
+def test_a_cluster_with_keys_computes_the_rows_of_one_computer(
+    tmp_path, safe_cluster, keys, pictures, alone
+):
+    assert computed(safe_cluster, tmp_path / "cache", pictures, security=str(keys)) == {}
+    assert rows_of(tmp_path / "cache") == alone
+    assert not list((tmp_path / "cache").glob("*.shards/*"))
+
+
+def test_a_cluster_is_not_used_without_its_keys(
+    tmp_path, tmp_path_factory, safe_cluster, pictures
+):
+    other = make_keys(tmp_path / "other")
+    status, _, stderr = Command(
+        safe_cluster, tmp_path / "cache", pictures, security=str(other)
+    ).end()
+    assert status == 1 and "Traceback" not in stderr and safe_cluster.address in stderr
+
+
+def test_what_travels_is_small_and_holds_no_network(
+    tmp_path, safe_cluster, keys, hold, client, pictures
+):
+    """Of each picture its digest and its path, and of the network how to build it."""
+    many = [pictures[0], *((f"{number:064x}", pictures[1][1]) for number in range(1_800))]
+    hold.on()
+    command = Command(safe_cluster, tmp_path / "cache", many, security=str(keys))
+    try:
+        hold.wait_for(1)
+        tasks = client.run_on_scheduler(
+            lambda dask_scheduler: {
+                key: pickle.dumps(task.run_spec) for key, task in dask_scheduler.tasks.items()
+            }
+        )
+    finally:
+        hold.off()
+        command.kill()
+    assert len(tasks) == 1  # a worker's, and no other one waits at the scheduler
+    (task,) = tasks.values()
+    assert len(task) < 2_000 + 100 * len(many)
+    assert b"keras" not in task.lower() and b"tensorflow" not in task.lower()
+
+
+def test_a_worker_sets_tensorflows_threads_to_its_cores(
+    tmp_path, safe_cluster, keys, client, pictures
+):
+    """Dask presets OMP_NUM_THREADS to 1 in its workers."""
+    assert computed(safe_cluster, tmp_path / "cache", pictures, security=str(keys)) == {}
+
+    def threads():
+        import tensorflow
+        from dask.system import CPU_COUNT
+
+        return tensorflow.config.threading.get_intra_op_parallelism_threads(), CPU_COUNT
+
+    ((set_to, cores),) = client.run(threads).values()
+    assert set_to == cores
+
+
+# ---- local:2 --------------------------------------------------------------------------------------
+
+
+def test_local_workers_give_the_experiment_that_one_process_gives(tmp_path, networks_made_once):
+    pytest.importorskip("distributed")
+    draw_feed(tmp_path / "shop", 12)
+    assert run_script("crawl", "--feed", tmp_path / "shop" / "products.tsv", cwd=tmp_path).returncode == 0
+    network = ("--weights", "random", "--layer", "mixed0", "--how_many_training_steps", "4")
+    settings = ("--min-products", "2", *network)
+    here = run_script("categorize_images", *settings, "--bottleneck_dir", "here", cwd=tmp_path)
+    there = run_script(
+        *("categorize_images", *settings, "--bottleneck_dir", "there", "--cluster", "local:2"),
+        cwd=tmp_path,
+        process=True,
+    )
+    assert (here.returncode, there.returncode) == (0, 0), there.stderr
+    assert here.stdout.partition(":")[2] == there.stdout.partition(":")[2]
+    assert rows_of(tmp_path / "here") == rows_of(tmp_path / "there")
+    assert len(rows_of(tmp_path / "here")) == 24  # a third is left out, having too few styles
+    assert "2 workers" in there.stderr and "distributed" not in there.stderr

@@ -1,0 +1,280 @@
+"""Bottlenecks computed on a real cluster while it breaks: workers that end, hang, keep Python's lock
+or can't be reached, a scheduler that is lost, pictures that kill whoever opens them.
+
+In the end the cache must hold what one computer by itself computes, bit by bit.
+
+    pytest tests/test_cluster_trouble.py
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import cluster_runs
+import pytest
+import trouble
+from cluster_runs import Command, Hold, computed, make_pictures, make_trouble, rows_of
+from clusters import cluster, network_of_three, wait_until
+from conftest import REPO
+
+from learning import cluster as cluster_module
+
+pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
+PRELOAD = ("--preload", REPO / "tests" / "trouble.py")
+PICTURES = 96
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return make_pictures(tmp_path_factory.mktemp("pictures"), PICTURES)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, pictures):
+    """The rows that this process computes by itself."""
+    return cluster_runs.rows_alone(tmp_path_factory.mktemp("alone"), pictures)
+
+
+@pytest.fixture
+def hold(tmp_path):
+    return Hold(tmp_path / "trouble")
+
+
+@contextlib.contextmanager
+def troubled(folder, hold, *workers, arguments=(), **more):
+    """A cluster whose workers know trouble.py."""
+    with cluster(folder, **more) as made:
+        for name in workers:
+            made.start_worker(name, *PRELOAD, *arguments, env=hold.env)
+        yield made
+
+
+@pytest.mark.slow
+def test_a_picture_that_kills_its_worker_costs_that_picture_alone(tmp_path, pictures, alone, hold):
+    crash = make_trouble(tmp_path / "crash.png", trouble.CRASH)
+    mixed = [*pictures[:40], crash, *pictures[40:]]
+    with troubled(tmp_path / "cluster", hold, "a", "b") as made:
+        status, bad, stderr = Command(made, tmp_path / "cache", mixed).end()
+    assert status == 0, stderr
+    assert bad == {crash[0]: cluster_module.KILLED} and crash[1] in stderr
+    assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_a_task_that_keeps_pythons_lock_past_the_schedulers_patience(
+    tmp_path, pictures, alone, hold
+):
+    greedy = make_trouble(tmp_path / "greedy.png", trouble.KEEPS_GIL)
+    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
+    with troubled(tmp_path / "cluster", hold, "a", "b", env=patience) as made:
+        bad = computed(made, tmp_path / "cache", [*pictures[:50], greedy, *pictures[50:]])
+    assert set(bad) <= {greedy[0]}
+    rows = rows_of(tmp_path / "cache")
+    rows.pop(greedy[0], None)
+    assert rows == alone
+
+
+@pytest.mark.slow
+def test_nobody_is_blamed_for_waiting(tmp_path, pictures, alone, hold):
+    """Dask blames all tasks that a worker had when it ended, and gives up one that was blamed three
+    times. Here each worker has one, and a killed one's goes to another worker."""
+    with troubled(tmp_path / "cluster", hold, "a", "b") as made:
+        command = Command(made, tmp_path / "cache", pictures)
+        for _ in range(5):
+            hold.on()
+            hold.wait_for(2)
+            os.kill(made.computing("a"), signal.SIGKILL)
+            os.kill(made.computing("b"), signal.SIGKILL)
+            hold.off()
+            time.sleep(1)
+        status, bad, stderr = command.end()
+    assert (status, bad) == (0, {}), stderr
+    assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_workers_come_and_go(tmp_path, pictures, alone, hold):
+    with troubled(tmp_path / "cluster", hold, "first") as made:
+        hold.on()
+        command = Command(made, tmp_path / "cache", pictures)
+        hold.wait_for(1)
+        made.start_worker("second", *PRELOAD, env=hold.env)
+        hold.wait_for(2)
+        made.kill("first")
+        hold.off()
+        made.start_worker("third", *PRELOAD, env=hold.env)
+        status, bad, stderr = command.end()
+    assert (status, bad) == (0, {}), stderr
+    assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_a_command_waits_for_its_first_worker(tmp_path, pictures, alone, hold):
+    with troubled(tmp_path / "cluster", hold) as made:
+        command = Command(made, tmp_path / "cache", pictures)
+        time.sleep(3)
+        made.start_worker("late", *PRELOAD, env=hold.env)
+        assert command.end()[:2] == (0, {})
+    assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_ends_the_command_and_another_run_ends_the_work(
+    tmp_path, pictures, alone, hold
+):
+    with troubled(tmp_path / "cluster", hold, "a", "b") as made:
+        command = Command(made, tmp_path / "cache", pictures)
+        wait_until(lambda: len(rows_of(tmp_path / "cache")) > 30, 120)
+        hold.on()
+        hold.wait_for(2)
+        made.kill("scheduler")
+        status, _, stderr = command.end(120)
+        assert status == 1 and "Traceback" not in stderr
+        assert "the scheduler at" in stderr.splitlines()[-1]
+        hold.off()
+        for name in ("a", "b"):  # they end by themselves
+            wait_until(lambda name=name: made.has_ended(name))
+        made.start_scheduler()
+        made.start_worker("c", *PRELOAD, env=hold.env)
+        assert computed(made, tmp_path / "cache", pictures) == {}
+    assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_a_worker_that_everybody_gave_up_writes_late(tmp_path, pictures, alone, hold):
+    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
+    cache = tmp_path / "cache"
+    with troubled(tmp_path / "cluster", hold, "dead", arguments=["--no-nanny"], env=patience) as made:
+        hold.on()
+        command = Command(made, cache, pictures)
+        hold.wait_for(1)
+        made.kill("dead", signal.SIGSTOP)
+        hold.off()
+        made.start_worker("alive", *PRELOAD, env=hold.env)
+        status, bad, stderr = command.end()
+        assert (status, bad) == (0, {}), stderr
+        assert rows_of(cache) == alone
+        made.kill("dead", signal.SIGCONT)
+        wait_until(lambda: made.has_ended("dead"), 120)
+        left = [path.name for path in cache.glob("*.shards/*") if path.suffix == ".shard"]
+        assert len(left) == 1  # a zombie's
+        assert computed(made, cache, pictures) == {}
+    assert rows_of(cache) == alone and len(open_keys(cache)) == PICTURES
+    assert not list(cache.glob("*.shards/*"))
+
+
+def open_keys(folder):
+    """The records of keys in a folder of bottlenecks, each of 36 bytes."""
+    data = next(folder.glob("*.keys")).read_bytes()
+    return [data[start : start + 36] for start in range(0, len(data), 36)]
+
+
+def hidden(folder):
+    """What stands before a command that is to see nothing in a folder; None if that can't be."""
+    prefix = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder))
+    if shutil.which("unshare") is None:
+        return None
+    return prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("send", [False, True], ids=["paths", "sent"])
+def test_a_worker_that_has_no_folder_in_common_with_the_command(
+    tmp_path, pictures, alone, hold, send
+):
+    cache, copies = tmp_path / "here" / "cache", tmp_path / "here" / "copies"
+    cache.mkdir(parents=True)
+    if hidden(tmp_path / "here") is None:
+        pytest.skip("a folder can't be hidden from a process here")
+    if send:
+        shutil.copytree(os.path.dirname(pictures[0][1]), copies)
+        pictures = [(key, str(copies / os.path.basename(path))) for key, path in pictures]
+    with cluster(tmp_path / "cluster") as made:
+        prefix = hidden(tmp_path / "here")
+        made.start_worker("far", *PRELOAD, prefix=prefix, env=hold.env)
+        assert computed(made, cache, pictures, send_pictures=send) == {}
+        if send:  # and without the flag, the command names the path where the worker looked
+            status, _, stderr = Command(made, tmp_path / "here" / "other", pictures).end()
+            assert status != 0 and pictures[0][1] in stderr and "--send-pictures" in stderr
+            assert "Traceback" not in stderr
+    assert rows_of(cache) == alone
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_be_reached_back(tmp_path, pictures, alone, hold):
+    """Its answers do not arrive, so another one computes what it got."""
+    cache = tmp_path / "here" / "cache"
+    cache.mkdir(parents=True)
+    prefix = hidden(tmp_path / "here")
+    if prefix is None:
+        pytest.skip("a folder can't be hidden from a process here")
+    with cluster(tmp_path / "cluster") as made:
+        for name, contact in (("deaf", ["--contact-address", "tcp://127.0.0.1:9"]), ("good", [])):
+            made.start_worker(name, *PRELOAD, *contact, prefix=prefix, env=hold.env)
+        command = Command(made, cache, pictures)
+        status, bad, stderr = command.end(400)
+    assert (status, bad) == (0, {}), stderr
+    assert "tcp://127.0.0.1:9" in stderr
+    assert rows_of(cache) == alone
+
+
+@pytest.mark.slow
+def test_links_that_are_cut_and_come_back(tmp_path, pictures, alone, hold, network_of_three):
+    """For some seconds nothing is lost; after half a minute a worker ends, and is started again, as
+    docs/cluster.md has it."""
+    network, options = network_of_three, {"insecure": True}
+    with cluster(tmp_path / "cluster", host=network.host(0), prefix=network.on(0)) as made:
+        for number in (1, 2):
+            start_in_a_loop(made, network, number, hold)
+        hold.on()
+        command = Command(
+            made, tmp_path / "cache", pictures, prefix=network.on(0), **options
+        )
+        hold.wait_for(2)
+        network.cut(1)
+        network.cut(2)
+        hold.off()
+        time.sleep(8)
+        network.mend(1)
+        time.sleep(32)
+        network.mend(2)
+        status, bad, stderr = command.end()
+        assert (status, bad) == (0, {}), stderr
+        assert rows_of(tmp_path / "cache") == alone
+        wait_until(lambda: made.log("2").count("Registered to") == 2, 120)
+        assert made.log("1").count("Registered to") == 1
+
+
+def start_in_a_loop(made, network, number, hold):
+    """Start a worker on a computer of a network, again whenever it ends."""
+    prefix = (*network.on(number), "sh", "-c", 'while true; do "$@"; sleep 1; done', "sh")
+    made.start_worker(str(number), *PRELOAD, prefix=prefix, host=network.host(number), env=hold.env)
+
+
+@pytest.mark.slow
+def test_the_link_of_the_command_is_cut_and_comes_back(
+    tmp_path, pictures, alone, hold, network_of_three
+):
+    """Workers and scheduler go on meanwhile. The command ends its work, or says that the scheduler
+    is lost, but it does not wait for ever."""
+    network = network_of_three
+    with cluster(tmp_path / "cluster", host=network.host(0), prefix=network.on(0)) as made:
+        start_in_a_loop(made, network, 1, hold)
+        hold.on()
+        command = Command(made, tmp_path / "cache", pictures, prefix=network.on(2), insecure=True)
+        hold.wait_for(1)
+        network.cut(2)
+        time.sleep(40)
+        network.mend(2)
+        hold.off()
+        status, bad, stderr = command.end(240)
+        assert status in (0, 1) and "Traceback" not in stderr, stderr
+        if status:
+            made.address, again = made.address, Command(
+                made, tmp_path / "cache", pictures, prefix=network.on(2), insecure=True
+            )
+            assert again.end()[:2] == (0, {})
+    assert rows_of(tmp_path / "cache") == alone
