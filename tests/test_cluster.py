@@ -33,7 +33,9 @@ def test_without_dask_a_sentence_names_the_file_of_requirements(tmp_path, monkey
 
 
 def test_dask_is_imported_late_so_that_all_else_works_without_it():
-    modules = [path for room in ("common", "learning", "evaluation") for path in REPO.glob(f"{room}/*.py")]
+    modules = [
+        path for room in ("common", "learning", "evaluation") for path in REPO.glob(f"{room}/*.py")
+    ]
     for path in [*modules, *REPO.glob("*.py")]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             names = [alias.name for alias in getattr(node, "names", [])]
@@ -133,9 +135,7 @@ def test_a_cluster_with_keys_computes_the_rows_of_one_computer(
     assert not list((tmp_path / "cache").glob("*.shards/*"))
 
 
-def test_a_cluster_is_not_used_without_its_keys(
-    tmp_path, tmp_path_factory, safe_cluster, pictures
-):
+def test_a_cluster_is_not_used_without_its_keys(tmp_path, tmp_path_factory, safe_cluster, pictures):
     other = make_keys(tmp_path / "other")
     status, _, stderr = Command(
         safe_cluster, tmp_path / "cache", pictures, security=str(other)
@@ -188,7 +188,10 @@ def test_a_worker_sets_tensorflows_threads_to_its_cores(
 def test_local_workers_give_the_experiment_that_one_process_gives(tmp_path, networks_made_once):
     pytest.importorskip("distributed")
     draw_feed(tmp_path / "shop", 12)
-    assert run_script("crawl", "--feed", tmp_path / "shop" / "products.tsv", cwd=tmp_path).returncode == 0
+    assert (
+        run_script("crawl", "--feed", tmp_path / "shop" / "products.tsv", cwd=tmp_path).returncode
+        == 0
+    )
     network = ("--weights", "random", "--layer", "mixed0", "--how_many_training_steps", "4")
     settings = ("--min-products", "2", *network)
     here = run_script("categorize_images", *settings, "--bottleneck_dir", "here", cwd=tmp_path)

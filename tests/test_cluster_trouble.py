@@ -147,7 +147,9 @@ def test_a_scheduler_that_is_lost_ends_the_command_and_another_run_ends_the_work
 def test_a_worker_that_everybody_gave_up_writes_late(tmp_path, pictures, alone, hold):
     patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
     cache = tmp_path / "cache"
-    with troubled(tmp_path / "cluster", hold, "dead", arguments=["--no-nanny"], env=patience) as made:
+    with troubled(
+        tmp_path / "cluster", hold, "dead", arguments=["--no-nanny"], env=patience
+    ) as made:
         hold.on()
         command = Command(made, cache, pictures)
         hold.wait_for(1)
@@ -177,7 +179,9 @@ def hidden(folder):
     prefix = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder))
     if shutil.which("unshare") is None:
         return None
-    return prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else None
+    return (
+        prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else None
+    )
 
 
 @pytest.mark.slow
@@ -230,9 +234,7 @@ def test_links_that_are_cut_and_come_back(tmp_path, pictures, alone, hold, netwo
         for number in (1, 2):
             start_in_a_loop(made, network, number, hold)
         hold.on()
-        command = Command(
-            made, tmp_path / "cache", pictures, prefix=network.on(0), **options
-        )
+        command = Command(made, tmp_path / "cache", pictures, prefix=network.on(0), **options)
         hold.wait_for(2)
         network.cut(1)
         network.cut(2)
@@ -273,8 +275,9 @@ def test_the_link_of_the_command_is_cut_and_comes_back(
         status, bad, stderr = command.end(240)
         assert status in (0, 1) and "Traceback" not in stderr, stderr
         if status:
-            made.address, again = made.address, Command(
-                made, tmp_path / "cache", pictures, prefix=network.on(2), insecure=True
+            made.address, again = (
+                made.address,
+                Command(made, tmp_path / "cache", pictures, prefix=network.on(2), insecure=True),
             )
             assert again.end()[:2] == (0, {})
     assert rows_of(tmp_path / "cache") == alone
