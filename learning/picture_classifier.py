@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,9 +83,11 @@ def open_network(options: PictureOptions) -> OpenNetwork:
     )
 
 
-def keyed(opened: OpenNetwork, pictures: Pictures) -> Callable[[], Iterator[tuple[int, str, str]]]:
+def keyed(
+    opened: OpenNetwork, pictures: Pictures, bad: Container[str] = ()
+) -> Callable[[], Iterator[tuple[int, str, str]]]:
     """A function that yields (product_id, key, path) of each picture that has a file, always in the
-    same order."""
+    same order, without those whose keys are known to be bad."""
     computed: dict[int, str | None] = {}  # if crawl.db has no SHA-256 of a file, or a damaged one
 
     def with_keys() -> Iterator[tuple[int, str, str]]:
@@ -95,15 +97,18 @@ def keyed(opened: OpenNetwork, pictures: Pictures) -> Callable[[], Iterator[tupl
                 if product_id not in computed:
                     computed[product_id] = digest_if_there(path)
                 sha256 = computed[product_id]
-            if sha256:
+            if sha256 and sha256 not in bad:
                 yield product_id, sha256, path
 
     return with_keys
 
 
-def compute(opened: OpenNetwork, pictures: Callable[[], Iterator[tuple[int, str, str]]]) -> None:
-    """Bring the pictures of `keyed` into the cache."""
-    bottlenecks.compute(
+def compute(
+    opened: OpenNetwork, pictures: Callable[[], Iterator[tuple[int, str, str]]]
+) -> dict[str, str]:
+    """Bring the pictures of `keyed` into the cache. Returns {key: reason} of those that can't be
+    read."""
+    return bottlenecks.compute(
         opened.network,
         opened.options.precision,
         opened.cache,
@@ -113,11 +118,14 @@ def compute(opened: OpenNetwork, pictures: Callable[[], Iterator[tuple[int, str,
 
 
 def cached_rows(
-    opened: OpenNetwork, ids: Sequence[int] | NDArray[Any], pictures: Pictures
+    opened: OpenNetwork,
+    ids: Sequence[int] | NDArray[Any],
+    pictures: Pictures,
+    bad: Container[str] = (),
 ) -> NDArray[np.int64]:
     """int64 [n]: the cache's row of each product of `ids`, -1 if it has no readable picture; those
-    that are missing are computed first."""
-    with_keys = keyed(opened, pictures)
+    that are missing are computed first, but those whose keys are known to be bad."""
+    with_keys = keyed(opened, pictures, bad)
     compute(opened, with_keys)
     of_products = np.asarray(ids, np.int64)
     order = np.argsort(of_products)
@@ -196,8 +204,7 @@ def bottleneck_finder(options: PictureOptions, description: dict, waiting: Pictu
             "file with --weights"
         )
 
-    if options.cluster:
-        compute(opened, keyed(opened, waiting))
+    bad = compute(opened, keyed(opened, waiting)) if options.cluster else {}
 
     def find(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:
         found = cached_rows(
@@ -206,6 +213,7 @@ def bottleneck_finder(options: PictureOptions, description: dict, waiting: Pictu
             lambda: (
                 (row["id"], row["path"], row["sha256"]) for row in rows if row["path"] is not None
             ),
+            bad,
         )
         return opened.cache.matrix(), found
 
