@@ -134,8 +134,6 @@ def add_prediction_columns(conn: sqlite3.Connection) -> None:
     for table in ("predicted_category", "validation_prediction"):
         for column in columns:
             add_column(conn, table, column)
-    conn.execute("""create index if not exists validation_prediction_by_experiment
-                    on validation_prediction(experiment_id, score)""")
 
 
 def add_certifying(conn: sqlite3.Connection) -> None:
@@ -312,6 +310,15 @@ def index_categories(conn: sqlite3.Connection) -> None:
     conn.execute("create index if not exists category_by_parent on category(parent)")
 
 
+def index_predictions_by_product(conn: sqlite3.Connection) -> None:
+    """Most reads want an experiment's predictions beside the table product. In the order of the
+    scores each row of both tables is on another page: 17 kB are read for each."""
+    conn.execute("drop index if exists validation_prediction_by_experiment")
+    for table in ("predicted_category", "validation_prediction"):
+        conn.execute(f"""create index if not exists {table}_by_product
+                         on {table}(experiment_id, product_id)""")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -346,6 +353,7 @@ MIGRATIONS = (
     ("add filing_source.floor", add_filing_floor),
     ("category_change tables", category_change_tables),
     ("index categories by parent", index_categories),
+    ("index predictions by product", index_predictions_by_product),
 )
 
 

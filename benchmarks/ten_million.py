@@ -155,96 +155,100 @@ def fill(products, learned, last):
     """Insert the rest of the products, and what experiments say of all."""
     import db
     from crawling import feed_queries, queries
-    from evaluation import filing_queries
-    from learning import queries as learning_queries
 
     conn = db.open_database("crawl.db")
     conn.execute("pragma synchronous = off")
     with feed_queries.written_once(conn), db.transaction(conn):
         leaf_ids = [
-            row[0]
-            for row in conn.execute(
-                "select category_id from product where id % ? = 0 and id < ? order by id",
-                (COLOURS, COLOURS * (LEAVES + 1)),
-            )
+            conn.execute(
+                "select category_id from product where id = ?", (COLOURS * (leaf or LEAVES),)
+            ).fetchone()[0]
+            for leaf in range(LEAVES)
         ]
-        leaf_ids = [leaf_ids[-1], *leaf_ids[:-1]]  # the first style is that of leaf 1
-        kept = feed_queries.drop_indexes(conn)
-        by_score = conn.execute(
-            "select sql from sqlite_master where name = 'predicted_category_by_score'"
-        ).fetchone()[0]
-        conn.execute("drop index predicted_category_by_score")
-        for rows in drawn(learned + 1, last, products):
-            feed_queries.insert_products(
-                conn,
-                [
-                    (
-                        number,
-                        leaf_ids[leaf] if category else None,
-                        "feed",
-                        str(number),
-                        f"feed {group}",
-                        name,
-                        description,
-                        picture_of(number),
-                    )
-                    for number, name, description, category, group, leaf in rows
-                ],
-            )
-        conn.execute("update product set image_crawled = 1")
-        conn.execute(
-            "update product set image = 'https://shop.example/pictures/' || id || '.jpg' "
-            "where id <= ?",
-            (learned,),
-        )
-        conn.execute(
-            """insert into product_category(product_id, category_id, position)
-               select id, category_id, 0 from product where id > ? and category_id is not null""",
-            (learned,),
-        )
-        conn.execute("drop index picture_by_sha256")
-        conn.execute(
-            """insert into picture(product_id, path, sha256, status)
-               select id, 'ab/1.jpg', lower(hex(randomblob(32))), 'ok' from product"""
-        )
-        conn.execute("create index picture_by_sha256 on picture(sha256)")
-        feed_queries.make_indexes(conn, kept)
+        indexes = conn.execute(
+            """select name, sql from sqlite_master where type = 'index' and sql is not null
+               and tbl_name in ('product', 'product_category', 'picture', 'predicted_category')"""
+        ).fetchall()
+        for name, _ in indexes:
+            conn.execute(f"drop index {name}")
+        add_products(conn, products, learned, last, leaf_ids)
+        add_experiments(conn, products, last, leaf_ids)
+        feed_queries.make_indexes(conn, [sql for _, sql in indexes])
         queries.count_products(conn)
-        number, settings = conn.execute("select id, settings from experiment").fetchone()
-        for table in ("experiment", "predicted_category", "validation_prediction"):
-            conn.execute(f"delete from {table}")
-        conn.execute("delete from learned_product")
-        conn.execute("delete from sqlite_sequence where name = 'experiment'")
-        without_folds = json.loads(settings) | {"folds": None}
-        for given, part, held in (
-            (json.loads(settings), lambda u: True, lambda u: False),
-            (without_folds, lambda u: u < 0.1, lambda u: 0.1 <= u < 0.2),
-        ):
-            conn.execute(f"delete from near_duplicate where experiment_id = {number}")
-            learning_queries.insert_experiment(
-                conn,
-                "Text classification of: ",
-                given,
-                predictions(leaf_ids, range(1, products + 1), part, given["folds"], ()),
-                predictions(leaf_ids, range(1, products + 1), held, given["folds"], (1,)),
-                None,
-                (),
-                range(1, products + 1),
-            )
-        for table in ("predicted_category", "validation_prediction"):
-            conn.execute(f"update {table} set twin = 0")
-        conn.execute(by_score)
-        answers = (
-            (row[0], row[1], row[2], row[5], row[6], row[7], 16, 1, 1, 0)
-            for row in predictions(
-                leaf_ids, range(products + 1, last - ASKED), lambda u: True, None, ()
-            )
-        )
-        filing_queries.store_answers(conn, number, answers)
     conn.close()
     Path("images/ab").mkdir(parents=True)
     Path("images/ab/1.jpg").touch()
     write_lines(products, leaf_ids)
+
+
+def add_products(conn, products, learned, last, leaf_ids):
+    """Insert the products behind the `learned` ones, before `last`, and the pictures of all."""
+    from crawling import feed_queries
+
+    for rows in drawn(learned + 1, last, products):
+        feed_queries.insert_products(
+            conn,
+            [
+                (
+                    number,
+                    leaf_ids[leaf] if category else None,
+                    "feed",
+                    str(number),
+                    f"feed {group}",
+                    name,
+                    description,
+                    picture_of(number),
+                )
+                for number, name, description, category, group, leaf in rows
+            ],
+        )
+    conn.execute("update product set image_crawled = 1")
+    conn.executemany(
+        "update product set image = ? where id = ?",
+        ((picture_of(number), number) for number in range(1, learned + 1)),
+    )
+    conn.execute(
+        """insert into product_category(product_id, category_id, position)
+           select id, category_id, 0 from product where id > ? and category_id is not null""",
+        (learned,),
+    )
+    conn.execute(
+        """insert into picture(product_id, path, sha256, status)
+           select id, 'ab/1.jpg', lower(hex(randomblob(32))), 'ok' from product"""
+    )
+
+
+def add_experiments(conn, products, last, leaf_ids):
+    """Replace what the experiment that was trained has said by predictions of all products, add one
+    without folds, and the answers of the first for products that wait."""
+    from evaluation import filing_queries
+    from learning import queries
+
+    settings = json.loads(conn.execute("select settings from experiment").fetchone()[0])
+    for table in ("predicted_category", "validation_prediction", "near_duplicate", "experiment"):
+        conn.execute(f"delete from {table}")
+    conn.execute("delete from learned_product")
+    conn.execute("delete from sqlite_sequence where name = 'experiment'")
+    everything = range(1, products + 1)
+    for given, tested, held in (
+        (settings, lambda u: True, lambda u: False),
+        (settings | {"folds": None}, lambda u: u < 0.1, lambda u: 0.1 <= u < 0.2),
+    ):
+        queries.insert_experiment(
+            conn,
+            "Text classification of: ",
+            given,
+            predictions(leaf_ids, everything, tested, given["folds"], ()),
+            predictions(leaf_ids, everything, held, given["folds"], (1,)),
+            None,
+            (),
+            everything,
+        )
+    for table in ("predicted_category", "validation_prediction"):
+        conn.execute(f"update {table} set twin = 0")
+    waiting = predictions(leaf_ids, range(products + 1, last - ASKED), lambda u: True, None, ())
+    answers = ((*row[:3], *row[5:8], 16, 1, 1, 0) for row in waiting)
+    filing_queries.store_answers(conn, 1, answers)
 
 
 def predictions(leaf_ids, numbers, wanted, folds, more):

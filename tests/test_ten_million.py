@@ -13,6 +13,7 @@ import pytest
 
 import db
 from crawling import picture_queries
+from evaluation import experiment_queries, figures, queries
 from learning import category_tree, near_duplicates, selection
 
 pytestmark = pytest.mark.redteam
@@ -112,3 +113,29 @@ def test_signatures_are_not_computed_for_ever_more_parts(monkeypatch):
         found = near_duplicates.find_clusters(texts)
         assert found.ids == [0, -1] and found.keys == ["g0", "g0"]
         assert sum(computed) / len(texts) <= near_duplicates.MOST_PARTS  # 256 of 3,200
+
+
+def test_predictions_are_read_beside_their_products(shop):
+    """In the order of their scores each row would be on another page, of both tables."""
+    shop.execute("insert into experiment(id, name, settings) values (1, 'Text', '{}')")
+    shop.execute("""insert into predicted_category(experiment_id, product_id, category_id, label_id,
+                        score, label_score, top, fold, twin)
+                    select 1, id, category_id, category_id, abs(random() % 1000) / 1000.0, 0.5,
+                        '[]', 0, 0 from product""")
+    asked = []
+    shop.set_trace_callback(asked.append)
+    names, rows = figures.read_predictions(shop, 1)
+    assert len(queries.graded(shop, 1).fetchall()) == len(rows) == 4000
+    assert len(list(queries.best_five(shop, 1))) == 4000
+    assert experiment_queries.near_trained(shop, 1) == []
+    assert len(queries.block_rows(shop, 1).fetchall()) == 4000
+    shop.set_trace_callback(None)
+    plans = [
+        row["detail"]
+        for said in asked
+        if "predicted_category" in said
+        for row in shop.execute(f"explain query plan {said}")
+        if "predicted_category_by" in row["detail"]
+    ]
+    assert len(plans) >= 5
+    assert not [plan for plan in plans if "USING INDEX predicted_category_by_score" in plan]
