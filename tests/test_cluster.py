@@ -182,6 +182,20 @@ def test_a_worker_sets_tensorflows_threads_to_its_cores(
     assert set_to == cores
 
 
+def test_a_worker_loads_the_network_once_whatever_commands_come(
+    tmp_path, safe_cluster, keys, client, pictures
+):
+    for name in ("first", "second"):
+        assert computed(safe_cluster, tmp_path / name, pictures, security=str(keys)) == {}
+
+    def loads():
+        from learning import cluster_worker
+
+        return cluster_worker.load.cache_info().misses
+
+    assert list(client.run(loads).values()) == [1]
+
+
 # ---- local:2 --------------------------------------------------------------------------------------
 
 

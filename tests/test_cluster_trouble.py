@@ -16,7 +16,7 @@ import time
 import cluster_runs
 import pytest
 import trouble
-from cluster_runs import Command, Hold, computed, make_pictures, make_trouble, rows_of
+from cluster_runs import Command, Hold, computed, make_pictures, make_trouble, records_of, rows_of
 from clusters import cluster, network_of_three, wait_until
 from conftest import REPO
 
@@ -112,6 +112,21 @@ def test_workers_come_and_go(tmp_path, pictures, alone, hold):
 
 
 @pytest.mark.slow
+def test_a_worker_that_comes_between_two_commands(tmp_path, pictures, alone, hold):
+    """The first one has its threads already, and can't change them."""
+    with troubled(tmp_path / "cluster", hold, "first") as made:
+        assert computed(made, tmp_path / "one", pictures[:8]) == {}
+        made.start_worker("second", *PRELOAD, env=hold.env)
+        hold.on()
+        command = Command(made, tmp_path / "two", pictures)
+        hold.wait_for(2)
+        hold.off()
+        status, bad, stderr = command.end()
+    assert (status, bad) == (0, {}) and "gets no pictures" not in stderr, stderr
+    assert rows_of(tmp_path / "two") == alone
+
+
+@pytest.mark.slow
 def test_a_command_waits_for_its_first_worker(tmp_path, pictures, alone, hold):
     with troubled(tmp_path / "cluster", hold) as made:
         command = Command(made, tmp_path / "cache", pictures)
@@ -164,14 +179,8 @@ def test_a_worker_that_everybody_gave_up_writes_late(tmp_path, pictures, alone, 
         left = [path.name for path in cache.glob("*.shards/*") if path.suffix == ".shard"]
         assert len(left) == 1  # a zombie's
         assert computed(made, cache, pictures) == {}
-    assert rows_of(cache) == alone and len(open_keys(cache)) == PICTURES
+    assert rows_of(cache) == alone and len(records_of(cache)) == PICTURES
     assert not list(cache.glob("*.shards/*"))
-
-
-def open_keys(folder):
-    """The records of keys in a folder of bottlenecks, each of 36 bytes."""
-    data = next(folder.glob("*.keys")).read_bytes()
-    return [data[start : start + 36] for start in range(0, len(data), 36)]
 
 
 def hidden(folder):
