@@ -225,7 +225,8 @@ def test_a_worker_that_cannot_be_reached_back(tmp_path, pictures, alone, hold):
     if prefix is None:
         pytest.skip("a folder can't be hidden from a process here")
     with cluster(tmp_path / "cluster") as made:
-        for name, contact in (("deaf", ["--contact-address", "tcp://127.0.0.1:9"]), ("good", [])):
+        deaf = "--listen-address tcp://127.0.0.1:0 --contact-address tcp://127.0.0.1:9 --no-nanny"
+        for name, contact in (("deaf", deaf.split()), ("good", [])):
             made.start_worker(name, *PRELOAD, *contact, prefix=prefix, env=hold.env)
         command = Command(made, cache, pictures)
         status, bad, stderr = command.end(400)
