@@ -27,7 +27,7 @@ from common.pictures import MOST_BYTES
 from common.terminal import Undone, UserError, counted, first_few, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
-from learning.cluster_connection import Connection, ConnectionLost, Options, Worker
+from learning.cluster_connection import Connection, ConnectionLost, Options, Worker, WorkersKilled
 
 LEAST_PICTURES = 32  # in a shard, at the end of a run, when the workers are to end together
 MOST_SENT = 4_000_000  # bytes of pictures in a task, if they are sent; a larger picture goes alone
@@ -235,7 +235,8 @@ class Run:
             pictures, data = self.read(pictures)
             if not pictures:
                 return
-            piece = piece._replace(pictures=pictures)
+            if len(pictures) < len(piece.pictures):  # else it stays the twin of its twins
+                piece = piece._replace(pictures=pictures)
         names = zlib.compress(json.dumps(pictures).encode(), 1)
         future = self.connection.submit(
             cluster_worker.compute_shard,
@@ -273,6 +274,9 @@ class Run:
                 rows = self.connection.result(task.future)
         except ConnectionLost:  # to the scheduler, and it came back; nobody is to blame
             self.give_again(task.piece, blamed=False)
+            return
+        except WorkersKilled:  # at an address where each time another one started
+            self.give_again(task.piece, blamed=True)
             return
         except Undone:
             raise

@@ -86,7 +86,8 @@ def typed(line, log):
         )
     try:
         yield process
-        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
     finally:
         with contextlib.suppress(ProcessLookupError):

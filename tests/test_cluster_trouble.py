@@ -17,7 +17,7 @@ import cluster_runs
 import pytest
 import trouble
 from cluster_runs import Command, Hold, computed, make_pictures, make_trouble, records_of, rows_of
-from clusters import cluster, network_of_three, wait_until
+from clusters import cluster, free_port, network_of_three, wait_until
 from conftest import REPO
 
 from learning import cluster as cluster_module
@@ -61,6 +61,17 @@ def test_a_picture_that_kills_its_worker_costs_that_picture_alone(tmp_path, pict
     assert status == 0, stderr
     assert bad == {crash[0]: cluster_module.KILLED} and crash[1] in stderr
     assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_a_worker_that_comes_back_at_its_address_is_not_to_blame_for_a_picture(tmp_path, hold):
+    """Dask itself gives the task to it again, until it gives up."""
+    crash = make_trouble(tmp_path / "crash.png", trouble.CRASH)
+    port = ["--worker-port", free_port()]
+    with troubled(tmp_path / "cluster", hold, "a", arguments=port) as made:
+        status, bad, stderr = Command(made, tmp_path / "cache", [crash]).end()
+    assert status == 0 and bad == {crash[0]: cluster_module.KILLED}, stderr
+    assert "gets no pictures" not in stderr
 
 
 @pytest.mark.slow
@@ -207,7 +218,8 @@ def test_a_worker_that_has_no_folder_in_common_with_the_command(
         pictures = [(key, str(copies / os.path.basename(path))) for key, path in pictures]
     with cluster(tmp_path / "cluster") as made:
         prefix = hidden(tmp_path / "here")
-        made.start_worker("far", *PRELOAD, prefix=prefix, env=hold.env)
+        for name in ("far", "farther"):
+            made.start_worker(name, *PRELOAD, prefix=prefix, env=hold.env)
         assert computed(made, cache, pictures, send_pictures=send) == {}
         if send:  # and without the flag, the command names the path where the worker looked
             status, _, stderr = Command(made, tmp_path / "here" / "other", pictures).end()
