@@ -172,14 +172,15 @@ class Run:
     def next_piece(self) -> Piece | None:
         """The piece that an idle worker gets: one that another worker failed on, the next ones of
         the missing pictures, or, when nothing else is left, the oldest that is still running
-        elsewhere, in case that worker is slow or can't be reached any more."""
+        elsewhere, in case that worker is slow or can't be reached any more; but not one by which a
+        worker has ended, or both would."""
         if self.again:
             return self.again.popleft()
         if pictures := self.take(self.size()):
             return Piece(pictures)
         counts = collections.Counter(id(task.piece.pictures) for task in self.running.values())
         for task in self.running.values():
-            if counts[id(task.piece.pictures)] == 1:
+            if counts[id(task.piece.pictures)] == 1 and not task.piece.deaths:
                 return task.piece
         return None
 

@@ -57,9 +57,11 @@ def test_a_picture_that_kills_its_worker_costs_that_picture_alone(tmp_path, pict
     crash = make_trouble(tmp_path / "crash.png", trouble.CRASH)
     mixed = [*pictures[:40], crash, *pictures[40:]]
     with troubled(tmp_path / "cluster", hold, "a", "b") as made:
-        status, bad, stderr = Command(made, tmp_path / "cache", mixed).end()
+        status, bad, stderr = Command(made, tmp_path / "cache", mixed).end(900)
+        starts = sum(made.log(name).count("Registered to") for name in "ab")
     assert status == 0, stderr
     assert bad == {crash[0]: cluster_module.KILLED} and crash[1] in stderr
+    assert starts - 2 <= 2 + 6 + 3  # as a whole, of a half each, and alone
     assert rows_of(tmp_path / "cache") == alone
 
 
