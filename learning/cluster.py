@@ -27,7 +27,7 @@ from common.pictures import MOST_BYTES
 from common.terminal import Undone, UserError, counted, first_few, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
-from learning.cluster_connection import Connection, ConnectionLost, Options, Worker
+from learning.cluster_connection import Connection, ConnectionLost, Options, Worker, WorkersKilled
 
 LEAST_PICTURES = 32  # in a shard, at the end of a run, when the workers are to end together
 MOST_SENT = 4_000_000  # bytes of pictures in a task, if they are sent; a larger picture goes alone
@@ -172,14 +172,15 @@ class Run:
     def next_piece(self) -> Piece | None:
         """The piece that an idle worker gets: one that another worker failed on, the next ones of
         the missing pictures, or, when nothing else is left, the oldest that is still running
-        elsewhere, in case that worker is slow or can't be reached any more."""
+        elsewhere, in case that worker is slow or can't be reached any more; but not one by which a
+        worker has ended, or both would."""
         if self.again:
             return self.again.popleft()
         if pictures := self.take(self.size()):
             return Piece(pictures)
         counts = collections.Counter(id(task.piece.pictures) for task in self.running.values())
         for task in self.running.values():
-            if counts[id(task.piece.pictures)] == 1:
+            if counts[id(task.piece.pictures)] == 1 and not task.piece.deaths:
                 return task.piece
         return None
 
@@ -235,7 +236,8 @@ class Run:
             pictures, data = self.read(pictures)
             if not pictures:
                 return
-            piece = piece._replace(pictures=pictures)
+            if len(pictures) < len(piece.pictures):  # else it stays the twin of its twins
+                piece = piece._replace(pictures=pictures)
         names = zlib.compress(json.dumps(pictures).encode(), 1)
         future = self.connection.submit(
             cluster_worker.compute_shard,
@@ -273,6 +275,9 @@ class Run:
                 rows = self.connection.result(task.future)
         except ConnectionLost:  # to the scheduler, and it came back; nobody is to blame
             self.give_again(task.piece, blamed=False)
+            return
+        except WorkersKilled:  # at an address where each time another one started
+            self.give_again(task.piece, blamed=True)
             return
         except Undone:
             raise

@@ -50,6 +50,10 @@ class ConnectionLost(Exception):
     """The scheduler could not be reached for a while, and has forgotten what it was asked for."""
 
 
+class WorkersKilled(Exception):
+    """Several workers at one address, one after the other, ended while they computed this."""
+
+
 def check(options: Options) -> str:
     """The address of the scheduler, or local:N. Raises UserError if Dask is missing, or if it is no
     address that may be spoken to."""
@@ -236,7 +240,7 @@ class Connection:
 
     def result(self, future: Any) -> Any:
         """What has come of a future that is done. Raises what its function raised, ConnectionLost,
-        or Undone."""
+        WorkersKilled, or Undone."""
         import distributed
 
         if future.status == "cancelled" or future.status == "lost":
@@ -245,6 +249,8 @@ class Connection:
             return future.result(timeout=ANSWER)
         except (distributed.CancelledError, distributed.client.FutureCancelledError):
             raise ConnectionLost from None
+        except distributed.KilledWorker:
+            raise WorkersKilled from None
 
     def lost(self) -> Undone:
         return Undone(

@@ -33,18 +33,17 @@ class Unusable(Exception):
 
 
 @functools.lru_cache(maxsize=1)
-def load(text: str, cores: int) -> tuple[Recipe, tuple[Callable, int]]:
-    """(the Recipe, what inception.make_forward returns), once for each process: text is the recipe
-    in JSON. Raises Unusable if this computer can't compute what the recipe asks for."""
+def load(text: str, cores: int) -> tuple[Callable, int]:
+    """What inception.make_forward returns, once for all commands: text is the recipe in JSON, without
+    what is of one command. Raises Unusable if this computer can't compute what it asks for."""
     recipe = Recipe(**json.loads(text))
     if recipe.version != VERSION:
         raise Unusable(f"it runs version {VERSION} and this computer {recipe.version}")
     tf = load_tensorflow()
-    for set_threads in (
-        tf.config.threading.set_intra_op_parallelism_threads,
-        tf.config.threading.set_inter_op_parallelism_threads,
-    ):
-        set_threads(cores)
+    # They can be set once in a process. Since then another worker may have come to this computer.
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or cores
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     for device in tf.config.list_physical_devices("GPU"):  # else TensorFlow takes all its memory
         tf.config.experimental.set_memory_growth(device, True)
     try:
@@ -55,7 +54,7 @@ def load(text: str, cores: int) -> tuple[Recipe, tuple[Callable, int]]:
         raise Unusable(str(problem)) from None
     if fingerprint != recipe.fingerprint:
         raise Unusable(f"the weights {recipe.weights} are other ones there")
-    return recipe, inception.make_forward(network, recipe.precision, cores)
+    return inception.make_forward(network, recipe.precision, threads)
 
 
 def cores_of_worker(share: int) -> int:
@@ -75,7 +74,9 @@ def compute_shard(
     were sent. Returns None if the shard is in its folder now, or else, if this computer does not
     see that folder, the bytes of the file. Raises Unusable.
     """
-    recipe, (function, threads) = load(recipe_text, cores_of_worker(share))
+    recipe = Recipe(**json.loads(recipe_text))
+    lasting = json.dumps(recipe._replace(folder="", token="")._asdict())
+    function, threads = load(lasting, cores_of_worker(share))
     pictures = [(key, path) for key, path in json.loads(zlib.decompress(names))]
     sent = dict(zip((key for key, _ in pictures), data)) if data is not None else None
     is_shared = os.path.exists(os.path.join(recipe.folder, recipe.token))
@@ -84,7 +85,7 @@ def compute_shard(
         return None
     keys, rows, bad = computed(pictures, sent, function, threads, recipe)
     if sent is None and len(bad) == len(pictures) and set(bad.values()) == {bottlenecks.MISSING}:
-        raise Unusable(f"it sees no picture at {pictures[0][1]}")
+        raise Unusable(f"it sees no picture at {pictures[0][1]}; --send-pictures sends them")
     whole = to_bytes(recipe, keys, rows, bad)
     if not is_shared:
         return whole

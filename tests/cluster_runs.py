@@ -73,11 +73,17 @@ def open_cache(folder):
     return Cache(str(folder), FINGERPRINT, SIZE)
 
 
+def records_of(folder):
+    """The SHA-256 of each row in a folder of bottlenecks, in the order of the file."""
+    path = Path(open_cache(folder).keys_path)
+    keys = path.read_bytes() if path.exists() else b""
+    return [keys[start : start + 32].hex() for start in range(0, len(keys), 36)]
+
+
 def rows_of(folder):
     """{SHA-256: bytes of its row} of a folder of bottlenecks."""
     cache = open_cache(folder)
-    keys = Path(cache.keys_path).read_bytes() if Path(cache.keys_path).exists() else b""
-    digests = [keys[start : start + 32].hex() for start in range(0, len(keys), 36)]
+    digests = records_of(folder)
     rows = cache.find(digests)
     assert (rows >= 0).all()
     return {digest: cache.matrix()[row].tobytes() for digest, row in zip(digests, rows)}

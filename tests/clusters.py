@@ -94,7 +94,8 @@ class Cluster:
         host = host or self.host
         argv = [
             *(sys.executable, "-m", "dask", "worker", self.address, *self.keys()),
-            *("--host", host, "--dashboard-address", f"{host}:0", "--name", name),
+            *(() if "--contact-address" in arguments else ("--host", host)),
+            *("--dashboard-address", f"{host}:0", "--name", name),
             *("--nworkers", 1, "--nthreads", 1, "--memory-limit", 0),
             *("--local-directory", self.folder / "scratch", *arguments),
         ]

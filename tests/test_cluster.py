@@ -5,15 +5,17 @@ computer, by local:2 and by a real cluster with keys.
 """
 
 import ast
+import os
 import pickle
 import sys
-from pathlib import Path
 
 import cluster_runs
+import numpy as np
 import pytest
-from cluster_runs import FINGERPRINT, Command, Hold, computed, make_pictures, rows_of
-from clusters import cluster, free_port, make_keys
-from conftest import REPO, draw_feed, environment, run_script
+from cluster_runs import Command, Hold, computed, make_pictures, rows_of
+from clusters import cluster, make_keys
+from conftest import REPO, draw_feed, run_script
+from PIL import Image
 
 from learning import cluster_connection
 
@@ -182,7 +184,86 @@ def test_a_worker_sets_tensorflows_threads_to_its_cores(
     assert set_to == cores
 
 
+def test_a_worker_loads_the_network_once_whatever_commands_come(
+    tmp_path, safe_cluster, keys, client, pictures
+):
+    for name in ("first", "second"):
+        assert computed(safe_cluster, tmp_path / name, pictures, security=str(keys)) == {}
+
+    def loads():
+        from learning import cluster_worker
+
+        return cluster_worker.load.cache_info().misses
+
+    assert list(client.run(loads).values()) == [1]
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_worker_does_not_grow_with_shards_and_commands(
+    tmp_path, safe_cluster, keys, client
+):
+    many = make_pictures(tmp_path / "pictures", 64)
+    used = []
+    for turn in range(6):
+        assert computed(safe_cluster, tmp_path / f"cache-{turn}", many, security=str(keys)) == {}
+        used.extend(
+            client.run(lambda dask_worker: dask_worker.monitor.get_process_memory()).values()
+        )
+    assert max(used[2:]) < used[1] + 100e6  # a network more, or a trace for each shard, takes more
+
+
+def test_pictures_that_are_sent_go_in_tasks_of_some_megabytes(
+    tmp_path, safe_cluster, keys, hold, client
+):
+    """Dask warns of a task of over 10 MB, which blocks its scheduler."""
+    rng = np.random.default_rng(0)
+    large = []
+    for number in range(24):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (400, 400, 3), np.uint8)).save(path)
+        large.append(cluster_runs.keyed(path))
+    hold.on()
+    command = Command(
+        safe_cluster, tmp_path / "cache", large, security=str(keys), send_pictures=True
+    )
+    try:
+        hold.wait_for(1)
+        sizes = task_sizes(client)
+    finally:
+        hold.off()
+    status, bad, stderr = command.end()
+    assert (status, bad) == (0, {}) and "Sending large" not in stderr, stderr
+    assert len(rows_of(tmp_path / "cache")) == len(large)
+    assert len(sizes) == 1 and 400_000 < sizes[0] < 6_000_000
+
+
+def task_sizes(client):
+    """The bytes of each task that a scheduler has."""
+    return client.run_on_scheduler(
+        lambda dask_scheduler: [
+            len(pickle.dumps(task.run_spec)) for task in dask_scheduler.tasks.values()
+        ]
+    )
+
+
 # ---- local:2 --------------------------------------------------------------------------------------
+
+
+def test_a_local_cluster_is_spawned_and_listens_to_this_computer_alone():
+    """A fork of a process that has TensorFlow hangs; and who reaches a port may run programs."""
+    psutil = pytest.importorskip("psutil")  # Dask needs it
+    with cluster_connection.Connection(cluster_connection.Options("local:2")) as connection:
+        here = psutil.Process()
+        workers = list(connection.client.run(os.getpid).values())
+        addresses = {
+            listener.laddr.ip
+            for process in (here, *here.children(recursive=True))
+            for listener in process.net_connections()
+            if listener.status == psutil.CONN_LISTEN
+        }
+        commands = [" ".join(psutil.Process(worker).cmdline()) for worker in workers]
+    assert addresses == {"127.0.0.1"}
+    assert len(commands) == 2 and all("spawn_main" in command for command in commands)
 
 
 def test_local_workers_give_the_experiment_that_one_process_gives(tmp_path, networks_made_once):
