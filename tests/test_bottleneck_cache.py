@@ -473,7 +473,7 @@ def test_the_row_of_a_product_is_that_of_what_crawl_db_says_or_of_its_file(tmp_p
     options = picture_classifier.PictureOptions(
         str(tmp_path), None, "mixed0", "float32", str(tmp_path / "cache"), "float32", 0
     )
-    network = picture_classifier.OpenNetwork(None, TOY, cache, options)
+    network = picture_classifier.OpenNetwork(None, TOY, cache, options, None)
     pictures = [
         (10, "known", keys["known"]),
         (20, "old", None),
@@ -481,10 +481,10 @@ def test_the_row_of_a_product_is_that_of_what_crawl_db_says_or_of_its_file(tmp_p
         (35, "another's", keys["another's"]),
         (40, "gone", None),
     ]
-    rows = picture_classifier.cached_rows(network, [30, 10, 99, 40, 20], pictures)
+    rows = picture_classifier.cached_rows(network, [30, 10, 99, 40, 20], lambda: iter(pictures))
     assert rows.tolist() == [2, 0, -1, -1, 1]
-    assert picture_classifier.cached_rows(network, [], []).tolist() == []
-    assert picture_classifier.cached_rows(network, [7, 3], []).tolist() == [-1, -1]
+    assert picture_classifier.cached_rows(network, [], lambda: iter(())).tolist() == []
+    assert picture_classifier.cached_rows(network, [7, 3], lambda: iter(())).tolist() == [-1, -1]
 
 
 # ---- what is read of rows that do not fit in memory ---------------------------------------------
