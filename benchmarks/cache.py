@@ -189,8 +189,8 @@ def train(path, rows, steps):
     few = part[:100]
     training.train(inputs, labels, CLASSES, few, few, training.Options(max_steps=2))  # TensorFlow
     batches = np.sort(np.random.default_rng(3).integers(0, rows, (2, BATCHES, 100)))
-    timed("plain", lambda: [matrix[batch] for batch in batches[0]])
     timed("at once", lambda: [layers.read_rows(matrix, batch) for batch in batches[1]])
+    timed("plain", lambda: [matrix[batch] for batch in batches[0]])
     timed("statistics", layers.bottleneck_statistics, inputs, part)
     trained = timed("training", training.train, inputs, labels, CLASSES, part, validation, options)
     accuracy = timed("evaluation", training.evaluate, trained.weights, inputs, labels, validation)
