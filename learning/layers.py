@@ -6,6 +6,7 @@ training.py needs to find better weights.
 
 from __future__ import annotations
 
+import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,8 +66,20 @@ def bottlenecks_of(inputs, products, mean):
     pictures = np.repeat(mean[None], len(products), axis=0)
     order = np.argsort(rows)
     order = order[rows[order] >= 0]
-    pictures[order] = inputs.bottlenecks[rows[order]]
+    pictures[order] = read_rows(inputs.bottlenecks, rows[order])
     return pictures
+
+
+def read_rows(matrix, rows):
+    """Rows [len(rows), size] of a matrix, in rising order. If it is mapped from a file, the disk is
+    asked for all of them at once: page by page it would read megabytes around each."""
+    if isinstance(matrix.base, mmap.mmap) and len(rows):
+        parts = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+        for first, last in [(int(part[0]), int(part[-1])) for part in parts]:
+            start = first * matrix.strides[0] // mmap.PAGESIZE * mmap.PAGESIZE
+            end = (last + 1) * matrix.strides[0]
+            matrix.base.madvise(mmap.MADV_WILLNEED, start, end - start)
+    return matrix[rows]
 
 
 def bottleneck_statistics(inputs, train):
@@ -75,7 +88,7 @@ def bottleneck_statistics(inputs, train):
     rows = np.sort(rows[rows >= 0])
     total = np.zeros((2, inputs.bottlenecks.shape[1]))
     for start in range(0, len(rows), CHUNK):
-        chunk = inputs.bottlenecks[rows[start : start + CHUNK]].astype(np.float64)
+        chunk = read_rows(inputs.bottlenecks, rows[start : start + CHUNK]).astype(np.float64)
         total += chunk.sum(axis=0), (chunk**2).sum(axis=0)
     mean, square = total / max(1, len(rows))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))

@@ -19,7 +19,7 @@ from conftest import REPO, environment
 from peak import peak_of_code
 
 from common.files import file_sha256
-from learning import bottleneck_cache, bottlenecks, key_index, picture_classifier
+from learning import bottleneck_cache, bottlenecks, key_index, layers, picture_classifier
 
 SIZE = 8
 TOY = {"network": "toy"}
@@ -473,7 +473,7 @@ def test_the_row_of_a_product_is_that_of_what_crawl_db_says_or_of_its_file(tmp_p
     options = picture_classifier.PictureOptions(
         str(tmp_path), None, "mixed0", "float32", str(tmp_path / "cache"), "float32", 0
     )
-    network = picture_classifier.OpenNetwork(None, TOY, cache, options)
+    network = picture_classifier.OpenNetwork(None, TOY, cache, options, None)
     pictures = [
         (10, "known", keys["known"]),
         (20, "old", None),
@@ -481,7 +481,52 @@ def test_the_row_of_a_product_is_that_of_what_crawl_db_says_or_of_its_file(tmp_p
         (35, "another's", keys["another's"]),
         (40, "gone", None),
     ]
-    rows = picture_classifier.cached_rows(network, [30, 10, 99, 40, 20], pictures)
+    rows = picture_classifier.cached_rows(network, [30, 10, 99, 40, 20], lambda: iter(pictures))
     assert rows.tolist() == [2, 0, -1, -1, 1]
-    assert picture_classifier.cached_rows(network, [], []).tolist() == []
-    assert picture_classifier.cached_rows(network, [7, 3], []).tolist() == [-1, -1]
+    assert picture_classifier.cached_rows(network, [], lambda: iter(())).tolist() == []
+    assert picture_classifier.cached_rows(network, [7, 3], lambda: iter(())).tolist() == [-1, -1]
+
+
+# ---- what is read of rows that do not fit in memory ---------------------------------------------
+
+
+@pytest.mark.parametrize("count", (0, 1, 9, 300))
+def test_rows_that_are_read_at_once_are_those_of_the_file(tmp_path, count):
+    rng = np.random.default_rng(count)
+    whole = rng.random((300, 1000), np.float32)
+    whole.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=whole.shape)
+    rows = np.sort(rng.integers(0, 300, count))  # some of them twice
+    for matrix in (whole, mapped, mapped.view(np.ndarray)):
+        assert (layers.read_rows(matrix, rows) == whole[rows]).all()
+    wanted = rng.permutation(rows)
+    inputs = layers.Inputs(bottlenecks=mapped, rows=np.append(wanted, -1))
+    seen = layers.bottlenecks_of(inputs, np.arange(count + 1), np.zeros(1000, np.float32))
+    assert (seen[:-1] == whole[wanted]).all() and not seen[-1].any()
+
+
+# Reads twenty rows of 8 kB that lie apart; prints how many bytes were read from the disk.
+APART = """
+import re
+import numpy as np
+from learning import layers
+def read():
+    return int(re.search(r"read_bytes: (\\d+)", open("/proc/self/io").read())[1])
+matrix = np.memmap("rows", np.float32, "r", shape=(16_000, 2048))
+before = read()
+assert len(layers.read_rows(matrix, np.arange(20) * 800)) == 20
+print(read() - before)
+"""
+
+
+@pytest.mark.slow
+def test_of_a_matrix_that_is_not_in_memory_hardly_more_is_read_than_is_asked_for(tmp_path):
+    with open(tmp_path / "rows", "wb") as file:
+        file.write(np.random.default_rng(0).bytes(16_000 * 8192))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    done = peak_of_code(APART, cwd=tmp_path)
+    if done.stdout == "0\n":
+        pytest.skip("the folder of the tests is in memory")
+    assert 20 * 8192 <= int(done.stdout) < 10 * 20 * 8192, done.stderr
