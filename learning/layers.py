@@ -89,7 +89,7 @@ def bottleneck_statistics(inputs, train):
     total = np.zeros((2, inputs.bottlenecks.shape[1]))
     for start in range(0, len(rows), CHUNK):
         chunk = read_rows(inputs.bottlenecks, rows[start : start + CHUNK]).astype(np.float64)
-        total += chunk.sum(axis=0), (chunk**2).sum(axis=0)
+        total += chunk.sum(axis=0), np.einsum("ij,ij->j", chunk, chunk)
     mean, square = total / max(1, len(rows))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     # A unit that hardly ever fires must not be blown up to the size of the others.
