@@ -45,7 +45,7 @@ from learning import (
     shards,
     training,
 )
-from learning.bottleneck_cache import Cache
+from learning.bottleneck_cache import open_cache
 from learning.distorted_bottlenecks import DistortionOptions, distorted_bottlenecks
 from learning.picture_folders import (
     LabelledPictures,
@@ -193,7 +193,7 @@ def retrain(args: argparse.Namespace) -> None:
     if args.final_tensor_name in {layer.name for layer in network.layers}:
         raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
     check_graph_space(args.output_graph, network)
-    cache = Cache(args.bottleneck_dir, fingerprint, network.output_shape[1], args.cache_dtype)
+    cache = open_cache(args.bottleneck_dir, fingerprint, network.output_shape[1], args.cache_dtype)
     recipe = shards.recipe(cache, fingerprint, weights, args.seed, args.layer)
     shards.adopt_all(cache, recipe)
     bottlenecks.compute(

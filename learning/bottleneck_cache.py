@@ -27,6 +27,8 @@ from learning.key_index import KEY, MOST_ROWS, RECORD, KeyIndex, mapped
 
 MOST_DESCRIBED = 100_000  # bytes of what says whose bottlenecks they are, which has some 300
 LOOKED_UP = 10_000  # keys at a time
+# The ends of the names of the files of rows and of keys.
+ENDINGS = {"float32": (".f32", ".keys"), "float16": (".f16", ".f16.keys")}
 COPIED = 1 << 24  # bytes that are copied at a time if the system can't copy them by itself
 # What the system says if it can't: other disks, a disk or a kernel that has no such call.
 CANT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -51,8 +53,7 @@ class Cache:
             ) from None
         described = json.dumps({**fingerprint, "size": size, "record": RECORD}, sort_keys=True)
         base = os.path.join(folder, hashlib.sha256(described.encode()).hexdigest()[:16])
-        self.data_path = base + (".f32" if dtype == "float32" else ".f16")
-        self.keys_path = base + (".keys" if dtype == "float32" else ".f16.keys")
+        self.data_path, self.keys_path = (base + ending for ending in ENDINGS[dtype])
         self.lock_path = base + ".lock"
         self.index_path = self.keys_path.removesuffix("keys") + "index"
         self.size, self.dtype = size, np.dtype(dtype)
@@ -219,6 +220,16 @@ class Cache:
                 f"{count} bottlenecks take {need / 1e6:.1f} MB and {folder} has room "
                 f"for {free / 1e6:.1f}: make room, name another --bottleneck_dir{half}"
             )
+
+
+def open_cache(folder: str, fingerprint: dict, size: int, dtype: str | None) -> Cache:
+    """The cache of a network, in the dtype that is asked for. If none is, it is float16, which
+    classifies as well in half the space (results/README.md); if there are more rows in float32,
+    from before, that goes on, so that nothing is computed again."""
+    if dtype:
+        return Cache(folder, fingerprint, size, dtype)
+    half, full = (Cache(folder, fingerprint, size, name) for name in ("float16", "float32"))
+    return full if full.count > half.count else half
 
 
 def digests(keys: Sequence[str]) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from common.terminal import UserError, log
 from learning import bottlenecks, inception
-from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches
+from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches, open_cache
 from learning.picture_folders import Picture
 
 
@@ -25,7 +25,7 @@ class DistortionOptions(NamedTuple):
 
     distortions: bottlenecks.Distortions
     folder: str  # of the cache
-    cache_dtype: str  # float32 or float16
+    cache_dtype: str | None  # float32 or float16, as in open_cache
     precision: str  # of the network
     seed: int
     steps: int  # of the training
@@ -53,7 +53,7 @@ def distorted_bottlenecks(
     training will cost. Raises UserError if the disk has no room for it.
     """
     described = {**fingerprint, **options.distortions._asdict(), "seed": options.seed}
-    cache = Cache(options.folder, described, network.output_shape[1], options.cache_dtype)
+    cache = open_cache(options.folder, described, network.output_shape[1], options.cache_dtype)
     cache.drop_damaged(cache.keys())
     forward = inception.make_forward(network, options.precision)
     log_cost(

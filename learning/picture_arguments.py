@@ -50,7 +50,7 @@ def add(group, name, text, default, show=True, **more):
         spellings.append(f"--{name.replace('_', '-')}")
     if not show:
         text = argparse.SUPPRESS
-    elif default is not False:
+    elif default not in (False, None):
         text += f" (default: {'none' if default == '' else default})"
     group.add_argument(*spellings, default=default, help=text, **more)
 
@@ -91,8 +91,9 @@ def add_network_arguments(network, first):
     add(
         network,
         "cache-dtype",
-        "how they are kept: float32, or float16, which takes half the disk",
-        "float32",
+        "how they are kept: float16, or float32, which takes twice the disk and classifies no "
+        "better (default: float16, or float32 if there are more of them already)",
+        None,
         choices=("float32", "float16"),
         metavar="D",
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from common.files import file_sha256
 from common.terminal import UserError, counted, log
 from learning import bottlenecks, cluster, cluster_connection, inception, layers, queries, shards
-from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches, random_before
+from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches, open_cache, random_before
 from learning.selection import Products
 
 DIGEST = re.compile("[0-9a-f]{64}")  # a SHA-256
@@ -34,7 +34,7 @@ class PictureOptions(NamedTuple):
     layer: str
     precision: str
     bottleneck_dir: str
-    cache_dtype: str
+    cache_dtype: str | None  # None: nobody has asked for one
     seed: int  # of random weights
     cluster: cluster_connection.Options | None = None  # whose workers compute them
 
@@ -74,7 +74,9 @@ def open_network(options: PictureOptions) -> OpenNetwork:
             "warning: with --weights random the network has learned nothing of the world, so "
             "figures by picture mean little"
         )
-    cache = Cache(options.bottleneck_dir, fingerprint, network.output_shape[1], options.cache_dtype)
+    cache = open_cache(
+        options.bottleneck_dir, fingerprint, network.output_shape[1], options.cache_dtype
+    )
     options = options._replace(weights=weights)
     recipe = shards.recipe(cache, fingerprint, weights, options.seed, options.layer)
     shards.adopt_all(cache, recipe)

@@ -530,3 +530,33 @@ def test_of_a_matrix_that_is_not_in_memory_hardly_more_is_read_than_is_asked_for
     if done.stdout == "0\n":
         pytest.skip("the folder of the tests is in memory")
     assert 20 * 8192 <= int(done.stdout) < 10 * 20 * 8192, done.stderr
+
+
+# ---- which dtype --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "full, half, asked, opened",
+    [
+        (0, 0, None, "float16"),
+        (3, 0, None, "float32"),
+        (3, 2, None, "float32"),
+        (2, 2, None, "float16"),
+        (0, 3, None, "float16"),
+        (0, 3, "float32", "float32"),
+        (3, 0, "float16", "float16"),
+    ],
+)
+def test_a_cache_is_float16_unless_there_is_more_in_float32_already(
+    tmp_path, full, half, asked, opened
+):
+    keys = [f"{number:064x}" for number in range(3)]
+    for count, dtype in ((full, "float32"), (half, "float16")):
+        if count:
+            rows = np.arange(2.0 * count).reshape(count, 2)
+            bottleneck_cache.Cache(tmp_path, {"network": "toy"}, 2, dtype).append(
+                keys[:count], rows
+            )
+    cache = bottleneck_cache.open_cache(tmp_path, {"network": "toy"}, 2, asked)
+    assert cache.dtype == opened
+    assert (cache.find(keys) >= 0).sum() == {"float32": full, "float16": half}[opened]

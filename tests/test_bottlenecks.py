@@ -1046,6 +1046,8 @@ def test_a_disk_without_room_is_told_of_before_any_work(tmp_path, small_disk, mo
         "random",
         "--layer",
         "mixed0",
+        "--cache-dtype",
+        "float32",
         "--bottleneck_dir",
         small_disk / "cache",
         cwd=folder,

@@ -578,6 +578,8 @@ def flags(pictures, folder, *more):
             "--summaries_dir",
             folder / "logs",
             *QUICK,
+            "--cache-dtype",
+            "float32",
             "--train_batch_size",
             8,
             "--how_many_training_steps",
