@@ -117,7 +117,7 @@ def test_what_cant_be_used_is_counted_and_named_and_fetched(serve, tmp_path):
 
     path(0, ".jpg").write_bytes(b"<html>sorry</html>")
     path(1, ".jpg").write_bytes(picture(1)[:200])
-    path(2, ".jpg").write_bytes(picture(6, "PNG", (9000, 9000), compress_level=1))
+    path(2, ".jpg").write_bytes(picture(6, "PNG", (5100, 5000), compress_level=1))
     path(3, ".jpg").unlink()
     os.mkfifo(path(3, ".jpg"))  # who opens it as a file would wait for ever
     path(4, ".jpg").unlink()
@@ -130,7 +130,7 @@ def test_what_cant_be_used_is_counted_and_named_and_fetched(serve, tmp_path):
     for line in (
         "picture of product 0: can't be adopted: not a picture, but a web page",
         "picture of product 1: can't be adopted: not a picture in a known format, or a broken",
-        "picture of product 2: can't be adopted: 9000x9000 pixels are too many",
+        "picture of product 2: can't be adopted: 5100x5000 pixels are too many",
         "picture of product 3: can't be adopted: no readable file",
         "--adopt-images: 00002/000000004.json has no picture beside it",
         "000000007.json does not say a picture's url",
