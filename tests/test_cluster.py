@@ -1,11 +1,10 @@
 """--cluster: what is refused before any work, what travels to a worker, and rows that are those of one
-computer, by local:2 and by a real cluster with keys.
+computer, by a real cluster with keys.
 
     pytest tests/test_cluster.py
 """
 
 import ast
-import os
 import pickle
 import sys
 
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from cluster_runs import Command, Hold, computed, make_pictures, rows_of
 from clusters import cluster, make_keys
-from conftest import REPO, draw_feed, run_script
+from conftest import REPO, run_script
 from PIL import Image
 
 from learning import cluster_connection
@@ -244,45 +243,3 @@ def task_sizes(client):
             len(pickle.dumps(task.run_spec)) for task in dask_scheduler.tasks.values()
         ]
     )
-
-
-# ---- local:2 --------------------------------------------------------------------------------------
-
-
-def test_a_local_cluster_is_spawned_and_listens_to_this_computer_alone():
-    """A fork of a process that has TensorFlow hangs; and who reaches a port may run programs."""
-    psutil = pytest.importorskip("psutil")  # Dask needs it
-    with cluster_connection.Connection(cluster_connection.Options("local:2")) as connection:
-        here = psutil.Process()
-        workers = list(connection.client.run(os.getpid).values())
-        addresses = {
-            listener.laddr.ip
-            for process in (here, *here.children(recursive=True))
-            for listener in process.net_connections()
-            if listener.status == psutil.CONN_LISTEN
-        }
-        commands = [" ".join(psutil.Process(worker).cmdline()) for worker in workers]
-    assert addresses == {"127.0.0.1"}
-    assert len(commands) == 2 and all("spawn_main" in command for command in commands)
-
-
-def test_local_workers_give_the_experiment_that_one_process_gives(tmp_path, networks_made_once):
-    pytest.importorskip("distributed")
-    draw_feed(tmp_path / "shop", 12)
-    assert (
-        run_script("crawl", "--feed", tmp_path / "shop" / "products.tsv", cwd=tmp_path).returncode
-        == 0
-    )
-    network = ("--weights", "random", "--layer", "mixed0", "--how_many_training_steps", "4")
-    settings = ("--min-products", "2", *network)
-    here = run_script("categorize_images", *settings, "--bottleneck_dir", "here", cwd=tmp_path)
-    there = run_script(
-        *("categorize_images", *settings, "--bottleneck_dir", "there", "--cluster", "local:2"),
-        cwd=tmp_path,
-        process=True,
-    )
-    assert (here.returncode, there.returncode) == (0, 0), there.stderr
-    assert here.stdout.partition(":")[2] == there.stdout.partition(":")[2]
-    assert rows_of(tmp_path / "here") == rows_of(tmp_path / "there")
-    assert len(rows_of(tmp_path / "here")) == 24  # a third is left out, having too few styles
-    assert "2 workers" in there.stderr and "distributed" not in there.stderr

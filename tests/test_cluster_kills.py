@@ -12,7 +12,7 @@ import time
 import cluster_runs
 import pytest
 from cluster_runs import Command, make_pictures, records_of, rows_of
-from clusters import cluster
+from clusters import cluster, wait_until
 
 pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
 PICTURES = 200
@@ -44,6 +44,12 @@ def kill_and_go_on(made, command, victim, start):
     return command
 
 
+def wait_for_rows(cache, command):
+    """Wait until there are more rows than now, or the command has ended."""
+    before = len(records_of(cache))
+    wait_until(lambda: command.process.poll() is not None or len(records_of(cache)) > before, 180)
+
+
 @pytest.mark.parametrize(
     "kills",
     [
@@ -65,6 +71,8 @@ def test_killed_at_any_moment(tmp_path, pictures, alone, kills):
 
             command = start()
             while left > 0:
+                if rng.random() < 0.5:  # else a worker would be killed before its first shard
+                    wait_for_rows(cache, command)
                 time.sleep(rng.uniform(0.1, 4))
                 if command.process.poll() is not None:
                     break  # done: another turn, with nothing in its cache

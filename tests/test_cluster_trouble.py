@@ -76,15 +76,19 @@ def test_a_worker_that_comes_back_at_its_address_is_not_to_blame_for_a_picture(t
     assert "gets no pictures" not in stderr
 
 
+# A scheduler takes a worker for dead that is silent for so long. On a busy computer it is silent for
+# some seconds while it loads TensorFlow.
+IMPATIENT = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15s"}
+
+
 @pytest.mark.slow
 def test_a_task_that_keeps_pythons_lock_past_the_schedulers_patience(
     tmp_path, pictures, alone, hold
 ):
     greedy = make_trouble(tmp_path / "greedy.png", trouble.KEEPS_GIL)
-    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
-    with troubled(tmp_path / "cluster", hold, "a", "b", env=patience) as made:
-        bad = computed(made, tmp_path / "cache", [*pictures[:50], greedy, *pictures[50:]])
-    assert set(bad) <= {greedy[0]}
+    with troubled(tmp_path / "cluster", hold, "a", "b", env=IMPATIENT) as made:
+        assert set(computed(made, tmp_path / "cache", [greedy])) <= {greedy[0]}
+        assert computed(made, tmp_path / "cache", pictures) == {}
     rows = rows_of(tmp_path / "cache")
     rows.pop(greedy[0], None)
     assert rows == alone
@@ -173,10 +177,9 @@ def test_a_scheduler_that_is_lost_ends_the_command_and_another_run_ends_the_work
 
 @pytest.mark.slow
 def test_a_worker_that_everybody_gave_up_writes_late(tmp_path, pictures, alone, hold):
-    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
     cache = tmp_path / "cache"
     with troubled(
-        tmp_path / "cluster", hold, "dead", arguments=["--no-nanny"], env=patience
+        tmp_path / "cluster", hold, "dead", arguments=["--no-nanny"], env=IMPATIENT
     ) as made:
         hold.on()
         command = Command(made, cache, pictures)

@@ -1,0 +1,79 @@
+"""--cluster local:2, which starts two workers here: the experiment that one process gives, and nobody
+else can reach them.
+
+    pytest tests/test_cluster_local.py
+"""
+
+import os
+
+import pytest
+from cluster_runs import rows_of
+from clusters import cluster
+from conftest import draw_feed, networks_made_once, run_script
+from shared_pictures import draw
+
+from learning import cluster_connection
+
+pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
+
+
+def test_a_local_cluster_is_spawned_and_listens_to_this_computer_alone():
+    """A fork of a process that has TensorFlow hangs; and who reaches a port may run programs."""
+    psutil = pytest.importorskip("psutil")  # Dask needs it
+    with cluster_connection.Connection(cluster_connection.Options("local:2")) as connection:
+        here = psutil.Process()
+        workers = list(connection.client.run(os.getpid).values())
+        addresses = {
+            listener.laddr.ip
+            for process in (here, *here.children(recursive=True))
+            for listener in process.net_connections()
+            if listener.status == psutil.CONN_LISTEN
+        }
+        commands = [" ".join(psutil.Process(worker).cmdline()) for worker in workers]
+    assert addresses == {"127.0.0.1"}
+    assert len(commands) == 2 and all("spawn_main" in command for command in commands)
+
+
+NETWORK = ("--weights", "random", "--layer", "mixed0", "--how_many_training_steps", "4")
+
+
+def run_well(script, *arguments, cwd, **more):
+    result = run_script(script, *arguments, cwd=cwd, **more)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def test_local_workers_give_the_experiment_that_one_process_gives(tmp_path, networks_made_once):
+    draw_feed(tmp_path / "shop", 12)
+    run_well("crawl", "--feed", tmp_path / "shop" / "products.tsv", cwd=tmp_path)
+    settings = ("categorize_images", "--min-products", "2", *NETWORK, "--bottleneck_dir")
+    here = run_well(*settings, "here", cwd=tmp_path)
+    there = run_well(*settings, "there", "--cluster", "local:2", cwd=tmp_path, process=True)
+    assert here.stdout.partition(":")[2] == there.stdout.partition(":")[2]
+    assert rows_of(tmp_path / "here") == rows_of(tmp_path / "there")
+    assert len(rows_of(tmp_path / "here")) == 24  # a third is left out, having too few styles
+    assert "2 workers" in there.stderr and "distributed" not in there.stderr
+
+
+@pytest.mark.slow
+def test_retrain_and_both_and_apply_ask_a_cluster_too(tmp_path, networks_made_once):
+    for number in range(40):
+        draw(tmp_path / "labels" / ("warm", "cold")[number % 2] / f"{number}.png", number)
+    draw_feed(tmp_path / "shop", 12)
+    run_well("crawl", "--feed", tmp_path / "shop" / "products.tsv", cwd=tmp_path)
+    with cluster(tmp_path / "cluster", "a") as made:
+        there = (*NETWORK, "--cluster", made.address, "--bottleneck_dir")
+        run_well("retrain", "--image_dir", "labels", *there, "retrained", cwd=tmp_path)
+        assert len(rows_of(tmp_path / "retrained")) == 40
+        both = ("categorize_both", "--min-products", "2", "--epochs", "2", *there, "both")
+        assert "1 worker" in run_well(*both, cwd=tmp_path).stderr
+        learned = rows_of(tmp_path / "both")
+        draw_feed(tmp_path / "shop", 20)  # eight more of each, with pictures of their own
+        run_well(
+            *("crawl", "--feed", tmp_path / "shop" / "products.tsv", "--unlabelled"), cwd=tmp_path
+        )
+        promise = ("--target", "60", "--confidence", "60", "--file-anyway")
+        filed = run_well("categorize_both", "--apply", "1", *promise, *there, "both", cwd=tmp_path)
+        assert "1 worker" in filed.stderr
+    answered = rows_of(tmp_path / "both")
+    assert len(answered) > len(learned) and answered.items() >= learned.items()
