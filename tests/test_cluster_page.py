@@ -121,4 +121,4 @@ def test_a_cluster_of_three_processes_as_the_page_has_it(tmp_path, heading):
         with typed(command, tmp_path / "command") as process:
             process.wait(300)
         said = (tmp_path / "command").read_text()
-    assert process.returncode == 0 and "Accuracy" in said and "1 worker" in said, said
+    assert process.returncode == 0 and "Accuracy" in said, said
