@@ -34,7 +34,10 @@ def test_a_local_cluster_is_spawned_and_listens_to_this_computer_alone():
     assert len(commands) == 2 and all("spawn_main" in command for command in commands)
 
 
-NETWORK = ("--weights", "random", "--layer", "mixed0", "--how_many_training_steps", "4")
+NETWORK = (
+    *("--weights", "random", "--layer", "mixed0", "--how_many_training_steps", "4"),
+    *("--cache-dtype", "float32"),  # which rows_of reads
+)
 
 
 def run_well(script, *arguments, cwd, **more):
