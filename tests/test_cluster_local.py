@@ -86,6 +86,9 @@ def test_retrain_and_both_and_apply_ask_a_cluster_too(tmp_path, monkeypatch, net
             *("crawl", "--feed", tmp_path / "shop" / "products.tsv", "--unlabelled"), cwd=tmp_path
         )
         promise = ("--target", "60", "--confidence", "60", "--file-anyway")
-        run_well("categorize_both", "--apply", "1", *promise, *there, "both", cwd=tmp_path)
+        filed = run_script(
+            "categorize_both", "--apply", "1", *promise, *there, "both", cwd=tmp_path
+        )
+        assert "left to a person" in filed.stderr  # so few words promise nothing
     answered = rows_of(tmp_path / "both")
     assert len(answered) > len(learned) and answered.items() >= learned.items()
