@@ -961,6 +961,8 @@ def retrain_process(folder):
             "cache",
             "--how_many_training_steps",
             "20",
+            "--cache-dtype",
+            "float32",
         ],
         cwd=folder,
         env=environment(),
