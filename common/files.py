@@ -10,7 +10,6 @@ import fcntl
 import glob
 import hashlib
 import os
-import random
 import shutil
 from collections.abc import Iterator
 
@@ -41,7 +40,8 @@ def replacing(path: str, beside: str | None = None, ending: str = "tmp") -> Iter
     block ends, the file is on the disk, and moves to its place; if it fails, nothing is left. What
     a killed process has left there is removed. A caller of many files names `beside`, and sweeps
     by itself: their folder is not waited for."""
-    mine = beside or f"{path}.{random.getrandbits(64):016x}.{ending}"
+    # Not by `random`: two processes that have seeded it alike would draw the same name.
+    mine = beside or f"{path}.{os.urandom(8).hex()}.{ending}"
     if not beside:
         sweep(f"{glob.escape(path)}.{'[0-9a-f]' * 16}.{ending}")
     with open(mine, "xb") as held:  # a link that somebody has put there is not followed

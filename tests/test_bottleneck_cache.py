@@ -18,6 +18,7 @@ import pytest
 from conftest import REPO, environment
 from peak import peak_of_code
 
+from common import files
 from common.files import file_sha256
 from learning import bottleneck_cache, bottlenecks, key_index, layers, picture_classifier
 
@@ -289,6 +290,17 @@ def test_a_cache_of_a_million_keys_opens_at_once_and_takes_few_bytes_a_key(tmp_p
         # 16 bytes a key, and a piece of the records; a dict of the keys took 218.
         assert done.megabytes - nothing.megabytes < 16 + 24
     assert int(first.stdout.split()[0]) > 36e6 and int(again.stdout.split()[0]) < 1e5
+
+
+def test_processes_that_have_seeded_chance_alike_may_write_the_same_file_at_once(tmp_path):
+    path = tmp_path / "index"
+    random.seed(0)
+    with files.replacing(str(path)) as one:
+        random.seed(0)
+        with files.replacing(str(path)) as other:
+            Path(other).write_text("other")
+        Path(one).write_text("one")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
 
 
 # ---- rows of another file -----------------------------------------------------------------------
