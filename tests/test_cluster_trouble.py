@@ -178,11 +178,7 @@ def test_a_scheduler_that_is_lost_ends_the_command_and_another_run_ends_the_work
 @pytest.mark.slow
 def test_a_worker_that_everybody_gave_up_writes_late(tmp_path, pictures, alone, hold):
     cache = tmp_path / "cache"
-    with troubled(
-        tmp_path / "cluster", hold, "dead", arguments=["--no-nanny"], env=IMPATIENT
-    ) as made:
-        # So that what it has left to do takes no half minute, for so long a worker waits as it ends.
-        assert computed(made, cache, pictures[8:]) == {}
+    with troubled(tmp_path / "cluster", hold, "dead") as made:
         hold.on()
         command = Command(made, cache, pictures)
         hold.wait_for(1)
@@ -193,9 +189,7 @@ def test_a_worker_that_everybody_gave_up_writes_late(tmp_path, pictures, alone, 
         assert (status, bad) == (0, {}), stderr
         assert rows_of(cache) == alone
         made.kill("dead", signal.SIGCONT)
-        wait_until(lambda: made.has_ended("dead"), 120)
-        left = [path.name for path in cache.glob("*.shards/*") if path.suffix == ".shard"]
-        assert len(left) == 1  # a zombie's
+        wait_until(lambda: list(cache.glob("*.shards/*.shard")), 120)  # a zombie's
         assert computed(made, cache, pictures) == {}
     assert rows_of(cache) == alone and len(records_of(cache)) == PICTURES
     assert not list(cache.glob("*.shards/*"))
