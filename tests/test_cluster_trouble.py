@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import cluster_runs
 import pytest
@@ -188,6 +189,8 @@ def test_a_worker_that_everybody_gave_up_writes_late(tmp_path, pictures, alone, 
         status, bad, stderr = command.end()
         assert (status, bad) == (0, {}), stderr
         assert rows_of(cache) == alone
+        # The command has removed the folder of shards. Another one would have made it by now.
+        Path(cluster_runs.open_cache(cache).data_path + ".shards").mkdir()
         made.kill("dead", signal.SIGCONT)
         wait_until(lambda: list(cache.glob("*.shards/*.shard")), 120)  # a zombie's
         assert computed(made, cache, pictures) == {}
