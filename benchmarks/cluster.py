@@ -2,7 +2,7 @@
 
 In: a folder of pictures. Out: pictures a second of each, the ratio of each round, and whether the
 rows are the same, bit by bit. A worker takes some seconds to start, which a run of an hour does not
-notice: `steady` is the rate after the first shard has come, until the last; `whole` is all of it.
+notice: the first rate is from when the first of them has loaded the network, `whole` is all of it.
 
     python benchmarks/cluster.py --images "$CATALOGUES/hm/images" --weights FILE --layer mixed8
     python benchmarks/cluster.py --images "$CATALOGUES/hm/images" --precision int8 --workers 1 2 4
@@ -34,23 +34,24 @@ class Clock:
     """A progress bar that notes when how many pictures were done."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.began, self.done = total, time.perf_counter(), [(0.0, 0)]
+        self.total, self.began, self.done = total, time.perf_counter(), 0
+        self.first = self.last = 0.0  # seconds: the first call, which a worker's first piece makes
 
     def update(self, number: int = 1) -> None:
-        self.done.append((time.perf_counter() - self.began, self.done[-1][1] + number))
+        self.last = time.perf_counter() - self.began
+        self.first = self.first or self.last
+        self.done += number
 
     def set_postfix_str(self, text: str, refresh: bool = True) -> None:
         """What a progress bar shows is not needed."""
 
     def whole(self) -> float:
         """Pictures a second from the start."""
-        seconds, number = self.done[-1]
-        return number / seconds
+        return self.done / self.last
 
     def steady(self) -> float:
-        """Pictures a second between the first that are done and the last."""
-        (first, before), (last, number) = self.done[1], self.done[-1]
-        return (number - before) / (last - first)
+        """Pictures a second from when the first worker has loaded the network."""
+        return self.done / (self.last - self.first)
 
 
 class Measured(NamedTuple):
@@ -82,7 +83,7 @@ def measure(
             options = cluster_connection.Options(f"local:{workers}")
             cluster.fill(options, recipe, cache, pictures.items(), clock)
         rows = np.array(cache.matrix()[cache.find(list(pictures))])
-    return Measured(clock.steady(), clock.whole(), rows)
+    return Measured(clock.whole() if workers == HERE else clock.steady(), clock.whole(), rows)
 
 
 def main(argv: list[str] | None = None) -> int:

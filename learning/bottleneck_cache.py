@@ -138,10 +138,12 @@ class Cache:
         """
         with open_regular(path, MOST_ROWS * self.row_bytes) as source:
             source.seek(offset)
-            for key, expected in zip(keys, sums, strict=True):
+            for _, expected in zip(keys, sums, strict=True):
                 row = source.read(self.row_bytes)
                 if len(row) < self.row_bytes or zlib.crc32(row) != expected:
-                    raise ValueError(f"the row of {key} in {path} is damaged")
+                    raise ValueError("a row is damaged")
+                if not np.isfinite(np.frombuffer(row, self.dtype)).all():
+                    raise ValueError("a bottleneck is no number")
 
             def write(file: BinaryIO, fresh: NDArray[np.int64]) -> None:
                 for part in np.split(fresh, np.flatnonzero(np.diff(fresh) > 1) + 1):

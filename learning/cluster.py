@@ -10,7 +10,6 @@ known which shard a worker died of. What lies there as a file is done, whoever c
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import itertools
@@ -19,6 +18,7 @@ import os
 import queue
 import time
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -28,30 +28,21 @@ from common.terminal import Undone, UserError, counted, first_few, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_connection import Connection, ConnectionLost, Options, Worker, WorkersKilled
+from learning.cluster_pieces import Picture, Piece, Pieces
 
-LEAST_PICTURES = 32  # in a shard, at the end of a run, when the workers are to end together
-MOST_SENT = 4_000_000  # bytes of pictures in a task, if they are sent; a larger picture goes alone
-DEATHS = 2  # of workers by one shard, before it is halved: one may have had another cause
-ALONE = 3  # deaths of workers by one picture, before it is left out
-FAILURES = 3  # of a worker, one after the other, before it gets no more shards
+FAILURES = 3  # of a worker, one after the other, before it gets no more pictures
+STILLBORN = 6  # workers, one after the other, that ended before they got any picture
 LOOK = 1.0  # seconds between two looks at which workers there are
-PATIENCE = 30.0  # seconds without any worker before that is reported
-KILLED = f"it ended {ALONE} workers, one after the other"
-
-Picture = tuple[str, str]  # SHA-256 and path
-
-
-class Piece(NamedTuple):
-    """Pictures of one shard, and how often a worker has died or failed with it."""
-
-    pictures: list[Picture]
-    deaths: int = 0
+PATIENCE = 30.0  # seconds in which nothing can go on, before that is reported
+NO_FOLDER = "no folder"  # as a token: the worker is to send its rows
+UNREACHABLE = "its answers do not arrive; see whether the scheduler can reach that address"
 
 
 class Task(NamedTuple):
-    """A piece on its way: which worker has it, and what it will say."""
+    """What a worker is at: a piece, or None while it loads the network."""
 
-    piece: Piece
+    piece: Piece | None
+    keys: list[str]  # of the pictures that it got
     worker: str  # its address
     future: Any  # distributed.Future
 
@@ -71,9 +62,6 @@ def folder_with_token(folder: str) -> Iterator[str]:
             os.rmdir(folder)
 
 
-# ---- from pictures to the cache -----------------------------------------------------------------
-
-
 def filler(options: Options | None, recipe: shards.Recipe) -> bottlenecks.Filler | None:
     """A function (cache, missing pictures, bar) that computes them on a cluster; None if no cluster
     is asked for."""
@@ -86,44 +74,45 @@ def fill(
     """Have the cluster compute the missing pictures, and adopt what it leaves. bar.total is how many
     they are. Returns {key: reason of those that can't be read}. Raises UserError if no worker can
     compute them, and Undone if the scheduler is lost."""
+    pieces = Pieces(cache, missing, options.send_pictures, bar)
     with folder_with_token(recipe.folder) as token, Connection(options) as connection:
-        run = Run(options, connection, cache, missing, recipe._replace(token=token), bar)
+        run = Run(options, connection, cache, pieces, recipe._replace(token=token))
         while run.step():
             pass
     run.report()
-    return run.bad
+    return pieces.bad
 
 
 class Run:
-    """One run of shards on a cluster. It has a state because workers, pieces and answers each come
-    and go by themselves."""
+    """One run of pieces on a cluster. It has a state because workers and answers each come and go by
+    themselves."""
 
     def __init__(
         self,
         options: Options,
         connection: Connection,
         cache: Cache,
-        missing: Iterable[Picture],
+        pieces: Pieces,
         recipe: shards.Recipe,
-        bar: Any,
     ) -> None:
         self.options, self.connection, self.cache = options, connection, cache
-        self.missing, self.recipe, self.bar = iter(missing), recipe, bar
-        self.recipe_text = json.dumps(recipe._asdict())
-        self.again: collections.deque[Piece] = collections.deque()  # after a death, or halved
+        self.pieces, self.recipe = pieces, recipe
         self.running: dict[str, Task] = {}  # by the key of its future
         self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()  # keys of futures that are done
         self.workers: dict[str, Worker] = {}  # by address, who are there
-        self.failures: collections.Counter[str] = collections.Counter()  # of workers
-        self.unusable: dict[str, str] = {}  # {address of a worker: why it gets no shards}
-        self.bad: dict[str, str] = {}  # {key: why it has no row}
-        self.used: dict[str, set[str]] = collections.defaultdict(set)  # {processor: computers}
-        self.all_taken, self.left = False, bar.total  # of the missing pictures
-        self.looked, self.seen = -LOOK, time.monotonic()  # when: for workers, and one of them
+        self.loaded: set[str] = set()  # workers that have the network
+        self.apart: set[str] = set()  # workers whose files are not seen here
+        self.failures: Counter[str] = Counter()  # of workers, one after the other
+        self.unusable: dict[str, str] = {}  # {address of a worker: why it gets no pictures}
+        self.stillborn = 0  # workers, one after the other
+        self.processors: defaultdict[str, set[str]] = defaultdict(set)  # {name: computers}
+        self.looked, self.moved = -LOOK, time.monotonic()  # when: for workers; anything went on
         self.numbers = itertools.count()
 
+    # ---- workers
+
     def step(self) -> bool:
-        """Give each idle worker a shard, and take what comes back. Returns whether anything is left
+        """Give each idle worker a piece, and take what comes back. Returns whether anything is left
         to do."""
         if time.monotonic() - self.looked > LOOK:
             self.look()
@@ -133,11 +122,11 @@ class Run:
         busy = {task.worker for task in self.running.values()}
         for worker, described in self.workers.items():
             if described.is_ready and worker not in busy and worker not in self.unusable:
-                piece = self.next_piece()
-                if piece is None:
-                    break
-                self.submit(piece, worker)
-        if self.all_taken and not self.running and not self.again:
+                if worker not in self.loaded:
+                    self.submit(None, worker)
+                elif piece := self.pieces.next_piece(len(self.workers), self.pieces_running()):
+                    self.submit(piece, worker)
+        if self.pieces.are_done() and not self.pieces_running():
             return False
         with contextlib.suppress(queue.Empty):
             key = self.answers.get(timeout=LOOK)
@@ -147,108 +136,78 @@ class Run:
 
     def look(self) -> None:
         """See which workers there are. What a worker had that is gone is given to another one."""
-        self.looked = time.monotonic()
+        before, self.looked = set(self.workers), time.monotonic()
         self.workers = self.connection.workers(self.workers)
         for key, task in list(self.running.items()):
             if task.worker not in self.workers:
                 del self.running[key]
                 task.future.cancel()
-                self.give_again(task.piece, blamed=True)
+                self.note_death(task)
         usable = [worker for worker in self.workers if worker not in self.unusable]
-        self.bar.set_postfix_str(counted(len(usable), "worker"), refresh=False)
-        if usable:
-            self.seen = time.monotonic()
-        elif self.workers and not self.running:
+        self.pieces.bar.set_postfix_str(counted(len(usable), "worker"), refresh=False)
+        if not self.loaded and set(self.workers) - before:
+            there = counted(len(usable), "worker is", "workers are")
+            log(f"{there} at {self.options.address}; they load the network first")
+        if self.running:
+            self.moved = time.monotonic()
+        elif self.workers and not usable:
             raise UserError(
                 f"no worker can compute bottlenecks ({self.reasons()}): mend that, and run the same "
                 "command again"
             )
-        elif time.monotonic() - self.seen > PATIENCE:
-            log(f"there is no worker at {self.options.address} now: waiting for one")
-            self.seen = time.monotonic() + 9 * PATIENCE
+        elif time.monotonic() - self.moved > PATIENCE:
+            log(self.why_waiting())
+            self.moved = time.monotonic() + 9 * PATIENCE
 
-    # ---- pieces
-
-    def next_piece(self) -> Piece | None:
-        """The piece that an idle worker gets: one that another worker failed on, the next ones of
-        the missing pictures, or, when nothing else is left, the oldest that is still running
-        elsewhere, in case that worker is slow or can't be reached any more; but not one by which a
-        worker has ended, or both would."""
-        if self.again:
-            return self.again.popleft()
-        if pictures := self.take(self.size()):
-            return Piece(pictures)
-        counts = collections.Counter(id(task.piece.pictures) for task in self.running.values())
-        for task in self.running.values():
-            if counts[id(task.piece.pictures)] == 1 and not task.piece.deaths:
-                return task.piece
-        return None
-
-    def size(self) -> int:
-        """How many pictures the next shard has. Towards the end there are fewer, so that the
-        workers end at about the same time."""
-        share = self.left // (4 * max(1, len(self.workers)))
-        return min(shards.MOST_PICTURES, max(LEAST_PICTURES, share))
-
-    def take(self, most: int) -> list[Picture]:
-        """The next missing pictures."""
-        pictures = []
-        size = 0
-        for key, path in self.missing:
-            pictures.append((key, path if "://" in path else os.path.abspath(path)))
-            if self.options.send_pictures:
-                with contextlib.suppress(OSError):
-                    size += os.path.getsize(path)
-            if len(pictures) >= most or size > MOST_SENT:
-                break
-        else:
-            self.all_taken = True
-        self.left -= len(pictures)
-        return pictures
-
-    def twins(self, piece: Piece) -> list[str]:
-        """The keys of the tasks that compute the same piece."""
-        return [key for key, task in self.running.items() if task.piece.pictures is piece.pictures]
-
-    def give_again(self, piece: Piece, blamed: bool) -> None:
-        """Have a piece computed again, unless a twin is at it. If a worker died of it, or failed on
-        it, several times, it is halved, down to the picture that does it, which is left out."""
-        pictures, deaths = piece.pictures, piece.deaths + blamed
-        if self.twins(piece):
+    def note_death(self, task: Task) -> None:
+        """A worker has ended while it was at something."""
+        if task.piece is not None:
+            self.pieces.note_death(task.piece, self.is_running(task.piece))
             return
-        if len(pictures) == 1 and deaths >= ALONE:
-            self.bad[pictures[0][0]] = KILLED
-            self.bar.update()
-        elif len(pictures) > 1 and deaths >= DEATHS:
-            half = len(pictures) // 2
-            for part in (pictures[:half], pictures[half:]):
-                # Of a picture alone it is not known yet. Of more, the next death halves again.
-                self.again.append(Piece(part, DEATHS - 1 if len(part) > 1 else 0))
-        else:
-            self.again.append(Piece(pictures, deaths))
+        self.stillborn += 1
+        if self.stillborn >= STILLBORN:
+            raise UserError(
+                f"{STILLBORN} workers, one after the other, ended while they loaded the network: see "
+                "what they print; start them in the folder of the scripts by python -m dask worker, "
+                "each with about 2 GB of memory"
+            )
+
+    def note_failure(self, worker: str, reason: str, at_once: bool = False) -> None:
+        """Give a worker no more pictures if it lacks something, or has failed several times."""
+        self.failures[worker] += 1
+        if at_once or self.failures[worker] >= FAILURES:
+            self.unusable[worker] = reason
+            if set(self.workers) - set(self.unusable):  # else the error will say it
+                log(f"warning: the worker at {worker} gets no pictures: {reason}")
 
     # ---- tasks
 
-    def submit(self, piece: Piece, worker: str) -> None:
-        """Give a piece to a worker."""
-        pictures, data = piece.pictures, None
-        if self.options.send_pictures:
+    def pieces_running(self) -> list[Piece]:
+        return [task.piece for task in self.running.values() if task.piece is not None]
+
+    def is_running(self, piece: Piece) -> bool:
+        """Whether another worker is at the same piece."""
+        return piece.number in {other.number for other in self.pieces_running()}
+
+    def submit(self, piece: Piece | None, worker: str) -> None:
+        """Give a piece to a worker, or have it load the network."""
+        pictures, data, recipe = piece.pictures if piece else [], None, self.recipe
+        if piece and self.options.send_pictures:
             pictures, data = self.read(pictures)
             if not pictures:
                 return
-            if len(pictures) < len(piece.pictures):  # else it stays the twin of its twins
-                piece = piece._replace(pictures=pictures)
-        names = zlib.compress(json.dumps(pictures).encode(), 1)
+        if piece is None or worker in self.apart:
+            recipe = recipe._replace(token=NO_FOLDER)
         future = self.connection.submit(
             cluster_worker.compute_shard,
-            self.recipe_text,
+            json.dumps(recipe._asdict()),
             self.workers[worker].share,
-            names,
+            zlib.compress(json.dumps(pictures).encode(), 1),
             data,
             worker=worker,
             key=f"bottlenecks-{self.recipe.token}-{next(self.numbers)}",
         )
-        self.running[future.key] = Task(piece, worker, future)
+        self.running[future.key] = Task(piece, [key for key, _ in pictures], worker, future)
         future.add_done_callback(lambda done: self.answers.put(done.key))
 
     def read(self, pictures: list[Picture]) -> tuple[list[Picture], list[bytes]]:
@@ -261,60 +220,83 @@ class Run:
                 readable.append((key, path))
             except OSError as error:
                 missing = isinstance(error, FileNotFoundError)
-                self.bad[key] = bottlenecks.MISSING if missing else str(error.strerror)
-                self.bar.update()
+                self.pieces.leave_out(key, bottlenecks.MISSING if missing else str(error.strerror))
         return readable, data
 
     def receive(self, task: Task) -> None:
         """Take what has come of a task: a shard, or trouble."""
-        keys = [key for key, _ in task.piece.pictures]
-        path = os.path.join(self.recipe.folder, shards.file_name(self.recipe, keys))
         rows, is_done = None, task.future.status == "finished"
+        path = os.path.join(self.recipe.folder, shards.file_name(self.recipe, task.keys))
         try:
-            if not (is_done and os.path.exists(path)):  # else nothing need travel
+            if task.piece is None or not (is_done and os.path.exists(path)):  # else nothing travels
                 rows = self.connection.result(task.future)
         except ConnectionLost:  # to the scheduler, and it came back; nobody is to blame
-            self.give_again(task.piece, blamed=False)
-            return
+            self.give_back(task)
         except WorkersKilled:  # at an address where each time another one started
-            self.give_again(task.piece, blamed=True)
-            return
+            self.note_death(task)
         except Undone:
             raise
         except Exception as problem:  # a worker's libraries raise whatever comes up
-            self.note_failure(task.worker, problem, is_done)
-            lacks_something = is_done or isinstance(problem, cluster_worker.Unusable)
-            self.give_again(task.piece, blamed=not lacks_something)
-            return
-        if rows is not None:
+            is_unusable = isinstance(problem, cluster_worker.Unusable)
+            reason = str(problem) if is_unusable else f"{type(problem).__name__}: {problem}"[:300]
+            self.note_failure(task.worker, UNREACHABLE if is_done else reason, is_unusable)
+            self.give_back(task)
+        else:
+            self.stillborn = 0
+            self.loaded.add(task.worker)
+            if task.piece is not None:
+                self.take_shard(task, path, rows)
+
+    def give_back(self, task: Task) -> None:
+        if task.piece is not None:
+            self.pieces.give_back(task.piece, self.is_running(task.piece))
+
+    def take_shard(self, task: Task, path: str, rows: Any) -> None:
+        """Adopt the shard of a task, from its file, or from the bytes that the worker has sent."""
+        if isinstance(rows, bytes):
             with replacing(path) as beside, open(beside, "wb") as file:
                 file.write(rows)
         try:
-            shard = shards.adopt(self.cache, self.recipe, path)
+            shard = shards.adopt(self.cache, self.recipe, path, task.keys)
+        except OSError as error:  # the worker sees the folder, but its file is not to be had
+            if rows is not None:
+                raise
+            self.cache.refresh()
+            if (self.cache.find(task.keys) >= 0).all():  # another command has adopted it
+                self.pieces.note_rows(task.keys)
+                return
+            self.apart.add(task.worker)
+            self.note_failure(task.worker, f"its file {path} can't be read ({error.strerror})")
+            self.give_back(task)
+            return
         except ValueError as problem:
-            log(f"warning: {path} can't be used ({problem}): computed again")
-            self.give_again(task.piece, blamed=True)
+            self.note_failure(task.worker, f"what it computed can't be used: {problem}")
+            self.give_back(task)
             return
-        for key in self.twins(task.piece):
-            self.running.pop(key).future.cancel()
+        if self.is_blind(task, shard):
+            self.give_back(task)
+            return
+        for key, other in list(self.running.items()):
+            if other.piece and task.piece and other.piece.number == task.piece.number:
+                self.running.pop(key).future.cancel()
         self.failures[task.worker] = 0
-        wanted = set(keys)
-        self.bad.update((key, why) for key, why in shard.bad.items() if key in wanted)
-        self.used[shard.processor].add(shard.computer)
-        self.bar.update(len(keys))
+        self.processors[shard.processor].add(shard.computer)
+        for key, reason in shard.bad.items():
+            self.pieces.leave_out(key, reason)
+        self.pieces.note_rows(shard.keys)
 
-    def note_failure(self, worker: str, problem: Exception, is_done: bool) -> None:
-        """Give a worker no more shards if it lacks something, or has failed several times."""
-        reason = f"{type(problem).__name__}: {problem}"[:300]
-        if is_done:
-            reason = "its answers do not arrive; see whether the scheduler can reach that address"
-        self.failures[worker] += 1
-        if isinstance(problem, cluster_worker.Unusable):
-            reason = str(problem)
-        elif self.failures[worker] < FAILURES:
-            return
-        self.unusable[worker] = reason
-        log(f"warning: the worker at {worker} gets no pictures: {reason}")
+    def is_blind(self, task: Task, shard: shards.Shard) -> bool:
+        """Whether a worker has seen none of the files of a piece, of which some are here. Then it
+        gets no more pictures."""
+        missing = all(reason == bottlenecks.MISSING for reason in shard.bad.values())
+        if shard.keys or not missing or self.options.send_pictures or not task.piece:
+            return False
+        for _, path in task.piece.pictures:
+            if "://" not in path and os.path.exists(path):
+                reason = f"it sees no picture at {path}; --send-pictures sends them"
+                self.note_failure(task.worker, reason, at_once=True)
+                return True
+        return False
 
     # ---- what is said
 
@@ -323,9 +305,19 @@ class Run:
         reasons = list(dict.fromkeys(self.unusable.values()))
         return first_few([reason.rstrip(".") for reason in reasons])
 
+    def why_waiting(self) -> str:
+        """Why nothing goes on, in words."""
+        if any(worker not in self.unusable for worker in self.workers):
+            return (
+                f"the workers at {self.options.address} take no work, because their memory is short "
+                "(--memory-limit of dask worker): waiting until one does"
+            )
+        ended = "; the last one ended while it loaded the network" if self.stillborn else ""
+        return f"there is no worker at {self.options.address} now: waiting for one{ended}"
+
     def report(self) -> None:
         """Log whether the rows can differ from each other in their last bits."""
-        names = sorted(self.used)
+        names = sorted(self.processors)
         if len(names) > 1 or names and names != [shards.processor()]:
             log(
                 f"the workers' processors are {first_few(names)}, and this computer's is "

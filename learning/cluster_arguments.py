@@ -53,6 +53,8 @@ def options(args: argparse.Namespace) -> cluster_connection.Options | None:
                 "--images-path may be a URL only with --cluster, whose workers read the pictures"
             )
         return None
+    if args.send_pictures and "://" in (getattr(args, "images_path", None) or ""):
+        raise UserError("--send-pictures is for files: workers read the URL of --images-path")
     asked = cluster_connection.Options(
         args.cluster, args.cluster_security, args.insecure_cluster, args.send_pictures
     )

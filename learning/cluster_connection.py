@@ -13,9 +13,12 @@ import ipaddress
 import logging
 import os
 import re
+import signal
 import socket
+import ssl
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +27,7 @@ from common.terminal import Undone, UserError
 
 KEYS = ("ca.pem", "cert.pem", "key.pem")  # in the folder of --cluster-security
 LOCAL = re.compile(r"local:([1-9]\d{0,3})")
+ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
 TIMEOUT = 30  # seconds for connecting
 ANSWER = 45  # seconds for what a worker has computed: the scheduler tries for 30 to reach it
 MOST_DESCRIBED = 1_000_000  # bytes of a scheduler file
@@ -64,14 +68,15 @@ def check(options: Options) -> str:
     if LOCAL.fullmatch(options.address):
         return options.address
     address = options.address
-    if "://" not in address:
+    if "://" not in address and not address.startswith("local:"):
         address = scheduler_of(address)
-    scheme, host = urlsplit(address).scheme, hostname(address)
-    if scheme not in ("tcp", "tls") or not host:
+    parts = ADDRESS.fullmatch(address)
+    if not parts:
         raise UserError(
             f"--cluster takes tcp://host:8786, tls://host:8786, a scheduler file or local:2, not "
-            f"{options.address}"
+            f"{address}"
         )
+    scheme, host = parts[1], parts[2].strip("[]")
     if scheme == "tls" and not options.security:
         raise UserError(
             f"{address} wants keys: name the folder of {', '.join(KEYS)} with --cluster-security"
@@ -101,6 +106,8 @@ def scheduler_of(path: str) -> str:
         with open_regular(path, MOST_DESCRIBED, follow=True) as file:
             address = parse_json(file.read())["address"]
     except FileNotFoundError:
+        if ADDRESS.fullmatch(f"tcp://{path}"):
+            raise UserError(f"--cluster {path} lacks its protocol: write tcp://{path}") from None
         raise UserError(
             f"there is no scheduler file {path}: start dask scheduler with --scheduler-file, or "
             "give --cluster an address such as tcp://host:8786 or local:2"
@@ -141,9 +148,73 @@ def security_of(folder: str) -> Any:
                 f"--cluster-security {folder} must hold {', '.join(KEYS)}, and {path} can't be read"
             )
     ca, cert, key = paths
+    tls_of(folder)
     return Security(
         tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True
     )
+
+
+def tls_of(folder: str) -> ssl.SSLContext:
+    """What speaks TLS by the KEYS in a folder. As in Dask, names of hosts do not count. Raises
+    UserError if the keys can't be used."""
+    ca, cert, key = (os.path.join(folder, name) for name in KEYS)
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+        context.check_hostname = False
+        context.load_cert_chain(cert, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise UserError(
+            f"the keys in --cluster-security {folder} can't be used ({one_reason(error)}): make "
+            "them anew (docs/cluster.md)"
+        ) from None
+    return context
+
+
+def knock(address: str, security: str | None) -> None:
+    """See whether a scheduler answers at an address: it speaks first, by the length of what it says.
+    Dask itself would wait for ever, or take what another service says for a length. Raises UserError
+    or Undone."""
+    parts = ADDRESS.fullmatch(address)
+    assert parts  # it was checked
+    try:
+        with socket.create_connection((parts[2].strip("[]"), int(parts[3])), TIMEOUT) as plain:
+            speaks = tls_of(security).wrap_socket(plain) if security else plain
+            said = speaks.recv(8)
+    except ssl.SSLError as error:
+        raise UserError(
+            f"the scheduler at {address} and the keys in {security} do not fit together "
+            f"({error.reason or one_reason(error)}): use the folder that it was started with"
+        ) from None
+    except TimeoutError:
+        said = b""
+    except (OSError, OverflowError) as error:
+        if isinstance(error, ConnectionResetError):
+            said = b""
+        else:
+            raise Undone(
+                f"no scheduler answers at {address} ({getattr(error, 'strerror', None) or error}): "
+                "start one by python -m dask scheduler, and run the same command again"
+            ) from None
+    if len(said) < 8 or int.from_bytes(said, "little") > MOST_DESCRIBED:
+        other = "tcp" if security else "tls"
+        raise UserError(
+            f"what listens at {address} is no scheduler that speaks so: see whether it is "
+            f"{other}://, or name another port"
+        )
+
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C in the block. Signals can be set in the main thread only; elsewhere there are
+    none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Connection:
@@ -161,8 +232,9 @@ class Connection:
         from distributed.system import MEMORY_LIMIT
 
         # What Dask logs is of its own parts. What matters is reported here in words.
-        for name in ("distributed", "tornado", "bokeh", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        for name in [*logging.root.manager.loggerDict, "distributed", "tornado", "asyncio"]:
+            if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         security = security_of(self.options.security) if self.options.security else None
         with contextlib.ExitStack() as stack:
             stack.enter_context(
@@ -178,17 +250,20 @@ class Connection:
             warnings.simplefilter("ignore")  # of versions that differ a little; of ports in use
             try:
                 if local := LOCAL.fullmatch(address):
-                    cluster = distributed.LocalCluster(
-                        n_workers=int(local[1]),
-                        threads_per_worker=1,
-                        memory_limit=MEMORY_LIMIT // int(local[1]),
-                        processes=True,
-                        host="127.0.0.1",
-                        dashboard_address=None,
-                        silence_logs=logging.CRITICAL,
-                    )
+                    with without_interrupts():  # nor do the workers, who inherit that, take any
+                        cluster = distributed.LocalCluster(
+                            n_workers=int(local[1]),
+                            threads_per_worker=1,
+                            memory_limit=MEMORY_LIMIT // int(local[1]),
+                            processes=True,
+                            host="127.0.0.1",
+                            dashboard_address=None,
+                            silence_logs=logging.CRITICAL,
+                        )
                     stack.enter_context(cluster)
                     address = cluster.scheduler_address
+                else:
+                    knock(address, self.options.security)
                 self.client = stack.enter_context(
                     distributed.Client(
                         address, security=security, timeout=TIMEOUT, set_as_default=False
@@ -196,8 +271,8 @@ class Connection:
                 )
             except (OSError, TimeoutError, ValueError, RuntimeError) as error:
                 raise Undone(
-                    f"no scheduler answers at {address} ({one_reason(error)}): start one with dask "
-                    "scheduler, and run the same command again"
+                    f"no scheduler answers at {address} ({one_reason(error)}): start one by "
+                    "python -m dask scheduler, and run the same command again"
                 ) from None
             self.stack = stack.pop_all()
         return self

@@ -25,7 +25,7 @@ from learning import bottlenecks, inception
 from learning.shards import Recipe, file_name, to_bytes
 from learning.tensorflow_loader import load_tensorflow
 
-OTHER_FILE = "the worker read another file there than this computer"
+OTHER_FILE = "it is not the file that was crawled: crawl.py --verify names such files"
 
 
 class Unusable(Exception):
@@ -84,8 +84,6 @@ def compute_shard(
     if is_shared and os.path.exists(path):  # another worker has done it
         return None
     keys, rows, bad = computed(pictures, sent, function, threads, recipe)
-    if sent is None and len(bad) == len(pictures) and set(bad.values()) == {bottlenecks.MISSING}:
-        raise Unusable(f"it sees no picture at {pictures[0][1]}; --send-pictures sends them")
     whole = to_bytes(recipe, keys, rows, bad)
     if not is_shared:
         return whole

@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,7 +112,10 @@ def read_shard(path: str, recipe: Recipe) -> Shard:
     with open_regular(path, MOST_HEADER + MOST_PICTURES * row_bytes) as file:
         line = file.readline(MOST_HEADER)
         length = os.fstat(file.fileno()).st_size
-    header = parse_json(line)
+    try:
+        header = parse_json(line)
+    except RecursionError:
+        raise ValueError("its first line is too deep") from None
     if not isinstance(header, dict) or any(
         header.get(name) != value for name, value in described(recipe).items()
     ):
@@ -158,28 +161,34 @@ def processor() -> str:
 def adopt_all(cache: Cache, recipe: Recipe) -> None:
     """Bring all shards of a recipe that lie in its folder into the cache, and remove them. What is
     damaged there is removed too, and reported."""
-    if not os.path.isdir(recipe.folder):
+    if not os.path.isdir(recipe.folder) or os.path.islink(recipe.folder):
         return
-    adopted = 0
+    before = cache.count
     with grouped(lambda count, names, reason: f"{names} can't be used ({reason})") as tell:
         for name in sorted(os.listdir(recipe.folder)):
             if name.endswith(ENDING):
+                path = os.path.join(recipe.folder, name)
                 try:
-                    adopted += len(adopt(cache, recipe, os.path.join(recipe.folder, name)).keys)
+                    adopt(cache, recipe, path)
                 except ValueError as problem:
-                    tell(str(problem), os.path.join(recipe.folder, name))
-    if adopted:
-        log(f"{counted(adopted, 'bottleneck')} that workers had left in {recipe.folder} are used")
+                    tell(str(problem), path)
+                except FileNotFoundError:  # another command was here
+                    pass
+                except OSError as error:
+                    tell(f"{error.strerror}: remove it", path)
+    if cache.count > before:
+        number = counted(cache.count - before, "bottleneck")
+        log(f"{number} that workers had left in {recipe.folder}: used")
 
 
-def adopt(cache: Cache, recipe: Recipe, path: str) -> Shard:
-    """Bring one shard into the cache, and remove its file. Raises ValueError, and removes it too, if
-    it can't be used."""
+def adopt(cache: Cache, recipe: Recipe, path: str, wanted: Collection[str] | None = None) -> Shard:
+    """Bring one shard into the cache, and remove its file. Raises OSError if it can't be read, and
+    ValueError, and removes it too, if it can't be used: it is damaged, or of other pictures than
+    the `wanted` keys."""
     try:
-        try:
-            shard = read_shard(path, recipe)
-        except OSError as error:
-            raise ValueError(error.strerror) from None
+        shard = read_shard(path, recipe)
+        if wanted is not None and sorted([*shard.keys, *shard.bad]) != sorted(wanted):
+            raise ValueError("it is of other pictures")
         cache.adopt(shard.keys, path, shard.offset, shard.sums)
     except ValueError:
         remove(path)

@@ -1,0 +1,121 @@
+"""The pictures of a run on a cluster, in pieces: which one comes next, and what becomes of one that
+workers have ended by.
+
+In: the pictures that the cache lacks. Out: pieces of them, until each picture has a row, or a reason
+why it has none. cluster.py gives them to workers.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from learning.bottleneck_cache import Cache
+from learning.shards import MOST_PICTURES
+
+LEAST_PICTURES = 32  # in a piece, at the end of a run, when the workers are to end together
+MOST_SENT = 4_000_000  # bytes of pictures in a piece, if they are sent; a larger picture goes alone
+DEATHS = 2  # of workers by one piece, before it is halved: one may have had another cause
+ALONE = 3  # deaths of workers by one picture, before it is left out
+KILLED = f"it ended {ALONE} workers, one after the other"
+
+Picture = tuple[str, str]  # SHA-256 and path
+
+
+class Piece(NamedTuple):
+    """Pictures that a worker gets at a time."""
+
+    number: int  # which stays the same when it is given to another worker, too
+    pictures: list[Picture]
+
+
+class Pieces:
+    """The pictures that are missing, and what has become of them. It has a state because answers
+    come in any order."""
+
+    def __init__(self, cache: Cache, missing: Iterable[Picture], are_sent: bool, bar: Any) -> None:
+        self.cache, self.missing, self.are_sent, self.bar = cache, iter(missing), are_sent, bar
+        self.all_taken, self.left = False, bar.total  # of the missing pictures
+        self.again: collections.deque[Piece] = collections.deque()  # given back, or halved
+        self.deaths: collections.Counter[int] = collections.Counter()  # by the number of a piece
+        self.bad: dict[str, str] = {}  # {key: why it has no row}
+        self.numbers = itertools.count()
+
+    def next_piece(self, workers: int, running: Sequence[Piece]) -> Piece | None:
+        """The piece for an idle worker, one of so many: one that was given back, the next pictures,
+        or, when nothing else is left, the first that is `running` on one other worker only, in case
+        that one is slow or can't be reached any more; but not one by which a worker has ended."""
+        if self.again:
+            return self.again.popleft()
+        # Towards the end pieces are smaller, so that the workers end at about the same time.
+        size = min(MOST_PICTURES, max(LEAST_PICTURES, self.left // (4 * max(1, workers))))
+        if pictures := self.take(size):
+            return Piece(next(self.numbers), pictures)
+        counts = collections.Counter(piece.number for piece in running)
+        for piece in running:
+            if counts[piece.number] == 1 and not self.deaths[piece.number]:
+                return piece
+        return None
+
+    def take(self, most: int) -> list[Picture]:
+        """The next missing pictures, without those that another command has computed meanwhile."""
+        pictures: list[Picture] = []
+        while not pictures and not self.all_taken:
+            size = 0
+            for key, path in self.missing:
+                pictures.append((key, path if "://" in path else os.path.abspath(path)))
+                if self.are_sent:
+                    with contextlib.suppress(OSError):
+                        size += os.path.getsize(path)
+                if len(pictures) >= most or size > MOST_SENT:
+                    break
+            else:
+                self.all_taken = True
+            self.left -= len(pictures)
+            self.cache.refresh()
+            known = self.cache.find([key for key, _ in pictures]) >= 0
+            self.bar.update(int(known.sum()))
+            pictures = [picture for picture, there in zip(pictures, known) if not there]
+        return pictures
+
+    def give_back(self, piece: Piece, is_running: bool) -> None:
+        """Have a piece computed by another worker, unless one is at it."""
+        if not is_running:
+            self.again.append(piece)
+
+    def note_death(self, piece: Piece, is_running: bool) -> None:
+        """A worker has ended while it had this piece. After several times it is halved, down to the
+        picture that does it, which is left out."""
+        self.deaths[piece.number] += 1
+        deaths, pictures = self.deaths[piece.number], piece.pictures
+        if is_running or deaths < (DEATHS if len(pictures) > 1 else ALONE):
+            self.give_back(piece, is_running)
+        elif len(pictures) == 1:
+            self.leave_out(pictures[0][0], KILLED)
+        else:
+            half = len(pictures) // 2
+            for part in (pictures[:half], pictures[half:]):
+                smaller = Piece(next(self.numbers), part)
+                # Of a picture alone it is not known yet. Of more, the next death halves again.
+                self.deaths[smaller.number] = DEATHS - 1 if len(part) > 1 else 0
+                self.again.append(smaller)
+
+    def leave_out(self, key: str, reason: str) -> None:
+        """A picture has no row, for this reason."""
+        if key not in self.bad:
+            self.bar.update()
+        self.bad[key] = reason
+
+    def note_rows(self, keys: Iterable[str]) -> None:
+        """These pictures have rows in the cache now."""
+        for key in keys:
+            if self.bad.pop(key, None) is None:  # else it is counted already
+                self.bar.update()
+
+    def are_done(self) -> bool:
+        """Whether all pictures have been given to workers, and none was given back."""
+        return self.all_taken and not self.again
