@@ -112,9 +112,7 @@ class Pieces:
 
     def note_rows(self, keys: Iterable[str]) -> None:
         """These pictures have rows in the cache now."""
-        for key in keys:
-            if self.bad.pop(key, None) is None:  # else it is counted already
-                self.bar.update()
+        self.bar.update(sum(self.bad.pop(key, None) is None for key in keys))  # else it was counted
 
     def are_done(self) -> bool:
         """Whether all pictures have been given to workers, and none was given back."""

@@ -92,7 +92,7 @@ def add_network_arguments(network, first):
         network,
         "cache-dtype",
         "how they are kept: float16, or float32, which takes twice the disk and classifies no "
-        "better (default: float16, or float32 if there are more of them already)",
+        "better; by itself float16, or float32 if there are more of them already",
         None,
         choices=("float32", "float16"),
         metavar="D",

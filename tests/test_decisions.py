@@ -1472,8 +1472,9 @@ def test_texts_and_pictures_are_those_of_the_products_in_their_order(moved):
         conn,
         [(i, f"{i}.png", None, "failed" if i % 7 == 0 else "ok", None, 0) for i in moved.filed],
     )
-    assert [row["product_id"] for row in learning_queries.pictures(conn, moved.leaves)] == [
-        i for i in numbers if i % 7
+    asked = learning_queries.pictures(conn, np.array(numbers))
+    assert [(product_id, path) for product_id, path, _ in asked] == [
+        (i, f"{i}.png") for i in numbers if i % 7
     ]
     conn.close()
 
