@@ -50,7 +50,7 @@ def add(group, name, text, default, show=True, **more):
         spellings.append(f"--{name.replace('_', '-')}")
     if not show:
         text = argparse.SUPPRESS
-    elif default not in (False, None):
+    elif default is not False and default is not None:
         text += f" (default: {'none' if default == '' else default})"
     group.add_argument(*spellings, default=default, help=text, **more)
 
