@@ -46,6 +46,7 @@ GONE = "no longer there"
 WAY_AHEAD = 2 * CONNECTIONS  # while one half fetches, the other half checks and writes
 CHECKS = in_turns.Bounds(WAY_AHEAD, 1, WAY_AHEAD)  # of files that lie there
 PLACEHOLDER = 20  # groups of products that share one picture: it shows none of them
+ROWS = 100  # of pictures, in a transaction
 Item = TypeVar("Item")
 
 
@@ -111,15 +112,22 @@ def adopt_pictures(
     links, and none of their pictures. What can't be used is reported, and fetched later. Ends early
     if `stop` is set."""
     seen: collections.Counter[str] = collections.Counter()
+    # Products whose picture is being copied, and those whose row may not be written yet. The first
+    # picture of a URL counts, although the next one may come before that row.
+    under_way: set[int] = set()
+    copied: collections.deque[int] = collections.deque(maxlen=ROWS)
 
     def needed(tell: fetched_elsewhere.Tell) -> Iterator[tuple[Wanted, Fetched]]:
-        for fetched in fetched_elsewhere.pictures(folder, tell):
+        for fetched in fetched_elsewhere.pictures(folder, tell, stop):
             if stop.is_set():
                 return
             wanted = picture_queries.wanted_by_link(conn, source, fetched.url)
-            seen["needed" if wanted else "not needed"] += 1
-            if wanted:
+            if wanted and wanted.id not in under_way and wanted.id not in copied:
+                seen["needed"] += 1
+                under_way.add(wanted.id)
                 yield wanted, fetched
+            else:
+                seen["not needed"] += 1
 
     def adopted(row: tuple[Wanted, Fetched]) -> Outcome:
         try:
@@ -133,12 +141,19 @@ def adopt_pictures(
         jobs = in_turns.in_turns(adopted, [needed(tell)], CHECKS)
         with contextlib.closing(jobs):
             for (wanted, fetched), job in jobs:
-                if not job.exception() and fetched.sha256 not in (None, job.result().sha256):
-                    seen["changed"] += 1
+                under_way.remove(wanted.id)
+                if not job.exception():
+                    copied.append(wanted.id)
+                    seen["changed"] += fetched.sha256 not in (None, job.result().sha256)
                 yield wanted, job
 
     with grouped(unread) as tell, contextlib.closing(outcomes(tell)) as jobs:
         ok = store_all(conn, jobs, None)[db.PICTURE_OK]
+    report_adopted(folder, ok, seen)
+
+
+def report_adopted(folder: str, ok: int, seen: collections.Counter[str]) -> None:
+    """Log what has become of the pictures in a folder, of which `ok` were adopted."""
     log(
         f"{counted(ok, 'picture')} adopted from {folder}, {seen['needed'] - ok} can't be used, and "
         f"{seen['not needed']} are of no product without a picture"
@@ -151,7 +166,7 @@ def adopt_pictures(
 
 
 def unread(count: int, names: str, reason: str) -> str:
-    return f"--adopt-images: {names} {reason}"
+    return f"--adopt-images: {reason} {names}"
 
 
 def fetch_pictures(
@@ -232,7 +247,7 @@ def store_all(
                     tell(in_words(outcome, links_left), wanted.external_id)
                 rows.append((wanted.id, *outcome))
             bar.update()
-            if len(rows) >= 100 or rows and time.monotonic() - saved > 0.2:
+            if len(rows) >= ROWS or rows and time.monotonic() - saved > 0.2:
                 picture_queries.store_pictures(conn, rows)
                 rows, saved = [], time.monotonic()
     picture_queries.store_pictures(conn, rows)

@@ -94,13 +94,18 @@ def with_links(conn: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[Wa
 
 def wanted_by_link(conn: sqlite3.Connection, source: str, url: str) -> Wanted | None:
     """The first product of a source that has this first link, and no picture of it; None if there
-    is none. share_pictures gives the picture to the others."""
+    is none, or another product has that picture, which share_pictures gives to the others."""
     row = conn.execute(
-        """select id, external_id from product left join picture on product_id = id
-           where source = ? and image in (?, ?) and removed = 0
-           and (coalesce(status, 'unchecked') = 'unchecked' or position > 0
-                or status = 'failed' and sha256 is null)
-           order by id limit 1""",
+        """select id, external_id from (
+               select product.* from product left join picture on product_id = id
+               where source = ? and image in (?, ?) and removed = 0
+               and (coalesce(status, 'unchecked') = 'unchecked' or position > 0
+                    or status = 'failed' and sha256 is null)
+               order by id limit 1) first
+           where not exists (
+               select 1 from product join picture on product_id = product.id
+               where source = first.source and image = first.image
+               and status = 'ok' and position = 0)""",
         (source, url, url.removeprefix("https:")),
     ).fetchone()
     return Wanted(row["id"], row["external_id"], (url,), None, -1, None) if row else None

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 
 import pytest
@@ -132,11 +133,32 @@ def test_what_cant_be_used_is_counted_and_named_and_fetched(serve, tmp_path):
         "picture of product 1: can't be adopted: not a picture in a known format, or a broken",
         "picture of product 2: can't be adopted: 5100x5000 pixels are too many",
         "picture of product 3: can't be adopted: no readable file",
-        "--adopt-images: 00002/000000004.json has no picture beside it",
-        "000000007.json does not say a picture's url",
+        "--adopt-images: there is no picture beside 00002/000000004.json\n",
+        "there is no url of a picture in 00002/000000005.json, 00003/000000006.json, "
+        "00003/000000007.json\n",
     ):
         assert line in done.stderr, done.stderr
     assert "9 products have theirs" in done.stdout and "8 fetched" in done.stdout
+
+
+@pytest.mark.parametrize("products", (5, 300))
+def test_the_first_picture_of_a_url_counts_and_no_other_one_is_left_over(tmp_path, products):
+    links_twice = [*links(products), *links(2)]  # the last two products share the links of others
+    for number in range(2):
+        for product in range(products):
+            shard = tmp_path / "fetched" / f"{product // 100:05d}"
+            shard.mkdir(parents=True, exist_ok=True)
+            stem = shard / f"{number}{product:08d}"
+            stem.with_suffix(".jpg").write_bytes(picture(2 * product + number))
+            stem.with_suffix(".json").write_text(description(links(products)[product], None))
+    done = load(tmp_path, feed_of(tmp_path, links_twice), "--adopt-images", "fetched")
+    said = f"{products} pictures adopted from fetched, 0 can't be used, and {products} are of no"
+    assert said in done.stderr, done.stderr
+    kept = [hashlib.sha256(data).hexdigest() for data in pictures_in(tmp_path).values()]
+    rows = select(tmp_path, "select sha256 from picture order by product_id")
+    firsts = [hashlib.sha256(picture(2 * product)).hexdigest() for product in range(products)]
+    assert [sha256 for (sha256,) in rows] == [*firsts, *firsts[:2]]
+    assert sorted(kept) == sorted(firsts)
 
 
 def test_pictures_that_were_encoded_again_are_adopted_and_reported(tmp_path):
@@ -218,7 +240,7 @@ def all_of(folder):
     urls = [
         fetched.url
         for fetched in fetched_elsewhere.pictures(
-            str(folder), lambda reason, name: reports.append((reason, name))
+            str(folder), lambda reason, name: reports.append((reason, name)), threading.Event()
         )
     ]
     return urls, reports
@@ -249,7 +271,7 @@ def test_a_hostile_tar_ends_with_a_report_and_little_memory(tmp_path, name):
             file.truncate(5_100_000_000)
         assert all_of(folder) == (
             [],
-            [("can't be read to its end (a header is too long)", "00000.tar")],
+            [("there is a part that can't be read (a header is too long) in", "00000.tar")],
         )
         path.unlink()
     elif name == "many members":
@@ -259,7 +281,8 @@ def test_a_hostile_tar_ends_with_a_report_and_little_memory(tmp_path, name):
         before = [("a.jpg", picture(1)), ("b.json", b"{}"), ("c.json", b'{"url": "\\ud800"}')]
         urls, reports = all_of(write_tar(path, good, before))
         assert urls == links(2)
-        assert [name for _, name in reports] == ["00000.tar/b.json", "00000.tar/c.json"]
+        names = ["00000.tar/a.jpg", "00000.tar/b.json", "00000.tar/c.json"]
+        assert [name for _, name in reports] == names
     else:
         folder = write_tar(path, good)
         data = bytearray(path.read_bytes())
@@ -269,6 +292,45 @@ def test_a_hostile_tar_ends_with_a_report_and_little_memory(tmp_path, name):
         path.write_bytes(data)
         urls, _ = all_of(folder)
         assert set(urls) <= set(links(2))
+
+
+def test_what_is_without_its_other_half_is_reported_also_in_a_tar(tmp_path):
+    data, about = picture(1), description(links(1)[0], None).encode()
+    names = ["a.jpg", "b.jpg", "a.json", "b.json"]  # two pictures interleaved
+    members = [(name, data if name.endswith("jpg") else about) for name in names]
+    folder = write_tar(tmp_path / "fetched" / "00000.tar", make_pictures(links(1)), members)
+    (folder / "00001").mkdir()
+    for name, written in reversed(members[1:3]):
+        (folder / "00001" / name).write_bytes(written)
+    no_json, no_picture = "there is no JSON file beside", "there is no picture beside"
+    assert all_of(folder) == (
+        links(1),
+        [
+            (no_json, "00000.tar/a.jpg"),
+            (no_json, "00000.tar/b.jpg"),
+            (no_picture, "00000.tar/a.json"),
+            (no_picture, "00000.tar/b.json"),
+            (no_picture, "00001/a.json"),
+            (no_json, "00001/b.jpg"),
+        ],
+    )
+
+
+@pytest.mark.parametrize("form", ("files", "tar"))
+def test_a_stop_is_heard_also_among_members_without_pictures(tmp_path, form):
+    alone = [(f"+{number}.json", b"{}") for number in range(20)]
+    folder = write_tar(tmp_path / "fetched" / "00000.tar", make_pictures(links(1)), alone)
+    if form == "files":
+        with tarfile.open(folder / "00000.tar") as tar:
+            tar.extractall(folder / "00000")
+        (folder / "00000.tar").unlink()
+    stop, reports = threading.Event(), []
+
+    def tell(reason, name):
+        reports.append(name)
+        stop.set()
+
+    assert not list(fetched_elsewhere.pictures(str(folder), tell, stop)) and len(reports) == 1
 
 
 def flipped(tmp_path, count):
