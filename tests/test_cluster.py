@@ -5,17 +5,21 @@ computer, by a real cluster with keys.
 """
 
 import ast
+import contextlib
 import pickle
+import socket
 import sys
+import threading
 
 import cluster_runs
 import numpy as np
 import pytest
 from cluster_runs import Command, Hold, computed, make_pictures, rows_of
-from clusters import cluster, make_keys
+from clusters import cluster, free_port, make_keys
 from conftest import REPO, run_script
 from PIL import Image
 
+from common.terminal import Undone, UserError
 from learning import cluster_connection
 
 SCRIPTS = ("categorize_images", "categorize_both", "retrain")
@@ -64,6 +68,17 @@ def asks(tmp_path, *arguments):
         (["--cluster", "tcp://127.0.0.1"], "tcp://host:8786"),
         (["--cluster", "local:0"], "local:2"),
         (["--cluster", "local:"], "local:2"),
+        (["--cluster", "local:x"], "local:2"),
+        (["--cluster", "127.0.0.1:8786"], "write tcp://127.0.0.1:8786"),
+        (["--cluster", "tcp://[bad:1"], "tcp://host:8786"),
+        (["--cluster", "tcp://127.0.0.1:8786/"], "tcp://host:8786"),
+        (["--cluster", "TCP://127.0.0.1:8786"], "tcp://host:8786"),
+        (["--cluster", "tcp://me@127.0.0.1:8786"], "tcp://host:8786"),
+        (["--cluster", "tcp://127.0.0.1:8786", "--cluster-security", "keys"], "tls://"),
+        (
+            ["--cluster", "local:2", "--send-pictures", "--images-path", "s3://shop/images"],
+            "--send-pictures is for files",
+        ),
         (["--cluster", ""], "local:2"),
         (["--send-pictures"], "--cluster"),
         (["--cluster-security", "keys"], "--cluster"),
@@ -77,6 +92,43 @@ def test_what_is_asked_for_is_checked_before_any_work(tmp_path, arguments, words
     (tmp_path / "feed.json").write_text('{"products": []}')
     status, stderr = asks(tmp_path, *arguments)
     assert status == 2 and stderr.count("\n") == 1 and words in stderr
+
+
+@contextlib.contextmanager
+def speaker(said):
+    """The port of a service that tells that to whatever connects, and then waits."""
+    kept = []
+
+    def speak():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                kept.append(connection)
+                connection.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=speak, daemon=True).start()
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-other\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_another_service_at_the_address_is_one_sentence_and_no_wait(said, monkeypatch):
+    monkeypatch.setattr(cluster_connection, "TIMEOUT", 1)
+    with speaker(said) as port, pytest.raises(UserError, match="is no scheduler that speaks so"):
+        cluster_connection.knock(f"tcp://127.0.0.1:{port}", None)
+
+
+def test_nobody_at_the_address_is_one_sentence():
+    with pytest.raises(Undone, match="no scheduler answers at"):
+        cluster_connection.knock(f"tcp://127.0.0.1:{free_port()}", None)
+
+
+def test_keys_that_are_none_are_one_sentence(tmp_path):
+    pytest.importorskip("distributed")
+    for name in cluster_connection.KEYS:
+        (tmp_path / name).write_text("no key")
+    with pytest.raises(UserError, match="can't be used"):
+        cluster_connection.security_of(str(tmp_path))
 
 
 @pytest.mark.parametrize("host, here", [("127.0.0.1", True), ("::1", True), ("192.0.2.7", False)])

@@ -22,6 +22,7 @@ from clusters import cluster, free_port, network_of_three, wait_until
 from conftest import REPO
 
 from learning import cluster as cluster_module
+from learning import cluster_pieces
 
 pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
 PRELOAD = ("--preload", REPO / "tests" / "trouble.py")
@@ -61,7 +62,7 @@ def test_a_picture_that_kills_its_worker_costs_that_picture_alone(tmp_path, pict
         status, bad, stderr = Command(made, tmp_path / "cache", mixed).end(900)
         starts = sum(made.log(name).count("Registered to") for name in "ab")
     assert status == 0, stderr
-    assert bad == {crash[0]: cluster_module.KILLED} and crash[1] in stderr
+    assert bad == {crash[0]: cluster_pieces.KILLED} and crash[1] in stderr
     assert starts - 2 <= 2 + 6 + 3  # as a whole, of a half each, and alone
     assert rows_of(tmp_path / "cache") == alone
 
@@ -73,8 +74,33 @@ def test_a_worker_that_comes_back_at_its_address_is_not_to_blame_for_a_picture(t
     port = ["--worker-port", free_port()]
     with troubled(tmp_path / "cluster", hold, "a", arguments=port) as made:
         status, bad, stderr = Command(made, tmp_path / "cache", [crash]).end()
-    assert status == 0 and bad == {crash[0]: cluster_module.KILLED}, stderr
+    assert status == 0 and bad == {crash[0]: cluster_pieces.KILLED}, stderr
     assert "gets no pictures" not in stderr
+
+
+@pytest.mark.slow
+def test_workers_that_end_before_they_get_pictures_end_the_run_and_blame_none(tmp_path, pictures):
+    """Started in another folder, they know no module of this project."""
+    (tmp_path / "elsewhere").mkdir()
+    with cluster(tmp_path / "cluster") as made:
+        command = Command(made, tmp_path / "cache", pictures[:4])
+        for number in range(cluster_module.STILLBORN):
+            made.start_worker(
+                f"w{number}", "--no-nanny", prefix=("env", "-C", tmp_path / "elsewhere")
+            )
+            wait_until(lambda name=f"w{number}": made.has_ended(name), what="it did not end")
+        status, _, stderr = command.end()
+    assert status == 2 and "in the folder of the scripts" in stderr, stderr
+    assert "can't be read" not in stderr
+
+
+@pytest.mark.slow
+def test_pictures_that_are_missing_here_too_cost_no_worker(tmp_path, pictures, hold):
+    gone = [(f"{number:064x}", str(tmp_path / f"{number}.png")) for number in range(80)]
+    with troubled(tmp_path / "cluster", hold, "a") as made:
+        bad = computed(made, tmp_path / "cache", [*gone, *pictures[:8]])
+    assert bad == {key: "the file is missing" for key, _ in gone}
+    assert set(rows_of(tmp_path / "cache")) == {key for key, _ in pictures[:8]}
 
 
 # A scheduler takes a worker for dead that is silent for so long. On a busy computer it is silent for
