@@ -267,14 +267,15 @@ def copy_bytes(source: BinaryIO, start: int, file: BinaryIO, count: int) -> None
     file.flush()
     end = start + count
     while start < end:
-        try:
-            done = os.copy_file_range(
-                source.fileno(), file.fileno(), end - start, start, file.tell()
-            )
-        except OSError as error:
-            if error.errno not in CANT_COPY:
-                raise
-            done = 0
+        done = 0
+        if hasattr(os, "copy_file_range"):  # of Linux
+            try:
+                done = os.copy_file_range(
+                    source.fileno(), file.fileno(), end - start, start, file.tell()
+                )
+            except OSError as error:
+                if error.errno not in CANT_COPY:
+                    raise
         if not done:
             done = file.write(os.pread(source.fileno(), min(COPIED, end - start), start))
             if not done:
