@@ -27,7 +27,14 @@ from common.pictures import MOST_BYTES
 from common.terminal import Undone, UserError, counted, first_few, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
-from learning.cluster_connection import Connection, ConnectionLost, Options, Worker, WorkersKilled
+from learning.cluster_connection import (
+    TIMEOUT,
+    Connection,
+    ConnectionLost,
+    Options,
+    Worker,
+    WorkersKilled,
+)
 from learning.cluster_pieces import Picture, Piece, Pieces
 
 FAILURES = 3  # of a worker, one after the other, before it gets no more pictures
@@ -107,6 +114,7 @@ class Run:
         self.stillborn = 0  # workers, one after the other
         self.processors: defaultdict[str, set[str]] = defaultdict(set)  # {name: computers}
         self.looked, self.moved = -LOOK, time.monotonic()  # when: for workers; anything went on
+        self.is_cut_off = False  # from the scheduler
         self.numbers = itertools.count()
 
     # ---- workers
@@ -117,8 +125,12 @@ class Run:
         if time.monotonic() - self.looked > LOOK:
             self.look()
         if not self.connection.is_up():
+            if not self.is_cut_off:
+                log(f"{self.options.address} can't be reached: trying for {TIMEOUT} s")
+            self.is_cut_off = True
             time.sleep(LOOK)  # the next look says whether it is lost
             return True
+        self.is_cut_off = False
         busy = {task.worker for task in self.running.values()}
         for worker, described in self.workers.items():
             if described.is_ready and worker not in busy and worker not in self.unusable:
