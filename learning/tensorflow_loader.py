@@ -41,7 +41,7 @@ def quiet() -> Iterator[None]:
         os.dup2(said.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             said.seek(0)
             os.write(terminal, said.read())
             raise
