@@ -511,6 +511,7 @@ def test_another_precision_is_recorded_and_has_a_cache_of_its_own(
     shop, tmp_path, capsys, script, flag, value
 ):
     copy = copy_of(shop, tmp_path)
+    is_default = (flag, value) == ("--precision", "float32")
     shutil.copytree(shop.folder / "retrain_out" / "bottleneck", tmp_path / "b")
     own = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
     for turn in range(2):
@@ -532,13 +533,13 @@ def test_another_precision_is_recorded_and_has_a_cache_of_its_own(
             )
             == 0
         )
-        assert ("bottlenecks:" in capsys.readouterr().err) == (turn == 0 and value != "float32")
+        assert ("bottlenecks:" in capsys.readouterr().err) == (turn == 0 and not is_default)
     found = settings_of(copy, 7)
     copy.close()
     assert found["bottleneck"]["precision"] == (value if flag == "--precision" else "float32")
     assert found["arguments"][flag[2:].replace("-", "_")] == value
     after = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
-    assert own.items() <= after.items() and (len(after) > len(own)) == (value != "float32")
+    assert own.items() <= after.items() and (len(after) > len(own)) != is_default
 
 
 @pytest.mark.parametrize("steps, rate", [(1, 0), (25, 0), (3000, 20)])
