@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import hashlib
 import itertools
 import os
 import time
@@ -28,6 +29,7 @@ from learning import inception
 from learning.bottleneck_cache import LOOKED_UP, Cache, digests, in_batches
 
 MISSING = "the file is missing"
+OTHER_FILE = "it is not the file that was crawled: crawl.py --verify names such files"
 
 
 # ---- pictures ---------------------------------------------------------------------------------
@@ -46,15 +48,17 @@ def read_picture(
     path: str | os.PathLike,
     distortions: Distortions | None = None,
     rng: np.random.Generator | None = None,
+    sha256: str | None = None,
 ) -> np.ndarray:
     """A picture file as the network wants it: uint8 [299, 299, 3] in RGB, of a moving picture the
     first frame, upright. With Distortions, as chance (a numpy Generator) has it.
 
-    Raises ValueError, with the reason, for a file that is missing or can't be decoded.
+    Raises ValueError, with the reason, for a file that is missing or can't be decoded, or whose
+    bytes have another SHA-256 (in hex) than the one that is given.
     """
     try:
         with open(path, "rb") as file:
-            return decode_picture(file, distortions, rng)
+            return decode_picture(file, distortions, rng, sha256)
     except FileNotFoundError:
         raise ValueError(MISSING) from None
     except OSError as error:
@@ -62,16 +66,22 @@ def read_picture(
 
 
 def decode_picture(
-    file: BinaryIO, distortions: Distortions | None = None, rng: np.random.Generator | None = None
+    file: BinaryIO,
+    distortions: Distortions | None = None,
+    rng: np.random.Generator | None = None,
+    sha256: str | None = None,
 ) -> np.ndarray:
     """Pixels as read_picture gives them, of an open file. Raises ValueError, with the reason."""
     try:
-        with held(file) as data, opened(data) as picture:
-            return distorted(
-                upright_rgb(picture, (inception.SIDE, inception.SIDE)),  # named, it would stay
-                distortions or Distortions(),
-                rng,
-            )
+        with held(file) as data:
+            if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+                raise ValueError(OTHER_FILE)
+            with opened(data) as picture:
+                return distorted(
+                    upright_rgb(picture, (inception.SIDE, inception.SIDE)),  # named, it would stay
+                    distortions or Distortions(),
+                    rng,
+                )
     except Image.UnidentifiedImageError:
         raise ValueError("it is no picture") from None
     except Exception as error:  # Pillow's decoders raise whatever comes up
@@ -130,7 +140,9 @@ def compute(
         def elsewhere(
             cache: Cache, pictures: Iterable[tuple[str, str]], bar: Any
         ) -> dict[str, str]:
-            return fill(cache, pictures, forward, lambda key, path: read_picture(path), bar)
+            return fill(
+                cache, pictures, forward, lambda key, path: read_picture(path, sha256=key), bar
+            )
 
     with progress("bottlenecks", count, "pictures") as bar:
         bad = elsewhere(cache, itertools.compress(pictures(), wanted), bar)

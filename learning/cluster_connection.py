@@ -31,6 +31,14 @@ ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
 TIMEOUT = 30  # seconds for connecting
 ANSWER = 45  # seconds for what a worker has computed: the scheduler tries for 30 to reach it
 MOST_DESCRIBED = 1_000_000  # bytes of a scheduler file
+# Dask watches what runs in its processes a hundred times a second, and has workers give freed memory
+# back at each call. Here that took a tenth of the two cores.
+UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.nanny.pre-spawn-environ": {},
+}
 NO_DASK = "--cluster needs Dask: python -m pip install -r requirements-cluster.txt"
 
 
@@ -250,6 +258,7 @@ class Connection:
             warnings.simplefilter("ignore")  # of versions that differ a little; of ports in use
             try:
                 if local := LOCAL.fullmatch(address):
+                    stack.enter_context(dask.config.set(UNWATCHED))
                     with without_interrupts():  # nor do the workers, who inherit that, take any
                         cluster = distributed.LocalCluster(
                             n_workers=int(local[1]),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-import hashlib
 import io
 import json
 import os
@@ -24,8 +23,6 @@ from common.terminal import VERSION, UserError
 from learning import bottlenecks, inception
 from learning.shards import Recipe, file_name, to_bytes
 from learning.tensorflow_loader import load_tensorflow
-
-OTHER_FILE = "it is not the file that was crawled: crawl.py --verify names such files"
 
 
 class Unusable(Exception):
@@ -136,9 +133,7 @@ def read_checked(key: str, picture: str | BinaryIO) -> np.ndarray:
         raise ValueError(
             getattr(error, "strerror", None) or str(error)[:120] or type(error).__name__
         ) from None
-    if hashlib.sha256(data).hexdigest() != key:
-        raise ValueError(OTHER_FILE)
-    return bottlenecks.decode_picture(io.BytesIO(data))
+    return bottlenecks.decode_picture(io.BytesIO(data), sha256=key)
 
 
 def opened(picture: str | BinaryIO) -> BinaryIO:

@@ -170,7 +170,11 @@ def picture_inputs(
         )
     return (
         layers.Inputs(bottlenecks=opened.cache.matrix(), rows=rows),
-        {"bottleneck": opened.fingerprint, "without picture": int(missing.sum())},
+        {
+            "bottleneck": opened.fingerprint,
+            "cache dtype": opened.cache.dtype.name,
+            "without picture": int(missing.sum()),
+        },
         opened.options.weights or "",
     )
 
@@ -179,7 +183,9 @@ def options_of_model(options: PictureOptions, description: dict) -> PictureOptio
     """The options that a saved model was trained with: what its settings do not hold is taken from
     `options`, and so are the weights if somebody names some."""
     arguments = description["settings"].get("arguments")
-    arguments = arguments if isinstance(arguments, dict) else {}
+    arguments = dict(arguments) if isinstance(arguments, dict) else {}
+    if "cache dtype" in description:  # that was used, if nobody asked for one
+        arguments["cache_dtype"] = description["cache dtype"]
     for name, choices in (
         ("layer", inception.LAYERS),
         ("precision", inception.PRECISIONS),

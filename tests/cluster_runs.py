@@ -5,7 +5,6 @@ pytest tests/test_cluster_trouble.py
 """
 
 import contextlib
-import hashlib
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from clusters import wait_until
 from conftest import REPO, environment
 from PIL import Image
-from shared_pictures import draw
+from shared_pictures import drawn, keyed
 
 from learning import bottlenecks, inception
 from learning.bottleneck_cache import Cache
@@ -55,18 +54,17 @@ raise SystemExit(run(main))
 
 def make_pictures(folder, count, start=0):
     """[(SHA-256, path)] of so many drawn pictures, no two of which are the same."""
-    paths = [draw(Path(folder) / f"{number}.png", number) for number in range(start, start + count)]
-    return [keyed(path) for path in paths]
+    return as_pairs(drawn(Path(folder), count, start))
 
 
 def make_trouble(path, width):
     """(SHA-256, path) of a picture of a width that trouble.py knows."""
     Image.new("RGB", (width, 40), (width, 90, sum(path.name.encode()) % 256)).save(path)
-    return keyed(path)
+    return as_pairs(keyed([path]))[0]
 
 
-def keyed(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest(), str(path)
+def as_pairs(pictures):
+    return [(key, str(path)) for key, path in pictures.items()]
 
 
 def open_cache(folder):

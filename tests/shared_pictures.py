@@ -10,6 +10,7 @@ import numpy as np
 from conftest import REPO
 from PIL import Image, ImageDraw
 
+from common.files import file_sha256
 from learning import bottlenecks, inception
 
 WEIGHTS = REPO.parent / "shared" / "weights" / "inception_v3_imagenet_mixed8.weights.h5"
@@ -31,9 +32,14 @@ def draw(path, seed):
     return path
 
 
+def keyed(paths):
+    """{SHA-256: path} of files."""
+    return {file_sha256(str(path)): path for path in paths}
+
+
 def drawn(folder, count, start=0):
-    """{key: path} of so many pictures, each in a file named by its key."""
-    return {f"{i:064x}": draw(folder / f"{i:064x}.png", i) for i in range(start, start + count)}
+    """{SHA-256: path} of so many pictures, no two of which are the same."""
+    return keyed(draw(folder / f"{i}.png", i) for i in range(start, start + count))
 
 
 def pixels_of(paths):

@@ -30,7 +30,7 @@ import numpy as np
 import pytest
 from conftest import REPO, environment, run_script
 from PIL import Image
-from shared_pictures import direct, draw, drawn
+from shared_pictures import direct, draw, drawn, keyed
 
 from common import pictures, terminal
 from common.terminal import UserError
@@ -286,12 +286,11 @@ def test_a_huge_picture_is_refused_from_its_header(tmp_path, side):
 def test_a_whole_picture_of_a_hundred_megapixels_is_refused(tmp_path, network, capsys):
     Image.new("1", (10_000, 10_000), 1).save(tmp_path / "a.png")
     cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
-    paths = {**drawn(tmp_path / "pictures", 1), "f" * 64: tmp_path / "a.png"}
+    huge = keyed([tmp_path / "a.png"])
+    paths = drawn(tmp_path / "pictures", 1) | huge
     bad = bottlenecks.compute(network[0], "float32", cache, pairs(paths))
-    assert (
-        bad == {"f" * 64: "10000x10000 pixels are too many (at most 25 million)"}
-        and cache.count == 1
-    )
+    assert bad == dict.fromkeys(huge, "10000x10000 pixels are too many (at most 25 million)")
+    assert cache.count == 1
     assert capsys.readouterr().err.endswith("1 of 2 pictures can't be read\n")
 
 
@@ -347,10 +346,9 @@ def test_crawl_network_and_pages_read_the_same_formats(tmp_path, kind):
 
 
 def test_filling_a_cache_leaves_the_filters_of_warnings_as_they_were(tmp_path, network):
-    paths = {}
     for number in range(20):
         Image.effect_noise((40, 40), 80).convert("RGB").save(tmp_path / f"{number}.png")
-        paths[f"{number:064x}"] = tmp_path / f"{number}.png"
+    paths = keyed(tmp_path.glob("*.png"))
     cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
     before = list(warnings.filters)
     bottlenecks.compute(network[0], "float32", cache, pairs(paths))
@@ -483,7 +481,7 @@ def test_what_gets_too_bright_is_white_and_never_wraps_around(chart, tmp_path):
 
 def test_rows_are_those_of_a_direct_pass_and_are_computed_once(tmp_path, network, capsys):
     model, fingerprint = network
-    paths = {f"{i:064x}": draw(tmp_path / f"{i}.png", i) for i in range(20)}
+    paths = drawn(tmp_path, 20)
     cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
     assert bottlenecks.compute(model, "float32", cache, pairs(paths)) == {}
     expected = direct(model, paths.values())
@@ -500,18 +498,32 @@ def test_rows_are_those_of_a_direct_pass_and_are_computed_once(tmp_path, network
 
 def test_a_picture_that_cant_be_read_is_named_and_the_others_are_kept(tmp_path, network, capsys):
     model, fingerprint = network
-    paths = {f"{i:064x}": draw(tmp_path / f"{i}.png", i) for i in range(3)}
-    for i, (name, data) in enumerate(BROKEN.items(), 3):
+    sound = drawn(tmp_path, 3)
+    for name, data in BROKEN.items():
         (tmp_path / name).write_bytes(data)
-        paths[f"{i:064x}"] = tmp_path / name
-    paths[f"{99:064x}"] = tmp_path / "missing.jpg"
+    paths = sound | keyed(tmp_path / name for name in BROKEN)
+    paths["f" * 64] = tmp_path / "missing.jpg"
     cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
     bad = bottlenecks.compute(model, "float32", cache, pairs(paths))
-    assert set(bad) == set(paths) - {f"{i:064x}" for i in range(3)} and cache.count == 3
+    assert set(bad) == set(paths) - set(sound) and cache.count == 3
     said = capsys.readouterr().err.splitlines()
     for name in (*BROKEN, "missing.jpg"):
         assert sum(name in line and "can't be read (" in line for line in said) == 1, name
     assert said[-1] == f"{len(BROKEN) + 1} of {len(paths)} pictures can't be read"
+
+
+def test_a_picture_that_was_replaced_since_the_crawl_is_left_out_and_named(
+    tmp_path, network, capsys
+):
+    model, fingerprint = network
+    paths = drawn(tmp_path, 3)
+    replaced = list(paths)[1]
+    draw(paths[replaced], 99)
+    cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    bad = bottlenecks.compute(model, "float32", cache, pairs(paths))
+    assert bad == {replaced: bottlenecks.OTHER_FILE} and cache.count == 2
+    name = str(paths[replaced])
+    assert f"{name} can't be read ({bottlenecks.OTHER_FILE}); left out" in capsys.readouterr().err
 
 
 def test_nothing_readable_is_no_error_of_the_cache(tmp_path, network):
@@ -803,7 +815,8 @@ def test_what_another_process_adds_meanwhile_is_not_computed(tmp_path, network, 
         return bottlenecks.read_picture(path)
 
     assert bottlenecks.fill(one, paths.items(), forward, read) == {}
-    assert sorted(computed) == list(paths)[:40] and sorted(keys_of(one)) == list(paths)
+    assert sorted(computed) == sorted(set(paths) - set(late))
+    assert sorted(keys_of(one)) == sorted(paths)
     assert not one.matrix()[one.find(list(late))].any()
 
 
@@ -896,6 +909,7 @@ def test_a_kill_while_lost_rows_are_replaced_gives_no_key_another_row(tmp_path):
 # Computes the pictures of a folder, and writes down each before it reads it.
 COMPUTER = """
 import os, pathlib
+from common.files import file_sha256
 from learning import bottleneck_cache, bottlenecks, inception
 network, fingerprint = inception.build_network("random", "mixed0")
 cache = bottleneck_cache.Cache("cache", fingerprint, 256)
@@ -903,9 +917,8 @@ log = os.open("log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 def read(key, path):
     os.write(log, f"{key}\\n".encode())
     return bottlenecks.read_picture(path)
-pictures = [(path.stem, path) for path in sorted(pathlib.Path("pictures").iterdir())
-            if cache.find([path.stem])[0] < 0]
-bottlenecks.fill(cache, pictures, inception.make_forward(network), read)
+pictures = {file_sha256(str(path)): path for path in sorted(pathlib.Path("pictures").iterdir())}
+bottlenecks.fill(cache, pictures.items(), inception.make_forward(network), read)
 """
 
 
@@ -943,7 +956,7 @@ def test_kills_cost_no_more_than_what_is_in_flight(tmp_path, network, forward, i
         lost = len(fresh) - (cache.count - len(rows))
         assert lost <= (forward[1] + 1) * inception.BATCH if instant else lost == 0
         before, rows = read, keys
-    assert sorted(rows) == list(paths)
+    assert sorted(rows) == sorted(paths)
 
 
 def retrain_process(folder):
@@ -1093,7 +1106,7 @@ def test_a_disk_that_fills_up_midway_keeps_what_was_there_and_lets_go_on(
     expected = direct(network[0], paths.values())
 
     def read(key, path):
-        if int(key, 16) == 36:  # two batches have been kept by then
+        if key == list(paths)[36]:  # two batches have been kept by then
             fill_up(small_disk / "ballast")
         return bottlenecks.read_picture(path)
 

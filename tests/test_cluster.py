@@ -18,6 +18,7 @@ from cluster_runs import Command, Hold, computed, make_pictures, rows_of
 from clusters import cluster, free_port, make_keys
 from conftest import REPO, run_script
 from PIL import Image
+from shared_pictures import keyed
 
 from common.terminal import Undone, UserError
 from learning import cluster_connection
@@ -269,11 +270,10 @@ def test_pictures_that_are_sent_go_in_tasks_of_some_megabytes(
 ):
     """Dask warns of a task of over 10 MB, which blocks its scheduler."""
     rng = np.random.default_rng(0)
-    large = []
     for number in range(24):
-        path = tmp_path / f"{number}.png"
-        Image.fromarray(rng.integers(0, 256, (400, 400, 3), np.uint8)).save(path)
-        large.append(cluster_runs.keyed(path))
+        pixels = rng.integers(0, 256, (400, 400, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    large = cluster_runs.as_pairs(keyed(tmp_path.glob("*.png")))
     hold.on()
     command = Command(
         safe_cluster, tmp_path / "cache", large, security=str(keys), send_pictures=True

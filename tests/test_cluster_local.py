@@ -30,8 +30,18 @@ def test_a_local_cluster_is_spawned_and_listens_to_this_computer_alone():
             if listener.status == psutil.CONN_LISTEN
         }
         commands = [" ".join(psutil.Process(worker).cmdline()) for worker in workers]
+        settings = connection.client.run(slowed_by)
     assert addresses == {"127.0.0.1"}
     assert len(commands) == 2 and all("spawn_main" in command for command in commands)
+    assert list(settings.values()) == [(None, False)] * 2
+
+
+def slowed_by():
+    """What took a tenth of a worker's rate, as it is in this process."""
+    import dask.config
+
+    profile = dask.config.get("distributed.worker.profile.enabled")
+    return os.environ.get("MALLOC_TRIM_THRESHOLD_"), profile
 
 
 NETWORK = (
