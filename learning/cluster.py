@@ -112,6 +112,7 @@ class Run:
         self.failures: Counter[str] = Counter()  # of workers, one after the other
         self.unusable: dict[str, str] = {}  # {address of a worker: why it gets no pictures}
         self.stillborn = 0  # workers, one after the other
+        self.ended = 0  # workers that had pictures
         self.processors: defaultdict[str, set[str]] = defaultdict(set)  # {name: computers}
         self.looked, self.moved = -LOOK, time.monotonic()  # when: for workers; anything went on
         self.is_cut_off = False  # from the scheduler
@@ -174,6 +175,7 @@ class Run:
     def note_death(self, task: Task) -> None:
         """A worker has ended while it was at something."""
         if task.piece is not None:
+            self.ended += 1
             self.pieces.note_death(task.piece, self.is_running(task.piece))
             return
         self.stillborn += 1
@@ -328,7 +330,10 @@ class Run:
         return f"there is no worker at {self.options.address} now: waiting for one{ended}"
 
     def report(self) -> None:
-        """Log whether the rows can differ from each other in their last bits."""
+        """Log how many workers were lost, and whether rows can differ in their last bits."""
+        if self.ended:
+            ended = counted(self.ended, "worker")
+            log(f"{ended} ended while computing; their pictures were given to others")
         names = sorted(self.processors)
         if len(names) > 1 or names and names != [shards.processor()]:
             log(
