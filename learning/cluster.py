@@ -82,10 +82,12 @@ def fill(
     they are. Returns {key: reason of those that can't be read}. Raises UserError if no worker can
     compute them, and Undone if the scheduler is lost."""
     pieces = Pieces(cache, missing, options.send_pictures, bar)
-    with folder_with_token(recipe.folder) as token, Connection(options) as connection:
-        run = Run(options, connection, cache, pieces, recipe._replace(token=token))
-        while run.step():
-            pass
+    with folder_with_token(recipe.folder) as token:
+        with Connection(options) as connection:
+            run = Run(options, connection, cache, pieces, recipe._replace(token=token))
+            while run.step():
+                pass
+        shards.adopt_all(cache, recipe)  # of the last pieces, some were given to two workers
     run.report()
     return pieces.bad
 
@@ -160,7 +162,7 @@ class Run:
         self.pieces.bar.set_postfix_str(counted(len(usable), "worker"), refresh=False)
         if not self.loaded and set(self.workers) - before:
             there = counted(len(usable), "worker is", "workers are")
-            log(f"{there} at {self.options.address}; they load the network first")
+            log(f"{there} at {self.options.address}: each loads the network first")
         if self.running:
             self.moved = time.monotonic()
         elif self.workers and not usable:
@@ -333,7 +335,7 @@ class Run:
         """Log how many workers were lost, and whether rows can differ in their last bits."""
         if self.ended:
             ended = counted(self.ended, "worker")
-            log(f"{ended} ended while computing; their pictures were given to others")
+            log(f"{ended} ended while computing: others got the pictures")
         names = sorted(self.processors)
         if len(names) > 1 or names and names != [shards.processor()]:
             log(
