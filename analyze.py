@@ -192,6 +192,8 @@ def json_ready(value: Any) -> Any:
     """The value without `lines`, which are text, and with None for what JSON has no number for."""
     if isinstance(value, dict):
         return {key: json_ready(part) for key, part in value.items() if key != "lines"}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return json_ready(value._asdict())
     if isinstance(value, (list, tuple)):
         return [json_ready(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

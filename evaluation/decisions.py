@@ -18,7 +18,7 @@ from typing import Any
 import db
 from common.terminal import UserError, counted, log
 from common.text import printable
-from evaluation import csv_file, decision_lines, decision_queries
+from evaluation import audit_answers, csv_file, decision_lines, decision_queries
 from evaluation.csv_file import NAMED, first_lines
 from evaluation.decision_lines import Decision
 from learning import category_changes, category_tree
@@ -27,18 +27,26 @@ from learning import queries as learning_queries
 
 def take_file(db_path: str, path: str) -> dict[str, Any]:
     """Store a file of decisions, and name the lines that can't be used. Returns what was done: a
-    dict of read, changed, in_all {decision: products}, to_be_created {category: products} and
-    unusable [{line, reason}]. Raises UserError if nothing of the file can be used."""
+    dict of read, changed, in_all {decision: products}, to_be_created {category: products},
+    unusable [{line, reason}], and if there are answers of an audit, what audit_answers.store and
+    judged_after return. Raises UserError if nothing of the file can be used."""
     conn = db.open_database(db_path)
     with db.transaction(conn):  # or --recategorize could come between
         learning_queries.settle_proposals(conn)
-        decisions, unusable = read_decisions(conn, path)
-        if unusable and not decisions:
+        categories = known_categories(conn)
+        audited, lines = audit_answers.part_lines(read_csv(path))
+        audit = audit_answers.read_lines(conn, audited, categories)
+        decisions, unusable = audit.overrides, audit.unusable
+        if lines or not audited:
+            more, more_unusable = read_decisions(conn, path, lines, categories)
+            decisions, unusable = decisions + more, sorted(unusable + more_unusable)
+        if unusable and not decisions and not audit.answers:
             raise UserError(
                 f"no decision of {path} can be used, and none was stored: "
                 + "; ".join(first_lines(unusable))
             )
         changed = decision_queries.store_overrides(conn, decisions)
+        answered = audit_answers.store(conn, audit)
     for line in first_lines(unusable):
         log(f"{path}, {line}")
     if unusable:
@@ -47,36 +55,45 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     count = dict.fromkeys(decision_queries.DECISIONS, 0)
     for row in decision_queries.overrides(conn).values():
         count[row["decision"]] = count.get(row["decision"], 0) + 1
-    return {
+    report = {
         "read": len(decisions),
         "changed": changed,
         "in_all": count,
         "to_be_created": learning_queries.missing_categories(conn),
         "unusable": [{"line": line, "reason": reason} for line, reason in unusable],
     }
+    if audited:
+        report["audit"] = {**answered, "judged": audit_answers.judged_after(conn, audit, db_path)}
+    return report
 
 
 # ---- the file -----------------------------------------------------------------------------------
 
 
-def read_decisions(
-    conn: sqlite3.Connection, path: str
-) -> tuple[list[tuple[int, str | None, str | None]], list[tuple[int, str]]]:
-    """(decisions, unusable) of a CSV file: rows (product id, decision or None to take one back,
-    category or None), and (line, reason) of each line that can't be used, by line. Raises UserError
-    if the file is no CSV of decisions at all."""
+def known_categories(conn: sqlite3.Connection) -> decision_lines.Categories:
+    """What a line of a file may call a category."""
     levels = {row["id"]: category_tree.levels(row) for row in db.categories(conn)}
-    categories = decision_lines.Categories(
+    return decision_lines.Categories(
         levels,
         category_tree.category_names(conn),
         category_changes.current_ids(conn),
         category_changes.paths_today(conn),
         {printable(name).strip(): name for name in levels if printable(name) != name},
     )
+
+
+def read_decisions(
+    conn: sqlite3.Connection,
+    path: str,
+    lines: Sequence[tuple[int, decision_lines.Cells]],
+    categories: decision_lines.Categories,
+) -> tuple[list[tuple[int, str | None, str | None]], list[tuple[int, str]]]:
+    """(decisions, unusable) of the lines of a CSV file: rows (product id, decision or None to take
+    one back, category or None), and (line, reason) of each line that can't be used, by line."""
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}
     unusable, any_decision = [], False
-    for line, cells in read_csv(path):
+    for line, cells in lines:
         decision = cells.get("decision", "").lower()
         if not decision or decision == "decision":  # the header of a second file
             continue
