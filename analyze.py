@@ -1,7 +1,7 @@
 """Print what experiments reached and what they promise, compare them, find labels that are wrong.
 
-In: crawl.db, which only --overrides and --recategorize write (one of an older version is brought up
-to date first).
+In: crawl.db, which only --audit, --overrides and --recategorize write (one of an older version is
+brought up to date first).
 Out, on stdout: for each experiment its accuracy and its coverage, the share of products that a
 machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents. Each flag
 prints something else.
@@ -14,6 +14,7 @@ prints something else.
     python analyze.py --dump-errors-for-experiment 2 > errors.html
     python analyze.py --models
     python analyze.py --review 2 > review.html
+    python analyze.py --audit 2 > audit.html
     python analyze.py --recategorize moves.csv
 """
 
@@ -34,6 +35,7 @@ from common.arguments import add_paths, share, whole_number
 from common.files import images_folder
 from common.terminal import Parser, log, run, say, say_json
 from evaluation import (
+    audit_page,
     comparison,
     decisions,
     error_page,
@@ -131,6 +133,13 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
         "person or filed at the parent only, to choose their leaves",
     )
     what.add_argument(
+        "--audit",
+        type=int,
+        metavar="N",
+        help="print an HTML page of a random sample of what --apply N has filed by itself, to be "
+        "called right or wrong; the answers come in by --overrides, and judge the promise",
+    )
+    what.add_argument(
         "--models",
         action="store_true",
         help="list the saved models, and the thresholds certified for them",
@@ -166,7 +175,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--top",
         type=whole_number(),
         metavar="K",
-        help="how many to show: errors on the page (default: 500), flipped "
+        help="how many to show: errors on the page (default: 500), products to audit (150), flipped "
         "products and confused pairs (default: 20), suspects (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead")
@@ -175,11 +184,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args(argv)
-    paged = args.dump_errors_for_experiment is not None or args.review is not None
+    pages = (args.dump_errors_for_experiment, args.review, args.audit)
+    paged = any(number is not None for number in pages)
     if args.output is not None and not paged:
-        parser.error("--output is for --dump-errors-for-experiment and --review")
+        parser.error("--output is for --dump-errors-for-experiment, --review and --audit")
     if args.json and paged:
-        parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
+        parser.error(
+            "--dump-errors-for-experiment, --review and --audit print a page: leave out --json"
+        )
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
     if args.floor and args.experiment is None and args.dump_errors_for_experiment is None:
@@ -293,6 +305,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     if args.undo_recategorize or args.overrides is not None or args.recategorize is not None:
         return change_catalogue(args)
+    if args.audit is not None:
+        page = audit_page.audit_page(
+            args.db_path, args.audit, args.images_path, args.top or audit_page.MOST
+        )
+        write_page(page, args.output)
+        return 0
     report_on(args)
     return 0
 

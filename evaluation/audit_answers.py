@@ -15,19 +15,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import UserError, log
-from evaluation import audit, audit_queries, decision_lines
+from evaluation import audit, audit_queries, csv_file, decision_lines
 from evaluation.audit import Judged
 from evaluation.csv_file import NAMED
 from evaluation.decision_lines import Categories, Cells, short
 
 Line = tuple[int, Cells]
 Override = tuple[int, str | None, str | None]  # as decision_queries.store_overrides takes it
-# What may stand in the column `answer`, as the page writes it and as a person may.
+# What the page writes into the column `decision`, and what a person may write there or into one
+# called `answer`.
 ANSWERS = {
     **dict.fromkeys(("right", "y", "yes"), "right"),
     **dict.fromkeys(("wrong", "n", "no"), "wrong"),
     **dict.fromkeys(("unsure", "?"), "unsure"),
-    "": None,
+    "undecided": None,  # takes an answer back
 }
 
 
@@ -48,13 +49,22 @@ class Read(NamedTuple):
 
 
 def part_lines(lines: Iterable[Line]) -> tuple[list[Line], list[Line]]:
-    """(lines about an audit, the other lines) of a file of decisions."""
+    """(lines about an audit, the other lines) of a file of decisions. A line about an audit that
+    says nothing is left out."""
     audited: list[Line] = []
     others: list[Line] = []
     for line, cells in lines:
         is_audit = cells.get("audit", "").lower() not in ("", "audit")  # a second header
-        (audited if is_audit else others).append((line, cells))
+        if not is_audit:
+            others.append((line, cells))
+        elif word_of(cells):
+            audited.append((line, cells))
     return audited, others
+
+
+def word_of(cells: Cells) -> str:
+    """What a line says: one of ANSWERS, if it can be used."""
+    return (cells.get("answer") or cells.get("decision", "")).lower()
 
 
 def read_lines(conn: sqlite3.Connection, lines: Iterable[Line], categories: Categories) -> Read:
@@ -94,23 +104,24 @@ def contradictions(answered_by: Iterable[Sequence[int]]) -> list[tuple[int, str]
 def find_drawn(conn: sqlite3.Connection, cells: Cells, product: sqlite3.Row) -> sqlite3.Row:
     """The row of audit_sample that a line is about. Raises ValueError with the reason if the product
     was not drawn for that audit."""
-    audit_number, level = cells["audit"], cells.get("level", "").lower()
-    drawn = None
+    audit_number, drawn = cells["audit"], []
     if audit_number.isdecimal() and int(audit_number[:20]) < 2**63:
-        drawn = audit_queries.drawn_product(conn, int(audit_number), product["id"], level)
-    if drawn is None:
+        drawn = audit_queries.drawn_product(conn, int(audit_number), product["id"])
+    if not drawn:
         raise ValueError(
             f"product {product['id']} ({short(product['name'])}) was never drawn for the audit of "
             f"experiment {audit_number[:20]}: only what chance has drawn counts"
         )
-    return drawn
+    # A product may be drawn for its leaf, and for its parent after it was filed anew.
+    filed = csv_file.unquoted(cells.get("label", ""))
+    return next((row for row in drawn if row["category_id"] in filed), drawn[0])
 
 
 def read_answer(cells: Cells, drawn: sqlite3.Row, categories: Categories) -> Answer:
     """The Answer of a line. Raises ValueError with the reason if it can't be used.
 
     If a product was filed at a parent, and belongs into a leaf below that, the parent was right."""
-    word = cells.get("answer", "").lower()
+    word = word_of(cells)
     if word not in ANSWERS:
         raise ValueError(f"the answer {short(word)} is none of right, wrong and unsure")
     answer, filed = ANSWERS[word], category_today(drawn["category_id"], categories)

@@ -178,16 +178,12 @@ def to_answer(conn: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Row]
 # ---- answers ------------------------------------------------------------------------------------
 
 
-def drawn_product(
-    conn: sqlite3.Connection, number: int, product: int, level: str
-) -> sqlite3.Row | None:
-    """The row of audit_sample of a product; None if it was not drawn. If the level is not known, the
-    last one that was drawn."""
+def drawn_product(conn: sqlite3.Connection, number: int, product: int) -> list[sqlite3.Row]:
+    """The rows of audit_sample of a product, the last that was drawn first."""
     return conn.execute(
-        """select * from audit_sample where experiment_id = ? and product_id = ?
-           and (level = ? or ? = '') order by id desc limit 1""",
-        (number, product, level, level),
-    ).fetchone()
+        "select * from audit_sample where experiment_id = ? and product_id = ? order by id desc",
+        (number, product),
+    ).fetchall()
 
 
 def decided_category(conn: sqlite3.Connection, product: int) -> str | None:
