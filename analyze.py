@@ -15,6 +15,7 @@ prints something else.
     python analyze.py --models
     python analyze.py --review 2 > review.html
     python analyze.py --audit 2 > audit.html
+    python analyze.py --review 2 --part 1/2 > first.html
     python analyze.py --recategorize moves.csv
 """
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -157,6 +159,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="with --review: the surest products first, instead of the least sure",
     )
     parser.add_argument(
+        "--part",
+        type=part_of,
+        metavar="K/N",
+        help="with --review: the K-th of N pages that have no product in common, for several people; "
+        "products that are alike are on one of them",
+    )
+    parser.add_argument(
+        "--unclear",
+        action="store_true",
+        help="with --review: also the products that a person has called unclear before",
+    )
+    parser.add_argument(
         "--confidence",
         type=share(50, 99.999),
         default=0.95,
@@ -181,6 +195,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead")
 
 
+def part_of(text: str) -> tuple[int, int]:
+    """(k, n) of a --part k/n."""
+    numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
+    if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part: write 1/2 for the first of two")
+    return int(numbers[1]), int(numbers[2])
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args(argv)
@@ -194,6 +216,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
+    if (args.part or args.unclear) and args.review is None:
+        parser.error("--part and --unclear are for --review")
     if args.floor and args.experiment is None and args.dump_errors_for_experiment is None:
         parser.error("--floor is for --experiment and --dump-errors-for-experiment")
     args.images_path = images_folder(args.db_path, args.images_path)
@@ -253,6 +277,8 @@ def report_on(args: argparse.Namespace) -> None:
                 args.db_path,
                 args.top or 500,
                 args.surest_first,
+                args.part,
+                args.unclear,
             ),
             args.output,
         )

@@ -301,24 +301,6 @@ def filed(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
     )
 
 
-def left_to_person(
-    conn: sqlite3.Connection, number: int, most: int, surest: bool = True
-) -> list[sqlite3.Row]:
-    """Up to `most` rows of what an experiment has left to a person, and then of what it filed at
-    the parent, which lacks a leaf: id, source, external_id, name, description, image, picture,
-    level, leaf_id, score, parent_id, parent_score, top; the highest scores first, or the lowest."""
-    return conn.execute(
-        f"""
-        select product.id, source, external_id, name, description, image, picture.path as picture,
-               level, leaf_id, leaf_score as score, parent_id, parent_score, top
-        from filing join product on product.id = filing.product_id
-        left join picture on picture.product_id = product.id and picture.status <> ?
-        where experiment_id = ? and level in ('person', 'parent') and {UNFILED}
-        order by level = 'parent', leaf_score {"desc" if surest else "asc"}, product.id limit ?""",
-        (db.PICTURE_FAILED, number, most),
-    ).fetchall()
-
-
 def keep_filing(
     conn: sqlite3.Connection,
     number: int,
