@@ -103,7 +103,7 @@ def draw(conn: sqlite3.Connection, number: int, most: int) -> list[int]:
     products of the whole are drawn from its beginning on. What was filed since the last time is
     passed there first, until the sample is as dense among the new ones as among the others. Then
     the next ones of each large category are drawn, so that each has at least LEAST, but they take
-    at most half of the page. They count for the whole as soon as it reaches them.
+    at most a quarter of the page. They count for the whole as soon as it reaches them.
     """
     with db.transaction(conn):
         audit_queries.make_secret(conn, number)
@@ -118,7 +118,7 @@ def draw(conn: sqlite3.Connection, number: int, most: int) -> list[int]:
             for row in audit_queries.next_of_categories(conn, number, LEAST)
             if category_of(row) in large
         ]
-        for share in range(most, most // 2, -1):
+        for share in range(most, most - most // 4 - 1, -1):
             whole = first_of(order, share, in_force)
             extra = more_of(following, drawn, whole)
             room = most - waiting(whole, in_force)
