@@ -9,6 +9,7 @@ import io
 import json
 
 import pytest
+from conftest import run_script
 from test_decisions import change, decisions, folder, leaf_of, override  # noqa: F401
 
 from common.text import csv_line
@@ -114,9 +115,8 @@ def test_a_decision_about_another_label_does_not_count(folder):  # noqa: F811
 
 def test_a_category_that_was_moved_since_is_still_known(folder):  # noqa: F811
     stored_by(folder, [(1, "label wrong", "jeans.skinny")])
+    change(folder, "update category set path = parent || '/' || id where parent is not null")
     (folder / "moves.csv").write_text("from,to\njeans.skinny,Jeans > Slim\n")
-    from conftest import run_script
-
     assert run_script("analyze", "--recategorize", "moves.csv", cwd=folder).returncode == 0
     (moved,) = {category for _, category in decisions(folder).values()}
     assert moved not in (None, "jeans.skinny")
@@ -236,6 +236,6 @@ def test_a_category_whose_letters_were_taken_for_others_is_named(folder):  # noq
 def test_a_workbook_is_one_sentence(folder):  # noqa: F811
     done = override(folder, b"PK\x03\x04" + bytes(2000))
     assert done.returncode == 2 and done.stderr == (
-        "decisions.csv can't be read as a CSV file in UTF-8 (it is a workbook: save its sheet as "
+        "analyze.py: decisions.csv can't be read as a CSV file in UTF-8 (it is a workbook: save its sheet as "
         "CSV UTF-8)\n"
     )

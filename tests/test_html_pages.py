@@ -952,7 +952,7 @@ def test_chromium_the_panel_is_low_and_names_the_database(left, visit, tmp_path,
     tab.keyboard.press("j")
     tab.keyboard.press("1")
     assert tab.evaluate("document.querySelector('#bar').offsetHeight") <= 0.12 * 768
-    text = tab.text_content("main")
+    text = " ".join(tab.locator(".product, .bar, .about, p").all_text_contents())
     assert " in shop.db)" in text and "crawl.db" not in text
 
 
@@ -1254,7 +1254,9 @@ def test_chromium_the_rest_is_filed_by_keyboard_and_mouse(left, visit, tmp_path)
         order[6]: ("filed by hand", "bags.totes"),
     }
     path.unlink()
-    again = visit(left, "--review", 1, path=path)  # what is filed is gone, what is unclear stays
+    bare = visit(left, "--review", 1)  # what is decided is gone
+    assert seen(bare) == [number for number in order if number not in decisions(left)]
+    again = visit(left, "--review", 1, "--unclear", path=path)  # or what is unclear stays
     assert seen(again) == [
         number
         for number in order
