@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import UserError, log
-from evaluation import audit, audit_queries, csv_file, decision_lines
+from evaluation import audit, audit_queries, csv_file, decision_conflicts, decision_lines
 from evaluation.audit import Judged
 from evaluation.csv_file import NAMED
 from evaluation.decision_lines import Categories, Cells, short
@@ -67,17 +67,29 @@ def word_of(cells: Cells) -> str:
     return (cells.get("answer") or cells.get("decision", "")).lower()
 
 
-def read_lines(conn: sqlite3.Connection, lines: Iterable[Line], categories: Categories) -> Read:
-    """What the lines of part_lines say. A product that is answered twice, differently, is left
-    out."""
+def read_lines(
+    conn: sqlite3.Connection,
+    path: str,
+    lines: Iterable[Line],
+    categories: Categories,
+    from_page: bool,
+) -> Read:
+    """What the lines of part_lines say. A product that is answered twice, differently, is left out.
+    from_page: whether the file says which answers its page knew of; then nothing replaces what
+    somebody else has answered since."""
+    there = set()
     # {row of audit_sample: {(answer, what training learns of it): lines that say so}}
     said: dict[int, dict[tuple[Answer, Override | None], list[int]]] = {}
     unusable = []
     for line, cells in lines:
         try:
+            if from_page:
+                there.add(decision_conflicts.check_whole(cells))
             product = decision_lines.find_product(conn, cells)
             drawn = find_drawn(conn, cells, product)
             answer = read_answer(cells, drawn, categories)
+            if from_page:
+                check_no_conflict(cells, answer, drawn)
         except ValueError as problem:
             unusable.append((line, str(problem)))
         else:
@@ -91,7 +103,22 @@ def read_lines(conn: sqlite3.Connection, lines: Iterable[Line], categories: Cate
             overrides += [override] if override else []
         else:
             unusable += contradictions(lines_by_answer.values())
+    decision_conflicts.tell_missing(path, there)
     return Read(answers, overrides, sorted(unusable))
+
+
+def check_no_conflict(cells: Cells, answer: Answer, drawn: sqlite3.Row) -> None:
+    """Raise ValueError if another answer is stored, and none that the page of this line knew."""
+    if drawn["answer"] is None or answer[1:] == (drawn["answer"], drawn["right_id"]):
+        return
+    words = {drawn["answer"], "wrong"} if drawn["right_id"] else {drawn["answer"]}
+    stored = [decision_conflicts.state_text(word, drawn["right_id"]) for word in words]
+    known = cells.get(decision_conflicts.INSTEAD_OF, "").split(" | ")
+    if not set(stored) & set(known):
+        raise ValueError(
+            f"product {drawn['product_id']} is answered otherwise by now, {short(stored[0])}: make "
+            "the page again if you want to change that"
+        )
 
 
 def contradictions(answered_by: Iterable[Sequence[int]]) -> list[tuple[int, str]]:

@@ -28,7 +28,14 @@ from learning import category_changes, category_tree
 
 # Decisions as the script knows them: (decision, category, the label it is about, whether it holds).
 Decided = dict[int, tuple[str, str, str, bool]]
-SCRIPTS = ("picker.js", "marks.js", "page.js")  # one script of a page, in this order
+SCRIPTS = (  # one script of a page, in this order
+    "picker.js",
+    "marks.js",
+    "bar.js",
+    "slider.js",
+    "filters.js",
+    "page.js",
+)
 
 
 # ---- parts --------------------------------------------------------------------------------------

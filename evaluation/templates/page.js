@@ -12,7 +12,7 @@
     one.row.focus({preventScroll: true});
     goOn();
   });
-  const many = (count, word) => `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;
+  const {speak, tellKept, tellMarks} = statusBar(data, marks, rows, rowOf);
   document.documentElement.classList.add("js");
 
   // A row is what the script knows of a product; a group has the rows that may be decided at once.
@@ -70,78 +70,6 @@
     takeWhenIdle();
   });
 
-  // ---- the slider over thresholds: what would be filed, and what errors with it
-  const slider = find("threshold");
-  const share = (part, whole) => (100 * part / whole).toFixed(1) + " %";
-  let limit = 2;
-
-  function slide() {
-    const [score, accepted, right] = data.steps[slider.value];
-    limit = score;
-    // Rounded down, so that what is shown lets through what is counted.
-    const said = `score \u2265 ${Math.floor(score * 1e9) / 1e9}: ${accepted.toLocaleString()} of ` +
-      `${many(data.n, "product")} (${share(accepted, data.n)}) filed, ${share(right, accepted)} of ` +
-      `these rightly, ${many(accepted - right, "error")} let through`;
-    find("told").textContent = said;
-    slider.setAttribute("aria-valuetext", said);
-    if (find("through").checked) filter();
-  }
-
-  // ---- filters and order
-  const filters = ["label", "predicted", "parent", "badge", "mark"].filter(find);
-  let wanted = [], words = [], through = false, found = 0;
-
-  function filter() {
-    wanted = filters.map((name) => [name, find(name).value]).filter(([, value]) => value);
-    words = find("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    through = slider && find("through").checked;
-    found = 0;
-    hideOthers(rows);
-    tellCount();
-  }
-
-  function hideOthers(some) {
-    const touched = new Set();
-    for (const one of some) {
-      if (words.length && one.text === null) {
-        one.text = [...one.row.querySelectorAll("h3, p, dd, .badge, .choice"), {textContent:
-          `${one.label ?? ""} ${one.predicted}`}].map((own) => own.textContent).join(" ").toLowerCase();
-      }
-      one.fits = wanted.every(([name, value]) =>
-        name === "badge" ? one.badges.includes(value) :
-          name === "mark" ? (one.decision.value || "none") === value : one[name] === value) &&
-        (!through || one.score >= limit) && words.every((word) => one.text.includes(word));
-      found += one.fits;
-      if (one.group) touched.add(one.group);
-      else if (one.row.hidden === one.fits) one.row.hidden = !one.fits;
-    }
-    touched.forEach(showGroup);
-  }
-
-  function tellCount() {
-    const free = !wanted.length && !words.length && !through;
-    const count = free ? data.rows : found;   // of a long page the rest comes a little later
-    const here = data.all > data.rows ? ` on this page (of ${data.all.toLocaleString()} in all)` : "";
-    find("count").textContent = count === data.rows ? `all ${many(count, data.word)}${here}` :
-      count ? `${count} of ${many(data.rows, data.word)}${here}` :
-      `none of the ${many(data.rows, data.word)}${here}: loosen the filters`;
-    find("clear").hidden = free;
-  }
-
-  function order() {
-    takeAll();
-    const by = find("order").value;
-    const text = (a, b) => a < b ? -1 : a > b ? 1 : 0;
-    rows.sort((a, b) => by === "score" ? b.score - a.score : by === "unsure" ? a.score - b.score :
-      text(a[by], b[by]) || b.score - a.score);
-    const place = new Map(rows.map((one, i) => [one, i]));
-    for (const group of groups.values()) group.rows.sort((a, b) => place.get(a) - place.get(b));
-    const together = new Set(rows.flatMap((one) => one.group ? one.group.rows : [one]));
-    rows.splice(0, rows.length, ...together);   // each group stands where its first product does
-    groups.forEach(showGroup);
-    list.append(...rows.map((one) => one.row));
-  }
-
   // ---- groups: closed, one product stands for all, and is decided for all; opened, each for itself
   function showGroup(group) {
     const fitting = group.rows.filter((one) => one.fits);
@@ -165,6 +93,9 @@
     if (!group.open && current?.row.hidden) current = group.rows.find((one) => !one.row.hidden);
     look();
   }
+
+  const {filterNow, hideOthers, tellCount, order} =
+    productFilters(data, rows, groups, list, showGroup, takeAll);
 
   function takeAllOf(group) {
     while (group.rows.length < group.size && later.length) takeMore();
@@ -220,6 +151,7 @@
       showMark(one);
     }
     new Set(some.map(([one]) => one.group).filter(Boolean)).forEach(showGroup);
+    find("undo").disabled = !steps.length;
     tellKept();
     tellMarks();
   }
@@ -245,62 +177,6 @@
   // A select of decisions, as the page of errors has.
   const chooseDecision = (one, value) =>
     decide(one, value, value === data.puts ? one.row.dataset.suggestion : "");
-
-  // ---- what the bar says
-  function speak(text) {
-    find("spoken").textContent = text;
-  }
-
-  function tellKept() {
-    const {size} = marks.unkept, other = marks.overtaken.size;
-    find("kept").textContent = [
-      size && `This browser has no room for ${many(size, "decision")}: save before you leave or ` +
-        "reload this page, or they are lost.",
-      other && `${many(other, "product")} had another decision in this browser than ` +
-        `${data.database} has by now: the one of ${data.database} is shown.`,
-    ].filter(Boolean).join(" ");
-  }
-
-  function tellMarks() {
-    const changed = Object.keys(marks.marks);
-    const elsewhere = later.length ? [] : changed.filter((product) => !rowOf.has(product));
-    let count = 0, left = 0;
-    const seen = new Set();
-    for (const {decision, group} of rows) {
-      if (decision.value) count += 1;
-      else if (!group || group.open || !seen.has(group)) {   // a closed group is decided at once
-        left += 1;
-        if (group) seen.add(group);
-      }
-    }
-    left += data.rows - rows.length;
-    find("progress").max = data.rows;
-    find("progress").value = count;
-    find("marked").textContent =
-      `${count.toLocaleString()} of ${data.rows.toLocaleString()} decided${timeLeft(left)}`;
-    find("changed").textContent = changed.length ? `${changed.length.toLocaleString()} to save` +
-      (elsewhere.length ? ` (${elsewhere.length} of them not on this page)` : "") : "";
-    find("undo").disabled = !steps.length;
-  }
-
-  function timeLeft(left) {
-    const pace = marks.pace();
-    if (pace === null || !left) return "";
-    const minutes = Math.ceil(left * pace / 60000);
-    return `, about ${minutes < 90 ? `${minutes} min` : `${Math.round(minutes / 60)} hours`} left`;
-  }
-
-  function save() {
-    const link = document.createElement("a"), {length} = Object.keys(marks.marks);
-    link.href = URL.createObjectURL(new Blob([marks.fileText()], {type: "text/csv"}));
-    link.download = data.file ?? "decisions.csv";
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    find("saved").textContent = length ?
-      `${link.download} holds ${many(length, "decision")}. They stay here too, until ` +
-      "analyze.py --overrides has taken them and the page is made again." :
-      "There is no decision to save that is new.";
-  }
 
   // Say something of one product, beside its field; `proposed` is a category that may be proposed.
   function tell(one, said, proposed = "") {
@@ -392,8 +268,7 @@
     if (one && key === "Escape") target.value = target.dataset.shown ?? target.value;
     target.blur();
     if (target.type === "search") {
-      clearTimeout(waiting);
-      filter();
+      filterNow();
       current = null;
       move(1);
     } else if (one) (key === "Enter" && one.row.querySelector(".propose") || one.row).focus();
@@ -472,20 +347,7 @@
       choose(one, button);
     }
   });
-  for (const name of filters) find(name).addEventListener("change", filter);
-  let waiting = 0;
-  find("search").addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(filter, 80);
-  });
-  find("order").addEventListener("change", order);
-  find("save").addEventListener("click", save);
   find("undo").addEventListener("click", takeBack);
-  find("clear").addEventListener("click", () => {
-    for (const name of [...filters, "search"]) find(name).value = "";
-    if (slider) find("through").checked = false;
-    filter();
-  });
   // Another tab has decided on a product: that one alone changes here, and nothing that is typed.
   addEventListener("storage", (event) => {
     const product = marks.readElsewhere(event);
@@ -506,23 +368,13 @@
   };
   addEventListener("resize", clearHead);
   find("tools").addEventListener("toggle", clearHead);
-  if (slider) {
-    slider.max = data.steps.length - 1;
-    // It begins where 98 % are promised, else where 98 % were right, as far down as that goes.
-    slider.value = data.start === null ?
-      data.steps.findLastIndex(([, accepted, right]) => right >= .98 * accepted) :
-      data.steps.findLastIndex(([score]) => score >= data.start);
-    slider.addEventListener("input", slide);
-    find("through").addEventListener("change", filter);
-    slide();
-  }
   addEventListener("beforeprint", takeAll);
   [...list.querySelectorAll(".product")].forEach(take);
   marks.readAll();
   rows.forEach(showMark);
   tellKept();
   tellMarks();
-  filter();
+  filterNow();
   clearHead();
   performance.mark("ready");   // for benchmarks/error_page.py
 })();

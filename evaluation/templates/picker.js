@@ -16,7 +16,7 @@ function categoryPicker(categories, lastUsed, chosen) {
   box.setAttribute("aria-label", "Categories");
   Object.assign(told, {className: "unseen"});
   told.setAttribute("role", "status");
-  document.body.append(box, told);
+  document.querySelector("main").append(box, told);
 
   function prepare() {   // when it is first needed, since the page opens without it
     entries = categories.map(([id, path]) => {
@@ -37,7 +37,8 @@ function categoryPicker(categories, lastUsed, chosen) {
       entry.text.includes(before + word) || entry.idText.includes(plain(text).trim())));
     const whole = ` ${words.join(" ")} `;
     const fit = (entry) => entry.lastText === whole ? 100 :
-      words.filter((word) => entry.lastText.includes(" " + word)).length;
+      words.filter((word) => entry.lastText.includes(" " + word)).length +
+      (entry.text.includes(whole.trimEnd()) ? .5 : 0);   // the words as they stand in it
     const fitting = having(" ").length ? having(" ") : having("");
     const rank = new Map(fitting.map((entry) => [entry, fit(entry)]));
     const used = recent.filter((entry) => rank.has(entry));
