@@ -47,6 +47,15 @@ class Judged(NamedTuple):
     verdict: str  # audit_limits.KEPT, OPEN or BROKEN
 
 
+class Category(NamedTuple):
+    """What the answers say of a large category."""
+
+    level: str
+    category: str
+    counts: Counts
+    limits: Limits
+
+
 # ---- drawing ------------------------------------------------------------------------------------
 
 
@@ -281,11 +290,9 @@ def supported(
     )
 
 
-def judge_categories(
-    conn: sqlite3.Connection, number: int, promise: Promise
-) -> list[tuple[str, str, Counts, Limits]]:
-    """(level, category, Counts, Limits) of each large category that has answers, the worst first.
-    Each limit stands for itself: of twenty categories about one may lie outside of its own."""
+def judge_categories(conn: sqlite3.Connection, number: int, promise: Promise) -> list[Category]:
+    """The Category of each large category that has answers, the worst first. Its limits stand for
+    themselves: of twenty categories about one may lie outside of its own."""
     sample = audit_queries.sample(conn, number)
     filed = collections.Counter(audit_queries.category_counts(conn, number))
     filed.update(map(category_of, sample))
@@ -295,5 +302,5 @@ def judge_categories(
         if rows:
             counts = count_answers(rows, filed[name])
             found = audit_limits.limits(counts, promise.target, 1 - promise.confidence)
-            judged.append((*name, counts, found))
-    return sorted(judged, key=lambda category: category[3])
+            judged.append(Category(*name, counts, found))
+    return sorted(judged, key=lambda category: category.limits)

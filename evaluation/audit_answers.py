@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from common.terminal import UserError, log
 from evaluation import audit, audit_queries, csv_file, decision_conflicts, decision_lines
-from evaluation.audit import Judged
 from evaluation.csv_file import NAMED
 from evaluation.decision_lines import Categories, Cells, short
 
@@ -108,10 +107,12 @@ def read_lines(
 
 
 def check_no_conflict(cells: Cells, answer: Answer, drawn: sqlite3.Row) -> None:
-    """Raise ValueError if another answer is stored, and none that the page of this line knew."""
-    if drawn["answer"] is None or answer[1:] == (drawn["answer"], drawn["right_id"]):
+    """Raise ValueError if another answer is stored, and none that the page of this line knew. Who
+    knows may always answer what nobody was sure of."""
+    same = answer[1:] == (drawn["answer"], drawn["right_id"])
+    if same or drawn["answer"] is None or drawn["answer"] == "unsure" and answer.answer:
         return
-    words = {drawn["answer"], "wrong"} if drawn["right_id"] else {drawn["answer"]}
+    words = [drawn["answer"], *(["wrong"] if drawn["right_id"] else [])]  # as read_answer has it
     stored = [decision_conflicts.state_text(word, drawn["right_id"]) for word in words]
     known = cells.get(decision_conflicts.INSTEAD_OF, "").split(" | ")
     if not set(stored) & set(known):
@@ -212,9 +213,9 @@ def store(conn: sqlite3.Connection, read: Read) -> dict[str, Any]:
     return {"read": len(read.answers), "changed": changed, "answers": dict(counts)}
 
 
-def judged_after(conn: sqlite3.Connection, read: Read, db_path: str) -> dict[int, list[Judged]]:
-    """{experiment: what the answers say of the promise in force} of the audits that a file was
-    about."""
+def judged_after(conn: sqlite3.Connection, read: Read, db_path: str) -> dict[int, dict[str, Any]]:
+    """{experiment: what the answers say of the promise in force, `levels` (audit.judge) and
+    `categories` (audit.judge_categories)} of the audits that a file was about."""
     judged = {}
     for number in audit_queries.experiments_of(conn, [answer.drawn_as for answer in read.answers]):
         try:
@@ -222,5 +223,8 @@ def judged_after(conn: sqlite3.Connection, read: Read, db_path: str) -> dict[int
         except UserError as problem:  # the answers are stored all the same
             log(str(problem))
         else:
-            judged[number] = audit.judge(conn, number, promise)
+            judged[number] = {
+                "levels": audit.judge(conn, number, promise),
+                "categories": audit.judge_categories(conn, number, promise),
+            }
     return judged

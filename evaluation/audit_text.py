@@ -55,8 +55,13 @@ def answers_lines(taken: Mapping[str, Any]) -> Iterator[str]:
         f"answers of an audit: {taken['read']:,} read ({counts}), {taken['changed']:,} new or changed"
     )
     for number, judged in taken["judged"].items():
-        for level in judged:
+        for level in judged["levels"]:
             yield f"  experiment {number}, {judged_text(level)}"
+        if judged["categories"]:
+            yield "  large categories, each by itself, the worst first:"
+        for category in judged["categories"]:
+            text = share_text(category.counts, category.limits)
+            yield f"    {category.category} ({category.level}): {text}"
 
 
 # ---- how many answers it takes ------------------------------------------------------------------

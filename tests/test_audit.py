@@ -428,6 +428,50 @@ def test_a_product_that_is_answered_twice_differently_is_left_out(folder):
     take(folder, [(first, "right", ""), (first, "right", "")])  # a file that was saved twice
 
 
+def take_page(folder, lines, status=0):
+    """Take a file as the page saves it: lines of (product, decision, what the page knew)."""
+    with open(folder / "page.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["product_id", "decision", "instead_of", "audit", "line"])
+        for turn, (number, decision, knew) in enumerate(lines, 1):
+            writer.writerow([number, decision, knew, 1, f"{turn} of {len(lines)}"])
+    done = run_script("analyze", "--overrides", "page.csv", cwd=folder)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def test_what_somebody_else_has_answered_is_not_overwritten_in_silence(folder):
+    draw(folder, "--top", 40)
+    first, second, third = drawn_at(folder, "leaf", 3)
+    undecided = "undecided"
+    take_page(folder, [(first, "right", undecided), (second, "unsure", undecided)])
+    # Another person's page is older than these answers.
+    done = take_page(
+        folder,
+        [(first, "wrong", undecided), (second, "right", undecided), (third, "right", undecided)],
+        status=1,
+    )
+    assert f"line 2: product {first} is answered otherwise by now, 'right'" in done.stderr
+    answers = dict(query(folder, "select product_id, answer from audit_sample"))
+    assert [answers[number] for number in (first, second, third)] == ["right"] * 3
+    take_page(folder, [(first, "unsure", "undecided | right")])  # one's own may be changed
+    assert query(folder, "select answer from audit_sample where product_id = ?", first) == [
+        ("unsure",)
+    ]
+
+
+def test_a_file_that_was_saved_half_way_is_named(folder):
+    draw(folder, "--top", 40)
+    first, second = drawn_at(folder, "leaf", 2)
+    text = (
+        f"product_id,decision,instead_of,audit,line\n{first},right,undecided,1,1 of 2\n{second},ri"
+    )
+    (folder / "cut.csv").write_text(text, encoding="utf-8")
+    done = run_script("analyze", "--overrides", "cut.csv", cwd=folder)
+    assert done.returncode == 1 and "line 3: the line is not whole" in done.stderr
+    assert "1 read (1 right)" in done.stdout
+
+
 def test_decisions_of_a_review_and_answers_of_an_audit_may_stand_in_one_file(folder):
     draw(folder, "--top", 40)
     (first,) = drawn_at(folder, "leaf", 1)
@@ -469,12 +513,19 @@ def test_without_errors_the_promise_is_kept(folder):
     done = answer_all(folder, lambda position: False)
     assert judged(folder)["leaf"].verdict == KEPT
     assert "experiment 1, audit of the leaf, from score 0.8000 on: kept" in done.stdout
+    taken = run_script("analyze", "--overrides", "audit.csv", "--json", cwd=folder)
+    levels = json.loads(taken.stdout)["audit"]["judged"]["1"]["levels"]
+    assert [level["verdict"] for level in levels] == ["kept", "open"]
 
 
 def test_with_many_errors_it_is_broken(folder):
     done = answer_all(folder, lambda position: position % 5 == 0)
     assert judged(folder)["leaf"].verdict == BROKEN
     assert "on: broken. Of 320 filed" in done.stdout
+    shown = done.stdout.split("large categories, each by itself, the worst first:\n")[1]
+    names = {f"{leaf} (leaf)" for leaf in LEAVES} | {"bags (parent)", "jeans (parent)"}
+    assert {line.split(":")[0].strip() for line in shown.splitlines()} == names
+    assert len(re.findall(r": \d+ of \d+ are right, \d+\.\d % \[", shown)) == 6
 
 
 def test_what_is_skipped_or_not_sure_keeps_it_open(folder):
