@@ -69,7 +69,7 @@ def promise_in_force(conn: sqlite3.Connection, number: int, db_path: str) -> Pro
             f"experiment {number} has filed nothing by itself: run {again} first, or that of the "
             "script that made it"
         )
-    shops = filing_queries.kept_filing(conn, number).values()
+    shops = list(filing_queries.kept_filing(conn, number).values())
     target = next((target for target, _ in rows if target is not None), None)
     if not rows:  # all of it is decided by now
         target = next((shop["target"] for shop in shops), None)

@@ -138,7 +138,9 @@ def is_audited(conn: sqlite3.Connection, number: int) -> bool:
 
 
 def store_drawn(
-    conn: sqlite3.Connection, number: int, drawn: Iterable[tuple[Mapping[str, Any], float | None]]
+    conn: sqlite3.Connection,
+    number: int,
+    drawn: Iterable[tuple[Mapping[str, Any] | sqlite3.Row, float | None]],
 ) -> None:
     """Note products that were drawn, pairs of a row of `next_undrawn` or `sample` and the threshold
     in force, in this order. Those that were drawn before keep their place, and the lower

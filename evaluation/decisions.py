@@ -49,11 +49,11 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
             )
         changed = decision_queries.store_overrides(conn, decisions)
         answered = audit_answers.store(conn, audit)
-    for line in first_lines(unusable):
-        log(f"{path}, {line}")
+    for reason in first_lines(unusable):
+        log(f"{path}, {reason}")
     if unusable:
-        lines = counted(len(unusable), "line")
-        log(f"{lines} of {path} can't be used; the other decisions were stored")
+        left_out = counted(len(unusable), "line")
+        log(f"{left_out} of {path} can't be used; the other decisions were stored")
     count = dict.fromkeys(decision_queries.DECISIONS, 0)
     for row in decision_queries.overrides(conn).values():
         count[row["decision"]] = count.get(row["decision"], 0) + 1
