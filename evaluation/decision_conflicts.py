@@ -46,8 +46,12 @@ def check_no_conflict(
     cells: Cells, read: Decision, stored: sqlite3.Row | None, categories: Categories
 ) -> None:
     """Raise ValueError if `stored`, a product's row of decision_queries.overrides, is another
-    decision than this one, and none that the page of this line knew: somebody else has made it."""
+    decision than this one, and none that the page of this line knew: somebody else has made it. A
+    page always says what it knew, so who has emptied that cell wants to replace whatever there is."""
     if stored is None or not is_other(read, stored):
+        return
+    if not cells.get(INSTEAD_OF):
+        log(replaced_text(stored, read.decision, read.category))
         return
     category = stored["category_id"]
     called = [category or ""]  # as it was called when the page was made, or proposed
@@ -57,7 +61,7 @@ def check_no_conflict(
     words = [stored["decision"]]
     if stored["decision"] in PUT:  # an older page says `label wrong` of all
         words = list(PUT)
-    known = [f" | {folded(printable(cell))} | " for cell in unquoted(cells.get(INSTEAD_OF, ""))]
+    known = [f" | {folded(printable(cell))} | " for cell in unquoted(cells[INSTEAD_OF])]
     for word in words:
         for name in called:
             if any(f" | {folded(printable(state_text(word, name)))} | " in cell for cell in known):
@@ -65,8 +69,14 @@ def check_no_conflict(
     raise ValueError(
         f"product {stored['product_id']} is decided otherwise by now, "
         f"{short(state_text(stored['decision'], category))}, and not "
-        f"{short(state_text(*read))}: make the page again if you want to change that"
+        f"{short(state_text(*read))}: to replace that, empty the cell {INSTEAD_OF} of this line"
     )
+
+
+def replaced_text(stored: sqlite3.Row, decision: str | None, category: str | None) -> str:
+    """Which decision is replaced by which, in words."""
+    before = state_text(stored["decision"], stored["category_id"])
+    return f"product {stored['product_id']}: {state_text(decision, category)}, before that {before}"
 
 
 def is_other(read: Decision, stored: sqlite3.Row | None) -> bool:
@@ -98,8 +108,7 @@ def tell_replaced(
     """Name the decisions that a file replaces which does not say what it knew of: an older page's,
     that of --label-suspects, or one that a person has written."""
     texts = [
-        f"product {number}: {state_text(decision, category)}, before that "
-        + state_text(stored[number]["decision"], stored[number]["category_id"])
+        replaced_text(stored[number], decision, category)
         for number, decision, category in decisions
         if is_other(Decision(decision, category), stored.get(number))
     ]

@@ -99,10 +99,10 @@ def filter_options(
 
 def in_tree(options: Iterable[tuple[str, str]]) -> list[tuple[str, list[tuple[str, str]]]]:
     """[(path of what is above, [(value, last part of the path)])] of filter_options, so that a
-    filter shows a tree and no flat list."""
+    filter shows a tree and no flat list. A category that has changed (paths_then) stays whole."""
     branches: dict[str, list[tuple[str, str]]] = {}
     for value, path in options:
-        above, _, last = path.rpartition(" > ")
+        above, _, last = ("", "", path) if ", now " in path else path.rpartition(" > ")
         branches.setdefault(above, []).append((value, last))
     return list(branches.items())
 

@@ -50,22 +50,10 @@ def review_page(
     products = views(conn, number, chosen, model, decisions, paths, images_path)
     html_pages.warn_missing_pictures(products, images_path)
     shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
-    data = {
-        "key": html_pages.page_key("review", number, experiment["date"], db_path),
-        "word": "product",
-        "puts": "filed by hand",
-        "database": database,
-        "decided": html_pages.decided_before(conn, number, decisions),
-        "all": in_all,
-        "start": None,
-        "n": 0,
-        "steps": [],
-        "leaves": html_pages.leaf_options(conn, number, paths),
-    }
     first_choices = [product["suggestion"] for product in products if product["suggestion"]]
     return html_pages.render(
         "review.html",
-        data,
+        script_data(conn, number, in_all, decisions, paths, db_path),
         products,
         number=number,
         name=page_text(experiment["name"], 300),
@@ -81,6 +69,30 @@ def review_page(
         shops=[reason for reason in map(shop_reason, shops.values()) if reason],
         marks=("filed by hand", "unclear"),
     )
+
+
+def script_data(
+    conn: sqlite3.Connection,
+    number: int,
+    in_all: int,
+    decisions: Mapping[int, sqlite3.Row],
+    paths: Mapping[str, str],
+    db_path: str,
+) -> dict[str, Any]:
+    """What the page's script reads beside the products, of which there are `in_all`."""
+    date = db.experiment_row(conn, number)["date"]
+    return {
+        "key": html_pages.page_key("review", number, date, db_path),
+        "word": "product",
+        "puts": "filed by hand",
+        "database": page_text(str(db_path), 200),
+        "decided": html_pages.decided_before(conn, number, decisions),
+        "all": in_all,
+        "start": None,
+        "n": 0,
+        "steps": [],
+        "leaves": html_pages.leaf_options(conn, number, paths),
+    }
 
 
 def choose_products(

@@ -57,12 +57,21 @@ def test_what_somebody_else_has_decided_is_named_and_stays(folder):  # noqa: F81
     assert done.returncode == 1
     assert done.stderr == (
         "decisions.csv, line 2: product 1 is decided otherwise by now, 'label wrong jeans.skinny', "
-        "and not 'label wrong bags.clutches': make the page again if you want to change that\n"
+        "and not 'label wrong bags.clutches': to replace that, empty the cell instead_of of this line\n"
         "1 line of decisions.csv can't be used; the other decisions were stored\n"
     )
     assert decisions(folder) == {**TAKEN, 1: ("label wrong", "jeans.skinny")}
     assert (
         json.loads(override(folder, page_file(ROWS), "--json").stdout)["unusable"][0]["line"] == 2
+    )
+
+
+def test_who_empties_the_cell_replaces_it_and_is_told_what(folder):  # noqa: F811
+    stored_by(folder, [(1, "label wrong", "jeans.skinny")])
+    done = override(folder, page_file([(*ROWS[0][:3], ""), *ROWS[1:]]))
+    assert done.returncode == 0 and decisions(folder) == TAKEN
+    assert done.stderr == (
+        "product 1: label wrong bags.clutches, before that label wrong jeans.skinny\n"
     )
 
 

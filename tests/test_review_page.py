@@ -220,6 +220,39 @@ def test_chromium_what_a_filter_hides_of_a_group_gets_no_decision(alike, visit, 
     assert set(decisions(alike)) == {COLOURS[2]}
 
 
+def test_chromium_a_group_of_a_long_page_is_whole_wherever_it_stands(left, visit):  # noqa: F811
+    """The first 64 products are elements at once, and the others come by the hundred."""
+    conn = sqlite3.connect(left / "crawl.db")
+    with conn:
+        for number in range(1000, 1200):
+            group = (
+                "style" if 1062 <= number < 1066 else "far" if number in (1010, 1190) else number
+            )
+            conn.execute(
+                "insert into product(id, name, group_key) values (?, ?, ?)",
+                (number, f"Long {number}", group),
+            )
+            conn.execute(
+                """insert into filing(experiment_id, product_id, level, leaf_id, leaf_score,
+                   parent_id, parent_score, top) values (1, ?, 'person', ?, ?, 'bags', .1, ?)""",
+                (number, LEAVES[0], number / 1e6, f'[["{LEAVES[0]}", 0.5]]'),
+            )
+    conn.close()
+    tab = visit(left, "--review", 1)
+    until(tab, "document.querySelectorAll('.product').length === 240")
+    numbers = seen(tab)
+    assert len(numbers) == 240 - 3 - 1 and 1190 not in numbers
+    for number in (1062, 1010):
+        tab.locator(f"[data-product='{number}'] .choice").first.click()
+    assert marked(tab) == (6, 6)
+    tab.locator("[data-product='1010'] .alike").click()
+    at = seen(tab).index(1010)
+    assert seen(tab)[at : at + 2] == [1010, 1190]
+    tab.select_option("#order", "name")
+    at = seen(tab).index(1010)  # also in another order
+    assert seen(tab)[at : at + 2] == [1010, 1190]
+
+
 def test_products_without_any_text_are_not_alike(left):  # noqa: F811
     import db
 
