@@ -42,6 +42,7 @@ class Answer(NamedTuple):
 class Read(NamedTuple):
     """What a file says of audits."""
 
+    lines: int  # that are about an audit
     answers: list[Answer]
     overrides: list[Override]
     unusable: list[tuple[int, str]]  # (line, reason)
@@ -69,7 +70,7 @@ def word_of(cells: Cells) -> str:
 def read_lines(
     conn: sqlite3.Connection,
     path: str,
-    lines: Iterable[Line],
+    lines: Sequence[Line],
     categories: Categories,
     from_page: bool,
 ) -> Read:
@@ -103,7 +104,7 @@ def read_lines(
         else:
             unusable += contradictions(lines_by_answer.values())
     decision_conflicts.tell_missing(path, there)
-    return Read(answers, overrides, sorted(unusable))
+    return Read(len(lines), answers, overrides, sorted(unusable))
 
 
 def check_no_conflict(cells: Cells, answer: Answer, drawn: sqlite3.Row) -> None:

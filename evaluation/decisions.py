@@ -33,15 +33,7 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     conn = db.open_database(db_path)
     with db.transaction(conn):  # or --recategorize could come between
         learning_queries.settle_proposals(conn)
-        columns, rows = read_csv(path)
-        from_page = decision_conflicts.OF_PAGES <= columns
-        categories = known_categories(conn)
-        audited, lines = audit_answers.part_lines(rows)
-        audit = audit_answers.read_lines(conn, path, audited, categories, from_page)
-        decisions, unusable = audit.overrides, audit.unusable
-        if lines or not audited:
-            more, more_unusable = read_decisions(conn, path, lines, categories, from_page)
-            decisions, unusable = decisions + more, sorted(unusable + more_unusable)
+        decisions, unusable, audit = read_file(conn, path)
         if unusable and not decisions and not audit.answers:
             raise UserError(
                 f"no decision of {path} can be used, and none was stored: "
@@ -64,12 +56,30 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
         "to_be_created": learning_queries.missing_categories(conn),
         "unusable": [{"line": line, "reason": reason} for line, reason in unusable],
     }
-    if audited:
+    if audit.lines:
         report["audit"] = {**answered, "judged": audit_answers.judged_after(conn, audit, db_path)}
     return report
 
 
 # ---- the file -----------------------------------------------------------------------------------
+
+
+def read_file(
+    conn: sqlite3.Connection, path: str
+) -> tuple[list[audit_answers.Override], list[tuple[int, str]], audit_answers.Read]:
+    """(decisions, unusable, answers of audits) of a CSV file: the decisions of its lines and of its
+    answers, and (line, reason) of each line that can't be used, by line. Raises UserError if the
+    file is no CSV of decisions at all."""
+    columns, rows = read_csv(path)
+    from_page = decision_conflicts.OF_PAGES <= columns
+    categories = known_categories(conn)
+    audited, lines = audit_answers.part_lines(rows)
+    audit = audit_answers.read_lines(conn, path, audited, categories, from_page)
+    decisions, unusable = audit.overrides, audit.unusable
+    if lines or not audited:
+        more, more_unusable = read_decisions(conn, path, lines, categories, from_page)
+        decisions, unusable = decisions + more, sorted(unusable + more_unusable)
+    return decisions, unusable, audit
 
 
 def known_categories(conn: sqlite3.Connection) -> decision_lines.Categories:

@@ -997,7 +997,7 @@ def test_whatever_a_file_holds_it_is_decisions_or_one_sentence(tmp_path_factory,
         separator = max(",;\t", key=header.count)
         path.write_text(end.join([header, *map(separator.join, lines)]), "utf-8", newline="")
         try:
-            found, _ = decisions_module.read_decisions(conn, str(path))
+            found, *_ = decisions_module.read_file(conn, str(path))
         except UserError as problem:
             assert "any.csv" in str(problem) and "\n" not in str(problem)
         else:
@@ -1060,7 +1060,7 @@ conn.execute("pragma cache_size = 1")
 conn.create_function("kill_9", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
 conn.execute('''create temp trigger half_way after insert on label_override
                 when new.product_id = 60 begin select kill_9(); end''')
-decision_queries.store_overrides(conn, decisions.read_decisions(conn, "decisions.csv")[0])
+decision_queries.store_overrides(conn, decisions.read_file(conn, "decisions.csv")[0])
 """
 
 
