@@ -113,6 +113,26 @@ def test_drawn_worlds_in_which_the_promise_is_true(worlds_of, size, target):
         assert broken.ever.mean() <= most_false(worlds)
 
 
+@pytest.mark.parametrize("target", (0.95, 0.98))
+def test_drawn_worlds_in_which_more_is_filed_during_the_audit(worlds_of, size, target):
+    """A thousand products are filed, and after 150 answers a thousand more. The next 150 answers are
+    about the new ones, as in audit.draw, and the rest about all."""
+    worlds, rng, half = size[0], np.random.default_rng(3), 1000
+    most = 600
+    first, second = (
+        rng.permuted(np.tile(np.arange(half) < round((1 - target) * half), (worlds, 1)), axis=1)
+        for _ in range(2)
+    )
+    rest = rng.permuted(np.hstack([first[:, 150:], second[:, 150:]]), axis=1)
+    wrong = np.hstack([first[:, :150], second[:, :150], rest[:, : most - 300]])
+    counts = np.cumsum(np.column_stack([np.zeros(worlds, int), wrong]), 1)
+    _, before = worlds_of.edges(half, 150, target, ALPHA, audit_limits.limits)
+    _, after = worlds_of.edges(2 * half, most, target, ALPHA, audit_limits.limits)
+    is_broken = counts >= after
+    is_broken[:, :151] |= counts[:, :151] >= before
+    assert is_broken.any(1).mean() <= most_false(worlds)
+
+
 @pytest.mark.parametrize("target", (95, 98))
 def test_drawn_worlds_in_which_the_promise_is_false(worlds_of, size, target):
     worlds, most = size
