@@ -99,17 +99,23 @@ def choose_products(
     left: Iterable[tuple[int, str]], most: int, part: tuple[int, int] | None
 ) -> tuple[list[tuple[int, str]], int]:
     """(the first `most` of review_queries.products_left, how many there are), or those of a part of
-    it. The last group is whole, unless that would make the page twice as long."""
-    chosen: list[tuple[int, str]] = []
+    it. A group stands as a whole where its first product does, so the last one may make a few
+    products more of it; at most twice as many."""
+    groups: dict[str, list[tuple[int, str]]] = {}  # the first ones, in order
     in_all = 0
     for product, group in left:
         if part and not in_part(group, part):
             continue
         in_all += 1
-        if len(chosen) < most or group == chosen[-1][1] and len(chosen) < 2 * most:
-            if len(chosen) == in_all - 1:  # none was left out before
-                chosen.append((product, group))
-    return chosen, in_all
+        if group in groups or len(groups) < most:
+            members = groups.setdefault(group, [])
+            if len(members) < 2 * most:
+                members.append((product, group))
+    chosen: list[tuple[int, str]] = []
+    for members in groups.values():
+        if len(chosen) < most:
+            chosen += members
+    return chosen[: 2 * most], in_all
 
 
 def in_part(group: str, part: tuple[int, int]) -> bool:

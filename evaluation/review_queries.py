@@ -31,18 +31,11 @@ def products_left(
 ) -> Iterator[tuple[int, str]]:
     """Yield (product id, key of its group) of what experiment `number` has left to a person, and
     then of what it filed at the parent, which lacks a leaf; the highest scores first, or the
-    lowest. A group stands as a whole where its first product does. What a person has dismissed is
-    left out unless `dismissed`."""
-    order = f"level = 'parent', leaf_score {'desc' if surest else 'asc'}, product.id"
+    lowest. What a person has dismissed is left out unless `dismissed`."""
     yield from db.plain(
         conn,
-        f"""
-        select id, alike from (
-            select id, alike, place, min(place) over (partition by alike) as first from (
-                select product.id as id, {ALIKE} as alike,
-                       row_number() over (order by {order}) as place
-                {LEFT} {"" if dismissed else f"and not {DISMISSED}"}))
-        order by first, place""",
+        f"""select product.id, {ALIKE} {LEFT} {"" if dismissed else f"and not {DISMISSED}"}
+            order by level = 'parent', leaf_score {"desc" if surest else "asc"}, product.id""",
         {"number": number, "textless": db.group_key(None, None)},
     )
 
