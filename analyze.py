@@ -1,7 +1,7 @@
 """Print what experiments reached and what they promise, compare them, find labels that are wrong.
 
-In: crawl.db, which only --overrides and --recategorize write (one of an older version is brought up
-to date first).
+In: crawl.db, which only --audit, --overrides and --recategorize write (one of an older version is
+brought up to date first).
 Out, on stdout: for each experiment its accuracy and its coverage, the share of products that a
 machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents. Each flag
 prints something else.
@@ -14,6 +14,8 @@ prints something else.
     python analyze.py --dump-errors-for-experiment 2 > errors.html
     python analyze.py --models
     python analyze.py --review 2 > review.html
+    python analyze.py --audit 2 > audit.html
+    python analyze.py --review 2 --part 1/2 > first.html
     python analyze.py --recategorize moves.csv
 """
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,6 +37,7 @@ from common.arguments import add_paths, share, whole_number
 from common.files import images_folder
 from common.terminal import Parser, log, run, say, say_json
 from evaluation import (
+    audit_page,
     comparison,
     decisions,
     error_page,
@@ -131,6 +135,13 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
         "person or filed at the parent only, to choose their leaves",
     )
     what.add_argument(
+        "--audit",
+        type=int,
+        metavar="N",
+        help="print an HTML page of a random sample of what --apply N has filed by itself, to be "
+        "called right or wrong; the answers come in by --overrides, and judge the promise",
+    )
+    what.add_argument(
         "--models",
         action="store_true",
         help="list the saved models, and the thresholds certified for them",
@@ -146,6 +157,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--surest-first",
         action="store_true",
         help="with --review: the surest products first, instead of the least sure",
+    )
+    parser.add_argument(
+        "--part",
+        type=part_of,
+        metavar="K/N",
+        help="with --review: the K-th of N pages that have no product in common, for several people; "
+        "products that are alike are on one of them",
+    )
+    parser.add_argument(
+        "--unclear",
+        action="store_true",
+        help="with --review: also the products that a person has called unclear before",
     )
     parser.add_argument(
         "--confidence",
@@ -166,22 +189,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--top",
         type=whole_number(),
         metavar="K",
-        help="how many to show: errors on the page (default: 500), flipped "
+        help="how many to show: errors on the page (default: 500), products to audit (150), flipped "
         "products and confused pairs (default: 20), suspects (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead")
 
 
+def part_of(text: str) -> tuple[int, int]:
+    """(k, n) of a --part k/n."""
+    numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
+    if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part: write 1/2 for the first of two")
+    return int(numbers[1]), int(numbers[2])
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args(argv)
-    paged = args.dump_errors_for_experiment is not None or args.review is not None
+    pages = (args.dump_errors_for_experiment, args.review, args.audit)
+    paged = any(number is not None for number in pages)
     if args.output is not None and not paged:
-        parser.error("--output is for --dump-errors-for-experiment and --review")
+        parser.error("--output is for --dump-errors-for-experiment, --review and --audit")
     if args.json and paged:
-        parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
+        parser.error(
+            "--dump-errors-for-experiment, --review and --audit print a page: leave out --json"
+        )
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
+    if (args.part or args.unclear) and args.review is None:
+        parser.error("--part and --unclear are for --review")
     if args.floor and args.experiment is None and args.dump_errors_for_experiment is None:
         parser.error("--floor is for --experiment and --dump-errors-for-experiment")
     args.images_path = images_folder(args.db_path, args.images_path)
@@ -192,6 +228,8 @@ def json_ready(value: Any) -> Any:
     """The value without `lines`, which are text, and with None for what JSON has no number for."""
     if isinstance(value, dict):
         return {key: json_ready(part) for key, part in value.items() if key != "lines"}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return json_ready(value._asdict())
     if isinstance(value, (list, tuple)):
         return [json_ready(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -239,6 +277,8 @@ def report_on(args: argparse.Namespace) -> None:
                 args.db_path,
                 args.top or 500,
                 args.surest_first,
+                args.part,
+                args.unclear,
             ),
             args.output,
         )
@@ -291,6 +331,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     if args.undo_recategorize or args.overrides is not None or args.recategorize is not None:
         return change_catalogue(args)
+    if args.audit is not None:
+        page = audit_page.audit_page(
+            args.db_path, args.audit, args.images_path, args.top or audit_page.MOST
+        )
+        write_page(page, args.output)
+        return 0
     report_on(args)
     return 0
 
