@@ -52,6 +52,7 @@ class Dialect(NamedTuple):
     kinds: Mapping[str, str] = NOTHING  # value of `kind` -> variant, parent, part (of a product)
     joined: bool = False  # whether rows of one id that stand together are one product
     escaped_lines: bool = False  # whether \\n stands for the end of a line in a text
+    escapes: str = ""  # signs that have a backslash before them in the name of a category
     picture_base: str = ""  # the address that the file's bare names of pictures are relative to
 
 
@@ -153,12 +154,14 @@ DIALECTS = (
         levels=">",
         entries=",",
         escaped_lines=True,
+        escapes=",",
         kinds=MappingProxyType({"variation": "variant", "variable": "parent",
                                 "variable-subscription": "parent"}),
     ),
     Dialect(
         "Magento",
-        ("sku attribute_set_code", "sku _attribute_set", "sku _category _type"),
+        ("sku attribute_set_code", "sku store_view_code", "sku _attribute_set",
+         "sku _category _type"),
         {
             "id": ("sku",),
             "title": ("name",),
@@ -172,6 +175,7 @@ DIALECTS = (
         entries=",|",
         roots=("Default Category", "Root Catalog"),
         has_root=True,
+        escapes="/",
     ),
     Dialect(
         "PrestaShop",
@@ -369,6 +373,17 @@ DIALECTS = (
             "image_link": words("product_image_url url.productimage"),
         },
         levels="~~",
+    ),
+    Dialect(
+        "Product Classifier",  # what --apply and --export print
+        ("path level score product_id",),
+        {
+            "id": ("id",),
+            "title": ("name",),
+            "product_type": ("path",),
+        },
+        levels=">",
+        escapes=">",
     ),
     Dialect(
         "Google Retail",
