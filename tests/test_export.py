@@ -7,6 +7,7 @@ pytest tests/test_export.py
 import csv
 import io
 import json
+import random
 
 import pytest
 from exports import (
@@ -374,3 +375,37 @@ def test_with_nothing_filed_it_says_what_to_do(tmp_path):
     make_experiment(tmp_path)
     done = export(tmp_path, "csv", status=2)
     assert "there is nothing to export" in done.stderr and "--apply 1" in done.stderr
+
+
+# ---- from training to the shop and back ---------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_a_trained_model_files_comes_back_as_it_was_filed(tmp_path):
+    rng = random.Random(5)
+    leaves = [f"{top} > {leaf}" for top in ("Women", "Men") for leaf in ("Boot", "Tote", "Scarf")]
+
+    def line(number, labelled):
+        leaf = rng.choice(leaves)
+        words = [*leaf.lower().split(" > "), *rng.sample("red blue soft warm new fine".split(), 3)]
+        rng.shuffle(words)
+        return (f"p-{number}", f"{' '.join(words)} {number}", leaf if labelled else "")
+
+    load(tmp_path, write_tsv(tmp_path / "old.tsv", [line(n, True) for n in range(900)]))
+    load(tmp_path, write_tsv(tmp_path / "new.tsv", [line(n, False) for n in range(900, 1000)]))
+    run(tmp_path, "--min-products", "20", "--folds", "4", script="categorize_words")
+    flags = ("--apply", "1", "--target", "90", "--format", "jsonl")
+    filed = run(tmp_path, *flags, script="categorize_words").stdout
+    paths = {line["id"]: line["path"] for line in map(json.loads, filed.splitlines())}
+    meant = {number: path.replace(" > ", "|") for number, path in paths.items() if path}
+    assert len(meant) > 50
+    for form in BACK:
+        export(tmp_path, form, "-o", "out.txt")
+        (tmp_path / "check.db").unlink(missing_ok=True)
+        load(tmp_path, "out.txt", *BACK[form], name="check.db")
+        assert filed_where(tmp_path, "check.db") == meant, form
+    export(tmp_path, "same", "--feed", "new.tsv", "-o", "filled.tsv")
+    (tmp_path / "check.db").unlink()
+    load(tmp_path, "filled.tsv", name="check.db")
+    back = filed_where(tmp_path, "check.db")
+    assert {number: path for number, path in back.items() if path} == meant

@@ -13,7 +13,7 @@ import random
 
 import pytest
 from exports import decide, file_at, filed_where, lists, load, make_experiment, rows, run, write_tsv
-from spreadsheets import write_xlsx
+from spreadsheets import xlsx
 
 TREE = (
     ("l-1", "Red Bootcut", "Women > Jeans"),
@@ -378,8 +378,7 @@ XML = b"<rss><channel><item><id>1</id><title>A</title></item></channel></rss>"
 @pytest.mark.parametrize(("data", "kind"), [(JSON, "JSON"), (XML, "XML"), (None, "a spreadsheet")])
 def test_what_can_not_be_written_again_is_refused_in_one_sentence(tmp_path, data, kind):
     if data is None:
-        write_xlsx(tmp_path / "new.csv", {"Sheet": [["id", "title"], ["1", "A"]]})
-        data = (tmp_path / "new.csv").read_bytes()
+        data = xlsx(Sheet=[["id", "title"], ["1", "A"]])
     make_shop(tmp_path, data, filed={"1": "Men > Shorts"})
     done = run(tmp_path, "--export", "1", "--format", "same", "--feed", "new.csv", status=2)
     assert f"new.csv is {kind}" in done.stderr and "--format jsonl or csv" in done.stderr
