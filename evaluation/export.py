@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import db
 from common.terminal import UserError, counted, first_few, grouped, log
 from common.text import csv_line, json_text, safe_cell
-from evaluation import catalogue_queries, export_formats, export_queries, filing_output
+from evaluation import export_formats, export_queries, filing_output
 from evaluation.export_formats import FORMATS, Columns, Path
 from learning import category_changes
 
@@ -44,9 +44,10 @@ class Choice:
         self.conn, self.number, self.only_leaves = conn, number, only_leaves
         self.paths = paths_of(conn)
         self.today = category_changes.classes_today(conn, number)
-        places = catalogue_queries.places_today(conn, number)
-        self.leaves = {row["id"] for row in db.categories(conn) if row["leaf"]}
-        self.leaves.update(name for name, is_class in places.items() if is_class)
+        # Where the shop itself has products, a person's decision is final, too.
+        self.leaves = {
+            row["id"] for row in db.categories(conn) if row["leaf"] or row["product_count"]
+        }
 
     def of_row(self, row: sqlite3.Row) -> Exported | None:
         """Where the product of a row goes; None if --only leaf leaves it out. Raises ValueError with

@@ -104,9 +104,9 @@ FORMATS = {
     "prestashop": Format(
         "PrestaShop",
         "PrestaShop",
-        "Reference #",
-        "Name *",
-        "Categories (x,y,z...)",
+        "Reference",
+        "Name",
+        "Categories",
         "/",
         "/,",
         own_ids=MappingProxyType({"product_id": "Product ID", "id": "Product ID"}),

@@ -84,20 +84,16 @@ def make_experiment(folder, number=1):
 
 
 def file_at(folder, external_id, path, level="leaf", source="feed", number=1):
-    """Have experiment 1 file a product as --apply does; a path of None leaves it to a person."""
+    """Have experiment 1 file a product as --apply does, at a category, Women > Jeans or a list of
+    names; a path of None leaves it to a person."""
     ids = {names: category for category, names in readable(folder).items()}
+    levels = path.split(" > ") if isinstance(path, str) else path
+    category = levels and ids["|".join(levels)]
     conn = connect(folder)
     conn.execute(
         """insert into filing(experiment_id, product_id, category_id, level, score, leaf_id, top)
            select ?, id, ?, ?, 0.9, ?, '[]' from product where external_id = ? and source = ?""",
-        (
-            number,
-            path and ids[path.replace(" > ", "|")],
-            level if path else "person",
-            path and ids[path.replace(" > ", "|")],
-            external_id,
-            source,
-        ),
+        (number, category, level if category else "person", category, external_id, source),
     )
     conn.close()
 

@@ -212,17 +212,13 @@ SIGNS = {  # a name of a category -> the formats that can't hold it
 @pytest.mark.parametrize("name", SIGNS)
 @pytest.mark.parametrize("form", BACK)
 def test_a_name_that_a_format_can_not_hold_is_left_out_and_named(tmp_path, form, name):
-    cell = name.replace(">", "\\>")
-    lines = [("l-1", "Red", cell), ("l-2", "Blue", "Men|Shorts"), ("l-3", "Coat", "Men|Coats")]
+    lines = [("l-1", "Red", name), ("l-2", "Blue", "Men|Shorts"), ("l-3", "Coat", "Men|Coats")]
     load(tmp_path, write_tsv(tmp_path / "old.tsv", lines), "--separator", "|")
     new = [("n-1", "Green", ""), ("n-2", "White", "")]
     load(tmp_path, write_tsv(tmp_path / "new.tsv", new))
     make_experiment(tmp_path)
-    (path,) = (path for path in readable(tmp_path).values() if path[:3] != "Men")
-    file_at(tmp_path, "n-1", path)
+    file_at(tmp_path, "n-1", [name])
     file_at(tmp_path, "n-2", "Men > Shorts")
-    if path != name:
-        pytest.skip("the loader keeps the backslash with this separator")
     refused = form in SIGNS[name]
     done = export(tmp_path, form, "-o", "out.txt", status=1 if refused else 0)
     assert ("left out: 1 product (id n-1)" in done.stderr) == refused
