@@ -70,7 +70,9 @@ class Choice:
         of one product; None if none is exported for it."""
         row = export_queries.exported_product(self.conn, self.number, source, external_id)
         exported = self.exported_or_none(row) if row else None
-        return (exported.path, self.paths.get(row["replaced"], ())) if exported else None
+        if not exported:
+            return None
+        return exported.path, self.paths.get(exported.row["replaced"], ())
 
     def exported_or_none(self, row: sqlite3.Row) -> Exported | None:
         """of_row, with None for what can't go anywhere."""
