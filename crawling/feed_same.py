@@ -41,17 +41,21 @@ class FilledIn:
     filled: int = 0  # have another category now than they had
     overwritten: int = 0  # of those: had one, which no person has found wrong
     unchanged: int = 0  # had the right one
+    inheriting: int = 0  # are variants, which have no category but their parent's
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
 
     @property
     def counts(self) -> dict[str, int]:
         """The rows by what became of them."""
-        return {name: getattr(self, name) for name in ("filled", "unchanged", "overwritten")}
+        return {
+            name: getattr(self, name)
+            for name in ("filled", "unchanged", "inheriting", "overwritten")
+        }
 
     @property
     def found(self) -> int:
         """The rows of products that a category was wanted for."""
-        return self.filled + self.unchanged + self.left_out.rows
+        return self.filled + self.unchanged + self.inheriting + self.left_out.rows
 
 
 def read_file(path: str, options: SurveyOptions) -> Reading:
@@ -125,6 +129,12 @@ def rows_of(reading: Reading, file: FileReading) -> Iterator[tuple[OpenProduct, 
             yield row, True
 
 
+def is_variant(row: OpenProduct, file: FileReading) -> bool:
+    """Whether the system gives the product of a row no category but its parent's."""
+    kind = row.fields["kind"].partition(",")[0].strip().lower()
+    return file.dialect.kinds.get(kind) == "variant"
+
+
 class Lines:
     """The lines of a file on their way from `text` to `write`, counted as the load counts them."""
 
@@ -165,6 +175,9 @@ def fill_in(reading: Reading, wanted: Wanted, write: Callable[[bytes], object]) 
         rows = progress("rows", None, "rows", rows_of(reading, file), least=5)
         for row, is_said in rows:
             fill = wanted(row.fields["id"]) if is_said else None
+            if fill and is_variant(row, file):
+                done.inheriting += 1
+                fill = None
             if not fill and not place.added:
                 continue
             lines.copy_up_to(row.line - 1)

@@ -142,15 +142,26 @@ def export(choice: Choice, form: str, source: str | None, write: Write) -> bool:
     Returns whether all of it could be written."""
     counts: collections.Counter[str] = collections.Counter()
     new: collections.Counter[str] = collections.Counter()
-    line_of = table_line(form) if form in TABLES else system_line(choice, form, source or "")
+    inherits = False
+    if form in TABLES:
+        line_of = table_line(form)
+    else:
+        columns = columns_of(choice, form, source or "")
+        line_of = system_line(choice, columns)
+        inherits = columns.is_own_id and columns.form.inherits
     write(line_of(None).encode("utf-8", "replace"))
     with grouped(left_out_text) as tell:
         for row in export_queries.exported(choice.conn, choice.number, source):
+            if inherits and row["is_variant"]:
+                counts["variants"] += 1
+                continue
+            exported = None
             try:
                 exported = choice.of_row(row)
                 line = line_of(exported) if exported else ""
             except ValueError as reason:
-                tell(str(reason), f"id {(row['external_id'] or '')[:50]}")
+                place = f" in {' > '.join(exported.path)[:100]}" if exported else ""
+                tell(str(reason), f"id {(row['external_id'] or '')[:50]}{place}")
                 counts["left out"] += 1
                 continue
             if exported is None:
@@ -201,8 +212,8 @@ def escaped_path(path: Path) -> str:
     return " > ".join(level.replace(">", "\\>") for level in path)
 
 
-def system_line(choice: Choice, form: str, source: str) -> LineOf:
-    """What makes the lines of a shop system's file; says what the ids are taken for."""
+def columns_of(choice: Choice, form: str, source: str) -> Columns:
+    """The columns of a shop system's file; says what the ids are taken for."""
     system, id_column, category_column = export_queries.feed_system(choice.conn, source)
     columns = export_formats.columns_for(FORMATS[form], system, id_column, category_column)
     if not columns.is_own_id:
@@ -216,6 +227,11 @@ def system_line(choice: Choice, form: str, source: str) -> LineOf:
             f"all categories are below {columns.form.root!r}, as {columns.form.system} calls its "
             "root: if yours is called otherwise, use --format same"
         )
+    return columns
+
+
+def system_line(choice: Choice, columns: Columns) -> LineOf:
+    """What makes the lines of a shop system's file."""
 
     def line_of(exported: Exported | None) -> str:
         if exported is None:
@@ -255,6 +271,10 @@ def log_counts(
             "shop's next feed has them there, nobody is asked for their leaf; --only leaf leaves "
             "them out"
         )
+    if counts["variants"]:
+        log(
+            f"not exported: {counted(counts['variants'], 'variant')} (a variant has its parent's categories)"
+        )
     if counts["at the parent only"]:
         log(f"not exported: {counted(counts['at the parent only'], 'product')} at the parent only")
     waiting = export_queries.count_waiting(choice.conn, choice.number, source)
@@ -265,12 +285,16 @@ def log_counts(
 def same_counts(
     path: str, column: str, filled: Mapping[str, int], missing: int, left_out: Sequence[str]
 ) -> list[str]:
-    """Sentences about a file that was filled in: `filled` has the counts filled, unchanged and
-    overwritten, `missing` how many products to export the file does not have, `column` the name of
+    """Sentences about a file that was filled in: `filled` has the counts filled, unchanged,
+    inheriting and overwritten, `missing` how many products to export the file does not have, `column` the name of
     the column that was added, or ''."""
     lines = [f"{path}: {counted(filled['filled'], 'row')} filled in"]
     if filled["unchanged"]:
         lines.append(f"{counted(filled['unchanged'], 'row')} had the category already")
+    if filled["inheriting"]:
+        lines.append(
+            f"{counted(filled['inheriting'], 'row')} left empty: a variant has its parent's category"
+        )
     if filled["overwritten"]:
         lines.append(
             f"{counted(filled['overwritten'], 'row')} of those filled in had another category in "

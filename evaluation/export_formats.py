@@ -35,6 +35,7 @@ class Format(NamedTuple):
     delimiter: str = ","
     longest: int = 0  # characters of a category; 0: not limited
     takes_ids: bool = False  # whether a category that is a number is taken for an id
+    inherits: bool = False  # whether a variant has no categories but its parent's
 
 
 FORMATS = {
@@ -87,6 +88,7 @@ FORMATS = {
         own_ids=MappingProxyType({"id": "ID"}),
         escaped=",",
         several=", ",
+        inherits=True,
     ),
     "magento": Format(
         "Magento",

@@ -16,6 +16,11 @@ CORRECTED = f"""product.category_id is not null and product.removed = 0 and {PUT
                 and label_override.label_id = product.category_id
                 and label_override.category_id <> product.category_id"""
 
+# The product is a variant of another one of the shop: it is in its group, which has its id.
+VARIANT = """exists (select 1 from product as parent where parent.source = product.source
+                     and parent.external_id = substr(product.group_key, length(product.source) + 2)
+                     and parent.id <> product.id)"""
+
 
 def exported_sql(where: str) -> str:
     """The SQL of the products that have a category to export, as far as `where` holds: what was
@@ -23,24 +28,25 @@ def exported_sql(where: str) -> str:
     where a person has put a product with a wrong one (`replaced`)."""
     return f"""
         select product.id as product_id, external_id, source, coalesce(name, '') as name,
-               filing.category_id, level, score, null as replaced
+               filing.category_id, level, score, null as replaced, {VARIANT} as is_variant
         from filing join product on product.id = filing.product_id
         where experiment_id = :number and level in ('leaf', 'parent') and {UNFILED} and {where}
         union all
         select product.id, external_id, source, coalesce(name, ''), label_override.category_id,
-               'decided', null, null
+               'decided', null, null, {VARIANT}
         from label_override join product on product.id = label_override.product_id
         where {DECIDED} and label_override.category_id is not null and {where}
         union all
         select product.id, external_id, source, coalesce(name, ''), label_override.category_id,
-               'decided', null, product.category_id
+               'decided', null, product.category_id, {VARIANT}
         from label_override join product on product.id = label_override.product_id
         where {CORRECTED} and {where}"""
 
 
 def exported(conn: sqlite3.Connection, number: int, source: str | None) -> sqlite3.Cursor:
     """Rows of all that is exported of a source, or of all sources, by product: product_id,
-    external_id, source, name, category_id, level (leaf, parent or decided), score, replaced."""
+    external_id, source, name, category_id, level (leaf, parent or decided), score, replaced,
+    is_variant."""
     where = "true" if source is None else "product.source = :source"
     return conn.execute(f"{exported_sql(where)} order by 1", {"number": number, "source": source})
 

@@ -221,7 +221,7 @@ def test_a_name_that_a_format_can_not_hold_is_left_out_and_named(tmp_path, form,
     file_at(tmp_path, "n-2", "Men > Shorts")
     refused = form in SIGNS[name]
     done = export(tmp_path, form, "-o", "out.txt", status=1 if refused else 0)
-    assert ("left out: 1 product (id n-1)" in done.stderr) == refused
+    assert (f"left out: 1 product (id n-1 in {name[:100]})" in done.stderr) == refused
     load(tmp_path, "out.txt", *BACK[form], name="check.db")
     back = filed_where(tmp_path, "check.db")
     assert back == {"n-2": "Men|Shorts", **({} if refused else {"n-1": name})}
@@ -266,7 +266,26 @@ def test_an_id_that_is_no_number_is_none_of_woocommerce_and_is_named(tmp_path):
     file_at(tmp_path, "s-14", "Men > Shorts")
     done = export(tmp_path, "woocommerce", status=1)
     assert done.stdout == "ID,Categories\n13,Men > Shorts\n"
-    assert "left out: 1 product (id s-14): an id that is no number" in done.stderr
+    assert "left out: 1 product (id s-14 in Men > Shorts): an id that is no number" in done.stderr
+
+
+def test_a_variation_of_woocommerce_has_the_categories_of_its_parent(tmp_path):
+    text = WOOCOMMERCE.replace("Categories", "Parent,Categories").replace("1,Men", "1,,Men")
+    text = text.replace('1,"Men', '1,,"Men').replace("Green,1,", "Green,1,,")
+    (tmp_path / "wc.csv").write_text(text + "14,variation,s-14,Green S,1,id:13,\n")
+    load(tmp_path, "wc.csv")
+    make_experiment(tmp_path)
+    for number in ("13", "14"):
+        file_at(tmp_path, number, "Men > Shorts")
+    done = export(tmp_path, "woocommerce")
+    assert done.stdout == "ID,Categories\n13,Men > Shorts\n"
+    assert "not exported: 1 variant (a variant has its parent's" in done.stderr
+    assert len(export(tmp_path, "jsonl").stdout.splitlines()) == 2
+    said = export(tmp_path, "same", "--feed", "wc.csv", "-o", "out.csv").stderr
+    assert "wc.csv: 1 row filled in" in said and "1 row left empty" in said
+    assert "does not have" not in said
+    load(tmp_path, "out.csv", name="check.db")
+    assert filed_where(tmp_path, "check.db")["14"] == "Men|Shorts"
 
 
 def test_products_that_came_from_elsewhere_are_said_to(shop):
