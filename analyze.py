@@ -7,14 +7,11 @@ machine may file by itself at 95 % and 98 % accuracy, for leaves and for their p
 prints something else.
 
     python analyze.py
-    python analyze.py --experiments
     python analyze.py --experiment 2
     python analyze.py --compare 1 2
     python analyze.py --label-suspects 2 > suspects.csv
     python analyze.py --dump-errors-for-experiment 2 > errors.html
-    python analyze.py --models
     python analyze.py --review 2 > review.html
-    python analyze.py --recategorize moves.csv
     python analyze.py --export 2 --format shopify > types.csv
 """
 

@@ -31,6 +31,7 @@ from crawling.feed_reading import Cells, FileReading, Reading
 from crawling.feed_types import Names, Path, Value
 
 LOOKED_AT = 1_000  # cells of a file, to see how it spells categories
+LONGEST = 500  # characters of each
 OTHER_MEANING = "its category can't be written as the file writes categories"
 
 
@@ -78,7 +79,7 @@ def find_place(reading: Reading, file: FileReading, names: Names) -> Place:
         source is not None and source.levels,
         "" if source else new_name(file, names),
         parting,
-        joiner_of(cells, parting.level_sign),
+        joiner_of(cells, parting),
         root_of(cells, parting) or (dialect.roots[0] if dialect.has_root and not cells else ""),
         dialect.escapes,
     )
@@ -122,14 +123,20 @@ def some_texts(cells: Cells) -> list[str]:
     return list(itertools.islice(texts, LOOKED_AT))
 
 
-def joiner_of(cells: Cells, sign: str) -> str:
-    """What the cells of a column have between levels: the sign, with blanks around it or without."""
-    spaced = f" {sign.strip()} "
-    texts = some_texts(cells)
-    if any(spaced in text for text in texts):
-        return spaced
-    written_close = sign in ("/", "|") or any(sign in text for text in texts)
-    return sign if written_close or not sign.strip() else spaced
+def joiner_of(cells: Cells, parting: Parting) -> str:
+    """What the cells of a column have between levels, with the blanks around it: what stands there
+    most often, otherwise the usual for this sign."""
+    between = re.compile(f" {{0,3}}(?:{parting.level_pattern}) {{0,3}}")
+    written = collections.Counter(
+        joiner
+        for text in some_texts(cells)
+        for joiner in between.findall(f" {text[:LONGEST]} ")
+        if joiner
+    )
+    if written:
+        return written.most_common(1)[0][0]
+    sign = parting.level_sign
+    return sign if sign in ("/", "|") or not sign.strip() else f" {sign.strip()} "
 
 
 def root_of(cells: Cells, parting: Parting) -> str:
@@ -182,7 +189,7 @@ def new_cells(row: OpenProduct, fill: Fill, place: Place) -> tuple[dict[int, str
         if keys(cell_categories(new, place.parting)).count(wanted[0]) != 1:
             raise ValueError(OTHER_MEANING)
         return {position: new}, False
-    if before == wanted:
+    if before[:1] == wanted:  # the load files it there, and lists it in the others
         return {}, False
     new = spelled(fill.path, place)
     if keys(cell_categories(new, place.parting)) != wanted:

@@ -71,8 +71,8 @@ def read_file(path: str, options: SurveyOptions) -> Reading:
     how = reading.files[0].how
     if not how.delimiter:
         raise UserError(
-            f"{path} is {how.kind}, and --format same only writes text with tabs, commas, "
-            "semicolons or bars between its cells: use --format jsonl or csv"
+            f"{path} is {how.kind}, which --format same can't write, because it takes tables such as "
+            "CSV: use --format jsonl or csv"
         )
     check_encoding(files[0], options.read)
     return reading

@@ -179,12 +179,13 @@ def test_a_packed_file_comes_out_unpacked(tmp_path):
 # ---- how the file writes categories -------------------------------------------------------------
 
 
-def test_levels_are_written_as_the_other_rows_do(tmp_path):
+@pytest.mark.parametrize("sign", ["/", " / ", " >> ", ">", " » ", "|", " - ", "::"])
+def test_levels_are_written_as_the_other_rows_do(tmp_path, sign):
     text = (
         "id;title;product_type\nl-1;Red;Women/Jeans\nl-2;Blue;Women/Bags\nl-3;X;Men/Shorts\n"
         "1;A;<1>\n2;B;<2>\n"
-    )
-    loaded, meant = with_marks(text, {"1": "Women/Jeans", "2": "Men/Shorts"})
+    ).replace("/", sign)
+    loaded, meant = with_marks(text, {"1": f"Women{sign}Jeans", "2": f"Men{sign}Shorts"})
     (tmp_path / "new.csv").write_text(loaded)
     load(tmp_path, "new.csv")
     make_experiment(tmp_path)
@@ -277,6 +278,14 @@ def test_a_category_of_the_file_that_was_not_loaded_is_replaced_and_counted(tmp_
     out, said = export(tmp_path)
     assert out == text.format(*FILED.values()).encode()
     assert "2 rows of those filled in had another category in the file" in said
+
+
+def test_a_cell_that_files_the_product_there_already_keeps_its_other_categories(tmp_path):
+    data = b"id,title,product_type\n1,A,Sale; Women > Jeans\n2,B,\n"
+    make_shop(tmp_path, data, "--unlabelled", filed={"1": "Women > Jeans", "2": "Men > Shorts"})
+    out, said = export(tmp_path)
+    assert out == data.replace(b"2,B,", b"2,B,Men > Shorts")
+    assert "1 row had the category already" in said
 
 
 # ---- systems ------------------------------------------------------------------------------------
