@@ -333,7 +333,7 @@ def export_same(args: argparse.Namespace, choice: export.Choice, source: str) ->
     sentences = done.left_out.sentences()
     for line in export.same_counts(args.feed, done.place.added, done.counts, missing, sentences):
         log(line)
-    return 1 if sentences else 0
+    return 1 if sentences or not done.found else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -47,7 +47,7 @@ def exported(conn: sqlite3.Connection, number: int, source: str | None) -> sqlit
     """Rows of all that is exported of a source, or of all sources, by product: product_id,
     external_id, source, name, category_id, level (leaf, parent or decided), score, replaced,
     is_variant."""
-    where = "true" if source is None else "product.source = :source"
+    where = "true" if source is None else "coalesce(product.source, '') = :source"
     return conn.execute(f"{exported_sql(where)} order by 1", {"number": number, "source": source})
 
 
