@@ -172,6 +172,31 @@ def test_a_label_that_a_person_has_corrected_goes_out_and_other_categories_stay(
     assert table(export(tmp_path, "meta").stdout)[1:] == [["l-1", "Women > Shirts"]]
 
 
+OTHERS = {  # what crawl.py is told, to read a file with several categories of a product
+    "woocommerce": ("--column", "title=ID"),
+    "magento": ("--column", "title=sku"),
+    "prestashop": (),
+}
+
+
+@pytest.mark.parametrize("form", OTHERS)
+def test_the_other_categories_of_a_corrected_product_come_back(tmp_path, form):
+    system = {"woocommerce": "ID,Type,SKU,Name", "prestashop": "Product ID,Active (0/1),Ref,Name"}
+    head = system.get(form, "sku,attribute_set_code,x,name")
+    data = f'{head},Categories\n1,1,,Red,"Women/Jeans,Sale"\n2,1,,Blue,Women/Shirts\n'
+    if form == "woocommerce":
+        data = data.replace("/", " > ")
+    (tmp_path / "old.csv").write_text(data)
+    load(tmp_path, "old.csv")
+    assert lists(tmp_path) == {"1": {"Women|Jeans", "Sale"}, "2": {"Women|Shirts"}}
+    make_experiment(tmp_path)
+    decide(tmp_path, [("1", "label wrong", "women.shirts", "")])
+    assert "their ids go out as" not in export(tmp_path, form, "-o", "out.csv").stderr
+    load(tmp_path, "out.csv", *OTHERS[form], name="check.db")
+    assert lists(tmp_path, "check.db") == {"1": {"Women|Shirts", "Sale"}}
+    assert filed_where(tmp_path, "check.db") == {"1": "Women|Shirts"}
+
+
 def test_a_decision_on_a_label_that_the_shop_has_changed_since_does_not_go_out(tmp_path):
     load(tmp_path, write_tsv(tmp_path / "old.tsv", TREE))
     make_experiment(tmp_path)
