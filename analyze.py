@@ -7,16 +7,15 @@ machine may file by itself at 95 % and 98 % accuracy, for leaves and for their p
 prints something else.
 
     python analyze.py
-    python analyze.py --experiments
     python analyze.py --experiment 2
     python analyze.py --compare 1 2
     python analyze.py --label-suspects 2 > suspects.csv
     python analyze.py --dump-errors-for-experiment 2 > errors.html
-    python analyze.py --models
     python analyze.py --review 2 > review.html
     python analyze.py --audit 2 > audit.html
     python analyze.py --review 2 --part 1/2 > first.html
     python analyze.py --recategorize moves.csv
+    python analyze.py --export 2 --format shopify > types.csv
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ if __name__ == "__main__":
 import db
 from common.arguments import add_paths, share, whole_number
 from common.files import images_folder
-from common.terminal import Parser, log, run, say, say_json
+from common.terminal import Parser, exact_output, log, run, say, say_json
+from crawling import feed_arguments
 from evaluation import (
     audit_page,
     comparison,
@@ -43,6 +43,8 @@ from evaluation import (
     error_page,
     experiment_figures,
     experiment_report,
+    export,
+    export_arguments,
     figures,
     html_pages,
     label_suspects,
@@ -66,6 +68,9 @@ def make_parser() -> Parser:
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     add_reports(parser)
     add_options(parser)
+    exporting = parser.add_argument_group("with --export")
+    export_arguments.add_arguments(exporting)
+    feed_arguments.add_reading_arguments(exporting)
     return parser
 
 
@@ -146,12 +151,23 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="list the saved models, and the thresholds certified for them",
     )
+    what.add_argument(
+        "--export",
+        type=int,
+        metavar="N",
+        help="print what --apply N has filed and what people have decided, as --format says, for "
+        "the shop to import. A product that the format can't hold is reported and left out, and the "
+        "exit status is 1",
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The flags that go with those."""
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write the page there, instead of printing it"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write the page or the export there, instead of printing it",
     )
     parser.add_argument(
         "--surest-first",
@@ -208,8 +224,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     pages = (args.dump_errors_for_experiment, args.review, args.audit)
     paged = any(number is not None for number in pages)
-    if args.output is not None and not paged:
-        parser.error("--output is for --dump-errors-for-experiment, --review and --audit")
+    if args.output is not None and not paged and args.export is None:
+        parser.error("--output is for --dump-errors-for-experiment, --review, --audit and --export")
     if args.json and paged:
         parser.error(
             "--dump-errors-for-experiment, --review and --audit print a page: leave out --json"
@@ -220,6 +236,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--part and --unclear are for --review")
     if args.floor and args.experiment is None and args.dump_errors_for_experiment is None:
         parser.error("--floor is for --experiment and --dump-errors-for-experiment")
+    export_arguments.check_arguments(parser, args)
+    args.column = feed_arguments.named_columns(parser, args.column)
     args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
@@ -327,6 +345,38 @@ def change_catalogue(args: argparse.Namespace) -> int:
     return 1 if result["unusable"] else 0
 
 
+def export_filed(args: argparse.Namespace) -> int:
+    """Print what was filed and decided, for the shop. Returns the exit status."""
+    conn = db.open_readonly(args.db_path)
+    source = export.source_to_export(conn, args.export, args.format, args.source)
+    choice = export.Choice(conn, args.export, args.only == "leaf")
+    if args.format == "same":
+        return export_same(args, choice, source or "")
+    with exact_output(args.output) as write:
+        return 0 if export.export(choice, args.format, source, write) else 1
+
+
+def export_same(args: argparse.Namespace, choice: export.Choice, source: str) -> int:
+    """Print the file that was loaded, with its categories filled in. Returns the exit status."""
+    from crawling import feed_category_cells, feed_report, feed_same  # they take a while to load
+
+    known = feed_report.known_categories(choice.conn, source)
+    options = feed_arguments.survey_options(args)._replace(known=known)
+    reading = feed_same.read_file(args.feed, options)
+
+    def wanted(external_id: str) -> feed_category_cells.Fill | None:
+        fill = choice.fill(source, external_id)
+        return feed_category_cells.Fill(*fill) if fill else None
+
+    with exact_output(args.output) as write:
+        done = feed_same.fill_in(reading, wanted, write)
+    missing = choice.count(source) - done.found
+    sentences = done.left_out.sentences()
+    for line in export.same_counts(args.feed, done.place.added, done.counts, missing, sentences):
+        log(line)
+    return 1 if sentences or not done.found else 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     if args.undo_recategorize or args.overrides is not None or args.recategorize is not None:
@@ -337,6 +387,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         write_page(page, args.output)
         return 0
+    if args.export is not None:
+        return export_filed(args)
     report_on(args)
     return 0
 

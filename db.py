@@ -338,6 +338,15 @@ def audit_tables(conn: sqlite3.Connection) -> None:
                     on audit_sample(product_id)""")
 
 
+def feed_system_table(conn: sqlite3.Connection) -> None:
+    """Which system wrote the last feed of a shop, as crawling/feed_dialects.py calls it, and the
+    known names of the columns that ids and categories stood in, '' if nobody knows: an export for
+    that system needs them. A shop that an older version has loaded has no row."""
+    conn.execute("""create table if not exists feed_system(
+                    source text primary key, system text not null, id_column text not null,
+                    category_column text not null) without rowid""")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -374,6 +383,7 @@ MIGRATIONS = (
     ("index categories by parent", index_categories),
     ("index predictions by product", index_predictions_by_product),
     ("audit tables", audit_tables),
+    ("feed_system table", feed_system_table),
 )
 
 
