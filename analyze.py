@@ -1,20 +1,21 @@
 """Print what experiments reached and what they promise, compare them, find labels that are wrong.
 
-In: crawl.db, which only --overrides and --recategorize write (one of an older version is brought up
-to date first).
+In: crawl.db, which only --audit, --overrides and --recategorize write (one of an older version is
+brought up to date first).
 Out, on stdout: for each experiment its accuracy and its coverage, the share of products that a
 machine may file by itself at 95 % and 98 % accuracy, for leaves and for their parents. Each flag
 prints something else.
 
     python analyze.py
-    python analyze.py --experiments
     python analyze.py --experiment 2
     python analyze.py --compare 1 2
     python analyze.py --label-suspects 2 > suspects.csv
     python analyze.py --dump-errors-for-experiment 2 > errors.html
-    python analyze.py --models
     python analyze.py --review 2 > review.html
+    python analyze.py --audit 2 > audit.html
+    python analyze.py --review 2 --part 1/2 > first.html
     python analyze.py --recategorize moves.csv
+    python analyze.py --export 2 --format shopify > types.csv
 """
 
 from __future__ import annotations
@@ -30,21 +31,26 @@ if __name__ == "__main__":
     interrupts.quiet_until_run()
 
 import db
-from common.arguments import add_paths, share, whole_number
+from common.arguments import add_paths
 from common.files import images_folder
-from common.terminal import Parser, log, run, say, say_json
+from common.terminal import Parser, exact_output, log, run, say, say_json
+from crawling import feed_arguments
 from evaluation import (
+    audit_page,
     comparison,
     decisions,
     error_page,
     experiment_figures,
     experiment_report,
+    export,
+    export_arguments,
     figures,
     html_pages,
     label_suspects,
     levels,
     overview,
     recategorize,
+    report_arguments,
     review_page,
     text_report,
     today,
@@ -60,130 +66,33 @@ def make_parser() -> Parser:
         "different report."
     )
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
-    add_reports(parser)
-    add_options(parser)
+    report_arguments.add_reports(parser)
+    report_arguments.add_options(parser)
+    exporting = parser.add_argument_group("with --export")
+    export_arguments.add_arguments(exporting)
+    feed_arguments.add_reading_arguments(exporting)
     return parser
-
-
-def add_reports(parser: argparse.ArgumentParser) -> None:
-    """The flags that choose what is printed or done, one at a time."""
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--experiments",
-        action="store_true",
-        help="print a table of all experiments: how each was made, its accuracy, and "
-        "the coverage that is certified for its leaves",
-    )
-    what.add_argument(
-        "--experiment",
-        type=int,
-        metavar="N",
-        help="print experiment N in full: certified coverage, what leaf, parent and "
-        "a person would file, calibration, categories, settings",
-    )
-    what.add_argument(
-        "--compare",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="compare experiments on the products that all have: exact McNemar test, "
-        "paired bootstrap, products that flipped",
-    )
-    what.add_argument(
-        "--label-suspects",
-        type=int,
-        metavar="N",
-        help="print the products whose label may be wrong, as CSV, by an experiment with folds",
-    )
-    what.add_argument(
-        "--overrides",
-        metavar="FILE",
-        help="store a person's decisions in crawl.db, from a CSV file that a page has "
-        "saved, or that --label-suspects has printed and you have filled in "
-        "(column `decision`); later training uses them. A line that can't be used is reported and "
-        "left "
-        "out, and the exit status is 1",
-    )
-    what.add_argument(
-        "--recategorize",
-        metavar="FILE",
-        help="rename, move and merge categories, with all products in them, as a CSV file says that "
-        "has the columns from and to: ids, or paths such as Women > Jeans. Without `to` the "
-        "products wait to be filed. A line that can't be used is reported and left out, and the "
-        "exit status is 1",
-    )
-    what.add_argument(
-        "--undo-recategorize",
-        action="store_true",
-        help="take back what the last --recategorize changed; again, what the one before it did",
-    )
-    what.add_argument(
-        "--dump-errors-for-experiment",
-        type=int,
-        metavar="N",
-        help="print an HTML page of the wrong predictions with the highest scores of experiment N",
-    )
-    what.add_argument(
-        "--review",
-        type=int,
-        metavar="N",
-        help="print an HTML page of the products that --apply N has left to a "
-        "person or filed at the parent only, to choose their leaves",
-    )
-    what.add_argument(
-        "--models",
-        action="store_true",
-        help="list the saved models, and the thresholds certified for them",
-    )
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The flags that go with those."""
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write the page there, instead of printing it"
-    )
-    parser.add_argument(
-        "--surest-first",
-        action="store_true",
-        help="with --review: the surest products first, instead of the least sure",
-    )
-    parser.add_argument(
-        "--confidence",
-        type=share(50, 99.999),
-        default=0.95,
-        metavar="PERCENT",
-        help="confidence of certificates, intervals and tests (default: 95)",
-    )
-    parser.add_argument(
-        "--floor",
-        type=share(0, 99.99),
-        default=0.0,
-        metavar="PERCENT",
-        help="with --experiment and --dump-errors-for-experiment: file nothing at a leaf if "
-        "clearly fewer of the products filed there would be right (default: 0, no floor)",
-    )
-    parser.add_argument(
-        "--top",
-        type=whole_number(),
-        metavar="K",
-        help="how many to show: errors on the page (default: 500), flipped "
-        "products and confused pairs (default: 20), suspects (default: all)",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args(argv)
-    paged = args.dump_errors_for_experiment is not None or args.review is not None
-    if args.output is not None and not paged:
-        parser.error("--output is for --dump-errors-for-experiment and --review")
+    pages = (args.dump_errors_for_experiment, args.review, args.audit)
+    paged = any(number is not None for number in pages)
+    if args.output is not None and not paged and args.export is None:
+        parser.error("--output is for --dump-errors-for-experiment, --review, --audit and --export")
     if args.json and paged:
-        parser.error("--dump-errors-for-experiment and --review print a page: leave out --json")
+        parser.error(
+            "--dump-errors-for-experiment, --review and --audit print a page: leave out --json"
+        )
     if args.surest_first and args.review is None:
         parser.error("--surest-first is for --review")
+    if (args.part or args.unclear) and args.review is None:
+        parser.error("--part and --unclear are for --review")
     if args.floor and args.experiment is None and args.dump_errors_for_experiment is None:
         parser.error("--floor is for --experiment and --dump-errors-for-experiment")
+    export_arguments.check_arguments(parser, args)
+    args.column = feed_arguments.named_columns(parser, args.column)
     args.images_path = images_folder(args.db_path, args.images_path)
     return args
 
@@ -192,6 +101,8 @@ def json_ready(value: Any) -> Any:
     """The value without `lines`, which are text, and with None for what JSON has no number for."""
     if isinstance(value, dict):
         return {key: json_ready(part) for key, part in value.items() if key != "lines"}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return json_ready(value._asdict())
     if isinstance(value, (list, tuple)):
         return [json_ready(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -239,6 +150,8 @@ def report_on(args: argparse.Namespace) -> None:
                 args.db_path,
                 args.top or 500,
                 args.surest_first,
+                args.part,
+                args.unclear,
             ),
             args.output,
         )
@@ -287,10 +200,50 @@ def change_catalogue(args: argparse.Namespace) -> int:
     return 1 if result["unusable"] else 0
 
 
+def export_filed(args: argparse.Namespace) -> int:
+    """Print what was filed and decided, for the shop. Returns the exit status."""
+    conn = db.open_readonly(args.db_path)
+    source = export.source_to_export(conn, args.export, args.format, args.source)
+    choice = export.Choice(conn, args.export, args.only == "leaf")
+    if args.format == "same":
+        return export_same(args, choice, source or "")
+    with exact_output(args.output) as write:
+        return 0 if export.export(choice, args.format, source, write) else 1
+
+
+def export_same(args: argparse.Namespace, choice: export.Choice, source: str) -> int:
+    """Print the file that was loaded, with its categories filled in. Returns the exit status."""
+    from crawling import feed_category_cells, feed_report, feed_same  # they take a while to load
+
+    known = feed_report.known_categories(choice.conn, source)
+    options = feed_arguments.survey_options(args)._replace(known=known)
+    reading = feed_same.read_file(args.feed, options)
+
+    def wanted(external_id: str) -> feed_category_cells.Fill | None:
+        fill = choice.fill(source, external_id)
+        return feed_category_cells.Fill(*fill) if fill else None
+
+    with exact_output(args.output) as write:
+        done = feed_same.fill_in(reading, wanted, write)
+    missing = choice.count(source) - done.found
+    sentences = done.left_out.sentences()
+    for line in export.same_counts(args.feed, done.place.added, done.counts, missing, sentences):
+        log(line)
+    return 1 if sentences or not done.found else 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     if args.undo_recategorize or args.overrides is not None or args.recategorize is not None:
         return change_catalogue(args)
+    if args.audit is not None:
+        page = audit_page.audit_page(
+            args.db_path, args.audit, args.images_path, args.top or audit_page.MOST
+        )
+        write_page(page, args.output)
+        return 0
+    if args.export is not None:
+        return export_filed(args)
     report_on(args)
     return 0
 

@@ -43,6 +43,7 @@ from crawling import (
     api_crawl,
     crawl_arguments,
     crawl_lock,
+    feed_arguments,
     feed_download,
     feed_import,
     feed_load,
@@ -107,8 +108,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     crawl_arguments.check_arguments(parser, args)
     args.images_path = images_folder(args.db_path, args.images_path)
     args.source = "feed" if args.source is None else args.source
-    args.column = crawl_arguments.named_columns(parser, args.column)
-    args.survey = crawl_arguments.survey_options(args)
+    args.column = feed_arguments.named_columns(parser, args.column)
+    args.survey = feed_arguments.survey_options(args)
     return args
 
 
@@ -238,7 +239,7 @@ def load_feed(
 ) -> tuple[dict[str, int], list[str]]:
     """Store a feed's products, and log what a person should know. Returns how many products are
     new, changed, unchanged and skipped, and lines about its rows."""
-    options = feed_options(args)
+    options = feed_options(args)._replace(written_by=reading.written_by)
     with feed_download.called_by_name([file.file for file in reading.files]):
         counts = feed_import.load_feed(conn, products, reading.left_out, options, stop)
     for line in (

@@ -319,6 +319,34 @@ def index_predictions_by_product(conn: sqlite3.Connection) -> None:
                          on {table}(experiment_id, product_id)""")
 
 
+def audit_tables(conn: sqlite3.Connection) -> None:
+    """audit: the secret by which the filed products of an experiment are put in a random order.
+    audit_sample: those that were drawn, by id in the order of drawing, as they were filed then, and
+    what a person answered. threshold: the lowest one that was in force when the product was drawn
+    for the whole level; null: it was drawn for its category only."""
+    conn.execute("""create table if not exists audit(
+                    experiment_id integer primary key
+                    references experiment(id) on delete cascade, secret text not null)""")
+    conn.execute("""create table if not exists audit_sample(
+                    id integer primary key autoincrement,
+                    experiment_id integer not null references experiment(id) on delete cascade,
+                    product_id integer not null references product(id) on delete cascade,
+                    level text not null, category_id text not null, score real not null,
+                    threshold real, drawn text, answer text, right_id text, answered text,
+                    unique (experiment_id, product_id, level))""")
+    conn.execute("""create index if not exists audit_sample_by_product
+                    on audit_sample(product_id)""")
+
+
+def feed_system_table(conn: sqlite3.Connection) -> None:
+    """Which system wrote the last feed of a shop, as crawling/feed_dialects.py calls it, and the
+    known names of the columns that ids and categories stood in, '' if nobody knows: an export for
+    that system needs them. A shop that an older version has loaded has no row."""
+    conn.execute("""create table if not exists feed_system(
+                    source text primary key, system text not null, id_column text not null,
+                    category_column text not null) without rowid""")
+
+
 # The first five names are those of the 2016 scripts.
 MIGRATIONS = (
     ("category table", category_table),
@@ -354,6 +382,8 @@ MIGRATIONS = (
     ("category_change tables", category_change_tables),
     ("index categories by parent", index_categories),
     ("index predictions by product", index_predictions_by_product),
+    ("audit tables", audit_tables),
+    ("feed_system table", feed_system_table),
 )
 
 

@@ -1,12 +1,13 @@
-"""How large the page of errors is, and how long a browser takes over it.
+"""How large the page of errors is, or that for review, and how long a browser takes over it.
 
-In: a crawl.db with an experiment. Out, on stdout: for each number of errors the size of the page,
-and milliseconds in headless Chromium until it shows something (`paint`; of a page with one word it
+In: a crawl.db with an experiment, which --apply has filed with for the page for review. Out, on
+stdout: for each number of products the size of the page, and milliseconds in headless Chromium until it shows something (`paint`; of a page with one word it
 is printed too), until its controls work (`ready`) and until all of it is there (`whole`), then to
 filter by a badge, to search, to sort and to move the slider, each to the next frame, median of
---rounds.
+--rounds. The page for review has a step that opens the list of categories, and no slider.
 
     python benchmarks/error_page.py --experiment 1
+    python benchmarks/error_page.py --experiment 1 --review --top 2000
     python benchmarks/error_page.py --experiment 1 --top 500,5000 --rounds 9
 """
 
@@ -34,6 +35,15 @@ ACTIONS = {
     "sort": ("order", "name", "change"),
     "slider": ("threshold", "10", "input"),
 }
+REVIEW = {"search": ("search", "black", "input"), "sort": ("order", "name", "change")}
+PICKED = """async () => {
+    const field = document.querySelector(".where"), began = performance.now();
+    field.focus();
+    field.value = "s";
+    field.dispatchEvent(new Event("input", {bubbles: true}));
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    return performance.now() - began;
+}"""
 
 
 def opened(browser, path):
@@ -51,6 +61,7 @@ def opened(browser, path):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--experiment", type=int, required=True, metavar="N")
+    parser.add_argument("--review", action="store_true", help="the page for review")
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE")
     parser.add_argument("--images-path", default="images", metavar="DIR")
     parser.add_argument("--top", default="500,5000", metavar="K,K", help="(default: 500,5000)")
@@ -58,8 +69,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     from playwright.sync_api import sync_playwright
 
-    print("| errors | size | made in | paint | ready | whole | " + " | ".join(ACTIONS) + " |")
-    print("|---|" + "---|" * (5 + len(ACTIONS)), flush=True)
+    actions = REVIEW if args.review else ACTIONS
+    names = [*actions, "category"] if args.review else list(ACTIONS)
+    print("| products | size | made in | paint | ready | whole | " + " | ".join(names) + " |")
+    print("|---|" + "---|" * (5 + len(names)), flush=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
@@ -71,7 +84,7 @@ def main(argv=None):
             "| a word | | | "
             + " | ".join(f"{statistics.median(some):.0f} ms" for some in zip(*times))
             + " |"
-            + " |" * len(ACTIONS)
+            + " |" * len(names)
         )
         for top in args.top.split(","):
             path, began = Path(folder) / f"{top}.html", time.monotonic()
@@ -83,7 +96,7 @@ def main(argv=None):
                     args.db_path,
                     "--images-path",
                     args.images_path,
-                    "--dump-errors-for-experiment",
+                    "--review" if args.review else "--dump-errors-for-experiment",
                     str(args.experiment),
                     "--top",
                     top,
@@ -94,7 +107,7 @@ def main(argv=None):
             )
             made, times = (
                 time.monotonic() - began,
-                {name: [] for name in ("paint", "ready", "whole", *ACTIONS)},
+                {name: [] for name in ("paint", "ready", "whole", *names)},
             )
             count = path.read_text(encoding="utf-8").count("<article")
             for _ in range(args.rounds):
@@ -103,7 +116,9 @@ def main(argv=None):
                     times[name].append(one)
                 while tab.locator(".product").count() < count:  # the rest of a long page
                     tab.wait_for_timeout(50)
-                for name, action in ACTIONS.items():
+                if args.review:
+                    times["category"].append(tab.evaluate(PICKED))
+                for name, action in actions.items():
                     times[name].append(tab.evaluate(TIMED, action))
                 tab.close()
             print(

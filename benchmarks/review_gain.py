@@ -8,7 +8,7 @@ that were hidden the machine files, and how much of that is right; means over --
 range.
 
     python benchmarks/review_gain.py --halves 5
-    python benchmarks/review_gain.py --orders unsure,sure,chance --reviewed 0,200,1000
+    python benchmarks/review_gain.py --orders unsure,sure,chance,spread --reviewed 0,200,1000
 """
 
 import argparse
@@ -26,6 +26,9 @@ ORDERS = {
     "unsure": "level = 'parent', leaf_score",
     "sure": "level = 'parent', leaf_score desc",
     "chance": "chance(product_id)",
+    # The least sure of each likeliest leaf, then the second of each: no kind again and again.
+    "spread": "row_number() over (partition by leaf_id order by level = 'parent', leaf_score), "
+    "leaf_score",
 }
 
 

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from common import interrupts
+from common.files import replacing
 from common.text import json_text, printable
 from common.trouble import database_sentence, system_sentence
 
@@ -187,6 +188,40 @@ def say(*lines: str) -> None:
 def say_json(value: object, indent: int | None = None) -> None:
     """Print a value to stdout as JSON, which is exact: it has escapes where `say` has blanks."""
     print(json_text(value, indent))
+
+
+@contextlib.contextmanager
+def exact_output(path: str | None) -> Iterator[Callable[[bytes], object]]:
+    """A function that writes bytes for a machine, exactly: to stdout, or with a path to that file,
+    whole or not at all. On a terminal a blank stands for what would steer it. Raises UserError if the
+    file can't be written."""
+    if path is None:
+        sys.stdout.flush()
+        yield print_pieces if sys.stdout.isatty() else sys.stdout.buffer.write
+        return
+    target = os.path.realpath(path)  # a link stays one
+    try:
+        if os.path.exists(target) and not os.path.isfile(target):
+            with open(target, "wb") as device:  # a pipe is written into, not replaced
+                yield device.write
+            return
+        with replacing(target) as beside, open(beside, "wb") as file:
+            yield file.write
+            file.flush()
+            if os.path.isfile(target):
+                os.chmod(beside, os.stat(target).st_mode & 0o777)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename is None:
+            raise
+        raise UserError(
+            f"--output {path} can't be written ({error.strerror}): name another"
+        ) from None
+
+
+def print_pieces(data: bytes) -> None:
+    """Print bytes of text to a terminal, their lines as `say` prints them."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    print("\n".join(map(printable, lines)), end="")
 
 
 def log(sentence: str) -> None:

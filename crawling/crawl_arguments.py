@@ -7,16 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
 
 from common.arguments import rate, whole_number
-from common.terminal import UserError
-from crawling import fetched_elsewhere, shopstyle_api
-from crawling.feed_dialects import FIELDS
-from crawling.feed_reading import SurveyOptions
-from crawling.feed_types import ReadOptions
-
-LONGEST_LINE = 10_000  # characters of a file of names
+from crawling import feed_arguments, fetched_elsewhere, shopstyle_api
 
 
 def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,39 +23,7 @@ def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
         help="load this catalogue instead of an API: a file, folder, zip or URL, or several; "
         "docs/crawl.md lists the systems and formats that are known",
     )
-    feed.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        metavar="FIELD=NAME",
-        help="which column holds id, title, description, product_type (the category), image_link "
-        "or item_group_id. NAME is a name or a number from 1; product_type=A,B takes a level from "
-        "each column; image_link=images/{sku}.jpg is made of the column sku",
-    )
-    feed.add_argument(
-        "--separator",
-        metavar="TEXT",
-        help="what stands between the levels of a category (default: what most of the file's "
-        "categories have, such as ' > ' or '/')",
-    )
-    feed.add_argument(
-        "--ignore-category",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a category, or a level of one, that is none: 'Sale'; may be repeated",
-    )
-    feed.add_argument(
-        "--category-names",
-        metavar="FILE",
-        help="names for categories that are numbers: lines such as '166 - Apparel & Accessories', "
-        "as Google publishes them",
-    )
-    feed.add_argument(
-        "--encoding",
-        metavar="NAME",
-        help="how a text file is encoded, such as cp1252, if it is not UTF-8",
-    )
+    feed_arguments.add_reading_arguments(feed)
     feed.add_argument(
         "--sheet",
         metavar="NAME",
@@ -216,48 +177,3 @@ def is_moves_file(path: str) -> bool:
         return False
     with open(path, "rb") as file:
         return file.read(8) in (b"", b"from,to,")
-
-
-def named_columns(parser: argparse.ArgumentParser, texts: Iterable[str]) -> dict[str, str]:
-    """{field: column name} of the --column arguments."""
-    columns = {}
-    for text in texts:
-        field, equals, name = text.partition("=")
-        if field not in FIELDS or not equals or not name.strip():
-            parser.error("--column takes FIELD=NAME, FIELD one of " + ", ".join(FIELDS))
-        if field in columns:
-            parser.error(f"--column names {field} twice: name it once")
-        columns[field] = name
-    return columns
-
-
-def category_numbers(path: str) -> dict[str, str]:
-    """{number: category} of a file with lines such as '166 - Apparel & Accessories'. Raises
-    UserError if it can't be read or has no such line."""
-    numbers = {}
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise UserError(f"--category-names {path} is no file: name one")
-    try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            while line := file.readline(LONGEST_LINE):
-                number, dash, category = line.partition(" - ")
-                if dash and number.strip().isdigit() and category.strip():
-                    numbers[number.strip()] = category.strip()
-    except OSError as error:
-        raise UserError(f"--category-names {path}: {error.strerror}; name a file") from None
-    if not numbers:
-        raise UserError(
-            f"--category-names {path} has no line such as '166 - Apparel & Accessories'"
-        )
-    return numbers
-
-
-def survey_options(args: argparse.Namespace) -> SurveyOptions:
-    """What the flags say about how a feed is read. Raises UserError if a file that they name can't
-    be read."""
-    return SurveyOptions(
-        ReadOptions(args.column, args.encoding, args.sheet),
-        args.separator,
-        tuple(args.ignore_category),
-        category_numbers(args.category_names) if args.category_names else {},
-    )

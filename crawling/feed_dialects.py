@@ -40,7 +40,8 @@ class Dialect(NamedTuple):
     name: str
     signs: tuple[
         str, ...
-    ]  # names, with blanks between, that only this system's files have together
+    ]  # names, with blanks between, that only this system's files have together; `only` before them
+    #    says that a file of the system has no others
     columns: Columns
     levels: str = ""  # what parts the levels of a category; '' if the values have to tell
     entries: str = ""  # what may part categories in a cell; '' if the values have to tell
@@ -52,6 +53,7 @@ class Dialect(NamedTuple):
     kinds: Mapping[str, str] = NOTHING  # value of `kind` -> variant, parent, part (of a product)
     joined: bool = False  # whether rows of one id that stand together are one product
     escaped_lines: bool = False  # whether \\n stands for the end of a line in a text
+    escapes: str = ""  # signs that have a backslash before them in the name of a category
     picture_base: str = ""  # the address that the file's bare names of pictures are relative to
 
 
@@ -133,7 +135,8 @@ DIALECTS = (
         ("id type name short_description", "id type sku name", "id type name parent",
          "id typ artikelnummer name", "id type ugs nom", "id tipo sku nombre", "id tipo sku nome",
          "id tipo cod nome", "id ugs nom", "id type sku naam", "id type artikelnummer naam", "id typ sku nazwa",
-         "id тип артикул имя", "id type permalink name"),
+         "id тип артикул имя", "id type permalink name",
+         "only id categories", "only sku categories"),
         {
             "id": words("id sku ugs artikelnummer cod артикул"),
             "title": words("name nom nombre nome naam nazwa имя"),
@@ -153,12 +156,14 @@ DIALECTS = (
         levels=">",
         entries=",",
         escaped_lines=True,
+        escapes=",",
         kinds=MappingProxyType({"variation": "variant", "variable": "parent",
                                 "variable-subscription": "parent"}),
     ),
     Dialect(
         "Magento",
-        ("sku attribute_set_code", "sku _attribute_set", "sku _category _type"),
+        ("sku attribute_set_code", "sku store_view_code", "sku _attribute_set",
+         "sku _category _type"),
         {
             "id": ("sku",),
             "title": ("name",),
@@ -172,11 +177,12 @@ DIALECTS = (
         entries=",|",
         roots=("Default Category", "Root Catalog"),
         has_root=True,
+        escapes="/",
     ),
     Dialect(
         "PrestaShop",
         ("product_id active_(0/1) name", "id active_(0/1) name", "id name reference price_(tax_excl.)",
-         "product_id name reference price_(tax_excl.)"),
+         "product_id name reference price_(tax_excl.)", "only product_id name categories"),
         {
             "id": words("product_id id"),
             "title": ("name",),
@@ -371,6 +377,17 @@ DIALECTS = (
         levels="~~",
     ),
     Dialect(
+        "Product Classifier",  # what --apply and --export print
+        ("path level score product_id",),
+        {
+            "id": ("id",),
+            "title": ("name",),
+            "product_type": ("path",),
+        },
+        levels=">",
+        escapes=">",
+    ),
+    Dialect(
         "Google Retail",
         ("id title images.uri", "id title categories primaryproductid", "id title priceinfo.price",
          "id title categoryhierarchies.categories"),
@@ -427,5 +444,7 @@ def recognise(names: Collection[str]) -> Dialect:
     """The first Dialect that has a sign among these column names; PLAIN if none has."""
     for dialect, sign in SIGNS:
         if sign[0] in names and all(name in names for name in sign):
+            return dialect
+        if sign[0] == "only" and len(names) == len(sign) - 1 and set(names) == set(sign[1:]):
             return dialect
     return PLAIN

@@ -17,7 +17,7 @@ from typing import IO
 from common.terminal import UserError
 from crawling.feed_bytes import as_text, check_text, open_bytes
 from crawling.feed_json import json_rows
-from crawling.feed_lines import BLANK, HEAD, Source
+from crawling.feed_lines import BLANK, HEAD, Source, line_end
 from crawling.feed_pages import is_page, page_rows
 from crawling.feed_spreadsheet import is_spreadsheet, spreadsheet_rows
 from crawling.feed_tables import delimited_rows
@@ -95,9 +95,7 @@ def format_rows(
     bare = head.lstrip(BLANK)
     if not bare.strip():
         raise UserError(f"{feed.name} is empty: --feed takes a catalogue file")
-    source = Source(text, feed.name, how.encoding, head)
-    if "\r" in bare.split("\n")[0].rstrip("\r"):  # lines as on the old Mac
-        source = source._replace(end="\r")
+    source = Source(text, feed.name, how.encoding, head, line_end(head))
     if "\0" in bare.split(source.end)[0] and bare[0] not in "<{[":
         raise UserError(
             f"{feed.name} is no text in {how.encoding}: save the catalogue as CSV UTF-8"

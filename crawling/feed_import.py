@@ -87,6 +87,7 @@ def store_feed(
     feed_queries.make_indexes(conn, indexes)
     queries.store_categories(conn, load.tree.rows())
     settle(load)
+    queries.note_system(conn, options.source, *options.written_by)
     sizes = {row["id"]: row["product_count"] for row in categories}
     load.counts.moves = feed_renames.find_moves(load, sizes)
     if options.moves_file:

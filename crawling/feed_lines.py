@@ -20,6 +20,11 @@ BLANK = "\ufeff \t\r\n"  # what may stand before the first row
 Line = tuple[int, str]  # its number and its text
 
 
+def line_end(head: str) -> str:
+    """What ends the lines of a text that begins like this: \\n, or \\r as on the old Mac."""
+    return "\r" if "\r" in head.lstrip(BLANK).split("\n")[0].rstrip("\r") else "\n"
+
+
 class Source(NamedTuple):
     """The text of a file, and what messages need."""
 

@@ -10,7 +10,7 @@ import sqlite3
 from typing import NamedTuple
 
 from crawling.feed_categories import CategoryTree
-from crawling.feed_types import FeedProduct, LeftOut, Path
+from crawling.feed_types import FeedProduct, FeedSystem, LeftOut, Path
 
 MOST_LINKS = 10  # to pictures of one product
 
@@ -23,6 +23,7 @@ class FeedOptions(NamedTuple):
     remove_missing: bool = False  # whether products that it no longer has are marked so
     moves_file: str | None = None  # to write the moves of categories to
     db_path: str = "crawl.db"  # for commands that are printed
+    written_by: FeedSystem = FeedSystem()
 
 
 class Move(NamedTuple):

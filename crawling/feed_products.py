@@ -49,6 +49,7 @@ class OpenProduct:
     fields: dict[str, str]
     category: Value
     pictures: list[tuple[int, str]]  # (place, link)
+    values: Sequence[Value] = ()  # of its first row
     # Of rows that say the product in another category. A dict, for the sake of `in`.
     more_categories: dict[Value, None] = dataclasses.field(default_factory=dict)
 
@@ -84,12 +85,9 @@ def read_feed(
 def file_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iterator[FeedProduct]:
     """The products of one file."""
     categories = Categories(reading, file)
-    kinds = file.dialect.kinds
     product: OpenProduct | None = None
     for row in open_products(reading, file, skipped):
-        part = row.fields["part_of"] != ""
-        if kinds and not part:
-            part = kinds.get(row.fields["kind"].partition(",")[0].strip().lower()) == "part"
+        part = is_part(row, file)
         if part and not product:
             skipped.append((row.line, "no product stands above this part of one"))
         elif product and (part or belongs_to(row, product, file)):
@@ -212,7 +210,7 @@ def open_products(reading: Reading, file: FileReading, skipped: Skipped) -> Iter
             fields[name] = field_text(values, layout, name)
         category = category_value(values, source) if source else ""
         pictures = row_pictures(values, layout, file, fields["position"])
-        yield OpenProduct(line, fields, category, pictures)
+        yield OpenProduct(line, fields, category, pictures, values)
     reading.rows += left_out.rows
 
 
@@ -277,6 +275,16 @@ def stored_link(link: str, file: FileReading) -> str:
     if link.startswith(("https://", "http://")) and link.isascii():  # as most are
         return link.replace("\0", " ")
     return picture_links.absolute(clean_text(link), file.file.url, file.file.folder)
+
+
+def is_part(row: OpenProduct, file: FileReading) -> bool:
+    """Whether a row is a part of the product above it, such as a picture."""
+    kinds = file.dialect.kinds
+    if row.fields["part_of"]:
+        return True
+    return bool(kinds) and (
+        kinds.get(row.fields["kind"].partition(",")[0].strip().lower()) == "part"
+    )
 
 
 def belongs_to(row: OpenProduct, product: OpenProduct, file: FileReading) -> bool:

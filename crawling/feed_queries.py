@@ -25,6 +25,7 @@ WRITTEN_TABLES = (
     "experiment",  # which filing names
     "filing",
     "regrouped",
+    "feed_system",
 )
 
 

@@ -12,9 +12,19 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from crawling.feed_cells import Parting
-from crawling.feed_columns import Layout
+from crawling.feed_columns import Layout, is_template
 from crawling.feed_dialects import PLAIN, Dialect
-from crawling.feed_types import FeedFile, HowRead, LeftOut, Names, Path, ReadOptions, Value
+from crawling.feed_names import column_name
+from crawling.feed_types import (
+    FeedFile,
+    FeedSystem,
+    HowRead,
+    LeftOut,
+    Names,
+    Path,
+    ReadOptions,
+    Value,
+)
 
 NAMED = "--column product_type"  # the name of what --column says, among those of columns
 
@@ -60,6 +70,12 @@ class FileReading:
     parents_lost: int = 0  # further ones, which were too many to keep
     layouts: dict[Names, Layout] = dataclasses.field(default_factory=dict)
 
+    def id_column(self) -> str:
+        """The known name of the column that has the ids: the first of those that may have them, and
+        are not empty; '' if none is known."""
+        known = map(column_name, self.fields.get("id", ()))
+        return next((name for name in known if self.samples.get(name)), "")
+
 
 @dataclasses.dataclass
 class Reading:
@@ -71,6 +87,17 @@ class Reading:
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
     rows: int = 0  # that feed_products has read
     merged: int = 0  # that belong to the product of another row
+
+    @property
+    def written_by(self) -> FeedSystem:
+        """Where the feed comes from."""
+        columns = self.options.read.columns
+        found = (
+            {file.dialect.name for file in self.files},
+            {"" if is_template(columns.get("id", "")) else file.id_column() for file in self.files},
+            {file.category for file in self.files if file.category != NAMED} or {""},
+        )
+        return FeedSystem(*(names.pop() if len(names) == 1 else "" for names in found))
 
     @property
     def name(self) -> str:

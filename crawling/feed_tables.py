@@ -68,10 +68,14 @@ def delimited_rows(
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     signs = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
     how.kind = f"text with {signs[header.delimiter]} between its cells"
-    yield header.line, header.names, None
     width, head = len(header.names), source.head.replace(source.end, "\n")
     below = "".join(head.split("\n", header.line)[header.line :])
-    if header.delimiter != "\t" or header.quoted or is_quoted(below, width, whole=len(head) < HEAD):
+    how.delimiter = header.delimiter
+    how.quoted = (
+        header.delimiter != "\t" or header.quoted or is_quoted(below, width, whole=len(head) < HEAD)
+    )
+    yield header.line, header.names, None
+    if how.quoted:
         lines_left = numbered_lines(source, header.line)
         has_excel_texts = writes_excel_texts(source.head, header.delimiter)
         records = quoted_records(lines_left, header.delimiter, width, skipped)

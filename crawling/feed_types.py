@@ -46,6 +46,16 @@ class HowRead:
     kind: str = ""  # such as "text with tabs", "CSV with ';'", "JSON Lines", "XML of <item>"
     encoding: str = ""  # such as "UTF-8"
     remarks: list[str] = dataclasses.field(default_factory=list)  # what a person should know
+    delimiter: str = ""  # what stands between the cells of plain text; '' if it is none
+    quoted: bool = False  # whether a quote there begins a cell that may hold the delimiter
+
+
+class FeedSystem(NamedTuple):
+    """Where a feed comes from; '' stands for what nobody knows, or in what its files differ."""
+
+    system: str = ""  # that wrote it, as feed_dialects.py calls it
+    id_column: str = ""  # the known name of the column that has the ids
+    category_column: str = ""  # and of the one that files products
 
 
 class Skipped(Protocol):

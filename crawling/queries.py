@@ -304,3 +304,21 @@ def remember_outcome(conn: sqlite3.Connection, external_id: str, outcome: str) -
     if before is None or (before[0], outcome) == ("unchanged", "changed"):
         conn.execute("insert or replace into crawled values (?, ?)", (external_id, outcome))
     return before[0] if before else None
+
+
+# ---- where a feed comes from --------------------------------------------------------------------
+
+
+def note_system(
+    conn: sqlite3.Connection, source: str, system: str, id_column: str, category_column: str
+) -> None:
+    """Note which system wrote the feed of a source. A feed without categories leaves the column
+    that an earlier one had them in."""
+    conn.execute(
+        """insert into feed_system(source, system, id_column, category_column)
+           values (?, ?, ?, ?)
+           on conflict(source) do update set system = excluded.system,
+               id_column = excluded.id_column,
+               category_column = coalesce(nullif(excluded.category_column, ''), category_column)""",
+        (source, system, id_column, category_column),
+    )

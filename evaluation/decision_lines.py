@@ -17,7 +17,7 @@ from typing import NamedTuple
 from common.terminal import log
 from common.text import folded, printable
 from evaluation import decision_queries, product_view
-from evaluation.csv_file import unquoted
+from evaluation.csv_file import UNSURE, unquoted
 
 Cells = Mapping[str, str]
 
@@ -276,6 +276,11 @@ def read_category(cells: Cells, decision: str, categories: Categories, is_older:
             f"{decision!r} needs a category's id as suggestion, not "
             f"{suggestion[:60]!r} (a category that does not exist yet "
             "belongs into a column `proposed`)"
+        )
+    if cells.get(UNSURE) and not proposed.isascii():
+        raise ValueError(
+            f"the letters of the new category {short(proposed)} are not sure: save the file as CSV "
+            "UTF-8"
         )
     parts = [" ".join(part.split()) for part in proposed.split(">")]
     proposed = " > ".join(parts)

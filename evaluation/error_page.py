@@ -71,6 +71,7 @@ def error_page(
         "n": len(rows),
         "steps": slider,
         "start": certified,
+        "leaves": html_pages.leaf_options(conn, number, paths),
     }
     return html_pages.render(
         "errors.html",
@@ -90,7 +91,6 @@ def error_page(
         labels=html_pages.filter_options((label_today(row, today) for row in raw), paths),
         predictions=html_pages.filter_options((row["predicted"] for row in raw), then),
         parents=html_pages.filter_options((error["parent"] for error in errors), then),
-        leaves=html_pages.leaf_options(conn, number, paths),
         marks=decision_queries.DECISIONS[:3],
         database=database,
         words=model is not None,

@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 import db
 from common.terminal import UserError, command, counted, log, progress
 from evaluation import (
+    audit,
+    audit_limits,
+    audit_text,
     catalogue_queries,
     experiment_queries,
     filing_output,
@@ -139,11 +142,17 @@ def answer_rows(
 
 
 def file_all(
-    conn: sqlite3.Connection, wanted: Options, described: Description, promise: guarantees.Promise
+    conn: sqlite3.Connection,
+    wanted: Options,
+    described: Description,
+    promise: guarantees.Promise,
+    broken: Sequence[str],
 ) -> tuple[bool, Moves]:
-    """File what has been answered, shop by shop; in a dry run only count. Returns whether the
-    promise holds for all of it, and the Moves."""
-    labelled, holds = refusals.labelled_rows(conn, wanted.number, described, promise), True
+    """File what has been answered, shop by shop; in a dry run only count. Nothing more is filed at
+    the levels `broken`, at which an audit refutes the promise, unless all is to be filed anyway.
+    Returns whether the promise holds for all of it, and the Moves."""
+    labelled = refusals.labelled_rows(conn, wanted.number, described, promise)
+    holds = not broken
     moves: Moves = collections.Counter()
     with contextlib.nullcontext() if wanted.dry_run else db.transaction(conn):
         if not wanted.dry_run:
@@ -168,7 +177,8 @@ def file_all(
                 )
             if wanted.file_anyway:
                 thresholds, reasons = guarantees.promised_thresholds(promise), []
-            moves += file_source(conn, wanted, source, promise, thresholds, reasons)
+            stay = () if wanted.file_anyway else broken
+            moves += file_source(conn, wanted, source, promise, thresholds, reasons, stay)
     return holds, moves
 
 
@@ -197,13 +207,16 @@ def file_source(
     promise: guarantees.Promise,
     thresholds: Mapping[str, float],
     reasons: Sequence[str],
+    stay: Sequence[str] = (),
 ) -> Moves:
     """File a shop's products by their answers and thresholds, and note the reasons why these are
-    less than the promise, unless it is a dry run. Returns the Moves."""
+    less than the promise, unless it is a dry run. At the levels `stay` nothing more is filed, and
+    what stands there stays. Returns the Moves."""
     moves: Moves = collections.Counter()
     shut = guarantees.shut_leaves(promise)
+    used = {**thresholds, **dict.fromkeys(stay, math.inf)}
     for before, target, after, products in filing_queries.filing_moves(
-        conn, wanted.number, source, **thresholds, shut=shut
+        conn, wanted.number, source, **used, shut=shut, stay=stay
     ):
         moves[before, target, after] += products
     if not wanted.dry_run:
@@ -217,7 +230,7 @@ def file_source(
             refused_levels(promise, thresholds),
         )
         filing_queries.file_products(
-            conn, wanted.number, source, **thresholds, target=wanted.target, shut=shut
+            conn, wanted.number, source, **used, target=wanted.target, shut=shut, stay=stay
         )
     return moves
 
@@ -268,7 +281,8 @@ def apply(wanted: Options, kind: str, scorer: Scorer) -> int:
     if not wanted.dry_run:
         saved_models.keep_promise(folder, promise)
     log_promise(conn, wanted, described, promise)
-    holds, moves = file_all(conn, wanted, described, promise)
+    broken = log_audit(conn, wanted, promise)
+    holds, moves = file_all(conn, wanted, described, promise, broken)
     if wanted.dry_run:
         filing_output.print_dry_run(wanted.number, wanted.target, moves, products)
     else:
@@ -293,6 +307,18 @@ def log_promise(
         log(line)
     if gone := today.gone_line(filing_queries.answers_gone(conn, number)):
         log(gone)
+
+
+def log_audit(conn: sqlite3.Connection, wanted: Options, promise: guarantees.Promise) -> list[str]:
+    """Say what an audit says of the promise, if there is one. Returns the levels at which it refutes
+    the promise."""
+    judged = audit.judge(conn, wanted.number, audit.promise_of(promise))
+    for level in judged:
+        log(audit_text.judged_text(level))
+        if level.verdict == audit_limits.BROKEN:
+            found = audit.supported(conn, wanted.number, level, wanted.confidence)
+            log(audit_text.refuted_text(level, found, wanted.file_anyway))
+    return audit_text.broken_levels(judged)
 
 
 def print_result(conn: sqlite3.Connection, wanted: Options, moves: Moves, products: int) -> None:

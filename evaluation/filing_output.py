@@ -39,6 +39,7 @@ SUGGESTIONS = 3
 # Products by (level before or None, the --target of that or None, level after).
 Moves = collections.Counter[tuple[str | None, float | None, str]]
 Suggestions = Sequence[tuple[str, float]]  # categories with their scores, the likeliest first
+Row = sqlite3.Row | Mapping[str, Any]  # of filing_queries.filed
 
 
 # ---- the filed products -------------------------------------------------------------------------
@@ -81,7 +82,7 @@ def print_filed(conn: sqlite3.Connection, number: int, form: str) -> collections
 
 
 def csv_cells(
-    row: sqlite3.Row, path: str | None, suggested: Sequence[str], paths: Mapping[str, str]
+    row: Row, path: str | None, suggested: Sequence[str], paths: Mapping[str, str]
 ) -> list[Any]:
     """The cells of COLUMNS of a row of filing_queries.filed."""
     leaves = [*suggested, *[""] * (SUGGESTIONS - len(suggested))]
@@ -101,7 +102,7 @@ def csv_cells(
 
 
 def json_line(
-    row: sqlite3.Row, path: str | None, suggestions: Suggestions, paths: Mapping[str, str]
+    row: Row, path: str | None, suggestions: Suggestions, paths: Mapping[str, str]
 ) -> dict[str, Any]:
     """What JSON Lines hold of a row of filing_queries.filed."""
     return {

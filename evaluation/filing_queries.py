@@ -178,13 +178,22 @@ def answer_counts(
 
 # ---- filing -------------------------------------------------------------------------------------
 
+# An audit's answer says that the product does not belong where it would be filed.
+REFUSED = f"""exists (select 1 from audit_sample
+              where audit_sample.product_id = filing.product_id and answer = 'wrong'
+              and audit_sample.category_id in ({LEAF_NOW}, {PARENT_NOW}))"""
+
 # The level that a source's products are filed at by their answers. The leaf: from score :leaf on.
 # The parent: from score :parent on, if the leaf's score is under :below or the leaf is not there
-# today. Nothing is filed at a category that is not there today (want_places).
-LEVEL = f"""case when leaf_id is null then 'person'
-            when leaf_score >= :leaf and {LEAF_THERE} then 'leaf'
+# today. Nothing is filed at a category that is not there today (want_places). What is filed at a
+# level that stays (:stay_leaf, :stay_parent) stays there.
+STAYS = """(:stay_leaf and filing.level = 'leaf' or :stay_parent and filing.level = 'parent')"""
+LEVEL = f"""case when leaf_id is null or {REFUSED} then 'person'
+            when (leaf_score >= :leaf or {STAYS} and filing.level = 'leaf')
+                 and {LEAF_THERE} then 'leaf'
             when (leaf_score < :below or not {LEAF_THERE})
                  and parent_score >= :parent and {PARENT_THERE} then 'parent'
+            when {STAYS} and filing.level = 'parent' and {PARENT_THERE} then 'parent'
             else 'person' end"""
 
 OF_SOURCE = f"""where experiment_id = :number and product_id in (
@@ -200,9 +209,11 @@ def file_products(
     parent: float,
     target: float | None = None,
     shut: Collection[str] = (),
+    stay: Collection[str] = (),
 ) -> None:
     """File a source's products by their answers and the thresholds of LEVEL, and remember what is
-    filed at a leaf. target is the --target. Nothing is filed at the leaves `shut`."""
+    filed at a leaf. target is the --target. Nothing is filed at the leaves `shut`. What is filed at
+    the levels `stay` stays there."""
     want_places(conn, number, shut)
     values = {
         "leaf": leaf,
@@ -211,10 +222,11 @@ def file_products(
         "number": number,
         "source": source,
         "target": target,
+        **stay_values(stay),
     }
     conn.execute(
         f"""
-        update filing set level = {LEVEL}, target = :target,
+        update filing set level = {LEVEL}, target = case when {STAYS} then target else :target end,
             category_id = case {LEVEL} when 'leaf' then {LEAF_NOW}
                                        when 'parent' then {PARENT_NOW} end,
             score = case {LEVEL} when 'parent' then parent_score else leaf_score end {OF_SOURCE}""",
@@ -235,6 +247,7 @@ def filing_moves(
     below: float,
     parent: float,
     shut: Collection[str] = (),
+    stay: Collection[str] = (),
 ) -> list[tuple[str | None, float | None, str, int]]:
     """What file_products would change: tuples (level now, or None; target that it was decided for,
     or None; level then; products). It writes nothing."""
@@ -243,8 +256,20 @@ def filing_moves(
         conn,
         f"""select level, target, {LEVEL} as next, count(*) from filing
                               {OF_SOURCE} group by level, target, next""",
-        {"leaf": leaf, "below": below, "parent": parent, "number": number, "source": source},
+        {
+            "leaf": leaf,
+            "below": below,
+            "parent": parent,
+            "number": number,
+            "source": source,
+            **stay_values(stay),
+        },
     ).fetchall()
+
+
+def stay_values(stay: Collection[str]) -> dict[str, bool]:
+    """The values of STAYS for the levels at which what is filed stays."""
+    return {"stay_leaf": "leaf" in stay, "stay_parent": "parent" in stay}
 
 
 def unfile(conn: sqlite3.Connection, number: int) -> None:
@@ -274,24 +299,6 @@ def filed(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
         where {DECIDED} order by 1""",
         (number,),
     )
-
-
-def left_to_person(
-    conn: sqlite3.Connection, number: int, most: int, surest: bool = True
-) -> list[sqlite3.Row]:
-    """Up to `most` rows of what an experiment has left to a person, and then of what it filed at
-    the parent, which lacks a leaf: id, source, external_id, name, description, image, picture,
-    level, leaf_id, score, parent_id, parent_score, top; the highest scores first, or the lowest."""
-    return conn.execute(
-        f"""
-        select product.id, source, external_id, name, description, image, picture.path as picture,
-               level, leaf_id, leaf_score as score, parent_id, parent_score, top
-        from filing join product on product.id = filing.product_id
-        left join picture on picture.product_id = product.id and picture.status <> ?
-        where experiment_id = ? and level in ('person', 'parent') and {UNFILED}
-        order by level = 'parent', leaf_score {"desc" if surest else "asc"}, product.id limit ?""",
-        (db.PICTURE_FAILED, number, most),
-    ).fetchall()
 
 
 def keep_filing(

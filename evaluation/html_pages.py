@@ -28,6 +28,14 @@ from learning import category_changes, category_tree
 
 # Decisions as the script knows them: (decision, category, the label it is about, whether it holds).
 Decided = dict[int, tuple[str, str, str, bool]]
+SCRIPTS = (  # one script of a page, in this order
+    "picker.js",
+    "marks.js",
+    "bar.js",
+    "slider.js",
+    "filters.js",
+    "page.js",
+)
 
 
 # ---- parts --------------------------------------------------------------------------------------
@@ -89,6 +97,16 @@ def filter_options(
     return sorted(options, key=lambda option: option[::-1])
 
 
+def in_tree(options: Iterable[tuple[str, str]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """[(path of what is above, [(value, last part of the path)])] of filter_options, so that a
+    filter shows a tree and no flat list. A category that has changed (paths_then) stays whole."""
+    branches: dict[str, list[tuple[str, str]]] = {}
+    for value, path in options:
+        above, _, last = ("", "", path) if ", now " in path else path.rpartition(" > ")
+        branches.setdefault(above, []).append((value, last))
+    return list(branches.items())
+
+
 def decided_before(
     conn: sqlite3.Connection, number: int, decisions: Mapping[int, sqlite3.Row]
 ) -> Decided:
@@ -142,7 +160,9 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (template_text(os.path.join(folder, name)) for name in ("page.css", "page.js"))
+    environment.filters["in_tree"] = in_tree
+    style = template_text(os.path.join(folder, "page.css"))
+    script = "\n".join(template_text(os.path.join(folder, name)) for name in SCRIPTS)
     policy = [
         "default-src 'none'",
         "img-src data:",

@@ -222,6 +222,8 @@ def product_parts(
         "score": row["score"] or 0.0,
         "parent": page_text(row["parent"], 200),
         "decided": decided_text(decision, paths),
+        "group": None,  # a number that those share that are decided at once
+        "group_size": 1,
     }
 
 

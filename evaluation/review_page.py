@@ -4,12 +4,14 @@ In: what an experiment has filed in crawl.db, its model, and the pictures' folde
 the three likeliest categories of each product, and the reason why it was not filed.
 
     python analyze.py --review 1 -o review.html
+    python analyze.py --review 1 --part 1/2 -o first.html
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import db
@@ -20,9 +22,10 @@ from evaluation import (
     html_pages,
     kept_answer_queries,
     product_view,
+    review_queries,
 )
 from evaluation.product_view import page_text
-from learning import category_changes
+from learning import category_changes, split
 
 
 def review_page(
@@ -32,52 +35,120 @@ def review_page(
     db_path: str,
     top: int = 500,
     surest_first: bool = False,
+    part: tuple[int, int] | None = None,
+    unclear: bool = False,
 ) -> str:
     """HTML of `top` products that an experiment's --apply has left to a person or filed at the
-    parent only: the least sure first, or the surest. Raises UserError if there is no such
-    experiment."""
+    parent only: the least sure first, or the surest. `part` (k, n) is the k-th of n pages that have
+    no product in common. What a person has called unclear is there only if `unclear`. Raises
+    UserError if there is no such experiment."""
     experiment = db.experiment_row(conn, number)
     paths, decisions = html_pages.page_paths(conn), decision_queries.overrides(conn)
+    left = review_queries.products_left(conn, number, surest_first, unclear)
+    chosen, in_all = choose_products(left, top, part)
     model = product_view.text_model(conn, db_path, number)
-    there = catalogue_queries.places_today(conn, number)
-    today = category_changes.classes_today(conn, number)
-    shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
-    products = []
-    for row in filing_queries.left_to_person(conn, number, top, surest_first):
-        answered = {**dict(row), "top": kept_answer_queries.best(row["top"], number)}
-        view = review_view(answered, model, decisions, paths, images_path, shops, there, today)
-        products.append(view)
+    products = views(conn, number, chosen, model, decisions, paths, images_path)
     html_pages.warn_missing_pictures(products, images_path)
-    counts = filing_queries.count_levels(conn, number)
-    data = {
-        "key": html_pages.page_key("review", number, experiment["date"], db_path),
-        "word": "product",
-        "puts": "filed by hand",
-        "database": database,
-        "decided": html_pages.decided_before(conn, number, decisions),
-        "all": counts.get("person", 0) + counts.get("parent", 0),
-        "start": None,
-        "n": 0,
-        "steps": [],
-    }
+    shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
     first_choices = [product["suggestion"] for product in products if product["suggestion"]]
     return html_pages.render(
         "review.html",
-        data,
+        script_data(conn, number, in_all, decisions, paths, db_path),
         products,
         number=number,
         name=page_text(experiment["name"], 300),
-        counts=counts,
+        counts=filing_queries.count_levels(conn, number),
         predictions=html_pages.filter_options(first_choices, paths),
         parents=html_pages.filter_options((product["raw_parent"] for product in products), paths),
         words=model is not None,
         surest=surest_first,
+        part=part,
+        unclear=0 if unclear else review_queries.count_dismissed(conn, number),
         known=len(db.settings(experiment).get("categories") or ()),
         database=database,
         shops=[reason for reason in map(shop_reason, shops.values()) if reason],
-        leaves=html_pages.leaf_options(conn, number, paths),
         marks=("filed by hand", "unclear"),
     )
+
+
+def script_data(
+    conn: sqlite3.Connection,
+    number: int,
+    in_all: int,
+    decisions: Mapping[int, sqlite3.Row],
+    paths: Mapping[str, str],
+    db_path: str,
+) -> dict[str, Any]:
+    """What the page's script reads beside the products, of which there are `in_all`."""
+    date = db.experiment_row(conn, number)["date"]
+    return {
+        "key": html_pages.page_key("review", number, date, db_path),
+        "word": "product",
+        "puts": "filed by hand",
+        "database": page_text(str(db_path), 200),
+        "decided": html_pages.decided_before(conn, number, decisions),
+        "all": in_all,
+        "start": None,
+        "n": 0,
+        "steps": [],
+        "leaves": html_pages.leaf_options(conn, number, paths),
+    }
+
+
+def choose_products(
+    left: Iterable[tuple[int, str]], most: int, part: tuple[int, int] | None
+) -> tuple[list[tuple[int, str]], int]:
+    """(the first `most` of review_queries.products_left, how many there are), or those of a part of
+    it. A group stands as a whole where its first product does, so the last one may make a few
+    products more of it; at most twice as many."""
+    groups: dict[str, list[tuple[int, str]]] = {}  # the first ones, in order
+    in_all = 0
+    for product, group in left:
+        if part and not in_part(group, part):
+            continue
+        in_all += 1
+        if group in groups or len(groups) < most:
+            members = groups.setdefault(group, [])
+            if len(members) < 2 * most:
+                members.append((product, group))
+    chosen: list[tuple[int, str]] = []
+    for members in groups.values():
+        if len(chosen) < most:
+            chosen += members
+    return chosen[: 2 * most], in_all
+
+
+def in_part(group: str, part: tuple[int, int]) -> bool:
+    """Whether a group is in part (k, n): by its key, so that it stays there when others come."""
+    which, parts = part
+    return int(split.split_position(f"part {group}") * parts) == which - 1
+
+
+def views(
+    conn: sqlite3.Connection,
+    number: int,
+    chosen: Sequence[tuple[int, str]],
+    model: product_view.TextModel | None,
+    decisions: Mapping[int, sqlite3.Row],
+    paths: Mapping[str, str],
+    images_path: str,
+) -> list[dict[str, Any]]:
+    """review_view of each product of choose_products, and its `group`: a number, or None if no
+    other product of the page is in it, with group_size."""
+    there = catalogue_queries.places_today(conn, number)
+    today = category_changes.classes_today(conn, number)
+    shops = filing_queries.kept_filing(conn, number)
+    rows = review_queries.product_rows(conn, number, [product for product, _ in chosen])
+    sizes = Counter(group for _, group in chosen)
+    numbers = {group: i for i, group in enumerate(sizes, 1)}
+    products = []
+    for product, group in chosen:
+        top = kept_answer_queries.best(rows[product]["top"], number)
+        answered = {**dict(rows[product]), "top": top}
+        view = review_view(answered, model, decisions, paths, images_path, shops, there, today)
+        size = sizes[group]
+        products.append({**view, "group": numbers[group] if size > 1 else None, "group_size": size})
+    return products
 
 
 def review_view(
@@ -90,7 +161,7 @@ def review_view(
     there: Mapping[str, int],
     today: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """What the page shows of a product, a row of filing_queries.left_to_person with its `best`.
+    """What the page shows of a product, a row of review_queries.product_rows with its `top` read.
 
     It offers the three categories that the model thinks likeliest of those that are there today
     (`there`, catalogue_queries.places_today). The first is proposed if it is the model's first.
@@ -99,7 +170,8 @@ def review_view(
     """
     top = row["top"]
     likeliest = category_changes.likeliest_today(top, today)
-    offered = [pair for pair in likeliest if there.get(pair[0])][:3]
+    stands = row["category_id"]  # the parent that it is filed at, which need not be suggested
+    offered = [pair for pair in likeliest if there.get(pair[0]) and pair[0] != stands][:3]
     loud = (
         product_view.loud_terms(model, {**row, **in_words_of(top, offered, today)})
         if model
@@ -165,7 +237,7 @@ def why_unfiled(
     there: Mapping[str, int],
     paths: Mapping[str, str],
 ) -> str:
-    """Why a product, a row of filing_queries.left_to_person, lacks a leaf, a sentence; "" if that
+    """Why a product, a row of review_queries.product_rows, lacks a leaf, a sentence; "" if that
     is not known, because an older version filed it. shop is its row of filing_queries.kept_filing
     or None, there is catalogue_queries.places_today, paths are html_pages.page_paths."""
     if not row["top"]:

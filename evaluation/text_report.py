@@ -15,7 +15,7 @@ from typing import Any
 
 from common.terminal import counted
 from common.text import one_line
-from evaluation import today
+from evaluation import audit_text, today
 from learning import metrics
 
 Report = Mapping[str, Any]
@@ -222,6 +222,8 @@ def model_lines(model: Report) -> Iterator[str]:
             f"{', '.join(levels)} ({counted(promise['products'], 'product')}: "
             f"{promise['rests_on']}{kept_floor_text(promise)})"
         )
+        for judged in model["audits"].get(target, ()):
+            yield f"    {audit_text.judged_text(judged)}"
     for line in today.changes_lines(model["experiment"], model["today"]):
         yield f"  {line}"
     if not model["promises"]:
@@ -253,3 +255,5 @@ def overrides_text(result: Report) -> Iterator[str]:
         )
         for category, count in result["to_be_created"].items():
             yield f"  {category} ({count:,} product{'s' if count != 1 else ''})"
+    if "audit" in result:
+        yield from audit_text.answers_lines(result["audit"])

@@ -18,7 +18,7 @@ import numpy as np
 
 import db
 from common.terminal import counted
-from evaluation import experiment_queries, figures, filing_queries, guarantees
+from evaluation import audit, audit_queries, experiment_queries, figures, filing_queries, guarantees
 from learning import category_changes, category_tree, metrics, model_folders, saved_models
 from learning import queries as learning_queries
 
@@ -74,14 +74,31 @@ def since_training(
 
 
 def models(conn: sqlite3.Connection, db_path: str) -> list[dict[str, Any]]:
-    """saved_models.listing of all experiments, with the experiment_queries.changes of each under `today`."""
+    """saved_models.listing of all experiments, with the experiment_queries.changes of each under
+    `today`, and under `audits` {target: what an audit says of its promise}, audit.judge."""
     rows = db.all_experiments(conn)
     digests = {row["id"]: db.settings(row).get("model") for row in rows}
     listed = saved_models.listing(model_folders.models_folder(db_path), rows, digests)
     return [
-        {**model, "today": experiment_queries.changes(conn, model["experiment"])}
+        {
+            **model,
+            "today": experiment_queries.changes(conn, model["experiment"]),
+            "audits": audits(conn, model["experiment"], model.get("promises", {})),
+        }
         for model in listed
     ]
+
+
+def audits(
+    conn: sqlite3.Connection, number: int, promises: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[audit.Judged]]:
+    """{target: audit.judge} of an experiment's kept promises, {} if nothing was drawn."""
+    if not audit_queries.is_audited(conn, number):
+        return {}
+    return {
+        target: audit.judge(conn, number, audit.promise_of(promise))
+        for target, promise in promises.items()
+    }
 
 
 def figures_of_all(

@@ -41,13 +41,17 @@ TAKES_PART = f"""from product left join label_override
 
 # The product has a category that no person has chosen, and --apply filed the product before. If it
 # has another category now, the shop has corrected it. Those count no more than the others: figures
-# that left out only what was filed rightly would rest on the suite's errors.
+# that left out only what was filed rightly would rest on the suite's errors. Nor does the answer of
+# an audit confirm it: only what the machine was sure of is audited, and that is no random sample.
 FILED_HERE = """(product.category_id is not null and exists (
                 select 1 from filed_before where filed_before.product_id = product.id)
-                and not exists (
+                and (not exists (
                 select 1 from label_override where label_override.product_id = product.id
                 and (label_override.category_id = product.category_id
-                     or decision = 'classifier wrong' and label_id = product.category_id)))"""
+                     or decision = 'classifier wrong' and label_id = product.category_id))
+                or exists (
+                select 1 from audit_sample where audit_sample.product_id = product.id
+                and audit_sample.answer is not null)))"""
 
 
 def want_classes(conn: sqlite3.Connection, rule: Rule) -> None:

@@ -16,7 +16,7 @@ import pytest
 from conftest import run_script
 
 import db
-from crawling import crawl_arguments, feed_dialects
+from crawling import feed_arguments, feed_dialects
 from evaluation import certificates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,7 +161,7 @@ def test_the_flags_that_the_tables_of_catalogues_name_are_taken(parsers):
             args = parsers["crawl"].parse_args(
                 [*words, *([] if "--feed" in words else ["--feed", "x"])]
             )
-            crawl_arguments.named_columns(parsers["crawl"], args.column)
+            feed_arguments.named_columns(parsers["crawl"], args.column)
 
 
 def columns(conn):

@@ -24,7 +24,7 @@ from common.terminal import StopEvent
 from crawling import feed_categories, feed_import, feed_queries, picture_queries, queries
 from crawling.feed_load import FeedOptions
 from crawling.feed_types import FeedProduct, LeftOut
-from evaluation import filing_queries
+from evaluation import filing_queries, review_queries
 from learning import queries as learning_queries
 from learning.category_tree import WHOLE_TREE
 
@@ -380,16 +380,18 @@ def test_a_removed_product_is_not_filed_and_not_left_to_a_person(tmp_path):
         rows = [(n, "sale", 0.9, None, 0.9, "[]", 1, 0, 0, 0) for n in (1, 2)]
         filing_queries.store_answers(conn, 1, rows)
         filing_queries.file_products(conn, 1, "s", 2.0, 2.0, 2.0)
-        assert len(filing_queries.left_to_person(conn, 1, 9)) == 2
+        assert len(list(review_queries.products_left(conn, 1, False, False))) == 2
     store(tmp_path, [product("1")], remove_missing=True)
     with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as conn:
-        assert [row["id"] for row in filing_queries.left_to_person(conn, 1, 9)] == [1]
+        assert [product for product, _ in review_queries.products_left(conn, 1, False, False)] == [
+            1
+        ]
         assert filing_queries.count_unfiled(conn, 1, [])[0] == 1
         assert [row["product_id"] for row in filing_queries.filed(conn, 1)] == [1]
         assert conn.execute("select count(*) from filing").fetchone()[0] == 2  # kept
     store(tmp_path, [product("2")])
     with contextlib.closing(db.open_database(tmp_path / "crawl.db")) as conn:
-        assert len(filing_queries.left_to_person(conn, 1, 9)) == 2
+        assert len(list(review_queries.products_left(conn, 1, False, False))) == 2
 
 
 # ---- indexes and kills --------------------------------------------------------------------------

@@ -384,12 +384,30 @@ def visit(chromium, tmp_path):
         tab.goto(path.as_uri())
         if before and kept(tab) != before:
             reload(tab, before)
+        open_tools(tab)
         return tab
 
     yield visit
     for context in contexts:
         context.close()
     assert trouble == []
+
+
+def open_tools(tab):
+    """Open the line of the bar that has the filters, if there is one."""
+    if tab.locator("#tools:not([open]) summary").is_visible():
+        tab.click("#tools summary")
+
+
+def marked(tab):
+    """(how many products are decided, how many decisions are to be saved), as the bar says it."""
+    changed = tab.inner_text("#changed").split(" ")[0]
+    return int(tab.inner_text("#marked").split(" of ")[0]), int(changed or 0)
+
+
+def path_of(leaf):
+    """A leaf of LEAVES as a page shows it."""
+    return f"{leaf.split('.')[0]} > {leaf}"
 
 
 def seen(tab):
@@ -419,7 +437,8 @@ def reload(tab, before=None):
     for _ in range(5):
         tab.reload()
         if kept(tab) == before:
-            return
+            break
+    open_tools(tab)
 
 
 def until(tab, condition):
@@ -543,9 +562,9 @@ def test_chromium_filters_and_order(many, visit):
     tab.mouse.wheel(0, -100_000)
     until(tab, "scrollY === 0")
     tab.keyboard.press("2")
-    assert tab.inner_text("#marked") == "0 decided"
+    assert marked(tab) == (0, 0)
     tab.keyboard.press("2")
-    assert tab.inner_text("#marked") == "1 decided, 1 changed here"
+    assert marked(tab) == (1, 1)
     assert tab.input_value(f"[data-product='{at}'] select") == "classifier wrong"
     tab.uncheck("#keys")
     tab.keyboard.press("3")
@@ -562,12 +581,12 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
     for key in "j1j2jj3k0j3":  # 1st wrong, 2nd classifier, 4th unclear, 3rd none, 4th unclear
         tab.keyboard.press(key)
     assert tab.evaluate("document.activeElement.dataset.product") == str(order[3])
-    assert tab.inner_text("#marked") == "3 decided, 4 changed here"
+    assert marked(tab) == (3, 4)
     tab.keyboard.press("/")
     tab.keyboard.type("j1")
     assert tab.input_value("#search") == "j1"  # there letters are letters
     reload(tab)
-    assert tab.inner_text("#marked") == "3 decided, 4 changed here"
+    assert marked(tab) == (3, 4)
     take_back(tab, tmp_path, many)
     with sqlite3.connect(many / "crawl.db") as conn:
         assert conn.execute("""select label_override.product_id, decision, label_override.category_id
@@ -583,7 +602,7 @@ def test_chromium_verdicts_by_keyboard_stay_and_are_what_overrides_reads(many, v
             (order[3], "unclear", None),
         ]
     again = visit(many, path=tmp_path / "again.html")  # a new page knows what is decided
-    assert again.inner_text("#marked") == "3 decided"
+    assert marked(again) == (3, 0)
     again.select_option("#mark", "unclear")
     assert seen(again) == [order[3]]
     again.keyboard.press("Escape")
@@ -622,10 +641,10 @@ def test_chromium_what_others_decided_is_shown_kept_and_not_written_back(many, v
     )  # lapsed: the shop has changed its label since
     path = tmp_path / "page.html"
     tab = visit(many, path=path)
-    assert tab.inner_text("#marked") == "1 decided"
+    assert marked(tab) == (1, 0)
     own = tab.locator(f"[data-product='{order[0]}']")
     assert f"decided before: label wrong, it belongs in bags > {LEAVES[2]}" in own.inner_text()
-    assert own.locator(".where").input_value() == LEAVES[2]
+    assert own.locator(".where").input_value() == path_of(LEAVES[2])
     tab.select_option(f"[data-product='{order[2]}'] select", "classifier wrong")
     take_back(tab, tmp_path, many)
     assert decisions(many) == {
@@ -660,7 +679,7 @@ def test_chromium_what_was_saved_and_taken_is_not_written_again(many, visit, tmp
     taken = decisions(many)
     path.unlink()
     again = visit(many, path=path, context=tab.context)  # the same browser, a page made anew
-    assert again.inner_text("#marked") == "2 decided"
+    assert marked(again) == (2, 0)
     take_back(again, tmp_path, many)
     assert (tmp_path / "decisions.csv").read_text().count("\n") == 1 and decisions(many) == taken
     again.select_option(f"[data-product='{order[1]}'] select", "")
@@ -681,11 +700,15 @@ def test_chromium_what_was_saved_and_taken_is_not_written_again(many, visit, tmp
 
 def test_chromium_another_category_can_be_named(many, visit, tmp_path):
     change(many, "update category set name = 'Leaf ' || id where leaf = 1")
+
+    def name_of(leaf):
+        return f"{leaf.split('.')[0]} > Leaf {leaf}"
+
     tab, order = visit(many, path=tmp_path / "page.html"), errors_where(many)
     own = tab.locator(f"[data-product='{order[0]}']")
     assert not own.locator(".where").is_visible()
     own.locator("select").select_option("label wrong")
-    assert own.locator(".where").input_value() == own.get_attribute("data-predicted")
+    assert own.locator(".where").input_value() == name_of(own.get_attribute("data-predicted"))
     (other,) = set(LEAVES) - {own.get_attribute("data-predicted"), own.get_attribute("data-label")}
     own.locator(".where").fill("no category")
     with tab.expect_download() as download:  # at the first click, though the field has the focus
@@ -694,7 +717,7 @@ def test_chromium_another_category_can_be_named(many, visit, tmp_path):
         "\u201cno category\u201d is no category of the list: nothing is changed"
     )
     predicted = own.get_attribute("data-predicted")  # what is shown is what is saved
-    assert own.locator(".where").input_value() == predicted
+    assert own.locator(".where").input_value() == name_of(predicted)
     assert f"{order[0]},label wrong,{predicted}," in download.value.path().read_text()
     own.locator(".where").fill(f" leaf  {other} ")  # a name that one leaf has
     own.locator(".where").press("Tab")
@@ -723,7 +746,7 @@ def test_chromium_a_category_that_is_put_back_after_a_save_is_saved_too(many, vi
     for leaf in (second, first):
         own.fill(leaf)
         own.press("Tab")
-        assert "1 changed here" in tab.inner_text("#marked")
+        assert marked(tab)[1] == 1
         take_back(tab, tmp_path, many)
         assert decisions(many)[number] == ("label wrong", leaf)
 
@@ -739,9 +762,9 @@ def test_chromium_two_tabs_lose_no_verdict(many, visit, tmp_path):
     first.evaluate("""Object.keys(localStorage).forEach((key, number) =>
                    localStorage.setItem(key, ["7", "{", "null"][number]))""")
     reload(first)  # whatever somebody put there
-    assert first.inner_text("#marked") == "0 decided"
+    assert marked(first) == (0, 0)
     first.select_option(f"[data-product='{order[0]}'] select", "unclear")
-    assert first.inner_text("#marked") == "1 decided, 1 changed here"
+    assert marked(first) == (1, 1)
 
 
 def saved(tab):
@@ -768,7 +791,7 @@ def test_chromium_a_click_on_save_is_no_saved_file(many, visit, tmp_path):
         )
         path.unlink()
         tab = visit(many, path=path, context=tab.context)
-        assert tab.inner_text("#marked") == f"{turn + 2} decided, 1 changed here"
+        assert marked(tab) == (turn + 2, 1)
         assert saved(tab) == saved(tab) == lines
     change(
         many,
@@ -778,7 +801,7 @@ def test_chromium_a_click_on_save_is_no_saved_file(many, visit, tmp_path):
     )  # taken at last
     path.unlink()
     tab = visit(many, path=path, context=tab.context)
-    assert tab.inner_text("#marked") == "4 decided" and saved(tab) == []
+    assert marked(tab) == (4, 0) and saved(tab) == []
 
 
 def test_chromium_decisions_on_products_of_another_page_are_saved_too(many, visit, tmp_path):
@@ -787,12 +810,13 @@ def test_chromium_decisions_on_products_of_another_page_are_saved_too(many, visi
     tab.select_option(f"[data-product='{order[30]}'] select", "unclear")
     path.unlink()
     tab = visit(many, "--top", 5, path=path, context=tab.context)
-    assert tab.inner_text("#marked") == "0 decided, 1 changed here (1 of them not on this page)"
+    assert marked(tab) == (0, 1)
+    assert tab.inner_text("#changed") == "1 to save (1 of them not on this page)"
     take_back(tab, tmp_path, many)
     assert decisions(many) == {order[30]: ("unclear", None)}
     path.unlink()
     tab = visit(many, "--top", 4, path=path, context=tab.context)
-    assert tab.inner_text("#marked") == "0 decided" and saved(tab) == []
+    assert marked(tab) == (0, 0) and saved(tab) == []
 
 
 def test_chromium_the_file_names_products_by_the_shops_own_id(many, visit, tmp_path):
@@ -829,7 +853,7 @@ def test_chromium_typing_in_one_tab_is_not_wiped_by_another(many, visit, tmp_pat
     field.press("Tab")
     until(
         second,
-        f"document.querySelector(\"[data-product='{order[0]}'] .where\").value === '{other}'",
+        f"document.querySelector(\"[data-product='{order[0]}'] .where\").value === '{path_of(other)}'",
     )
     assert any(line.startswith(f"{order[0]},label wrong,{other},") for line in saved(second))
 
@@ -856,7 +880,7 @@ def test_chromium_where_the_browser_has_no_room_the_page_says_so(many, visit, tm
     tab.select_option(f"[data-product='{order[2]}'] select", "unclear")  # and there is room again
     assert tab.inner_text("#kept") == ""
     reload(tab)
-    assert tab.inner_text("#marked") == "3 decided, 3 changed here"
+    assert marked(tab) == (3, 3)
     assert tab.input_value(f"[data-product='{order[0]}'] select") == "classifier wrong"
 
 
@@ -872,7 +896,7 @@ def test_chromium_without_room_no_older_decision_comes_back(many, visit, tmp_pat
         "{capture: true})"
     )
     again = visit(many, path=tmp_path / "page.html", context=tab.context)
-    assert again.inner_text("#marked") == "0 decided"
+    assert marked(again) == (0, 0)
 
 
 def test_chromium_a_new_category_can_be_proposed(left, visit, tmp_path):
@@ -882,7 +906,7 @@ def test_chromium_a_new_category_can_be_proposed(left, visit, tmp_path):
     own.locator(".where").fill("Bags >  Belt <b & bags")
     own.locator(".where").press("Tab")
     assert "is no category of the list" in own.locator("output").inner_text()
-    assert tab.inner_text("#marked") == "0 decided"
+    assert marked(tab) == (0, 0)
     own.locator(".propose").click()
     assert own.locator("output").inner_text() == "a new category, to be created"
     reload(tab)
@@ -899,11 +923,11 @@ def test_chromium_the_first_category_is_proposed_and_nothing_is_decided(left, vi
     tab = visit(left, "--review", 1, path=tmp_path / "review.html")
     order = seen(tab)
     assert tab.locator("button.likely").count() == len(order)
-    assert tab.inner_text("#marked") == "0 decided" and saved(tab) == []
+    assert marked(tab) == (0, 0) and saved(tab) == []
     for key in ("j", "Enter", "Enter", "j", "3", "Enter"):
         tab.keyboard.press(key)
     assert tab.evaluate("document.activeElement.dataset.product") == str(order[4])
-    assert tab.inner_text("#marked") == "3 decided, 3 changed here"
+    assert marked(tab) == (3, 3)
     assert tab.locator("button.likely").count() == len(order) - 3
     take_back(tab, tmp_path, left)
     assert decisions(left) == {
@@ -924,10 +948,11 @@ def test_chromium_the_panel_is_low_and_names_the_database(left, visit, tmp_path,
         path=tmp_path / "page.html",
         viewport={"width": 1366, "height": 768},
     )
+    tab.click("#tools summary")
     tab.keyboard.press("j")
     tab.keyboard.press("1")
-    assert tab.evaluate("document.querySelector('.filters').offsetHeight") <= 0.2 * 768
-    text = tab.inner_text("main")
+    assert tab.evaluate("document.querySelector('#bar').offsetHeight") <= 0.12 * 768
+    text = " ".join(tab.locator(".product, .bar, .about, p").all_text_contents())
     assert " in shop.db)" in text and "crawl.db" not in text
 
 
@@ -1198,7 +1223,7 @@ def test_chromium_the_rest_is_filed_by_keyboard_and_mouse(left, visit, tmp_path)
     tab = visit(left, "--review", 1, path=path)
     order = [number for number in range(200, 260) if number % 3]
     assert seen(tab) == order and tab.inner_text("#count") == "all 40 products"
-    assert "60 products without a category 20 were filed at the leaf" in tab.inner_text("main")
+    assert "60 products without a category 20 were filed at the leaf" in tab.text_content("main")
     for key in "j1j3j4j2":
         tab.keyboard.press(key)
     pressed = tab.eval_on_selector_all(
@@ -1211,15 +1236,15 @@ def test_chromium_the_rest_is_filed_by_keyboard_and_mouse(left, visit, tmp_path)
         LEAVES[(order[3] + 1) % 3],
     ]
     tab.keyboard.press("2")  # once more changes nothing; 0 takes it back
-    assert tab.inner_text("#marked") == "4 decided, 4 changed here"
+    assert marked(tab) == (4, 4)
     tab.keyboard.press("0")
-    assert tab.inner_text("#marked") == "3 decided, 4 changed here"
+    assert marked(tab) == (3, 4)
     tab.locator(f"[data-product='{order[5]}'] button.choice").first.click()
     own = tab.locator(f"[data-product='{order[6]}'] .where")
     own.fill("bags.totes")
     own.press("Tab")
     reload(tab)
-    assert tab.inner_text("#marked") == "5 decided, 6 changed here"
+    assert marked(tab) == (5, 6)
     take_back(tab, tmp_path, left)
     assert decisions(left) == {
         order[0]: ("filed by hand", LEAVES[order[0] % 3]),
@@ -1229,13 +1254,15 @@ def test_chromium_the_rest_is_filed_by_keyboard_and_mouse(left, visit, tmp_path)
         order[6]: ("filed by hand", "bags.totes"),
     }
     path.unlink()
-    again = visit(left, "--review", 1, path=path)  # what is filed is gone, what is unclear stays
+    bare = visit(left, "--review", 1)  # what is decided is gone
+    assert seen(bare) == [number for number in order if number not in decisions(left)]
+    again = visit(left, "--review", 1, "--unclear", path=path)  # or what is unclear stays
     assert seen(again) == [
         number
         for number in order
         if number not in decisions(left) or decisions(left)[number][0] == "unclear"
     ]
-    assert again.inner_text("#marked") == "1 decided"
+    assert marked(again) == (1, 0)
     again.select_option("#mark", "unclear")
     assert seen(again) == [order[2]]
     again.click("#clear")
@@ -1388,13 +1415,13 @@ def test_chromium_a_category_that_is_gone_is_no_choice_and_its_product_says_why(
     assert (own.locator(".likely").count(), other.locator(".likely").count()) == (0, 1)
     assert (own.locator("kbd").count(), other.locator("kbd").count()) == (0, 1)
     leaf = "jeans.skinny" if gone == GONE["deleted"] else "jeans > jeans.skinny"
-    assert own.locator(".why").inner_text() == (
+    assert own.locator(".why").text_content() == (
         f"Not filed: its leaf {leaf} is not there any more or is empty, and its parent's "
         "score 0.50 is below the 0.60 that the parent needs for 95 %."
     )
     own.focus()
     tab.keyboard.press("Enter")
-    assert tab.inner_text("#marked") == "0 decided"
+    assert marked(tab) == (0, 0)
     own.locator("button.choice").first.click()
     take_back(tab, tmp_path, left)
     assert decisions(left) == {202: ("filed by hand", "bags.totes")}

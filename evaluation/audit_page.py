@@ -1,0 +1,117 @@
+"""The page of an audit: a random sample of what was filed automatically, to be called right or wrong.
+
+In: what an experiment has filed in crawl.db, what was drawn of it before, and the pictures' folder.
+Out: rows of audit_sample for what is drawn now, and HTML. Who answers does not see how sure the
+machine was, nor which words spoke for its answer.
+
+    python analyze.py --audit 1 -o audit.html
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import db
+from common.terminal import counted, log
+from evaluation import audit, audit_queries, audit_text, html_pages, product_view
+from evaluation.audit_limits import Counts
+from evaluation.product_view import page_text
+from learning import category_changes
+
+MOST = 150  # products on a page, unless --top says otherwise
+UNSURE = "answered ? before"
+
+
+def audit_page(db_path: str, number: int, images_path: str, most: int = MOST) -> str:
+    """HTML of `most` products that chance has drawn of what experiment `number` has filed, those
+    that wait for an answer from before first. Raises UserError if it has filed nothing."""
+    conn = db.open_database(db_path)
+    experiment = db.experiment_row(conn, number)
+    promise = audit.promise_in_force(conn, number, db_path)
+    rows = audit_queries.to_answer(conn, audit.draw(conn, number, most))
+    takes = effort(conn, number, promise)
+    log(f"{counted(len(rows), 'product')} to look at, drawn at random")
+    for line in takes:
+        log(line)
+    paths = html_pages.page_paths(conn)
+    products = [
+        view(row, position, paths, category_changes.current_ids(conn), images_path)
+        for position, row in enumerate(rows)
+    ]
+    html_pages.warn_missing_pictures(products, images_path)
+    data = {
+        "key": html_pages.page_key("audit", number, experiment["date"], db_path),
+        "word": "product",
+        "puts": "wrong",
+        "database": page_text(str(db_path), 200),
+        "decided": answered_before(rows, products),
+        "all": len(products),
+        "start": None,
+        "n": 0,
+        "steps": [],
+        "leaves": html_pages.leaf_options(conn, number, paths),
+        "columns": {"audit": number},
+        "file": "audit.csv",
+    }
+    return html_pages.render(
+        "audit.html",
+        data,
+        products,
+        number=number,
+        name=page_text(experiment["name"], 300),
+        known=len(db.settings(experiment).get("categories") or ()),
+        database=page_text(str(db_path), 200),
+        takes=takes,
+        filed=html_pages.filter_options((row["filed"] for row in products), paths),
+        marks=("right", "wrong", "unsure"),
+    )
+
+
+def effort(conn: sqlite3.Connection, number: int, promise: audit.Promise) -> list[str]:
+    """Sentences about each level at which something was filed: how many answers confirm the
+    promise, and what they say so far."""
+    judged = {level.level: level for level in audit.judge(conn, number, promise)}
+    sample, lines = audit_queries.sample(conn, number), []
+    for level in audit_queries.LEVELS:
+        threshold = promise.thresholds[level]
+        if threshold is None:
+            continue
+        counts = Counts(audit.count_filed(conn, number, level, threshold, sample), 0, 0, 0)
+        if level in judged:
+            counts = judged[level].counts
+            lines.append(audit_text.judged_text(judged[level]))
+        if counts.filed:
+            lines.append(audit_text.effort_text(level, counts, promise.target, promise.confidence))
+    return lines
+
+
+def view(
+    row: sqlite3.Row,
+    position: int,
+    paths: Mapping[str, str],
+    renamed: Mapping[str, str | None],
+    images_path: str,
+) -> dict[str, Any]:
+    """What the page shows of a product, a row of audit_queries.to_answer. The page's script orders
+    by `score`, which is the place in the order of drawing here, and says nothing."""
+    filed = row["category_id"]
+    if filed not in paths:
+        filed = renamed.get(filed) or filed
+    shown = {**dict(row), "predicted": filed, "parent": None, "score": None}
+    badges = [UNSURE] if row["answer"] == "unsure" else []
+    parts = product_view.product_parts(shown, (), badges, None, paths, images_path)
+    return {**parts, "score": -position, "filed": filed, "level": row["level"]}
+
+
+def answered_before(
+    rows: Sequence[sqlite3.Row], products: Sequence[Mapping[str, Any]]
+) -> html_pages.Decided:
+    """What the database has of these products, for the page's script: {product: (answer, right
+    category, filed category, True)}."""
+    return {
+        row["id"]: (row["answer"], "", product["predicted"], True)
+        for row, product in zip(rows, products)
+        if row["answer"]
+    }

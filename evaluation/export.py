@@ -1,0 +1,310 @@
+"""What was filed and decided, on its way back into the shop: the products with their categories.
+
+In: crawl.db, an experiment's number and the name of a format. Out: lines, given to a function that
+writes their bytes, and on stderr what went out, what did not, and why. --format same is written by
+crawling/feed_same.py, which asks `Choice.fill` for each product of the file.
+
+    python analyze.py --export 1 --format woocommerce > categories.csv
+    python analyze.py --export 1 --format csv --only leaf
+"""
+
+from __future__ import annotations
+
+import collections
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import db
+from common.terminal import UserError, counted, first_few, grouped, log
+from common.text import csv_line, json_text, safe_cell
+from evaluation import export_formats, export_queries, filing_output
+from evaluation.export_formats import FORMATS, Columns, Path
+from learning import category_changes
+
+CHOICES = ("csv", "jsonl", *FORMATS, "same")
+TABLES = ("csv", "jsonl")  # the formats of --apply, which have a column for the shop
+LEVELS = {"leaf": "filed at the leaf", "parent": "at the parent", "decided": "decided by a person"}
+Write = Callable[[bytes], object]
+
+
+class Exported(NamedTuple):
+    """A product and where it goes."""
+
+    row: sqlite3.Row  # of export_queries.exported
+    category: str  # its id, or the path of a category that a person has thought of
+    path: Path
+    is_new: bool  # whether the shop has no category of that name
+
+
+class Choice:
+    """Which products are exported, and what their categories are called in the shop."""
+
+    def __init__(self, conn: sqlite3.Connection, number: int, only_leaves: bool) -> None:
+        self.conn, self.number, self.only_leaves = conn, number, only_leaves
+        self.paths = paths_of(conn)
+        self.today = category_changes.classes_today(conn, number)
+        # Where the shop itself has products, a person's decision is final, too.
+        self.leaves = {
+            row["id"] for row in db.categories(conn) if row["leaf"] or row["product_count"]
+        }
+
+    def of_row(self, row: sqlite3.Row) -> Exported | None:
+        """Where the product of a row goes; None if --only leaf leaves it out. Raises ValueError with
+        the reason if it can't go anywhere."""
+        decided = row["level"] == "decided"
+        category = row["category_id"]
+        if not decided:
+            category = self.today.get(category, category)
+        is_new = category not in self.paths
+        if is_new and not decided:
+            raise ValueError(f"its category is gone: run --apply {self.number} again")
+        is_leaf = is_new or category in self.leaves if decided else row["level"] == "leaf"
+        if self.only_leaves and not is_leaf:
+            return None
+        path = tuple(category.split(" > ")) if is_new else self.paths[category]
+        return Exported(row, category, path, is_new)
+
+    def fill(self, source: str, external_id: str) -> tuple[Path, Path] | None:
+        """(the category that a product of a source gets, the one that a person has found wrong or ())
+        of one product; None if none is exported for it."""
+        row = export_queries.exported_product(self.conn, self.number, source, external_id)
+        exported = self.exported_or_none(row) if row else None
+        if not exported:
+            return None
+        return exported.path, self.paths.get(exported.row["replaced"], ())
+
+    def exported_or_none(self, row: sqlite3.Row) -> Exported | None:
+        """of_row, with None for what can't go anywhere."""
+        try:
+            return self.of_row(row)
+        except ValueError:
+            return None
+
+    def count(self, source: str) -> int:
+        """How many products of a source are exported."""
+        rows = export_queries.exported(self.conn, self.number, source)
+        return sum(self.exported_or_none(row) is not None for row in rows)
+
+    def categories(self, exported: Exported) -> list[Path]:
+        """The category that a product goes to, and then the others that the shop lists it in."""
+        listed = export_queries.listed_categories(self.conn, exported.row["product_id"])
+        others = [name for name in listed if name != exported.row["replaced"]]
+        return [exported.path, *(self.paths[name] for name in others if name in self.paths)]
+
+
+def paths_of(conn: sqlite3.Connection) -> dict[str, Path]:
+    """{category id: its names from the top to it}."""
+    rows = {row["id"]: row for row in db.categories(conn)}
+    return {
+        category: tuple(
+            (rows[step]["name"] if step in rows else None) or step
+            for step in (row["path"].split("/") if row["path"] else [category])
+        )
+        for category, row in rows.items()
+    }
+
+
+# ---- which shop ---------------------------------------------------------------------------------
+
+
+def source_to_export(
+    conn: sqlite3.Connection, number: int, form: str, wanted: str | None
+) -> str | None:
+    """The source whose products go out; None for all, in a table that has a column for it. Raises
+    UserError if there is nothing to export, or if one file would mix the ids of several shops."""
+    db.experiment_row(conn, number)
+    sources = export_queries.exported_sources(conn, number)
+    if wanted is not None and wanted not in db.sources(conn):
+        known = ", ".join(map(repr, db.sources(conn)[:10]))
+        raise UserError(f"there is no shop {wanted!r} for --source: name one of {known}")
+    if not sources or wanted is not None and wanted not in sources:
+        raise UserError(
+            f"there is nothing to export: experiment {number} has filed nothing"
+            + (f" of {wanted!r}" if wanted is not None else "")
+            + f", and nobody has decided; run --apply {number} with its classifier first"
+        )
+    if wanted is None and form not in TABLES:
+        if len(sources) > 1:
+            raise UserError(
+                f"the products to export are of {len(sources)} shops, whose ids one file would mix: "
+                f"name one with --source ({first_few(list(sources))})"
+            )
+        return next(iter(sources))
+    return wanted
+
+
+# ---- the files ----------------------------------------------------------------------------------
+
+
+def export(choice: Choice, form: str, source: str | None, write: Write) -> bool:
+    """Write what is exported of a source in a format other than `same`, and say what went out.
+    Returns whether all of it could be written."""
+    counts: collections.Counter[str] = collections.Counter()
+    new: collections.Counter[str] = collections.Counter()
+    inherits = False
+    if form in TABLES:
+        line_of = table_line(form)
+    else:
+        columns = columns_of(choice, form, source or "")
+        line_of = system_line(choice, columns)
+        inherits = columns.is_own_id and columns.form.inherits
+    write(line_of(None).encode("utf-8", "replace"))
+    with grouped(left_out_text) as tell:
+        for row in export_queries.exported(choice.conn, choice.number, source):
+            if inherits and row["is_variant"]:
+                counts["variants"] += 1
+                continue
+            exported = None
+            try:
+                exported = choice.of_row(row)
+                line = line_of(exported) if exported else ""
+            except ValueError as reason:
+                place = f" in {' > '.join(exported.path)[:100]}" if exported else ""
+                tell(str(reason), f"id {(row['external_id'] or '')[:50]}{place}")
+                counts["left out"] += 1
+                continue
+            if exported is None:
+                counts["at the parent only"] += 1
+                continue
+            write(line.encode("utf-8", "replace"))
+            counts[row["level"]] += 1
+            counts["changed ids"] += safe_cell(row["external_id"]) != (row["external_id"] or "")
+            new.update([" > ".join(exported.path)] if exported.is_new else ())
+    log_counts(choice, counts, new, source)
+    if form == "csv" and counts["changed ids"]:
+        log(filing_output.changed_ids_text(counts["changed ids"]))
+    return not counts["left out"]
+
+
+def left_out_text(count: int, names: str, reason: str) -> str:
+    return f"left out: {counted(count, 'product')} ({names}): {reason}"
+
+
+LineOf = Callable[["Exported | None"], str]  # of None the line of the header
+
+
+def table_line(form: str) -> LineOf:
+    """What makes the lines of the tables that --apply prints, without suggestions."""
+
+    def csv_text(exported: Exported | None) -> str:
+        if exported is None:
+            return csv_line(filing_output.COLUMNS) + "\n"
+        cells = filing_output.csv_cells(today_row(exported), escaped_path(exported.path), (), {})
+        return csv_line(cells) + "\n"
+
+    def json_lines(exported: Exported | None) -> str:
+        if exported is None:
+            return ""
+        line = filing_output.json_line(today_row(exported), escaped_path(exported.path), (), {})
+        return json_text(line) + "\n"
+
+    return csv_text if form == "csv" else json_lines
+
+
+def today_row(exported: Exported) -> dict[str, Any]:
+    """The product's row with the category that it has today."""
+    return {**dict(exported.row), "category_id": exported.category}
+
+
+def escaped_path(path: Path) -> str:
+    """A path as crawl.py reads it: a > in a name has a backslash before it."""
+    return " > ".join(level.replace(">", "\\>") for level in path)
+
+
+def columns_of(choice: Choice, form: str, source: str) -> Columns:
+    """The columns of a shop system's file; says what the ids are taken for."""
+    system, id_column, category_column = export_queries.feed_system(choice.conn, source)
+    columns = export_formats.columns_for(FORMATS[form], system, id_column, category_column)
+    if not columns.is_own_id:
+        log(
+            f"crawl.db does not know the products of {source!r} from a file of "
+            f"{columns.form.system}: their ids go out as {columns.id}, so make sure that the shop "
+            "knows them by it"
+        )
+    if columns.form.root:
+        log(
+            f"all categories are below {columns.form.root!r}, as {columns.form.system} calls its "
+            "root: if yours is called otherwise, use --format same"
+        )
+    return columns
+
+
+def system_line(choice: Choice, columns: Columns) -> LineOf:
+    """What makes the lines of a shop system's file."""
+
+    def line_of(exported: Exported | None) -> str:
+        if exported is None:
+            cells = export_formats.header(columns)
+        else:
+            cells = cells_of(choice, columns, exported)
+        return export_formats.exact_line(cells, columns.form.delimiter)
+
+    return line_of
+
+
+def cells_of(choice: Choice, columns: Columns, exported: Exported) -> list[str]:
+    """The cells of a product's line. Raises ValueError if the file can't hold one."""
+    paths = choice.categories(exported) if columns.form.several else [exported.path]
+    row = exported.row
+    return export_formats.row_cells(columns, row["external_id"] or "", row["name"], paths)
+
+
+# ---- counts in words ----------------------------------------------------------------------------
+
+
+def log_counts(
+    choice: Choice, counts: Mapping[str, int], new: Mapping[str, int], source: str | None
+) -> None:
+    """Say how many products went out, and how many did not."""
+    parts = [f"{counts[level]:,} {words}" for level, words in LEVELS.items() if counts[level]]
+    exported = sum(counts[level] for level in LEVELS)
+    log(f"exported: {counted(exported, 'product')} ({', '.join(parts) or 'none'})")
+    if new:
+        names = first_few([f"{name!r} ({count})" for name, count in new.items()])
+        log(
+            f"categories that the shop does not have yet, so its import has to create them: {names}"
+        )
+    if counts["parent"]:
+        log(
+            f"{counted(counts['parent'], 'product')} went out with the parent of the leaf: if the "
+            "shop's next feed has them there, nobody is asked for their leaf; --only leaf leaves "
+            "them out"
+        )
+    if counts["variants"]:
+        log(
+            f"not exported: {counted(counts['variants'], 'variant')} (a variant has its parent's categories)"
+        )
+    if counts["at the parent only"]:
+        log(f"not exported: {counted(counts['at the parent only'], 'product')} at the parent only")
+    waiting = export_queries.count_waiting(choice.conn, choice.number, source)
+    if waiting:
+        log(f"not exported: {counted(waiting, 'product')} that a person has to decide on")
+
+
+def same_counts(
+    path: str, column: str, filled: Mapping[str, int], missing: int, left_out: Sequence[str]
+) -> list[str]:
+    """Sentences about a file that was filled in: `filled` has the counts filled, unchanged,
+    inheriting and overwritten, `missing` how many products to export the file does not have, `column` the name of
+    the column that was added, or ''."""
+    lines = [f"{path}: {counted(filled['filled'], 'row')} filled in"]
+    if filled["unchanged"]:
+        lines.append(f"{counted(filled['unchanged'], 'row')} had the category already")
+    if filled["inheriting"]:
+        lines.append(
+            f"{counted(filled['inheriting'], 'row')} left empty: a variant has its parent's category"
+        )
+    if filled["overwritten"]:
+        lines.append(
+            f"{counted(filled['overwritten'], 'row')} of those filled in had another category in "
+            "the file, which is replaced"
+        )
+    if column:
+        lines.append(
+            f"the file has no column for the category: {column!r} was added as the last one"
+        )
+    lines += [f"left as it was: {sentence}" for sentence in left_out]
+    if missing > 0:
+        lines.append(f"{path} does not have {counted(missing, 'product')} of those to export")
+    return lines
