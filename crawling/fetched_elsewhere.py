@@ -111,6 +111,8 @@ def in_tar(path: str, tell: Tell, stop: threading.Event) -> Iterator[Fetched]:
             if stop.is_set():
                 return
             tar.members.clear()  # type: ignore[attr-defined]  # otherwise it would hold all of them
+            if member.size < 0:  # tarfile would come back to it for ever
+                raise tarfile.ReadError("a size is below zero")
             stem, suffix = os.path.splitext(member.name)
             name = f"{os.path.basename(path)}/{member.name}"
             if stem != before:

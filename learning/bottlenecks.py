@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -122,18 +122,17 @@ def compute(
     elsewhere: Filler | None = None,
 ) -> dict[str, str]:
     """Bring pictures into the cache of a network in a precision; `elsewhere` does it on a cluster.
-    pictures() gives (key, path) of each, the same ones in the same order each time, so that they
-    need not all be in memory.
+    pictures() gives (key, path) of each, so that they need not all be in memory. It is called
+    several times. If a crawl brings or takes pictures meanwhile, those are left for the next run.
 
     Returns {key: reason} of those that can't be read, which are named on stderr. Raises UserError,
     before any work, if the disk has no room for them.
     """
     cache.drop_damaged(key for key, _ in pictures())
-    wanted = missing(cache, pictures())
-    count = int(wanted.sum())
-    if not count:
+    wanted, count = missing(cache, pictures())
+    if not len(wanted):
         return {}
-    cache.check_space(count)
+    cache.check_space(len(wanted))
     if elsewhere is None:
         forward = inception.make_forward(network, precision)
 
@@ -144,27 +143,41 @@ def compute(
                 cache, pictures, forward, lambda key, path: read_picture(path, sha256=key), bar
             )
 
-    with progress("bottlenecks", count, "pictures") as bar:
-        bad = elsewhere(cache, itertools.compress(pictures(), wanted), bar)
-    name_unreadable(bad, itertools.compress(pictures(), wanted), len(wanted))
+    with progress("bottlenecks", len(wanted), "pictures") as bar:
+        bad = elsewhere(cache, chosen(pictures(), wanted), bar)
+    name_unreadable(bad, chosen(pictures(), wanted), count)
     return bad
 
 
-def missing(cache: Cache, pictures: Iterable[tuple[str, str]]) -> NDArray[np.bool_]:
-    """bool [n]: which of the pictures (key, path) have to be computed; of those under the same key,
-    which the cache has not, it is the first."""
-    absent, ends = [np.zeros(0, bool)], [np.zeros(0, np.uint64)]
+def missing(cache: Cache, pictures: Iterable[tuple[str, str]]) -> tuple[NDArray[np.uint64], int]:
+    """(ends of the keys that the cache has not, sorted, each once; how many pictures there are) of
+    pictures (key, path)."""
+    absent, count = [np.zeros(0, np.uint64)], 0
     for batch in in_batches(pictures, LOOKED_UP):
         keys = [key for key, _ in batch]
-        absent.append(cache.find(keys) < 0)
-        # 64 of 256 bits: of a hundred million pictures two differ and share them once in 4,000
-        # catalogues. Then one of them has no row until the command runs again.
-        ends.append(digests(keys)[absent[-1], 24:].copy().view(np.uint64).ravel())
-    wanted, end = np.concatenate(absent), np.concatenate(ends)
-    order = np.argsort(end, kind="stable")
-    end = end[order]
-    wanted[np.flatnonzero(wanted)[order[1:][end[1:] == end[:-1]]]] = False
-    return wanted
+        absent.append(ends(keys)[cache.find(keys) < 0])
+        count += len(keys)
+    return np.unique(np.concatenate(absent)), count
+
+
+def ends(keys: Sequence[str]) -> NDArray[np.uint64]:
+    """The last 64 of 256 bits of each key. Of a hundred million pictures two differ and share them
+    once in 4,000 catalogues. Then one of them has no row until the command runs again."""
+    return digests(keys)[:, 24:].copy().view(np.uint64).ravel()
+
+
+def chosen(
+    pictures: Iterable[tuple[str, str]], wanted: NDArray[np.uint64]
+) -> Iterator[tuple[str, str]]:
+    """Yield those of the pictures (key, path) whose keys have these ends (sorted); of those under
+    the same key, the first."""
+    left = np.ones(len(wanted), bool)
+    for batch in in_batches(pictures, inception.BATCH):
+        for picture, end in zip(batch, ends([key for key, _ in batch])):
+            place = int(np.searchsorted(wanted, end))
+            if place < len(wanted) and wanted[place] == end and left[place]:
+                left[place] = False
+                yield picture
 
 
 def name_unreadable(bad: dict[str, str], pictures: Iterable[tuple[str, str]], count: int) -> None:

@@ -335,7 +335,7 @@ class Run:
         """Log how many workers were lost, and whether rows can differ in their last bits."""
         if self.ended:
             ended = counted(self.ended, "worker")
-            log(f"{ended} ended while computing: others got the pictures")
+            log(f"{ended} ended while computing")
         names = sorted(self.processors)
         if len(names) > 1 or names and names != [shards.processor()]:
             log(

@@ -258,7 +258,7 @@ def test_a_tar_that_is_not_finished_gives_what_it_has(tmp_path, tenths):
 
 
 @pytest.mark.redteam
-@pytest.mark.parametrize("name", ("long name", "many members", "no pair", "sparse"))
+@pytest.mark.parametrize("name", ("long name", "below zero", "many members", "no pair", "sparse"))
 def test_a_hostile_tar_ends_with_a_report_and_little_memory(tmp_path, name):
     good = make_pictures(links(2))
     path = tmp_path / "fetched" / "00000.tar"
@@ -274,6 +274,18 @@ def test_a_hostile_tar_ends_with_a_report_and_little_memory(tmp_path, name):
             [("there is a part that can't be read (a header is too long) in", "00000.tar")],
         )
         path.unlink()
+    elif name == "below zero":  # its size leads back to its own header
+        folder = write_tar(path, good)
+        header = bytearray(tarfile.TarInfo("a.txt").tobuf(tarfile.GNU_FORMAT))
+        header[124:136] = (-512).to_bytes(12, "big", signed=True)
+        header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]
+        path.write_bytes(bytes(header) + path.read_bytes())
+        signal.alarm(60)  # or it would never end
+        try:
+            urls, reports = all_of(folder)
+        finally:
+            signal.alarm(0)
+        assert (urls, [shard for _, shard in reports]) == ([], ["00000.tar"])
     elif name == "many members":
         folder = write_tar(path, good, [(f"{n}.txt", b"") for n in range(3000)])
         assert all_of(folder) == (links(2), [])

@@ -471,9 +471,12 @@ def test_of_pictures_under_one_key_the_first_is_computed_unless_the_cache_has_it
     keys = drawn_keys(bottleneck_cache.LOOKED_UP + 50)
     cache = filled(tmp_path, keys[5:10])
     pictures = [(key, str(n)) for n, key in enumerate([*keys, *keys[:30], *keys[-30:]])]
-    wanted = bottlenecks.missing(cache, iter(pictures))
-    assert np.flatnonzero(wanted).tolist() == [*range(5), *range(10, len(keys))]
-    assert bottlenecks.missing(cache, []).tolist() == []
+    wanted, count = bottlenecks.missing(cache, iter(pictures))
+    assert count == len(pictures)
+    assert list(bottlenecks.chosen(pictures, wanted)) == [*pictures[:5], *pictures[10 : len(keys)]]
+    assert list(bottlenecks.chosen(reversed(pictures[:9]), wanted)) == pictures[4::-1]
+    none, _ = bottlenecks.missing(cache, [])
+    assert list(bottlenecks.chosen(pictures, none)) == []
 
 
 def test_the_row_of_a_product_is_that_of_what_crawl_db_says_or_of_its_file(tmp_path):

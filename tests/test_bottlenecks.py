@@ -526,6 +526,18 @@ def test_a_picture_that_was_replaced_since_the_crawl_is_left_out_and_named(
     assert f"{name} can't be read ({bottlenecks.OTHER_FILE}); left out" in capsys.readouterr().err
 
 
+def test_pictures_that_come_or_go_meanwhile_cost_no_other_picture_its_row(tmp_path, network):
+    model, fingerprint = network
+    paths = list(drawn(tmp_path, 12).items())
+    cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
+    some = paths[2::2]
+    bottlenecks.compute(model, "float32", cache, lambda: some)
+    calls = iter((paths[1:], paths[1:], paths[:7] + paths[8:]))  # the first comes, another goes
+    bottlenecks.compute(model, "float32", cache, lambda: next(calls, paths))
+    there = cache.find([key for key, _ in paths]) >= 0
+    assert np.flatnonzero(~there).tolist() == [0, 7]
+
+
 def test_nothing_readable_is_no_error_of_the_cache(tmp_path, network):
     model, fingerprint = network
     cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
