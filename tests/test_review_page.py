@@ -40,6 +40,19 @@ def alike(left):  # noqa: F811
     return left
 
 
+def add_left(conn, number, group):
+    """A product that experiment 1 left to a person."""
+    conn.execute(
+        "insert into product(id, name, group_key) values (?, ?, ?)",
+        (number, f"Long {number}", group),
+    )
+    conn.execute(
+        """insert into filing(experiment_id, product_id, level, leaf_id, leaf_score, parent_id,
+           parent_score, top) values (1, ?, 'person', ?, ?, 'bags', .1, ?)""",
+        (number, LEAVES[0], number / 1e6, f'[["{LEAVES[0]}", 0.5]]'),
+    )
+
+
 def focused(tab):
     return int(tab.evaluate("document.activeElement.dataset.product"))
 
@@ -186,6 +199,55 @@ def test_chromium_a_group_is_decided_at_once_and_taken_back_at_once(alike, visit
     assert {stored[number] for number in COLOURS} == {("filed by hand", LEAVES[200 % 3])}
     assert {stored[number] for number in NEAR} == {("unclear", None)} and len(stored) == 6
 
+def test_chromium_what_is_decided_is_taken_back_after_a_reload_too(alike, visit):  # noqa: F811
+    tab = visit(alike, "--review", 1)
+    assert tab.locator("#undo").is_disabled()
+    tab.keyboard.press("j")
+    tab.keyboard.press("2")  # the whole group
+    tab.keyboard.press("n")
+    tab.keyboard.press("4")
+    assert marked(tab) == (6, 6)
+    tab.keyboard.press("u")
+    reload(tab)
+    assert marked(tab) == (4, 6) and tab.locator("#undo").is_enabled()
+    tab.keyboard.press("u")  # the group, and not what was taken back before
+    assert marked(tab)[0] == 0 and focused(tab) == COLOURS[0]
+    assert tab.locator("#undo").is_disabled()
+    reload(tab)
+    assert tab.locator("#undo").is_disabled()
+
+
+def test_chromium_a_decision_far_below_is_taken_back_after_a_reload(left, visit):  # noqa: F811
+    """The first 64 products are elements at once; the one that was decided last is not among them."""
+    conn = sqlite3.connect(left / "crawl.db")
+    with conn:
+        for number in range(1000, 1400):
+            add_left(conn, number, number)
+    conn.close()
+    tab = visit(left, "--review", 1)
+    tab.select_option("#order", "name")
+    last = tab.locator("[data-product='1399']")
+    last.locator(".choice").first.click()
+    assert marked(tab) == (1, 1)
+    reload(tab)
+    tab.click("#undo")
+    assert marked(tab)[0] == 0 and focused(tab) == 1399
+
+
+def test_chromium_nothing_is_taken_back_of_a_page_that_was_made_anew(left, visit, tmp_path):  # noqa: F811
+    path = tmp_path / "page.html"
+    tab = visit(left, "--review", 1, path=path)
+    tab.keyboard.press("j")
+    tab.keyboard.press("2")
+    take_back(tab, tmp_path, left)
+    path.unlink()
+    made = run_script("analyze", "--review", 1, "-o", path, cwd=left)
+    assert made.returncode == 0
+    tab.reload()
+    assert tab.locator("#undo").is_disabled()
+    tab.keyboard.press("u")
+    assert marked(tab) == (0, 0) and tab.inner_text("#spoken") == "there is nothing to take back"
+
 
 def test_chromium_an_opened_group_is_decided_one_by_one(alike, visit, tmp_path):  # noqa: F811
     tab = visit(alike, "--review", 1)
@@ -228,15 +290,7 @@ def test_chromium_a_group_of_a_long_page_is_whole_wherever_it_stands(left, visit
             group = (
                 "style" if 1062 <= number < 1066 else "far" if number in (1010, 1190) else number
             )
-            conn.execute(
-                "insert into product(id, name, group_key) values (?, ?, ?)",
-                (number, f"Long {number}", group),
-            )
-            conn.execute(
-                """insert into filing(experiment_id, product_id, level, leaf_id, leaf_score,
-                   parent_id, parent_score, top) values (1, ?, 'person', ?, ?, 'bags', .1, ?)""",
-                (number, LEAVES[0], number / 1e6, f'[["{LEAVES[0]}", 0.5]]'),
-            )
+            add_left(conn, number, group)
     conn.close()
     tab = visit(left, "--review", 1)
     until(tab, "document.querySelectorAll('.product').length === 240")
