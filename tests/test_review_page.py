@@ -199,6 +199,7 @@ def test_chromium_a_group_is_decided_at_once_and_taken_back_at_once(alike, visit
     assert {stored[number] for number in COLOURS} == {("filed by hand", LEAVES[200 % 3])}
     assert {stored[number] for number in NEAR} == {("unclear", None)} and len(stored) == 6
 
+
 def test_chromium_what_is_decided_is_taken_back_after_a_reload_too(alike, visit):  # noqa: F811
     tab = visit(alike, "--review", 1)
     assert tab.locator("#undo").is_disabled()
