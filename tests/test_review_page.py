@@ -53,6 +53,16 @@ def add_left(conn, number, group):
     )
 
 
+def article(page, number):
+    """The HTML of one product."""
+    return page.split(f'data-product="{number}"')[1].split("</article>")[0]
+
+
+def suggested(page, number):
+    """The categories that a page offers for a product."""
+    return re.findall(r'class="choice" value="([^"]*)" data-key', article(page, number))
+
+
 def focused(tab):
     return int(tab.evaluate("document.activeElement.dataset.product"))
 
@@ -392,13 +402,36 @@ def test_the_parent_at_which_a_product_is_filed_is_not_suggested(left):  # noqa:
     )
     change(left, "update filing set category_id = null where product_id = 200")
     page = run_script("analyze", "--review", 1, cwd=left).stdout
+    assert suggested(page, 200) == ["bags", "bags.totes", "jeans.skinny"]
+    assert suggested(page, 257) == ["bags.totes", "jeans.skinny"]
 
-    def suggested(number):
-        article = page.split(f'data-product="{number}"')[1].split("</article>")[0]
-        return re.findall(r'class="choice" value="([^"]*)" data-key', article)
 
-    assert suggested(200) == ["bags", "bags.totes", "jeans.skinny"]
-    assert suggested(257) == ["bags.totes", "jeans.skinny"]
+@pytest.mark.parametrize("shop", (True, False), ids=("filed now", "filed by an older version"))
+def test_what_an_audit_called_wrong_is_not_suggested_and_the_page_says_why(left, shop):  # noqa: F811
+    change(left, "update product set source = 'shop' where id >= 200")
+    if shop:
+        change(
+            left,
+            """insert into filing_source values (1, 'shop', .95, .95, .1, .1, '[]', '[]', .9, '[]')""",
+        )
+    page = run_script("analyze", "--review", 1, cwd=left).stdout
+    first, *others = suggested(page, 200)
+    second = suggested(page, 202)
+    parent, below = "jeans", [leaf for leaf in second if leaf.startswith("jeans.")]
+    assert below and set(below) != set(second)
+    answered = """insert into audit_sample(experiment_id, product_id, level, category_id, score, answer)
+                  values (1, ?, ?, ?, .9, ?)"""
+    change(left, answered, 200, "leaf", first, "wrong")
+    change(left, answered, 202, "parent", parent, "wrong")
+    change(left, answered, 206, "leaf", LEAVES[2], "unsure")  # which refutes nothing
+    same = suggested(page, 206)
+    page = run_script("analyze", "--review", 1, cwd=left).stdout
+    assert suggested(page, 200)[: len(others)] == others and first not in suggested(page, 200)
+    assert not set(below) & set(suggested(page, 202)) and suggested(page, 206) == same
+    assert "data-proposed" not in article(page, 200)
+    why = "Not filed: in the audit a person called it wrong at"
+    assert f"{why} {path_of(first).replace('>', '&gt;')}." in article(page, 200)
+    assert f"{why} {parent}." in article(page, 202) and why not in article(page, 206)
 
 
 # ---- progress, the bar, the window ----------------------------------------------------------------
