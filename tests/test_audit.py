@@ -319,6 +319,30 @@ def test_chromium_the_sample_is_answered_by_keyboard(folder, visit, tmp_path):
         assert said == ["right", second if is_below else "wrong", "unsure", "wrong"]
 
 
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_chromium_the_page_is_accessible_and_fits_its_screen(folder, visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    draw(folder, "--top", 20)
+    view = {"width": 1366, "height": 768}
+    tab = visit(folder, path=folder / "audit.html", viewport=view, color_scheme=scheme)
+    tab.click("#tools summary")  # the line is closed, as it is at first
+    whole = """all => all.filter(one => one.getBoundingClientRect().bottom <= innerHeight).length"""
+    assert tab.eval_on_selector_all(".product", whole) >= 8
+    for width in (1366, 400):
+        tab.set_viewport_size({"width": width, "height": 768})
+        for key in "jn":
+            tab.keyboard.press(key)
+        assert tab.is_visible(".picker")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.Axe().run(tab).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"][:400]) for one in found] == []
+        tab.keyboard.press("Escape")
+    rows = tab.eval_on_selector_all(
+        ".product:first-of-type .choice", "all => all.map(one => one.getBoundingClientRect().top)"
+    )
+    assert len(set(rows)) == 1  # three short answers, also on a phone
+
+
 # ---- the answers ------------------------------------------------------------------------------------
 
 
