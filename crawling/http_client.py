@@ -177,9 +177,10 @@ class Web:
 
     `rate` is how many requests a second one host gets, 0 for no limit. Setting `stop` ends all
     waiting. `connections` is how many requests may be under way at once at one host, and `hosts` of
-    how many hosts connections are kept; `tries` is how often a request is tried; `give_up` after how many failures in a row a host is left alone. `public_only` is for
-    links that a shop gave: no private address is reached; with public_redirects, none is reached by
-    a redirect of a public host. `counts` has the numbers of requests, retries and bytes.
+    how many hosts connections are kept; `tries` is how often a request is tried; `give_up` after
+    how many failures in a row a host is left alone. `public_only` is for links that a shop gave: no
+    private address is reached; with public_redirects, none is reached by a redirect of a public
+    host. `counts` has the numbers of requests, retries and bytes.
     """
 
     def __init__(
@@ -307,38 +308,48 @@ class Web:
         if (host, session) in self.private:
             raise PrivateAddress(PRIVATE)
         self.wait_turn(host)
-        if request.sink:  # an earlier try may have left something there
-            request.sink.seek(0)
-            request.sink.truncate()
-        self.count("requests", 1)
         try:
-            with (
-                self.slots[host],
-                done_within(request.seconds),
-                session.get(
-                    url, params=params, timeout=TIMEOUT, stream=True, allow_redirects=False
-                ) as response,
-            ):
-                target = session.get_redirect_target(response)
-                if target and request.redirects:
-                    return Redirect(target, is_at_public(response))
-                # What may take long is not finished first if the script is told to stop.
-                stop = self.stop if request.seconds > LONGEST else None
-                body = read_body(response, request.most, request.seconds, request.sink, stop)
-                return Answer(
-                    response.status_code, response.headers, body, has_length(response.headers)
-                )
+            with self.slots[host]:
+                self.check_host(host)  # it may have failed while this request waited
+                return self.exchange(session, url, params, request)
         except PrivateAddress:
             self.count("requests", -1)  # none was sent
             with self.lock:
                 self.private.add((host, session))
             raise
 
+    def exchange(
+        self,
+        session: requests.Session,
+        url: str,
+        params: Mapping[str, Any] | None,
+        request: Request,
+    ) -> Answer | Redirect:
+        """Send one request, whose turn it is."""
+        if request.sink:  # an earlier try may have left something there
+            request.sink.seek(0)
+            request.sink.truncate()
+        self.count("requests", 1)
+        with (
+            done_within(request.seconds),
+            session.get(
+                url, params=params, timeout=TIMEOUT, stream=True, allow_redirects=False
+            ) as response,
+        ):
+            target = session.get_redirect_target(response)
+            if target and request.redirects:
+                return Redirect(target, is_at_public(response))
+            # What may take long is not finished first if the script is told to stop.
+            stop = self.stop if request.seconds > LONGEST else None
+            body = read_body(response, request.most, request.seconds, request.sink, stop)
+            return Answer(
+                response.status_code, response.headers, body, has_length(response.headers)
+            )
+
     def wait_turn(self, host: str) -> None:
         """Wait until it is this request's turn at the host. Raises GivenUp and Stopped."""
         with self.lock:
-            if self.failures[host] >= self.give_up:
-                raise GivenUp(f"{self.give_up} failures in a row: the host is left alone")
+            self.check_host(host)
             self.slots[host]  # is made while nobody else can make it
             now = time.monotonic()
             turn = max(now, self.turn.get(host, now))
@@ -346,6 +357,11 @@ class Web:
         self.sleep(turn - now)
         while (left := self.pause.get(host, 0) - time.monotonic()) > 0:
             self.sleep(left)
+
+    def check_host(self, host: str) -> None:
+        """Raises GivenUp if the host has failed too often."""
+        if self.failures[host] >= self.give_up:
+            raise GivenUp(f"{self.give_up} failures in a row: the host is left alone")
 
     def leave_alone(self, host: str, answer: Answer, attempt: int) -> None:
         """Leave a host alone for as long as its answer asks for. Raises GivenUp if that is longer
