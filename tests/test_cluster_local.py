@@ -61,6 +61,7 @@ def compute_nothing_here(monkeypatch):
     monkeypatch.setattr(inception, "make_forward", None)
 
 
+@pytest.mark.slow  # test_cluster.py has a cluster that computes the same rows
 def test_local_workers_give_the_experiment_that_one_process_gives(
     tmp_path, monkeypatch, networks_made_once
 ):
