@@ -11,7 +11,6 @@ known which shard a worker died of. What lies there as a file is done, whoever c
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import itertools
 import json
@@ -24,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from common.files import replacing
+from common.files import open_locked, replacing
 from common.foreign_files import open_regular
 from common.pictures import MOST_BYTES
 from common.terminal import Undone, counted, first_few, log
@@ -57,11 +56,8 @@ def folder_with_token(folder: str) -> Iterator[str]:
     os.makedirs(folder, exist_ok=True)
     token = f"{shards.TOKEN}{os.urandom(8).hex()}"
     path = os.path.join(folder, token)
-    open(path, "xb").close()
     try:
-        with open(path, "rb+") as file:  # locked, so that another command knows that it is in use
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with open_locked(path):  # so that another command knows that it is in use
             yield token
     finally:
         shards.remove(path)

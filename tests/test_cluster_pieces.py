@@ -4,9 +4,11 @@ get them; and shards that are not what they should be.
     pytest tests/test_cluster_pieces.py
 """
 
+import concurrent.futures
 import json
 import os
 import random
+import threading
 import zlib
 from pathlib import Path
 
@@ -15,9 +17,10 @@ import pytest
 from small_disks import fill_up, small_disk
 
 from common.terminal import UserError, progress
-from learning import cluster_crew, cluster_pieces, shards
+from learning import cluster, cluster_crew, cluster_pieces, shards
 from learning.bottleneck_cache import Cache
-from learning.cluster_connection import Worker
+from learning.cluster_address import Options
+from learning.cluster_connection import Connection, Worker
 from learning.cluster_crew import Crew, is_seen_here
 
 FINGERPRINT = {"network": "toy", "precision": "float32"}
@@ -353,6 +356,38 @@ def test_the_reasons_of_a_whole_shard_fit_into_its_first_line(cache, recipe, tmp
     path = tmp_path / f"some{shards.ENDING}"
     path.write_bytes(whole(recipe, [], np.zeros((0, SIZE)), dict.fromkeys(keys, "\u0436" * 120)))
     assert len(shards.adopt(cache, recipe, str(path), keys).bad) == len(keys)
+
+
+def test_a_shard_that_was_sent_here_and_is_adopted_by_another_command_loses_nothing(
+    cache, recipe, tmp_path
+):
+    pictures = make_pictures(100)
+    Path(recipe.folder).mkdir()
+    options, ended = Options("local:1"), threading.Event()
+
+    def another_command():
+        other = Cache(str(tmp_path / "cache"), FINGERPRINT, SIZE)
+        while not ended.is_set():
+            shards.adopt_all(other, recipe)
+
+    with (
+        concurrent.futures.ThreadPoolExecutor() as pool,
+        progress("bottlenecks", 100, "pictures") as bar,
+    ):
+        other = pool.submit(another_command)
+        pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        run = cluster.Run(options, Connection(options), cache, pieces, recipe)
+        try:
+            for number, (key, path) in enumerate(pictures):
+                piece = cluster_pieces.Piece(number, [(key, path)])
+                task = cluster.Task(piece, [key], "tcp://10.0.0.1:1", "name", 0.0, None)
+                sent_to = os.path.join(recipe.folder, shards.file_name(recipe, [key]))
+                run.take_shard(task, sent_to, whole(recipe, [key]))
+        finally:
+            ended.set()
+        other.result()
+        assert (cache.find([key for key, _ in pictures]) >= 0).all() and not pieces.again
+        assert bar.n == 100 and run.crew.unusable == {}
 
 
 def test_a_full_disk_of_the_cache_is_not_said_of_a_shard(tmp_path, small_disk, capsys):

@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -350,39 +349,6 @@ def test_a_scheduler_that_hangs_ends_the_command(tmp_path, pictures, alone, hold
         status, _, stderr = command.end(240)
         assert status == 1 and "can't be reached any more" in stderr.splitlines()[-1], stderr
         hold.off()
-
-
-@pytest.mark.slow
-def test_two_commands_at_once_lose_nothing(tmp_path, pictures, alone, hold):
-    """What one has received, the other one adopts before it does."""
-    cache = tmp_path / "here" / "cache"
-    cache.mkdir(parents=True)
-    prefix = hidden(tmp_path / "here")
-    if prefix is None:
-        pytest.skip("a folder can't be hidden from a process here")
-    with cluster(tmp_path / "cluster") as made:
-        made.start_worker("far", *PRELOAD, prefix=prefix, env=hold.env)
-        command = Command(made, cache, pictures)
-        sweeping = subprocess.Popen([sys.executable, "-c", SWEEP, str(REPO), str(cache)])
-        try:
-            status, bad, stderr = command.end()
-        finally:
-            sweeping.kill()
-    assert (status, bad) == (0, {}), stderr
-    assert rows_of(cache) == alone and len(records_of(cache)) == PICTURES
-
-
-# Another command on the same cache, which again and again adopts what lies there.
-SWEEP = """
-import sys
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
-import cluster_runs
-from learning import shards
-cache = cluster_runs.open_cache(sys.argv[2])
-recipe = shards.recipe(cache, cluster_runs.FINGERPRINT, "random", 0, cluster_runs.LAYER)
-while True:
-    shards.adopt_all(cache, recipe)
-"""
 
 
 @pytest.mark.slow
