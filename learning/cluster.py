@@ -127,9 +127,7 @@ class Run:
         for worker in self.crew.idle({task.worker for task in self.running.values()}):
             if worker not in self.crew.loaded:
                 self.submit(None, worker)
-            elif piece := self.pieces.next_piece(
-                worker, len(self.crew.workers), self.pieces_running()
-            ):
+            elif piece := self.next_piece(worker):
                 self.submit(piece, worker)
         if not self.pieces_running() and self.pieces.all_taken:
             if not self.pieces.again:
@@ -139,6 +137,16 @@ class Run:
                 return True
         self.take_answers(wait=LOOK)
         return True
+
+    def next_piece(self, worker: str) -> Piece | None:
+        """The piece for an idle worker."""
+        if piece := self.pieces.waiting(worker):
+            return piece
+        if not self.crew.is_trusted(worker):
+            return None
+        return self.pieces.fresh(len(self.crew.usable())) or self.pieces.second_copy(
+            worker, self.pieces_running()
+        )
 
     def take_answers(self, wait: float) -> None:
         """Take what has come of tasks that are done; if of none, after so many seconds."""

@@ -6,6 +6,7 @@ functions that run on them.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import contextlib
 import logging
@@ -140,7 +141,10 @@ class Connection:
             found = self.client.sync(
                 self.client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER
             )["workers"]
-        except TimeoutError:  # it takes connections and answers none
+        except (
+            TimeoutError,
+            asyncio.TimeoutError,
+        ):  # two until 3.11; it takes connections and answers none
             raise self.lost() from None
         except Exception:  # of the network, of tornado, or a client that was closed
             if self.client.status in ("running", "connecting"):

@@ -62,15 +62,17 @@ class Crew:
         return [worker for worker in self.workers if worker not in self.unusable]
 
     def idle(self, busy: set[str]) -> list[str]:
-        """Who can be given something. Of those that are in doubt nobody can, while others are there
-        to try the pictures that they could not read."""
-        usable = self.usable()
-        trusted = [worker for worker in usable if worker not in self.doubted]
+        """Who can be given something."""
         return [
             worker
-            for worker in trusted or usable
+            for worker in self.usable()
             if self.workers[worker].is_ready and worker not in busy
         ]
+
+    def is_trusted(self, worker: str) -> bool:
+        """Whether a worker may get pictures that nobody has tried: one in doubt gets them only if
+        all are in doubt."""
+        return worker not in self.doubted or self.doubted.issuperset(self.usable())
 
     # ---- what has come of their tasks
 

@@ -49,22 +49,25 @@ class Pieces:
         self.unread: dict[str, str] = {}  # {key: why a worker could not read it}
         self.numbers = itertools.count()
 
-    def next_piece(
-        self, worker: str, workers: int, running: Sequence[tuple[Piece, float]]
-    ) -> Piece | None:
-        """The piece for an idle worker, one of so many: one that was given back, the next pictures,
-        or, when nothing else is left, the first that is `running` on one other worker only, in case
-        that one is slow or can't be reached any more. A piece by which a worker has ended is given
-        to a second one only if the first seems to hang: running are pieces and for how many
-        seconds. Nobody gets what it could not read before."""
+    def waiting(self, worker: str) -> Piece | None:
+        """A piece that was given back, and that a worker has not tried in vain."""
         for piece in self.again:
             if worker not in piece.tried:
                 self.again.remove(piece)
                 return piece
-        # Towards the end pieces are smaller, so that the workers end at about the same time.
+        return None
+
+    def fresh(self, workers: int) -> Piece | None:
+        """The next pictures, for one of so many workers. Towards the end pieces are smaller, so that
+        the workers end at about the same time."""
         size = min(MOST_PICTURES, max(LEAST_PICTURES, self.left // (4 * max(1, workers))))
-        if pictures := self.take(size):
-            return Piece(next(self.numbers), pictures)
+        pictures = self.take(size)
+        return Piece(next(self.numbers), pictures) if pictures else None
+
+    def second_copy(self, worker: str, running: Sequence[tuple[Piece, float]]) -> Piece | None:
+        """When nothing else is left, the first piece that other workers are at, and for how many
+        seconds, in case that they are slow or can't be reached any more. A piece by which a worker
+        has ended is given to one at a time, unless that one seems to hang."""
         counts = collections.Counter(piece.number for piece, _ in running)
         for piece, seconds in running:  # the longest first
             copies = 1 + int(seconds // SLOW) + (not self.deaths[piece.number])

@@ -31,6 +31,11 @@ def make_pictures(count):
     return [(f"{number:064x}", f"/pictures/{number}.png") for number in range(count)]
 
 
+def next_piece(pieces):
+    """The next piece of a worker that is alone."""
+    return pieces.waiting("tcp://10.0.0.1:1") or pieces.fresh(1)
+
+
 @pytest.fixture
 def cache(tmp_path):
     return Cache(str(tmp_path / "cache"), FINGERPRINT, SIZE)
@@ -52,7 +57,7 @@ def test_the_pictures_that_end_their_workers_are_left_out_and_no_others(cache, c
     deaths, done = 0, []
     with progress("bottlenecks", count, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
-        while piece := pieces.next_piece("a", 2, []):
+        while piece := next_piece(pieces):
             keys = [key for key, _ in piece.pictures]
             if fatal & set(keys):
                 pieces.note_death(piece, is_running=False)
@@ -72,14 +77,14 @@ def test_deaths_by_one_of_two_that_are_at_a_piece_are_not_forgotten(cache):
     pictures = make_pictures(20)
     with progress("bottlenecks", 20, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
-        piece = pieces.next_piece("a", 2, [])
-        assert pieces.next_piece("b", 2, [(piece, 1)]) == piece  # the other worker is idle
-        assert pieces.next_piece("c", 2, [(piece, 1), (piece, 1)]) is None
+        piece = pieces.fresh(2)
+        assert pieces.second_copy("b", [(piece, 1)]) == piece  # the other worker is idle
+        assert pieces.second_copy("c", [(piece, 1), (piece, 1)]) is None
         pieces.note_death(piece, is_running=True)
-        assert pieces.next_piece("b", 2, [(piece, 1)]) is None  # and would be ended, too
+        assert pieces.second_copy("b", [(piece, 1)]) is None  # and would be ended, too
         late = cluster_pieces.SLOW + 1  # the first one hangs
-        assert pieces.next_piece("b", 2, [(piece, late)]) == piece
-        assert pieces.next_piece("c", 2, [(piece, late), (piece, 1)]) is None
+        assert pieces.second_copy("b", [(piece, late)]) == piece
+        assert pieces.second_copy("c", [(piece, late), (piece, 1)]) is None
         pieces.note_death(piece, is_running=False)
         assert [len(half.pictures) for half in pieces.again] == [10, 10]
 
@@ -91,7 +96,7 @@ def test_what_another_command_has_computed_is_not_given_to_a_worker(cache, tmp_p
         other = Cache(str(tmp_path / "cache"), FINGERPRINT, SIZE)
         other.append([key for key, _ in pictures[:60]], np.zeros((60, SIZE)))
         given = []
-        while piece := pieces.next_piece("a", 1, []):
+        while piece := next_piece(pieces):
             given += piece.pictures
             pieces.note_rows([key for key, _ in piece.pictures])
         assert given == pictures[60:] and bar.n == 100
@@ -114,15 +119,14 @@ def test_what_a_worker_could_not_read_is_tried_by_others_and_then_left_out(cache
     here, there, elsewhere = "tcp://10.0.0.1:1", "tcp://10.0.0.1:2", "tcp://10.0.0.2:1"
     with progress("bottlenecks", 4, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
-        piece = pieces.next_piece(here, 3, [])
-        pieces.note_unread(piece, here, unread)
-        assert pieces.next_piece(here, 3, []) is None and pieces.bad == {}
-        piece = pieces.next_piece(there, 3, [])
+        pieces.note_unread(pieces.fresh(3), here, unread)
+        assert pieces.waiting(here) is None and pieces.bad == {}
+        piece = pieces.waiting(there)
         assert piece.pictures == pictures[:2]
         pieces.note_unread(piece, there, unread)
         # That was the same computer, so one of another one is asked.
-        assert pieces.next_piece(here, 3, []) is pieces.next_piece(there, 3, []) is None
-        piece = pieces.next_piece(elsewhere, 3, [])
+        assert pieces.waiting(here) is pieces.waiting(there) is None
+        piece = pieces.waiting(elsewhere)
         pieces.note_rows([pictures[0][0]])
         pieces.note_unread(piece, elsewhere, dict([unread.popitem()]))
         assert pieces.are_done() and pieces.bad == {pictures[1][0]: "Input/output error"}
@@ -159,7 +163,9 @@ def test_a_worker_that_reads_nothing_waits_until_another_has_tried(capsys):
     crew, bad, good = make_crew("bad", "good")
     piece = make_piece("s3://shop")
     say_unread(crew, bad, piece)
-    assert crew.idle(set()) == [good] and crew.idle({good}) == []
+    assert crew.is_trusted(good) and not crew.is_trusted(bad)
+    # What another one could not read it may try; otherwise the two could wait for each other.
+    assert crew.idle(set()) == [bad, good]
     crew.note_second_try(piece._replace(tried=frozenset([bad])), read=40)
     assert crew.usable() == crew.idle(set()) == [good]
     assert f"the worker at {bad} gets no pictures" in capsys.readouterr().err
@@ -170,16 +176,15 @@ def test_a_worker_whose_pictures_nobody_reads_is_not_to_blame():
     piece = make_piece("s3://shop")
     say_unread(crew, first, piece)
     crew.note_second_try(piece._replace(tried=frozenset([first])), read=1)
-    assert crew.idle(set()) == [first, second]
+    assert crew.is_trusted(first) and crew.usable() == [first, second]
 
 
 def test_a_worker_alone_in_doubt_goes_on_but_not_for_ever():
     crew, alone = make_crew("alone")
     say_unread(crew, alone, make_piece("s3://shop"))
-    assert crew.idle(set()) == [alone]
     crew.note_row(alone)  # it does read
     for _ in range(100):
-        assert crew.idle(set()) == [alone]
+        assert crew.idle(set()) == [alone] and crew.is_trusted(alone)
         say_unread(crew, alone, make_piece("s3://shop"))
     assert crew.usable() == []
     with pytest.raises(UserError, match="s3://shop/0 .*, nor any other of 4000 pictures"):
@@ -197,7 +202,7 @@ def test_what_this_computer_reads_tells_at_once_who_is_to_blame(tmp_path):
 def test_one_picture_that_a_worker_can_not_read_costs_no_worker(tmp_path):
     crew, alone = make_crew("alone")
     say_unread(crew, alone, make_piece(tmp_path, count=2))
-    assert crew.idle(set()) == [alone]
+    assert crew.idle(set()) == [alone] and crew.is_trusted(alone)
 
 
 def test_what_this_computer_knows_of_a_file(tmp_path):
@@ -236,7 +241,7 @@ def test_workers_that_all_end_while_computing_end_the_run_in_words(cache):
     with progress("bottlenecks", 10_000, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, make_pictures(10_000), False, bar)
         with pytest.raises(UserError, match="about 2 GB of memory"):
-            while piece := pieces.next_piece("small", 1, []):
+            while piece := next_piece(pieces):
                 pieces.note_death(piece, is_running=False)
                 crew.note_end()
         assert len(pieces.bad) < 10 and crew.ended < 50
@@ -248,7 +253,7 @@ def test_many_pictures_that_kill_do_not_end_the_run(cache):
     crew, worker = make_crew("one")
     with progress("bottlenecks", 4_000, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
-        while piece := pieces.next_piece(worker, 1, []):
+        while piece := next_piece(pieces):
             if fatal & {key for key, _ in piece.pictures}:
                 pieces.note_death(piece, is_running=False)
                 crew.note_end()
