@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from learning.bottleneck_cache import Cache
+from learning.cluster_address import hostname
 from learning.shards import MOST_PICTURES
 
 LEAST_PICTURES = 32  # in a piece, at the end of a run, when the workers are to end together
@@ -22,6 +23,7 @@ MOST_SENT = 4_000_000  # bytes of pictures in a piece, if they are sent; a large
 DEATHS = 2  # of workers by one piece, before it is halved: one may have had another cause
 ALONE = 3  # deaths of workers by one picture, before it is left out
 KILLED = f"it ended {ALONE} workers, one after the other"
+SLOW = 300  # seconds after which a worker may hang, so that another one gets the same piece too
 
 Picture = tuple[str, str]  # SHA-256 and path
 
@@ -31,6 +33,7 @@ class Piece(NamedTuple):
 
     number: int  # which stays the same when it is given to another worker, too
     pictures: list[Picture]
+    tried: frozenset[str] = frozenset()  # workers that could not read them
 
 
 class Pieces:
@@ -43,21 +46,32 @@ class Pieces:
         self.again: collections.deque[Piece] = collections.deque()  # given back, or halved
         self.deaths: collections.Counter[int] = collections.Counter()  # by the number of a piece
         self.bad: dict[str, str] = {}  # {key: why it has no row}
+        self.unread: dict[str, str] = {}  # {key: why a worker could not read it}
         self.numbers = itertools.count()
 
-    def next_piece(self, workers: int, running: Sequence[Piece]) -> Piece | None:
-        """The piece for an idle worker, one of so many: one that was given back, the next pictures,
-        or, when nothing else is left, the first that is `running` on one other worker only, in case
-        that one is slow or can't be reached any more; but not one by which a worker has ended."""
-        if self.again:
-            return self.again.popleft()
-        # Towards the end pieces are smaller, so that the workers end at about the same time.
+    def waiting(self, worker: str) -> Piece | None:
+        """A piece that was given back, and that a worker has not tried in vain."""
+        for piece in self.again:
+            if worker not in piece.tried:
+                self.again.remove(piece)
+                return piece
+        return None
+
+    def fresh(self, workers: int) -> Piece | None:
+        """The next pictures, for one of so many workers. Towards the end pieces are smaller, so that
+        the workers end at about the same time."""
         size = min(MOST_PICTURES, max(LEAST_PICTURES, self.left // (4 * max(1, workers))))
-        if pictures := self.take(size):
-            return Piece(next(self.numbers), pictures)
-        counts = collections.Counter(piece.number for piece in running)
-        for piece in running:
-            if counts[piece.number] == 1 and not self.deaths[piece.number]:
+        pictures = self.take(size)
+        return Piece(next(self.numbers), pictures) if pictures else None
+
+    def second_copy(self, worker: str, running: Sequence[tuple[Piece, float]]) -> Piece | None:
+        """When nothing else is left, the first piece that other workers are at, and for how many
+        seconds, in case that they are slow or can't be reached any more. A piece by which a worker
+        has ended is given to one at a time, unless that one seems to hang."""
+        counts = collections.Counter(piece.number for piece, _ in running)
+        for piece, seconds in running:  # the longest first
+            copies = 1 + int(seconds // SLOW) + (not self.deaths[piece.number])
+            if counts[piece.number] < copies and worker not in piece.tried:
                 return piece
         return None
 
@@ -85,7 +99,7 @@ class Pieces:
     def give_back(self, piece: Piece, is_running: bool) -> None:
         """Have a piece computed by another worker, unless one is at it."""
         if not is_running:
-            self.again.append(piece)
+            self.again.appendleft(piece)
 
     def note_death(self, piece: Piece, is_running: bool) -> None:
         """A worker has ended while it had this piece. After several times it is halved, down to the
@@ -98,11 +112,27 @@ class Pieces:
             self.leave_out(pictures[0][0], KILLED)
         else:
             half = len(pictures) // 2
-            for part in (pictures[:half], pictures[half:]):
-                smaller = Piece(next(self.numbers), part)
+            for part in (pictures[half:], pictures[:half]):
+                smaller = Piece(next(self.numbers), part, piece.tried)
                 # Of a picture alone it is not known yet. Of more, the next death halves again.
                 self.deaths[smaller.number] = DEATHS - 1 if len(part) > 1 else 0
-                self.again.append(smaller)
+                self.again.appendleft(smaller)
+
+    def note_unread(self, piece: Piece, worker: str, unread: dict[str, str]) -> None:
+        """These pictures {key: reason} of a piece could not be read by a worker. Another one is to
+        try them, unless workers of two computers have tried."""
+        left = [picture for picture in piece.pictures if picture[0] in unread]
+        again = Piece(next(self.numbers), left, piece.tried | {worker})
+        self.unread.update(unread)
+        self.again.append(again)
+        if len(set(map(hostname, again.tried))) > 1:
+            self.give_up(again)
+
+    def give_up(self, piece: Piece) -> None:
+        """Leave out a piece that waits, because nobody can read it."""
+        self.again.remove(piece)
+        for key, _ in piece.pictures:
+            self.leave_out(key, self.unread[key])
 
     def leave_out(self, key: str, reason: str) -> None:
         """A picture has no row, for this reason."""
