@@ -67,11 +67,12 @@ class Choice:
 
     def fill(self, source: str, external_id: str) -> tuple[Path, Path] | None:
         """(the category that a product of a source gets, the one that a person has found wrong or ())
-        of one product; None if none is exported for it."""
+        of one product, which is noted as met; None if none is exported for it."""
         row = export_queries.exported_product(self.conn, self.number, source, external_id)
         exported = self.exported_or_none(row) if row else None
         if not exported:
             return None
+        export_queries.note_met(self.conn, exported.row["product_id"])
         return exported.path, self.paths.get(exported.row["replaced"], ())
 
     def exported_or_none(self, row: sqlite3.Row) -> Exported | None:
