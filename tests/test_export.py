@@ -252,6 +252,18 @@ def test_a_name_that_a_format_can_not_hold_is_left_out_and_named(tmp_path, form,
     assert back == {"n-2": "Men|Shorts", **({} if refused else {"n-1": name})}
 
 
+@pytest.mark.parametrize("form", BACK)
+def test_a_name_does_not_escape_what_stands_behind_it(shop, form):
+    decide(shop, [("n-8", "filed by hand", "", "Men \\ > Hats")])
+    refused = form in ("magento", "woocommerce")
+    done = export(shop, form, "-o", "out.txt", status=1 if refused else 0)
+    said = "can't have a backslash at the end of a category's name"
+    assert (said in done.stderr) == refused
+    load(shop, "out.txt", *BACK[form], name="check.db")
+    back = filed_where(shop, "check.db")
+    assert back.get("n-8") == (None if refused else "Men \\|Hats")
+
+
 # ---- where the products came from ---------------------------------------------------------------
 
 WOOCOMMERCE = """ID,Type,SKU,Name,Published,Categories
