@@ -206,6 +206,7 @@ def export_filed(args: argparse.Namespace) -> int:
     conn = db.open_readonly(args.db_path)
     source = export.source_to_export(conn, args.export, args.format, args.source)
     choice = export.Choice(conn, args.export, args.only == "leaf")
+    export.warn_refuted(choice, args.db_path)
     if args.format == "same":
         return export_same(args, choice, source or "")
     with exact_output(args.output) as write:

@@ -24,6 +24,8 @@ from exports import (
     write_tsv,
 )
 
+from test_audit import answer_all, folder  # noqa: F401 (a fixture)
+
 from crawling import feed_dialects
 from evaluation.export_formats import FORMATS
 
@@ -220,6 +222,21 @@ def test_a_category_that_is_gone_is_left_out_and_named(shop):
     done = export(shop, "merchant", status=1)
     assert "Shorts" not in done.stdout
     assert "left out: 2 products" in done.stderr and "run --apply 1 again" in done.stderr
+
+
+REFUTED = "the audit refutes the promise of 95 % at the leaf"
+
+
+@pytest.mark.parametrize("form", ["csv", "same"])
+def test_an_audit_that_refutes_the_promise_is_named_before_it_goes_out(folder, form):  # noqa: F811
+    feed = [(f"sku-{number}", f"Name {number}", "") for number in range(1001, 1401)]
+    same = ("--feed", write_tsv(folder / "new.tsv", feed)) if form == "same" else ()
+    assert "the audit" not in export(folder, form, *same).stderr
+    answer_all(folder, lambda position: position % 4 == 0)
+    said = export(folder, form, *same, "--only", "leaf").stderr
+    assert REFUTED in said and "What was filed there goes out all the same" in said
+    assert "at the parent:" not in said  # these do not go out
+    assert said.count("the audit refutes") == 1
 
 
 # ---- what a format can't hold -------------------------------------------------------------------
