@@ -23,7 +23,6 @@ from exports import (
     run,
     write_tsv,
 )
-
 from test_audit import answer_all, folder  # noqa: F401 (a fixture)
 
 from crawling import feed_dialects
