@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import UserError, log
-from evaluation import audit, audit_queries, csv_file, decision_conflicts, decision_lines
+from evaluation import audit, audit_queries, decision_conflicts, decision_lines
 from evaluation.csv_file import NAMED
 from evaluation.decision_lines import Categories, Cells, short
 
