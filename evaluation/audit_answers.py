@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from common.terminal import UserError, log
+from common.terminal import UserError, command, log
 from evaluation import audit, audit_queries, decision_conflicts, decision_lines
 from evaluation.csv_file import NAMED
 from evaluation.decision_lines import Categories, Cells, short
@@ -229,10 +229,11 @@ def store(conn: sqlite3.Connection, read: Read) -> dict[str, Any]:
 
 
 def judged_after(conn: sqlite3.Connection, read: Read, db_path: str) -> dict[int, dict[str, Any]]:
-    """{experiment: what the answers say of the promise in force, `levels` (audit.judge) and
-    `categories` (audit.judge_categories)} of the audits that a file was about."""
-    judged = {}
-    for number in audit_queries.experiments_of(conn, [answer.drawn_as for answer in read.answers]):
+    """{experiment: what the answers say of the promise in force} of the audits that a file was about:
+    `levels` (audit.judge), `categories` (audit.judge_categories), how many of the file's answers are
+    `beside` the sample of the whole, the `confidence`, and the command that draws `more`."""
+    judged, answered = {}, {answer.drawn_as for answer in read.answers}
+    for number in audit_queries.experiments_of(conn, list(answered)):
         try:
             promise = audit.promise_in_force(conn, number, db_path)
         except UserError as problem:  # the answers are stored all the same
@@ -241,5 +242,11 @@ def judged_after(conn: sqlite3.Connection, read: Read, db_path: str) -> dict[int
             judged[number] = {
                 "levels": audit.judge(conn, number, promise),
                 "categories": audit.judge_categories(conn, number, promise),
+                "beside": sum(
+                    row["id"] in answered and row["threshold"] is None
+                    for row in audit_queries.sample(conn, number)
+                ),
+                "confidence": promise.confidence,
+                "more": command("analyze", "--audit", number, "-o", "audit.html", db_path=db_path),
             }
     return judged

@@ -321,6 +321,32 @@ def test_chromium_the_sample_is_answered_by_keyboard(folder, visit, tmp_path):
         assert said == ["right", second if is_below else "wrong", "unsure", "wrong"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_chromium_the_page_is_accessible_and_fits_its_screen(folder, visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    draw(folder, "--top", 20)
+    view = {"width": 1366, "height": 768}
+    tab = visit(folder, path=folder / "audit.html", viewport=view, color_scheme=scheme)
+    tab.click("#tools summary")  # the line is closed, as it is at first
+    whole = """all => all.filter(one => one.getBoundingClientRect().bottom <= innerHeight).length"""
+    assert tab.eval_on_selector_all(".product", whole) >= 8
+    for width in (1366, 400):
+        tab.set_viewport_size({"width": width, "height": 768})
+        for key in "jn":
+            tab.keyboard.press(key)
+        assert tab.is_visible(".picker")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.Axe().run(tab).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"][:400]) for one in found] == []
+        for _ in range(2):  # closes the list, and leaves the field
+            tab.keyboard.press("Escape")
+    rows = tab.eval_on_selector_all(
+        ".product:first-of-type .choice", "all => all.map(one => one.getBoundingClientRect().top)"
+    )
+    assert len(set(rows)) == 1  # three short answers, also on a phone
+
+
 # ---- the answers ------------------------------------------------------------------------------------
 
 
@@ -541,11 +567,24 @@ def test_without_errors_the_promise_is_kept(folder):
     assert [level["verdict"] for level in levels] == ["kept", "open"]
 
 
+def test_while_a_promise_is_open_it_is_said_how_to_go_on_and_each_answer_is_accounted_for(folder):
+    numbers, _ = draw(folder, "--top", 40)
+    done = take(folder, [(number, "right", "") for number in numbers])
+    counts = map(int, re.findall(r"filed (\d+) were looked at", done.stdout))
+    (beside,) = re.findall(r"(\d+) of the answers count for their large category", done.stdout)
+    assert sum(counts) + int(beside) == 40 and int(beside) > 0
+    assert re.search(r"80 filed at the parent, 95 % promised: it takes \d+ answers", done.stdout)
+    assert "to look at more: python analyze.py --audit 1 -o audit.html" in done.stdout
+    again, _ = draw(folder, "--top", 40)
+    assert not set(again) & set(numbers)
+
+
 def test_with_many_errors_it_is_broken(folder):
     done = answer_all(folder, lambda position: position % 5 == 0)
     assert judged(folder)["leaf"].verdict == BROKEN
     assert "on: broken. Of 320 filed" in done.stdout
     shown = done.stdout.split("large categories, each by itself, the worst first:\n")[1]
+    shown = shown.split("decisions (")[0]
     names = {f"{leaf} (leaf)" for leaf in LEAVES} | {"bags (parent)", "jeans (parent)"}
     assert {line.split(":")[0].strip() for line in shown.splitlines()} == names
     assert len(re.findall(r": \d+ of \d+ are right, \d+\.\d % \[", shown)) == 6
