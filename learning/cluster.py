@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import queue
-import sys
 import time
 import zlib
 from collections import defaultdict
@@ -24,15 +23,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from common.files import open_locked, replacing
-from common.foreign_files import open_regular
-from common.pictures import MOST_BYTES
 from common.terminal import Undone, counted, first_few, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_address import TIMEOUT, Options
 from learning.cluster_connection import Connection, ConnectionLost, WorkersKilled
-from learning.cluster_crew import Crew, is_seen_here
-from learning.cluster_pieces import Picture, Piece, Pieces
+from learning.cluster_crew import PATIENCE, Crew, is_seen_here
+from learning.cluster_pieces import SLOW, Picture, Piece, Pieces
 
 LOOK = 1.0  # seconds between two looks at which workers there are
 NO_FOLDER = "no folder"  # as a token: the worker is to send its rows
@@ -107,6 +104,7 @@ class Run:
         self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()  # keys of futures that are done
         self.processors: defaultdict[str, set[str]] = defaultdict(set)  # {name: computers}
         self.looked = -LOOK  # when
+        self.waited = time.monotonic()  # since when nothing but second tries are left
         self.is_cut_off = False  # from the scheduler
         self.numbers = itertools.count()
 
@@ -129,24 +127,44 @@ class Run:
                 self.submit(None, worker)
             elif piece := self.next_piece(worker):
                 self.submit(piece, worker)
-        if not self.pieces_running() and self.pieces.all_taken:
-            if not self.pieces.again:
-                return False
-            if all(map(self.crew.nobody_else, self.pieces.again)):
-                self.pieces.give_up(self.pieces.again[0])
-                return True
+        self.end_waiting()
         self.take_answers(wait=LOOK)
-        return True
+        return not self.pieces.are_done()
 
     def next_piece(self, worker: str) -> Piece | None:
         """The piece for an idle worker."""
-        if piece := self.pieces.waiting(worker):
-            return piece
-        if not self.crew.is_trusted(worker):
-            return None
-        return self.pieces.fresh(len(self.crew.usable())) or self.pieces.second_copy(
-            worker, self.pieces_running()
+        name, is_trusted = (
+            self.crew.workers[worker].name,
+            self.crew.is_trusted(worker, self.loading()),
         )
+        usable = len(self.crew.usable())
+        if (
+            is_trusted
+            and self.crew.seem_to_die_of_pictures()
+            and (piece := self.pieces.fresh(usable))
+        ):
+            return piece
+        if (piece := self.pieces.waiting(name)) or not is_trusted:
+            return piece
+        return (
+            self.pieces.fresh(usable)
+            or self.pieces.for_the_last_time()
+            or self.pieces.second_copy(name, self.pieces_running())
+        )
+
+    def end_waiting(self) -> None:
+        """A worker is in doubt as long as others are to try what it could not read. What waits for
+        them to the end is tried once more by any, if none of them may come."""
+        waiting, busy = self.pieces.again, self.pieces_at_work()
+        self.crew.doubted &= frozenset().union(*(piece.tried for piece in [*waiting, *busy]))
+        is_over = self.pieces.all_taken and not busy and all(piece.tried for piece in waiting)
+        if not is_over or self.loading():
+            self.waited = time.monotonic()
+        elif self.crew.have_tried(waiting):
+            self.pieces.give_up()
+        elif waiting and self.crew.usable() and time.monotonic() - self.waited > PATIENCE:
+            self.crew.check_readers()
+            self.pieces.give_up()
 
     def take_answers(self, wait: float) -> None:
         """Take what has come of tasks that are done; if of none, after so many seconds."""
@@ -180,7 +198,7 @@ class Run:
     def note_death(self, task: Task) -> None:
         """A worker has ended while it was at something."""
         if task.piece is None:
-            self.crew.note_stillborn()
+            self.crew.note_stillborn(bool(self.loading()))
         else:
             self.pieces.note_death(task.piece, self.is_running(task.piece))
             self.crew.note_end()
@@ -192,15 +210,25 @@ class Run:
         now = time.monotonic()
         return [(task.piece, now - task.started) for task in self.running.values() if task.piece]
 
+    def pieces_at_work(self) -> list[Piece]:
+        """Those of them whose workers do not seem to hang."""
+        return [piece for piece, seconds in self.pieces_running() if seconds < SLOW]
+
+    def loading(self) -> set[str]:
+        """Workers that load the network, and do not seem to hang."""
+        late = time.monotonic() - SLOW
+        tasks = self.running.values()
+        return {task.worker for task in tasks if task.piece is None and task.started > late}
+
     def is_running(self, piece: Piece) -> bool:
         """Whether another worker is at the same piece."""
-        return piece.number in {other.number for other, _ in self.pieces_running()}
+        return piece.number in {other.number for other in self.pieces_at_work()}
 
     def submit(self, piece: Piece | None, worker: str) -> None:
         """Give a piece to a worker, or have it load the network."""
         pictures, data, recipe = piece.pictures if piece else [], None, self.recipe
         if piece and self.options.send_pictures:
-            pictures, data = self.read(pictures)
+            pictures, data = self.pieces.read(pictures)
             if not pictures:
                 return
         if piece is None or worker in self.crew.apart:
@@ -217,19 +245,6 @@ class Run:
         keys, name = [key for key, _ in pictures], self.crew.workers[worker].name
         self.running[future.key] = Task(piece, keys, worker, name, time.monotonic(), future)
         future.add_done_callback(lambda done: self.answers.put(done.key))
-
-    def read(self, pictures: list[Picture]) -> tuple[list[Picture], list[bytes]]:
-        """Those of the pictures whose files can be read here, and their bytes."""
-        readable, data = [], []
-        for key, path in pictures:
-            try:
-                with open_regular(path, sys.maxsize, follow=True) as file:  # a pipe would not end
-                    data.append(file.read(MOST_BYTES + 1))
-                readable.append((key, path))
-            except OSError as error:
-                missing = isinstance(error, FileNotFoundError)
-                self.pieces.leave_out(key, bottlenecks.MISSING if missing else str(error.strerror))
-        return readable, data
 
     def receive(self, task: Task) -> None:
         """Take what has come of a task: a shard, or trouble."""
@@ -269,7 +284,7 @@ class Run:
         except OSError as error:
             if error.filename not in (path, None):  # of the cache: the disk is full, for example
                 raise
-            self.take_without_shard(task, error, isinstance(rows, bytes))
+            self.take_without_shard(task, path, error, isinstance(rows, bytes))
         except ValueError as problem:
             self.crew.note_failure(task.worker, f"what it computed can't be used: {problem}")
             self.give_back(task)
@@ -277,56 +292,54 @@ class Run:
             self.processors[shard.processor].add(shard.computer)
             self.take_pictures(task, shard)
 
-    def take_without_shard(self, task: Task, error: OSError, was_here: bool) -> None:
+    def take_without_shard(self, task: Task, path: str, error: OSError, was_here: bool) -> None:
         """A task is done, but its file is not to be had. Another command may have taken it in; or
         else the worker sees the folder, and its file is not seen here."""
         self.cache.refresh()
-        known = self.cache.find(task.keys) >= 0
-        if not was_here and not known.any():
+        there = [key for key, row in zip(task.keys, self.cache.find(task.keys)) if row >= 0]
+        self.pieces.note_rows(there)
+        if not was_here and not there:
             self.crew.apart.add(task.worker)
-            words = f"its file {error.filename} can't be read ({error.strerror})"
+            words = f"its file {path} can't be read ({error.strerror})"
             self.crew.note_failure(task.worker, words)
-        elif task.piece and not self.is_running(task.piece):
-            self.pieces.note_rows(key for key, there in zip(task.keys, known) if there)
-            left = [picture for picture, there in zip(task.piece.pictures, known) if not there]
-            task = task._replace(piece=task.piece._replace(pictures=left) if left else None)
         self.give_back(task)
 
     def take_pictures(self, task: Task, shard: shards.Shard) -> None:
         """Note what has become of the pictures of a task, whose rows are in the cache now."""
-        assert task.piece
-        unread = self.judged(task, shard) if shard.unread else {}
-        read = len(shard.keys) + len(shard.bad)
-        if task.piece.tried:
-            self.crew.note_second_try(task.piece, read)
-        if read:
-            self.crew.note_row(task.worker)
-        if unread and self.is_running(task.piece):
-            return  # the other worker may read all of it
-        for key, other in list(self.running.items()):
-            if other.piece and other.piece.number == task.piece.number:
-                self.running.pop(key).future.cancel()
+        piece = task.piece
+        assert piece
+        self.pieces.note_rows(shard.keys)
         for key, reason in shard.bad.items():
             self.pieces.leave_out(key, reason)
-        self.pieces.note_rows(shard.keys)
-        if unread:
-            self.pieces.note_unread(task.piece, task.worker, unread)
+        if shard.keys or shard.bad:
+            self.crew.note_second_try(piece)
+            self.crew.note_read(task.worker)
+        if shard.unread:
+            self.take_unread(task, piece, shard)
+        if not self.pieces.rest(piece):
+            for key, other in list(self.running.items()):
+                if other.piece and other.piece.number == piece.number:
+                    self.running.pop(key).future.cancel()
 
-    def judged(self, task: Task, shard: shards.Shard) -> dict[str, str]:
-        """{key: reason} of the pictures that a worker could not read and another one perhaps can.
-        The others are left out."""
-        assert task.piece
-        doubtful = []
-        for key, path in task.piece.pictures:
-            if reason := shard.unread.get(key):
-                is_here = is_seen_here(path)
-                if is_here is False:
-                    self.pieces.leave_out(key, reason)
-                else:
-                    doubtful.append((key, path, reason, is_here))
-        if doubtful and not shard.keys and not shard.bad and not task.piece.tried:
-            self.crew.note_unread(task.worker, [told[1:] for told in doubtful])
-        return {key: reason for key, _, reason, _ in doubtful}
+    def take_unread(self, task: Task, piece: Piece, shard: shards.Shard) -> None:
+        """Note which pictures a worker could not read. Others are asked, unless they are at it."""
+        told = [
+            (key, path, shard.unread[key], is_seen_here(path))
+            for key, path in piece.pictures
+            if key in shard.unread
+        ]
+        is_first = not piece.tried and not piece.is_last
+        if is_first and not shard.keys and not shard.bad:
+            self.crew.note_unread(task.worker, [one[1:] for one in told])
+        if self.is_running(piece):
+            self.pieces.in_vain[piece.number].add(task.name)
+        else:
+            sure, unsure = dict[str, str](), dict[str, str]()
+            for key, _, reason, is_here in told:
+                are_sure = self.crew.are_sure(piece.tried | {task.name}, is_here)
+                (sure if are_sure else unsure)[key] = reason
+            self.pieces.note_unread(piece, task.name, sure, is_sure=True)
+            self.pieces.note_unread(piece, task.name, unsure)
 
     # ---- what is said
 

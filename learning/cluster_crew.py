@@ -7,19 +7,23 @@ next piece, and an error if none can. cluster.py asks it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 from common.foreign_files import open_regular
 from common.terminal import UserError, first_few, log
+from learning.cluster_address import hostname
 from learning.cluster_connection import Worker
 from learning.cluster_pieces import Piece
 
 FAILURES = 3  # of a worker, one after the other, before it gets no more pictures
 STILLBORN = 6  # workers, one after the other, that ended before they got any picture
-DEATHS_IN_A_ROW = 40  # of each worker, without a row between: a picture that kills them costs 16
+DEATHS_IN_A_ROW = 100  # of each worker, without a row between; a picture that kills costs 16
+DOUBTFUL_DEATHS = 20  # of each worker, after which other pictures come first, if there are any
 UNREAD_IN_A_ROW = 4_000  # pictures that a worker could not read, one after the other
 PATIENCE = 30.0  # seconds in which nothing can go on, before that is reported
 
@@ -35,7 +39,9 @@ class Crew:
         self.failures: Counter[str] = Counter()  # of each, one after the other
         self.unusable: dict[str, str] = {}  # {address: why it gets no pictures}
         self.unread: Counter[str] = Counter()  # pictures, one after the other, of each
-        self.doubted: set[str] = set()  # who could read no picture, until others have tried
+        self.doubted: set[str] = set()  # names of those who could read no picture of a piece
+        self.readers: dict[str, str | None] = {}  # {name: host} of those who have read pictures
+        self.blamed: set[str] = set()  # names of those of whom it was said that others can read
         self.stillborn = 0  # workers, one after the other
         self.ended = 0  # workers that had pictures
         self.ended_in_a_row = 0  # of them, since the last row
@@ -50,7 +56,7 @@ class Crew:
             if address not in self.workers or self.workers[address].name != worker.name
         }
         for address in fresh:  # another process, about which nothing is known
-            for known in (self.loaded, self.apart, self.doubted):
+            for known in (self.loaded, self.apart):
                 known.discard(address)
             for counts in (self.failures, self.unread, self.unusable):
                 counts.pop(address, None)
@@ -69,16 +75,24 @@ class Crew:
             if self.workers[worker].is_ready and worker not in busy
         ]
 
-    def is_trusted(self, worker: str) -> bool:
-        """Whether a worker may get pictures that nobody has tried: one in doubt gets them only if
-        all are in doubt."""
-        return worker not in self.doubted or self.doubted.issuperset(self.usable())
+    def is_trusted(self, worker: str, loading: set[str]) -> bool:
+        """Whether a worker may get pictures that nobody has tried. One in doubt may if no other one
+        can take them, nor will as soon as it has loaded the network."""
+        return self.workers[worker].name not in self.doubted or not any(
+            (other in loading or other in self.loaded and self.workers[other].is_ready)
+            and self.workers[other].name not in self.doubted
+            for other in self.usable()
+        )
 
     # ---- what has come of their tasks
 
-    def note_row(self, worker: str) -> None:
-        """A worker has computed pictures."""
+    def note_read(self, worker: str) -> None:
+        """A worker has read pictures."""
         self.failures[worker] = self.unread[worker] = self.ended_in_a_row = 0
+        if worker in self.workers:
+            name = self.workers[worker].name
+            self.readers[name] = hostname(worker)
+            self.doubted.discard(name)
 
     def note_end(self) -> None:
         """A worker has ended while it computed. Raises UserError if that is all they do."""
@@ -91,15 +105,21 @@ class Crew:
                 "2 GB of memory; then run the same command again"
             )
 
-    def note_stillborn(self) -> None:
-        """A worker has ended while it loaded the network. Raises UserError if that is all they do."""
+    def seem_to_die_of_pictures(self) -> bool:
+        """Whether so many workers have ended that other pictures are to show if any can be done."""
+        return self.ended_in_a_row >= DOUBTFUL_DEATHS * self.most
+
+    def note_stillborn(self, others_load: bool) -> None:
+        """A worker has ended while it loaded the network. Raises UserError if that is all they do;
+        if others load now, they may do better, for some time."""
         self.stillborn += 1
         sentence = (
             f"{self.stillborn} workers, one after the other, ended while they loaded the network: "
             "see what they print; start them in the folder of the scripts by python -m dask worker, "
             "each with about 2 GB of memory"
         )
-        if self.stillborn >= STILLBORN and not self.loaded & set(self.workers):
+        most = STILLBORN * (self.most if others_load else 1)
+        if self.stillborn >= most and not self.loaded & set(self.workers):
             raise UserError(sentence)
         if self.stillborn == STILLBORN:
             log(f"warning: {sentence}")
@@ -109,36 +129,55 @@ class Crew:
         self.failures[worker] += 1
         if at_once or self.failures[worker] >= FAILURES:
             self.unusable[worker] = reason
-            self.doubted.discard(worker)
             if self.usable():  # else the error will say it
                 log(f"warning: the worker at {worker} gets no pictures: {reason}")
 
     def note_unread(self, worker: str, unread: list[tuple[str, str, bool | None]]) -> None:
-        """A worker could read no picture of a piece that nobody else has tried. `unread` are path,
-        reason and is_seen_here() of those that may be readable for others; there is one at least."""
-        self.unread[worker] += len(unread)
-        path, reason, is_here = unread[0]
+        """A worker could read no picture of a piece that nobody else has tried: `unread` are path,
+        reason and is_seen_here() of each. It gets no others until somebody else has tried these; or
+        none at all, if this computer reads one, or if it could read none of very many."""
+        self.unread[worker] += sum(is_here is not False for _, _, is_here in unread)
+        here = [(path, reason) for path, reason, is_here in unread if is_here]
+        path, reason = here[0] if here else unread[0][:2]
         words = f"it can't read {path} ({reason})"
-        if is_here and self.unread[worker] >= FAILURES:
+        if here and self.unread[worker] >= FAILURES:
             self.note_failure(worker, f"{words}; --send-pictures sends them", at_once=True)
         elif self.unread[worker] >= UNREAD_IN_A_ROW:
             words += f", nor any other of {self.unread[worker]} pictures"
             self.note_failure(worker, words, at_once=True)
-        else:
-            self.doubted.add(worker)
+        elif worker in self.workers:
+            self.doubted.add(self.workers[worker].name)
 
-    def note_second_try(self, piece: Piece, read: int) -> None:
-        """A worker has read so many pictures of a piece that others could not read."""
-        for worker in self.doubted & piece.tried:
-            self.doubted.discard(worker)
-            if 2 * read >= len(piece.pictures):
-                words = f"it can't read {piece.pictures[0][1]}, and another worker can"
-                self.note_failure(worker, words, at_once=True)
+    def note_second_try(self, piece: Piece) -> None:
+        """A worker has read pictures that others could not read. It is said once of each of them."""
+        addresses = {self.workers[worker].name: worker for worker in self.usable()}
+        for name in self.doubted & piece.tried & addresses.keys() - self.blamed:
+            self.blamed.add(name)
+            log(
+                f"warning: the worker at {addresses[name]} could not read "
+                f"{piece.pictures[0][1]}, which another one could"
+            )
 
-    def nobody_else(self, piece: Piece) -> bool:
-        """Whether all workers that are there have tried a piece."""
-        usable = set(self.usable())
-        return bool(usable) and usable <= piece.tried
+    def are_sure(self, tried: frozenset[str], is_here: bool | None) -> bool:
+        """Whether the workers of two computers, which have read other pictures, could not read one;
+        or those of one, and it is not at its place here."""
+        hosts = {self.readers[name] for name in tried if name in self.readers}
+        return len(hosts) + (is_here is False) > 1
+
+    def have_tried(self, pieces: Iterable[Piece]) -> bool:
+        """Whether nobody is there, or may soon be back, who has not tried these pieces."""
+        usable = {self.workers[worker].name for worker in self.usable()}
+        gone = self.loaded - self.workers.keys() - self.unusable.keys()
+        return bool(usable) and not gone and all(usable <= piece.tried for piece in pieces)
+
+    def check_readers(self) -> None:
+        """Raises UserError if the computers that have read pictures are gone, so that those which
+        are there can be wrong about what can't be read."""
+        if self.readers and not {*map(hostname, self.usable())} & {*self.readers.values()}:
+            raise UserError(
+                f"the workers that could read the pictures at {self.address} are gone, and the "
+                "others can't read the last ones: start them, and run the same command again"
+            )
 
     # ---- what is said
 
@@ -175,16 +214,17 @@ class Crew:
 
 
 def is_seen_here(path: str) -> bool | None:
-    """Whether this computer can read a file. None if it can't know: the path is a URL, or in a folder
-    that is not here, or is an empty one, where nothing is mounted."""
+    """Whether a file is there for this computer. None if it can't know: the path is a URL, or in a
+    folder that is not here, or is an empty one, where nothing is mounted; or the file can't be
+    read."""
     if "://" in path:
         return None
     try:
         open_regular(path, sys.maxsize, follow=True).close()
         return True
+    except FileNotFoundError:
+        with contextlib.suppress(OSError), os.scandir(os.path.dirname(path)) as entries:
+            return False if any(True for _ in entries) else None
     except OSError:
-        try:
-            with os.scandir(os.path.dirname(path)) as entries:
-                return False if any(True for _ in entries) else None
-        except OSError:
-            return None
+        pass
+    return None

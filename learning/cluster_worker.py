@@ -86,8 +86,9 @@ def compute_shard(
     path = os.path.join(recipe.folder, file_name(recipe, [key for key, _ in pictures]))
     if is_shared and os.path.exists(path):  # another worker has done it
         return None
-    whole = to_bytes(recipe, *computed(pictures, sent, function, threads, recipe))
-    if not is_shared:
+    keys, rows, bad, unread = computed(pictures, sent, function, threads, recipe)
+    whole = to_bytes(recipe, keys, rows, bad, unread)
+    if not is_shared or unread:  # of another worker, a better file may lie there
         return whole
     with replacing(path) as beside, open(beside, "wb") as file:
         file.write(whole)

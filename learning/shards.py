@@ -129,6 +129,7 @@ def read_shard(path: str, recipe: Recipe) -> Shard:
         header.get(name) != value for name, value in described(recipe).items()
     ):
         raise ValueError("it is of another network")
+    header = {"unread": {}, **header}  # of the version before
     fields: dict[str, Any] = {name: header.get(name) for name in Shard._fields}
     shard = Shard(**{**fields, "offset": len(line)})
     if (

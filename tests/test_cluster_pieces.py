@@ -106,31 +106,36 @@ def test_a_picture_is_counted_once_whatever_is_said_of_it(cache):
     (key, _), *_ = pictures = make_pictures(3)
     with progress("bottlenecks", 3, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        pieces.fresh(1)
         pieces.leave_out(key, "the file is missing")
         pieces.leave_out(key, "it can't be read")
         assert bar.n == 1
         pieces.note_rows([key])  # by another worker, which had read it before
         assert bar.n == 1 and pieces.bad == {}
+        pieces.leave_out(key, "it can't be read")  # by a worker that comes late
+        assert bar.n == 1 and pieces.bad == {}
 
 
-def test_what_a_worker_could_not_read_is_tried_by_others_and_then_left_out(cache):
+def test_what_a_worker_could_not_read_is_tried_by_others_and_once_more_at_the_end(cache):
     pictures = make_pictures(4)
-    unread = {key: "Input/output error" for key, _ in pictures[:2]}
-    here, there, elsewhere = "tcp://10.0.0.1:1", "tcp://10.0.0.1:2", "tcp://10.0.0.2:1"
+    first, second = ({key: "Input/output error"} for key, _ in pictures[:2])
     with progress("bottlenecks", 4, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
-        pieces.note_unread(pieces.fresh(3), here, unread)
-        assert pieces.waiting(here) is None and pieces.bad == {}
-        piece = pieces.waiting(there)
+        pieces.note_unread(pieces.fresh(2), "a", first | second)
+        assert pieces.waiting("a") is None
+        piece = pieces.waiting("b")
         assert piece.pictures == pictures[:2]
-        pieces.note_unread(piece, there, unread)
-        # That was the same computer, so one of another one is asked.
-        assert pieces.waiting(here) is pieces.waiting(there) is None
-        piece = pieces.waiting(elsewhere)
-        pieces.note_rows([pictures[0][0]])
-        pieces.note_unread(piece, elsewhere, dict([unread.popitem()]))
-        assert pieces.are_done() and pieces.bad == {pictures[1][0]: "Input/output error"}
-        assert bar.n == 2
+        pieces.note_unread(piece, "b", first)
+        pieces.note_unread(piece, "b", second, is_sure=True)
+        assert pieces.waiting("a") is pieces.waiting("b") is None
+        assert pieces.for_the_last_time().pictures == pictures[1:2]
+        pieces.give_up()
+        piece = pieces.for_the_last_time()
+        assert piece.pictures == pictures[:1] and pieces.bad == {}
+        pieces.note_unread(piece, "b", first)
+        assert pieces.bad == first and bar.n == 1 and not pieces.are_done()
+        pieces.note_rows(key for key, _ in pictures)
+        assert pieces.bad == {} and bar.n == 4 and pieces.are_done()
 
 
 # ---- workers ------------------------------------------------------------------------------------
@@ -155,38 +160,32 @@ def make_piece(folder, *tried, count=40):
 
 def say_unread(crew, worker, piece):
     """What comes of it if a worker reads no picture of a piece."""
-    told = [(path, "Input/output error", is_seen_here(path)) for _, path in piece.pictures]
-    crew.note_unread(worker, [one for one in told if one[2] is not False])
+    crew.note_unread(
+        worker, [(path, "Input/output error", is_seen_here(path)) for _, path in piece.pictures]
+    )
 
 
-def test_a_worker_that_reads_nothing_waits_until_another_has_tried(capsys):
+def test_a_worker_that_reads_nothing_gets_nothing_new_while_another_one_can(capsys):
     crew, bad, good = make_crew("bad", "good")
-    piece = make_piece("s3://shop")
-    say_unread(crew, bad, piece)
-    assert crew.is_trusted(good) and not crew.is_trusted(bad)
-    # What another one could not read it may try; otherwise the two could wait for each other.
-    assert crew.idle(set()) == [bad, good]
-    crew.note_second_try(piece._replace(tried=frozenset([bad])), read=40)
-    assert crew.usable() == crew.idle(set()) == [good]
-    assert f"the worker at {bad} gets no pictures" in capsys.readouterr().err
+    crew.loaded.discard(good)
+    say_unread(crew, bad, make_piece("s3://shop"))
+    assert crew.is_trusted(bad, set()) and not crew.is_trusted(bad, {good})  # which loads
+    crew.loaded.add(good)
+    assert crew.is_trusted(good, set()) and not crew.is_trusted(bad, set())
+    crew.update({bad: crew.workers[bad], good: crew.workers[good]._replace(is_ready=False)})
+    assert crew.is_trusted(bad, set())
 
 
-def test_a_worker_whose_pictures_nobody_reads_is_not_to_blame():
-    crew, first, second = make_crew("first", "second")
-    piece = make_piece("s3://shop")
-    say_unread(crew, first, piece)
-    crew.note_second_try(piece._replace(tried=frozenset([first])), read=1)
-    assert crew.is_trusted(first) and crew.usable() == [first, second]
-
-
-def test_a_worker_alone_in_doubt_goes_on_but_not_for_ever():
+def test_a_worker_that_can_read_none_of_very_many_gets_no_more():
     crew, alone = make_crew("alone")
-    say_unread(crew, alone, make_piece("s3://shop"))
-    crew.note_row(alone)  # it does read
-    for _ in range(100):
-        assert crew.idle(set()) == [alone] and crew.is_trusted(alone)
+    for number in range(200):
+        assert crew.is_trusted(alone, set())
         say_unread(crew, alone, make_piece("s3://shop"))
-    assert crew.usable() == []
+        if number == 50:
+            crew.note_read(alone)  # it does read
+        if not crew.usable():
+            break
+    assert number == 150
     with pytest.raises(UserError, match="s3://shop/0 .*, nor any other of 4000 pictures"):
         crew.check(are_working=False)
 
@@ -202,7 +201,7 @@ def test_what_this_computer_reads_tells_at_once_who_is_to_blame(tmp_path):
 def test_one_picture_that_a_worker_can_not_read_costs_no_worker(tmp_path):
     crew, alone = make_crew("alone")
     say_unread(crew, alone, make_piece(tmp_path, count=2))
-    assert crew.idle(set()) == [alone] and crew.is_trusted(alone)
+    assert crew.usable() == [alone]
 
 
 def test_what_this_computer_knows_of_a_file(tmp_path):
@@ -210,7 +209,7 @@ def test_what_this_computer_knows_of_a_file(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "1.jpg").touch()
     os.mkfifo(tmp_path / "images" / "pipe")
-    known = {"images/1.jpg": True, "images/2.jpg": False, "images/pipe": False}
+    known = {"images/1.jpg": True, "images/2.jpg": False, "images/pipe": None}
     for path, seen in {**known, "empty/1.jpg": None, "none/1.jpg": None}.items():
         assert is_seen_here(str(tmp_path / path)) is seen, path
     assert is_seen_here("s3://shop/1.jpg") is None
@@ -228,11 +227,11 @@ def test_another_worker_at_the_same_address_begins_anew():
 def test_workers_that_end_while_loading_end_no_run_that_others_compute(capsys):
     crew, _ = make_crew("good")
     for _ in range(3 * cluster_crew.STILLBORN):
-        crew.note_stillborn()
+        crew.note_stillborn(others_load=False)
     assert capsys.readouterr().err.count("ended while they loaded the network") == 1
     crew.update({})
     with pytest.raises(UserError, match="in the folder of the scripts"):
-        crew.note_stillborn()
+        crew.note_stillborn(others_load=False)
 
 
 def test_workers_that_all_end_while_computing_end_the_run_in_words(cache):
@@ -244,7 +243,7 @@ def test_workers_that_all_end_while_computing_end_the_run_in_words(cache):
             while piece := next_piece(pieces):
                 pieces.note_death(piece, is_running=False)
                 crew.note_end()
-        assert len(pieces.bad) < 10 and crew.ended < 50
+        assert len(pieces.bad) < 50 and crew.ended == cluster_crew.DEATHS_IN_A_ROW
 
 
 def test_many_pictures_that_kill_do_not_end_the_run(cache):
@@ -259,7 +258,7 @@ def test_many_pictures_that_kill_do_not_end_the_run(cache):
                 crew.note_end()
             else:
                 pieces.note_rows([key for key, _ in piece.pictures])
-                crew.note_row(worker)
+                crew.note_read(worker)
         assert set(pieces.bad) == fatal and bar.n == 4_000
 
 
@@ -383,8 +382,8 @@ def test_a_shard_that_was_sent_here_and_is_adopted_by_another_command_loses_noth
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
         run = cluster.Run(options, Connection(options), cache, pieces, recipe)
         try:
-            for number, (key, path) in enumerate(pictures):
-                piece = cluster_pieces.Piece(number, [(key, path)])
+            for number, (key, _) in enumerate(pictures):
+                piece = cluster_pieces.Piece(number, pieces.take(1))
                 task = cluster.Task(piece, [key], "tcp://10.0.0.1:1", "name", 0.0, None)
                 sent_to = os.path.join(recipe.folder, shards.file_name(recipe, [key]))
                 run.take_shard(task, sent_to, whole(recipe, [key]))
