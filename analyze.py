@@ -44,6 +44,7 @@ from evaluation import (
     experiment_report,
     export,
     export_arguments,
+    export_queries,
     figures,
     html_pages,
     label_suspects,
@@ -205,6 +206,7 @@ def export_filed(args: argparse.Namespace) -> int:
     conn = db.open_readonly(args.db_path)
     source = export.source_to_export(conn, args.export, args.format, args.source)
     choice = export.Choice(conn, args.export, args.only == "leaf")
+    export.warn_refuted(choice, args.db_path)
     if args.format == "same":
         return export_same(args, choice, source or "")
     with exact_output(args.output) as write:
@@ -223,13 +225,14 @@ def export_same(args: argparse.Namespace, choice: export.Choice, source: str) ->
         fill = choice.fill(source, external_id)
         return feed_category_cells.Fill(*fill) if fill else None
 
+    export_queries.want_met(choice.conn)
     with exact_output(args.output) as write:
         done = feed_same.fill_in(reading, wanted, write)
-    missing = choice.count(source) - done.found
-    sentences = done.left_out.sentences()
+    found = export_queries.count_met(choice.conn)
+    missing, sentences = choice.count(source) - found, done.left_out.sentences()
     for line in export.same_counts(args.feed, done.place.added, done.counts, missing, sentences):
         log(line)
-    return 1 if sentences or not done.found else 0
+    return 1 if sentences or not found else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,6 +43,10 @@ class FilledIn:
     unchanged: int = 0  # had the right one
     inheriting: int = 0  # are variants, which have no category but their parent's
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
+    # Of products whose category a person has found wrong, by id: the line of the first row that has
+    # neither that category nor the right one, and the products of which another row has one.
+    elsewhere: dict[str, int] = dataclasses.field(default_factory=dict)
+    settled: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -51,11 +55,6 @@ class FilledIn:
             name: getattr(self, name)
             for name in ("filled", "unchanged", "inheriting", "overwritten")
         }
-
-    @property
-    def found(self) -> int:
-        """The rows of products that a category was wanted for."""
-        return self.filled + self.unchanged + self.inheriting + self.left_out.rows
 
 
 def read_file(path: str, options: SurveyOptions) -> Reading:
@@ -184,6 +183,9 @@ def fill_in(reading: Reading, wanted: Wanted, write: Callable[[bytes], object]) 
             ends = sum(value.count(lines.end) for value in row.values if isinstance(value, str))
             lines.write(new_record(lines.take(1 + ends), row, fill, done, file, text.encoding))
         lines.copy_up_to(None)
+    for number, line in done.elsewhere.items():
+        if number not in done.settled:
+            leave_out(done, line, number, "it has another category than the one found wrong")
     return done
 
 
@@ -203,27 +205,33 @@ def new_record(
     cells = find_cells(text, delimiter, file.how.quoted, row.values)
     if cells is None:
         if fill:
-            leave_out(done, row, "its cells can't be told apart")
+            leave_out(done, row.line, row.fields["id"], "its cells can't be told apart")
         return text
     blank = with_cells(text, cells, delimiter, {place.positions[0]: ""} if place.added else {})
     if not fill:
         return blank
     try:
-        changed, overwrites = new_cells(row, fill, place)
+        new = new_cells(row, fill, place)
+        if new is None:
+            done.elsewhere.setdefault(row.fields["id"], row.line)
+            return blank
+        changed, overwrites = new
         for cell in changed.values():
             check_encodable(cell, encoding)
         record = with_cells(text, cells, delimiter, changed)
     except ValueError as problem:
-        leave_out(done, row, str(problem))
+        leave_out(done, row.line, row.fields["id"], str(problem))
         return blank
+    if fill.replaced:
+        done.settled.add(row.fields["id"])
     done.filled += bool(changed)
     done.unchanged += not changed
     done.overwritten += overwrites
     return record
 
 
-def leave_out(done: FilledIn, row: OpenProduct, reason: str) -> None:
-    done.left_out.append((row.line, f"{reason} (id {row.fields['id'][:50]})"))
+def leave_out(done: FilledIn, line: int, product_id: str, reason: str) -> None:
+    done.left_out.append((line, f"{reason} (id {product_id[:50]})"))
 
 
 def check_encodable(text: str, encoding: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from common.terminal import counted
 from evaluation import audit_limits
 from evaluation.audit import Judged
-from evaluation.audit_limits import BROKEN, KEPT, Counts, Limits, Supported
+from evaluation.audit_limits import BROKEN, KEPT, OPEN, Counts, Limits, Supported
 
 ERRORS_SHOWN = 3  # for so many numbers of errors it is said how many answers they take
 
@@ -57,6 +57,13 @@ def answers_lines(taken: Mapping[str, Any]) -> Iterator[str]:
     for number, judged in taken["judged"].items():
         for level in judged["levels"]:
             yield f"  experiment {number}, {judged_text(level)}"
+            if level.verdict == OPEN:
+                text = effort_text(level.level, level.counts, level.target, judged["confidence"])
+                yield f"    {text}, those so far among them"
+        if any(level.verdict == OPEN for level in judged["levels"]):
+            yield f"  to look at more: {judged['more']}"
+        if judged["beside"]:
+            yield f"  {judged['beside']:,} of the answers count for their large category alone so far"
         if judged["categories"]:
             yield "  large categories, each by itself, the worst first:"
         for category in judged["categories"]:
@@ -109,6 +116,16 @@ def refuted_text(judged: Judged, found: Supported | None, file_anyway: bool) -> 
         f"the audit refutes the promise of {100 * judged.target:g} % at the {judged.level}: "
         f"{share_text(judged.counts, judged.limits)}. {done}. {supported_text(found, judged)}. "
         "Train again, because the answers are labels now, or try a higher --target"
+    )
+
+
+def exported_text(judged: Judged) -> str:
+    """That products go out which were filed by a promise that an audit refutes, and what to do."""
+    return (
+        f"the audit refutes the promise of {100 * judged.target:g} % at the {judged.level}: "
+        f"{share_text(judged.counts, judged.limits)}. What was filed there goes out all the same. "
+        "Before you import it, run --apply with a higher --target, which takes the least sure ones "
+        "back, or train again, because the answers are labels now"
     )
 
 

@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 import db
 from common.terminal import UserError, counted, first_few, grouped, log
 from common.text import csv_line, json_text, safe_cell
-from evaluation import export_formats, export_queries, filing_output
+from evaluation import (
+    audit,
+    audit_limits,
+    audit_queries,
+    audit_text,
+    export_formats,
+    export_queries,
+    filing_output,
+)
 from evaluation.export_formats import FORMATS, Columns, Path
 from learning import category_changes
 
@@ -67,11 +75,12 @@ class Choice:
 
     def fill(self, source: str, external_id: str) -> tuple[Path, Path] | None:
         """(the category that a product of a source gets, the one that a person has found wrong or ())
-        of one product; None if none is exported for it."""
+        of one product, which is noted as met; None if none is exported for it."""
         row = export_queries.exported_product(self.conn, self.number, source, external_id)
         exported = self.exported_or_none(row) if row else None
         if not exported:
             return None
+        export_queries.note_met(self.conn, exported.row["product_id"])
         return exported.path, self.paths.get(exported.row["replaced"], ())
 
     def exported_or_none(self, row: sqlite3.Row) -> Exported | None:
@@ -132,6 +141,22 @@ def source_to_export(
             )
         return next(iter(sources))
     return wanted
+
+
+def warn_refuted(choice: Choice, db_path: str) -> None:
+    """Say so if an audit refutes the promise by which products were filed that go out."""
+    if not audit_queries.is_audited(choice.conn, choice.number):
+        return
+    try:
+        promise = audit.promise_in_force(choice.conn, choice.number, db_path)
+    except UserError as problem:  # it goes out all the same
+        log(str(problem))
+        return
+    for judged in audit.judge(choice.conn, choice.number, promise):
+        if judged.verdict == audit_limits.BROKEN and not (
+            choice.only_leaves and judged.level == "parent"
+        ):
+            log(audit_text.exported_text(judged))
 
 
 # ---- the files ----------------------------------------------------------------------------------

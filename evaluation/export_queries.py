@@ -61,6 +61,21 @@ def exported_product(
     ).fetchone()
 
 
+def want_met(conn: sqlite3.Connection) -> None:
+    """Empty the temporary table met(id), of the products that a file has."""
+    conn.execute("create temp table if not exists met(id integer primary key)")
+    conn.execute("delete from met")
+
+
+def note_met(conn: sqlite3.Connection, product_id: int) -> None:
+    """Note that the file has this product, in one row or in several."""
+    conn.execute("insert or ignore into met values (?)", (product_id,))
+
+
+def count_met(conn: sqlite3.Connection) -> int:
+    return conn.execute("select count(*) from met").fetchone()[0]
+
+
 def exported_sources(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     """{source: products that have a category to export}."""
     rows = db.plain(

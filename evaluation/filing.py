@@ -327,10 +327,11 @@ def print_result(conn: sqlite3.Connection, wanted: Options, moves: Moves, produc
         log(changes)
     counts = filing_output.print_filed(conn, wanted.number, wanted.format)
     log(filing_output.counts_text(counts, products))
+    next_steps = []
+    if counts["leaf"] + counts["parent"]:
+        next_steps.append(("to check a sample of what was filed", "audit"))
     if counts["person"] + counts["parent"]:
-        log(
-            "to choose leaves for the others: "
-            + command(
-                "analyze", "--review", wanted.number, "-o", "review.html", db_path=wanted.db_path
-            )
-        )
+        next_steps.append(("to choose leaves for the others", "review"))
+    for why, page in next_steps:
+        flags = (f"--{page}", wanted.number, "-o", f"{page}.html")
+        log(f"{why}: {command('analyze', *flags, db_path=wanted.db_path)}")

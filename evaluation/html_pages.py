@@ -31,9 +31,11 @@ Decided = dict[int, tuple[str, str, str, bool]]
 SCRIPTS = (  # one script of a page, in this order
     "picker.js",
     "marks.js",
+    "undo.js",
     "bar.js",
     "slider.js",
     "filters.js",
+    "walk.js",
     "page.js",
 )
 

@@ -9,6 +9,7 @@ the three likeliest categories of each product, and the reason why it was not fi
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ from evaluation import (
 )
 from evaluation.product_view import page_text
 from learning import category_changes, split
+
+ABOVE = " > "  # stands between the levels of a path
 
 
 def review_page(
@@ -163,15 +166,15 @@ def review_view(
 ) -> dict[str, Any]:
     """What the page shows of a product, a row of review_queries.product_rows with its `top` read.
 
-    It offers the three categories that the model thinks likeliest of those that are there today
-    (`there`, catalogue_queries.places_today). The first is proposed if it is the model's first.
-    shops are filing_queries.kept_filing, and `today` category_changes.classes_today, by which all
-    categories are those of today.
+    It offers the three likeliest categories of `offered_categories`. The first is proposed if it is
+    the model's first. `there` is catalogue_queries.places_today, shops are
+    filing_queries.kept_filing, and `today` category_changes.classes_today, by which all categories
+    are those of today.
     """
     top = row["top"]
+    row["refused"] = [today.get(own) or own for own in json.loads(row["refused"])]
     likeliest = category_changes.likeliest_today(top, today)
-    stands = row["category_id"]  # the parent that it is filed at, which need not be suggested
-    offered = [pair for pair in likeliest if there.get(pair[0]) and pair[0] != stands][:3]
+    offered = offered_categories(likeliest, row, there, paths)[:3]
     loud = (
         product_view.loud_terms(model, {**row, **in_words_of(top, offered, today)})
         if model
@@ -197,6 +200,25 @@ def review_view(
         "why": why_unfiled(row, shops.get(row["source"] or ""), there, paths),
         "suggestions": suggestions,
     }
+
+
+def offered_categories(
+    likeliest: Iterable[tuple[str, float]],
+    row: Mapping[str, Any],
+    there: Mapping[str, int],
+    paths: Mapping[str, str],
+) -> list[tuple[str, float]]:
+    """Of the categories that the model thinks likeliest, with their scores, those that a person may
+    choose: they are there today, the product does not stand at them already, and no answer of an
+    audit has called them, or what is above them, wrong."""
+    wrong = tuple(path_of(category, paths) + ABOVE for category in row["refused"])
+    return [
+        (leaf, score)
+        for leaf, score in likeliest
+        if there.get(leaf)
+        and leaf != row["category_id"]
+        and not (path_of(leaf, paths) + ABOVE).startswith(wrong)
+    ]
 
 
 def in_words_of(
@@ -240,6 +262,9 @@ def why_unfiled(
     """Why a product, a row of review_queries.product_rows, lacks a leaf, a sentence; "" if that
     is not known, because an older version filed it. shop is its row of filing_queries.kept_filing
     or None, there is catalogue_queries.places_today, paths are html_pages.page_paths."""
+    if row["refused"] and row["level"] == "person":
+        wrong = " and at ".join(path_of(own, paths) for own in row["refused"])
+        return f"Not filed: in the audit a person called it wrong at {wrong}."
     if not row["top"]:
         return "Not filed: there is no word that the model knows, and no picture."
     if shop is None:

@@ -53,7 +53,8 @@ def product_rows(
 ) -> dict[int, sqlite3.Row]:
     """{id: row} of these products as experiment `number` filed them: id, source, external_id, name,
     description, image, picture, level, category_id (where it is filed, or null), leaf_id, score,
-    parent_id, parent_score, top."""
+    parent_id, parent_score, top, refused (a JSON list of the categories that an audit's answers
+    have called wrong)."""
     rows = {}
     for start in range(0, len(ids), 500):
         chunk = ids[start : start + 500]
@@ -61,7 +62,10 @@ def product_rows(
             f"""
             select product.id, source, external_id, name, description, image,
                    picture.path as picture, level, filing.category_id, leaf_id,
-                   leaf_score as score, parent_id, parent_score, top
+                   leaf_score as score, parent_id, parent_score, top,
+                   (select json_group_array(category_id) from (
+                        select category_id from audit_sample
+                        where product_id = product.id and answer = 'wrong' order by id)) as refused
             from filing join product on product.id = filing.product_id
             left join picture on picture.product_id = product.id and picture.status <> ?
             where experiment_id = ? and product.id in ({",".join("?" * len(chunk))})""",

@@ -244,8 +244,11 @@ def kept_floor_text(promise: Report) -> str:
 
 def overrides_text(result: Report) -> Iterator[str]:
     """Lines of decisions.take_file's result."""
+    if "audit" in result:
+        yield from audit_text.answers_lines(result["audit"])
+    audited = " (the labels of these answers among them)" if "audit" in result else ""
     yield (
-        f"decisions: {result['read']:,} read, {result['changed']:,} new or changed; in all "
+        f"decisions{audited}: {result['read']:,} read, {result['changed']:,} new or changed; in all "
         + ", ".join(f"{count:,} {name}" for name, count in result["in_all"].items())
     )
     if result["to_be_created"]:
@@ -255,5 +258,3 @@ def overrides_text(result: Report) -> Iterator[str]:
         )
         for category, count in result["to_be_created"].items():
             yield f"  {category} ({count:,} product{'s' if count != 1 else ''})"
-    if "audit" in result:
-        yield from audit_text.answers_lines(result["audit"])

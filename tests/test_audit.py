@@ -115,14 +115,16 @@ def draw(folder, *flags):
     return [int(number) for number in re.findall(r'data-product="(\d+)"', page)], done
 
 
-def write_answers(folder, answers, name="audit.csv", experiment=1):
-    """A file as the page saves it, of (product, decision, right category)."""
+def write_answers(folder, answers, name="audit.csv", experiment=1, label=None):
+    """A file as the page saves it, of (product, decision, right category). The label is the category
+    at which the product was drawn, unless the test says another."""
+    drawn = dict(query(folder, "select product_id, category_id from audit_sample"))
     with open(folder / name, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number, decision, right in answers:
-            row = filing_row(number, 400)
-            cells = (number, decision, right, "", row[1], "shop", f"sku-{number}")
+            about = label or drawn.get(number) or filing_row(number, 400)[1]
+            cells = (number, decision, right, "", about, "shop", f"sku-{number}")
             writer.writerow([*cells, f"Name {number}", experiment])
     return name
 
@@ -319,6 +321,32 @@ def test_chromium_the_sample_is_answered_by_keyboard(folder, visit, tmp_path):
         assert said == ["right", second if is_below else "wrong", "unsure", "wrong"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_chromium_the_page_is_accessible_and_fits_its_screen(folder, visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    draw(folder, "--top", 20)
+    view = {"width": 1366, "height": 768}
+    tab = visit(folder, path=folder / "audit.html", viewport=view, color_scheme=scheme)
+    tab.click("#tools summary")  # the line is closed, as it is at first
+    whole = """all => all.filter(one => one.getBoundingClientRect().bottom <= innerHeight).length"""
+    assert tab.eval_on_selector_all(".product", whole) >= 8
+    for width in (1366, 400):
+        tab.set_viewport_size({"width": width, "height": 768})
+        for key in "jn":
+            tab.keyboard.press(key)
+        assert tab.is_visible(".picker")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.Axe().run(tab).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"][:400]) for one in found] == []
+        for _ in range(2):  # closes the list, and leaves the field
+            tab.keyboard.press("Escape")
+    rows = tab.eval_on_selector_all(
+        ".product:first-of-type .choice", "all => all.map(one => one.getBoundingClientRect().top)"
+    )
+    assert len(set(rows)) == 1  # three short answers, also on a phone
+
+
 # ---- the answers ------------------------------------------------------------------------------------
 
 
@@ -413,6 +441,27 @@ def test_answers_that_can_not_be_used_are_named(folder):
     assert "1 read (1 right)" in done.stdout
     done = take(folder, [(undrawn, "right", "")], status=2, experiment="no")
     assert "was never drawn" in done.stderr
+
+
+def test_an_answer_about_another_category_than_the_drawn_one_is_named(folder):
+    """Such as one of a page that was made from another crawl.db, with the same products."""
+    draw(folder, "--top", 40)
+    number = next(n for n in drawn_at(folder, "leaf", 40) if filing_row(n, 400)[1] != "bags.totes")
+    done = take(folder, [(number, "right", "")], status=2, label="bags.totes")
+    assert f"line 2: the answer is about 'bags.totes', and product {number} was filed at" in (
+        done.stderr
+    )
+    assert query(folder, "select count(*) from label_override") == [(0,)]
+
+
+@pytest.mark.parametrize("word", ["right", "unsure"])
+def test_an_answer_that_contradicts_its_own_category_is_named(folder, word):
+    draw(folder, "--top", 60)
+    number = next(n for n in drawn_at(folder, "leaf", 60) if filing_row(n, 400)[1] != "bags.totes")
+    done = take(folder, [(number, word, "bags.totes")], status=2)
+    assert f"it is called {word}, and is to go to 'bags.totes': answer wrong" in done.stderr
+    take(folder, [(number, "right", filing_row(number, 400)[1])])  # says the same twice
+    assert query(folder, "select count(*) from label_override") == [(1,)]
 
 
 def test_a_product_that_is_answered_twice_differently_is_left_out(folder):
@@ -518,11 +567,24 @@ def test_without_errors_the_promise_is_kept(folder):
     assert [level["verdict"] for level in levels] == ["kept", "open"]
 
 
+def test_while_a_promise_is_open_it_is_said_how_to_go_on_and_each_answer_is_accounted_for(folder):
+    numbers, _ = draw(folder, "--top", 40)
+    done = take(folder, [(number, "right", "") for number in numbers])
+    counts = map(int, re.findall(r"filed (\d+) were looked at", done.stdout))
+    (beside,) = re.findall(r"(\d+) of the answers count for their large category", done.stdout)
+    assert sum(counts) + int(beside) == 40 and int(beside) > 0
+    assert re.search(r"80 filed at the parent, 95 % promised: it takes \d+ answers", done.stdout)
+    assert "to look at more: python analyze.py --audit 1 -o audit.html" in done.stdout
+    again, _ = draw(folder, "--top", 40)
+    assert not set(again) & set(numbers)
+
+
 def test_with_many_errors_it_is_broken(folder):
     done = answer_all(folder, lambda position: position % 5 == 0)
     assert judged(folder)["leaf"].verdict == BROKEN
     assert "on: broken. Of 320 filed" in done.stdout
     shown = done.stdout.split("large categories, each by itself, the worst first:\n")[1]
+    shown = shown.split("decisions (")[0]
     names = {f"{leaf} (leaf)" for leaf in LEAVES} | {"bags (parent)", "jeans (parent)"}
     assert {line.split(":")[0].strip() for line in shown.splitlines()} == names
     assert len(re.findall(r": \d+ of \d+ are right, \d+\.\d % \[", shown)) == 6

@@ -116,5 +116,5 @@ def test_a_promise_that_an_audit_confirms_is_filed_by_on(shop):
 
 def test_without_an_audit_nothing_is_said_of_one(shop):
     done = apply(shop.folder)
-    assert "audit" not in done.stderr
+    assert "audit of" not in done.stderr
     assert "audit" not in run(shop.folder, "--models", script="analyze").stdout

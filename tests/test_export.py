@@ -23,6 +23,7 @@ from exports import (
     run,
     write_tsv,
 )
+from test_audit import answer_all, folder  # noqa: F401 (a fixture)
 
 from crawling import feed_dialects
 from evaluation.export_formats import FORMATS
@@ -222,6 +223,21 @@ def test_a_category_that_is_gone_is_left_out_and_named(shop):
     assert "left out: 2 products" in done.stderr and "run --apply 1 again" in done.stderr
 
 
+REFUTED = "the audit refutes the promise of 95 % at the leaf"
+
+
+@pytest.mark.parametrize("form", ["csv", "same"])
+def test_an_audit_that_refutes_the_promise_is_named_before_it_goes_out(folder, form):  # noqa: F811
+    feed = [(f"sku-{number}", f"Name {number}", "") for number in range(1001, 1401)]
+    same = ("--feed", write_tsv(folder / "new.tsv", feed)) if form == "same" else ()
+    assert "the audit" not in export(folder, form, *same).stderr
+    answer_all(folder, lambda position: position % 4 == 0)
+    said = export(folder, form, *same, "--only", "leaf").stderr
+    assert REFUTED in said and "What was filed there goes out all the same" in said
+    assert "at the parent:" not in said  # these do not go out
+    assert said.count("the audit refutes") == 1
+
+
 # ---- what a format can't hold -------------------------------------------------------------------
 
 SIGNS = {  # a name of a category -> the formats that can't hold it
@@ -250,6 +266,18 @@ def test_a_name_that_a_format_can_not_hold_is_left_out_and_named(tmp_path, form,
     load(tmp_path, "out.txt", *BACK[form], name="check.db")
     back = filed_where(tmp_path, "check.db")
     assert back == {"n-2": "Men|Shorts", **({} if refused else {"n-1": name})}
+
+
+@pytest.mark.parametrize("form", BACK)
+def test_a_name_does_not_escape_what_stands_behind_it(shop, form):
+    decide(shop, [("n-8", "filed by hand", "", "Men \\ > Hats")])
+    refused = form in ("magento", "woocommerce")
+    done = export(shop, form, "-o", "out.txt", status=1 if refused else 0)
+    said = "can't have a backslash at the end of a category's name"
+    assert (said in done.stderr) == refused
+    load(shop, "out.txt", *BACK[form], name="check.db")
+    back = filed_where(shop, "check.db")
+    assert back.get("n-8") == (None if refused else "Men \\|Hats")
 
 
 # ---- where the products came from ---------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_the_six_commands_run_as_they_stand_and_print_what_is_shown(tmp_path):
     with open(tmp_path / "filed.csv", encoding="utf-8", newline="") as file:
         levels = [row["level"] for row in csv.DictReader(file)]
     assert len(levels) == 160 and levels.count("leaf") > 80 and levels.count("person") > 10
-    assert "Jeans &gt; " in (tmp_path / "review.html").read_text(encoding="utf-8")
+    assert "Bootcut Jeans</b>" in (tmp_path / "review.html").read_text(encoding="utf-8")
 
 
 def test_every_script_is_named_and_says_two_commands():

@@ -40,6 +40,29 @@ def alike(left):  # noqa: F811
     return left
 
 
+def add_left(conn, number, group):
+    """A product that experiment 1 left to a person."""
+    conn.execute(
+        "insert into product(id, name, group_key) values (?, ?, ?)",
+        (number, f"Long {number}", group),
+    )
+    conn.execute(
+        """insert into filing(experiment_id, product_id, level, leaf_id, leaf_score, parent_id,
+           parent_score, top) values (1, ?, 'person', ?, ?, 'bags', .1, ?)""",
+        (number, LEAVES[0], number / 1e6, f'[["{LEAVES[0]}", 0.5]]'),
+    )
+
+
+def article(page, number):
+    """The HTML of one product."""
+    return page.split(f'data-product="{number}"')[1].split("</article>")[0]
+
+
+def suggested(page, number):
+    """The categories that a page offers for a product."""
+    return re.findall(r'class="choice" value="([^"]*)" data-key', article(page, number))
+
+
 def focused(tab):
     return int(tab.evaluate("document.activeElement.dataset.product"))
 
@@ -187,6 +210,56 @@ def test_chromium_a_group_is_decided_at_once_and_taken_back_at_once(alike, visit
     assert {stored[number] for number in NEAR} == {("unclear", None)} and len(stored) == 6
 
 
+def test_chromium_what_is_decided_is_taken_back_after_a_reload_too(alike, visit):  # noqa: F811
+    tab = visit(alike, "--review", 1)
+    assert tab.locator("#undo").is_disabled()
+    tab.keyboard.press("j")
+    tab.keyboard.press("2")  # the whole group
+    tab.keyboard.press("n")
+    tab.keyboard.press("4")
+    assert marked(tab) == (6, 6)
+    tab.keyboard.press("u")
+    reload(tab)
+    assert marked(tab) == (4, 6) and tab.locator("#undo").is_enabled()
+    tab.keyboard.press("u")  # the group, and not what was taken back before
+    assert marked(tab)[0] == 0 and focused(tab) == COLOURS[0]
+    assert tab.locator("#undo").is_disabled()
+    reload(tab)
+    assert tab.locator("#undo").is_disabled()
+
+
+def test_chromium_a_decision_far_below_is_taken_back_after_a_reload(left, visit):  # noqa: F811
+    """The first 64 products are elements at once; the one that was decided last is not among them."""
+    conn = sqlite3.connect(left / "crawl.db")
+    with conn:
+        for number in range(1000, 1400):
+            add_left(conn, number, number)
+    conn.close()
+    tab = visit(left, "--review", 1)
+    tab.select_option("#order", "name")
+    last = tab.locator("[data-product='1399']")
+    last.locator(".choice").first.click()
+    assert marked(tab) == (1, 1)
+    reload(tab)
+    tab.click("#undo")
+    assert marked(tab)[0] == 0 and focused(tab) == 1399
+
+
+def test_chromium_nothing_is_taken_back_of_a_page_that_was_made_anew(left, visit, tmp_path):  # noqa: F811
+    path = tmp_path / "page.html"
+    tab = visit(left, "--review", 1, path=path)
+    tab.keyboard.press("j")
+    tab.keyboard.press("2")
+    take_back(tab, tmp_path, left)
+    path.unlink()
+    made = run_script("analyze", "--review", 1, "-o", path, cwd=left)
+    assert made.returncode == 0
+    tab.reload()
+    assert tab.locator("#undo").is_disabled()
+    tab.keyboard.press("u")
+    assert marked(tab) == (0, 0) and tab.inner_text("#spoken") == "there is nothing to take back"
+
+
 def test_chromium_an_opened_group_is_decided_one_by_one(alike, visit, tmp_path):  # noqa: F811
     tab = visit(alike, "--review", 1)
     tab.keyboard.press("j")
@@ -228,15 +301,7 @@ def test_chromium_a_group_of_a_long_page_is_whole_wherever_it_stands(left, visit
             group = (
                 "style" if 1062 <= number < 1066 else "far" if number in (1010, 1190) else number
             )
-            conn.execute(
-                "insert into product(id, name, group_key) values (?, ?, ?)",
-                (number, f"Long {number}", group),
-            )
-            conn.execute(
-                """insert into filing(experiment_id, product_id, level, leaf_id, leaf_score,
-                   parent_id, parent_score, top) values (1, ?, 'person', ?, ?, 'bags', .1, ?)""",
-                (number, LEAVES[0], number / 1e6, f'[["{LEAVES[0]}", 0.5]]'),
-            )
+            add_left(conn, number, group)
     conn.close()
     tab = visit(left, "--review", 1)
     until(tab, "document.querySelectorAll('.product').length === 240")
@@ -337,13 +402,36 @@ def test_the_parent_at_which_a_product_is_filed_is_not_suggested(left):  # noqa:
     )
     change(left, "update filing set category_id = null where product_id = 200")
     page = run_script("analyze", "--review", 1, cwd=left).stdout
+    assert suggested(page, 200) == ["bags", "bags.totes", "jeans.skinny"]
+    assert suggested(page, 257) == ["bags.totes", "jeans.skinny"]
 
-    def suggested(number):
-        article = page.split(f'data-product="{number}"')[1].split("</article>")[0]
-        return re.findall(r'class="choice" value="([^"]*)" data-key', article)
 
-    assert suggested(200) == ["bags", "bags.totes", "jeans.skinny"]
-    assert suggested(257) == ["bags.totes", "jeans.skinny"]
+@pytest.mark.parametrize("shop", (True, False), ids=("filed now", "filed by an older version"))
+def test_what_an_audit_called_wrong_is_not_suggested_and_the_page_says_why(left, shop):  # noqa: F811
+    change(left, "update product set source = 'shop' where id >= 200")
+    if shop:
+        change(
+            left,
+            """insert into filing_source values (1, 'shop', .95, .95, .1, .1, '[]', '[]', .9, '[]')""",
+        )
+    page = run_script("analyze", "--review", 1, cwd=left).stdout
+    first, *others = suggested(page, 200)
+    second = suggested(page, 202)
+    parent, below = "jeans", [leaf for leaf in second if leaf.startswith("jeans.")]
+    assert below and set(below) != set(second)
+    answered = """insert into audit_sample(experiment_id, product_id, level, category_id, score, answer)
+                  values (1, ?, ?, ?, .9, ?)"""
+    change(left, answered, 200, "leaf", first, "wrong")
+    change(left, answered, 202, "parent", parent, "wrong")
+    change(left, answered, 206, "leaf", LEAVES[2], "unsure")  # which refutes nothing
+    same = suggested(page, 206)
+    page = run_script("analyze", "--review", 1, cwd=left).stdout
+    assert suggested(page, 200)[: len(others)] == others and first not in suggested(page, 200)
+    assert not set(below) & set(suggested(page, 202)) and suggested(page, 206) == same
+    assert "data-proposed" not in article(page, 200)
+    why = "Not filed: in the audit a person called it wrong at"
+    assert f"{why} {path_of(first).replace('>', '&gt;')}." in article(page, 200)
+    assert f"{why} {parent}." in article(page, 202) and why not in article(page, 206)
 
 
 # ---- progress, the bar, the window ----------------------------------------------------------------

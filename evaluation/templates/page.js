@@ -3,8 +3,8 @@
   const find = (name) => document.getElementById(name);
   const data = JSON.parse(find("data").textContent);
   const list = find("products");
-  const rows = [], rowOf = new Map(), groups = new Map(), steps = [];
-  const marks = keptMarks(data);
+  const rows = [], rowOf = new Map(), groups = new Map();
+  const marks = keptMarks(data), steps = keptSteps(data);
   const picker = categoryPicker(data.leaves, marks.lastUsed, (field, id, byKey) => {
     const one = rowOfElement(field);
     decide(one, data.puts, id);
@@ -90,12 +90,13 @@
     takeAllOf(group);
     group.open = !group.open;
     showGroup(group);
-    if (!group.open && current?.row.hidden) current = group.rows.find((one) => !one.row.hidden);
+    if (!group.open && now()?.row.hidden) stand(group.rows.find((one) => !one.row.hidden));
     look();
   }
 
   const {filterNow, hideOthers, tellCount, order} =
     productFilters(data, rows, groups, list, showGroup, takeAll);
+  const {now, stand, barHeight, move, goOn, goTo, look, inSight} = productWalk(rows, takeAll, speak);
 
   function takeAllOf(group) {
     while (group.rows.length < group.size && later.length) takeMore();
@@ -138,7 +139,7 @@
 
   function decide(one, decision, category, proposed = "") {
     const some = meant(one);
-    steps.push(some.map((own) => [own, marks.state(own.product)]));
+    steps.push(some.map(({product}) => [product, marks.state(product)]));
     put(some.map((own) => [own, [decision, category, proposed]]));
     speak(`${decision || "no decision"}${category || proposed ?
       `: ${proposed || picker.pathOf(category)}` : ""}${some.length > 1 ? `, ${some.length} products` : ""}`);
@@ -151,19 +152,25 @@
       showMark(one);
     }
     new Set(some.map(([one]) => one.group).filter(Boolean)).forEach(showGroup);
-    find("undo").disabled = !steps.length;
+    tellSteps();
     tellKept();
     tellMarks();
   }
 
+  const tellSteps = () => { find("undo").disabled = !steps.count(); };
+
   function takeBack() {
-    const step = steps.pop();
-    if (!step) return speak("there is nothing to take back");
-    put(step);
+    if (!steps.count()) return speak("there is nothing to take back");
+    takeAll();   // after a reload what was decided last may not be an element yet
+    const last = steps.pop(), step = last.map(([product, state]) => [rowOf.get(product), state]);
     const [[one]] = step;
+    if (!one) {   // not even as text
+      steps.push(last);
+      return speak("the page is still loading: take back once more");
+    }
+    put(step);
     if (one.group && one.row.hidden && one.fits) turn(one.group);
-    current = one;
-    look();
+    goTo(one);
     speak(`taken back: ${factsOf(one).name}`);
   }
 
@@ -210,50 +217,6 @@
   }
 
   // ---- keyboard
-  let current = null;
-
-  function barHeight() {
-    const bar = find("bar");
-    return getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
-  }
-
-  function move(by) {
-    // From where one was, also when a filter has hidden that.
-    let place = rows.indexOf(current) + by;
-    if (place >= rows.length) takeAll();
-    while (rows[place] && rows[place].row.hidden) place += by;
-    if (rows[place]) current = rows[place];
-    look();
-  }
-
-  // To the next product that has no decision; after the last one from the top.
-  function goOn() {
-    const place = rows.indexOf(current);
-    const open = (one) => !one.row.hidden && !one.decision.value;
-    let next = rows.slice(place + 1).find(open);
-    if (!next && later.length) {
-      takeAll();
-      next = rows.slice(place + 1).find(open);
-    }
-    next ??= rows.slice(0, place + 1).find(open);
-    if (next) current = next;
-    else speak("All of them are decided: save.");
-    look();
-  }
-
-  function look() {
-    if (!current || current.row.hidden) return;
-    current.row.focus({preventScroll: true});
-    // Calm while it is in sight; otherwise to the top, below the bar.
-    const {top, bottom} = current.row.getBoundingClientRect(), head = barHeight();
-    if (top < head || bottom > innerHeight) scrollTo({top: top + scrollY - head - 8});
-  }
-
-  function inSight(one) {
-    const {top, bottom} = one.row.getBoundingClientRect();
-    return !one.row.hidden && bottom > barHeight() && top < innerHeight;
-  }
-
   function openMore(one) {
     const isOpen = one.row.classList.toggle("open");
     one.row.querySelector(".opens")?.setAttribute("aria-expanded", String(isOpen));
@@ -269,32 +232,31 @@
     target.blur();
     if (target.type === "search") {
       filterNow();
-      current = null;
+      stand(null);
       move(1);
     } else if (one) (key === "Enter" && one.row.querySelector(".propose") || one.row).focus();
   }
 
   function press(key) {
-    if (/^[?a-z0-9]$/.test(key) && current) {
-      const button = current.buttons.find((own) => own.dataset.key === key);
-      const option = current.decision.options?.[key];   // of a select; key 0 is none
-      if (!button && !option && key !== "0") return false;
-      if (!inSight(current)) look();   // first what it is about
-      else if (key === "0") decide(current, "", "");
-      else if (option) chooseDecision(current, option.value);
-      else if (button.getAttribute("aria-pressed") !== "true") {
-        choose(current, button);
-        if ("on" in button.dataset) goOn();
-      }
-      return true;
+    const one = now();
+    if (!one || !/^[?a-z0-9]$/.test(key)) return false;
+    const button = one.buttons.find((own) => own.dataset.key === key);
+    const option = one.decision.options?.[key];   // of a select; key 0 is none
+    if (!button && !option && key !== "0") return false;
+    if (!inSight(one)) look();   // first what it is about
+    else if (key === "0") decide(one, "", "");
+    else if (option) chooseDecision(one, option.value);
+    else if (button.getAttribute("aria-pressed") !== "true") {
+      choose(one, button);
+      if ("on" in button.dataset) goOn();
     }
-    return false;
+    return true;
   }
 
-  function accept() {   // Enter
-    const first = current.buttons[0];
-    if (!inSight(current)) return look();
-    if (!current.decision.value && first && "proposed" in first.dataset) choose(current, first);
+  function accept(one) {   // Enter
+    const [first] = one.buttons;
+    if (!inSight(one)) return look();
+    if (!one.decision.value && "proposed" in first.dataset) choose(one, first);
     goOn();
   }
 
@@ -304,9 +266,9 @@
       if (!find("search").checkVisibility()) find("tools").open = true;   // on a narrow window
       find("search").focus();
     },
-    c: () => current && !current.where.parentElement.hidden && current.where.focus(),
-    d: () => current && openMore(current),
-    o: () => current?.group && turn(current.group),
+    c: () => now() && !now().where.parentElement.hidden && now().where.focus(),
+    d: () => now() && openMore(now()),
+    o: () => now()?.group && turn(now().group),
   };
 
   document.addEventListener("keydown", (event) => {
@@ -317,8 +279,8 @@
     }
     if (!find("keys").checked) return;
     if (event.key === "Enter") {
-      if (event.target !== current?.row || !current.buttons.length) return;
-      accept();
+      if (event.target !== now()?.row || !now().buttons.length) return;
+      accept(now());
     } else if (!press(event.key)) {
       if (!Object.hasOwn(KEYS, event.key)) return;
       KEYS[event.key]();
@@ -328,7 +290,7 @@
 
   // ---- mouse, and fields
   list.addEventListener("focusin", (event) => {
-    current = rowOfElement(event.target) ?? current;
+    stand(rowOfElement(event.target) ?? now());
   });
   list.addEventListener("change", (event) => {
     const one = rowOfElement(event.target);
@@ -372,6 +334,7 @@
   [...list.querySelectorAll(".product")].forEach(take);
   marks.readAll();
   rows.forEach(showMark);
+  tellSteps();
   tellKept();
   tellMarks();
   filterNow();
