@@ -230,7 +230,9 @@ def export_same(args: argparse.Namespace, choice: export.Choice, source: str) ->
         done = feed_same.fill_in(reading, wanted, write)
     found = export_queries.count_met(choice.conn)
     missing, sentences = choice.count(source) - found, done.left_out.sentences()
-    for line in export.same_counts(args.feed, done.place.added, done.counts, missing, sentences):
+    for line in export.same_counts(
+        args.feed, done.place.added, done.counts, missing, sentences, done.read_otherwise
+    ):
         log(line)
     return 1 if sentences or not found else 0
 

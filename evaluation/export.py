@@ -308,11 +308,16 @@ def log_counts(
 
 
 def same_counts(
-    path: str, column: str, filled: Mapping[str, int], missing: int, left_out: Sequence[str]
+    path: str,
+    column: str,
+    filled: Mapping[str, int],
+    missing: int,
+    left_out: Sequence[str],
+    read_otherwise: Sequence[str],
 ) -> list[str]:
     """Sentences about a file that was filled in: `filled` has the counts filled, unchanged,
     inheriting and overwritten, `missing` how many products to export the file does not have, `column` the name of
-    the column that was added, or ''."""
+    the column that was added, or '', and `read_otherwise` cells that the next load reads so."""
     lines = [f"{path}: {counted(filled['filled'], 'row')} filled in"]
     if filled["unchanged"]:
         lines.append(f"{counted(filled['unchanged'], 'row')} had the category already")
@@ -330,6 +335,13 @@ def same_counts(
             f"the file has no column for the category: {column!r} was added as the last one"
         )
     lines += [f"left as it was: {sentence}" for sentence in left_out]
+    if read_otherwise:
+        cells = counted(len(read_otherwise), "category", "categories")
+        lines.append(
+            f"crawl.py would read {cells} of the new file otherwise than meant, such as "
+            f"{read_otherwise[0][:100]!r}: if you load it, look first with --dry-run, and say "
+            "--separator"
+        )
     if missing > 0:
         lines.append(f"{path} does not have {counted(missing, 'product')} of those to export")
     return lines

@@ -340,6 +340,21 @@ def test_of_several_categories_only_the_one_that_is_wrong_is_replaced(tmp_path):
     assert lists(tmp_path, "check.db")["1"] == {"Men|Shirts", "Sale", "New|In"}
 
 
+def test_what_the_next_load_would_read_otherwise_is_named(tmp_path):
+    """All cells of a file tell what parts categories. The bars are gone, and so a comma parts them."""
+    text = "sku,attribute_set_code,name,categories\nm-1,Default,A,{}\nm-2,Default,B,{}\n"
+    top = "Default Category"
+    filed = {"m-1": "Women > Bags, Wallets & Cases", "m-2": "Men > Shorts"}
+    data = text.format(f"{top}/Old|{top}/New", f"{top}/New")
+    make_shop(tmp_path, data, "--unlabelled", filed=filed)
+    out, said = export(tmp_path)
+    bags = f"{top}/Women/Bags, Wallets & Cases"
+    assert out.decode() == text.format(f'"{bags}"', f"{top}/Men/Shorts")
+    assert f"would read 1 category of the new file otherwise than meant, such as '{bags}'" in said
+    load(tmp_path, "out.csv", name="check.db")
+    assert filed_where(tmp_path, "check.db")["m-1"] != "Women|Bags, Wallets & Cases"
+
+
 # ---- what can't be written ----------------------------------------------------------------------
 
 
