@@ -64,7 +64,8 @@ def make_parser() -> Parser:
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
         "a machine may file by itself at 95 % and 98 % accuracy. Each flag prints a "
-        "different report."
+        "different report. N is the number of an experiment. (--apply is a flag of "
+        "categorize_words.py, categorize_images.py and categorize_both.py, which make them.)"
     )
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     report_arguments.add_reports(parser)
@@ -204,6 +205,7 @@ def change_catalogue(args: argparse.Namespace) -> int:
 def export_filed(args: argparse.Namespace) -> int:
     """Print what was filed and decided, for the shop. Returns the exit status."""
     conn = db.open_readonly(args.db_path)
+    export_queries.hold_still(conn)
     source = export.source_to_export(conn, args.export, args.format, args.source)
     choice = export.Choice(conn, args.export, args.only == "leaf")
     export.warn_refuted(choice, args.db_path)

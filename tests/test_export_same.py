@@ -10,8 +10,11 @@ import csv
 import gzip
 import io
 import random
+import subprocess
+import sys
 
 import pytest
+from conftest import REPO, environment
 from exports import (
     connect,
     decide,
@@ -353,6 +356,33 @@ def test_what_the_next_load_would_read_otherwise_is_named(tmp_path):
     assert f"would read 1 category of the new file otherwise than meant, such as '{bags}'" in said
     load(tmp_path, "out.csv", name="check.db")
     assert filed_where(tmp_path, "check.db")["m-1"] != "Women|Bags, Wallets & Cases"
+
+
+def test_what_others_write_meanwhile_does_not_come_into_it(tmp_path):
+    """The reader waits after the first lines, as `less` does, and everything is filed anew."""
+    numbers = range(5_000)
+    lines = "".join(f"{number};{'T' * 40};\n" for number in numbers)
+    make_shop(tmp_path, f"id;title;product_type\n{lines}", filed={"1": "Women > Jeans"})
+    rows(
+        tmp_path,
+        """insert into filing(experiment_id, product_id, category_id, level, score, leaf_id, top)
+           select 1, id, 'women.jeans', 'leaf', 0.9, 'women.jeans', '[]' from product
+           where category_id is null and external_id <> '1'""",
+    )
+    command = (REPO / "analyze.py", "--export", "1", "--format", "same", "--feed", "new.csv")
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        start = process.stdout.read(1000)
+        rows(tmp_path, "update filing set category_id = 'men.shorts'")
+        out = start + process.stdout.read()
+    assert process.returncode == 0
+    assert (out.count("Women > Jeans"), out.count("Men > Shorts")) == (5_000, 0)
 
 
 # ---- what can't be written ----------------------------------------------------------------------
