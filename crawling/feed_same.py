@@ -39,7 +39,9 @@ from crawling.feed_reading import Cells, FileReading, Reading, SurveyOptions
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 PIECE = 65_536  # characters that are compared at a time
-Wanted = Callable[[str], "Fill | None"]  # of a product, by the id that the shop gives it
+# Of a product, by the id that the shop gives it. Raises ValueError with the reason if it can't go where
+# it was filed.
+Wanted = Callable[[str], "Fill | None"]
 
 
 @dataclasses.dataclass
@@ -185,7 +187,11 @@ def fill_in(reading: Reading, wanted: Wanted, write: Callable[[bytes], object]) 
             lines.write(header_with(lines.take(1), file, place.added))
         rows = progress("rows", None, "rows", rows_of(reading, file), least=5)
         for row, is_said in rows:
-            fill = wanted(row.fields["id"]) if is_said else None
+            try:
+                fill = wanted(row.fields["id"]) if is_said else None
+            except ValueError as problem:
+                leave_out(done, row.line, row.fields["id"], str(problem))
+                fill = None
             if fill and is_variant(row, file):
                 done.inheriting += 1
                 fill = None

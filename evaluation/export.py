@@ -52,6 +52,7 @@ class Choice:
         self.conn, self.number, self.only_leaves = conn, number, only_leaves
         self.paths = paths_of(conn)
         self.today = category_changes.classes_today(conn, number)
+        self.renamed = category_changes.current_ids(conn)
         # Where the shop itself has products, a person's decision is final, too.
         self.leaves = {
             row["id"] for row in db.categories(conn) if row["leaf"] or row["product_count"]
@@ -67,6 +68,8 @@ class Choice:
         is_new = category not in self.paths
         if is_new and not decided:
             raise ValueError(f"its category is gone: run --apply {self.number} again")
+        if is_new and category in self.renamed:  # an id, and no name that a person has typed
+            raise ValueError("its category is gone: decide again, with --overrides")
         is_leaf = is_new or category in self.leaves if decided else row["level"] == "leaf"
         if self.only_leaves and not is_leaf:
             return None
@@ -75,9 +78,10 @@ class Choice:
 
     def fill(self, source: str, external_id: str) -> tuple[Path, Path] | None:
         """(the category that a product of a source gets, the one that a person has found wrong or ())
-        of one product, which is noted as met; None if none is exported for it."""
+        of one product, which is noted as met; None if none is exported for it. Raises ValueError as
+        of_row does."""
         row = export_queries.exported_product(self.conn, self.number, source, external_id)
-        exported = self.exported_or_none(row) if row else None
+        exported = self.of_row(row) if row else None
         if not exported:
             return None
         export_queries.note_met(self.conn, exported.row["product_id"])
