@@ -45,6 +45,7 @@ from evaluation import (
     export,
     export_arguments,
     export_queries,
+    export_text,
     figures,
     html_pages,
     label_suspects,
@@ -230,12 +231,15 @@ def export_same(args: argparse.Namespace, choice: export.Choice, source: str) ->
     export_queries.want_met(choice.conn)
     with exact_output(args.output) as write:
         done = feed_same.fill_in(reading, wanted, write)
-    found = export_queries.count_met(choice.conn)
-    missing, sentences = choice.count(source) - found, done.left_out.sentences()
-    for line in export.same_counts(
+    (counts, new), found = choice.tally(source), export_queries.count_met(choice.conn)
+    missing = sum(counts[level] for level in export_text.LEVELS) - found
+    sentences = done.left_out.sentences()
+    for line in export_text.same_counts(
         args.feed, done.place.added, done.counts, missing, sentences, done.read_otherwise
     ):
         log(line)
+    waiting = export_queries.count_waiting(choice.conn, choice.number, source)
+    export_text.log_consequences(counts, new, waiting)
     return 1 if sentences or not found else 0
 
 

@@ -11,8 +11,9 @@ crawling/feed_same.py, which asks `Choice.fill` for each product of the file.
 from __future__ import annotations
 
 import collections
+import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import db
@@ -25,6 +26,7 @@ from evaluation import (
     audit_text,
     export_formats,
     export_queries,
+    export_text,
     filing_output,
 )
 from evaluation.export_formats import FORMATS, Columns, Path
@@ -32,8 +34,8 @@ from learning import category_changes
 
 CHOICES = ("csv", "jsonl", *FORMATS, "same")
 TABLES = ("csv", "jsonl")  # the formats of --apply, which have a column for the shop
-LEVELS = {"leaf": "filed at the leaf", "parent": "at the parent", "decided": "decided by a person"}
 Write = Callable[[bytes], object]
+Counts = collections.Counter[str]
 
 
 class Exported(NamedTuple):
@@ -87,17 +89,17 @@ class Choice:
         export_queries.note_met(self.conn, exported.row["product_id"])
         return exported.path, self.paths.get(exported.row["replaced"], ())
 
-    def exported_or_none(self, row: sqlite3.Row) -> Exported | None:
-        """of_row, with None for what can't go anywhere."""
-        try:
-            return self.of_row(row)
-        except ValueError:
-            return None
-
-    def count(self, source: str) -> int:
-        """How many products of a source are exported."""
-        rows = export_queries.exported(self.conn, self.number, source)
-        return sum(self.exported_or_none(row) is not None for row in rows)
+    def tally(self, source: str) -> tuple[Counts, Counts]:
+        """({level, or "at the parent only": products}, {category that the shop does not have:
+        products}) of what is exported of a source. What can't go anywhere is left out."""
+        counts: Counts = collections.Counter()
+        new: Counts = collections.Counter()
+        for row in export_queries.exported(self.conn, self.number, source):
+            with contextlib.suppress(ValueError):
+                exported = self.of_row(row)
+                counts[row["level"] if exported else "at the parent only"] += 1
+                new.update([" > ".join(exported.path)] if exported and exported.is_new else ())
+        return counts, new
 
     def categories(self, exported: Exported) -> list[Path]:
         """The category that a product goes to, and then the others that the shop lists it in."""
@@ -200,7 +202,8 @@ def export(choice: Choice, form: str, source: str | None, write: Write) -> bool:
             counts[row["level"]] += 1
             counts["changed ids"] += safe_cell(row["external_id"]) != (row["external_id"] or "")
             new.update([" > ".join(exported.path)] if exported.is_new else ())
-    log_counts(choice, counts, new, source)
+    waiting = export_queries.count_waiting(choice.conn, choice.number, source)
+    export_text.log_counts(counts, new, waiting)
     if form == "csv" and counts["changed ids"]:
         log(filing_output.changed_ids_text(counts["changed ids"]))
     return not counts["left out"]
@@ -277,75 +280,3 @@ def cells_of(choice: Choice, columns: Columns, exported: Exported) -> list[str]:
     paths = choice.categories(exported) if columns.form.several else [exported.path]
     row = exported.row
     return export_formats.row_cells(columns, row["external_id"] or "", row["name"], paths)
-
-
-# ---- counts in words ----------------------------------------------------------------------------
-
-
-def log_counts(
-    choice: Choice, counts: Mapping[str, int], new: Mapping[str, int], source: str | None
-) -> None:
-    """Say how many products went out, and how many did not."""
-    parts = [f"{counts[level]:,} {words}" for level, words in LEVELS.items() if counts[level]]
-    exported = sum(counts[level] for level in LEVELS)
-    log(f"exported: {counted(exported, 'product')} ({', '.join(parts) or 'none'})")
-    if new:
-        names = first_few([f"{name!r} ({count})" for name, count in new.items()])
-        log(
-            f"categories that the shop does not have yet, so its import has to create them: {names}"
-        )
-    if counts["parent"]:
-        log(
-            f"{counted(counts['parent'], 'product')} went out with the parent of the leaf: if the "
-            "shop's next feed has them there, nobody is asked for their leaf; --only leaf leaves "
-            "them out"
-        )
-    if counts["variants"]:
-        log(
-            f"not exported: {counted(counts['variants'], 'variant')} (a variant has its parent's categories)"
-        )
-    if counts["at the parent only"]:
-        log(f"not exported: {counted(counts['at the parent only'], 'product')} at the parent only")
-    waiting = export_queries.count_waiting(choice.conn, choice.number, source)
-    if waiting:
-        log(f"not exported: {counted(waiting, 'product')} that a person has to decide on")
-
-
-def same_counts(
-    path: str,
-    column: str,
-    filled: Mapping[str, int],
-    missing: int,
-    left_out: Sequence[str],
-    read_otherwise: Sequence[str],
-) -> list[str]:
-    """Sentences about a file that was filled in: `filled` has the counts filled, unchanged,
-    inheriting and overwritten, `missing` how many products to export the file does not have, `column` the name of
-    the column that was added, or '', and `read_otherwise` cells that the next load reads so."""
-    lines = [f"{path}: {counted(filled['filled'], 'row')} filled in"]
-    if filled["unchanged"]:
-        lines.append(f"{counted(filled['unchanged'], 'row')} had the category already")
-    if filled["inheriting"]:
-        lines.append(
-            f"{counted(filled['inheriting'], 'row')} left empty: a variant has its parent's category"
-        )
-    if filled["overwritten"]:
-        lines.append(
-            f"{counted(filled['overwritten'], 'row')} of those filled in had another category in "
-            "the file, which is replaced"
-        )
-    if column:
-        lines.append(
-            f"the file has no column for the category: {column!r} was added as the last one"
-        )
-    lines += [f"left as it was: {sentence}" for sentence in left_out]
-    if read_otherwise:
-        cells = counted(len(read_otherwise), "category", "categories")
-        lines.append(
-            f"crawl.py would read {cells} of the new file otherwise than meant, such as "
-            f"{read_otherwise[0][:100]!r}: if you load it, look first with --dry-run, and say "
-            "--separator"
-        )
-    if missing > 0:
-        lines.append(f"{path} does not have {counted(missing, 'product')} of those to export")
-    return lines

@@ -147,6 +147,19 @@ def test_parents_that_go_out_are_named_with_what_comes_of_it(shop):
     assert "--only leaf leaves them out" in export(shop, "merchant").stderr
 
 
+@pytest.mark.parametrize("only", [(), ("--only", "leaf")])
+def test_the_same_file_says_as_much_of_what_goes_out_as_the_other_formats(shop, only):
+    decide(shop, [("n-1", "filed by hand", "", "Men > Hats")])
+    same = ("--feed", "new.tsv")
+    said = {
+        form: export(shop, form, *only, *flags, "-o", "out.txt").stderr.splitlines()
+        for form, flags in (("jsonl", ()), ("same", same))
+    }
+    first, *others = said["jsonl"]
+    assert first.startswith("exported: ") and any("'Men > Hats' (1)" in line for line in others)
+    assert len(others) == 3 and said["same"][1:] == others
+
+
 def test_a_category_that_a_person_has_typed_goes_out_and_is_named(shop):
     decide(shop, [("n-8", "filed by hand", "", "Men > Hats, warm")])
     done = export(shop, "woocommerce", "-o", "out.csv")
