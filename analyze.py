@@ -223,6 +223,7 @@ def export_same(args: argparse.Namespace, choice: export.Choice, source: str) ->
     known = feed_report.known_categories(choice.conn, source)
     options = feed_arguments.survey_options(args)._replace(known=known)
     reading = feed_same.read_file(args.feed, options)
+    export.warn_other_column(choice.conn, source, reading.written_by.category_column)
 
     def wanted(external_id: str) -> feed_category_cells.Fill | None:
         fill = choice.fill(source, external_id)

@@ -178,6 +178,7 @@ def read_otherwise(
     filled = dataclasses.replace(file, cells={place.alias: cells})
     standard = place.parting.standard
     now = feed_choice.find_parting(filled, place.alias, standard, reading.options)
+    now = now._replace(bare_numbers=place.parting.bare_numbers)  # not told by these cells alone
     return [
         cell
         for cell in cells

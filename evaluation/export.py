@@ -165,6 +165,18 @@ def warn_refuted(choice: Choice, db_path: str) -> None:
             log(audit_text.exported_text(judged))
 
 
+def warn_other_column(conn: sqlite3.Connection, source: str, column: str) -> None:
+    """Say so if the categories of a source were loaded from another column than this one of the file
+    that is to be filled in, both by their known names: a flag may be forgotten."""
+    _, _, loaded_from = export_queries.feed_system(conn, source)
+    if column and loaded_from and column != loaded_from:
+        log(
+            f"the column {column!r} is filled in, and crawl.db has the categories of {source!r} from "
+            "another one: if you loaded this file with --column or --ignore-category, say the same "
+            "here"
+        )
+
+
 # ---- the files ----------------------------------------------------------------------------------
 
 

@@ -269,6 +269,15 @@ def test_a_column_that_was_named_is_filled_in(tmp_path):
     check(tmp_path, loaded.encode(), meant.encode(), *flags)
 
 
+def test_a_forgotten_column_is_named(tmp_path):
+    flags = ("--column", "product_type=shelf")
+    data = "id;title;category;shelf\n1;A;x;Men > Shorts\n2;B;y;\n"
+    make_shop(tmp_path, data, *flags, filed={"2": "Women > Jeans"})
+    assert "--column" not in export(tmp_path, *flags)[1]
+    said = export(tmp_path)[1]
+    assert "the column 'category' is filled in, and crawl.db has the categories of 'feed'" in said
+
+
 def test_words_for_no_category_are_replaced_without_a_warning(tmp_path):
     text = "id;title;product_type\n1;A;{}\n2;B;{}\n-3;C;{}\n"
     meant = text.format(*FILED.values())
