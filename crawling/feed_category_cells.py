@@ -7,6 +7,7 @@ another category, which the next load reads as that.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 import re
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ class Place(NamedTuple):
     joiner: str  # what is written between levels
     root: str  # what stands before the first level; '' for nothing
     escapes: str  # signs that get a backslash
+    alias: str  # the known name of the column
 
 
 def find_place(reading: Reading, file: FileReading, names: Names) -> Place:
@@ -82,6 +84,7 @@ def find_place(reading: Reading, file: FileReading, names: Names) -> Place:
         joiner_of(cells, parting),
         root_of(cells, parting) or (dialect.roots[0] if dialect.has_root and not cells else ""),
         dialect.escapes,
+        alias,
     )
 
 
@@ -164,6 +167,24 @@ def spelled(path: Path, place: Place) -> str:
 def keys(paths: Sequence[Path]) -> list[Path]:
     """Categories as they are compared."""
     return [tuple(map(folded, path)) for path in paths]
+
+
+def read_otherwise(
+    reading: Reading, file: FileReading, place: Place, removed: Cells, written: Cells
+) -> list[str]:
+    """Cells of the file that the next load will read as other categories than this one: what parts
+    levels and categories is told by all cells of a file, and these are others now."""
+    cells = file.cells[place.alias] - removed + written
+    filled = dataclasses.replace(file, cells={place.alias: cells})
+    standard = place.parting.standard
+    now = feed_choice.find_parting(filled, place.alias, standard, reading.options)
+    now = now._replace(bare_numbers=place.parting.bare_numbers)  # not told by these cells alone
+    return [
+        cell
+        for cell in cells
+        if isinstance(cell, str)
+        and keys(cell_categories(cell, now)) != keys(cell_categories(cell, place.parting))
+    ]
 
 
 # ---- the cells of a row -------------------------------------------------------------------------

@@ -201,6 +201,8 @@ def override_of(
         return None
     filed = category_today(drawn["category_id"], categories)
     label = label_of(answer.answer, answer.right_id, drawn["level"], filed)
+    if label == filed and filed not in categories.levels:  # the category is gone since
+        label = None
     if label:
         return product["id"], "filed by hand", label
     before = label_of(drawn["answer"], drawn["right_id"], drawn["level"], filed)

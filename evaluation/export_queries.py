@@ -43,6 +43,12 @@ def exported_sql(where: str) -> str:
         where {CORRECTED} and {where}"""
 
 
+def hold_still(conn: sqlite3.Connection) -> None:
+    """Have all that is read from now on be as it is now, whatever others write meanwhile: a file with
+    categories from before and after another --apply would be wrong in both."""
+    conn.execute("begin")
+
+
 def exported(conn: sqlite3.Connection, number: int, source: str | None) -> sqlite3.Cursor:
     """Rows of all that is exported of a source, or of all sources, by product: product_id,
     external_id, source, name, category_id, level (leaf, parent or decided), score, replaced,

@@ -624,6 +624,17 @@ def test_renamed_categories_are_what_they_are_called_today(folder):
     assert "shoppers" in row[0].lower()
 
 
+def test_what_was_filed_at_a_category_that_is_gone_is_judged_and_gives_no_label(folder):
+    """The id of the category became a label, and went out to the shop as a name."""
+    draw(folder, "--top", 60)
+    number = next(n for n in drawn_at(folder, "leaf", 60) if filing_row(n, 400)[1] == "bags.totes")
+    (folder / "moves.csv").write_text("from,to\nbags.totes,\n", encoding="utf-8")
+    assert run_script("analyze", "--recategorize", "moves.csv", cwd=folder).returncode == 0
+    done = take(folder, [(number, "right", "")])
+    assert "1 read (1 right)" in done.stdout and "to be created" not in done.stdout
+    assert query(folder, "select count(*) from label_override") == [(0,)]
+
+
 # ---- no random sample of all products -----------------------------------------------------------------
 
 

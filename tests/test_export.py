@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import random
+import re
 
 import pytest
 from exports import (
@@ -146,6 +147,19 @@ def test_parents_that_go_out_are_named_with_what_comes_of_it(shop):
     assert "--only leaf leaves them out" in export(shop, "merchant").stderr
 
 
+@pytest.mark.parametrize("only", [(), ("--only", "leaf")])
+def test_the_same_file_says_as_much_of_what_goes_out_as_the_other_formats(shop, only):
+    decide(shop, [("n-1", "filed by hand", "", "Men > Hats")])
+    same = ("--feed", "new.tsv")
+    said = {
+        form: export(shop, form, *only, *flags, "-o", "out.txt").stderr.splitlines()
+        for form, flags in (("jsonl", ()), ("same", same))
+    }
+    first, *others = said["jsonl"]
+    assert first.startswith("exported: ") and any("'Men > Hats' (1)" in line for line in others)
+    assert len(others) == 3 and said["same"][1:] == others
+
+
 def test_a_category_that_a_person_has_typed_goes_out_and_is_named(shop):
     decide(shop, [("n-8", "filed by hand", "", "Men > Hats, warm")])
     done = export(shop, "woocommerce", "-o", "out.csv")
@@ -236,6 +250,24 @@ def test_an_audit_that_refutes_the_promise_is_named_before_it_goes_out(folder, f
     assert REFUTED in said and "What was filed there goes out all the same" in said
     assert "at the parent:" not in said  # these do not go out
     assert said.count("the audit refutes") == 1
+
+
+@pytest.mark.parametrize("form", [*BACK, "same"])
+def test_a_decision_for_a_category_that_is_gone_is_left_out_and_named(shop, form):
+    """Its id, men.shorts, went out as if a person had typed it."""
+    decide(
+        shop, [("n-8", "filed by hand", "men.shorts", ""), ("l-1", "label wrong", "men.shorts", "")]
+    )
+    (shop / "moves.csv").write_text("from,to\nMen > Shorts,\n")
+    run(shop, "--recategorize", "moves.csv")
+    lines = [*TREE, *((number, f"Thing {number}", "") for number in NEW)]
+    same = ("--feed", write_tsv(shop / "all.tsv", lines)) if form == "same" else ()
+    done = export(shop, form, *same, "-o", "out.txt", status=1)
+    assert "men.shorts" not in (shop / "out.txt").read_text(encoding="utf-8")
+    assert "its category is gone: decide again, with --overrides" in done.stderr
+    assert "its category is gone: run --apply 1 again" in done.stderr
+    for number in ("l-1", "n-8", "=1+1", "x,y;z"):
+        assert re.search(f"id {re.escape(number)}[ ),]", done.stderr), number
 
 
 # ---- what a format can't hold -------------------------------------------------------------------

@@ -10,8 +10,11 @@ import csv
 import gzip
 import io
 import random
+import subprocess
+import sys
 
 import pytest
+from conftest import REPO, environment
 from exports import (
     connect,
     decide,
@@ -266,6 +269,15 @@ def test_a_column_that_was_named_is_filled_in(tmp_path):
     check(tmp_path, loaded.encode(), meant.encode(), *flags)
 
 
+def test_a_forgotten_column_is_named(tmp_path):
+    flags = ("--column", "product_type=shelf")
+    data = "id;title;category;shelf\n1;A;x;Men > Shorts\n2;B;y;\n"
+    make_shop(tmp_path, data, *flags, filed={"2": "Women > Jeans"})
+    assert "--column" not in export(tmp_path, *flags)[1]
+    said = export(tmp_path)[1]
+    assert "the column 'category' is filled in, and crawl.db has the categories of 'feed'" in said
+
+
 def test_words_for_no_category_are_replaced_without_a_warning(tmp_path):
     text = "id;title;product_type\n1;A;{}\n2;B;{}\n-3;C;{}\n"
     meant = text.format(*FILED.values())
@@ -338,6 +350,48 @@ def test_of_several_categories_only_the_one_that_is_wrong_is_replaced(tmp_path):
     assert said == "new.csv: 1 row filled in\n"
     load(tmp_path, "out.csv", name="check.db")
     assert lists(tmp_path, "check.db")["1"] == {"Men|Shirts", "Sale", "New|In"}
+
+
+def test_what_the_next_load_would_read_otherwise_is_named(tmp_path):
+    """All cells of a file tell what parts categories. The bars are gone, and so a comma parts them."""
+    text = "sku,attribute_set_code,name,categories\nm-1,Default,A,{}\nm-2,Default,B,{}\n"
+    top = "Default Category"
+    filed = {"m-1": "Women > Bags, Wallets & Cases", "m-2": "Men > Shorts"}
+    data = text.format(f"{top}/Old|{top}/New", f"{top}/New")
+    make_shop(tmp_path, data, "--unlabelled", filed=filed)
+    out, said = export(tmp_path)
+    bags = f"{top}/Women/Bags, Wallets & Cases"
+    assert out.decode() == text.format(f'"{bags}"', f"{top}/Men/Shorts")
+    assert f"would read 1 category of the new file otherwise than meant, such as '{bags}'" in said
+    load(tmp_path, "out.csv", name="check.db")
+    assert filed_where(tmp_path, "check.db")["m-1"] != "Women|Bags, Wallets & Cases"
+
+
+def test_what_others_write_meanwhile_does_not_come_into_it(tmp_path):
+    """The reader waits after the first lines, as `less` does, and everything is filed anew."""
+    numbers = range(5_000)
+    lines = "".join(f"{number};{'T' * 40};\n" for number in numbers)
+    make_shop(tmp_path, f"id;title;product_type\n{lines}", filed={"1": "Women > Jeans"})
+    rows(
+        tmp_path,
+        """insert into filing(experiment_id, product_id, category_id, level, score, leaf_id, top)
+           select 1, id, 'women.jeans', 'leaf', 0.9, 'women.jeans', '[]' from product
+           where category_id is null and external_id <> '1'""",
+    )
+    command = (REPO / "analyze.py", "--export", "1", "--format", "same", "--feed", "new.csv")
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        start = process.stdout.read(1000)
+        rows(tmp_path, "update filing set category_id = 'men.shorts'")
+        out = start + process.stdout.read()
+    assert process.returncode == 0
+    assert (out.count("Women > Jeans"), out.count("Men > Shorts")) == (5_000, 0)
 
 
 # ---- what can't be written ----------------------------------------------------------------------
