@@ -176,7 +176,10 @@ def large_categories(
 def more_of(following: Sequence[Row], drawn: Sequence[Row], whole: Sequence[Row]) -> list[Row]:
     """The products to draw beside those of the whole, so that each category of the `following`
     products, which stand in the random order, has LEAST."""
-    taken = {(row["product_id"], row["level"]): category_of(row) for row in (*drawn, *whole)}
+    taken = {
+        (row["product_id"], row["level"]): category_of(row)
+        for row in (*(row for row in drawn if row["drawn"]), *whole)
+    }
     counts = collections.Counter(taken.values())
     extra = []
     for row in following:
@@ -192,7 +195,7 @@ def page_of(sample: Sequence[Row], in_force: Callable[[Row], float], most: int) 
     products: dict[int, int] = {}
     for unsure in (False, True):
         for row in sample:
-            if row["answer"] == "unsure" if unsure else is_waiting(row, in_force):
+            if row["answer"] == "unsure" if unsure else row["drawn"] and is_waiting(row, in_force):
                 products.setdefault(row["product_id"], row["id"])
     return list(products.values())[:most]
 
@@ -298,7 +301,9 @@ def judge_categories(conn: sqlite3.Connection, number: int, promise: Promise) ->
     filed.update(map(category_of, sample))
     judged = []
     for name in large_categories(conn, number, sample):
-        rows = up_to_last_answer([row for row in sample if category_of(row) == name])
+        rows = up_to_last_answer(
+            [row for row in sample if row["drawn"] and category_of(row) == name]
+        )
         if rows:
             counts = count_answers(rows, filed[name])
             found = audit_limits.limits(counts, promise.target, 1 - promise.confidence)

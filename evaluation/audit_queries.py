@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import db
-from evaluation.catalogue_queries import UNFILED
 
 LEVELS = ("leaf", "parent")  # the levels at which products are filed automatically
 
-# What experiment :number has filed automatically, and neither the shop nor a person has filed since.
-FILED = f"""from filing join product on product.id = filing.product_id
-            where filing.experiment_id = :number and level in ('leaf', 'parent')
-            and filing.category_id is not null and {UNFILED}"""
+# What experiment :number has filed automatically, also if the shop or a person has filed it since:
+# otherwise a review of what is hard would make the rest look better. filing_queries.unfile notes such
+# products in audit_sample, as rows without the time of a drawing.
+FILED = """from filing join product on product.id = filing.product_id
+           where filing.experiment_id = :number and level in ('leaf', 'parent')
+           and filing.category_id is not null and product.removed = 0"""
 UNDRAWN = f"""{FILED} and not exists (
             select 1 from audit_sample where audit_sample.experiment_id = :number
             and audit_sample.product_id = filing.product_id
@@ -120,7 +121,8 @@ def targets(conn: sqlite3.Connection, number: int) -> list[tuple[float | None, i
 
 def sample(conn: sqlite3.Connection, number: int) -> list[sqlite3.Row]:
     """All rows of audit_sample of an experiment, in the order of drawing, each with the product's
-    source."""
+    source. A row whose `drawn` is null is one that somebody has filed since, and that chance may
+    draw yet."""
     return conn.execute(
         """select audit_sample.*, source from audit_sample
            join product on product.id = product_id where experiment_id = ? order by audit_sample.id""",
@@ -140,11 +142,16 @@ def is_audited(conn: sqlite3.Connection, number: int) -> bool:
 def store_drawn(
     conn: sqlite3.Connection,
     number: int,
-    drawn: Iterable[tuple[Mapping[str, Any] | sqlite3.Row, float | None]],
+    drawn: Sequence[tuple[Mapping[str, Any] | sqlite3.Row, float | None]],
 ) -> None:
     """Note products that were drawn, pairs of a row of `next_undrawn` or `sample` and the threshold
     in force, in this order. Those that were drawn before keep their place, and the lower
-    threshold."""
+    threshold; what was only noted (`sample`) gets its place now."""
+    conn.executemany(
+        """delete from audit_sample where experiment_id = ? and product_id = ? and level = ?
+           and drawn is null""",
+        [(number, row["product_id"], row["level"]) for row, _ in drawn],
+    )
     conn.executemany(
         """insert into audit_sample(experiment_id, product_id, level, category_id, score, threshold,
                                     drawn) values (?, ?, ?, ?, ?, ?, datetime())
@@ -183,7 +190,8 @@ def to_answer(conn: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Row]
 def drawn_product(conn: sqlite3.Connection, number: int, product: int) -> list[sqlite3.Row]:
     """The rows of audit_sample of a product, the last that was drawn first."""
     return conn.execute(
-        "select * from audit_sample where experiment_id = ? and product_id = ? order by id desc",
+        """select * from audit_sample where experiment_id = ? and product_id = ?
+           and drawn is not null order by id desc""",
         (number, product),
     ).fetchall()
 

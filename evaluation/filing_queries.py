@@ -270,12 +270,22 @@ def stay_values(stay: Collection[str]) -> dict[str, bool]:
 
 
 def unfile(conn: sqlite3.Connection, number: int) -> None:
-    """Take back what was filed of products that somebody has filed since."""
+    """Take back what was filed of products that somebody has filed since. If an audit has begun, it
+    keeps on record that they were filed, as rows that are not drawn."""
+    filed_since = f"""where experiment_id = :number and level is not null
+                      and product_id not in (select id from product where {UNFILED})"""
+    conn.execute(
+        f"""insert or ignore into audit_sample(experiment_id, product_id, level, category_id, score)
+            select experiment_id, product_id, level, category_id, score from filing {filed_since}
+            and level in ('leaf', 'parent') and category_id is not null
+            and exists (select 1 from audit where audit.experiment_id = :number)
+            and product_id not in (select id from product where removed)""",
+        {"number": number},
+    )
     conn.execute(
         f"""update filing set level = null, category_id = null, score = null,
-                     target = null where experiment_id = ? and level is not null
-                     and product_id not in (select id from product where {UNFILED})""",
-        (number,),
+                     target = null {filed_since}""",
+        {"number": number},
     )
 
 

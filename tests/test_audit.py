@@ -16,7 +16,7 @@ from test_html_pages import chromium, visit
 
 import db
 from crawling import queries as crawling_queries
-from evaluation import audit, audit_queries
+from evaluation import audit, audit_queries, filing_queries
 from evaluation.audit_limits import BROKEN, KEPT, OPEN
 from learning import queries as learning_queries
 
@@ -633,6 +633,59 @@ def test_what_was_filed_at_a_category_that_is_gone_is_judged_and_gives_no_label(
     done = take(folder, [(number, "right", "")])
     assert "1 read (1 right)" in done.stdout and "to be created" not in done.stdout
     assert query(folder, "select count(*) from label_override") == [(0,)]
+
+
+@pytest.mark.parametrize("applied", (False, True), ids=("at once", "after --apply"))
+@pytest.mark.parametrize("who", ("a person", "the shop"))
+def test_what_somebody_has_filed_since_is_not_lost_from_what_was_filed(folder, who, applied):
+    """Otherwise a review of what is hard, or an import of what was filed, leaves the sample alone as
+    all that was filed, and a few right answers would prove the promise."""
+    draw(folder, "--top", 60)
+    drawn = drawn_at(folder, "leaf", 60)
+    before = len(query(folder, "select 1 from filing where level = 'leaf'"))
+    take(folder, [(number, "right", "") for number in drawn])
+    rest = """from filing where level = 'leaf' and not exists (
+                  select 1 from audit_sample where product_id = filing.product_id)"""
+    if who == "the shop":
+        query(
+            folder,
+            f"update product set category_id = 'jeans.skinny' where id in (select product_id {rest})",
+        )
+    else:
+        query(
+            folder,
+            f"""insert into label_override select product_id, 'filed by hand', 'jeans.skinny', null,
+                datetime() {rest}""",
+        )
+    if applied:  # what --apply does before it files
+        conn = db.open_database(str(folder / "crawl.db"))
+        with conn:
+            filing_queries.unfile(conn, 1)
+        conn.close()
+    level = judged(folder)["leaf"]
+    assert level.counts.filed == before == 320 and level.verdict == OPEN
+    again, _ = draw(folder, "--top", 60)  # the sample goes on among them
+    assert len(again) == 60 and any(
+        filing_row(number, 400)[0] == "leaf" and number not in drawn for number in again
+    )
+    take(folder, [(number, "wrong", "") for number in again])
+    level = judged(folder)["leaf"]
+    assert level.counts.filed == 320 and level.counts.wrong > 20 and level.verdict == BROKEN
+
+
+def test_what_was_noted_and_not_drawn_takes_no_answer_and_says_nothing_of_its_category(folder):
+    draw(folder, "--top", 20)
+    number = next(n for n in range(1001, 1401) if n not in drawn_at(folder, "leaf", 60))
+    query(folder, "update product set category_id = 'jeans.skinny' where id >= 1001")
+    conn = db.open_database(str(folder / "crawl.db"))
+    with conn:
+        filing_queries.unfile(conn, 1)
+    noted = conn.execute("select product_id from audit_sample where drawn is null").fetchall()
+    promise = audit.Promise(0.95, 0.95, {"leaf": 0.8, "parent": 0.8})
+    assert (number,) in map(tuple, noted) and audit.judge_categories(conn, 1, promise) == []
+    conn.close()
+    done = take(folder, [(number, "right", "")], status=2)
+    assert "was never drawn" in done.stderr
 
 
 # ---- no random sample of all products -----------------------------------------------------------------

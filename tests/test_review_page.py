@@ -145,6 +145,20 @@ def test_chromium_typing_finds_a_category_by_any_of_its_words(large, visit, tmp_
     assert category.startswith("d7.") and second.endswith(f"Pan number{category.split('.')[-1]}")
 
 
+def test_chromium_a_new_category_is_proposed_by_keyboard_and_one_goes_on(left, visit):  # noqa: F811
+    tab = visit(left, "--review", 1)
+    first, second = seen(tab)[:2]
+    tab.keyboard.press("j")
+    tab.keyboard.press("c")
+    tab.keyboard.type("Bags > Baskets")
+    tab.keyboard.press("Enter")  # it is none of the list, and may be proposed
+    assert marked(tab) == (0, 0)
+    tab.keyboard.press("Enter")
+    assert marked(tab) == (1, 1) and focused(tab) == second
+    tab.keyboard.press("u")
+    assert marked(tab)[0] == 0 and focused(tab) == first
+
+
 def test_chromium_the_categories_used_last_stand_first(large, visit):  # noqa: F811
     tab = visit(large, "--review", 1)
     for text in ("number17", "number800"):

@@ -301,8 +301,11 @@
     const button = event.target.closest("button");
     if (!button) return;
     const one = rowOfElement(button);
-    if (button.matches(".propose")) decide(one, data.puts, "", button.value);
-    else if (button.matches(".alike")) turn(one.group);
+    if (button.matches(".propose")) {   // which is gone then
+      decide(one, data.puts, "", button.value);
+      one.row.focus({preventScroll: true});
+      if (!event.detail) goOn();   // by Enter
+    } else if (button.matches(".alike")) turn(one.group);
     else if (button.matches(".opens")) openMore(one);
     else {
       if (event.detail) one.row.focus({preventScroll: true});   // by mouse: Enter then goes on
