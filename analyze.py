@@ -44,6 +44,8 @@ from evaluation import (
     experiment_report,
     export,
     export_arguments,
+    export_queries,
+    export_text,
     figures,
     html_pages,
     label_suspects,
@@ -63,7 +65,8 @@ def make_parser() -> Parser:
     parser = Parser(
         description="Print what each experiment reached: accuracy, and the share of products that "
         "a machine may file by itself at 95 % and 98 % accuracy. Each flag prints a "
-        "different report."
+        "different report. N is the number of an experiment. (--apply is a flag of "
+        "categorize_words.py, categorize_images.py and categorize_both.py, which make them.)"
     )
     add_paths(parser, "the SQLite file with the experiments", "folder of the pictures for the page")
     report_arguments.add_reports(parser)
@@ -203,8 +206,10 @@ def change_catalogue(args: argparse.Namespace) -> int:
 def export_filed(args: argparse.Namespace) -> int:
     """Print what was filed and decided, for the shop. Returns the exit status."""
     conn = db.open_readonly(args.db_path)
+    export_queries.hold_still(conn)
     source = export.source_to_export(conn, args.export, args.format, args.source)
     choice = export.Choice(conn, args.export, args.only == "leaf")
+    export.warn_refuted(choice, args.db_path)
     if args.format == "same":
         return export_same(args, choice, source or "")
     with exact_output(args.output) as write:
@@ -218,18 +223,25 @@ def export_same(args: argparse.Namespace, choice: export.Choice, source: str) ->
     known = feed_report.known_categories(choice.conn, source)
     options = feed_arguments.survey_options(args)._replace(known=known)
     reading = feed_same.read_file(args.feed, options)
+    export.warn_other_column(choice.conn, source, reading.written_by.category_column)
 
     def wanted(external_id: str) -> feed_category_cells.Fill | None:
         fill = choice.fill(source, external_id)
         return feed_category_cells.Fill(*fill) if fill else None
 
+    export_queries.want_met(choice.conn)
     with exact_output(args.output) as write:
         done = feed_same.fill_in(reading, wanted, write)
-    missing = choice.count(source) - done.found
+    (counts, new), found = choice.tally(source), export_queries.count_met(choice.conn)
+    missing = sum(counts[level] for level in export_text.LEVELS) - found
     sentences = done.left_out.sentences()
-    for line in export.same_counts(args.feed, done.place.added, done.counts, missing, sentences):
+    for line in export_text.same_counts(
+        args.feed, done.place.added, done.counts, missing, sentences, done.read_otherwise
+    ):
         log(line)
-    return 1 if sentences or not done.found else 0
+    waiting = export_queries.count_waiting(choice.conn, choice.number, source)
+    export_text.log_consequences(counts, new, waiting)
+    return 1 if sentences or not found else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

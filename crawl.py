@@ -25,7 +25,7 @@ if __name__ == "__main__":
     interrupts.quiet_until_run()
 
 import db
-from common.arguments import add_paths, whole_number
+from common.arguments import add_paths
 from common.files import images_folder
 from common.terminal import (
     Parser,
@@ -79,31 +79,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     crawl_arguments.add_feed_arguments(parser)
     crawl_arguments.add_api_arguments(parser)
     crawl_arguments.add_picture_arguments(parser)
-    only = parser.add_mutually_exclusive_group()
-    only.add_argument(
-        "--verify",
-        action="store_true",
-        help="only check crawl.db, and all pictures on the disk; the next crawl fetches those "
-        "again that are damaged or gone",
-    )
-    only.add_argument(
-        "--status",
-        action="store_true",
-        help="only say where the crawl stands, and show the category tree by level",
-    )
-    only.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="only say what would be done; nothing is written, and nothing is asked of an API",
-    )
-    parser.add_argument(
-        "--tries",
-        type=whole_number(),
-        default=http_client.TRIES,
-        metavar="N",
-        help="how often a request that may succeed later is tried (default: "
-        f"{http_client.TRIES}, with up to 2, 4, 8 and 16 s between them)",
-    )
+    crawl_arguments.add_other_arguments(parser)
     args = parser.parse_args(argv)
     crawl_arguments.check_arguments(parser, args)
     args.images_path = images_folder(args.db_path, args.images_path)
@@ -116,9 +92,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 # ---- the crawl --------------------------------------------------------------------------------
 
 
-def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
-    """Products, then pictures; prints the summary. Returns the exit status."""
-    began = time.monotonic()
+def webs(args: argparse.Namespace, stop: StopEvent) -> tuple[http_client.Web, http_client.Web]:
+    """What asks for products, and what asks for pictures."""
     web = http_client.Web(
         shopstyle_api.RATE,
         stop,
@@ -135,6 +110,13 @@ def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
         public_only=not args.allow_private,
         hosts=picture_crawl.bounds().queues,
     )
+    return web, picture_web
+
+
+def crawl(args: argparse.Namespace, stop: StopEvent) -> int:
+    """Products, then pictures; prints the summary. Returns the exit status."""
+    began = time.monotonic()
+    web, picture_web = webs(args, stop)
     counts = dict.fromkeys(("new", "changed", "unchanged", "skipped"), 0)
     fetched = {"ok": 0, "failed": 0, "unfinished": 0}
     failed_leaves: list[str] = []

@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.files import file_sha256
-from learning import bottlenecks, cluster, cluster_connection, inception, shards
+from learning import bottlenecks, cluster, cluster_address, inception, shards
 from learning.bottleneck_cache import Cache
 
 HERE = 0  # workers: this process alone
@@ -80,7 +80,7 @@ def measure(
             )
         else:
             recipe = shards.recipe(cache, fingerprint, args.weights, 0, args.layer)
-            options = cluster_connection.Options(f"local:{workers}")
+            options = cluster_address.Options(f"local:{workers}")
             cluster.fill(options, recipe, cache, pictures.items(), clock)
         rows = np.array(cache.matrix()[cache.find(list(pictures))])
     return Measured(clock.whole() if workers == HERE else clock.steady(), clock.whole(), rows)

@@ -58,7 +58,28 @@ def opened(browser, path):
         performance.getEntriesByType('navigation')[0].loadEventEnd]""")
 
 
-def main(argv=None):
+def make_page(args, top, path):
+    """Have analyze.py write a page of `top` products."""
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / "analyze.py",
+            "--db-path",
+            args.db_path,
+            "--images-path",
+            args.images_path,
+            "--review" if args.review else "--dump-errors-for-experiment",
+            str(args.experiment),
+            "--top",
+            top,
+            "-o",
+            path,
+        ],
+        check=True,
+    )
+
+
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--experiment", type=int, required=True, metavar="N")
     parser.add_argument("--review", action="store_true", help="the page for review")
@@ -66,7 +87,11 @@ def main(argv=None):
     parser.add_argument("--images-path", default="images", metavar="DIR")
     parser.add_argument("--top", default="500,5000", metavar="K,K", help="(default: 500,5000)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
     from playwright.sync_api import sync_playwright
 
     actions = REVIEW if args.review else ACTIONS
@@ -88,23 +113,7 @@ def main(argv=None):
         )
         for top in args.top.split(","):
             path, began = Path(folder) / f"{top}.html", time.monotonic()
-            subprocess.run(
-                [
-                    sys.executable,
-                    ROOT / "analyze.py",
-                    "--db-path",
-                    args.db_path,
-                    "--images-path",
-                    args.images_path,
-                    "--review" if args.review else "--dump-errors-for-experiment",
-                    str(args.experiment),
-                    "--top",
-                    top,
-                    "-o",
-                    path,
-                ],
-                check=True,
-            )
+            make_page(args, top, path)
             made, times = (
                 time.monotonic() - began,
                 {name: [] for name in ("paint", "ready", "whole", *names)},

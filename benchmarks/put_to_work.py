@@ -159,7 +159,23 @@ def shares(found):
     )
 
 
-def main(argv=None):
+def print_totals(kind, kept):
+    """Print what was filed and right over all halves; kept is {target: [what judge found]}."""
+    for target, some in kept.items():
+        line = []
+        for level in ("leaf", "parent"):
+            right = [100 * hits / count for count, hits in (one[level] for one in some) if count]
+            share = [100 * one[level][0] / sum(count for count, _ in one.values()) for one in some]
+            line.append(
+                f"{level}: {statistics.mean(share):.1f} % filed ({min(share):.1f} to "
+                f"{max(share):.1f}), {statistics.mean(right or [0]):.2f} % of it right "
+                f"({min(right or [0]):.2f} to {max(right or [0]):.2f}), kept in "
+                f"{sum(one >= float(target) for one in right)} of {len(right)}"
+            )
+        print(f"{kind} at {target} %, {len(some)} halves: " + "; ".join(line))
+
+
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE")
     parser.add_argument("--kind", choices=("words", "images", "both"), default="words")
@@ -169,7 +185,11 @@ def main(argv=None):
     parser.add_argument("--hard", type=float, metavar="PERCENT")
     parser.add_argument("--known-only", action="store_true")
     parser.add_argument("more", nargs="*", help="arguments of the classifier, behind --")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
     targets, kept, drifted = args.targets.split(","), {}, 0
     print(
         "| half | target | leaf | right | parent | right | person | said to differ |\n"
@@ -218,18 +238,7 @@ def main(argv=None):
                 )
                 kept.setdefault(target, []).append(found)
     print()
-    for target, some in kept.items():
-        line = []
-        for level in ("leaf", "parent"):
-            right = [100 * hits / count for count, hits in (one[level] for one in some) if count]
-            share = [100 * one[level][0] / sum(count for count, _ in one.values()) for one in some]
-            line.append(
-                f"{level}: {statistics.mean(share):.1f} % filed ({min(share):.1f} to "
-                f"{max(share):.1f}), {statistics.mean(right or [0]):.2f} % of it right "
-                f"({min(right or [0]):.2f} to {max(right or [0]):.2f}), kept in "
-                f"{sum(one >= float(target) for one in right)} of {len(right)}"
-            )
-        print(f"{args.kind} at {target} %, {len(some)} halves: " + "; ".join(line))
+    print_totals(args.kind, kept)
     print(f"said to differ: {drifted} of {args.halves * len(targets)}")
     return 0
 

@@ -50,7 +50,20 @@ def review(path, order, count):
     conn.close()
 
 
-def main(argv=None):
+def cells_of(count, some):
+    """The cells of a row: shares that were filed and right, of `some` halves with `count` reviewed."""
+    cells = []
+    for level in ("leaf", "parent", "person"):
+        # Of all that were hidden: those reviewed are no longer among what is filed.
+        taken = [100 * own[level][0] / (count + sum(n for n, _ in own.values())) for own in some]
+        cells.append(f"{statistics.mean(taken):.1f} % ({min(taken):.1f} to {max(taken):.1f})")
+        right = [100 * own[level][1] / own[level][0] for own in some if own[level][0]]
+        if level != "person":
+            cells.append(f"{statistics.mean(right):.2f} %" if right else "-")
+    return cells
+
+
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--db-path", default="crawl.db", metavar="FILE")
     parser.add_argument("--halves", type=int, default=5, metavar="N")
@@ -58,7 +71,11 @@ def main(argv=None):
     parser.add_argument("--target", default="95", metavar="N")
     parser.add_argument("--reviewed", default="0,200,1000", metavar="N,N")
     parser.add_argument("--orders", default="unsure,sure,chance", metavar="A,B")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
     steps = [int(count) for count in args.reviewed.split(",")]
     print(
         "| order | reviewed | filed at leaf | right | filed at parent | right | left |\n"
@@ -100,19 +117,7 @@ def main(argv=None):
                     )
                     found[count].append(judge(copy))
         for count, some in found.items():
-            cells = []
-            for level in ("leaf", "parent", "person"):
-                # Of all that were hidden: those reviewed are no longer among what is filed.
-                taken = [
-                    100 * own[level][0] / (count + sum(n for n, _ in own.values())) for own in some
-                ]
-                cells.append(
-                    f"{statistics.mean(taken):.1f} % ({min(taken):.1f} to {max(taken):.1f})"
-                )
-                right = [100 * own[level][1] / own[level][0] for own in some if own[level][0]]
-                if level != "person":
-                    cells.append(f"{statistics.mean(right):.2f} %" if right else "-")
-            print(f"| {order} | {count} | " + " | ".join(cells) + " |", flush=True)
+            print(f"| {order} | {count} | " + " | ".join(cells_of(count, some)) + " |", flush=True)
     return 0
 
 

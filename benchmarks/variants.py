@@ -79,7 +79,7 @@ def measured(path):
     return values
 
 
-def main(argv=None):
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--colours", default="1,2,3,5", metavar="N,N")
     parser.add_argument("--styles", type=int, default=1200, metavar="N")
@@ -87,7 +87,11 @@ def main(argv=None):
     parser.add_argument("--new", choices=("styles", "colours"), default="styles")
     parser.add_argument("--target", type=int, default=TARGET, metavar="PERCENT")
     parser.add_argument("more", nargs="*", help="arguments of the classifier, behind --")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
     print(
         "| colours | run | measured | leaf | right | parent | right | person | near-duplicates, of "
         "those measured and of new | refused |\n|" + "---|" * 10

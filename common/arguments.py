@@ -22,7 +22,8 @@ def add_paths(parser: argparse.ArgumentParser, database: str, pictures: str) -> 
     parser.add_argument(
         "--images-path",
         metavar="DIR",
-        help=f"{pictures} (default: images/ beside the file of --db-path)",
+        help=f"{pictures} (default: images/ beside the file of --db-path, or else the "
+        "one in the current folder)",
     )
 
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from typing import BinaryIO
 
 
 def images_folder(db_path: str, asked: str | None = None) -> str:
@@ -44,9 +45,7 @@ def replacing(path: str, beside: str | None = None, ending: str = "tmp") -> Iter
     mine = beside or f"{path}.{os.urandom(8).hex()}.{ending}"
     if not beside:
         sweep(f"{glob.escape(path)}.{'[0-9a-f]' * 16}.{ending}")
-    with open(mine, "xb") as held:  # a link that somebody has put there is not followed
-        with contextlib.suppress(OSError):  # some disks have no locks; nothing is swept there
-            fcntl.flock(held, fcntl.LOCK_EX)
+    with open_locked(mine):
         try:
             yield mine
             on_disk(mine)
@@ -56,6 +55,18 @@ def replacing(path: str, beside: str | None = None, ending: str = "tmp") -> Iter
                 os.remove(mine)
     if not beside:
         on_disk(os.path.dirname(path) or ".")
+
+
+def open_locked(path: str) -> BinaryIO:
+    """A new file that no other process sweeps away. A link that somebody has put there is not
+    followed."""
+    while True:
+        file = open(path, "xb")
+        with contextlib.suppress(OSError):  # some disks have no locks; nothing is swept there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # it was swept before it was locked
 
 
 def sweep(pattern: str) -> None:

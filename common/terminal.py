@@ -300,7 +300,8 @@ class Lines(tqdm):
 
     def close(self) -> None:
         if not self.disable and self.n and self.format_dict["elapsed"] >= self.least:
-            self.say(f"{self.unit} in {self.format_dict['elapsed']:.1f} s")
+            whole = "" if self.n == (self.total or self.n) else f"of {self.total} "
+            self.say(f"{whole}{self.unit} in {self.format_dict['elapsed']:.1f} s")
         self.disable = True
 
 

@@ -10,6 +10,7 @@ import os
 
 from common.arguments import rate, whole_number
 from crawling import feed_arguments, fetched_elsewhere, shopstyle_api
+from crawling.http_client import TRIES
 
 
 def add_feed_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +114,35 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     )
     images.add_argument(
         "--retry-failed", action="store_true", help="also try again the pictures that were unusable"
+    )
+
+
+def add_other_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what is done instead of a crawl, and how often a request is tried."""
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument(
+        "--verify",
+        action="store_true",
+        help="only check crawl.db, and all pictures on the disk; the next crawl fetches those "
+        "again that are damaged or gone",
+    )
+    only.add_argument(
+        "--status",
+        action="store_true",
+        help="only say where the crawl stands, and show the category tree by level",
+    )
+    only.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would be done; nothing is written, and nothing is asked of an API",
+    )
+    parser.add_argument(
+        "--tries",
+        type=whole_number(),
+        default=TRIES,
+        metavar="N",
+        help="how often a request that may succeed later is tried (default: "
+        f"{TRIES}, with up to 2, 4, 8 and 16 s between them)",
     )
 
 

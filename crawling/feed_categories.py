@@ -51,7 +51,9 @@ class CategoryTree:
                 self.ids[words] = row["id"]
                 self.ids_by_key.setdefault(tuple(map(folded, words)), row["id"])
                 self.names[row["id"]] = words[-1]
-                self.parents[row["id"]] = row["parent"]
+                # By the path: a person may have edited `parent`, so that it leads nowhere.
+                above = steps[-2] if len(steps) > 1 else None
+                self.parents[row["id"]] = above if above in names else row["parent"]
 
     def id_of(self, path: Path) -> str | None:
         """The id of a path in the shop's words, which is not (). Gives ids to its parents too. None
@@ -109,6 +111,6 @@ class CategoryTree:
     def path(self, category: str) -> str:
         """The ids from the top to a category joined by '/'."""
         steps = [category]
-        while parent := self.parents[steps[-1]]:
+        while (parent := self.parents.get(steps[-1])) and parent not in steps:
             steps.append(parent)
         return "/".join(reversed(steps))

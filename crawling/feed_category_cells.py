@@ -7,6 +7,7 @@ another category, which the next load reads as that.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 import re
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ class Place(NamedTuple):
     joiner: str  # what is written between levels
     root: str  # what stands before the first level; '' for nothing
     escapes: str  # signs that get a backslash
+    alias: str  # the known name of the column
 
 
 def find_place(reading: Reading, file: FileReading, names: Names) -> Place:
@@ -82,6 +84,7 @@ def find_place(reading: Reading, file: FileReading, names: Names) -> Place:
         joiner_of(cells, parting),
         root_of(cells, parting) or (dialect.roots[0] if dialect.has_root and not cells else ""),
         dialect.escapes,
+        alias,
     )
 
 
@@ -166,13 +169,35 @@ def keys(paths: Sequence[Path]) -> list[Path]:
     return [tuple(map(folded, path)) for path in paths]
 
 
+def read_otherwise(
+    reading: Reading, file: FileReading, place: Place, removed: Cells, written: Cells
+) -> list[str]:
+    """Cells of the file that the next load will read as other categories than this one: what parts
+    levels and categories is told by all cells of a file, and these are others now."""
+    cells = file.cells[place.alias] - removed + written
+    filled = dataclasses.replace(file, cells={place.alias: cells})
+    standard = place.parting.standard
+    now = feed_choice.find_parting(filled, place.alias, standard, reading.options)
+    now = now._replace(bare_numbers=place.parting.bare_numbers)  # not told by these cells alone
+    return [
+        cell
+        for cell in cells
+        if isinstance(cell, str)
+        and keys(cell_categories(cell, now)) != keys(cell_categories(cell, place.parting))
+    ]
+
+
 # ---- the cells of a row -------------------------------------------------------------------------
 
 
-def new_cells(row: OpenProduct, fill: Fill, place: Place) -> tuple[dict[int, str], bool]:
+NewCells = tuple[dict[int, str], bool] | None
+
+
+def new_cells(row: OpenProduct, fill: Fill, place: Place) -> NewCells:
     """({position: text} of the cells that change, whether the row had other categories that no person
-    has found wrong). Nothing changes if the row has the category. Raises ValueError if the file can't
-    hold it."""
+    has found wrong). Nothing changes if the row has the category. None if a person has found a
+    category wrong, and the row has neither that nor the right one. Raises ValueError if the file
+    can't hold it."""
     if place.levels:
         return level_cells(row, fill, place)
     position = next(
@@ -184,7 +209,7 @@ def new_cells(row: OpenProduct, fill: Fill, place: Place) -> tuple[dict[int, str
     before, wanted = keys(cell_categories(cell, whole)), keys([fill.path])
     if fill.replaced and before:
         if keys([fill.replaced])[0] not in before:
-            return {}, False  # another row of the product has it
+            return ({}, False) if wanted[0] in before else None
         new = replaced_entry(text, fill, place)
         if keys(cell_categories(new, place.parting)).count(wanted[0]) != 1:
             raise ValueError(OTHER_MEANING)
@@ -218,18 +243,18 @@ def replaced_entry(text: str, fill: Fill, place: Place) -> str:
     raise ValueError("the category that is to be replaced can't be told apart in its cell")
 
 
-def level_cells(row: OpenProduct, fill: Fill, place: Place) -> tuple[dict[int, str], bool]:
+def level_cells(row: OpenProduct, fill: Fill, place: Place) -> NewCells:
     """new_cells of a file with a column for each level."""
     if len(fill.path) > len(place.positions):
         raise ValueError(f"a category of more levels than the {len(place.positions)} columns")
-    if place.parting.given and any(
-        re.search(place.parting.level_pattern, f" {level} ") for level in fill.path
-    ):
-        raise ValueError(OTHER_MEANING)
     texts = [*fill.path, *[""] * (len(place.positions) - len(fill.path))]
     before = [value_at(row, position) for position in place.positions]
     old = tuple(text for text in before if isinstance(text, str) and text.strip())
     is_replaced = keys([old]) == keys([fill.replaced])
-    if keys([old]) == keys([fill.path]) or fill.replaced and old and not is_replaced:
+    if keys([old]) == keys([fill.path]):
         return {}, False
+    if fill.replaced and old and not is_replaced:
+        return None
+    if keys(cell_categories((fill.path,), place.parting)) != keys([fill.path]):
+        raise ValueError(OTHER_MEANING)
     return dict(zip(place.positions, texts)), bool(old) and not is_replaced

@@ -182,9 +182,9 @@ DIALECTS = (
     Dialect(
         "PrestaShop",
         ("product_id active_(0/1) name", "id active_(0/1) name", "id name reference price_(tax_excl.)",
-         "product_id name reference price_(tax_excl.)", "only product_id name categories"),
+         "product_id name reference price_(tax_excl.)", "only product_id name categories", "name categories_(x,y,z)"),
         {
-            "id": words("product_id id"),
+            "id": words("product_id id reference"),
             "title": ("name",),
             "description": words("description summary short_description"),
             "product_type": words("categories category"),

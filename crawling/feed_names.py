@@ -53,7 +53,8 @@ def column_name(text: str) -> str:
         text = f"{text[: bracket.start()].rstrip()}_{bracket.group(1)}"
     elif bracket:
         return bracket.group(1)
-    text = re.sub(r"\s*\(x, ?y, ?z.*\)$", "", text.removeprefix("g:")).rstrip("*# ") or text
+    text = text.removeprefix("g:").rstrip("*# ") or text
+    text = re.sub(r"[\s_]*\(x, ?y, ?z.*\)$", " (x,y,z)", text)  # PrestaShop's sign of a list
     return re.sub(r"[\s-]+", "_", text)
 
 

@@ -12,6 +12,7 @@ it, and as its own lines, of which only those cells are changed.
 from __future__ import annotations
 
 import codecs
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -20,17 +21,27 @@ from io import TextIOWrapper
 from common.terminal import UserError, progress
 from crawling import feed_survey
 from crawling.feed_bytes import as_text, open_bytes
-from crawling.feed_category_cells import Fill, Place, find_place, is_headless, new_cells
+from crawling.feed_category_cells import (
+    Fill,
+    Place,
+    find_place,
+    is_headless,
+    new_cells,
+    read_otherwise,
+    value_at,
+)
 from crawling.feed_files import feed_files
 from crawling.feed_formats import read_feed_rows
 from crawling.feed_lines import HEAD, LONGEST_LINE, line_end
 from crawling.feed_products import OpenProduct, add_row, belongs_to, is_part, open_products
 from crawling.feed_raw_cells import ENDS, find_cells, with_cells
-from crawling.feed_reading import FileReading, Reading, SurveyOptions
+from crawling.feed_reading import Cells, FileReading, Reading, SurveyOptions
 from crawling.feed_types import FeedFile, LeftOut, ReadOptions
 
 PIECE = 65_536  # characters that are compared at a time
-Wanted = Callable[[str], "Fill | None"]  # of a product, by the id that the shop gives it
+# Of a product, by the id that the shop gives it. Raises ValueError with the reason if it can't go where
+# it was filed.
+Wanted = Callable[[str], "Fill | None"]
 
 
 @dataclasses.dataclass
@@ -43,6 +54,13 @@ class FilledIn:
     unchanged: int = 0  # had the right one
     inheriting: int = 0  # are variants, which have no category but their parent's
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
+    # Of products whose category a person has found wrong, by id: the line of the first row that has
+    # neither that category nor the right one, and the products of which another row has one.
+    elsewhere: dict[str, int] = dataclasses.field(default_factory=dict)
+    settled: set[str] = dataclasses.field(default_factory=set)
+    removed: Cells = dataclasses.field(default_factory=collections.Counter)  # cells of before
+    written: Cells = dataclasses.field(default_factory=collections.Counter)  # in their place
+    read_otherwise: list[str] = dataclasses.field(default_factory=list)  # cells, by the next load
 
     @property
     def counts(self) -> dict[str, int]:
@@ -51,11 +69,6 @@ class FilledIn:
             name: getattr(self, name)
             for name in ("filled", "unchanged", "inheriting", "overwritten")
         }
-
-    @property
-    def found(self) -> int:
-        """The rows of products that a category was wanted for."""
-        return self.filled + self.unchanged + self.inheriting + self.left_out.rows
 
 
 def read_file(path: str, options: SurveyOptions) -> Reading:
@@ -174,7 +187,11 @@ def fill_in(reading: Reading, wanted: Wanted, write: Callable[[bytes], object]) 
             lines.write(header_with(lines.take(1), file, place.added))
         rows = progress("rows", None, "rows", rows_of(reading, file), least=5)
         for row, is_said in rows:
-            fill = wanted(row.fields["id"]) if is_said else None
+            try:
+                fill = wanted(row.fields["id"]) if is_said else None
+            except ValueError as problem:
+                leave_out(done, row.line, row.fields["id"], str(problem))
+                fill = None
             if fill and is_variant(row, file):
                 done.inheriting += 1
                 fill = None
@@ -184,6 +201,11 @@ def fill_in(reading: Reading, wanted: Wanted, write: Callable[[bytes], object]) 
             ends = sum(value.count(lines.end) for value in row.values if isinstance(value, str))
             lines.write(new_record(lines.take(1 + ends), row, fill, done, file, text.encoding))
         lines.copy_up_to(None)
+    for number, line in done.elsewhere.items():
+        if number not in done.settled:
+            leave_out(done, line, number, "it has another category than the one found wrong")
+    if not place.levels:
+        done.read_otherwise = read_otherwise(reading, file, place, done.removed, done.written)
     return done
 
 
@@ -203,27 +225,35 @@ def new_record(
     cells = find_cells(text, delimiter, file.how.quoted, row.values)
     if cells is None:
         if fill:
-            leave_out(done, row, "its cells can't be told apart")
+            leave_out(done, row.line, row.fields["id"], "its cells can't be told apart")
         return text
     blank = with_cells(text, cells, delimiter, {place.positions[0]: ""} if place.added else {})
     if not fill:
         return blank
     try:
-        changed, overwrites = new_cells(row, fill, place)
+        new = new_cells(row, fill, place)
+        if new is None:
+            done.elsewhere.setdefault(row.fields["id"], row.line)
+            return blank
+        changed, overwrites = new
         for cell in changed.values():
             check_encodable(cell, encoding)
         record = with_cells(text, cells, delimiter, changed)
     except ValueError as problem:
-        leave_out(done, row, str(problem))
+        leave_out(done, row.line, row.fields["id"], str(problem))
         return blank
+    if fill.replaced:
+        done.settled.add(row.fields["id"])
+    done.removed.update(filter(None, (value_at(row, position) for position in changed)))
+    done.written.update(changed.values())
     done.filled += bool(changed)
     done.unchanged += not changed
     done.overwritten += overwrites
     return record
 
 
-def leave_out(done: FilledIn, row: OpenProduct, reason: str) -> None:
-    done.left_out.append((row.line, f"{reason} (id {row.fields['id'][:50]})"))
+def leave_out(done: FilledIn, line: int, product_id: str, reason: str) -> None:
+    done.left_out.append((line, f"{reason} (id {product_id[:50]})"))
 
 
 def check_encodable(text: str, encoding: str) -> None:

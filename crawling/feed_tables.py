@@ -25,6 +25,7 @@ from crawling.feed_values import MOST_COLUMNS
 DELIMITERS = "\t,;|"
 HEADER_LINES = 50  # lines among which the header is looked for
 EXCEL_TEXT = re.compile('="([^"]*)"')  # how a number is written that Excel shall leave as it is
+IN_BRACKETS = re.compile(r"\([^()]*\)")  # of a header, such as PrestaShop's Categories (x,y,z...)
 # The order that Rakuten's Product Catalog guidelines (once LinkShare's Merchandiser) give. What
 # follows depends on the class of the product.
 RAKUTEN = (
@@ -209,10 +210,12 @@ def no_header(lines: Sequence[str], first: int, name: str, how: HowRead) -> Head
 
 
 def split_best(line: str) -> tuple[str, list[str]]:
-    """(delimiter, cells) of the delimiter that parts a line into most cells."""
-    parted = {delimiter: split_line(line, delimiter) for delimiter in DELIMITERS}
-    delimiter = max(DELIMITERS, key=lambda delimiter: len(parted[delimiter]))
-    return delimiter, parted[delimiter]
+    """(delimiter, cells) of the delimiter that parts a line into most cells, whatever stands in
+    brackets."""
+    bare = IN_BRACKETS.sub("", line)
+    parted = {delimiter: len(split_line(bare, delimiter)) for delimiter in DELIMITERS}
+    delimiter = max(DELIMITERS, key=parted.__getitem__)
+    return delimiter, split_line(line, delimiter)
 
 
 def split_line(line: str, delimiter: str) -> list[str]:

@@ -13,8 +13,6 @@ unless private ones are allowed (connections.py, private_addresses.py).
 from __future__ import annotations
 
 import collections
-import datetime
-import email.utils
 import http.client
 import random
 import threading
@@ -26,42 +24,29 @@ from typing import IO, Any, NamedTuple, TypeVar
 import requests
 import urllib3
 
-from common.terminal import UserError
 from crawling.connections import done_within, is_at_public, new_session, plain_reason
+from crawling.http_answers import (
+    Again,
+    Answer,
+    GivenUp,
+    Stopped,
+    Unfinished,
+    Unreachable,
+    has_length,
+    pause_asked,
+    read_body,
+)
 from crawling.private_addresses import PRIVATE, PrivateAddress, check_name
-from crawling.unpacking import content_of
 
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
 LONGEST = 120  # seconds for all of an answer: a piece now and then is no answer
 MOST_BYTES = 20_000_000
 HOSTS = 8  # of which connections are kept
-LARGE = 100_000_000  # bytes; what is more than that must not be packed too well
-MOST_PACKING = 400  # how many times smaller than its content a large answer may be packed
 TRIES = 5
 LONGEST_PAUSE = 15 * 60  # seconds; a host that asks for more is left alone in this run
 RETRIED = {408, 425, 429, *range(500, 600)}  # statuses after which another try may do better
 
 Result = TypeVar("Result")
-
-
-class Unfinished(Exception):
-    """Another run may succeed. The text says what happened, without a URL."""
-
-
-class Unreachable(Unfinished):
-    """The host gave no answer at all."""
-
-
-class GivenUp(Unfinished):
-    """The host failed so many times in a row that it is left alone in this run."""
-
-
-class Stopped(Unfinished):
-    """Somebody wants the run to end."""
-
-
-class Again(Exception):
-    """This try failed, but another one may succeed."""
 
 
 class Request(NamedTuple):
@@ -74,55 +59,12 @@ class Request(NamedTuple):
     sink: IO[bytes] | None  # a file that takes the answer's body, None to return it
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]  # their names in any case
-    body: bytes  # b'' if it went into a file
-    measured: bool  # whether its length was given, so that a cut would have been seen
-
-
 class Redirect(NamedTuple):
     target: str  # an address, which may be relative
     public: bool  # whether the host that says it is at a public address
 
 
 # ---- one request --------------------------------------------------------------------------------
-
-
-def read_body(
-    response: requests.Response,
-    most: int,
-    seconds: float,
-    sink: IO[bytes] | None = None,
-    stop: threading.Event | None = None,
-) -> bytes:
-    """All bytes of a response, unpacked; b'' if they go into the file `sink`.
-
-    Raises urllib3's DecodeError if what is packed does not come to its end, ValueError beyond `most`
-    bytes and requests.Timeout beyond `seconds`. With a sink, also UserError if it can't be written,
-    and Stopped as soon as a `stop` is set.
-    """
-    pieces, size, deadline = [], 0, time.monotonic() + seconds
-    # Not iter_content, which waits for a whole piece: ten bytes now and then would never end.
-    raw = iter(lambda: response.raw.read1(65536, decode_content=False), b"")
-    for piece in content_of(raw, response.headers.get("Content-Encoding") or ""):
-        size += len(piece)
-        if size > most:
-            raise ValueError(f"more than {most} bytes")
-        if size > LARGE and size > MOST_PACKING * response.raw.tell():
-            raise ValueError(f"unpacks to more than {MOST_PACKING} times its size")
-        if time.monotonic() > deadline:
-            raise requests.Timeout()
-        if sink is None:
-            pieces.append(piece)
-            continue
-        if stop and stop.is_set():
-            raise Stopped("stopped")
-        try:
-            sink.write(piece)
-        except OSError as error:  # a full disk is not the network's fault
-            raise UserError(f"{sink.name}: {error.strerror}; make room, or set TMPDIR") from None
-    return b"".join(pieces)
 
 
 def host_of(url: str) -> str:
@@ -137,38 +79,6 @@ def host_of(url: str) -> str:
     raise ValueError("not a URL that can be fetched")
 
 
-def has_length(headers: Mapping[str, str]) -> bool:
-    """Whether an answer says how long it is, at the beginning or piece by piece."""
-    return any(name.lower() in ("content-length", "transfer-encoding") for name in headers)
-
-
-def pause_asked(headers: Mapping[str, str]) -> float:
-    """The seconds that a Retry-After asks for, which may be a date; 0 without one. A date is one of
-    the server's clock, which says its time too; this computer's may be wrong."""
-    asked = (headers.get("Retry-After") or "").strip()
-    if asked.isdecimal() and len(asked) < 10:
-        return int(asked)
-    try:
-        until = moment(asked)
-        return max(0.0, (until - answered_at(headers)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return 0
-
-
-def answered_at(headers: Mapping[str, str]) -> datetime.datetime:
-    """When the server says that it has answered; now, if it does not say."""
-    try:
-        return moment(headers.get("Date") or "")
-    except (ValueError, TypeError, OverflowError):
-        return datetime.datetime.now(datetime.timezone.utc)
-
-
-def moment(text: str) -> datetime.datetime:
-    """A date of HTTP. Raises ValueError, TypeError or OverflowError if it is none."""
-    read = email.utils.parsedate_to_datetime(text)
-    return read if read.tzinfo else read.replace(tzinfo=datetime.timezone.utc)
-
-
 # ---- many requests ------------------------------------------------------------------------------
 
 
@@ -177,9 +87,10 @@ class Web:
 
     `rate` is how many requests a second one host gets, 0 for no limit. Setting `stop` ends all
     waiting. `connections` is how many requests may be under way at once at one host, and `hosts` of
-    how many hosts connections are kept; `tries` is how often a request is tried; `give_up` after how many failures in a row a host is left alone. `public_only` is for
-    links that a shop gave: no private address is reached; with public_redirects, none is reached by
-    a redirect of a public host. `counts` has the numbers of requests, retries and bytes.
+    how many hosts connections are kept; `tries` is how often a request is tried; `give_up` after
+    how many failures in a row a host is left alone. `public_only` is for links that a shop gave: no
+    private address is reached; with public_redirects, none is reached by a redirect of a public
+    host. `counts` has the numbers of requests, retries and bytes.
     """
 
     def __init__(
@@ -307,38 +218,48 @@ class Web:
         if (host, session) in self.private:
             raise PrivateAddress(PRIVATE)
         self.wait_turn(host)
-        if request.sink:  # an earlier try may have left something there
-            request.sink.seek(0)
-            request.sink.truncate()
-        self.count("requests", 1)
         try:
-            with (
-                self.slots[host],
-                done_within(request.seconds),
-                session.get(
-                    url, params=params, timeout=TIMEOUT, stream=True, allow_redirects=False
-                ) as response,
-            ):
-                target = session.get_redirect_target(response)
-                if target and request.redirects:
-                    return Redirect(target, is_at_public(response))
-                # What may take long is not finished first if the script is told to stop.
-                stop = self.stop if request.seconds > LONGEST else None
-                body = read_body(response, request.most, request.seconds, request.sink, stop)
-                return Answer(
-                    response.status_code, response.headers, body, has_length(response.headers)
-                )
+            with self.slots[host]:
+                self.check_host(host)  # it may have failed while this request waited
+                return self.exchange(session, url, params, request)
         except PrivateAddress:
             self.count("requests", -1)  # none was sent
             with self.lock:
                 self.private.add((host, session))
             raise
 
+    def exchange(
+        self,
+        session: requests.Session,
+        url: str,
+        params: Mapping[str, Any] | None,
+        request: Request,
+    ) -> Answer | Redirect:
+        """Send one request, whose turn it is."""
+        if request.sink:  # an earlier try may have left something there
+            request.sink.seek(0)
+            request.sink.truncate()
+        self.count("requests", 1)
+        with (
+            done_within(request.seconds),
+            session.get(
+                url, params=params, timeout=TIMEOUT, stream=True, allow_redirects=False
+            ) as response,
+        ):
+            target = session.get_redirect_target(response)
+            if target and request.redirects:
+                return Redirect(target, is_at_public(response))
+            # What may take long is not finished first if the script is told to stop.
+            stop = self.stop if request.seconds > LONGEST else None
+            body = read_body(response, request.most, request.seconds, request.sink, stop)
+            return Answer(
+                response.status_code, response.headers, body, has_length(response.headers)
+            )
+
     def wait_turn(self, host: str) -> None:
         """Wait until it is this request's turn at the host. Raises GivenUp and Stopped."""
         with self.lock:
-            if self.failures[host] >= self.give_up:
-                raise GivenUp(f"{self.give_up} failures in a row: the host is left alone")
+            self.check_host(host)
             self.slots[host]  # is made while nobody else can make it
             now = time.monotonic()
             turn = max(now, self.turn.get(host, now))
@@ -346,6 +267,11 @@ class Web:
         self.sleep(turn - now)
         while (left := self.pause.get(host, 0) - time.monotonic()) > 0:
             self.sleep(left)
+
+    def check_host(self, host: str) -> None:
+        """Raises GivenUp if the host has failed too often."""
+        if self.failures[host] >= self.give_up:
+            raise GivenUp(f"{self.give_up} failures in a row: the host is left alone")
 
     def leave_alone(self, host: str, answer: Answer, attempt: int) -> None:
         """Leave a host alone for as long as its answer asks for. Raises GivenUp if that is longer

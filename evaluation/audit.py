@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import db
 from common.terminal import UserError, command
-from evaluation import audit_limits, audit_queries, filing_queries
+from evaluation import audit_limits, audit_queries, filing_source_queries
 from evaluation.audit_limits import Counts, Limits
 from evaluation.audit_queries import LEVELS
 
@@ -69,7 +69,7 @@ def promise_in_force(conn: sqlite3.Connection, number: int, db_path: str) -> Pro
             f"experiment {number} has filed nothing by itself: run {again} first, or that of the "
             "script that made it"
         )
-    shops = list(filing_queries.kept_filing(conn, number).values())
+    shops = list(filing_source_queries.kept_filing(conn, number).values())
     target = next((target for target, _ in rows if target is not None), None)
     if not rows:  # all of it is decided by now
         target = next((shop["target"] for shop in shops), None)
@@ -95,7 +95,7 @@ def promise_of(promise: Mapping[str, Any]) -> Promise:
 def thresholds_in_force(conn: sqlite3.Connection, number: int) -> Callable[[Row], float]:
     """A function of a filed product: the threshold of its level in its shop; 0 if it is not known,
     because an older version filed it."""
-    shops = filing_queries.kept_filing(conn, number)
+    shops = filing_source_queries.kept_filing(conn, number)
 
     def in_force(row: Row) -> float:
         shop = shops.get(row["source"] or "", {})

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from common.terminal import UserError, command, log
-from evaluation import audit, audit_queries, csv_file, decision_conflicts, decision_lines
+from evaluation import audit, audit_queries, decision_conflicts, decision_lines
 from evaluation.csv_file import NAMED
 from evaluation.decision_lines import Categories, Cells, short
 
@@ -86,7 +86,7 @@ def read_lines(
             if from_page:
                 there.add(decision_conflicts.check_whole(cells))
             product = decision_lines.find_product(conn, cells)
-            drawn = find_drawn(conn, cells, product)
+            drawn = find_drawn(conn, cells, product, categories)
             answer = read_answer(cells, drawn, categories)
             if from_page:
                 check_no_conflict(cells, answer, drawn)
@@ -130,9 +130,12 @@ def contradictions(answered_by: Iterable[Sequence[int]]) -> list[tuple[int, str]
     return [(line, f"the product is answered twice, differently (lines {first})") for line in lines]
 
 
-def find_drawn(conn: sqlite3.Connection, cells: Cells, product: sqlite3.Row) -> sqlite3.Row:
+def find_drawn(
+    conn: sqlite3.Connection, cells: Cells, product: sqlite3.Row, categories: Categories
+) -> sqlite3.Row:
     """The row of audit_sample that a line is about. Raises ValueError with the reason if the product
-    was not drawn for that audit."""
+    was not drawn for that audit, or if the line is about another category than it was drawn at, such
+    as one of a page that was made from another crawl.db."""
     audit_number, drawn = cells["audit"], []
     if audit_number.isdecimal() and int(audit_number[:20]) < 2**63:
         drawn = audit_queries.drawn_product(conn, int(audit_number), product["id"])
@@ -142,8 +145,15 @@ def find_drawn(conn: sqlite3.Connection, cells: Cells, product: sqlite3.Row) -> 
             f"experiment {audit_number[:20]}: only what chance has drawn counts"
         )
     # A product may be drawn for its leaf, and for its parent after it was filed anew.
-    filed = csv_file.unquoted(cells.get("label", ""))
-    return next((row for row in drawn if row["category_id"] in filed), drawn[0])
+    said = cells.get("label", "")
+    for row in drawn:
+        names = row["category_id"], category_today(row["category_id"], categories)
+        if not said or any(decision_lines.same_label(said, name) for name in names):
+            return row
+    raise ValueError(
+        f"the answer is about {short(said)}, and product {product['id']} was filed at "
+        f"{short(drawn[0]['category_id'])}: is the page of another crawl.db?"
+    )
 
 
 def read_answer(cells: Cells, drawn: sqlite3.Row, categories: Categories) -> Answer:
@@ -154,11 +164,15 @@ def read_answer(cells: Cells, drawn: sqlite3.Row, categories: Categories) -> Ans
     if word not in ANSWERS:
         raise ValueError(f"the answer {short(word)} is none of right, wrong and unsure")
     answer, filed = ANSWERS[word], category_today(drawn["category_id"], categories)
-    if answer != "wrong" or not (cells.get("suggestion") or cells.get("proposed")):
+    if answer is None or not (cells.get("suggestion") or cells.get("proposed")):
         return Answer(drawn["id"], answer, None)
-    right = decision_lines.read_category(cells, "wrong", categories, False)
+    right = decision_lines.read_category(cells, word, categories, False)
     if drawn["level"] == "parent" and filed in categories.levels.get(right, ()):
         return Answer(drawn["id"], "right", None if right == filed else right)
+    if answer == "right" and right == filed:
+        return Answer(drawn["id"], answer, None)
+    if answer != "wrong":
+        raise ValueError(f"it is called {answer}, and is to go to {right!r}: answer wrong")
     if right == filed:
         raise ValueError(f"it is called wrong in {right!r}, and is to go there: answer right")
     return Answer(drawn["id"], answer, right)
@@ -187,6 +201,8 @@ def override_of(
         return None
     filed = category_today(drawn["category_id"], categories)
     label = label_of(answer.answer, answer.right_id, drawn["level"], filed)
+    if label == filed and filed not in categories.levels:  # the category is gone since
+        label = None
     if label:
         return product["id"], "filed by hand", label
     before = label_of(drawn["answer"], drawn["right_id"], drawn["level"], filed)

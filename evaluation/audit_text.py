@@ -119,6 +119,16 @@ def refuted_text(judged: Judged, found: Supported | None, file_anyway: bool) -> 
     )
 
 
+def exported_text(judged: Judged) -> str:
+    """That products go out which were filed by a promise that an audit refutes, and what to do."""
+    return (
+        f"the audit refutes the promise of {100 * judged.target:g} % at the {judged.level}: "
+        f"{share_text(judged.counts, judged.limits)}. What was filed there goes out all the same. "
+        "Before you import it, run --apply with a higher --target, which takes the least sure ones "
+        "back, or train again, because the answers are labels now"
+    )
+
+
 def supported_text(found: Supported | None, judged: Judged) -> str:
     """Which threshold the answers support, and how well."""
     target = f"{100 * judged.target:g} %"

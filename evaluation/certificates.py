@@ -12,6 +12,7 @@ them:
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from typing import NamedTuple
 
@@ -68,6 +69,7 @@ def counts_above(
     return len(order) - below, wrong[-1] - wrong[below]
 
 
+@functools.lru_cache(maxsize=10_000)  # neighbouring candidates often take the same products
 def batch_tail(wrong: int, taken: int, target: float) -> float:
     """The p-value of the hypothesis that a batch of new products has too many wrong ones.
 

@@ -11,21 +11,31 @@ crawling/feed_same.py, which asks `Choice.fill` for each product of the file.
 from __future__ import annotations
 
 import collections
+import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import db
 from common.terminal import UserError, counted, first_few, grouped, log
 from common.text import csv_line, json_text, safe_cell
-from evaluation import export_formats, export_queries, filing_output
+from evaluation import (
+    audit,
+    audit_limits,
+    audit_queries,
+    audit_text,
+    export_formats,
+    export_queries,
+    export_text,
+    filing_output,
+)
 from evaluation.export_formats import FORMATS, Columns, Path
 from learning import category_changes
 
 CHOICES = ("csv", "jsonl", *FORMATS, "same")
 TABLES = ("csv", "jsonl")  # the formats of --apply, which have a column for the shop
-LEVELS = {"leaf": "filed at the leaf", "parent": "at the parent", "decided": "decided by a person"}
 Write = Callable[[bytes], object]
+Counts = collections.Counter[str]
 
 
 class Exported(NamedTuple):
@@ -44,6 +54,7 @@ class Choice:
         self.conn, self.number, self.only_leaves = conn, number, only_leaves
         self.paths = paths_of(conn)
         self.today = category_changes.classes_today(conn, number)
+        self.renamed = category_changes.current_ids(conn)
         # Where the shop itself has products, a person's decision is final, too.
         self.leaves = {
             row["id"] for row in db.categories(conn) if row["leaf"] or row["product_count"]
@@ -59,6 +70,8 @@ class Choice:
         is_new = category not in self.paths
         if is_new and not decided:
             raise ValueError(f"its category is gone: run --apply {self.number} again")
+        if is_new and category in self.renamed:  # an id, and no name that a person has typed
+            raise ValueError("its category is gone: decide again, with --overrides")
         is_leaf = is_new or category in self.leaves if decided else row["level"] == "leaf"
         if self.only_leaves and not is_leaf:
             return None
@@ -67,24 +80,26 @@ class Choice:
 
     def fill(self, source: str, external_id: str) -> tuple[Path, Path] | None:
         """(the category that a product of a source gets, the one that a person has found wrong or ())
-        of one product; None if none is exported for it."""
+        of one product, which is noted as met; None if none is exported for it. Raises ValueError as
+        of_row does."""
         row = export_queries.exported_product(self.conn, self.number, source, external_id)
-        exported = self.exported_or_none(row) if row else None
+        exported = self.of_row(row) if row else None
         if not exported:
             return None
+        export_queries.note_met(self.conn, exported.row["product_id"])
         return exported.path, self.paths.get(exported.row["replaced"], ())
 
-    def exported_or_none(self, row: sqlite3.Row) -> Exported | None:
-        """of_row, with None for what can't go anywhere."""
-        try:
-            return self.of_row(row)
-        except ValueError:
-            return None
-
-    def count(self, source: str) -> int:
-        """How many products of a source are exported."""
-        rows = export_queries.exported(self.conn, self.number, source)
-        return sum(self.exported_or_none(row) is not None for row in rows)
+    def tally(self, source: str) -> tuple[Counts, Counts]:
+        """({level, or "at the parent only": products}, {category that the shop does not have:
+        products}) of what is exported of a source. What can't go anywhere is left out."""
+        counts: Counts = collections.Counter()
+        new: Counts = collections.Counter()
+        for row in export_queries.exported(self.conn, self.number, source):
+            with contextlib.suppress(ValueError):
+                exported = self.of_row(row)
+                counts[row["level"] if exported else "at the parent only"] += 1
+                new.update([" > ".join(exported.path)] if exported and exported.is_new else ())
+        return counts, new
 
     def categories(self, exported: Exported) -> list[Path]:
         """The category that a product goes to, and then the others that the shop lists it in."""
@@ -134,6 +149,34 @@ def source_to_export(
     return wanted
 
 
+def warn_refuted(choice: Choice, db_path: str) -> None:
+    """Say so if an audit refutes the promise by which products were filed that go out."""
+    if not audit_queries.is_audited(choice.conn, choice.number):
+        return
+    try:
+        promise = audit.promise_in_force(choice.conn, choice.number, db_path)
+    except UserError as problem:  # it goes out all the same
+        log(str(problem))
+        return
+    for judged in audit.judge(choice.conn, choice.number, promise):
+        if judged.verdict == audit_limits.BROKEN and not (
+            choice.only_leaves and judged.level == "parent"
+        ):
+            log(audit_text.exported_text(judged))
+
+
+def warn_other_column(conn: sqlite3.Connection, source: str, column: str) -> None:
+    """Say so if the categories of a source were loaded from another column than this one of the file
+    that is to be filled in, both by their known names: a flag may be forgotten."""
+    _, _, loaded_from = export_queries.feed_system(conn, source)
+    if column and loaded_from and column != loaded_from:
+        log(
+            f"the column {column!r} is filled in, and crawl.db has the categories of {source!r} from "
+            "another one: if you loaded this file with --column or --ignore-category, say the same "
+            "here"
+        )
+
+
 # ---- the files ----------------------------------------------------------------------------------
 
 
@@ -171,7 +214,8 @@ def export(choice: Choice, form: str, source: str | None, write: Write) -> bool:
             counts[row["level"]] += 1
             counts["changed ids"] += safe_cell(row["external_id"]) != (row["external_id"] or "")
             new.update([" > ".join(exported.path)] if exported.is_new else ())
-    log_counts(choice, counts, new, source)
+    waiting = export_queries.count_waiting(choice.conn, choice.number, source)
+    export_text.log_counts(counts, new, waiting)
     if form == "csv" and counts["changed ids"]:
         log(filing_output.changed_ids_text(counts["changed ids"]))
     return not counts["left out"]
@@ -248,63 +292,3 @@ def cells_of(choice: Choice, columns: Columns, exported: Exported) -> list[str]:
     paths = choice.categories(exported) if columns.form.several else [exported.path]
     row = exported.row
     return export_formats.row_cells(columns, row["external_id"] or "", row["name"], paths)
-
-
-# ---- counts in words ----------------------------------------------------------------------------
-
-
-def log_counts(
-    choice: Choice, counts: Mapping[str, int], new: Mapping[str, int], source: str | None
-) -> None:
-    """Say how many products went out, and how many did not."""
-    parts = [f"{counts[level]:,} {words}" for level, words in LEVELS.items() if counts[level]]
-    exported = sum(counts[level] for level in LEVELS)
-    log(f"exported: {counted(exported, 'product')} ({', '.join(parts) or 'none'})")
-    if new:
-        names = first_few([f"{name!r} ({count})" for name, count in new.items()])
-        log(
-            f"categories that the shop does not have yet, so its import has to create them: {names}"
-        )
-    if counts["parent"]:
-        log(
-            f"{counted(counts['parent'], 'product')} went out with the parent of the leaf: if the "
-            "shop's next feed has them there, nobody is asked for their leaf; --only leaf leaves "
-            "them out"
-        )
-    if counts["variants"]:
-        log(
-            f"not exported: {counted(counts['variants'], 'variant')} (a variant has its parent's categories)"
-        )
-    if counts["at the parent only"]:
-        log(f"not exported: {counted(counts['at the parent only'], 'product')} at the parent only")
-    waiting = export_queries.count_waiting(choice.conn, choice.number, source)
-    if waiting:
-        log(f"not exported: {counted(waiting, 'product')} that a person has to decide on")
-
-
-def same_counts(
-    path: str, column: str, filled: Mapping[str, int], missing: int, left_out: Sequence[str]
-) -> list[str]:
-    """Sentences about a file that was filled in: `filled` has the counts filled, unchanged,
-    inheriting and overwritten, `missing` how many products to export the file does not have, `column` the name of
-    the column that was added, or ''."""
-    lines = [f"{path}: {counted(filled['filled'], 'row')} filled in"]
-    if filled["unchanged"]:
-        lines.append(f"{counted(filled['unchanged'], 'row')} had the category already")
-    if filled["inheriting"]:
-        lines.append(
-            f"{counted(filled['inheriting'], 'row')} left empty: a variant has its parent's category"
-        )
-    if filled["overwritten"]:
-        lines.append(
-            f"{counted(filled['overwritten'], 'row')} of those filled in had another category in "
-            "the file, which is replaced"
-        )
-    if column:
-        lines.append(
-            f"the file has no column for the category: {column!r} was added as the last one"
-        )
-    lines += [f"left as it was: {sentence}" for sentence in left_out]
-    if missing > 0:
-        lines.append(f"{path} does not have {counted(missing, 'product')} of those to export")
-    return lines

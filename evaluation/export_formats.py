@@ -178,6 +178,10 @@ def path_text(form: Format, path: Path) -> str:
         for sign in form.refused:
             if sign in level:
                 raise ValueError(f"{form.system} can't have {sign!r} in the name of a category")
+        if form.escaped and level.endswith("\\"):  # it would escape the sign behind it
+            raise ValueError(
+                f"{form.system} can't have a backslash at the end of a category's name"
+            )
         for sign in form.escaped:
             level = level.replace(sign, f"\\{sign}")
         levels.append(level)

@@ -43,6 +43,12 @@ def exported_sql(where: str) -> str:
         where {CORRECTED} and {where}"""
 
 
+def hold_still(conn: sqlite3.Connection) -> None:
+    """Have all that is read from now on be as it is now, whatever others write meanwhile: a file with
+    categories from before and after another --apply would be wrong in both."""
+    conn.execute("begin")
+
+
 def exported(conn: sqlite3.Connection, number: int, source: str | None) -> sqlite3.Cursor:
     """Rows of all that is exported of a source, or of all sources, by product: product_id,
     external_id, source, name, category_id, level (leaf, parent or decided), score, replaced,
@@ -59,6 +65,21 @@ def exported_product(
         exported_sql("product.source = :source and product.external_id = :external_id"),
         {"number": number, "source": source, "external_id": external_id},
     ).fetchone()
+
+
+def want_met(conn: sqlite3.Connection) -> None:
+    """Empty the temporary table met(id), of the products that a file has."""
+    conn.execute("create temp table if not exists met(id integer primary key)")
+    conn.execute("delete from met")
+
+
+def note_met(conn: sqlite3.Connection, product_id: int) -> None:
+    """Note that the file has this product, in one row or in several."""
+    conn.execute("insert or ignore into met values (?)", (product_id,))
+
+
+def count_met(conn: sqlite3.Connection) -> int:
+    return conn.execute("select count(*) from met").fetchone()[0]
 
 
 def exported_sources(conn: sqlite3.Connection, number: int) -> dict[str, int]:

@@ -32,6 +32,7 @@ from evaluation import (
     experiment_queries,
     filing_output,
     filing_queries,
+    filing_source_queries,
     guarantees,
     kept_answer_queries,
     promise_text,
@@ -220,7 +221,7 @@ def file_source(
     ):
         moves[before, target, after] += products
     if not wanted.dry_run:
-        filing_queries.keep_filing(
+        filing_source_queries.keep_filing(
             conn,
             wanted.number,
             source,

@@ -62,14 +62,7 @@ def promise(
         names, category_tree.parents(conn, category_tree.rule_of(settings))
     )
     independent = rows[certificates.one_of_each(rows["group"])]
-    counts = {
-        "strange": 0,
-        "refiled": int(
-            ((independent["label"] != independent["learned"]) & (independent["fold"] >= 0)).sum()
-        ),
-    }
-    if leaves:
-        counts["strange"] = int((independent["fold"] < 0).sum())
+    counts = strange_and_refiled(independent, leaves)
     few_folds = bool(folds and folds < FEWEST_FOLDS)
     certified = floors.Certified(certificates.NO_THRESHOLDS, independent, confidence)
     stopped, lower, near = [], None, {}
@@ -86,10 +79,7 @@ def promise(
     return {
         "target": target,
         "confidence": confidence,
-        **{
-            level: None if math.isinf(score) else score
-            for level, score in certified.thresholds._asdict().items()
-        },
+        **scores_or_none(certified.thresholds),
         "rests_on": OUT_OF_FOLD if folds else "validation kept for certifying",
         "products": len(independent),
         **counts,
@@ -101,6 +91,22 @@ def promise(
         "nearest": near,
         "few_folds": folds if few_folds else None,
         "min_products": asked_min_products(settings),
+    }
+
+
+def strange_and_refiled(independent: Rows, leaves: Sequence[str]) -> dict[str, int]:
+    """How many of these rows are strange, and how many of products that the shop has refiled."""
+    known = independent["fold"] >= 0
+    return {
+        "strange": int((~known).sum()) if leaves else 0,
+        "refiled": int(((independent["label"] != independent["learned"]) & known).sum()),
+    }
+
+
+def scores_or_none(thresholds: certificates.Thresholds) -> dict[str, float | None]:
+    """{name: score} of thresholds, None for inf, which JSON does not have."""
+    return {
+        level: None if math.isinf(score) else score for level, score in thresholds._asdict().items()
     }
 
 

@@ -71,6 +71,12 @@ def read_tree(conn: sqlite3.Connection) -> Tree:
     tree = Tree(rows, {}, {}, {})
     for category in rows:
         steps = steps_of(category, rows)
+        if not set(steps) <= set(rows) or steps[-1:] not in ([], [category]):
+            raise UserError(
+                f"the path of the category {category!r} in crawl.db is {rows[category]['path']!r}, "
+                "and not the ids of categories from the top to it: nothing is changed; correct it, "
+                "or load the feed again"
+            )
         words = tuple(named(step, rows) for step in steps)
         place = Place(root_of(steps[0] if steps else category, rows), words)
         tree.steps[category], tree.places[category] = steps, place

@@ -20,6 +20,7 @@ from evaluation import (
     catalogue_queries,
     decision_queries,
     filing_queries,
+    filing_source_queries,
     html_pages,
     kept_answer_queries,
     product_view,
@@ -52,7 +53,7 @@ def review_page(
     model = product_view.text_model(conn, db_path, number)
     products = views(conn, number, chosen, model, decisions, paths, images_path)
     html_pages.warn_missing_pictures(products, images_path)
-    shops, database = filing_queries.kept_filing(conn, number), page_text(str(db_path), 200)
+    shops, database = filing_source_queries.kept_filing(conn, number), page_text(str(db_path), 200)
     first_choices = [product["suggestion"] for product in products if product["suggestion"]]
     return html_pages.render(
         "review.html",
@@ -140,7 +141,7 @@ def views(
     other product of the page is in it, with group_size."""
     there = catalogue_queries.places_today(conn, number)
     today = category_changes.classes_today(conn, number)
-    shops = filing_queries.kept_filing(conn, number)
+    shops = filing_source_queries.kept_filing(conn, number)
     rows = review_queries.product_rows(conn, number, [product for product, _ in chosen])
     sizes = Counter(group for _, group in chosen)
     numbers = {group: i for i, group in enumerate(sizes, 1)}
@@ -168,7 +169,7 @@ def review_view(
 
     It offers the three likeliest categories of `offered_categories`. The first is proposed if it is
     the model's first. `there` is catalogue_queries.places_today, shops are
-    filing_queries.kept_filing, and `today` category_changes.classes_today, by which all categories
+    `kept_filing`, and `today` category_changes.classes_today, by which all categories
     are those of today.
     """
     top = row["top"]
@@ -241,7 +242,7 @@ def in_words_of(
 
 def shop_reason(shop: Mapping[str, Any]) -> str | None:
     """Why less of a shop was filed than is promised, a sentence; None if all was filed that is
-    promised. shop is a row of filing_queries.kept_filing."""
+    promised. shop is a row of filing_source_queries.kept_filing."""
     levels, reasons = shop["refused"], shop["reasons"]
     if not levels or not reasons:
         return None
@@ -260,7 +261,7 @@ def why_unfiled(
     paths: Mapping[str, str],
 ) -> str:
     """Why a product, a row of review_queries.product_rows, lacks a leaf, a sentence; "" if that
-    is not known, because an older version filed it. shop is its row of filing_queries.kept_filing
+    is not known, because an older version filed it. shop is its row of `kept_filing`
     or None, there is catalogue_queries.places_today, paths are html_pages.page_paths."""
     if row["refused"] and row["level"] == "person":
         wrong = " and at ".join(path_of(own, paths) for own in row["refused"])

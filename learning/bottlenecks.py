@@ -15,14 +15,16 @@ import concurrent.futures
 import hashlib
 import itertools
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from common.foreign_files import open_regular
 from common.pictures import held, opened, quietly, upright_rgb
 from common.terminal import grouped, log, progress
 from learning import inception
@@ -57,7 +59,7 @@ def read_picture(
     bytes have another SHA-256 (in hex) than the one that is given.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path, sys.maxsize, follow=True) as file:  # a pipe would never end
             return decode_picture(file, distortions, rng, sha256)
     except FileNotFoundError:
         raise ValueError(MISSING) from None
@@ -145,6 +147,10 @@ def compute(
 
     with progress("bottlenecks", len(wanted), "pictures") as bar:
         bad = elsewhere(cache, chosen(pictures(), wanted), bar)
+    if others := other_files(pictures(), bad):
+        with progress("other files", len(others), "pictures") as bar:
+            still = elsewhere(cache, others.items(), bar)
+        bad = {key: bad[key] for key in bad if key not in others or key in still}
     name_unreadable(bad, chosen(pictures(), wanted), count)
     return bad
 
@@ -178,6 +184,17 @@ def chosen(
             if place < len(wanted) and wanted[place] == end and left[place]:
                 left[place] = False
                 yield picture
+
+
+def other_files(pictures: Iterable[tuple[str, str]], bad: Collection[str]) -> dict[str, str]:
+    """{key: path} of those of the bad keys whose pictures (key, path) have a second file, which can
+    be tried where the first one can't be read."""
+    first, others = dict[str, str](), dict[str, str]()
+    for key, path in pictures if bad else ():
+        if key in bad and first.setdefault(key, path) != path and key not in others:
+            if "://" in path or os.path.exists(path):
+                others[key] = path
+    return others
 
 
 def name_unreadable(bad: dict[str, str], pictures: Iterable[tuple[str, str]], count: int) -> None:

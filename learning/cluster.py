@@ -18,29 +18,20 @@ import os
 import queue
 import time
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from common.files import replacing
-from common.pictures import MOST_BYTES
-from common.terminal import Undone, UserError, counted, first_few, log
+from common.files import open_locked, replacing
+from common.terminal import Undone, counted, first_few, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
-from learning.cluster_connection import (
-    TIMEOUT,
-    Connection,
-    ConnectionLost,
-    Options,
-    Worker,
-    WorkersKilled,
-)
-from learning.cluster_pieces import Picture, Piece, Pieces
+from learning.cluster_address import TIMEOUT, Options
+from learning.cluster_connection import Connection, ConnectionLost, WorkersKilled
+from learning.cluster_crew import PATIENCE, Crew, is_seen_here
+from learning.cluster_pieces import SLOW, Picture, Piece, Pieces
 
-FAILURES = 3  # of a worker, one after the other, before it gets no more pictures
-STILLBORN = 6  # workers, one after the other, that ended before they got any picture
 LOOK = 1.0  # seconds between two looks at which workers there are
-PATIENCE = 30.0  # seconds in which nothing can go on, before that is reported
 NO_FOLDER = "no folder"  # as a token: the worker is to send its rows
 UNREACHABLE = "its answers do not arrive; see whether the scheduler can reach that address"
 
@@ -51,6 +42,8 @@ class Task(NamedTuple):
     piece: Piece | None
     keys: list[str]  # of the pictures that it got
     worker: str  # its address
+    name: str  # of its process
+    started: float  # when
     future: Any  # distributed.Future
 
 
@@ -58,11 +51,11 @@ class Task(NamedTuple):
 def folder_with_token(folder: str) -> Iterator[str]:
     """The name of a file in the folder of shards, by which a worker sees that it has the same one."""
     os.makedirs(folder, exist_ok=True)
-    token = f"here-{os.urandom(8).hex()}"
+    token = f"{shards.TOKEN}{os.urandom(8).hex()}"
     path = os.path.join(folder, token)
-    open(path, "xb").close()
     try:
-        yield token
+        with open_locked(path):  # so that another command knows that it is in use
+            yield token
     finally:
         shards.remove(path)
         with contextlib.suppress(OSError):  # there are shards in it
@@ -106,17 +99,12 @@ class Run:
     ) -> None:
         self.options, self.connection, self.cache = options, connection, cache
         self.pieces, self.recipe = pieces, recipe
-        self.running: dict[str, Task] = {}  # by the key of its future
+        self.crew = Crew(options.address)
+        self.running: dict[str, Task] = {}  # by the key of its future, the longest first
         self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()  # keys of futures that are done
-        self.workers: dict[str, Worker] = {}  # by address, who are there
-        self.loaded: set[str] = set()  # workers that have the network
-        self.apart: set[str] = set()  # workers whose files are not seen here
-        self.failures: Counter[str] = Counter()  # of workers, one after the other
-        self.unusable: dict[str, str] = {}  # {address of a worker: why it gets no pictures}
-        self.stillborn = 0  # workers, one after the other
-        self.ended = 0  # workers that had pictures
         self.processors: defaultdict[str, set[str]] = defaultdict(set)  # {name: computers}
-        self.looked, self.moved = -LOOK, time.monotonic()  # when: for workers; anything went on
+        self.looked = -LOOK  # when
+        self.waited = time.monotonic()  # since when nothing but second tries are left
         self.is_cut_off = False  # from the scheduler
         self.numbers = itertools.count()
 
@@ -134,110 +122,129 @@ class Run:
             time.sleep(LOOK)  # the next look says whether it is lost
             return True
         self.is_cut_off = False
-        busy = {task.worker for task in self.running.values()}
-        for worker, described in self.workers.items():
-            if described.is_ready and worker not in busy and worker not in self.unusable:
-                if worker not in self.loaded:
-                    self.submit(None, worker)
-                elif piece := self.pieces.next_piece(len(self.workers), self.pieces_running()):
-                    self.submit(piece, worker)
-        if self.pieces.are_done() and not self.pieces_running():
-            return False
+        for worker in self.crew.idle({task.worker for task in self.running.values()}):
+            if worker not in self.crew.loaded:
+                self.submit(None, worker)
+            elif piece := self.next_piece(worker):
+                self.submit(piece, worker)
+        self.end_waiting()
+        self.take_answers(wait=LOOK)
+        return not self.pieces.are_done()
+
+    def next_piece(self, worker: str) -> Piece | None:
+        """The piece for an idle worker."""
+        name, is_trusted = (
+            self.crew.workers[worker].name,
+            self.crew.is_trusted(worker, self.loading()),
+        )
+        usable = len(self.crew.usable())
+        if (
+            is_trusted
+            and self.crew.seem_to_die_of_pictures()
+            and (piece := self.pieces.fresh(usable))
+        ):
+            return piece
+        if (piece := self.pieces.waiting(name)) or not is_trusted:
+            return piece
+        return (
+            self.pieces.fresh(usable)
+            or self.pieces.for_the_last_time()
+            or self.pieces.second_copy(name, self.pieces_running())
+        )
+
+    def end_waiting(self) -> None:
+        """A worker is in doubt as long as others are to try what it could not read. What waits for
+        them to the end is tried once more by any, if none of them may come."""
+        waiting, busy = self.pieces.again, self.pieces_at_work()
+        self.crew.doubted &= frozenset().union(*(piece.tried for piece in [*waiting, *busy]))
+        is_over = self.pieces.all_taken and not busy and all(piece.tried for piece in waiting)
+        if not is_over or self.loading():
+            self.waited = time.monotonic()
+        elif self.crew.have_tried(waiting):
+            self.pieces.give_up()
+        elif waiting and self.crew.usable() and time.monotonic() - self.waited > PATIENCE:
+            self.crew.check_readers()
+            self.pieces.give_up()
+
+    def take_answers(self, wait: float) -> None:
+        """Take what has come of tasks that are done; if of none, after so many seconds."""
         with contextlib.suppress(queue.Empty):
-            key = self.answers.get(timeout=LOOK)
-            if task := self.running.pop(key, None):
-                self.receive(task)
-        return True
+            key = self.answers.get(timeout=wait) if wait else self.answers.get_nowait()
+            while True:
+                if task := self.running.pop(key, None):
+                    self.receive(task)
+                key = self.answers.get_nowait()
 
     def look(self) -> None:
         """See which workers there are. What a worker had that is gone is given to another one."""
-        before, self.looked = set(self.workers), time.monotonic()
-        self.workers = self.connection.workers(self.workers)
+        self.looked = time.monotonic()
+        found = self.connection.workers(self.crew.workers)
+        if self.connection.is_up():
+            self.take_answers(wait=0)  # of a worker that had done its piece before it ended
         for key, task in list(self.running.items()):
-            if task.worker not in self.workers:
+            # At its address there may be another process by now.
+            if task.worker not in found or found[task.worker].name != task.name:
                 del self.running[key]
                 task.future.cancel()
                 self.note_death(task)
-        usable = [worker for worker in self.workers if worker not in self.unusable]
+        has_come = self.crew.update(found)
+        usable = self.crew.usable()
         self.pieces.bar.set_postfix_str(counted(len(usable), "worker"), refresh=False)
-        if not self.loaded and set(self.workers) - before:
+        if not self.crew.loaded and has_come:
             there = counted(len(usable), "worker is", "workers are")
             log(f"{there} at {self.options.address}: each loads the network first")
-        if self.running:
-            self.moved = time.monotonic()
-        elif self.workers and not usable:
-            raise UserError(
-                f"no worker can compute bottlenecks ({self.reasons()}): mend that, and run the same "
-                "command again"
-            )
-        elif time.monotonic() - self.moved > PATIENCE:
-            log(self.why_waiting())
-            self.moved = time.monotonic() + 9 * PATIENCE
+        self.crew.check(bool(self.running))
 
     def note_death(self, task: Task) -> None:
         """A worker has ended while it was at something."""
-        if task.piece is not None:
-            self.ended += 1
+        if task.piece is None:
+            self.crew.note_stillborn(bool(self.loading()))
+        else:
             self.pieces.note_death(task.piece, self.is_running(task.piece))
-            return
-        self.stillborn += 1
-        if self.stillborn >= STILLBORN:
-            raise UserError(
-                f"{STILLBORN} workers, one after the other, ended while they loaded the network: see "
-                "what they print; start them in the folder of the scripts by python -m dask worker, "
-                "each with about 2 GB of memory"
-            )
-
-    def note_failure(self, worker: str, reason: str, at_once: bool = False) -> None:
-        """Give a worker no more pictures if it lacks something, or has failed several times."""
-        self.failures[worker] += 1
-        if at_once or self.failures[worker] >= FAILURES:
-            self.unusable[worker] = reason
-            if set(self.workers) - set(self.unusable):  # else the error will say it
-                log(f"warning: the worker at {worker} gets no pictures: {reason}")
+            self.crew.note_end()
 
     # ---- tasks
 
-    def pieces_running(self) -> list[Piece]:
-        return [task.piece for task in self.running.values() if task.piece is not None]
+    def pieces_running(self) -> list[tuple[Piece, float]]:
+        """The pieces that workers are at, and for how many seconds."""
+        now = time.monotonic()
+        return [(task.piece, now - task.started) for task in self.running.values() if task.piece]
+
+    def pieces_at_work(self) -> list[Piece]:
+        """Those of them whose workers do not seem to hang."""
+        return [piece for piece, seconds in self.pieces_running() if seconds < SLOW]
+
+    def loading(self) -> set[str]:
+        """Workers that load the network, and do not seem to hang."""
+        late = time.monotonic() - SLOW
+        tasks = self.running.values()
+        return {task.worker for task in tasks if task.piece is None and task.started > late}
 
     def is_running(self, piece: Piece) -> bool:
         """Whether another worker is at the same piece."""
-        return piece.number in {other.number for other in self.pieces_running()}
+        return piece.number in {other.number for other in self.pieces_at_work()}
 
     def submit(self, piece: Piece | None, worker: str) -> None:
         """Give a piece to a worker, or have it load the network."""
         pictures, data, recipe = piece.pictures if piece else [], None, self.recipe
         if piece and self.options.send_pictures:
-            pictures, data = self.read(pictures)
+            pictures, data = self.pieces.read(pictures)
             if not pictures:
                 return
-        if piece is None or worker in self.apart:
+        if piece is None or worker in self.crew.apart:
             recipe = recipe._replace(token=NO_FOLDER)
         future = self.connection.submit(
             cluster_worker.compute_shard,
             json.dumps(recipe._asdict()),
-            self.workers[worker].share,
+            self.crew.workers[worker].share,
             zlib.compress(json.dumps(pictures).encode(), 1),
             data,
             worker=worker,
             key=f"bottlenecks-{self.recipe.token}-{next(self.numbers)}",
         )
-        self.running[future.key] = Task(piece, [key for key, _ in pictures], worker, future)
+        keys, name = [key for key, _ in pictures], self.crew.workers[worker].name
+        self.running[future.key] = Task(piece, keys, worker, name, time.monotonic(), future)
         future.add_done_callback(lambda done: self.answers.put(done.key))
-
-    def read(self, pictures: list[Picture]) -> tuple[list[Picture], list[bytes]]:
-        """Those of the pictures whose files can be read here, and their bytes."""
-        readable, data = [], []
-        for key, path in pictures:
-            try:
-                with open(path, "rb") as file:
-                    data.append(file.read(MOST_BYTES + 1))
-                readable.append((key, path))
-            except OSError as error:
-                missing = isinstance(error, FileNotFoundError)
-                self.pieces.leave_out(key, bottlenecks.MISSING if missing else str(error.strerror))
-        return readable, data
 
     def receive(self, task: Task) -> None:
         """Take what has come of a task: a shard, or trouble."""
@@ -255,11 +262,11 @@ class Run:
         except Exception as problem:  # a worker's libraries raise whatever comes up
             is_unusable = isinstance(problem, cluster_worker.Unusable)
             reason = str(problem) if is_unusable else f"{type(problem).__name__}: {problem}"[:300]
-            self.note_failure(task.worker, UNREACHABLE if is_done else reason, is_unusable)
+            self.crew.note_failure(task.worker, UNREACHABLE if is_done else reason, is_unusable)
             self.give_back(task)
         else:
-            self.stillborn = 0
-            self.loaded.add(task.worker)
+            self.crew.stillborn = 0
+            self.crew.loaded.add(task.worker)
             if task.piece is not None:
                 self.take_shard(task, path, rows)
 
@@ -274,67 +281,72 @@ class Run:
                 file.write(rows)
         try:
             shard = shards.adopt(self.cache, self.recipe, path, task.keys)
-        except OSError as error:  # the worker sees the folder, but its file is not to be had
-            if rows is not None:
+        except OSError as error:
+            if error.filename not in (path, None):  # of the cache: the disk is full, for example
                 raise
-            self.cache.refresh()
-            if (self.cache.find(task.keys) >= 0).all():  # another command has adopted it
-                self.pieces.note_rows(task.keys)
-                return
-            self.apart.add(task.worker)
-            self.note_failure(task.worker, f"its file {path} can't be read ({error.strerror})")
-            self.give_back(task)
-            return
+            self.take_without_shard(task, path, error, isinstance(rows, bytes))
         except ValueError as problem:
-            self.note_failure(task.worker, f"what it computed can't be used: {problem}")
+            self.crew.note_failure(task.worker, f"what it computed can't be used: {problem}")
             self.give_back(task)
-            return
-        if self.is_blind(task, shard):
-            self.give_back(task)
-            return
-        for key, other in list(self.running.items()):
-            if other.piece and task.piece and other.piece.number == task.piece.number:
-                self.running.pop(key).future.cancel()
-        self.failures[task.worker] = 0
-        self.processors[shard.processor].add(shard.computer)
+        else:
+            self.processors[shard.processor].add(shard.computer)
+            self.take_pictures(task, shard)
+
+    def take_without_shard(self, task: Task, path: str, error: OSError, was_here: bool) -> None:
+        """A task is done, but its file is not to be had. Another command may have taken it in; or
+        else the worker sees the folder, and its file is not seen here."""
+        self.cache.refresh()
+        there = [key for key, row in zip(task.keys, self.cache.find(task.keys)) if row >= 0]
+        self.pieces.note_rows(there)
+        if not was_here and not there:
+            self.crew.apart.add(task.worker)
+            words = f"its file {path} can't be read ({error.strerror})"
+            self.crew.note_failure(task.worker, words)
+        self.give_back(task)
+
+    def take_pictures(self, task: Task, shard: shards.Shard) -> None:
+        """Note what has become of the pictures of a task, whose rows are in the cache now."""
+        piece = task.piece
+        assert piece
+        self.pieces.note_rows(shard.keys)
         for key, reason in shard.bad.items():
             self.pieces.leave_out(key, reason)
-        self.pieces.note_rows(shard.keys)
+        if shard.keys or shard.bad:
+            self.crew.note_second_try(piece)
+            self.crew.note_read(task.worker)
+        if shard.unread:
+            self.take_unread(task, piece, shard)
+        if not self.pieces.rest(piece):
+            for key, other in list(self.running.items()):
+                if other.piece and other.piece.number == piece.number:
+                    self.running.pop(key).future.cancel()
 
-    def is_blind(self, task: Task, shard: shards.Shard) -> bool:
-        """Whether a worker has seen none of the files of a piece, of which some are here. Then it
-        gets no more pictures."""
-        missing = all(reason == bottlenecks.MISSING for reason in shard.bad.values())
-        if shard.keys or not missing or self.options.send_pictures or not task.piece:
-            return False
-        for _, path in task.piece.pictures:
-            if "://" not in path and os.path.exists(path):
-                reason = f"it sees no picture at {path}; --send-pictures sends them"
-                self.note_failure(task.worker, reason, at_once=True)
-                return True
-        return False
+    def take_unread(self, task: Task, piece: Piece, shard: shards.Shard) -> None:
+        """Note which pictures a worker could not read. Others are asked, unless they are at it."""
+        told = [
+            (key, path, shard.unread[key], is_seen_here(path))
+            for key, path in piece.pictures
+            if key in shard.unread
+        ]
+        is_first = not piece.tried and not piece.is_last
+        if is_first and not shard.keys and not shard.bad:
+            self.crew.note_unread(task.worker, [one[1:] for one in told])
+        if self.is_running(piece):
+            self.pieces.in_vain[piece.number].add(task.name)
+        else:
+            sure, unsure = dict[str, str](), dict[str, str]()
+            for key, _, reason, is_here in told:
+                are_sure = self.crew.are_sure(piece.tried | {task.name}, is_here)
+                (sure if are_sure else unsure)[key] = reason
+            self.pieces.note_unread(piece, task.name, sure, is_sure=True)
+            self.pieces.note_unread(piece, task.name, unsure)
 
     # ---- what is said
 
-    def reasons(self) -> str:
-        """Why workers can't be used, in words."""
-        reasons = list(dict.fromkeys(self.unusable.values()))
-        return first_few([reason.rstrip(".") for reason in reasons])
-
-    def why_waiting(self) -> str:
-        """Why nothing goes on, in words."""
-        if any(worker not in self.unusable for worker in self.workers):
-            return (
-                f"the workers at {self.options.address} take no work, because their memory is short "
-                "(--memory-limit of dask worker): waiting until one does"
-            )
-        ended = "; the last one ended while it loaded the network" if self.stillborn else ""
-        return f"there is no worker at {self.options.address} now: waiting for one{ended}"
-
     def report(self) -> None:
         """Log how many workers were lost, and whether rows can differ in their last bits."""
-        if self.ended:
-            ended = counted(self.ended, "worker")
+        if self.crew.ended:
+            ended = counted(self.crew.ended, "worker")
             log(f"{ended} ended while computing")
         names = sorted(self.processors)
         if len(names) > 1 or names and names != [shards.processor()]:

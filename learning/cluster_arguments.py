@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from common.terminal import UserError
-from learning import cluster_connection
+from learning import cluster_address
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cluster-security",
         metavar="DIR",
-        help=f"folder with {', '.join(cluster_connection.KEYS)} for TLS",
+        help=f"folder with {', '.join(cluster_address.KEYS)} for TLS",
     )
     group.add_argument(
         "--insecure-cluster",
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def options(args: argparse.Namespace) -> cluster_connection.Options | None:
+def options(args: argparse.Namespace) -> cluster_address.Options | None:
     """Where the cluster is that --cluster names, if it names one. Raises UserError if it can't be
     asked, before any work."""
     if args.cluster is None:
@@ -55,10 +55,10 @@ def options(args: argparse.Namespace) -> cluster_connection.Options | None:
         return None
     if args.send_pictures and "://" in (getattr(args, "images_path", None) or ""):
         raise UserError("--send-pictures is for files: workers read the URL of --images-path")
-    asked = cluster_connection.Options(
+    asked = cluster_address.Options(
         args.cluster, args.cluster_security, args.insecure_cluster, args.send_pictures
     )
-    cluster_connection.check(asked)
+    cluster_address.check(asked)
     if asked.security is not None:
-        cluster_connection.security_of(asked.security)
+        cluster_address.security_of(asked.security)
     return asked

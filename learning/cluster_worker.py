@@ -11,6 +11,7 @@ import functools
 import io
 import json
 import os
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from common.files import replacing
+from common.foreign_files import open_regular
 from common.pictures import MOST_BYTES, quietly
 from common.terminal import VERSION, UserError
 from learning import bottlenecks, inception
@@ -27,6 +29,10 @@ from learning.tensorflow_loader import load_tensorflow
 
 class Unusable(Exception):
     """What a worker lacks for any shard, in words. No other shard would go better there."""
+
+
+class Unread(ValueError):
+    """This computer can't read the bytes of a picture, for a reason in words. Another one may."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -80,9 +86,9 @@ def compute_shard(
     path = os.path.join(recipe.folder, file_name(recipe, [key for key, _ in pictures]))
     if is_shared and os.path.exists(path):  # another worker has done it
         return None
-    keys, rows, bad = computed(pictures, sent, function, threads, recipe)
-    whole = to_bytes(recipe, keys, rows, bad)
-    if not is_shared:
+    keys, rows, bad, unread = computed(pictures, sent, function, threads, recipe)
+    whole = to_bytes(recipe, keys, rows, bad, unread)
+    if not is_shared or unread:  # of another worker, a better file may lie there
         return whole
     with replacing(path) as beside, open(beside, "wb") as file:
         file.write(whole)
@@ -95,11 +101,18 @@ def computed(
     function: Callable,
     threads: int,
     recipe: Recipe,
-) -> tuple[list[str], np.ndarray, dict[str, str]]:
-    """(keys, their rows, {key: reason of those that can't be read}) of [(key, path)]."""
+) -> tuple[list[str], np.ndarray, dict[str, str], dict[str, str]]:
+    """(keys, their rows, {key: reason of those that are no good}, {key: reason of those that this
+    computer can't read}) of [(key, path)]."""
+    unread: dict[str, str] = {}
 
     def read(key: str, path: str) -> np.ndarray:
-        return read_checked(key, io.BytesIO(sent[key]) if sent is not None else path)
+        try:
+            data = sent[key] if sent is not None else read_bytes(path)
+        except Unread as problem:
+            unread[key] = str(problem)
+            raise
+        return bottlenecks.decode_picture(io.BytesIO(data), sha256=key)
 
     batches = [
         list(pictures[start : start + inception.BATCH])
@@ -115,33 +128,29 @@ def computed(
             keys += batch_keys
             if batch_rows is not None:
                 rows.append(batch_rows)
-            bad.update(batch_bad)
-    return keys, np.concatenate(rows), bad
+            bad.update({key: batch_bad[key] for key in batch_bad.keys() - unread.keys()})
+    return keys, np.concatenate(rows), bad, unread
 
 
-def read_checked(key: str, picture: str | BinaryIO) -> np.ndarray:
-    """Pixels as bottlenecks.read_picture gives them, of a path, a URL that fsspec knows, or an open
-    file. Raises ValueError if its bytes have another SHA-256 than `key`, or can't be decoded."""
+def read_bytes(picture: str) -> bytes:
+    """The bytes of a picture by its path, or by a URL that fsspec knows, up to one more than a
+    picture may have. Raises Unread and Unusable."""
     try:
         with opened(picture) as file:
-            data = file.read(MOST_BYTES + 1)
+            return file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise ValueError(bottlenecks.MISSING) from None
+        raise Unread(bottlenecks.MISSING) from None
     except Unusable:
         raise
     except Exception as error:  # the libraries of fsspec raise whatever comes up
-        raise ValueError(
-            getattr(error, "strerror", None) or str(error)[:120] or type(error).__name__
-        ) from None
-    return bottlenecks.decode_picture(io.BytesIO(data), sha256=key)
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Unread(reason[:120]) from None
 
 
-def opened(picture: str | BinaryIO) -> BinaryIO:
+def opened(picture: str) -> BinaryIO:
     """A picture that can be read, wherever it lies."""
-    if not isinstance(picture, str):
-        return picture
     if "://" not in picture:
-        return open(picture, "rb")
+        return open_regular(picture, sys.maxsize, follow=True)  # a pipe would never end
     try:
         import fsspec
 

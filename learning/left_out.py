@@ -139,8 +139,8 @@ def stopped_text(
     options = flags_that_help(sizes, min_products, by_depth)
     splittable = [leaf for leaf in leaves if leaf not in lost or min(sizes[leaf]) >= FOLDED]
     if lost and not folds and len(splittable) >= 2:
-        options.insert(0, "--folds 10, which needs fewer products of a category")
-    unsplit = f", {len(lost)} of which can't be split" if lost else ""
+        options.insert(0, "--folds 10 (it needs fewer products of a category)")
+    unsplit = f", {len(lost)} of which can't be split. {needed_text(folds)}" if lost else ""
     return (
         f"fewer than two categories can be learned: {len(leaves)} of {len(sizes)} have "
         f"{counted(min_products, 'product')} of as many different styles{unsplit}. The largest: "

@@ -7,6 +7,7 @@ predicted category, `right` a bool array [n], and `groups` an int array [n]: pro
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
@@ -84,6 +85,7 @@ def summary_lines(score: np.ndarray, right: np.ndarray, parent_right: np.ndarray
 # ---- how sure a figure is -----------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=10_000)  # thresholds side by side often take the same products
 def binomial_cdf(k: int, n: int, p: float) -> float:
     """P(X <= k) of X ~ Binomial(n, p) for 0 < p < 1, every term summed."""
     if k < 0 or k >= n:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common.files import file_sha256
 from common.terminal import UserError, counted, log
-from learning import bottlenecks, cluster, cluster_connection, inception, layers, queries, shards
+from learning import bottlenecks, cluster, cluster_address, inception, layers, queries, shards
 from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches, open_cache, random_before
 from learning.selection import Products
 
@@ -36,7 +36,7 @@ class PictureOptions(NamedTuple):
     bottleneck_dir: str
     cache_dtype: str | None  # None: nobody has asked for one
     seed: int  # of random weights
-    cluster: cluster_connection.Options | None = None  # whose workers compute them
+    cluster: cluster_address.Options | None = None  # whose workers compute them
 
 
 class OpenNetwork(NamedTuple):

@@ -9,6 +9,7 @@ thought dead does no harm with it. cluster_worker.py writes them, and cluster.py
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -19,15 +20,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.files import sweep
 from common.foreign_files import open_regular, parse_json
 from common.terminal import VERSION, counted, grouped, log
 from learning.bottleneck_cache import Cache
 from learning.tensorflow_loader import load_tensorflow
 
 ENDING = ".shard"
+TOKEN = "here-"  # begins the name of the file by which a worker sees that it has the same folder
 BLOCK = 4096  # bytes: rows begin at a multiple, so that a file system can share them with the cache
 MOST_PICTURES = 2_000  # in a shard: half a minute of one core
-MOST_HEADER = 1_000_000  # bytes of the first line, which has 80 for each picture
+MOST_HEADER = 2_000_000  # bytes of the first line: 80 for each picture, and 800 for a long reason
 
 
 class Recipe(NamedTuple):
@@ -51,6 +54,9 @@ class Shard(NamedTuple):
     keys: list[str]  # SHA-256 of n pictures
     sums: list[int]  # CRC-32 of their rows
     bad: dict[str, str]  # {SHA-256: why it has no row}
+    unread: dict[
+        str, str
+    ]  # {SHA-256: why the worker could not read it, and another one perhaps can}
     processor: str  # and the computer are those of the worker
     computer: str
     offset: int  # bytes
@@ -89,13 +95,16 @@ def file_name(recipe: Recipe, keys: Sequence[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32] + ENDING
 
 
-def to_bytes(recipe: Recipe, keys: list[str], rows: np.ndarray, bad: dict[str, str]) -> bytes:
+def to_bytes(
+    recipe: Recipe, keys: list[str], rows: np.ndarray, bad: dict[str, str], unread: dict[str, str]
+) -> bytes:
     """A shard's file, from rows [n, size] in the dtype of the recipe."""
     header = {
         **described(recipe),
         "keys": keys,
         "sums": [zlib.crc32(row) for row in rows],
         "bad": bad,
+        "unread": unread,
         "processor": processor(),
         "tensorflow": load_tensorflow().__version__,
         "computer": socket.gethostname(),
@@ -120,6 +129,7 @@ def read_shard(path: str, recipe: Recipe) -> Shard:
         header.get(name) != value for name, value in described(recipe).items()
     ):
         raise ValueError("it is of another network")
+    header = {"unread": {}, **header}  # of the version before
     fields: dict[str, Any] = {name: header.get(name) for name in Shard._fields}
     shard = Shard(**{**fields, "offset": len(line)})
     if (
@@ -129,8 +139,8 @@ def read_shard(path: str, recipe: Recipe) -> Shard:
         or not all(type(number) is int for number in shard.sums)
         or len(shard.keys) != len(shard.sums)
         or len(line) + len(shard.keys) * row_bytes != length
-        or not isinstance(shard.bad, dict)
-        or not all(is_key(key) and isinstance(text, str) for key, text in shard.bad.items())
+        or not is_reasons(shard.bad)
+        or not is_reasons(shard.unread)
         or not isinstance(shard.processor, str)
         or not isinstance(shard.computer, str)
     ):
@@ -141,6 +151,13 @@ def read_shard(path: str, recipe: Recipe) -> Shard:
 def is_key(value: object) -> bool:
     """Whether a value is a SHA-256 in hex."""
     return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
+
+
+def is_reasons(value: object) -> bool:
+    """Whether a value is {SHA-256 in hex: reason}."""
+    return isinstance(value, dict) and all(
+        is_key(key) and isinstance(text, str) for key, text in value.items()
+    )
 
 
 def processor() -> str:
@@ -160,9 +177,12 @@ def processor() -> str:
 
 def adopt_all(cache: Cache, recipe: Recipe) -> None:
     """Bring all shards of a recipe that lie in its folder into the cache, and remove them. What is
-    damaged there is removed too, and reported."""
+    damaged there is removed too, and reported, and so is what killed processes have left. Raises
+    OSError if the cache can't be written."""
     if not os.path.isdir(recipe.folder) or os.path.islink(recipe.folder):
         return
+    for pattern in (f"*{ENDING}.*.tmp", f"{TOKEN}*"):
+        sweep(os.path.join(glob.escape(recipe.folder), pattern))
     before = cache.count
     with grouped(lambda count, names, reason: f"{names} can't be used ({reason})") as tell:
         for name in sorted(os.listdir(recipe.folder)):
@@ -175,6 +195,8 @@ def adopt_all(cache: Cache, recipe: Recipe) -> None:
                 except FileNotFoundError:  # another command was here
                     pass
                 except OSError as error:
+                    if error.filename not in (path, None):  # of the cache
+                        raise
                     tell(f"{error.strerror}: remove it", path)
     if cache.count > before:
         number = counted(cache.count - before, "bottleneck")
@@ -187,7 +209,9 @@ def adopt(cache: Cache, recipe: Recipe, path: str, wanted: Collection[str] | Non
     the `wanted` keys."""
     try:
         shard = read_shard(path, recipe)
-        if wanted is not None and sorted([*shard.keys, *shard.bad]) != sorted(wanted):
+        if wanted is not None and sorted([*shard.keys, *shard.bad, *shard.unread]) != sorted(
+            wanted
+        ):
             raise ValueError("it is of other pictures")
         cache.adopt(shard.keys, path, shard.offset, shard.sums)
     except ValueError:

@@ -33,7 +33,7 @@ COMMAND = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from common.terminal import run, say
-from learning import bottlenecks, cluster, cluster_connection, shards
+from learning import bottlenecks, cluster, cluster_address, shards
 from learning.bottleneck_cache import Cache
 
 def main(argv=None):
@@ -41,7 +41,7 @@ def main(argv=None):
     cache = Cache(order["cache"], order["fingerprint"], order["size"])
     recipe = shards.recipe(cache, order["fingerprint"], "random", 0, order["fingerprint"]["layer"])
     shards.adopt_all(cache, recipe)
-    options = cluster_connection.Options(**order["options"])
+    options = cluster_address.Options(**order["options"])
     bad = bottlenecks.compute(
         None, "float32", cache, lambda: map(tuple, order["pictures"]), cluster.filler(options, recipe)
     )

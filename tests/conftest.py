@@ -80,11 +80,13 @@ def run_script(name, *args, cwd, env=None, timeout=300, process=False):
             traceback.print_exc()
             status = 1
         sys.stdout.flush()
-        texts = [
-            io.TextIOWrapper(io.BytesIO(written.getvalue()), "utf-8").read()
-            for written in (stdout, stderr)
-        ]  # with line breaks as subprocess reads them
-    return subprocess.CompletedProcess([name, *args], status or 0, *texts)
+        printed = [written.getvalue() for written in (stdout, stderr)]
+    texts = [
+        io.TextIOWrapper(io.BytesIO(data), "utf-8").read() for data in printed
+    ]  # with line breaks as subprocess reads them
+    done = subprocess.CompletedProcess([name, *args], status or 0, *texts)
+    done.stdout_bytes = printed[0]  # with line breaks as a file has them
+    return done
 
 
 def warn_as_by_default():

@@ -115,14 +115,16 @@ def draw(folder, *flags):
     return [int(number) for number in re.findall(r'data-product="(\d+)"', page)], done
 
 
-def write_answers(folder, answers, name="audit.csv", experiment=1):
-    """A file as the page saves it, of (product, decision, right category)."""
+def write_answers(folder, answers, name="audit.csv", experiment=1, label=None):
+    """A file as the page saves it, of (product, decision, right category). The label is the category
+    at which the product was drawn, unless the test says another."""
+    drawn = dict(query(folder, "select product_id, category_id from audit_sample"))
     with open(folder / name, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number, decision, right in answers:
-            row = filing_row(number, 400)
-            cells = (number, decision, right, "", row[1], "shop", f"sku-{number}")
+            about = label or drawn.get(number) or filing_row(number, 400)[1]
+            cells = (number, decision, right, "", about, "shop", f"sku-{number}")
             writer.writerow([*cells, f"Name {number}", experiment])
     return name
 
@@ -441,6 +443,27 @@ def test_answers_that_can_not_be_used_are_named(folder):
     assert "was never drawn" in done.stderr
 
 
+def test_an_answer_about_another_category_than_the_drawn_one_is_named(folder):
+    """Such as one of a page that was made from another crawl.db, with the same products."""
+    draw(folder, "--top", 40)
+    number = next(n for n in drawn_at(folder, "leaf", 40) if filing_row(n, 400)[1] != "bags.totes")
+    done = take(folder, [(number, "right", "")], status=2, label="bags.totes")
+    assert f"line 2: the answer is about 'bags.totes', and product {number} was filed at" in (
+        done.stderr
+    )
+    assert query(folder, "select count(*) from label_override") == [(0,)]
+
+
+@pytest.mark.parametrize("word", ["right", "unsure"])
+def test_an_answer_that_contradicts_its_own_category_is_named(folder, word):
+    draw(folder, "--top", 60)
+    number = next(n for n in drawn_at(folder, "leaf", 60) if filing_row(n, 400)[1] != "bags.totes")
+    done = take(folder, [(number, word, "bags.totes")], status=2)
+    assert f"it is called {word}, and is to go to 'bags.totes': answer wrong" in done.stderr
+    take(folder, [(number, "right", filing_row(number, 400)[1])])  # says the same twice
+    assert query(folder, "select count(*) from label_override") == [(1,)]
+
+
 def test_a_product_that_is_answered_twice_differently_is_left_out(folder):
     draw(folder, "--top", 40)
     first, second = drawn_at(folder, "leaf", 2)
@@ -599,6 +622,17 @@ def test_renamed_categories_are_what_they_are_called_today(folder):
         number,
     )
     assert "shoppers" in row[0].lower()
+
+
+def test_what_was_filed_at_a_category_that_is_gone_is_judged_and_gives_no_label(folder):
+    """The id of the category became a label, and went out to the shop as a name."""
+    draw(folder, "--top", 60)
+    number = next(n for n in drawn_at(folder, "leaf", 60) if filing_row(n, 400)[1] == "bags.totes")
+    (folder / "moves.csv").write_text("from,to\nbags.totes,\n", encoding="utf-8")
+    assert run_script("analyze", "--recategorize", "moves.csv", cwd=folder).returncode == 0
+    done = take(folder, [(number, "right", "")])
+    assert "1 read (1 right)" in done.stdout and "to be created" not in done.stdout
+    assert query(folder, "select count(*) from label_override") == [(0,)]
 
 
 @pytest.mark.parametrize("applied", (False, True), ids=("at once", "after --apply"))

@@ -31,6 +31,7 @@ import pytest
 from conftest import REPO, environment, run_script
 from PIL import Image
 from shared_pictures import direct, draw, drawn, keyed
+from small_disks import fill_up, small_disk
 
 from common import pictures, terminal
 from common.terminal import UserError
@@ -319,7 +320,9 @@ def test_a_broken_picture_is_refused_with_a_reason_a_person_can_read(tmp_path, n
 
 
 def test_a_missing_picture_is_refused_with_a_reason(tmp_path):
-    for path, reason in ((tmp_path / "none.jpg", "missing"), (tmp_path, "directory")):
+    os.mkfifo(tmp_path / "pipe.jpg")  # which would not end
+    for name, reason in (("none.jpg", "missing"), ("", "plain file"), ("pipe.jpg", "plain file")):
+        path = tmp_path / name
         with pytest.raises(ValueError, match=reason):
             bottlenecks.read_picture(path)
 
@@ -538,6 +541,21 @@ def test_pictures_that_come_or_go_meanwhile_cost_no_other_picture_its_row(tmp_pa
     assert np.flatnonzero(~there).tolist() == [0, 7]
 
 
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_of_a_picture_whose_file_is_gone_the_file_of_another_product_is_read(
+    tmp_path, network, gone, capsys
+):
+    (key, path), other = *drawn(tmp_path, 1).items(), tmp_path / "other.png"
+    shutil.copy(path, other)
+    files = [(key, str(path)), (key, str(other))]
+    for file in (path, other)[:gone]:
+        file.unlink()
+    cache = bottleneck_cache.Cache(tmp_path / "cache", network[1], 256)
+    bad = bottlenecks.compute(network[0], "float32", cache, lambda: files)
+    assert (set(bad), cache.count) == ((set(), 1) if gone < 2 else ({key}, 0))
+    assert ("can't be read" in capsys.readouterr().err) == (gone == 2)
+
+
 def test_nothing_readable_is_no_error_of_the_cache(tmp_path, network):
     model, fingerprint = network
     cache = bottleneck_cache.Cache(tmp_path / "cache", fingerprint, 256)
@@ -602,7 +620,7 @@ def test_a_key_that_is_given_twice_has_one_row(tmp_path):
 
 @pytest.mark.parametrize("precision", inception.PRECISIONS)
 def test_the_same_run_twice_gives_the_same_bytes(tmp_path, network, precision):
-    paths = drawn(tmp_path / "pictures", 30)
+    paths = drawn(tmp_path / "pictures", 18)  # two whole batches and a part of one
     files = []
     for turn in "ab":
         cache = bottleneck_cache.Cache(tmp_path / turn, network[1], 256)
@@ -1030,33 +1048,6 @@ def test_after_a_kill_two_processes_at_once_end_with_a_whole_and_right_cache(tmp
 
 
 # ---- a full disk --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a disk of 64 KB of its own, which another process sees and shows us."""
-    if not shutil.which("unshare"):
-        pytest.skip("there is no unshare to mount a small disk with")
-    mount = 'mount -t tmpfs -o size=64k tmpfs "$0" && echo ready && exec sleep 600'
-    holder = subprocess.Popen(
-        ["unshare", "-rm", "sh", "-c", mount, tmp_path],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        if holder.stdout.readline() != "ready\n":
-            pytest.skip(f"a small disk can't be mounted ({holder.communicate()[1].strip()})")
-        yield Path(f"/proc/{holder.pid}/root{tmp_path}")
-    finally:
-        holder.kill()
-        holder.communicate()
-
-
-def fill_up(path):
-    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
 
 
 @pytest.mark.slow

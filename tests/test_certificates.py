@@ -36,7 +36,7 @@ SLOW = pytest.mark.slow  # not that one is, but all together are
 TOO_WRONG = 1 - TARGET + 1e-5  # hardly above what is allowed, yet more than integrals are off by
 
 
-@pytest.fixture(params=[100, pytest.param(2000, marks=SLOW)])
+@pytest.fixture(params=[50, pytest.param(2000, marks=SLOW)])
 def worlds(request):
     """How many worlds a test draws: few tell a gross error, many a small one."""
     return request.param

@@ -21,7 +21,7 @@ from PIL import Image
 from shared_pictures import keyed
 
 from common.terminal import Undone, UserError
-from learning import cluster_connection
+from learning import cluster_address
 
 SCRIPTS = ("categorize_images", "categorize_both", "retrain")
 
@@ -114,28 +114,28 @@ def speaker(said):
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-other\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_another_service_at_the_address_is_one_sentence_and_no_wait(said, monkeypatch):
-    monkeypatch.setattr(cluster_connection, "TIMEOUT", 1)
+    monkeypatch.setattr(cluster_address, "TIMEOUT", 1)
     with speaker(said) as port, pytest.raises(UserError, match="is no scheduler that speaks so"):
-        cluster_connection.knock(f"tcp://127.0.0.1:{port}", None)
+        cluster_address.knock(f"tcp://127.0.0.1:{port}", None)
 
 
 def test_nobody_at_the_address_is_one_sentence():
     with pytest.raises(Undone, match="no scheduler answers at"):
-        cluster_connection.knock(f"tcp://127.0.0.1:{free_port()}", None)
+        cluster_address.knock(f"tcp://127.0.0.1:{free_port()}", None)
 
 
 def test_keys_that_are_none_are_one_sentence(tmp_path):
     pytest.importorskip("distributed")
-    for name in cluster_connection.KEYS:
+    for name in cluster_address.KEYS:
         (tmp_path / name).write_text("no key")
     with pytest.raises(UserError, match="can't be used"):
-        cluster_connection.security_of(str(tmp_path))
+        cluster_address.security_of(str(tmp_path))
 
 
 @pytest.mark.parametrize("host, here", [("127.0.0.1", True), ("::1", True), ("192.0.2.7", False)])
 def test_a_host_is_here_if_its_address_belongs_to_this_computer(host, here):
-    assert cluster_connection.is_here(host) == here
-    assert not cluster_connection.is_here("no-such-host.invalid")
+    assert cluster_address.is_here(host) == here
+    assert not cluster_address.is_here("no-such-host.invalid")
 
 
 # ---- a real cluster, with keys --------------------------------------------------------------------
@@ -176,7 +176,7 @@ def client(safe_cluster, keys):
     """A second client, which looks into the cluster."""
     from distributed import Client
 
-    security = cluster_connection.security_of(str(keys))
+    security = cluster_address.security_of(str(keys))
     with Client(safe_cluster.address, security=security, set_as_default=False) as made:
         yield made
 

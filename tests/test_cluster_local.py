@@ -12,7 +12,7 @@ from clusters import cluster
 from conftest import draw_feed, networks_made_once, run_script
 from shared_pictures import draw
 
-from learning import cluster_connection, inception
+from learning import cluster_address, cluster_connection, inception
 
 pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
 
@@ -20,7 +20,7 @@ pytest.importorskip("distributed", reason="requirements-cluster.txt is not insta
 def test_a_local_cluster_is_spawned_and_listens_to_this_computer_alone():
     """A fork of a process that has TensorFlow hangs; and who reaches a port may run programs."""
     psutil = pytest.importorskip("psutil")  # Dask needs it
-    with cluster_connection.Connection(cluster_connection.Options("local:2")) as connection:
+    with cluster_connection.Connection(cluster_address.Options("local:2")) as connection:
         here = psutil.Process()
         workers = list(connection.client.run(os.getpid).values())
         addresses = {
@@ -61,6 +61,7 @@ def compute_nothing_here(monkeypatch):
     monkeypatch.setattr(inception, "make_forward", None)
 
 
+@pytest.mark.slow  # test_cluster.py has a cluster that computes the same rows
 def test_local_workers_give_the_experiment_that_one_process_gives(
     tmp_path, monkeypatch, networks_made_once
 ):

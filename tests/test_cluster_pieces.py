@@ -1,19 +1,27 @@
-"""What becomes of pictures on a cluster: in pieces, halved after deaths, counted once; and shards that
-are not what they should be.
+"""What becomes of pictures on a cluster: in pieces, halved after deaths, counted once; which workers
+get them; and shards that are not what they should be.
 
     pytest tests/test_cluster_pieces.py
 """
 
+import concurrent.futures
 import json
+import os
 import random
+import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+from small_disks import fill_up, small_disk
 
-from common.terminal import progress
-from learning import cluster_pieces, shards
+from common.terminal import UserError, progress
+from learning import cluster, cluster_crew, cluster_pieces, shards
 from learning.bottleneck_cache import Cache
+from learning.cluster_address import Options
+from learning.cluster_connection import Connection, Worker
+from learning.cluster_crew import Crew, is_seen_here
 
 FINGERPRINT = {"network": "toy", "precision": "float32"}
 SIZE = 2
@@ -21,6 +29,11 @@ SIZE = 2
 
 def make_pictures(count):
     return [(f"{number:064x}", f"/pictures/{number}.png") for number in range(count)]
+
+
+def next_piece(pieces):
+    """The next piece of a worker that is alone."""
+    return pieces.waiting("tcp://10.0.0.1:1") or pieces.fresh(1)
 
 
 @pytest.fixture
@@ -44,7 +57,7 @@ def test_the_pictures_that_end_their_workers_are_left_out_and_no_others(cache, c
     deaths, done = 0, []
     with progress("bottlenecks", count, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
-        while piece := pieces.next_piece(2, []):
+        while piece := next_piece(pieces):
             keys = [key for key, _ in piece.pictures]
             if fatal & set(keys):
                 pieces.note_death(piece, is_running=False)
@@ -64,10 +77,14 @@ def test_deaths_by_one_of_two_that_are_at_a_piece_are_not_forgotten(cache):
     pictures = make_pictures(20)
     with progress("bottlenecks", 20, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
-        piece = pieces.next_piece(2, [])
-        assert pieces.next_piece(2, [piece]) == piece  # the other worker is idle
+        piece = pieces.fresh(2)
+        assert pieces.second_copy("b", [(piece, 1)]) == piece  # the other worker is idle
+        assert pieces.second_copy("c", [(piece, 1), (piece, 1)]) is None
         pieces.note_death(piece, is_running=True)
-        assert pieces.next_piece(2, [piece]) is None  # and would be ended, too
+        assert pieces.second_copy("b", [(piece, 1)]) is None  # and would be ended, too
+        late = cluster_pieces.SLOW + 1  # the first one hangs
+        assert pieces.second_copy("b", [(piece, late)]) == piece
+        assert pieces.second_copy("c", [(piece, late), (piece, 1)]) is None
         pieces.note_death(piece, is_running=False)
         assert [len(half.pictures) for half in pieces.again] == [10, 10]
 
@@ -79,7 +96,7 @@ def test_what_another_command_has_computed_is_not_given_to_a_worker(cache, tmp_p
         other = Cache(str(tmp_path / "cache"), FINGERPRINT, SIZE)
         other.append([key for key, _ in pictures[:60]], np.zeros((60, SIZE)))
         given = []
-        while piece := pieces.next_piece(1, []):
+        while piece := next_piece(pieces):
             given += piece.pictures
             pieces.note_rows([key for key, _ in piece.pictures])
         assert given == pictures[60:] and bar.n == 100
@@ -89,17 +106,177 @@ def test_a_picture_is_counted_once_whatever_is_said_of_it(cache):
     (key, _), *_ = pictures = make_pictures(3)
     with progress("bottlenecks", 3, "pictures") as bar:
         pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        pieces.fresh(1)
         pieces.leave_out(key, "the file is missing")
         pieces.leave_out(key, "it can't be read")
         assert bar.n == 1
         pieces.note_rows([key])  # by another worker, which had read it before
         assert bar.n == 1 and pieces.bad == {}
+        pieces.leave_out(key, "it can't be read")  # by a worker that comes late
+        assert bar.n == 1 and pieces.bad == {}
+
+
+def test_what_a_worker_could_not_read_is_tried_by_others_and_once_more_at_the_end(cache):
+    pictures = make_pictures(4)
+    first, second = ({key: "Input/output error"} for key, _ in pictures[:2])
+    with progress("bottlenecks", 4, "pictures") as bar:
+        pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        pieces.note_unread(pieces.fresh(2), "a", first | second)
+        assert pieces.waiting("a") is None
+        piece = pieces.waiting("b")
+        assert piece.pictures == pictures[:2]
+        pieces.note_unread(piece, "b", first)
+        pieces.note_unread(piece, "b", second, is_sure=True)
+        assert pieces.waiting("a") is pieces.waiting("b") is None
+        assert pieces.for_the_last_time().pictures == pictures[1:2]
+        pieces.give_up()
+        piece = pieces.for_the_last_time()
+        assert piece.pictures == pictures[:1] and pieces.bad == {}
+        pieces.note_unread(piece, "b", first)
+        assert pieces.bad == first and bar.n == 1 and not pieces.are_done()
+        pieces.note_rows(key for key, _ in pictures)
+        assert pieces.bad == {} and bar.n == 4 and pieces.are_done()
+
+
+# ---- workers ------------------------------------------------------------------------------------
+
+
+def make_crew(*names):
+    """A crew of loaded workers of these names, each a computer."""
+    crew = Crew("tcp://10.0.0.9:8786")
+    crew.update({f"tcp://{name}:1": Worker(name, 1, True) for name in names})
+    crew.loaded.update(crew.workers)
+    return crew, *crew.workers
+
+
+def make_piece(folder, *tried, count=40):
+    """A piece of URLs, or of files in a folder; of the latter the first half is there."""
+    paths = [f"{folder}/{number}" for number in range(count)]
+    for path in paths[: count // 2] if "://" not in str(folder) else ():
+        Path(path).touch()
+    pictures = [(f"{number:064x}", path) for number, path in enumerate(paths)]
+    return cluster_pieces.Piece(0, pictures, frozenset(tried))
+
+
+def say_unread(crew, worker, piece):
+    """What comes of it if a worker reads no picture of a piece."""
+    crew.note_unread(
+        worker, [(path, "Input/output error", is_seen_here(path)) for _, path in piece.pictures]
+    )
+
+
+def test_a_worker_that_reads_nothing_gets_nothing_new_while_another_one_can(capsys):
+    crew, bad, good = make_crew("bad", "good")
+    crew.loaded.discard(good)
+    say_unread(crew, bad, make_piece("s3://shop"))
+    assert crew.is_trusted(bad, set()) and not crew.is_trusted(bad, {good})  # which loads
+    crew.loaded.add(good)
+    assert crew.is_trusted(good, set()) and not crew.is_trusted(bad, set())
+    crew.update({bad: crew.workers[bad], good: crew.workers[good]._replace(is_ready=False)})
+    assert crew.is_trusted(bad, set())
+
+
+def test_a_worker_that_can_read_none_of_very_many_gets_no_more():
+    crew, alone = make_crew("alone")
+    for number in range(200):
+        assert crew.is_trusted(alone, set())
+        say_unread(crew, alone, make_piece("s3://shop"))
+        if number == 50:
+            crew.note_read(alone)  # it does read
+        if not crew.usable():
+            break
+    assert number == 150
+    with pytest.raises(UserError, match="s3://shop/0 .*, nor any other of 4000 pictures"):
+        crew.check(are_working=False)
+
+
+def test_what_this_computer_reads_tells_at_once_who_is_to_blame(tmp_path):
+    crew, bad = make_crew("bad")
+    say_unread(crew, bad, make_piece(tmp_path))
+    assert crew.usable() == []
+    with pytest.raises(UserError, match="--send-pictures sends them"):
+        crew.check(are_working=False)
+
+
+def test_one_picture_that_a_worker_can_not_read_costs_no_worker(tmp_path):
+    crew, alone = make_crew("alone")
+    say_unread(crew, alone, make_piece(tmp_path, count=2))
+    assert crew.usable() == [alone]
+
+
+def test_what_this_computer_knows_of_a_file(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.jpg").touch()
+    os.mkfifo(tmp_path / "images" / "pipe")
+    known = {"images/1.jpg": True, "images/2.jpg": False, "images/pipe": None}
+    for path, seen in {**known, "empty/1.jpg": None, "none/1.jpg": None}.items():
+        assert is_seen_here(str(tmp_path / path)) is seen, path
+    assert is_seen_here("s3://shop/1.jpg") is None
+
+
+def test_another_worker_at_the_same_address_begins_anew():
+    crew, address = make_crew("host")
+    crew.note_failure(address, "it lacks weights", at_once=True)
+    assert crew.usable() == []
+    assert not crew.update(dict(crew.workers)) and crew.usable() == []
+    assert crew.update({address: Worker("another", 1, True)})
+    assert crew.usable() == [address] and crew.loaded == set()
+
+
+def test_workers_that_end_while_loading_end_no_run_that_others_compute(capsys):
+    crew, _ = make_crew("good")
+    for _ in range(3 * cluster_crew.STILLBORN):
+        crew.note_stillborn(others_load=False)
+    assert capsys.readouterr().err.count("ended while they loaded the network") == 1
+    crew.update({})
+    with pytest.raises(UserError, match="in the folder of the scripts"):
+        crew.note_stillborn(others_load=False)
+
+
+def test_workers_that_all_end_while_computing_end_the_run_in_words(cache):
+    """It is not 10,000 pictures that are to blame."""
+    crew, _ = make_crew("small")
+    with progress("bottlenecks", 10_000, "pictures") as bar:
+        pieces = cluster_pieces.Pieces(cache, make_pictures(10_000), False, bar)
+        with pytest.raises(UserError, match="about 2 GB of memory"):
+            while piece := next_piece(pieces):
+                pieces.note_death(piece, is_running=False)
+                crew.note_end()
+        assert len(pieces.bad) < 50 and crew.ended == cluster_crew.DEATHS_IN_A_ROW
+
+
+def test_many_pictures_that_kill_do_not_end_the_run(cache):
+    pictures = make_pictures(4_000)
+    fatal = {key for key, _ in random.Random(0).sample(pictures, 200)}
+    crew, worker = make_crew("one")
+    with progress("bottlenecks", 4_000, "pictures") as bar:
+        pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        while piece := next_piece(pieces):
+            if fatal & {key for key, _ in piece.pictures}:
+                pieces.note_death(piece, is_running=False)
+                crew.note_end()
+            else:
+                pieces.note_rows([key for key, _ in piece.pictures])
+                crew.note_read(worker)
+        assert set(pieces.bad) == fatal and bar.n == 4_000
+
+
+def test_a_good_worker_that_has_just_ended_is_waited_for():
+    crew, good, bad = make_crew("good", "bad")
+    crew.loaded.discard(bad)
+    crew.note_failure(bad, "it lacks weights", at_once=True)
+    crew.update({bad: crew.workers[bad]})
+    crew.check(are_working=False)
+    crew.moved -= cluster_crew.PATIENCE + 1
+    with pytest.raises(UserError, match="it lacks weights"):
+        crew.check(are_working=False)
 
 
 # ---- shards -------------------------------------------------------------------------------------
 
 
-def whole(recipe, keys, rows=None, bad=None):
+def whole(recipe, keys, rows=None, bad=None, unread=None):
     """The bytes of a shard's file, without TensorFlow's version."""
     rows = np.ones((len(keys), SIZE), np.float32) if rows is None else rows
     header = {
@@ -107,6 +284,7 @@ def whole(recipe, keys, rows=None, bad=None):
         "keys": keys,
         "sums": [zlib.crc32(row) for row in rows],
         "bad": bad or {},
+        "unread": unread or {},
         "processor": "",
         "computer": "",
     }
@@ -123,6 +301,8 @@ WRONG = {
     "more keys": lambda recipe: whole(recipe, [*KEYS, "f" * 64]),
     "a key twice": lambda recipe: whole(recipe, [*KEYS[:3], KEYS[0]]),
     "a row that is bad, too": lambda recipe: whole(recipe, KEYS, bad={KEYS[0]: "it is no picture"}),
+    "a row that is unread, too": lambda recipe: whole(recipe, KEYS, unread={KEYS[0]: "it is gone"}),
+    "a reason that is none": lambda recipe: whole(recipe, KEYS[:3], unread={KEYS[3]: 1}),
     "rows that are no numbers": lambda recipe: whole(recipe, KEYS, NO_NUMBERS),
     "another network": lambda recipe: whole(
         recipe._replace(fingerprint={**FINGERPRINT, "precision": "int8"}), KEYS
@@ -164,6 +344,8 @@ def test_what_lies_there_is_adopted_and_what_is_wrong_is_removed_and_named(
     (folder / f"b{shards.ENDING}").write_bytes(b"[" * 100_000 + b"\n")
     (folder / f"c{shards.ENDING}").mkdir()
     (folder / "notes.txt").write_text("mine")
+    (folder / f"d{shards.ENDING}.{16 * '0'}.tmp").write_text("of a killed worker")
+    (folder / f"{shards.TOKEN}1").write_text("of a killed command")
     shards.adopt_all(cache, recipe)
     assert (cache.find(KEYS) >= 0).all()
     assert sorted(path.name for path in folder.iterdir()) == ["c.shard", "notes.txt"]
@@ -171,6 +353,61 @@ def test_what_lies_there_is_adopted_and_what_is_wrong_is_removed_and_named(
     assert "4 bottlenecks" in said and "b.shard" in said and "c.shard" in said
     shards.adopt_all(cache, recipe)
     assert "4 bottlenecks" not in capsys.readouterr().err
+
+
+def test_the_reasons_of_a_whole_shard_fit_into_its_first_line(cache, recipe, tmp_path):
+    keys = [key for key, _ in make_pictures(shards.MOST_PICTURES)]
+    path = tmp_path / f"some{shards.ENDING}"
+    path.write_bytes(whole(recipe, [], np.zeros((0, SIZE)), dict.fromkeys(keys, "\u0436" * 120)))
+    assert len(shards.adopt(cache, recipe, str(path), keys).bad) == len(keys)
+
+
+def test_a_shard_that_was_sent_here_and_is_adopted_by_another_command_loses_nothing(
+    cache, recipe, tmp_path
+):
+    pictures = make_pictures(100)
+    Path(recipe.folder).mkdir()
+    options, ended = Options("local:1"), threading.Event()
+
+    def another_command():
+        other = Cache(str(tmp_path / "cache"), FINGERPRINT, SIZE)
+        while not ended.is_set():
+            shards.adopt_all(other, recipe)
+
+    with (
+        concurrent.futures.ThreadPoolExecutor() as pool,
+        progress("bottlenecks", 100, "pictures") as bar,
+    ):
+        other = pool.submit(another_command)
+        pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        run = cluster.Run(options, Connection(options), cache, pieces, recipe)
+        try:
+            for number, (key, _) in enumerate(pictures):
+                piece = cluster_pieces.Piece(number, pieces.take(1))
+                task = cluster.Task(piece, [key], "tcp://10.0.0.1:1", "name", 0.0, None)
+                sent_to = os.path.join(recipe.folder, shards.file_name(recipe, [key]))
+                run.take_shard(task, sent_to, whole(recipe, [key]))
+        finally:
+            ended.set()
+        other.result()
+        assert (cache.find([key for key, _ in pictures]) >= 0).all() and not pieces.again
+        assert bar.n == 100 and run.crew.unusable == {}
+
+
+def test_a_full_disk_of_the_cache_is_not_said_of_a_shard(tmp_path, small_disk, capsys):
+    cache = Cache(str(small_disk / "cache"), FINGERPRINT, 2048)
+    recipe = shards.recipe(cache, FINGERPRINT, "random", 0, "mixed0")
+    rows = np.ones((len(KEYS), 2048), np.float32)
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / f"a{shards.ENDING}").write_bytes(whole(recipe, KEYS, rows))
+    recipe = recipe._replace(folder=str(tmp_path / "shards"))
+    fill_up(small_disk / "ballast")
+    with pytest.raises(OSError, match="No space left") as raised:
+        shards.adopt_all(cache, recipe)
+    assert raised.value.filename == cache.data_path and "remove it" not in capsys.readouterr().err
+    (small_disk / "ballast").unlink()
+    shards.adopt_all(cache, recipe)
+    assert (cache.find(KEYS) >= 0).all()
 
 
 def test_a_link_in_place_of_the_folder_of_shards_is_not_followed(cache, recipe, tmp_path):

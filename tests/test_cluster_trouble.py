@@ -21,8 +21,7 @@ from cluster_runs import Command, Hold, computed, make_pictures, make_trouble, r
 from clusters import cluster, free_port, network_of_three, wait_until
 from conftest import REPO
 
-from learning import cluster as cluster_module
-from learning import cluster_pieces
+from learning import cluster_crew, cluster_pieces
 
 pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
 PRELOAD = ("--preload", REPO / "tests" / "trouble.py")
@@ -85,7 +84,7 @@ def test_workers_that_end_before_they_get_pictures_end_the_run_and_blame_none(tm
     (tmp_path / "elsewhere").mkdir()
     with cluster(tmp_path / "cluster") as made:
         command = Command(made, tmp_path / "cache", pictures[:4])
-        for number in range(cluster_module.STILLBORN):
+        for number in range(cluster_crew.STILLBORN):
             made.start_worker(
                 f"w{number}", "--no-nanny", prefix=("env", "-C", tmp_path / "elsewhere")
             )
@@ -257,6 +256,111 @@ def test_a_worker_that_has_no_folder_in_common_with_the_command(
             assert status != 0 and pictures[0][1] in stderr and "--send-pictures" in stderr
             assert "Traceback" not in stderr
     assert rows_of(cache) == alone
+
+
+def covered(folder, by):
+    """What stands before a command that is to see another folder in place of a folder; None if that
+    can't be."""
+    prefix = ("unshare", "-rm", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"')
+    prefix = (*prefix, str(by), str(folder))
+    if shutil.which("unshare") is None:
+        return None
+    return (
+        prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else None
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, trouble_of", [("path", "no plain files"), ("url", "gone")])
+def test_a_worker_that_reads_no_picture_costs_none(tmp_path, alone, hold, kind, trouble_of):
+    """Its folder of pictures is not what it should be, so that it is the faster of the two."""
+    images, other = tmp_path / "images", tmp_path / "other"
+    pictures = make_pictures(images, PICTURES)
+    other.mkdir()
+    if trouble_of == "no plain files":
+        for _, path in pictures:
+            (other / os.path.basename(path)).mkdir()
+    prefix = covered(images, other)
+    if prefix is None:
+        pytest.skip("a folder can't be covered for a process here")
+    if kind == "url":
+        pictures = [(key, f"file://{path}") for key, path in pictures]
+    with troubled(tmp_path / "cluster", hold, "good") as made:
+        made.start_worker("bad", *PRELOAD, prefix=prefix, env=hold.env)
+        status, bad, stderr = Command(made, tmp_path / "cache", pictures).end()
+    assert (status, bad) == (0, {}), stderr
+    # This computer can read a path, and so knows who is to blame.
+    what = "gets no pictures: it can't read" if kind == "path" else "which another one could"
+    assert stderr.count(what) == 1
+    assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_a_picture_that_the_only_worker_can_not_read_is_left_out(tmp_path, hold):
+    """A pipe is none, and it is not waited for."""
+    images = tmp_path / "images"
+    good, (key, path) = make_pictures(images, 2)
+    os.remove(path)
+    os.mkfifo(path)
+    url = (f"{1:064x}", f"file://{images / 'gone.png'}")
+    with troubled(tmp_path / "cluster", hold, "only") as made:
+        bad = computed(made, tmp_path / "cache", [good, (key, path), url])
+        assert bad == {key: "it is no plain file", url[0]: "the file is missing"}
+        assert set(rows_of(tmp_path / "cache")) == {good[0]}
+        assert set(computed(made, tmp_path / "cache", [url])) == {url[0]}  # and nothing else
+
+
+@pytest.mark.slow
+def test_pictures_that_nobody_can_read_end_a_second_run(tmp_path, pictures, hold):
+    """Three workers of one computer have loaded the network, and there is nothing else to do."""
+    gone = [(f"{number:064x}", f"file://{tmp_path}/{number}.png") for number in range(5)]
+    with troubled(tmp_path / "cluster", hold, "a", "b", "c") as made:
+        for _ in range(2):
+            bad = computed(made, tmp_path / "cache", [*pictures[:6], *gone])
+            assert bad == {key: "the file is missing" for key, _ in gone}
+
+
+@pytest.mark.slow
+def test_a_folder_of_pictures_that_goes_away_meanwhile(tmp_path, alone, hold):
+    """What the worker could read is kept, and the command says why it does not go on."""
+    images = tmp_path / "images"
+    pictures = make_pictures(images, PICTURES)
+    (tmp_path / "other").mkdir()
+    prefix = covered(tmp_path / "other", tmp_path / "other")
+    if prefix is None:
+        pytest.skip("a folder can't be covered for a process here")
+    with troubled(tmp_path / "cluster", hold) as made:
+        made.start_worker("only", *PRELOAD, prefix=prefix, env=hold.env)
+        hold.on()
+        command = Command(made, tmp_path / "cache", pictures)
+        hold.wait_for(1)
+        within = (
+            "nsenter",
+            "-t",
+            str(made.computing("only")),
+            "-U",
+            "-m",
+            "--preserve-credentials",
+        )
+        subprocess.run([*within, "mount", "--bind", tmp_path / "other", images], check=True)
+        hold.off()
+        status, _, stderr = command.end()
+    assert status == 2 and "--send-pictures sends them" in stderr.splitlines()[-1], stderr
+    with troubled(tmp_path / "again", hold, "whole") as made:
+        assert computed(made, tmp_path / "cache", pictures) == {}
+    assert rows_of(tmp_path / "cache") == alone
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_hangs_ends_the_command(tmp_path, pictures, alone, hold):
+    with troubled(tmp_path / "cluster", hold, "a") as made:
+        hold.on()
+        command = Command(made, tmp_path / "cache", pictures)
+        hold.wait_for(1)
+        made.kill("scheduler", signal.SIGSTOP)
+        status, _, stderr = command.end(240)
+        assert status == 1 and "can't be reached any more" in stderr.splitlines()[-1], stderr
+        hold.off()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from conftest import run_script
 from loopback import KEY, load, run
 from peak import peak_of_code
 
-from crawling import connections, feed_download, http_client, private_addresses
+from crawling import connections, feed_download, http_answers, http_client, private_addresses
 
 pytestmark = pytest.mark.redteam
 
@@ -413,7 +413,7 @@ def test_an_answer_that_unpacks_to_much_more_takes_little_memory_and_room(serve,
         "unpacks to more than 400 times its size",
     ]
     assert done.megabytes < 150, done
-    assert (tmp_path / "feed").stat().st_size < 2 * http_client.LARGE
+    assert (tmp_path / "feed").stat().st_size < 2 * http_answers.LARGE
 
 
 def test_a_well_packed_feed_is_downloaded_whole(serve, tmp_path):

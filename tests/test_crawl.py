@@ -740,7 +740,7 @@ CATALOGUES = REPO.parent / "shared" / "data"
 @pytest.mark.parametrize(
     "name",
     (
-        "livostyle",
+        pytest.param("livostyle", marks=pytest.mark.slow),
         pytest.param("hm", marks=pytest.mark.slow),
         pytest.param("hm-text", marks=pytest.mark.slow),
     ),

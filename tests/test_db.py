@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import db
+from common import catalogue_schema_queries
 from common.terminal import UserError
 from common.text import normalised
 from crawling import picture_queries
@@ -892,7 +893,7 @@ def test_counting_takes_any_number_of_categories(tree):
     ),
 )
 def test_where_2016_kept_the_picture_of_a_url_and_never_outside_the_folder(url, path):
-    assert db.old_picture_path(url) == path
+    assert catalogue_schema_queries.old_picture_path(url) == path
 
 
 # ---- experiments --------------------------------------------------------------------------------

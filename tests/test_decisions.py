@@ -122,17 +122,9 @@ def query(folder, statement, *values):
 def suspects_file(folder, number=1, *flags):
     """Run --label-suspects into a file, its bytes as they are. Returns (path, stderr)."""
     path = folder / "suspects.csv"
-    with open(path, "wb") as file:
-        done = subprocess.run(
-            [sys.executable, REPO / "analyze.py", "--label-suspects", str(number), *flags],
-            cwd=folder,
-            env=environment(),
-            stdout=file,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
+    done = run_script("analyze", "--label-suspects", number, *flags, cwd=folder)
     assert done.returncode == 0, done.stderr
+    path.write_bytes(done.stdout_bytes)
     return path, done.stderr
 
 

@@ -119,6 +119,32 @@ def test_a_decision_is_taken_back_whatever_a_person_has_added_since(shop, statem
     assert labels == [("shoes.boot",)]
 
 
+PATHS = ("shoes/gone/shoes.boot", "gone", "//", "shoes", "shoes/shoes.boot/shoes.boot/")
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_that_leads_nowhere_is_one_sentence_and_nothing_is_moved(shop, path):
+    edit(shop, f"update category set path = '{path}' where id = 'shoes.boot'")
+    (shop / "moves.csv").write_text("from,to\nshoes.boot,Shoes > Wellington\n")
+    before = tree_and_decisions(shop)
+    done = run_script("analyze", "--recategorize", "moves.csv", cwd=shop)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "the path of the category 'shoes.boot'" in done.stderr and repr(path) in done.stderr
+    assert tree_and_decisions(shop) == before
+
+
+@pytest.mark.redteam
+@pytest.mark.parametrize("parent", ["gone", "shoes.boot", "bags.tote"])
+def test_a_parent_that_leads_nowhere_is_mended_by_the_next_load(shop, parent):
+    """A load ended with a KeyError, or never."""
+    before = tree_and_decisions(shop)
+    edit(shop, f"update category set parent = '{parent}' where id = 'shoes.boot'")
+    done = run_script("crawl", "--feed", "old.tsv", "--source", "s", cwd=shop, timeout=60)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert tree_and_decisions(shop) == before
+
+
 @pytest.mark.redteam
 def test_moves_have_the_bounds_of_a_load(shop):
     """A line of 500 characters made 249 levels, whose paths have 5 MB together."""

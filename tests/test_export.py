@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import random
+import re
 
 import pytest
 from exports import (
@@ -23,6 +24,7 @@ from exports import (
     run,
     write_tsv,
 )
+from test_audit import answer_all, folder  # noqa: F401 (a fixture)
 
 from crawling import feed_dialects
 from evaluation.export_formats import FORMATS
@@ -145,6 +147,19 @@ def test_parents_that_go_out_are_named_with_what_comes_of_it(shop):
     assert "--only leaf leaves them out" in export(shop, "merchant").stderr
 
 
+@pytest.mark.parametrize("only", [(), ("--only", "leaf")])
+def test_the_same_file_says_as_much_of_what_goes_out_as_the_other_formats(shop, only):
+    decide(shop, [("n-1", "filed by hand", "", "Men > Hats")])
+    same = ("--feed", "new.tsv")
+    said = {
+        form: export(shop, form, *only, *flags, "-o", "out.txt").stderr.splitlines()
+        for form, flags in (("jsonl", ()), ("same", same))
+    }
+    first, *others = said["jsonl"]
+    assert first.startswith("exported: ") and any("'Men > Hats' (1)" in line for line in others)
+    assert len(others) == 3 and said["same"][1:] == others
+
+
 def test_a_category_that_a_person_has_typed_goes_out_and_is_named(shop):
     decide(shop, [("n-8", "filed by hand", "", "Men > Hats, warm")])
     done = export(shop, "woocommerce", "-o", "out.csv")
@@ -222,6 +237,39 @@ def test_a_category_that_is_gone_is_left_out_and_named(shop):
     assert "left out: 2 products" in done.stderr and "run --apply 1 again" in done.stderr
 
 
+REFUTED = "the audit refutes the promise of 95 % at the leaf"
+
+
+@pytest.mark.parametrize("form", ["csv", "same"])
+def test_an_audit_that_refutes_the_promise_is_named_before_it_goes_out(folder, form):  # noqa: F811
+    feed = [(f"sku-{number}", f"Name {number}", "") for number in range(1001, 1401)]
+    same = ("--feed", write_tsv(folder / "new.tsv", feed)) if form == "same" else ()
+    assert "the audit" not in export(folder, form, *same).stderr
+    answer_all(folder, lambda position: position % 4 == 0)
+    said = export(folder, form, *same, "--only", "leaf").stderr
+    assert REFUTED in said and "What was filed there goes out all the same" in said
+    assert "at the parent:" not in said  # these do not go out
+    assert said.count("the audit refutes") == 1
+
+
+@pytest.mark.parametrize("form", [*BACK, "same"])
+def test_a_decision_for_a_category_that_is_gone_is_left_out_and_named(shop, form):
+    """Its id, men.shorts, went out as if a person had typed it."""
+    decide(
+        shop, [("n-8", "filed by hand", "men.shorts", ""), ("l-1", "label wrong", "men.shorts", "")]
+    )
+    (shop / "moves.csv").write_text("from,to\nMen > Shorts,\n")
+    run(shop, "--recategorize", "moves.csv")
+    lines = [*TREE, *((number, f"Thing {number}", "") for number in NEW)]
+    same = ("--feed", write_tsv(shop / "all.tsv", lines)) if form == "same" else ()
+    done = export(shop, form, *same, "-o", "out.txt", status=1)
+    assert "men.shorts" not in (shop / "out.txt").read_text(encoding="utf-8")
+    assert "its category is gone: decide again, with --overrides" in done.stderr
+    assert "its category is gone: run --apply 1 again" in done.stderr
+    for number in ("l-1", "n-8", "=1+1", "x,y;z"):
+        assert re.search(f"id {re.escape(number)}[ ),]", done.stderr), number
+
+
 # ---- what a format can't hold -------------------------------------------------------------------
 
 SIGNS = {  # a name of a category -> the formats that can't hold it
@@ -250,6 +298,18 @@ def test_a_name_that_a_format_can_not_hold_is_left_out_and_named(tmp_path, form,
     load(tmp_path, "out.txt", *BACK[form], name="check.db")
     back = filed_where(tmp_path, "check.db")
     assert back == {"n-2": "Men|Shorts", **({} if refused else {"n-1": name})}
+
+
+@pytest.mark.parametrize("form", BACK)
+def test_a_name_does_not_escape_what_stands_behind_it(shop, form):
+    decide(shop, [("n-8", "filed by hand", "", "Men \\ > Hats")])
+    refused = form in ("magento", "woocommerce")
+    done = export(shop, form, "-o", "out.txt", status=1 if refused else 0)
+    said = "can't have a backslash at the end of a category's name"
+    assert (said in done.stderr) == refused
+    load(shop, "out.txt", *BACK[form], name="check.db")
+    back = filed_where(shop, "check.db")
+    assert back.get("n-8") == (None if refused else "Men \\|Hats")
 
 
 # ---- where the products came from ---------------------------------------------------------------

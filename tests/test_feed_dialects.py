@@ -134,6 +134,20 @@ def test_shopifys_columns_of_2021_are_known(tmp_path):
     assert reading.files[0].standard
 
 
+def test_prestashop_is_known_by_how_its_importer_calls_lists(tmp_path):
+    """Whoever fills in three columns of its form has none of its other signs. Its documentation parts
+    categories by commas, and levels by slashes."""
+    path = tmp_path / "import.csv"
+    path.write_text(
+        "Reference #;Name *;Categories (x,y,z...)\nr-1;Tunic;Home/Women/Tunics,Sale\n", "utf-8"
+    )
+    reading = feed_survey.survey([FeedFile(str(path))], feed_reading.SurveyOptions())
+    (product,) = feed_products.read_products(reading, LeftOut())
+    assert reading.files[0].dialect.name == "PrestaShop"
+    assert product.external_id == "r-1"
+    assert product.categories == (("Women", "Tunics"), ("Sale",))
+
+
 def test_the_first_dialect_that_fits_is_taken_and_else_the_plain_one():
     assert feed_dialects.recognise(["id", "title", "image_link"]).name == "Google Merchant or Meta"
     assert feed_dialects.recognise(["handle", "title", "body_html", "image_link"]).name == "Shopify"

@@ -404,6 +404,15 @@ def test_one_line_above_the_header_is_named_in_the_singular(read):
     assert remarks == ["the header is in line 2; the 1 line above it was passed over"]
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|"])
+def test_commas_in_the_name_of_a_column_part_no_cells(read, delimiter):
+    names = ("Product ID", "Name *", "Categories (x,y,z...)")
+    rows = ("1", "Coat (red, blue, green, black)", "Men/Coats,Sale")
+    result = read("".join(delimiter.join(line) + "\n" for line in (names, rows)))
+    assert result.header == (1, names)
+    assert result.rows == [(2, dict(zip(names, rows)))]
+
+
 def test_of_two_headers_the_one_of_a_known_system_counts(read):
     result = read(
         "TemplateType=fptcustom\tVersion=2020.0101\tThe top 3 rows are for Amazon.com use only.\n"

@@ -374,6 +374,7 @@ def test_a_dry_run_of_a_training_is_an_error_and_trains_nothing(trained):
             assert f"{flags[0]} is for --apply" in done.stderr
 
 
+@pytest.mark.slow  # test_kills.py kills --apply, too
 def test_killed_and_run_again_it_goes_on_where_it_was(trained, tmp_path):
     folder = tmp_path / "killed"
     shutil.copytree(trained, folder)

@@ -23,6 +23,7 @@ from evaluation import (
     experiment_report,
     figures,
     filing_queries,
+    filing_source_queries,
     floors,
     guarantees,
     html_pages,
@@ -83,7 +84,7 @@ def file_by(conn, promise):
     thresholds, shut = guarantees.promised_thresholds(promise), guarantees.shut_leaves(promise)
     moves = filing_queries.filing_moves(conn, 1, "shop", **thresholds, shut=shut)
     filing_queries.file_products(conn, 1, "shop", **thresholds, target=TARGET, shut=shut)
-    filing_queries.keep_filing(conn, 1, "shop", promise, thresholds, (), ())
+    filing_source_queries.keep_filing(conn, 1, "shop", promise, thresholds, (), ())
     filed = db.plain(conn, "select product_id, level, category_id, leaf_id from filing").fetchall()
     counts = {}
     for _, _, level, products in moves:

@@ -380,11 +380,13 @@ def test_a_host_of_pictures_that_is_down_is_left_alone_and_another_is_not(serve,
     )
     rows = [
         (f"{n}", f"Jean {n}", "", "Jeans", f"http://127.0.0.1:{server.server_port}/{n}.jpg", "")
-        for n in range(60)
+        for n in range(200)
         for server in ((bad, good)[n % 2],)
     ]
     done = load(tmp_path, write_feed(tmp_path / "feed.tsv", rows), "--tries", "1", status=1)
-    assert "30 none yet; this run: 30 fetched, 0 unusable" in done.stdout
-    assert 20 <= len(bad.seen) < 30 and "the host is left alone" in done.stderr
+    assert "100 none yet; this run: 100 fetched, 0 unusable" in done.stdout
+    # Beside the 20 failures, those count that were under way when the last of them came in.
+    assert 20 <= len(bad.seen) <= 20 + picture_crawl.WAY_AHEAD
+    assert "the host is left alone" in done.stderr
     bad.script = good.script
-    assert "30 fetched" in load(tmp_path, tmp_path / "feed.tsv").stdout
+    assert "100 fetched" in load(tmp_path, tmp_path / "feed.tsv").stdout

@@ -503,7 +503,12 @@ def test_a_broken_network_is_one_sentence(alone, tmp_path, spoil):
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", "b\na\n", "\n".join(sorted(COLOURS, reverse=True))],
+    [
+        None,
+        pytest.param("", marks=pytest.mark.slow),
+        pytest.param("b\na\n", marks=pytest.mark.slow),
+        "\n".join(sorted(COLOURS, reverse=True)),
+    ],
     ids=["gone", "empty", "another's", "reordered"],
 )
 def test_the_network_knows_its_labels_whatever_became_of_the_file(alone, tmp_path, capsys, text):

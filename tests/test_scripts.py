@@ -109,14 +109,14 @@ def shop(tmp_path_factory, networks_made_once):
     assert run_script("crawl", "--feed", "feed.tsv", cwd=folder).returncode == 0
     every = ("--min-products", "20")
     runs = [
-        run_script(name, *flags, cwd=folder, process=process)
-        for name, flags, process in (
-            ("categorize_words", every, False),
-            ("categorize_images", every + NETWORK, False),
-            ("categorize_both", every + NETWORK, False),
-            ("categorize_both", every + NETWORK, True),
+        run_script(name, *flags, cwd=folder)
+        for name, flags in (
+            ("categorize_words", every),
+            ("categorize_images", every + NETWORK),
+            ("categorize_both", every + NETWORK),
+            ("categorize_both", every + NETWORK),
         )
-    ]  # which says the same in its own interpreter
+    ]
     for run in runs:
         assert run.returncode == 0, run.stderr
     printed = io.StringIO()
@@ -351,15 +351,32 @@ def test_the_recorded_calibration_is_that_of_the_stored_scores(conn):
             assert found[side]["nll after"] == nll
 
 
+def check_same_weights(model, other):
+    one, two = (np.load(f"{folder}/weights.npz") for folder in (model, other))
+    assert all((one[name] == two[name]).all() for name in one.files)
+
+
+@pytest.mark.slow
+def test_an_interpreter_of_its_own_gives_the_same_table(conn, shop, tmp_path):
+    shutil.copytree(shop.folder, tmp_path / "shop")
+    run = run_script(
+        *("categorize_both", "--min-products", "20", *NETWORK), cwd=tmp_path / "shop", process=True
+    )
+    assert run.returncode == 0, run.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop" / "crawl.db")) as copy:
+        ((number,),) = copy.execute("select max(id) from experiment")
+        rows = predictions(copy, number)
+    assert rows == [tuple(row) for row in predictions(conn, BOTH)]
+    check_same_weights(
+        shop.folder / f"models/experiment-{BOTH}", tmp_path / f"shop/models/experiment-{number}"
+    )
+
+
 def test_the_same_seed_gives_the_same_table_and_another_does_not(conn, shop):
     assert [tuple(row) for row in predictions(conn, BOTH)] == [
         tuple(row) for row in predictions(conn, BOTH_AGAIN)
     ]
-    one, two = (
-        np.load(shop.folder / f"models/experiment-{number}/weights.npz")
-        for number in (BOTH, BOTH_AGAIN)
-    )
-    assert all((one[name] == two[name]).all() for name in one.files)
+    check_same_weights(*(f"{shop.folder}/models/experiment-{n}" for n in (BOTH, BOTH_AGAIN)))
 
 
 def test_another_seed_gives_other_scores_on_the_same_products(shop, tmp_path):
@@ -501,7 +518,7 @@ def test_the_second_run_finds_the_bottlenecks_of_the_first(shop):
 @pytest.mark.parametrize(
     "script, flag, value",
     [
-        (categorize_images, "--precision", "bfloat16"),
+        pytest.param(categorize_images, "--precision", "bfloat16", marks=pytest.mark.slow),
         (categorize_both, "--precision", "int8"),
         pytest.param(categorize_images, "--cache-dtype", "float32", marks=pytest.mark.slow),
         (categorize_both, "--precision", "float32"),

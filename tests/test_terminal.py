@@ -47,3 +47,13 @@ def test_a_name_that_comes_again_is_shown_once():
             tell("x", name)
     assert lines == ["3: x (a, b and 1 more)"]
     assert terminal.first_few(["a", "b"]) == "a, b"
+
+
+@pytest.mark.parametrize(
+    "done, said", [(3, "pictures: 3 pictures in"), (2, "pictures: 2 of 3 pict")]
+)
+def test_what_was_stopped_half_way_is_not_said_to_be_done(capsys, done, said):
+    with pytest.raises(ValueError), terminal.progress("pictures", 3, "pictures") as bar:
+        bar.update(done)
+        raise ValueError
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)

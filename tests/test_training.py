@@ -19,6 +19,7 @@ from learning import inception, layers, metrics, training
 
 CLASSES, PRODUCTS, TERMS, SIZE = 3, 300, 40, 12
 KINDS = ("text", "vectors", "text and vectors", "picture", "both")
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,11 @@ def keras_logits(weights, inputs):
     return keras.Model(ins, out).predict(given if len(given) > 1 else given[0], verbose=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    # "text and vectors" and "both" have the same layers beside others.
+    [pytest.param(kind, marks=SLOW if kind in ("text", "vectors") else ()) for kind in KINDS],
+)
 def test_it_learns_and_numpy_gives_what_keras_gives(toy, kind):
     model, inputs, labels = trained(toy, kind)
     scores = layers.logits(model.weights, inputs, np.arange(PRODUCTS))

@@ -86,7 +86,7 @@ def check_counts(folder, report, classes, products):
 @pytest.mark.parametrize(
     "draw, classes, products, sentences",
     (
-        pytest.param(trees.even, 6, 240, (), id="even"),
+        pytest.param(trees.even, 6, 240, (), id="even", marks=pytest.mark.slow),
         pytest.param(
             trees.giant_and_tiny,
             33,
