@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_SURE = 30  # the person answers ? to every so-manieth product of the audit
 UNDO = 10  # and takes the decision back on every so-manieth product of the review
 CURRENT = """() => {
-    const row = document.activeElement.closest(".product");
+    const row = document.querySelector(".product[aria-current]");
     const text = (part) => part?.textContent.trim().replaceAll(/\\s+/g, " ") ?? "";
     return row && {id: row.dataset.external, filed: text(row.querySelector(".filed")),
         choices: [...row.querySelectorAll("[data-key]")].filter((one) => one.querySelector(".leaf"))
@@ -91,7 +91,7 @@ class Person:
         if fits and fits[0][2]:
             self.press("Enter")
         elif fits:
-            self.press(fits[0][1], "n")
+            self.press(fits[0][1])
         else:
             self.press("c")
             self.name(label)
@@ -102,7 +102,6 @@ class Person:
     def work(self, decide, path):
         """Decide on each product of the page, and save the file."""
         count = int(self.tab.inner_text("#marked").split(" of ")[1].split()[0])
-        self.press("j")
         for turn in range(1, count + 1):
             decide(self.tab.evaluate(CURRENT), turn)
         if not self.tab.inner_text("#marked").startswith(f"{count} of {count} "):

@@ -36,6 +36,7 @@ SCRIPTS = (  # one script of a page, in this order
     "slider.js",
     "filters.js",
     "walk.js",
+    "typed.js",
     "page.js",
 )
 
@@ -180,6 +181,7 @@ def render(
         script=script,
         data=script_json(data, products),
         badges=[(badge, badge) for badge in badges],
+        pictures=any(product["picture"] or product["link"] for product in products),
         policy="; ".join(policy),
         **values,
     )

@@ -33,8 +33,8 @@ COMMANDS = (  # those of README, and the pages
 # What a person does on each page before its picture is taken: keys, and texts that are typed.
 DONE = {
     "report": (),
-    "audit": ("j", "y", "y", "y", "n", "=s"),
-    "review": ("j", "Enter", "Enter", "2", "n", "Enter", "c", "=bag"),
+    "audit": ("y", "y", "y", "n", "=s"),
+    "review": ("Enter", "Enter", "2", "Enter", "c", "=bag"),
 }
 SIZES = {"report": (1100, 860), "audit": (1366, 740), "review": (1366, 740)}
 

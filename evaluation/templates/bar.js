@@ -1,5 +1,5 @@
 // What the bar of a page says: how many products are decided, about how long the rest takes, how
-// many decisions are to be saved; and their file.
+// many decisions are to be saved, or are saved; and their file.
 //
 // `rows` and `rowOf` are those of page.js, `marks` is keptMarks.
 const many = (count, word) => `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;
@@ -22,8 +22,9 @@ function statusBar(data, marks, rows, rowOf) {
   }
 
   function tellMarks() {
-    const changed = Object.keys(marks.marks);
-    const elsewhere = rows.length < data.rows ? [] : changed.filter((product) => !rowOf.has(product));
+    const all = Object.keys(marks.marks), unsaved = all.filter(marks.isUnsaved);
+    const told = unsaved.length ? unsaved : all;
+    const elsewhere = rows.length < data.rows ? [] : told.filter((product) => !rowOf.has(product));
     let count = 0, left = 0;
     const seen = new Set();
     for (const {decision, group} of rows) {
@@ -38,7 +39,8 @@ function statusBar(data, marks, rows, rowOf) {
     find("progress").value = count;
     find("marked").textContent =
       `${count.toLocaleString()} of ${data.rows.toLocaleString()} decided${timeLeft(left)}`;
-    find("changed").textContent = changed.length ? `${changed.length.toLocaleString()} to save` +
+    find("changed").textContent = all.length ?
+      `${told.length.toLocaleString()} ${unsaved.length ? "to save" : "saved"}` +
       (elsewhere.length ? ` (${elsewhere.length} of them not on this page)` : "") : "";
   }
 
@@ -59,6 +61,9 @@ function statusBar(data, marks, rows, rowOf) {
       `${link.download} holds ${many(length, "decision")}. They stay here too, until ` +
       "analyze.py --overrides has taken them and the page is made again." :
       "There is no decision to save that is new.";
+    marks.noteSaved();
+    tellKept();
+    tellMarks();
   }
 
   find("save").addEventListener("click", save);

@@ -4,8 +4,9 @@
 // label, whether it holds]}. `marks` is what a person has decided here since: {product: {decision,
 // category or otherwise proposed, before and was (what the page said until then), seen (all that
 // was decided on it before, as the page knows), made (by which page), at (when), label, source,
-// external, name}}. A mark counts until a newer page shows that the database has it, or has
-// somebody's newer decision. Saving changes nothing: nobody knows whether a file arrives.
+// external, name, saved (what the last file said of it, by which page)}}. A mark counts until a newer
+// page shows that the database has it, or has somebody's newer decision. It stays after it was saved,
+// since nobody knows whether a file arrives.
 function keptMarks(data) {
   const MONTH = 30 * 24 * 3600 * 1000;   // in ms
   const BREAK = 120 * 1000;   // who takes longer over a product has done something else
@@ -46,6 +47,7 @@ function keptMarks(data) {
     for (const name of texts) own[name] = String(kept[name] ?? "");
     if (own.decision === "label wrong") own.decision = data.puts;   // older pages say so always
     own.at = Number(kept.at) || 0;
+    own.saved = String(kept.saved ?? "?");   // older pages do not know
     const taken = own.made !== data.made && arrived(product, own);
     const current = own.before === stored(product)[0] && own.was === stored(product)[1];
     if (!taken && current) marks[product] = own;
@@ -77,13 +79,33 @@ function keptMarks(data) {
 
   // Decide on a product; `about` is its {label, source, external, name}, `at` a time in ms.
   function set(product, [decision, category, proposed = ""], about, at) {
-    const [before, was] = stored(product), old = marks[product];
+    const [before, was] = stored(product), old = marks[product], saved = old?.saved ?? "";
+    const isAsBefore = stateText([decision, category, proposed]) === stateText([before, was]);
+    if (isAsBefore && !saved) return drop(product);   // no file has ever said otherwise
     const seen = new Set((old?.seen || stateText([before, was])).split(" | "));
     seen.add(stateText(state(product)));
     marks[product] = {decision, category, proposed, before, was, seen: [...seen].join(" | "),
-      made: data.made, at, ...about};
+      made: data.made, at, saved, ...about};
     overtaken.delete(product);
     keep(product);
+  }
+
+  function drop(product) {
+    delete marks[product];
+    overtaken.delete(product);
+    unkept.delete(product);
+    try { localStorage.removeItem(prefix + product); } catch { /* nothing is kept at all */ }
+  }
+
+  // What a file of this page says. A page made anew without it shows that the file has not arrived.
+  const savedText = (product) => `${data.made} ${stateText(state(product))}`;
+  const isUnsaved = (product) => marks[product].saved !== savedText(product);
+
+  function noteSaved() {
+    for (const product of Object.keys(marks).filter(isUnsaved)) {
+      marks[product].saved = savedText(product);
+      keep(product);
+    }
   }
 
   // Another tab has decided on a product. Returns the product, or null if nothing changes here.
@@ -130,5 +152,6 @@ function keptMarks(data) {
     return [head, ...lines].map((line) => line.map(cell).join(",")).join("\n") + "\n";
   }
 
-  return {marks, unkept, overtaken, state, set, readAll, readElsewhere, lastUsed, pace, fileText};
+  return {marks, unkept, overtaken, state, set, isUnsaved, noteSaved, readAll, readElsewhere,
+    lastUsed, pace, fileText};
 }

@@ -3,6 +3,7 @@
   const find = (name) => document.getElementById(name);
   const data = JSON.parse(find("data").textContent);
   const list = find("products");
+  const isOfQuestions = data.word !== "error";
   const rows = [], rowOf = new Map(), groups = new Map();
   const marks = keptMarks(data), steps = keptSteps(data);
   const picker = categoryPicker(data.leaves, marks.lastUsed, (field, id, byKey) => {
@@ -13,6 +14,7 @@
     goOn();
   });
   const {speak, tellKept, tellMarks} = statusBar(data, marks, rows, rowOf);
+  const typed = typedCategories(data, picker, decide, speak);
   document.documentElement.classList.add("js");
 
   // A row is what the script knows of a product; a group has the rows that may be decided at once.
@@ -47,6 +49,7 @@
     fresh.forEach(take);
     rows.slice(before).forEach(showMark);
     hideOthers(rows.slice(before));
+    if (isOfQuestions) begin();
     tellCount();
     tellMarks();
   }
@@ -96,7 +99,8 @@
 
   const {filterNow, hideOthers, tellCount, order} =
     productFilters(data, rows, groups, list, showGroup, takeAll);
-  const {now, stand, barHeight, move, goOn, goTo, look, inSight} = productWalk(rows, takeAll, speak);
+  const {now, stand, begin, barHeight, move, comeBack, goOn, goTo, look, inSight} =
+    productWalk(rows, takeAll, speak);
 
   function takeAllOf(group) {
     while (group.rows.length < group.size && later.length) takeMore();
@@ -113,8 +117,10 @@
   function show(one, decision, category) {
     one.decision.value = decision;
     one.shown = category;
-    one.where.value = one.where.dataset.shown = category && picker.pathOf(category);
-    one.where.parentElement.hidden = data.word === "error" && decision !== data.puts;
+    const isOffered = one.buttons.some((own) => !own.dataset.decision && own.value === category);
+    one.where.value = one.where.dataset.shown =   // the field repeats no button
+      category && !isOffered ? picker.pathOf(category) : "";
+    one.where.parentElement.hidden = !isOfQuestions && decision !== data.puts;
     one.row.classList.toggle("decided", decision !== "");
     one.buttons.forEach((button) => {
       const own = button.dataset.decision;
@@ -122,8 +128,8 @@
         decision === data.puts && button.value === category));
       button.classList.toggle("likely", !decision && "proposed" in button.dataset);
     });
-    tell(one, decision === data.puts && category && !picker.has(category) ?
-      "a new category, to be created" : "");
+    typed.tell(one, decision === data.puts && category && !isOffered && !picker.has(category) ?
+      "A new category, to be created." : "");
   }
 
   function showMark(one) {
@@ -185,56 +191,40 @@
   const chooseDecision = (one, value) =>
     decide(one, value, value === data.puts ? one.row.dataset.suggestion : "");
 
-  // Say something of one product, beside its field; `proposed` is a category that may be proposed.
-  function tell(one, said, proposed = "") {
-    const field = one.where.parentElement;
-    while (field.nextElementSibling?.matches("output, .propose")) field.nextElementSibling.remove();
-    if (proposed) {
-      const button = document.createElement("button");
-      Object.assign(button, {type: "button", className: "propose", value: proposed,
-        textContent: "propose it as a new category"});
-      field.after(button);
-    }
-    if (said) field.after(Object.assign(document.createElement("output"), {textContent: said}));
-  }
-
-  // A category that was typed: one of the list, or nothing; another one may be proposed.
-  function typed(one) {
-    const text = one.where.value, said = text.trim();
-    if (text === one.where.dataset.shown) return;
-    const known = said ? picker.named(text) : undefined;
-    const fault = !known && said ? "is no category of the list" :
-      known && known.id === one.label ? "is the label it has" : "";
-    // The field goes back to what is decided, so that nothing is shown that is not saved. (The
-    // browser's own bubble would take the focus, and the click on another button with it.)
-    if (fault) {
-      const parts = text.split(">").map((part) => part.trim().replaceAll(/\s+/g, " "));
-      const usable = !known && parts.every(Boolean) && text.length < 300;
-      showMark(one);
-      tell(one, `\u201c${text.slice(0, 60)}\u201d ${fault}: nothing is changed`,
-        usable ? parts.join(" > ") : "");
-    } else decide(one, said ? data.puts : "", known ? known.id : "");
-  }
-
   // ---- keyboard
   function openMore(one) {
     const isOpen = one.row.classList.toggle("open");
     one.row.querySelector(".opens")?.setAttribute("aria-expanded", String(isOpen));
   }
 
-  // Keys in a field: Escape and Enter leave it.
+  function create(one, category, byKey) {   // a category that was typed
+    decide(one, data.puts, "", category);
+    one.row.focus({preventScroll: true});
+    if (byKey) goOn();
+  }
+
+  // Enter in a field for a category, unless it picks one from the list.
+  function enterField(one) {
+    if (typed.proposal(one)) return create(one, typed.proposal(one), true);
+    if (!typed.take(one)) return;   // the focus stays, for other words or a second Enter
+    one.row.focus({preventScroll: true});
+    if (one.decision.value) goOn();
+  }
+
+  // Keys in a field: Enter takes what is typed, Escape gives it up, and both leave the field.
   function keyInField(event) {
     const {target, key} = event;
     if (key !== "Escape" && !(key === "Enter" && target.matches("[type=search], .where"))) return;
     event.preventDefault();   // Escape would empty the search
     const one = rowOfElement(target);
-    if (one && key === "Escape") target.value = target.dataset.shown ?? target.value;
+    if (one && key === "Enter") return enterField(one);
+    if (one) showMark(one);
     target.blur();
     if (target.type === "search") {
       filterNow();
       stand(null);
       move(1);
-    } else if (one) (key === "Enter" && one.row.querySelector(".propose") || one.row).focus();
+    } else if (one) one.row.focus({preventScroll: true});
   }
 
   function press(key) {
@@ -243,19 +233,20 @@
     const button = one.buttons.find((own) => own.dataset.key === key);
     const option = one.decision.options?.[key];   // of a select; key 0 is none
     if (!button && !option && key !== "0") return false;
-    if (!inSight(one)) look();   // first what it is about
+    if (!inSight(one)) comeBack();   // first what it is about
     else if (key === "0") decide(one, "", "");
     else if (option) chooseDecision(one, option.value);
-    else if (button.getAttribute("aria-pressed") !== "true") {
-      choose(one, button);
-      if ("on" in button.dataset) goOn();
+    else {
+      if (button.getAttribute("aria-pressed") !== "true") choose(one, button);
+      if ("asks" in button.dataset) one.where.focus();   // once more, too: for another category
+      else goOn();
     }
     return true;
   }
 
   function accept(one) {   // Enter
     const [first] = one.buttons;
-    if (!inSight(one)) return look();
+    if (!inSight(one)) return comeBack();
     if (!one.decision.value && "proposed" in first.dataset) choose(one, first);
     goOn();
   }
@@ -279,7 +270,7 @@
     }
     if (!find("keys").checked) return;
     if (event.key === "Enter") {
-      if (event.target !== now()?.row || !now().buttons.length) return;
+      if (!now()?.buttons.length || ![now().row, document.body].includes(event.target)) return;
       accept(now());
     } else if (!press(event.key)) {
       if (!Object.hasOwn(KEYS, event.key)) return;
@@ -294,18 +285,18 @@
   });
   list.addEventListener("change", (event) => {
     const one = rowOfElement(event.target);
-    if (event.target === one.where) typed(one);
+    if (event.target === one.where) typed.take(one);
     else chooseDecision(one, event.target.value);
+  });
+  list.addEventListener("input", ({target}) => {   // what was said of other words is over
+    if (target.matches(".where")) typed.tell(rowOfElement(target), "");
   });
   list.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
     const one = rowOfElement(button);
-    if (button.matches(".propose")) {   // which is gone then
-      decide(one, data.puts, "", button.value);
-      one.row.focus({preventScroll: true});
-      if (!event.detail) goOn();   // by Enter
-    } else if (button.matches(".alike")) turn(one.group);
+    if (button.matches(".propose")) create(one, button.value, !event.detail);
+    else if (button.matches(".alike")) turn(one.group);
     else if (button.matches(".opens")) openMore(one);
     else {
       if (event.detail) one.row.focus({preventScroll: true});   // by mouse: Enter then goes on
@@ -341,6 +332,7 @@
   tellKept();
   tellMarks();
   filterNow();
+  if (isOfQuestions) begin();
   clearHead();
   performance.mark("ready");   // for benchmarks/error_page.py
 })();

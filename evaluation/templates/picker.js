@@ -132,7 +132,6 @@ function categoryPicker(categories, lastUsed, chosen) {
       if (box.hidden) show();
       else activate(Math.max(0, Math.min(options.length - 1, active + by)));
     } else if (event.key === "Enter" && !box.hidden && active >= 0) pick(options[active], true);
-    else if (event.key === "Escape" && !box.hidden) close();
     else return;
     event.preventDefault();
     event.stopImmediatePropagation();   // the page's own keys are for when no list is open

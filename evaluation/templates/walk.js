@@ -1,4 +1,5 @@
-// Going from product to product. One of them is where a person is: it has the focus, or had it last.
+// Going from product to product. One of them is the current one, to which keys go: it has the focus,
+// or had it last. It is marked, and before anything has had the focus it is the first that is open.
 //
 // `rows` is that of page.js, in order; takeAll() has all rows of a long page made.
 function productWalk(rows, takeAll, speak) {
@@ -9,32 +10,51 @@ function productWalk(rows, takeAll, speak) {
     return getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
   }
 
+  function stand(one) {
+    current?.row.removeAttribute("aria-current");
+    current = one;
+    current?.row.setAttribute("aria-current", "true");
+  }
+
+  const isOpen = (one) => !one.row.hidden && !one.decision.value;
+
+  // Without the focus, which may be a screen reader's, and without scrolling.
+  function begin() {
+    if (!current) stand(rows.find(isOpen) ?? null);
+  }
+
   function move(by) {
+    if (current && !current.row.hidden && !inSight(current)) return look();
     // From where one was, also when a filter has hidden that.
     let place = rows.indexOf(current) + by;
     if (place >= rows.length) takeAll();
     while (rows[place] && rows[place].row.hidden) place += by;
-    if (rows[place]) current = rows[place];
+    if (rows[place]) stand(rows[place]);
     look();
+  }
+
+  // To where one is; if a filter has hidden that, to the next product that is left.
+  function comeBack() {
+    if (current.row.hidden) move(1);
+    else look();
   }
 
   // To the next product that has no decision; after the last one from the top.
   function goOn() {
     const place = rows.indexOf(current);
-    const open = (one) => !one.row.hidden && !one.decision.value;
-    const following = () => rows.slice(place + 1).find(open);
+    const following = () => rows.slice(place + 1).find(isOpen);
     let next = following();
     if (!next) {
       takeAll();
-      next = following() ?? rows.slice(0, place + 1).find(open);
+      next = following() ?? rows.slice(0, place + 1).find(isOpen);
     }
-    if (next) current = next;
+    if (next) stand(next);
     else speak("All of them are decided: save.");
     look();
   }
 
   function goTo(one) {
-    current = one;
+    stand(one);
     look();
   }
 
@@ -51,6 +71,5 @@ function productWalk(rows, takeAll, speak) {
     return !one.row.hidden && bottom > barHeight() && top < innerHeight;
   }
 
-  return {now: () => current, stand: (one) => { current = one; }, barHeight, move, goOn, goTo, look,
-    inSight};
+  return {now: () => current, stand, begin, barHeight, move, comeBack, goOn, goTo, look, inSight};
 }
