@@ -397,6 +397,7 @@ def open_tools(tab):
     """Open the line of the bar that has the filters, if there is one."""
     if tab.locator("#tools:not([open]) summary").is_visible():
         tab.click("#tools summary")
+        tab.evaluate("document.activeElement.blur()")  # as on a page that was opened just now
 
 
 def marked(tab):
@@ -878,7 +879,7 @@ def test_chromium_where_the_browser_has_no_room_the_page_says_so(many, visit, tm
     tab.select_option(f"[data-product='{order[2]}'] select", "unclear")  # and there is room again
     assert tab.inner_text("#kept") == ""
     reload(tab)
-    assert marked(tab) == (3, 3)
+    assert marked(tab) == (3, 1)  # the others are in the file
     assert tab.input_value(f"[data-product='{order[0]}'] select") == "classifier wrong"
 
 
@@ -922,6 +923,7 @@ def test_chromium_the_first_category_is_proposed_and_nothing_is_decided(left, vi
     order = seen(tab)
     assert tab.locator("button.likely").count() == len(order)
     assert marked(tab) == (0, 0) and saved(tab) == []
+    tab.evaluate("document.activeElement.blur()")  # it is the button, which Enter would press again
     for key in ("Enter", "Enter", "j", "3"):
         tab.keyboard.press(key)
     assert tab.evaluate("document.activeElement.dataset.product") == str(order[4])

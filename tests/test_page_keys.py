@@ -115,7 +115,6 @@ def test_chromium_a_key_goes_to_what_a_filter_has_left(left, visit):  # noqa: F8
     tab = visit(left, "--review", 1)
     order = seen(tab)
     tab.select_option("#badge", "filed at the parent")
-    tab.evaluate("document.activeElement.blur()")
     tab.keyboard.press("1")  # to look at first
     assert marked(tab) == (0, 0) and focused(tab) == seen(tab)[0] != order[0]
     tab.keyboard.press("1")
@@ -178,7 +177,7 @@ def test_chromium_a_new_category_is_typed_once_and_enter_once_more_creates_it(
     assert decisions(left)[first] == ("filed by hand", "Bags > Baskets")
 
 
-@pytest.mark.parametrize("text", (" > ", "x" * 300, "Bags > > Totes"))
+@pytest.mark.parametrize("text", (" > ", "x" * 300, "Zz > > Yy"))
 def test_chromium_what_can_be_no_category_is_a_fault_and_stays_to_be_mended(left, visit, text):  # noqa: F811
     tab = visit(left, "--review", 1)
     tab.keyboard.press("c")

@@ -73,7 +73,7 @@ function categoryPicker(categories, lastUsed, chosen) {
     told.textContent = all.length === 1 ? "1 category" : `${all.length.toLocaleString()} categories`;
     box.hidden = !options.length;
     field.setAttribute("aria-expanded", String(!box.hidden));
-    activate(text.trim() ? 0 : -1);
+    activate(wordsOf(text).length ? 0 : -1);
     place();
   }
 

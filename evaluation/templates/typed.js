@@ -24,7 +24,16 @@ function typedCategories(data, picker, decide, speak) {
 
   const proposal = (one) => one.row.querySelector(".propose")?.value;
 
+  // A new line moves what is below, and a click there would miss: it waits until the click is done.
+  let isClicking = false;
+  addEventListener("mousedown", () => { isClicking = true; }, true);
+  addEventListener("mouseup", () => { isClicking = false; }, true);
+
   function ask(one, said, more) {
+    if (isClicking) {
+      addEventListener("mouseup", () => setTimeout(take, 0, one), {once: true, capture: true});
+      return;
+    }
     tell(one, said, more);
     speak(said);
   }
