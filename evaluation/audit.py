@@ -67,8 +67,8 @@ def promise_in_force(conn: sqlite3.Connection, number: int, db_path: str) -> Pro
     again = command("categorize_words", "--apply", number, db_path=db_path)
     if not rows and not audit_queries.is_audited(conn, number):
         raise UserError(
-            f"experiment {number} has filed nothing by itself: run {again} first, or that of the "
-            "script that made it"
+            f"experiment {number} has filed nothing by itself: {again}, or that of the script that "
+            "made it, files what it can, or says why it files nothing"
         )
     shops = list(filing_source_queries.kept_filing(conn, number).values())
     target = next((target for target, _ in rows if target is not None), None)
