@@ -158,7 +158,8 @@ def audit_tables(conn: sqlite3.Connection) -> None:
     """audit: the secret by which the filed products of an experiment are put in a random order.
     audit_sample: those that were drawn, by id in the order of drawing, as they were filed then, and
     what a person answered. threshold: the lowest one that was in force when the product was drawn
-    for the whole level; null: it was drawn for its category only."""
+    for the whole level; null: it was drawn for its category only. place: its place in the sample of
+    the whole, or null; beside: 1 if it was drawn for its category before it had one."""
     conn.execute("""create table if not exists audit(
                     experiment_id integer primary key
                     references experiment(id) on delete cascade, secret text not null)""")
@@ -167,7 +168,8 @@ def audit_tables(conn: sqlite3.Connection) -> None:
                     experiment_id integer not null references experiment(id) on delete cascade,
                     product_id integer not null references product(id) on delete cascade,
                     level text not null, category_id text not null, score real not null,
-                    threshold real, drawn text, answer text, right_id text, answered text,
+                    threshold real, place integer, beside integer not null default 0,
+                    drawn text, answer text, right_id text, answered text,
                     unique (experiment_id, product_id, level))""")
     conn.execute("""create index if not exists audit_sample_by_product
                     on audit_sample(product_id)""")

@@ -25,6 +25,7 @@ from evaluation.audit_queries import LEVELS
 # A category is large if it has this share of what was filed. Of each at least LEAST are drawn.
 LARGE = 0.05
 LEAST = 20
+AGAIN = 0.25  # of a page, at most, for products of which somebody was not sure
 Row = Mapping[str, Any] | sqlite3.Row
 
 
@@ -66,8 +67,8 @@ def promise_in_force(conn: sqlite3.Connection, number: int, db_path: str) -> Pro
     again = command("categorize_words", "--apply", number, db_path=db_path)
     if not rows and not audit_queries.is_audited(conn, number):
         raise UserError(
-            f"experiment {number} has filed nothing by itself: run {again} first, or that of the "
-            "script that made it"
+            f"experiment {number} has filed nothing by itself: {again}, or that of the script that "
+            "made it, files what it can, or says why it files nothing"
         )
     shops = list(filing_source_queries.kept_filing(conn, number).values())
     target = next((target for target, _ in rows if target is not None), None)
@@ -104,9 +105,10 @@ def thresholds_in_force(conn: sqlite3.Connection, number: int) -> Callable[[Row]
     return in_force
 
 
-def draw(conn: sqlite3.Connection, number: int, most: int) -> list[int]:
-    """Draw until `most` products wait for an answer, and return the ids of their rows in the table
-    audit_sample. In one transaction.
+def draw(conn: sqlite3.Connection, number: int, page: int) -> list[int]:
+    """Draw until a page of so many products waits for an answer, among them up to AGAIN of those of
+    which somebody was not sure, and return the ids of their rows in the table audit_sample. In one
+    transaction.
 
     All that was filed stands in one random order, in which what is filed later falls at random. The
     products of the whole are drawn from its beginning on. What was filed since the last time is
@@ -118,6 +120,7 @@ def draw(conn: sqlite3.Connection, number: int, most: int) -> list[int]:
         audit_queries.make_secret(conn, number)
         in_force = thresholds_in_force(conn, number)
         drawn = audit_queries.sample(conn, number)
+        most = page - min(int(AGAIN * page), sum(row["answer"] == "unsure" for row in drawn))
         fresh = audit_queries.next_undrawn(conn, number, most)
         place = audit_queries.random_order(conn, number)
         order = sorted([*drawn, *fresh], key=lambda row: place(row["product_id"]))
@@ -135,7 +138,7 @@ def draw(conn: sqlite3.Connection, number: int, most: int) -> list[int]:
                 break
         audit_queries.store_drawn(conn, number, [(row, in_force(row)) for row in whole])
         audit_queries.store_drawn(conn, number, [(row, None) for row in extra[:room]])
-        return page_of(audit_queries.sample(conn, number), in_force, most)
+        return page_of(audit_queries.sample(conn, number), in_force, most, page)
 
 
 def category_of(row: Row) -> tuple[str, str]:
@@ -189,15 +192,18 @@ def more_of(following: Sequence[Row], drawn: Sequence[Row], whole: Sequence[Row]
     return extra
 
 
-def page_of(sample: Sequence[Row], in_force: Callable[[Row], float], most: int) -> list[int]:
+def page_of(
+    sample: Sequence[Row], in_force: Callable[[Row], float], most: int, page: int
+) -> list[int]:
     """The ids of up to `most` rows that wait for an answer, in the order of drawing, each product
-    once; then those of which somebody was not sure."""
+    once; then those of which somebody was not sure, up to a `page`."""
     products: dict[int, int] = {}
     for unsure in (False, True):
         for row in sample:
             if row["answer"] == "unsure" if unsure else row["drawn"] and is_waiting(row, in_force):
-                products.setdefault(row["product_id"], row["id"])
-    return list(products.values())[:most]
+                if len(products) < (page if unsure else most):
+                    products.setdefault(row["product_id"], row["id"])
+    return list(products.values())
 
 
 # ---- judging ------------------------------------------------------------------------------------
@@ -239,8 +245,13 @@ def judge_level(
 
 
 def answered_rows(sample: Sequence[Row], level: str, threshold: float) -> list[Row]:
-    """The rows that speak for a level from this threshold on: those of the whole, up to the last
-    answer. Those that were drawn while the threshold was higher are no random sample of it."""
+    """The rows that speak for a level from this threshold on: those of the whole, in the order of
+    their places, up to the last answer. Those that were drawn while the threshold was higher are no
+    random sample of it.
+
+    What was drawn for its category first may have its answer before its turn. By itself it moves
+    that end only if all before it are answered: otherwise drawing a page would change the figures,
+    and large categories would count more than others."""
     rows = [
         row
         for row in sample
@@ -248,13 +259,16 @@ def answered_rows(sample: Sequence[Row], level: str, threshold: float) -> list[R
         and row["threshold"] is not None
         and row["threshold"] <= threshold <= row["score"]
     ]
-    return up_to_last_answer(rows)
+    rows.sort(key=lambda row: row["place"])
+    end = end_of_answers([row["answer"] if not row["beside"] else None for row in rows])
+    while end < len(rows) and rows[end]["answer"]:
+        end += 1
+    return rows[:end]
 
 
-def up_to_last_answer(rows: list[Row]) -> list[Row]:
-    while rows and rows[-1]["answer"] is None:
-        rows.pop()
-    return rows
+def end_of_answers(answers: Sequence[str | None]) -> int:
+    """How many there are up to the last answer."""
+    return max((place for place, answer in enumerate(answers, 1) if answer), default=0)
 
 
 def count_answers(rows: Sequence[Row], filed: int) -> Counts:
@@ -301,9 +315,8 @@ def judge_categories(conn: sqlite3.Connection, number: int, promise: Promise) ->
     filed.update(map(category_of, sample))
     judged = []
     for name in large_categories(conn, number, sample):
-        rows = up_to_last_answer(
-            [row for row in sample if row["drawn"] and category_of(row) == name]
-        )
+        rows = [row for row in sample if row["drawn"] and category_of(row) == name]
+        rows = rows[: end_of_answers([row["answer"] for row in rows])]
         if rows:
             counts = count_answers(rows, filed[name])
             found = audit_limits.limits(counts, promise.target, 1 - promise.confidence)

@@ -241,12 +241,18 @@ def judged_after(conn: sqlite3.Connection, read: Read, db_path: str) -> dict[int
         except UserError as problem:  # the answers are stored all the same
             log(str(problem))
         else:
+            levels, sample = audit.judge(conn, number, promise), audit_queries.sample(conn, number)
+            counted = {
+                row["id"]
+                for level in levels
+                for row in audit.answered_rows(sample, level.level, level.threshold)
+            }
             judged[number] = {
-                "levels": audit.judge(conn, number, promise),
+                "levels": levels,
                 "categories": audit.judge_categories(conn, number, promise),
                 "beside": sum(
-                    row["id"] in answered and row["threshold"] is None
-                    for row in audit_queries.sample(conn, number)
+                    row["beside"] and row["id"] in answered and row["id"] not in counted
+                    for row in sample
                 ),
                 "confidence": promise.confidence,
                 "more": command("analyze", "--audit", number, "-o", "audit.html", db_path=db_path),

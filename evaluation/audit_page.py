@@ -32,7 +32,7 @@ def audit_page(db_path: str, number: int, images_path: str, most: int = MOST) ->
     promise = audit.promise_in_force(conn, number, db_path)
     rows = audit_queries.to_answer(conn, audit.draw(conn, number, most))
     takes = effort(conn, number, promise)
-    log(f"{counted(len(rows), 'product')} to look at, drawn at random")
+    log(drawn_text(rows))
     for line in takes:
         log(line)
     paths = html_pages.page_paths(conn)
@@ -66,6 +66,17 @@ def audit_page(db_path: str, number: int, images_path: str, most: int = MOST) ->
         takes=takes,
         filed=html_pages.filter_options((row["filed"] for row in products), paths),
         marks=("right", "wrong", "unsure"),
+    )
+
+
+def drawn_text(rows: Sequence[sqlite3.Row]) -> str:
+    """How many products there are to look at, rows of audit_queries.to_answer, and why these."""
+    again = sum(row["answer"] == "unsure" for row in rows)
+    beside = sum(row["threshold"] is None and row["answer"] is None for row in rows)
+    return (
+        f"{counted(len(rows), 'product')} to look at, drawn at random"
+        + (f", {beside:,} of them from the large categories" if beside else "")
+        + (f", {again:,} once more, because somebody was not sure" if again else "")
     )
 
 

@@ -145,24 +145,38 @@ def store_drawn(
     drawn: Sequence[tuple[Mapping[str, Any] | sqlite3.Row, float | None]],
 ) -> None:
     """Note products that were drawn, pairs of a row of `next_undrawn` or `sample` and the threshold
-    in force, in this order. Those that were drawn before keep their place, and the lower
-    threshold; what was only noted (`sample`) gets its place now."""
+    in force, in this order; None if it is drawn for its category only. Those that were drawn before
+    keep their place, and the lower threshold; what was drawn for its category only, or noted
+    (`sample`), gets its place now."""
     conn.executemany(
         """delete from audit_sample where experiment_id = ? and product_id = ? and level = ?
            and drawn is null""",
         [(number, row["product_id"], row["level"]) for row, _ in drawn],
     )
-    conn.executemany(
-        """insert into audit_sample(experiment_id, product_id, level, category_id, score, threshold,
-                                    drawn) values (?, ?, ?, ?, ?, ?, datetime())
-           on conflict(experiment_id, product_id, level) do update set
-           threshold = min(excluded.threshold, coalesce(threshold, excluded.threshold))
-           where excluded.threshold is not null""",
-        [
-            (number, row["product_id"], row["level"], row["category_id"], row["score"], threshold)
-            for row, threshold in drawn
-        ],
-    )
+    for row, threshold in drawn:
+        values = {
+            **{name: row[name] for name in ("product_id", "level", "category_id", "score")},
+            "number": number,
+            "threshold": threshold,
+        }
+        conn.execute(
+            """insert into audit_sample(experiment_id, product_id, level, category_id, score,
+                                        threshold, beside, drawn)
+               values (:number, :product_id, :level, :category_id, :score, :threshold,
+                       :threshold is null, datetime())
+               on conflict(experiment_id, product_id, level) do update set
+               threshold = min(excluded.threshold, coalesce(threshold, excluded.threshold))
+               where excluded.threshold is not null""",
+            values,
+        )
+        conn.execute(
+            """update audit_sample
+               set place = (select coalesce(max(place), 0) + 1 from audit_sample
+                            where experiment_id = :number)
+               where experiment_id = :number and product_id = :product_id and level = :level
+               and place is null and threshold is not null""",
+            values,
+        )
 
 
 def to_answer(conn: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Row]:
@@ -174,7 +188,7 @@ def to_answer(conn: sqlite3.Connection, ids: Sequence[int]) -> list[sqlite3.Row]
         part = ids[start : start + 500]
         rows += conn.execute(
             f"""select audit_sample.id as drawn_as, level, audit_sample.category_id, answer,
-                       product.id, source, external_id, name, description, image,
+                       threshold, product.id, source, external_id, name, description, image,
                        picture.path as picture
                 from audit_sample join product on product.id = audit_sample.product_id
                 left join picture on picture.product_id = product.id and picture.status <> ?

@@ -65,7 +65,7 @@ def answers_lines(taken: Mapping[str, Any]) -> Iterator[str]:
         if judged["beside"]:
             yield f"  {judged['beside']:,} of the answers count for their large category alone so far"
         if judged["categories"]:
-            yield "  large categories, each by itself, the worst first:"
+            yield "  large categories, each by itself, the lowest limit first:"
         for category in judged["categories"]:
             text = share_text(category.counts, category.limits)
             yield f"    {category.category} ({category.level}): {text}"
@@ -75,21 +75,25 @@ def answers_lines(taken: Mapping[str, Any]) -> Iterator[str]:
 
 
 def effort_text(level: str, counts: Counts, target: float, confidence: float) -> str:
-    """How many answers confirm a promise at a level, by the method that will judge them."""
+    """How many answers confirm a promise at a level, by the method that will judge them. What nobody
+    is sure of counts as an error there."""
+    errors = counts.wrong + counts.unsure
     needed = [
         (wrong, audit_limits.answers_needed(counts.filed, wrong, target, 1 - confidence))
-        for wrong in range(counts.wrong, counts.wrong + ERRORS_SHOWN)
+        for wrong in range(errors, errors + ERRORS_SHOWN)
     ]
     parts = [
-        f"{answers:,} {'answers ' if wrong == counts.wrong else ''}{errors_text(wrong)}"
+        f"{answers:,} {'answers ' if wrong == errors else ''}{errors_text(wrong)}"
         for wrong, answers in needed
         if answers is not None
     ]
+    unsure = f" ({counts.unsure:,} not sure or skipped among the errors)" if counts.unsure else ""
     start = f"{counts.filed:,} filed at the {level}, {100 * target:g} % promised: "
     if not parts:
-        return f"{start}with {errors_text(counts.wrong)[5:]} it can't be confirmed any more"
+        return f"{start}{errors_text(errors)} it can't be confirmed any more{unsure}"
     return (
-        f"{start}it takes {', '.join(parts)} to confirm it with {100 * confidence:g} % confidence"
+        f"{start}it takes {', '.join(parts)} to confirm it with {100 * confidence:g} % "
+        f"confidence{unsure}"
     )
 
 

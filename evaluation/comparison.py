@@ -194,7 +194,8 @@ def compare_pair(
     p = metrics.mcnemar(only_a, only_b)
     # McNemar takes products as independent: if the bootstrap by group sees no difference, groups
     # of many products have made it.
-    is_ahead = p < 1 - confidence and not low[0] <= 0 <= high[0]
+    seems_ahead = p < 1 - confidence
+    is_ahead = seems_ahead and not low[0] <= 0 <= high[0]
     leader = number_a if only_a > only_b else number_b
     return {
         "experiments": [number_a, number_b],
@@ -204,6 +205,7 @@ def compare_pair(
         "none_right": int((~right_a & ~right_b).sum()),
         "mcnemar_p": p,
         "ahead": leader if is_ahead else None,
+        "level_by_group": seems_ahead and not is_ahead,
         "differences": differences,
     }
 

@@ -137,7 +137,8 @@ def source_to_export(
         raise UserError(
             f"there is nothing to export: experiment {number} has filed nothing"
             + (f" of {wanted!r}" if wanted is not None else "")
-            + f", and nobody has decided; run --apply {number} with its classifier first"
+            + f", and nobody has decided; --apply {number} with its classifier files what it can, or "
+            "says why it files nothing"
         )
     if wanted is None and form not in TABLES:
         if len(sources) > 1:

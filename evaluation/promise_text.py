@@ -126,11 +126,14 @@ def stopped_lines(promise: Promise) -> Iterator[str]:
     causes, advice = [], []
     if "strange" in promise["stopped"]:
         low = promise["min_products"]
-        wider = "more --categories" if low is None else f"--min-products below {low}"
+        wider = {
+            None: "more --categories, which leaves",
+            1: "more labelled products, which leave",
+        }.get(low, f"--min-products below {low}, which leaves")
         causes.append(
             f"the {counted(promise['strange'], 'product')} of categories that the model does not know"
         )
-        advice.append(f"train with {wider}, which leaves fewer of them out")
+        advice.append(f"train with {wider} fewer of them out")
     if "refiled" in promise["stopped"]:
         have = counted(promise["refiled"], "product that has", "products that have")
         causes.append(f"the {have} another category now")

@@ -145,7 +145,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=whole_number(),
         metavar="K",
         help="how many to show: errors on the page (default: 500), products to audit (150), flipped "
-        "products and confused pairs (default: 20), suspects (default: all)",
+        "products and confused pairs (default: 20), products to review and suspects (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead")
 

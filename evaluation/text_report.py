@@ -152,7 +152,8 @@ def pair_text(pair: Report) -> Iterator[str]:
         f"only #{second} {pair['only_second_right']:,}, none {pair['none_right']:,}"
     )
     p = metrics.p_value(pair["mcnemar_p"])
-    yield f"  accuracy, exact McNemar: p {p}: {verdict(pair['ahead'])}"
+    why = ", because the interval by group holds 0" if pair["level_by_group"] else ""
+    yield f"  accuracy, exact McNemar: p {p}: {verdict(pair['ahead'])}{why}"
     names = {"coverage_95": "95% coverage", "coverage_98": "98% coverage"}
     for difference in pair["differences"]:
         low, high = difference["interval"]

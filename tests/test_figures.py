@@ -1367,6 +1367,7 @@ def test_variants_of_a_few_styles_put_nobody_ahead(shop, ask, tell):
     save(shop, [own._replace(predicted=LEAVES[1]) if own.product < 40 else own for own in rows])
     (pair,) = ask("--compare", 1, 2)["pairs"]
     assert pair["mcnemar_p"] < 1e-9 and pair["ahead"] is None
+    assert "level, because the interval by group holds 0" in tell("--compare", 1, 2)
     assert pair["differences"][0]["ahead"] is None
     change(shop, "update product set group_key = id")
     assert ask("--compare", 1, 2)["pairs"][0]["ahead"] == 1
