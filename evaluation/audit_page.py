@@ -32,7 +32,8 @@ def audit_page(db_path: str, number: int, images_path: str, most: int = MOST) ->
     promise = audit.promise_in_force(conn, number, db_path)
     rows = audit_queries.to_answer(conn, audit.draw(conn, number, most))
     takes = effort(conn, number, promise)
-    log(drawn_text(rows))
+    drawn = drawn_text(rows)
+    log(drawn)
     for line in takes:
         log(line)
     paths = html_pages.page_paths(conn)
@@ -63,6 +64,7 @@ def audit_page(db_path: str, number: int, images_path: str, most: int = MOST) ->
         name=page_text(experiment["name"], 300),
         known=len(db.settings(experiment).get("categories") or ()),
         database=page_text(str(db_path), 200),
+        drawn=drawn,
         takes=takes,
         filed=html_pages.filter_options((row["filed"] for row in products), paths),
         marks=("right", "wrong", "unsure"),

@@ -341,6 +341,10 @@ def test_the_page_says_what_it_takes_and_not_how_sure_the_machine_was(folder):
     page = (folder / "audit.html").read_text(encoding="utf-8")
     takes = re.search(r"320 filed at the leaf, 95 % promised: it takes (\d+) answers", done.stderr)
     assert takes and takes[0] in page
+    beside = re.search(
+        r"50 products to look at, drawn at random, \d+ of them from the large", done.stderr
+    )
+    assert beside and f"<summary>{beside[0]}" in page  # not all of them are drawn of the whole
     assert "without an error" in done.stderr and "with 2 errors" in done.stderr
     for number in numbers[:20]:
         assert f"{filing_row(number, 400)[2]:.3f}"[:5] not in page
