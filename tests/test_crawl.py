@@ -929,11 +929,24 @@ def test_a_signal_ends_the_reading_of_a_feed_where_no_product_comes(tmp_path):
         text=True,
         env=environment(),
     )
-    time.sleep(2)
+    while not any(path.endswith("f.csv") for path in open_files(process.pid)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    assert "run the same command again" in process.communicate(timeout=5)[1]
+    assert "run the same command again" in process.communicate(timeout=30)[1]
     assert process.returncode == 130 and os.listdir(tmp_path) == ["f.csv"]
+
+
+def open_files(process):
+    """The paths of the files that a process has open."""
+    paths = []
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        for name in os.listdir(f"/proc/{process}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                paths.append(os.readlink(f"/proc/{process}/fd/{name}"))
+    return paths
 
 
 def test_a_key_that_is_refused_in_the_middle_leaves_a_crawl_db(serve, tmp_path):

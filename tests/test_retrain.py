@@ -465,7 +465,7 @@ def test_files_that_cant_be_read_are_named_and_the_others_answered_with_exit_1(a
     assert len(said) == 4
     for line, name in zip(said, ("missing.png", "pictures/grün/notes.txt", pipe, "pictures")):
         assert line.startswith(f"{name} can't be read (")
-    assert said[3].endswith("(Is a directory)")
+    assert said[3].endswith("(it is no plain file)")
 
 
 def test_without_a_saved_network_it_says_what_to_do(alone, tmp_path):
