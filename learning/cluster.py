@@ -133,21 +133,14 @@ class Run:
 
     def next_piece(self, worker: str) -> Piece | None:
         """The piece for an idle worker."""
-        name, is_trusted = (
-            self.crew.workers[worker].name,
-            self.crew.is_trusted(worker, self.loading()),
-        )
-        usable = len(self.crew.usable())
-        if (
-            is_trusted
-            and self.crew.seem_to_die_of_pictures()
-            and (piece := self.pieces.fresh(usable))
-        ):
+        name, count = self.crew.workers[worker].name, len(self.crew.usable())
+        is_trusted = self.crew.is_trusted(worker, self.loading())
+        if is_trusted and self.crew.are_dying() and (piece := self.pieces.fresh(count)):
             return piece
         if (piece := self.pieces.waiting(name)) or not is_trusted:
             return piece
         return (
-            self.pieces.fresh(usable)
+            self.pieces.fresh(count)
             or self.pieces.for_the_last_time()
             or self.pieces.second_copy(name, self.pieces_running())
         )

@@ -105,7 +105,7 @@ class Crew:
                 "2 GB of memory; then run the same command again"
             )
 
-    def seem_to_die_of_pictures(self) -> bool:
+    def are_dying(self) -> bool:
         """Whether so many workers have ended that other pictures are to show if any can be done."""
         return self.ended_in_a_row >= DOUBTFUL_DEATHS * self.most
 
