@@ -23,7 +23,7 @@ from test_html_pages import (  # noqa: F401
     until,
     visit,
 )
-from test_review_page import focused
+from test_review_page import add_left, focused
 
 import db
 
@@ -84,19 +84,11 @@ def test_chromium_a_key_on_a_fresh_audit_answers_the_first_product(audited, visi
 
 def test_chromium_the_first_open_product_is_current_however_far_down(left, visit):  # noqa: F811
     """The first 64 products are elements at once, and the others come by the hundred."""
-    for number in range(1000, 1200):
-        change(
-            left, "insert into product(id, name, group_key) values (?, ?, 1)", number, f"{number}"
-        )
-        change(left, "update product set group_key = ? where id = ?", number, number)
-        change(
-            left,
-            """insert into filing(experiment_id, product_id, level, leaf_id, leaf_score, top)
-               values (1, ?, 'person', ?, ?, '[["bags.totes", 0.5]]')""",
-            number,
-            LEAVES[0],
-            number / 1e6,
-        )
+    conn = sqlite3.connect(left / "crawl.db")
+    with conn:
+        for number in range(1000, 1200):
+            add_left(conn, number, number)
+    conn.close()
     tab = visit(left, "--review", 1)
     until(tab, "document.querySelectorAll('.product').length === 240")
     for _ in range(70):

@@ -195,6 +195,7 @@
   function openMore(one) {
     const isOpen = one.row.classList.toggle("open");
     one.row.querySelector(".opens")?.setAttribute("aria-expanded", String(isOpen));
+    list.classList.toggle("opened", list.querySelector(".open") !== null);   // :has() sorts slowly
   }
 
   function create(one, category, byKey) {   // a category that was typed
