@@ -80,7 +80,9 @@ function categoryPicker(categories, lastUsed, chosen) {
   function place() {   // below the field, or above it where there is more room
     if (!field || box.hidden) return;
     const {top, bottom, left, width} = field.getBoundingClientRect();
-    const below = innerHeight - bottom, up = below < 180 && top > below;
+    box.style.maxHeight = "320px";   // else its height is what room it had before
+    const needed = Math.min(180, box.offsetHeight + 12);
+    const below = innerHeight - bottom, up = below < needed && top > below;
     box.style.width = `${Math.min(innerWidth - 16, Math.max(width, 320))}px`;
     box.style.left = `${Math.max(8, Math.min(left, innerWidth - box.offsetWidth - 8)) + scrollX}px`;
     box.style.maxHeight = `${Math.min(320, (up ? top : below) - 12)}px`;
