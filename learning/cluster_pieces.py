@@ -49,9 +49,7 @@ class Pieces:
         self.all_taken, self.left = False, bar.total  # of the missing pictures
         self.pending: set[str] = set()  # keys that were taken, and have neither row nor reason yet
         self.again: collections.deque[Piece] = collections.deque()  # given back, or halved
-        self.last: collections.deque[Piece] = (
-            collections.deque()
-        )  # to be tried once more at the end
+        self.last: collections.deque[Piece] = collections.deque()  # tried once more at the end
         self.deaths: collections.Counter[int] = collections.Counter()  # by the number of a piece
         self.in_vain = collections.defaultdict[int, set[str]](set)  # {number: who tried a copy}
         self.bad: dict[str, str] = {}  # {key: why it has no row}
