@@ -213,6 +213,7 @@ RUNS = """
 import db
 from learning import category_changes
 conn = db.open_database("crawl.db", create=True)
+conn.execute("begin")  # one transaction, not one a row
 conn.executemany("insert into category(id, path, name, leaf) values (?, ?, ?, 1)",
                  [(f"c{own}", f"c{own}", f"name {own}") for own in range(20)])
 conn.executemany(
@@ -233,6 +234,7 @@ import numpy as np
 from evaluation import certified_figures, figures, floors
 import db
 conn = db.open_database("crawl.db", create=True)
+conn.execute("begin")  # one transaction, not one a row
 names = [f"c{own:06}" for own in range(200_000)]
 conn.executemany("insert into category(id, path, leaf) values (?, ?, 1)", [(n, n) for n in names])
 conn.execute("insert into experiment(id, name, settings) values (1, 'Text', ?)",
