@@ -176,6 +176,9 @@ def report_on(args: argparse.Namespace) -> None:
         show(report, experiment_report.experiment_text(report, args.top or 20), args.json)
     elif args.models:
         models = today.models(conn, args.db_path)
+        if not args.json:
+            for model in models:
+                model["db_path"] = args.db_path  # for the commands that it names
         show(models, text_report.models_text(models), args.json)
     elif args.compare is not None:
         most = args.top or (None if args.json else 20)

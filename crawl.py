@@ -182,7 +182,8 @@ def exit_status(failed_leaves: int, unfinished: int, none_usable: int) -> int:
     if none_usable:
         log(
             f"none of the {none_usable} pictures of this load can be used, for the reasons above: "
-            "mend the files or the links (--retry-failed tries links into the web again)"
+            "mend the files or the links (--feed-images names the folder that relative links lie in, "
+            "--retry-failed tries links into the web again)"
         )
         return 1
     return 0

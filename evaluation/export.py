@@ -140,6 +140,11 @@ def source_to_export(
             + f", and nobody has decided; --apply {number} with its classifier files what it can, or "
             "says why it files nothing"
         )
+    if export_queries.could_file(conn, number):
+        log(
+            f"experiment {number} itself has filed nothing: only what people decided goes out; "
+            f"--apply {number} with its classifier files what it can"
+        )
     if wanted is None and form not in TABLES:
         if len(sources) > 1:
             raise UserError(

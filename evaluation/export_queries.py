@@ -82,6 +82,17 @@ def count_met(conn: sqlite3.Connection) -> int:
     return conn.execute("select count(*) from met").fetchone()[0]
 
 
+def could_file(conn: sqlite3.Connection, number: int) -> bool:
+    """Whether an experiment has not filed yet, and there are products without a category."""
+    return bool(
+        conn.execute(
+            """select exists (select 1 from product where category_id is null) and not exists
+               (select 1 from filing where experiment_id = ? and level is not null)""",
+            (number,),
+        ).fetchone()[0]
+    )
+
+
 def exported_sources(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     """{source: products that have a category to export}."""
     rows = db.plain(

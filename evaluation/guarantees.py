@@ -44,6 +44,8 @@ def promise(
     rests_on, products            on what it rests: in words, and how many independent products
     strange, refiled              how many of those products are so (see below)
     floor, shut                   the floor, and the leaves that are shut by it: floors.named
+    at_leaves, without_floor      the share of these products that would be filed at leaves, with the
+                                  floor and without it
     chose                         how many of those products chose them and certified nothing
     stopped                       what prevents a promise at the leaf: `floor`, or these two
     lower                         if nothing is promised at the leaf, lower_target, else None
@@ -65,11 +67,15 @@ def promise(
     counts = strange_and_refiled(independent, leaves)
     few_folds = bool(folds and folds < FEWEST_FOLDS)
     certified = floors.Certified(certificates.NO_THRESHOLDS, independent, confidence)
-    stopped, lower, near = [], None, {}
+    stopped, lower, near, at_leaves, without_floor = [], None, {}, 0.0, 0.0
     if not few_folds:
         wanted = certified_figures.floor_of(conn, number, floor, names, leaves)
         certified = certify_rows(rows, above, target, confidence, wanted)
         near = nearest_by_level(certified, above, target)
+        at_leaves = without_floor = share_at_leaves(certified, independent)
+        if floor:
+            unlimited = certify_rows(rows, above, target, confidence)
+            without_floor = share_at_leaves(unlimited, independent)
     if not few_folds and math.isinf(certified.thresholds.leaf):
         lower = lower_target(independent, above, target, confidence, wanted)
         learned = rows
@@ -85,6 +91,8 @@ def promise(
         **counts,
         "floor": floor,
         "shut": floors.named(certified.shut, names),
+        "at_leaves": at_leaves,
+        "without_floor": without_floor,
         "chose": len(independent) - len(certified.rows),
         "stopped": stopped,
         "lower": lower,
@@ -183,9 +191,13 @@ def lower_target(
     )
     if last == 0 or not len(independent):
         return None
-    certified = leaves_at(percents[last - 1])
+    return percents[last - 1], share_at_leaves(leaves_at(percents[last - 1]), independent)
+
+
+def share_at_leaves(certified: floors.Certified, independent: Rows) -> float:
+    """The share of these independent rows that would be filed at leaves."""
     filed = floors.without_shut(independent, certified.shut, certified.lone)
-    return percents[last - 1], float((filed["score"] >= certified.thresholds.leaf).mean())
+    return float((filed["score"] >= certified.thresholds.leaf).mean()) if len(filed) else 0.0
 
 
 def stopped_by(

@@ -13,6 +13,8 @@ from common.terminal import counted
 from evaluation.guarantees import OUT_OF_FOLD, Promise
 from learning.split import few_folds_text
 
+NOTABLE = 0.01  # of all products, that the floor leaves to a parent or a person
+
 
 def promise_lines(promise: Promise) -> Iterator[str]:
     """What is promised, in a few lines."""
@@ -36,6 +38,12 @@ def promise_lines(promise: Promise) -> Iterator[str]:
             yield f"  at the {level}: from score {promise[level]:.4f} on"
     if promise["leaf"] is not None and promise.get("shut"):
         yield f"  {shut_text(promise)}"
+    if promise["leaf"] is not None and promise["without_floor"] - promise["at_leaves"] >= NOTABLE:
+        yield (
+            f"  of products like these {100 * promise['at_leaves']:.0f} % are filed at leaves; "
+            f"without the floor for each leaf (--floor 0) it would be "
+            f"{100 * promise['without_floor']:.0f} %"
+        )
     if promise["leaf"] is None and lowering_helps(promise):
         yield f"  a lower --target may file some at leaves{lower_text(promise)}"
     yield from stopped_lines(promise)

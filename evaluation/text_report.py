@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from common.terminal import counted
+from common.terminal import command, counted
 from common.text import one_line
 from evaluation import audit_text, today
 from learning import metrics
@@ -228,10 +228,11 @@ def model_lines(model: Report) -> Iterator[str]:
     for line in today.changes_lines(model["experiment"], model["today"]):
         yield f"  {line}"
     if not model["promises"]:
-        yield (
-            f"  no threshold yet: categorize_{today.SCRIPTS[model['kind']]}.py --apply "
-            f"{model['experiment']} certifies them"
+        script = f"categorize_{today.SCRIPTS[model['kind']]}"
+        certify = command(
+            script, "--apply", model["experiment"], db_path=model.get("db_path", "crawl.db")
         )
+        yield f"  no threshold yet: {certify} certifies them"
 
 
 def kept_floor_text(promise: Report) -> str:

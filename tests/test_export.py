@@ -470,6 +470,14 @@ def test_mistakes_get_one_sentence(shop, flags, sentence):
     assert done.stdout == ""
 
 
+def test_an_experiment_that_has_filed_nothing_itself_is_said_to(shop):
+    make_experiment(shop, 2)
+    words = "experiment 2 itself has filed nothing: only what people decided goes out; --apply 2"
+    for number in (1, 2):
+        done = run(shop, "--export", number, "--format", "merchant")
+        assert (words in done.stderr) == (number == 2), done.stderr
+
+
 def test_with_nothing_filed_it_says_what_to_do(tmp_path):
     load(tmp_path, write_tsv(tmp_path / "old.tsv", TREE))
     make_experiment(tmp_path)

@@ -972,7 +972,7 @@ def test_hostile_names_are_cells_and_json(shop):
 def test_models_are_listed_with_what_is_certified(shop):
     told = run(shop.folder, "--models", script="analyze").stdout
     assert "#1: Text classification of: \n" in told and "7 categories, 5 folds" in told
-    assert "no threshold yet: categorize_words.py --apply 2" in told
+    assert "no threshold yet: python categorize_words.py --apply 2" in told
     run(shop.folder, "--apply", "1")
     run(shop.folder, "--apply", "1", "--target", "99.99")
     told = run(shop.folder, "--models", script="analyze").stdout

@@ -140,6 +140,22 @@ def test_the_promise_says_which_leaves_are_shut_and_where_their_products_go(shop
     assert "shut" not in "\n".join(promise_text.promise_lines(promised(shop, 0.0)))
 
 
+@pytest.mark.parametrize("target, is_said", ((0.95, False), (0.85, True)))
+def test_the_promise_says_how_much_the_floor_costs(shop, target, is_said):
+    """At 95 % the floor shuts the leaf that is wrong half of the time, and more is filed with it."""
+    with_floor, without = promised(shop, 0.8, target), promised(shop, 0.0, target)
+    assert with_floor["without_floor"] == without["at_leaves"] == without["without_floor"]
+    for promise in (with_floor, without):
+        filed = [row[0] for row in file_by(shop, promise).values()].count("leaf")
+        assert filed / 600 == pytest.approx(promise["at_leaves"], abs=0.06)
+    text = "\n".join(promise_text.promise_lines(with_floor))
+    said = (
+        f"of products like these {100 * with_floor['at_leaves']:.0f} % are filed at leaves; without "
+        f"the floor for each leaf (--floor 0) it would be {100 * without['at_leaves']:.0f} %"
+    )
+    assert (said in text) == ("(--floor 0)" in text) == is_said
+
+
 def test_labelled_products_count_in_a_mix_as_they_are_filed(shop):
     promise = promised(shop, 0.9)
     described = {"settings": {"folds": 5}, "categories": LEAVES}
