@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from common.terminal import command, counted
 from evaluation import today
+from evaluation.filing_arguments import USUAL_FLOOR
 from evaluation.text_report import Report, aligned, percent, threshold_text, with_interval
 
 
@@ -35,6 +36,11 @@ def certified_text(report: Report) -> Iterator[str]:
     yield from aligned(rows)
     if report["floor"]:
         yield from floor_text(report)
+    else:
+        yield (
+            "  (--apply may file less at leaves, because it keeps a floor for each: --floor "
+            f"{100 * USUAL_FLOOR:g} shows how much)"
+        )
     if report["certified_on"] == "folds":
         yield from folds_text(report)
     missing = [promise for promise in report["coverage"] if math.isinf(promise["threshold"])]
