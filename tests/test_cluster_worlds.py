@@ -56,6 +56,8 @@ class Simulated:
         self.ends = more.get("ends", lambda numbers, now: False)
         self.sees_folder = more.get("sees_folder", True)
         self.hangs_at = more.get("hangs_at")  # "load" or "piece"
+        self.hangs_from = more.get("hangs_from", 0)  # the second
+        self.is_paused = more.get("is_paused", lambda now: False)
 
 
 class World:
@@ -76,7 +78,7 @@ class World:
 
     def workers(self, before):
         return {
-            address: Worker(self.names[address], 1, worker.ready)
+            address: Worker(self.names[address], 1, worker.ready and not worker.is_paused(self.now))
             for address, worker in self.workers_by_address.items()
             if worker.comes <= self.now
         }
@@ -84,7 +86,7 @@ class World:
     def submit(self, function, recipe, share, names, data, worker, key):
         pictures, does = json.loads(zlib.decompress(names)), self.workers_by_address[worker]
         takes = does.takes if pictures else does.load
-        if does.hangs_at == ("piece" if pictures else "load"):
+        if does.hangs_at == ("piece" if pictures else "load") and self.now >= does.hangs_from:
             takes = 1e9
         arguments = (json.loads(recipe), [(key, path) for key, path in pictures])
         self.tasks.append(Future(key, worker, arguments, self.now + takes))
@@ -231,6 +233,16 @@ WORLDS = {
         20,
         1,
     ),
+    "another hangs while one is in doubt": (
+        lambda: hosts(GOOD(busy(60, 64), takes=3), GOOD(takes=3, hangs_at="piece", hangs_from=50)),
+        60_000,
+        0,
+    ),
+    "the good one is paused for a while": (
+        lambda: hosts(GOOD(takes=5, is_paused=lambda now: 20 < now < 120), GOOD(nothing)),
+        3000,
+        0,
+    ),
     "folders that are not the same": (
         lambda: hosts(GOOD(all_but(7), sees_folder=False), GOOD(takes=2)),
         500,
@@ -260,11 +272,33 @@ def test_a_good_worker_that_ends_while_a_bad_one_is_in_doubt_is_waited_for(tmp_p
     assert world.run(tmp_path, make_pictures(3000))[1].bad == {}
 
 
-def test_if_those_who_could_read_are_gone_the_others_are_not_believed(tmp_path, monkeypatch):
+def test_if_those_who_could_read_are_gone_the_others_are_not_believed(
+    tmp_path, monkeypatch, capsys
+):
     good = GOOD(takes=5, ends=lambda numbers, now: now >= 20)
     world = World(hosts(good, GOOD(nothing)), monkeypatch)
     with pytest.raises(UserError, match="that could read the pictures .* are gone"):
         world.run(tmp_path, make_pictures(3000))
+    assert "memory" not in capsys.readouterr().err  # nobody is paused
+
+
+def test_if_the_only_one_who_could_read_hangs_the_others_are_not_believed(
+    tmp_path, monkeypatch, capsys
+):
+    good = GOOD(takes=5, hangs_at="piece", hangs_from=9)
+    world = World(hosts(good, GOOD(nothing)), monkeypatch)
+    with pytest.raises(UserError, match="that could read the pictures .* are gone, or hang"):
+        world.run(tmp_path, make_pictures(3000))
+    assert "no answer for over 5 minutes of tcp://10.0.0.1:1" in capsys.readouterr().err
+
+
+def test_workers_that_end_while_loading_again_and_again_are_not_waited_for(tmp_path, monkeypatch):
+    bad = [
+        GOOD(load=20, comes=4 * turn, ends=lambda numbers, now: not numbers) for turn in range(5)
+    ]
+    world = World(hosts(GOOD(all_but(7)), *bad), monkeypatch)
+    world.back_after = 5
+    assert len(world.run(tmp_path, make_pictures(100))[1].bad) == 1
 
 
 def test_a_worker_without_its_folder_gets_few_pictures_if_others_lie_at_that_place(
