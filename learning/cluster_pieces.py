@@ -106,6 +106,7 @@ class Pieces:
             else:
                 self.all_taken = True
             self.left -= len(pictures)
+            self.all_taken = self.all_taken or self.left <= 0  # also if no worker is left to ask
             self.cache.refresh()
             known = self.cache.find([key for key, _ in pictures]) >= 0
             self.bar.update(int(known.sum()))

@@ -102,6 +102,16 @@ def test_what_another_command_has_computed_is_not_given_to_a_worker(cache, tmp_p
         assert given == pictures[60:] and bar.n == 100
 
 
+def test_the_last_pictures_are_known_to_be_the_last_ones(cache):
+    """Otherwise another worker would be waited for, if the only one has left."""
+    pictures = make_pictures(cluster_pieces.LEAST_PICTURES)
+    with progress("bottlenecks", len(pictures), "pictures") as bar:
+        pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        assert pieces.fresh(1).pictures == pictures and not pieces.are_done()
+        pieces.note_rows([key for key, _ in pictures])
+        assert pieces.are_done()
+
+
 def test_a_picture_is_counted_once_whatever_is_said_of_it(cache):
     (key, _), *_ = pictures = make_pictures(3)
     with progress("bottlenecks", 3, "pictures") as bar:
