@@ -251,7 +251,8 @@ class Run:
         rows, is_done = None, task.future.status == "finished"
         path = os.path.join(self.recipe.folder, shards.file_name(self.recipe, task.keys))
         try:
-            if task.piece is None or not (is_done and os.path.exists(path)):  # else nothing travels
+            is_there = is_done and task.worker not in self.crew.apart and os.path.exists(path)
+            if task.piece is None or not is_there:  # else nothing travels
                 rows = self.connection.result(task.future)
         except ConnectionLost:  # to the scheduler, and it came back; nobody is to blame
             self.give_back(task)

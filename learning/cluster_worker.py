@@ -75,7 +75,7 @@ def compute_shard(
 
     names: the pictures as JSON [[key, path], ...], compressed by zlib; data: their bytes, if they
     were sent. Returns None if the shard is in its folder now, or else, if this computer does not
-    see that folder, the bytes of the file. Raises Unusable.
+    see that folder or may not write there, the bytes of the file. Raises Unusable.
     """
     recipe = Recipe(**json.loads(recipe_text))
     lasting = json.dumps(recipe._replace(folder="", token="")._asdict())
@@ -90,8 +90,11 @@ def compute_shard(
     whole = to_bytes(recipe, keys, rows, bad, unread)
     if not is_shared or unread:  # of another worker, a better file may lie there
         return whole
-    with replacing(path) as beside, open(beside, "wb") as file:
-        file.write(whole)
+    try:
+        with replacing(path) as beside, open(beside, "wb") as file:
+            file.write(whole)
+    except OSError:  # the folder is one to read only, for example
+        return whole
     return None
 
 
