@@ -324,11 +324,11 @@ class Run:
 
     def take_unread(self, task: Task, piece: Piece, shard: shards.Shard) -> None:
         """Note which pictures a worker could not read. Others are asked, unless they are at it."""
-        told = [
-            (key, path, shard.unread[key], is_seen_here(path))
-            for key, path in piece.pictures
-            if key in shard.unread
-        ]
+        told = []
+        for key, path in piece.pictures:
+            if (reason := shard.unread.get(key)) is not None:
+                digest = key if reason == bottlenecks.OTHER_FILE else None
+                told.append((key, path, reason, is_seen_here(path, digest)))
         is_first = not piece.tried and not piece.is_last
         if is_first and not shard.keys and not shard.bad:
             self.crew.note_unread(task.worker, [one[1:] for one in told])

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 
+from common.files import file_sha256
 from common.foreign_files import open_regular
 from common.terminal import UserError, counted, first_few, log
 from learning.cluster_address import hostname
@@ -240,15 +241,15 @@ class Crew:
             )
 
 
-def is_seen_here(path: str) -> bool | None:
-    """Whether a file is there for this computer. None if it can't know: the path is a URL, or in a
-    folder that is not here, or is an empty one, where nothing is mounted; or the file can't be
-    read."""
+def is_seen_here(path: str, sha256: str | None = None) -> bool | None:
+    """Whether a file is there for this computer, with this digest if one is given. None if it can't
+    know: the path is a URL, or in a folder that is not here, or is an empty one, where nothing is
+    mounted; or the file can't be read."""
     if "://" in path:
         return None
     try:
         open_regular(path, sys.maxsize, follow=True).close()
-        return True
+        return sha256 is None or file_sha256(path) == sha256
     except FileNotFoundError:
         with contextlib.suppress(OSError), os.scandir(os.path.dirname(path)) as entries:
             return False if any(True for _ in entries) else None

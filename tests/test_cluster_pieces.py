@@ -5,6 +5,7 @@ get them; and shards that are not what they should be.
 """
 
 import concurrent.futures
+import errno
 import json
 import os
 import random
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shared_pictures
 from small_disks import fill_up, small_disk
 
 from common.terminal import UserError, progress
-from learning import cluster, cluster_crew, cluster_pieces, shards
+from learning import bottlenecks, cluster, cluster_crew, cluster_pieces, cluster_worker, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_address import Options
 from learning.cluster_connection import Connection, Worker
@@ -281,6 +283,36 @@ def test_a_good_worker_that_has_just_ended_is_waited_for():
     crew.moved -= cluster_crew.PATIENCE + 1
     with pytest.raises(UserError, match="it lacks weights"):
         crew.check(are_working=False)
+
+
+# ---- what a worker does -------------------------------------------------------------------------
+
+
+def test_a_copy_that_was_cut_is_no_reason_to_leave_a_picture_out(recipe, tmp_path):
+    """Another computer may have a better one. What was sent is the only one."""
+    (key, path), *_ = shared_pictures.drawn(tmp_path, 1).items()
+    data = path.read_bytes()[:-9]
+    path.write_bytes(data)
+    for sent, bad, unread in (
+        (None, {}, {key: bottlenecks.OTHER_FILE}),
+        ({key: data}, {key: bottlenecks.OTHER_FILE}, {}),
+    ):
+        done = cluster_worker.computed([(key, str(path))], sent, len, 1, recipe)
+        assert done[2:] == (bad, unread)
+    assert is_seen_here(str(path)) and is_seen_here(str(path), key) is False
+
+
+def test_a_worker_that_may_not_write_where_shards_lie_sends_its_own(recipe, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+    Path(recipe.folder).mkdir()
+    (Path(recipe.folder) / "token").touch()
+    monkeypatch.setattr(cluster_worker, "load", lambda text, cores: (len, 1))
+    monkeypatch.setattr(cluster_worker, "to_bytes", lambda *shard: b"whole")
+    monkeypatch.setattr(cluster_worker, "replacing", refuse)
+    text = json.dumps(recipe._replace(token="token")._asdict())
+    assert cluster_worker.compute_shard(text, 1, zlib.compress(b"[]")) == b"whole"
 
 
 # ---- shards -------------------------------------------------------------------------------------

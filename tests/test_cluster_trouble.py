@@ -271,7 +271,9 @@ def covered(folder, by):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind, trouble_of", [("path", "no plain files"), ("url", "gone")])
+@pytest.mark.parametrize(
+    "kind, trouble_of", [("path", "no plain files"), ("url", "gone"), ("path", "cut")]
+)
 def test_a_worker_that_reads_no_picture_costs_none(tmp_path, alone, hold, kind, trouble_of):
     """Its folder of pictures is not what it should be, so that it is the faster of the two."""
     images, other = tmp_path / "images", tmp_path / "other"
@@ -280,6 +282,9 @@ def test_a_worker_that_reads_no_picture_costs_none(tmp_path, alone, hold, kind, 
     if trouble_of == "no plain files":
         for _, path in pictures:
             (other / os.path.basename(path)).mkdir()
+    elif trouble_of == "cut":
+        for _, path in pictures:
+            (other / os.path.basename(path)).write_bytes(Path(path).read_bytes()[:-9])
     prefix = covered(images, other)
     if prefix is None:
         pytest.skip("a folder can't be covered for a process here")

@@ -12,12 +12,13 @@ import os
 import random
 import types
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.terminal import UserError, progress
-from learning import cluster, cluster_crew, shards
+from learning import bottlenecks, cluster, cluster_crew, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_address import Options
 from learning.cluster_connection import ConnectionLost, Worker
@@ -55,6 +56,7 @@ class Simulated:
         self.reads, self.load, self.takes, self.comes, self.ready = reads, load, takes, comes, ready
         self.ends = more.get("ends", lambda numbers, now: False)
         self.sees_folder = more.get("sees_folder", True)
+        self.is_private = more.get("is_private", False)  # nobody else can read its files
         self.hangs_at = more.get("hangs_at")  # "load" or "piece"
         self.hangs_from = more.get("hangs_from", 0)  # the second
         self.is_paused = more.get("is_paused", lambda now: False)
@@ -70,6 +72,7 @@ class World:
             monkeypatch.setattr(module, "time", clock)
         self.names = {address: f"{address}#0" for address in self.workers_by_address}
         self.back_after = None  # seconds after which one that has ended is there again
+        self.reason = "Access denied"  # why a picture can't be read
 
     # ---- what Connection has
 
@@ -122,14 +125,16 @@ class World:
             return
         read = [worker.reads(number, self.now) for number in numbers]
         keys = [key for (key, _), good in zip(pictures, read) if good]
-        unread = {key: "Access denied" for (key, _), good in zip(pictures, read) if not good}
+        unread = {key: self.reason for (key, _), good in zip(pictures, read) if not good}
         whole = shards.to_bytes(recipe, keys, np.ones((len(keys), SIZE), np.float32), {}, unread)
         if not pictures:
             task.finish(None)
-        elif worker.sees_folder and not unread:
-            name = shards.file_name(recipe, [key for key, _ in pictures])
-            with open(os.path.join(recipe.folder, name), "wb") as file:
-                file.write(whole)
+        elif worker.sees_folder and recipe.token != cluster.NO_FOLDER and not unread:
+            path = os.path.join(recipe.folder, shards.file_name(recipe, keys))
+            if worker.is_private:  # not even root opens a link in place of a file
+                os.path.lexists(path) or os.symlink(os.devnull, path)
+            else:
+                Path(path).write_bytes(whole)
             task.finish(None)
         else:
             task.finish(whole)
@@ -243,6 +248,11 @@ WORLDS = {
         3000,
         0,
     ),
+    "files that can't be read here": (
+        lambda: hosts(GOOD(is_private=True), GOOD(is_private=True)),
+        500,
+        0,
+    ),
     "folders that are not the same": (
         lambda: hosts(GOOD(all_but(7), sees_folder=False), GOOD(takes=2)),
         500,
@@ -307,6 +317,16 @@ def test_a_worker_without_its_folder_gets_few_pictures_if_others_lie_at_that_pla
     (tmp_path / "other.jpg").touch()
     world = World(hosts(GOOD(nothing), GOOD(takes=9)), monkeypatch)
     assert world.run(tmp_path, make_pictures(3000, tmp_path))[1].bad == {}
+
+
+def test_pictures_that_were_replaced_since_the_crawl_cost_no_worker(tmp_path, monkeypatch):
+    """Here are other files, too."""
+    pictures = make_pictures(5, tmp_path)
+    for _, path in pictures:
+        Path(path).touch()
+    world = World(hosts(GOOD(nothing)), monkeypatch)
+    world.reason = bottlenecks.OTHER_FILE
+    assert world.run(tmp_path, pictures)[1].bad == {key: world.reason for key, _ in pictures}
 
 
 def test_pictures_that_kill_side_by_side_end_no_run(tmp_path, monkeypatch):
