@@ -101,7 +101,7 @@ def is_here(host: str) -> bool:
     """Whether a host is this computer and no other one is reached by its name."""
     try:
         found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):  # the latter if it can be no name
         return False
     return all(is_own_address(address) for address in found)
 
@@ -165,7 +165,7 @@ def knock(address: str, security: str | None) -> None:
         ) from None
     except TimeoutError:
         said = b""
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         if isinstance(error, ConnectionResetError):
             said = b""
         else:

@@ -253,6 +253,6 @@ def is_seen_here(path: str, sha256: str | None = None) -> bool | None:
     except FileNotFoundError:
         with contextlib.suppress(OSError), os.scandir(os.path.dirname(path)) as entries:
             return False if any(True for _ in entries) else None
-    except OSError:
+    except (OSError, ValueError):  # the latter if there is a zero byte in it
         pass
     return None

@@ -72,6 +72,7 @@ def asks(tmp_path, *arguments):
         (["--cluster", "local:x"], "local:2"),
         (["--cluster", "127.0.0.1:8786"], "write tcp://127.0.0.1:8786"),
         (["--cluster", "tcp://[bad:1"], "tcp://host:8786"),
+        (["--cluster", "tcp://a..b:8786"], "--insecure-cluster"),
         (["--cluster", "tcp://127.0.0.1:8786/"], "tcp://host:8786"),
         (["--cluster", "TCP://127.0.0.1:8786"], "tcp://host:8786"),
         (["--cluster", "tcp://me@127.0.0.1:8786"], "tcp://host:8786"),
@@ -120,8 +121,9 @@ def test_another_service_at_the_address_is_one_sentence_and_no_wait(said, monkey
 
 
 def test_nobody_at_the_address_is_one_sentence():
-    with pytest.raises(Undone, match="no scheduler answers at"):
-        cluster_address.knock(f"tcp://127.0.0.1:{free_port()}", None)
+    for host in ("127.0.0.1", "a..b"):
+        with pytest.raises(Undone, match="no scheduler answers at"):
+            cluster_address.knock(f"tcp://{host}:{free_port()}", None)
 
 
 def test_keys_that_are_none_are_one_sentence(tmp_path):

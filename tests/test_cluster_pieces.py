@@ -128,6 +128,17 @@ def test_a_picture_is_counted_once_whatever_is_said_of_it(cache):
         assert bar.n == 1 and pieces.bad == {}
 
 
+def test_pictures_that_can_not_be_sent_are_left_out(cache, tmp_path):
+    """A damaged database may hold any path."""
+    pictures = [
+        (key, f"{tmp_path}/{name}") for (key, _), name in zip(make_pictures(2), ("a\0b", "c"))
+    ]
+    with progress("bottlenecks", 2, "pictures") as bar:
+        pieces = cluster_pieces.Pieces(cache, pictures, True, bar)
+        assert pieces.read(pieces.fresh(1).pictures) == ([], [])
+        assert list(pieces.bad.values()) == ["embedded null byte", bottlenecks.MISSING]
+
+
 def test_what_a_worker_could_not_read_is_tried_by_others_and_once_more_at_the_end(cache):
     pictures = make_pictures(4)
     first, second = ({key: "Input/output error"} for key, _ in pictures[:2])
@@ -221,7 +232,7 @@ def test_what_this_computer_knows_of_a_file(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "1.jpg").touch()
     os.mkfifo(tmp_path / "images" / "pipe")
-    known = {"images/1.jpg": True, "images/2.jpg": False, "images/pipe": None}
+    known = {"images/1.jpg": True, "images/2.jpg": False, "images/pipe": None, "a\0b": None}
     for path, seen in {**known, "empty/1.jpg": None, "none/1.jpg": None}.items():
         assert is_seen_here(str(tmp_path / path)) is seen, path
     assert is_seen_here("s3://shop/1.jpg") is None
