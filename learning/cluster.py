@@ -221,8 +221,13 @@ class Run:
         return {task.worker for task in self.running.values() if task.started <= late}
 
     def is_running(self, piece: Piece) -> bool:
-        """Whether another worker is at the same piece."""
-        return piece.number in {other.number for other in self.pieces_at_work()}
+        """Whether another worker is at the same piece, and has not tried it in vain before."""
+        but, hanging = self.pieces.in_vain.get(piece.number, set()), self.hanging()
+        return any(
+            task.piece and task.piece.number == piece.number and task.name not in but
+            for task in self.running.values()
+            if task.worker not in hanging
+        )
 
     def submit(self, piece: Piece | None, worker: str) -> None:
         """Give a piece to a worker, or have it load the network."""

@@ -233,6 +233,17 @@ WORLDS = {
     ),
     "another hangs at its piece": (lambda: hosts(GOOD(all_but(7)), GOOD(hangs_at="piece")), 100, 1),
     "another is paused": (lambda: hosts(GOOD(all_but(*range(32))), GOOD(ready=False)), 100, 32),
+    "two hang, and the others take turns": (
+        lambda: one_host(
+            GOOD(all_but(*range(5)), load=4, takes=9),
+            GOOD(load=20, comes=3, hangs_at="piece"),
+            GOOD(all_but(*range(5)), load=4, takes=9, comes=40, hangs_at="piece", hangs_from=50),
+            GOOD(nothing, comes=3, takes=30),
+            GOOD(all_but(*range(5)), load=1, takes=30),
+        ),
+        32,
+        5,
+    ),
     "another comes and hangs": (
         lambda: hosts(GOOD(all_but(7)), GOOD(hangs_at="piece", comes=4)),
         20,
