@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from common.files import open_locked, replacing
-from common.terminal import Undone, counted, log
+from common.terminal import UserError, counted, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_address import TIMEOUT, Options
@@ -263,7 +263,7 @@ class Run:
             self.give_back(task)
         except WorkersKilled:  # at an address where each time another one started
             self.note_death(task)
-        except Undone:
+        except UserError:  # of the scheduler
             raise
         except Exception as problem:  # a worker's libraries raise whatever comes up
             is_unusable = isinstance(problem, cluster_worker.Unusable)

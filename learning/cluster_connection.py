@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from common.terminal import Undone
+from common.terminal import Undone, UserError
 from learning.cluster_address import (
     LOCAL,
     TIMEOUT,
@@ -176,7 +176,7 @@ class Connection:
 
     def result(self, future: Any) -> Any:
         """What has come of a future that is done. Raises what its function raised, ConnectionLost,
-        WorkersKilled, or Undone."""
+        WorkersKilled, Undone, or UserError if the scheduler does not know these scripts."""
         import distributed
 
         if future.status == "cancelled" or future.status == "lost":
@@ -187,6 +187,14 @@ class Connection:
             raise ConnectionLost from None
         except distributed.KilledWorker:
             raise WorkersKilled from None
+        except RuntimeError as error:
+            if "deserialization of the task graph" not in str(error):
+                raise
+            raise UserError(
+                f"the scheduler at {self.options.address} can't read what it is sent: start it in "
+                "the folder of the scripts by python -m dask scheduler, with the same packages as "
+                "here, and run the same command again"
+            ) from None
 
     def lost(self) -> Undone:
         return Undone(
