@@ -107,11 +107,15 @@ def is_here(host: str) -> bool:
 
 
 def is_own_address(address: str) -> bool:
-    """Whether an address belongs to this computer, which then can listen there."""
-    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.bind((address, 0))
+    """Whether an address belongs to this computer. What it would send there then comes from there,
+    too. Whether it can listen there says nothing: some computers may listen at any address."""
+    asked = ipaddress.ip_address(address)
+    if asked.is_loopback or asked.is_unspecified:
         return True
+    family = socket.AF_INET6 if asked.version == 6 else socket.AF_INET
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((address, 9))  # which sends nothing
+        return ipaddress.ip_address(sock.getsockname()[0]) == asked
     return False
 
 
