@@ -18,17 +18,16 @@ import os
 import queue
 import time
 import zlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from common.files import open_locked, replacing
-from common.terminal import Undone, counted, first_few, log
+from common.terminal import UserError, counted, log
 from learning import bottlenecks, cluster_worker, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_address import TIMEOUT, Options
 from learning.cluster_connection import Connection, ConnectionLost, WorkersKilled
-from learning.cluster_crew import PATIENCE, Crew, is_seen_here
+from learning.cluster_crew import PATIENCE, STILLBORN, Crew, is_seen_here
 from learning.cluster_pieces import SLOW, Picture, Piece, Pieces
 
 LOOK = 1.0  # seconds between two looks at which workers there are
@@ -81,7 +80,7 @@ def fill(
             while run.step():
                 pass
         shards.adopt_all(cache, recipe)  # of the last pieces, some were given to two workers
-    run.report()
+    run.crew.report()
     return pieces.bad
 
 
@@ -102,7 +101,6 @@ class Run:
         self.crew = Crew(options.address)
         self.running: dict[str, Task] = {}  # by the key of its future, the longest first
         self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()  # keys of futures that are done
-        self.processors: defaultdict[str, set[str]] = defaultdict(set)  # {name: computers}
         self.looked = -LOOK  # when
         self.waited = time.monotonic()  # since when nothing but second tries are left
         self.is_cut_off = False  # from the scheduler
@@ -134,7 +132,7 @@ class Run:
     def next_piece(self, worker: str) -> Piece | None:
         """The piece for an idle worker."""
         name, count = self.crew.workers[worker].name, len(self.crew.usable())
-        is_trusted = self.crew.is_trusted(worker, self.loading())
+        is_trusted = self.crew.is_trusted(worker, self.soon_loaded(), self.hanging())
         if is_trusted and self.crew.are_dying() and (piece := self.pieces.fresh(count)):
             return piece
         if (piece := self.pieces.waiting(name)) or not is_trusted:
@@ -151,13 +149,13 @@ class Run:
         waiting, busy = self.pieces.again, self.pieces_at_work()
         self.crew.doubted &= frozenset().union(*(piece.tried for piece in [*waiting, *busy]))
         is_over = self.pieces.all_taken and not busy and all(piece.tried for piece in waiting)
-        if not is_over or self.loading():
+        if not is_over or self.soon_loaded():
             self.waited = time.monotonic()
         elif self.crew.have_tried(waiting):
             self.pieces.give_up()
         elif waiting and self.crew.usable() and time.monotonic() - self.waited > PATIENCE:
-            self.crew.check_readers()
-            self.pieces.give_up()
+            if self.crew.are_believed(self.hanging()):
+                self.pieces.give_up()
 
     def take_answers(self, wait: float) -> None:
         """Take what has come of tasks that are done; if of none, after so many seconds."""
@@ -186,7 +184,8 @@ class Run:
         if not self.crew.loaded and has_come:
             there = counted(len(usable), "worker is", "workers are")
             log(f"{there} at {self.options.address}: each loads the network first")
-        self.crew.check(bool(self.running))
+        hanging = self.hanging()
+        self.crew.check(len(self.running) > len(hanging), hanging)
 
     def note_death(self, task: Task) -> None:
         """A worker has ended while it was at something."""
@@ -209,13 +208,26 @@ class Run:
 
     def loading(self) -> set[str]:
         """Workers that load the network, and do not seem to hang."""
-        late = time.monotonic() - SLOW
         tasks = self.running.values()
-        return {task.worker for task in tasks if task.piece is None and task.started > late}
+        return {task.worker for task in tasks if task.piece is None} - self.hanging()
+
+    def soon_loaded(self) -> set[str]:
+        """Those of them that can be waited for, unless all that load it end by that."""
+        return self.loading() if self.crew.stillborn < STILLBORN else set()
+
+    def hanging(self) -> set[str]:
+        """Workers that have not answered for so long that they seem to hang."""
+        late = time.monotonic() - SLOW
+        return {task.worker for task in self.running.values() if task.started <= late}
 
     def is_running(self, piece: Piece) -> bool:
-        """Whether another worker is at the same piece."""
-        return piece.number in {other.number for other in self.pieces_at_work()}
+        """Whether another worker is at the same piece, and has not tried it in vain before."""
+        but, hanging = self.pieces.in_vain.get(piece.number, set()), self.hanging()
+        return any(
+            task.piece and task.piece.number == piece.number and task.name not in but
+            for task in self.running.values()
+            if task.worker not in hanging
+        )
 
     def submit(self, piece: Piece | None, worker: str) -> None:
         """Give a piece to a worker, or have it load the network."""
@@ -244,13 +256,14 @@ class Run:
         rows, is_done = None, task.future.status == "finished"
         path = os.path.join(self.recipe.folder, shards.file_name(self.recipe, task.keys))
         try:
-            if task.piece is None or not (is_done and os.path.exists(path)):  # else nothing travels
+            is_there = is_done and task.worker not in self.crew.apart and os.path.exists(path)
+            if task.piece is None or not is_there:  # else nothing travels
                 rows = self.connection.result(task.future)
         except ConnectionLost:  # to the scheduler, and it came back; nobody is to blame
             self.give_back(task)
         except WorkersKilled:  # at an address where each time another one started
             self.note_death(task)
-        except Undone:
+        except UserError:  # of the scheduler
             raise
         except Exception as problem:  # a worker's libraries raise whatever comes up
             is_unusable = isinstance(problem, cluster_worker.Unusable)
@@ -282,7 +295,7 @@ class Run:
             self.crew.note_failure(task.worker, f"what it computed can't be used: {problem}")
             self.give_back(task)
         else:
-            self.processors[shard.processor].add(shard.computer)
+            self.crew.processors.add(shard.processor)
             self.take_pictures(task, shard)
 
     def take_without_shard(self, task: Task, path: str, error: OSError, was_here: bool) -> None:
@@ -316,11 +329,11 @@ class Run:
 
     def take_unread(self, task: Task, piece: Piece, shard: shards.Shard) -> None:
         """Note which pictures a worker could not read. Others are asked, unless they are at it."""
-        told = [
-            (key, path, shard.unread[key], is_seen_here(path))
-            for key, path in piece.pictures
-            if key in shard.unread
-        ]
+        told = []
+        for key, path in piece.pictures:
+            if (reason := shard.unread.get(key)) is not None:
+                digest = key if reason == bottlenecks.OTHER_FILE else None
+                told.append((key, path, reason, is_seen_here(path, digest)))
         is_first = not piece.tried and not piece.is_last
         if is_first and not shard.keys and not shard.bad:
             self.crew.note_unread(task.worker, [one[1:] for one in told])
@@ -333,17 +346,3 @@ class Run:
                 (sure if are_sure else unsure)[key] = reason
             self.pieces.note_unread(piece, task.name, sure, is_sure=True)
             self.pieces.note_unread(piece, task.name, unsure)
-
-    # ---- what is said
-
-    def report(self) -> None:
-        """Log how many workers were lost, and whether rows can differ in their last bits."""
-        if self.crew.ended:
-            ended = counted(self.crew.ended, "worker")
-            log(f"{ended} ended while computing")
-        names = sorted(self.processors)
-        if len(names) > 1 or names and names != [shards.processor()]:
-            log(
-                f"the workers' processors are {first_few(names)}, and this computer's is "
-                f"{shards.processor()}: rows of different ones differ by rounding"
-            )

@@ -101,17 +101,21 @@ def is_here(host: str) -> bool:
     """Whether a host is this computer and no other one is reached by its name."""
     try:
         found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):  # the latter if it can be no name
         return False
     return all(is_own_address(address) for address in found)
 
 
 def is_own_address(address: str) -> bool:
-    """Whether an address belongs to this computer, which then can listen there."""
-    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.bind((address, 0))
+    """Whether an address belongs to this computer. What it would send there then comes from there,
+    too. Whether it can listen there says nothing: some computers may listen at any address."""
+    asked = ipaddress.ip_address(address)
+    if asked.is_loopback or asked.is_unspecified:
         return True
+    family = socket.AF_INET6 if asked.version == 6 else socket.AF_INET
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((address, 9))  # which sends nothing
+        return ipaddress.ip_address(sock.getsockname()[0]) == asked
     return False
 
 
@@ -165,7 +169,7 @@ def knock(address: str, security: str | None) -> None:
         ) from None
     except TimeoutError:
         said = b""
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         if isinstance(error, ConnectionResetError):
             said = b""
         else:

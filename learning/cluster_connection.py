@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from common.terminal import Undone
+from common.terminal import Undone, UserError
 from learning.cluster_address import (
     LOCAL,
     TIMEOUT,
@@ -57,16 +57,23 @@ class WorkersKilled(Exception):
 
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C in the block. Signals can be set in the main thread only; elsewhere there are
-    none."""
+    """Ignore Ctrl-C in the block, and put SIGTERM off until its end: Dask can't close what has half
+    begun. Signals can be set in the main thread only; elsewhere there are none."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    put_off: list[int] = []
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: put_off.append(number)),
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if put_off:
+            signal.raise_signal(signal.SIGTERM)
 
 
 class Connection:
@@ -104,16 +111,17 @@ class Connection:
                 if local := LOCAL.fullmatch(address):
                     stack.enter_context(dask.config.set(UNWATCHED))
                     with without_interrupts():  # nor do the workers, who inherit that, take any
-                        cluster = distributed.LocalCluster(
-                            n_workers=int(local[1]),
-                            threads_per_worker=1,
-                            memory_limit=MEMORY_LIMIT // int(local[1]),
-                            processes=True,
-                            host="127.0.0.1",
-                            dashboard_address=None,
-                            silence_logs=logging.CRITICAL,
+                        cluster = stack.enter_context(
+                            distributed.LocalCluster(
+                                n_workers=int(local[1]),
+                                threads_per_worker=1,
+                                memory_limit=MEMORY_LIMIT // int(local[1]),
+                                processes=True,
+                                host="127.0.0.1",
+                                dashboard_address=None,
+                                silence_logs=logging.CRITICAL,
+                            )
                         )
-                    stack.enter_context(cluster)
                     address = cluster.scheduler_address
                 else:
                     knock(address, self.options.security)
@@ -176,7 +184,7 @@ class Connection:
 
     def result(self, future: Any) -> Any:
         """What has come of a future that is done. Raises what its function raised, ConnectionLost,
-        WorkersKilled, or Undone."""
+        WorkersKilled, Undone, or UserError if the scheduler does not know these scripts."""
         import distributed
 
         if future.status == "cancelled" or future.status == "lost":
@@ -187,6 +195,14 @@ class Connection:
             raise ConnectionLost from None
         except distributed.KilledWorker:
             raise WorkersKilled from None
+        except RuntimeError as error:
+            if "deserialization of the task graph" not in str(error):
+                raise
+            raise UserError(
+                f"the scheduler at {self.options.address} can't read what it is sent: start it in "
+                "the folder of the scripts by python -m dask scheduler, with the same packages as "
+                "here, and run the same command again"
+            ) from None
 
     def lost(self) -> Undone:
         return Undone(

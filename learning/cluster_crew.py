@@ -12,13 +12,15 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 
+from common.files import file_sha256
 from common.foreign_files import open_regular
-from common.terminal import UserError, first_few, log
+from common.terminal import UserError, counted, first_few, log
 from learning.cluster_address import hostname
 from learning.cluster_connection import Worker
-from learning.cluster_pieces import Piece
+from learning.cluster_pieces import SLOW, Piece
+from learning.shards import processor
 
 FAILURES = 3  # of a worker, one after the other, before it gets no more pictures
 STILLBORN = 6  # workers, one after the other, that ended before they got any picture
@@ -45,6 +47,7 @@ class Crew:
         self.stillborn = 0  # workers, one after the other
         self.ended = 0  # workers that had pictures
         self.ended_in_a_row = 0  # of them, since the last row
+        self.processors: set[str] = set()  # their names, of those whose rows were taken
         self.most = 1  # workers that were there at a time
         self.moved = time.monotonic()  # when anything went on
 
@@ -75,11 +78,12 @@ class Crew:
             if self.workers[worker].is_ready and worker not in busy
         ]
 
-    def is_trusted(self, worker: str, loading: set[str]) -> bool:
+    def is_trusted(self, worker: str, loading: set[str], hanging: Container[str] = ()) -> bool:
         """Whether a worker may get pictures that nobody has tried. One in doubt may if no other one
         can take them, nor will as soon as it has loaded the network."""
         return self.workers[worker].name not in self.doubted or not any(
             (other in loading or other in self.loaded and self.workers[other].is_ready)
+            and other not in hanging
             and self.workers[other].name not in self.doubted
             for other in self.usable()
         )
@@ -170,18 +174,24 @@ class Crew:
         gone = self.loaded - self.workers.keys() - self.unusable.keys()
         return bool(usable) and not gone and all(usable <= piece.tried for piece in pieces)
 
-    def check_readers(self) -> None:
-        """Raises UserError if the computers that have read pictures are gone, so that those which
-        are there can be wrong about what can't be read."""
-        if self.readers and not {*map(hostname, self.usable())} & {*self.readers.values()}:
+    def are_believed(self, hanging: set[str]) -> bool:
+        """Whether a computer that has read pictures can be asked, so that others are not wrong about
+        what can't be read. Raises UserError if none ever can: one that is short of memory is waited
+        for."""
+        hosts = {*self.readers.values()}
+        if not hosts or hosts & {*map(hostname, self.idle(hanging))}:
+            return True
+        if not hosts & {hostname(worker) for worker in self.usable() if worker not in hanging}:
             raise UserError(
-                f"the workers that could read the pictures at {self.address} are gone, and the "
-                "others can't read the last ones: start them, and run the same command again"
+                f"the workers that could read the pictures at {self.address} are gone, or hang, "
+                "and the others can't read the last ones: start them, and run the same command "
+                "again"
             )
+        return False
 
     # ---- what is said
 
-    def check(self, are_working: bool) -> None:
+    def check(self, are_working: bool, hanging: Iterable[str] = ()) -> None:
         """Log why nothing goes on, if nothing does. Raises UserError if nobody can compute."""
         waited = time.monotonic() - self.moved
         if are_working:
@@ -193,8 +203,8 @@ class Crew:
                     f"no worker can compute bottlenecks ({self.reasons()}): mend that, and run the "
                     "same command again"
                 )
-        elif waited > PATIENCE:
-            log(self.why_waiting())
+        elif waited > PATIENCE and (words := self.why_waiting(sorted(hanging))):
+            log(words)
             self.moved = time.monotonic() + 9 * PATIENCE
 
     def reasons(self) -> str:
@@ -202,29 +212,47 @@ class Crew:
         reasons = list(dict.fromkeys(self.unusable.values()))
         return first_few([reason.rstrip(".") for reason in reasons])
 
-    def why_waiting(self) -> str:
-        """Why nothing goes on, in words."""
-        if self.usable():
+    def why_waiting(self, hanging: Sequence[str]) -> str:
+        """Why nothing goes on, in words; nothing if workers only have to be asked once more."""
+        if hanging:
             return (
-                f"the workers at {self.address} take no work, because their memory is short "
+                f"no answer for over {SLOW // 60} minutes of {first_few(hanging)}: waiting; if they "
+                "hang, end them, and start others"
+            )
+        if any(not self.workers[worker].is_ready for worker in self.usable()):
+            return (
+                f"workers at {self.address} take no work, because their memory is short "
                 "(--memory-limit of dask worker): waiting until one does"
             )
+        if self.usable():
+            return ""
         ended = "; the last one ended while it loaded the network" if self.stillborn else ""
         return f"there is no worker at {self.address} now: waiting for one{ended}"
 
+    def report(self) -> None:
+        """Log how many workers were lost, and whether rows can differ in their last bits."""
+        if self.ended:
+            log(f"{counted(self.ended, 'worker')} ended while computing")
+        names = sorted(self.processors)
+        if len(names) > 1 or names and names != [processor()]:
+            log(
+                f"the workers' processors are {first_few(names)}, and this computer's is "
+                f"{processor()}: rows of different ones differ by rounding"
+            )
 
-def is_seen_here(path: str) -> bool | None:
-    """Whether a file is there for this computer. None if it can't know: the path is a URL, or in a
-    folder that is not here, or is an empty one, where nothing is mounted; or the file can't be
-    read."""
+
+def is_seen_here(path: str, sha256: str | None = None) -> bool | None:
+    """Whether a file is there for this computer, with this digest if one is given. None if it can't
+    know: the path is a URL, or in a folder that is not here, or is an empty one, where nothing is
+    mounted; or the file can't be read."""
     if "://" in path:
         return None
     try:
         open_regular(path, sys.maxsize, follow=True).close()
-        return True
+        return sha256 is None or file_sha256(path) == sha256
     except FileNotFoundError:
         with contextlib.suppress(OSError), os.scandir(os.path.dirname(path)) as entries:
             return False if any(True for _ in entries) else None
-    except OSError:
+    except (OSError, ValueError):  # the latter if there is a zero byte in it
         pass
     return None

@@ -99,13 +99,14 @@ class Pieces:
             for key, path in self.missing:
                 pictures.append((key, path if "://" in path else os.path.abspath(path)))
                 if self.are_sent:
-                    with contextlib.suppress(OSError):
+                    with contextlib.suppress(OSError, ValueError):
                         size += os.path.getsize(path)
                 if len(pictures) >= most or size > MOST_SENT:
                     break
             else:
                 self.all_taken = True
             self.left -= len(pictures)
+            self.all_taken = self.all_taken or self.left <= 0  # also if no worker is left to ask
             self.cache.refresh()
             known = self.cache.find([key for key, _ in pictures]) >= 0
             self.bar.update(int(known.sum()))
@@ -126,9 +127,10 @@ class Pieces:
                 with open_regular(path, sys.maxsize, follow=True) as file:  # a pipe would not end
                     data.append(file.read(MOST_BYTES + 1))
                 readable.append((key, path))
-            except OSError as error:
+            except (OSError, ValueError) as error:  # the latter if there is a zero byte in it
                 missing = isinstance(error, FileNotFoundError)
-                self.leave_out(key, bottlenecks.MISSING if missing else str(error.strerror))
+                reason = getattr(error, "strerror", None) or str(error)
+                self.leave_out(key, bottlenecks.MISSING if missing else reason)
         return readable, data
 
     def give_back(self, piece: Piece, is_running: bool) -> None:

@@ -75,7 +75,7 @@ def compute_shard(
 
     names: the pictures as JSON [[key, path], ...], compressed by zlib; data: their bytes, if they
     were sent. Returns None if the shard is in its folder now, or else, if this computer does not
-    see that folder, the bytes of the file. Raises Unusable.
+    see that folder or may not write there, the bytes of the file. Raises Unusable.
     """
     recipe = Recipe(**json.loads(recipe_text))
     lasting = json.dumps(recipe._replace(folder="", token="")._asdict())
@@ -90,8 +90,11 @@ def compute_shard(
     whole = to_bytes(recipe, keys, rows, bad, unread)
     if not is_shared or unread:  # of another worker, a better file may lie there
         return whole
-    with replacing(path) as beside, open(beside, "wb") as file:
-        file.write(whole)
+    try:
+        with replacing(path) as beside, open(beside, "wb") as file:
+            file.write(whole)
+    except OSError:  # the folder is one to read only, for example
+        return whole
     return None
 
 
@@ -109,10 +112,13 @@ def computed(
     def read(key: str, path: str) -> np.ndarray:
         try:
             data = sent[key] if sent is not None else read_bytes(path)
-        except Unread as problem:
-            unread[key] = str(problem)
+            return bottlenecks.decode_picture(io.BytesIO(data), sha256=key)
+        except ValueError as problem:
+            # Another computer may have a copy that is not cut, or not an old one.
+            is_other = sent is None and str(problem) == bottlenecks.OTHER_FILE
+            if isinstance(problem, Unread) or is_other:
+                unread[key] = str(problem)
             raise
-        return bottlenecks.decode_picture(io.BytesIO(data), sha256=key)
 
     batches = [
         list(pictures[start : start + inception.BATCH])

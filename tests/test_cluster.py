@@ -8,6 +8,7 @@ import ast
 import contextlib
 import pickle
 import socket
+import subprocess
 import sys
 import threading
 
@@ -15,7 +16,7 @@ import cluster_runs
 import numpy as np
 import pytest
 from cluster_runs import Command, Hold, computed, make_pictures, rows_of
-from clusters import cluster, free_port, make_keys
+from clusters import cluster, free_port, make_keys, network_of_three
 from conftest import REPO, run_script
 from PIL import Image
 from shared_pictures import keyed
@@ -72,6 +73,7 @@ def asks(tmp_path, *arguments):
         (["--cluster", "local:x"], "local:2"),
         (["--cluster", "127.0.0.1:8786"], "write tcp://127.0.0.1:8786"),
         (["--cluster", "tcp://[bad:1"], "tcp://host:8786"),
+        (["--cluster", "tcp://a..b:8786"], "--insecure-cluster"),
         (["--cluster", "tcp://127.0.0.1:8786/"], "tcp://host:8786"),
         (["--cluster", "TCP://127.0.0.1:8786"], "tcp://host:8786"),
         (["--cluster", "tcp://me@127.0.0.1:8786"], "tcp://host:8786"),
@@ -120,8 +122,9 @@ def test_another_service_at_the_address_is_one_sentence_and_no_wait(said, monkey
 
 
 def test_nobody_at_the_address_is_one_sentence():
-    with pytest.raises(Undone, match="no scheduler answers at"):
-        cluster_address.knock(f"tcp://127.0.0.1:{free_port()}", None)
+    for host in ("127.0.0.1", "a..b"):
+        with pytest.raises(Undone, match="no scheduler answers at"):
+            cluster_address.knock(f"tcp://{host}:{free_port()}", None)
 
 
 def test_keys_that_are_none_are_one_sentence(tmp_path):
@@ -136,6 +139,16 @@ def test_keys_that_are_none_are_one_sentence(tmp_path):
 def test_a_host_is_here_if_its_address_belongs_to_this_computer(host, here):
     assert cluster_address.is_here(host) == here
     assert not cluster_address.is_here("no-such-host.invalid")
+
+
+def test_an_address_where_this_computer_may_listen_is_not_here_for_that(network_of_three):
+    """Linux can be told that it may, and is so for a router's or a balancer's sake."""
+    hosts = [network_of_three.host(number) for number in (0, 1)]
+    program = f"from learning.cluster_address import is_here; print([*map(is_here, {hosts})])"
+    may_listen = 'echo 1 > /proc/sys/net/ipv4/ip_nonlocal_bind && exec "$0" "$@"'
+    words = [*network_of_three.on(0), "sh", "-c", may_listen, sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=REPO, capture_output=True, text=True)
+    assert done.stdout == "[True, False]\n", done.stderr
 
 
 # ---- a real cluster, with keys --------------------------------------------------------------------

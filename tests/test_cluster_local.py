@@ -5,6 +5,7 @@ else can reach them.
 """
 
 import os
+import signal
 
 import pytest
 from cluster_runs import rows_of
@@ -12,6 +13,7 @@ from clusters import cluster
 from conftest import draw_feed, networks_made_once, run_script
 from shared_pictures import draw
 
+from common.terminal import Terminated, terminable
 from learning import cluster_address, cluster_connection, inception
 
 pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
@@ -34,6 +36,18 @@ def test_a_local_cluster_is_spawned_and_listens_to_this_computer_alone():
     assert addresses == {"127.0.0.1"}
     assert len(commands) == 2 and all("spawn_main" in command for command in commands)
     assert list(settings.values()) == [(None, False)] * 2
+
+
+def test_a_signal_while_dask_begins_is_put_off():
+    """It has no end for what has half begun, and would print a traceback."""
+    reached = []
+    with pytest.raises(Terminated), terminable():
+        with cluster_connection.without_interrupts():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end")
+        reached.append("what comes after it")
+    assert reached == ["the end"]
 
 
 def slowed_by():

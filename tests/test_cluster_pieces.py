@@ -5,6 +5,7 @@ get them; and shards that are not what they should be.
 """
 
 import concurrent.futures
+import errno
 import json
 import os
 import random
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shared_pictures
 from small_disks import fill_up, small_disk
 
 from common.terminal import UserError, progress
-from learning import cluster, cluster_crew, cluster_pieces, shards
+from learning import bottlenecks, cluster, cluster_crew, cluster_pieces, cluster_worker, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_address import Options
 from learning.cluster_connection import Connection, Worker
@@ -102,6 +104,16 @@ def test_what_another_command_has_computed_is_not_given_to_a_worker(cache, tmp_p
         assert given == pictures[60:] and bar.n == 100
 
 
+def test_the_last_pictures_are_known_to_be_the_last_ones(cache):
+    """Otherwise another worker would be waited for, if the only one has left."""
+    pictures = make_pictures(cluster_pieces.LEAST_PICTURES)
+    with progress("bottlenecks", len(pictures), "pictures") as bar:
+        pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+        assert pieces.fresh(1).pictures == pictures and not pieces.are_done()
+        pieces.note_rows([key for key, _ in pictures])
+        assert pieces.are_done()
+
+
 def test_a_picture_is_counted_once_whatever_is_said_of_it(cache):
     (key, _), *_ = pictures = make_pictures(3)
     with progress("bottlenecks", 3, "pictures") as bar:
@@ -114,6 +126,17 @@ def test_a_picture_is_counted_once_whatever_is_said_of_it(cache):
         assert bar.n == 1 and pieces.bad == {}
         pieces.leave_out(key, "it can't be read")  # by a worker that comes late
         assert bar.n == 1 and pieces.bad == {}
+
+
+def test_pictures_that_can_not_be_sent_are_left_out(cache, tmp_path):
+    """A damaged database may hold any path."""
+    pictures = [
+        (key, f"{tmp_path}/{name}") for (key, _), name in zip(make_pictures(2), ("a\0b", "c"))
+    ]
+    with progress("bottlenecks", 2, "pictures") as bar:
+        pieces = cluster_pieces.Pieces(cache, pictures, True, bar)
+        assert pieces.read(pieces.fresh(1).pictures) == ([], [])
+        assert list(pieces.bad.values()) == ["embedded null byte", bottlenecks.MISSING]
 
 
 def test_what_a_worker_could_not_read_is_tried_by_others_and_once_more_at_the_end(cache):
@@ -209,7 +232,7 @@ def test_what_this_computer_knows_of_a_file(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "1.jpg").touch()
     os.mkfifo(tmp_path / "images" / "pipe")
-    known = {"images/1.jpg": True, "images/2.jpg": False, "images/pipe": None}
+    known = {"images/1.jpg": True, "images/2.jpg": False, "images/pipe": None, "a\0b": None}
     for path, seen in {**known, "empty/1.jpg": None, "none/1.jpg": None}.items():
         assert is_seen_here(str(tmp_path / path)) is seen, path
     assert is_seen_here("s3://shop/1.jpg") is None
@@ -271,6 +294,36 @@ def test_a_good_worker_that_has_just_ended_is_waited_for():
     crew.moved -= cluster_crew.PATIENCE + 1
     with pytest.raises(UserError, match="it lacks weights"):
         crew.check(are_working=False)
+
+
+# ---- what a worker does -------------------------------------------------------------------------
+
+
+def test_a_copy_that_was_cut_is_no_reason_to_leave_a_picture_out(recipe, tmp_path):
+    """Another computer may have a better one. What was sent is the only one."""
+    (key, path), *_ = shared_pictures.drawn(tmp_path, 1).items()
+    data = path.read_bytes()[:-9]
+    path.write_bytes(data)
+    for sent, bad, unread in (
+        (None, {}, {key: bottlenecks.OTHER_FILE}),
+        ({key: data}, {key: bottlenecks.OTHER_FILE}, {}),
+    ):
+        done = cluster_worker.computed([(key, str(path))], sent, len, 1, recipe)
+        assert done[2:] == (bad, unread)
+    assert is_seen_here(str(path)) and is_seen_here(str(path), key) is False
+
+
+def test_a_worker_that_may_not_write_where_shards_lie_sends_its_own(recipe, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+    Path(recipe.folder).mkdir()
+    (Path(recipe.folder) / "token").touch()
+    monkeypatch.setattr(cluster_worker, "load", lambda text, cores: (len, 1))
+    monkeypatch.setattr(cluster_worker, "to_bytes", lambda *shard: b"whole")
+    monkeypatch.setattr(cluster_worker, "replacing", refuse)
+    text = json.dumps(recipe._replace(token="token")._asdict())
+    assert cluster_worker.compute_shard(text, 1, zlib.compress(b"[]")) == b"whole"
 
 
 # ---- shards -------------------------------------------------------------------------------------

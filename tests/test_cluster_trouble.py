@@ -95,6 +95,17 @@ def test_workers_that_end_before_they_get_pictures_end_the_run_and_blame_none(tm
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_was_started_in_another_folder_is_named(tmp_path, pictures):
+    """It has to know what it passes on."""
+    (tmp_path / "elsewhere").mkdir()
+    with cluster(tmp_path / "cluster", prefix=("env", "-C", tmp_path / "elsewhere")) as made:
+        made.start_worker("a")
+        status, _, stderr = Command(made, tmp_path / "cache", pictures[:4]).end()
+    assert status == 2 and "the scheduler at" in stderr.splitlines()[-1], stderr
+    assert "no worker" not in stderr
+
+
+@pytest.mark.slow
 def test_pictures_that_are_missing_here_too_cost_no_worker(tmp_path, pictures, hold):
     gone = [(f"{number:064x}", str(tmp_path / f"{number}.png")) for number in range(80)]
     with troubled(tmp_path / "cluster", hold, "a") as made:
@@ -271,7 +282,9 @@ def covered(folder, by):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind, trouble_of", [("path", "no plain files"), ("url", "gone")])
+@pytest.mark.parametrize(
+    "kind, trouble_of", [("path", "no plain files"), ("url", "gone"), ("path", "cut")]
+)
 def test_a_worker_that_reads_no_picture_costs_none(tmp_path, alone, hold, kind, trouble_of):
     """Its folder of pictures is not what it should be, so that it is the faster of the two."""
     images, other = tmp_path / "images", tmp_path / "other"
@@ -280,6 +293,9 @@ def test_a_worker_that_reads_no_picture_costs_none(tmp_path, alone, hold, kind, 
     if trouble_of == "no plain files":
         for _, path in pictures:
             (other / os.path.basename(path)).mkdir()
+    elif trouble_of == "cut":
+        for _, path in pictures:
+            (other / os.path.basename(path)).write_bytes(Path(path).read_bytes()[:-9])
     prefix = covered(images, other)
     if prefix is None:
         pytest.skip("a folder can't be covered for a process here")

@@ -12,12 +12,13 @@ import os
 import random
 import types
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.terminal import UserError, progress
-from learning import cluster, cluster_crew, shards
+from learning import bottlenecks, cluster, cluster_crew, shards
 from learning.bottleneck_cache import Cache
 from learning.cluster_address import Options
 from learning.cluster_connection import ConnectionLost, Worker
@@ -55,7 +56,10 @@ class Simulated:
         self.reads, self.load, self.takes, self.comes, self.ready = reads, load, takes, comes, ready
         self.ends = more.get("ends", lambda numbers, now: False)
         self.sees_folder = more.get("sees_folder", True)
+        self.is_private = more.get("is_private", False)  # nobody else can read its files
         self.hangs_at = more.get("hangs_at")  # "load" or "piece"
+        self.hangs_from = more.get("hangs_from", 0)  # the second
+        self.is_paused = more.get("is_paused", lambda now: False)
 
 
 class World:
@@ -68,6 +72,7 @@ class World:
             monkeypatch.setattr(module, "time", clock)
         self.names = {address: f"{address}#0" for address in self.workers_by_address}
         self.back_after = None  # seconds after which one that has ended is there again
+        self.reason = "Access denied"  # why a picture can't be read
 
     # ---- what Connection has
 
@@ -76,7 +81,7 @@ class World:
 
     def workers(self, before):
         return {
-            address: Worker(self.names[address], 1, worker.ready)
+            address: Worker(self.names[address], 1, worker.ready and not worker.is_paused(self.now))
             for address, worker in self.workers_by_address.items()
             if worker.comes <= self.now
         }
@@ -84,7 +89,7 @@ class World:
     def submit(self, function, recipe, share, names, data, worker, key):
         pictures, does = json.loads(zlib.decompress(names)), self.workers_by_address[worker]
         takes = does.takes if pictures else does.load
-        if does.hangs_at == ("piece" if pictures else "load"):
+        if does.hangs_at == ("piece" if pictures else "load") and self.now >= does.hangs_from:
             takes = 1e9
         arguments = (json.loads(recipe), [(key, path) for key, path in pictures])
         self.tasks.append(Future(key, worker, arguments, self.now + takes))
@@ -120,14 +125,16 @@ class World:
             return
         read = [worker.reads(number, self.now) for number in numbers]
         keys = [key for (key, _), good in zip(pictures, read) if good]
-        unread = {key: "Access denied" for (key, _), good in zip(pictures, read) if not good}
+        unread = {key: self.reason for (key, _), good in zip(pictures, read) if not good}
         whole = shards.to_bytes(recipe, keys, np.ones((len(keys), SIZE), np.float32), {}, unread)
         if not pictures:
             task.finish(None)
-        elif worker.sees_folder and not unread:
-            name = shards.file_name(recipe, [key for key, _ in pictures])
-            with open(os.path.join(recipe.folder, name), "wb") as file:
-                file.write(whole)
+        elif worker.sees_folder and recipe.token != cluster.NO_FOLDER and not unread:
+            path = os.path.join(recipe.folder, shards.file_name(recipe, keys))
+            if worker.is_private:  # not even root opens a link in place of a file
+                os.path.lexists(path) or os.symlink(os.devnull, path)
+            else:
+                Path(path).write_bytes(whole)
             task.finish(None)
         else:
             task.finish(whole)
@@ -226,10 +233,36 @@ WORLDS = {
     ),
     "another hangs at its piece": (lambda: hosts(GOOD(all_but(7)), GOOD(hangs_at="piece")), 100, 1),
     "another is paused": (lambda: hosts(GOOD(all_but(*range(32))), GOOD(ready=False)), 100, 32),
+    "two hang, and the others take turns": (
+        lambda: one_host(
+            GOOD(all_but(*range(5)), load=4, takes=9),
+            GOOD(load=20, comes=3, hangs_at="piece"),
+            GOOD(all_but(*range(5)), load=4, takes=9, comes=40, hangs_at="piece", hangs_from=50),
+            GOOD(nothing, comes=3, takes=30),
+            GOOD(all_but(*range(5)), load=1, takes=30),
+        ),
+        32,
+        5,
+    ),
     "another comes and hangs": (
         lambda: hosts(GOOD(all_but(7)), GOOD(hangs_at="piece", comes=4)),
         20,
         1,
+    ),
+    "another hangs while one is in doubt": (
+        lambda: hosts(GOOD(busy(60, 64), takes=3), GOOD(takes=3, hangs_at="piece", hangs_from=50)),
+        60_000,
+        0,
+    ),
+    "the good one is paused for a while": (
+        lambda: hosts(GOOD(takes=5, is_paused=lambda now: 20 < now < 120), GOOD(nothing)),
+        3000,
+        0,
+    ),
+    "files that can't be read here": (
+        lambda: hosts(GOOD(is_private=True), GOOD(is_private=True)),
+        500,
+        0,
     ),
     "folders that are not the same": (
         lambda: hosts(GOOD(all_but(7), sees_folder=False), GOOD(takes=2)),
@@ -260,11 +293,33 @@ def test_a_good_worker_that_ends_while_a_bad_one_is_in_doubt_is_waited_for(tmp_p
     assert world.run(tmp_path, make_pictures(3000))[1].bad == {}
 
 
-def test_if_those_who_could_read_are_gone_the_others_are_not_believed(tmp_path, monkeypatch):
+def test_if_those_who_could_read_are_gone_the_others_are_not_believed(
+    tmp_path, monkeypatch, capsys
+):
     good = GOOD(takes=5, ends=lambda numbers, now: now >= 20)
     world = World(hosts(good, GOOD(nothing)), monkeypatch)
     with pytest.raises(UserError, match="that could read the pictures .* are gone"):
         world.run(tmp_path, make_pictures(3000))
+    assert "memory" not in capsys.readouterr().err  # nobody is paused
+
+
+def test_if_the_only_one_who_could_read_hangs_the_others_are_not_believed(
+    tmp_path, monkeypatch, capsys
+):
+    good = GOOD(takes=5, hangs_at="piece", hangs_from=9)
+    world = World(hosts(good, GOOD(nothing)), monkeypatch)
+    with pytest.raises(UserError, match="that could read the pictures .* are gone, or hang"):
+        world.run(tmp_path, make_pictures(3000))
+    assert "no answer for over 5 minutes of tcp://10.0.0.1:1" in capsys.readouterr().err
+
+
+def test_workers_that_end_while_loading_again_and_again_are_not_waited_for(tmp_path, monkeypatch):
+    bad = [
+        GOOD(load=20, comes=4 * turn, ends=lambda numbers, now: not numbers) for turn in range(5)
+    ]
+    world = World(hosts(GOOD(all_but(7)), *bad), monkeypatch)
+    world.back_after = 5
+    assert len(world.run(tmp_path, make_pictures(100))[1].bad) == 1
 
 
 def test_a_worker_without_its_folder_gets_few_pictures_if_others_lie_at_that_place(
@@ -273,6 +328,16 @@ def test_a_worker_without_its_folder_gets_few_pictures_if_others_lie_at_that_pla
     (tmp_path / "other.jpg").touch()
     world = World(hosts(GOOD(nothing), GOOD(takes=9)), monkeypatch)
     assert world.run(tmp_path, make_pictures(3000, tmp_path))[1].bad == {}
+
+
+def test_pictures_that_were_replaced_since_the_crawl_cost_no_worker(tmp_path, monkeypatch):
+    """Here are other files, too."""
+    pictures = make_pictures(5, tmp_path)
+    for _, path in pictures:
+        Path(path).touch()
+    world = World(hosts(GOOD(nothing)), monkeypatch)
+    world.reason = bottlenecks.OTHER_FILE
+    assert world.run(tmp_path, pictures)[1].bad == {key: world.reason for key, _ in pictures}
 
 
 def test_pictures_that_kill_side_by_side_end_no_run(tmp_path, monkeypatch):
