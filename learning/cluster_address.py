@@ -24,6 +24,8 @@ LOCAL = re.compile(r"local:([1-9]\d{0,3})")
 ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
 TIMEOUT = 30  # seconds for connecting
 MOST_DESCRIBED = 1_000_000  # bytes of a scheduler file
+# What OpenSSL says of an answer that is not TLS; the second since its version 3.2.
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 NO_DASK = "--cluster needs Dask: python -m pip install -r requirements-cluster.txt"
 
 
@@ -48,8 +50,11 @@ def check(options: Options) -> str:
     address = options.address
     if "://" not in address and not address.startswith("local:"):
         address = scheduler_of(address)
+    address = address.rstrip("/")
     parts = ADDRESS.fullmatch(address)
     if not parts:
+        if ADDRESS.fullmatch(f"{address}:8786"):
+            raise UserError(f"--cluster {address} lacks its port: usually it is {address}:8786")
         raise UserError(
             f"--cluster takes tcp://host:8786, tls://host:8786, a scheduler file or local:2, not "
             f"{address}"
@@ -163,6 +168,10 @@ def knock(address: str, security: str | None) -> None:
             speaks = tls_of(security).wrap_socket(plain) if security else plain
             said = speaks.recv(8)
     except ssl.SSLError as error:
+        if error.reason in NO_TLS:
+            raise UserError(
+                f"what listens at {address} does not speak TLS: is it tcp://?"
+            ) from None
         raise UserError(
             f"the scheduler at {address} and the keys in {security} do not fit together "
             f"({error.reason or one_reason(error)}): use the folder that it was started with"
@@ -175,7 +184,7 @@ def knock(address: str, security: str | None) -> None:
         else:
             raise Undone(
                 f"no scheduler answers at {address} ({getattr(error, 'strerror', None) or error}): "
-                "start one by python -m dask scheduler, and run the same command again"
+                "start one as docs/cluster.md says, and run the same command again"
             ) from None
     if len(said) < 8 or int.from_bytes(said, "little") > MOST_DESCRIBED:
         other = "tcp" if security else "tls"

@@ -132,8 +132,8 @@ class Connection:
                 )
             except (OSError, TimeoutError, ValueError, RuntimeError) as error:
                 raise Undone(
-                    f"no scheduler answers at {address} ({one_reason(error)}): start one by "
-                    "python -m dask scheduler, and run the same command again"
+                    f"no scheduler answers at {address} ({one_reason(error)}): start one as "
+                    "docs/cluster.md says, and run the same command again"
                 ) from None
             self.stack = stack.pop_all()
         return self
@@ -207,5 +207,5 @@ class Connection:
     def lost(self) -> Undone:
         return Undone(
             f"the scheduler at {self.options.address} can't be reached any more; what is done is "
-            "kept: start it again, and run the same command"
+            "kept: start it and its workers again, and run the same command"
         )

@@ -197,11 +197,13 @@ class Pieces:
 
     def note_rows(self, keys: Iterable[str]) -> None:
         """These pictures have rows in the cache now."""
-        for key in keys:
-            if key in self.pending:
-                self.pending.remove(key)
-                self.bar.update()
+        there = set(keys)
+        fresh = self.pending & there
+        self.pending -= fresh
+        for key in there:
             self.bad.pop(key, None)  # it was counted
+        if fresh:  # at once: the bar would tell a rate by the first of them
+            self.bar.update(len(fresh))
 
     def are_done(self) -> bool:
         """Whether it is known of all pictures what becomes of them."""

@@ -67,14 +67,14 @@ def asks(tmp_path, *arguments):
         (["--cluster", "nowhere.json"], "there is no scheduler file nowhere.json"),
         (["--cluster", "feed.json"], "feed.json is no scheduler file"),
         (["--cluster", "http://127.0.0.1:8786"], "tcp://host:8786"),
-        (["--cluster", "tcp://127.0.0.1"], "tcp://host:8786"),
+        (["--cluster", "tcp://127.0.0.1"], "lacks its port: usually it is tcp://127.0.0.1:8786"),
         (["--cluster", "local:0"], "local:2"),
         (["--cluster", "local:"], "local:2"),
         (["--cluster", "local:x"], "local:2"),
         (["--cluster", "127.0.0.1:8786"], "write tcp://127.0.0.1:8786"),
         (["--cluster", "tcp://[bad:1"], "tcp://host:8786"),
         (["--cluster", "tcp://a..b:8786"], "--insecure-cluster"),
-        (["--cluster", "tcp://127.0.0.1:8786/"], "tcp://host:8786"),
+        (["--cluster", "tcp://127.0.0.1/"], "lacks its port: usually it is tcp://127.0.0.1:8786"),
         (["--cluster", "TCP://127.0.0.1:8786"], "tcp://host:8786"),
         (["--cluster", "tcp://me@127.0.0.1:8786"], "tcp://host:8786"),
         (["--cluster", "tcp://127.0.0.1:8786", "--cluster-security", "keys"], "tls://"),
@@ -119,6 +119,22 @@ def test_another_service_at_the_address_is_one_sentence_and_no_wait(said, monkey
     monkeypatch.setattr(cluster_address, "TIMEOUT", 1)
     with speaker(said) as port, pytest.raises(UserError, match="is no scheduler that speaks so"):
         cluster_address.knock(f"tcp://127.0.0.1:{port}", None)
+
+
+def test_a_slash_behind_the_address_does_no_harm():
+    pytest.importorskip("distributed")
+    asked = cluster_address.Options("tcp://127.0.0.1:8786/")
+    assert cluster_address.check(asked) == "tcp://127.0.0.1:8786"
+
+
+@pytest.mark.parametrize("said", [bytes([56, *[0] * 7]), b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_speaks_no_tls_is_said_to(said, keys):
+    """A scheduler without TLS speaks first, by eight bytes of a length."""
+    with (
+        speaker(said) as port,
+        pytest.raises(UserError, match=r"does not speak TLS: is it tcp://\?"),
+    ):
+        cluster_address.knock(f"tls://127.0.0.1:{port}", str(keys))
 
 
 def test_nobody_at_the_address_is_one_sentence():

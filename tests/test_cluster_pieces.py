@@ -10,6 +10,7 @@ import json
 import os
 import random
 import threading
+import types
 import zlib
 from pathlib import Path
 
@@ -126,6 +127,16 @@ def test_a_picture_is_counted_once_whatever_is_said_of_it(cache):
         assert bar.n == 1 and pieces.bad == {}
         pieces.leave_out(key, "it can't be read")  # by a worker that comes late
         assert bar.n == 1 and pieces.bad == {}
+
+
+def test_the_rows_of_a_shard_are_told_at_once(cache):
+    """A bar that heard of one picture first, after the workers had loaded, told of hours."""
+    pictures = make_pictures(40)
+    heard = []
+    bar = types.SimpleNamespace(total=40, update=lambda number=1: heard.append(number))
+    pieces = cluster_pieces.Pieces(cache, pictures, False, bar)
+    pieces.note_rows([key for key, _ in pieces.fresh(1).pictures])
+    assert [number for number in heard if number] == [32]
 
 
 def test_pictures_that_can_not_be_sent_are_left_out(cache, tmp_path):
