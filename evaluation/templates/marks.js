@@ -49,7 +49,9 @@ function keptMarks(data) {
     own.at = Number(kept.at) || 0;
     own.saved = String(kept.saved ?? "?");   // older pages do not know
     const taken = own.made !== data.made && arrived(product, own);
-    const current = own.before === stored(product)[0] && own.was === stored(product)[1];
+    const there = stateText(stored(product));
+    const current = there === stateText([own.before, own.was]) ||
+      own.saved.replace(/^\S+ /, "") === there;   // our own file said that, and this is newer
     if (!taken && current) marks[product] = own;
     else if (Date.now() - own.at > MONTH) {   // not at once: an older page may be open
       try { localStorage.removeItem(prefix + product); } catch { /* it stays, and counts no more */ }

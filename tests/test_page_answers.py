@@ -1,0 +1,104 @@
+"""What a newcomer meets on the pages of the audit and of the review, in a real Chromium: answers that
+are stored, categories that can be chosen, and what the bar offers and says.
+
+    pytest tests/test_page_answers.py
+"""
+
+from conftest import run_script
+from test_analyze import LEAVES, change, folder  # noqa: F401
+from test_html_pages import (  # noqa: F401
+    chromium,
+    left,
+    marked,
+    reload,
+    saved,
+    seen,
+    take_back,
+    visit,
+)
+from test_page_keys import audited, current  # noqa: F401
+from test_review_page import focused, options
+
+
+def audit_again(folder):  # noqa: F811
+    """The path of a page of the audit that is made anew, of what has no answer yet."""
+    change(folder, "update filing_source set parent = .1")  # that of the leaf
+    done = run_script("analyze", "--audit", 1, "-o", "again.html", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "again.html"
+
+
+def filed_at(tab, product):
+    return tab.get_attribute(f"[data-product='{product}']", "data-label")
+
+
+# ---- answers that are stored --------------------------------------------------------------------
+
+
+def test_chromium_answers_that_are_stored_are_not_to_save_on_the_next_page(
+    audited,  # noqa: F811
+    visit,  # noqa: F811
+    tmp_path,
+):
+    at_parent = seen(visit(audited, path=audited / "audit.html"))[-1]
+    for table in ("filing", "audit_sample"):
+        change(
+            audited,
+            f"update {table} set level = 'parent', category_id = 'bags' where product_id = ?",
+            at_parent,
+        )
+    tab = visit(audited, path=audit_again(audited))
+    order = seen(tab)
+    for number in order[:4]:
+        tab.locator(f"[data-product='{number}'] [data-key=y]").click()
+    tab.locator(f"[data-product='{order[4]}'] [data-key='?']").click()
+    tab.locator(f"[data-product='{at_parent}'] .where").fill("bags.totes")  # the parent was right
+    tab.keyboard.press("Enter")
+    answered = marked(tab)[0]
+    take_back(tab, tmp_path, audited)
+    again = visit(audited, path=audit_again(audited), context=tab.context)
+    assert marked(again) == (1, 0) and saved(again) == []  # the one that nobody is sure of
+    assert len(seen(again)) == 20 - answered + 1
+    assert again.inner_text("#changed") == again.inner_text("#kept") == ""
+
+
+def test_chromium_an_answer_that_was_changed_since_it_was_stored_stays_to_save(
+    audited,  # noqa: F811
+    visit,  # noqa: F811
+    tmp_path,
+):
+    tab = visit(audited, path=audited / "audit.html")
+    first, second, third = seen(tab)[:3]
+    for key in "yyy":
+        tab.keyboard.press(key)
+    take_back(tab, tmp_path, audited)
+    tab.locator(f"[data-product='{first}'] [data-key='?']").click()
+    change(audited, "update audit_sample set answer = 'wrong' where product_id = ?", second)
+    again = visit(audited, path=audit_again(audited), context=tab.context)
+    assert again.inner_text("#changed") == "1 to save (1 of them not on this page)"
+    assert again.inner_text("#kept").startswith("1 product had another decision in this browser")
+    take_back(again, tmp_path, audited)
+    assert (tmp_path / "decisions.csv").read_text().splitlines()[1].startswith(f"{first},unsure,")
+    last = visit(audited, path=audit_again(audited), context=tab.context)
+    assert saved(last) == [] and str(third) not in last.inner_text("main")
+
+
+def test_chromium_what_was_said_where_a_product_was_filed_before_is_no_answer(
+    audited,  # noqa: F811
+    visit,  # noqa: F811
+    tmp_path,
+):
+    tab = visit(audited, path=audited / "audit.html")
+    first = seen(tab)[0]
+    tab.keyboard.press("y")
+    take_back(tab, tmp_path, audited)
+    change(  # it was filed anew, at the parent
+        audited,
+        """insert into audit_sample(experiment_id, product_id, level, category_id, score, threshold,
+           beside, drawn, place) select 1, product_id, 'parent', 'bags', score, threshold, beside,
+           drawn, 100 from audit_sample where product_id = ?""",
+        first,
+    )
+    again = visit(audited, path=audit_again(audited), context=tab.context)
+    assert first in seen(again) and filed_at(again, first) == "bags"
+    assert marked(again) == (0, 0)
