@@ -102,3 +102,47 @@ def test_chromium_what_was_said_where_a_product_was_filed_before_is_no_answer(
     again = visit(audited, path=audit_again(audited), context=tab.context)
     assert first in seen(again) and filed_at(again, first) == "bags"
     assert marked(again) == (0, 0)
+
+
+# ---- categories that can be chosen --------------------------------------------------------------
+
+
+def test_chromium_a_new_category_is_offered_again(left, visit, tmp_path):  # noqa: F811
+    tab = visit(left, "--review", 1)
+    products = seen(tab)
+    for path in ("Accessories > Wig", "Accessories > Hat"):
+        tab.keyboard.press("c")
+        tab.keyboard.type(path)
+        tab.keyboard.press("Enter")
+        tab.keyboard.press("Enter")
+    reload(tab)
+    tab.keyboard.press("c")
+    assert options(tab)[:2] == ["Accessories > Hat", "Accessories > Wig"]  # as they were used last
+    tab.keyboard.type("wig")
+    assert options(tab) == ["Accessories > Wig"]
+    tab.keyboard.press("Enter")
+    assert focused(tab) == products[3] and marked(tab) == (3, 3)
+    own = tab.locator(f"[data-product='{products[3]}'] .where")
+    own.fill("accessories >  wig")  # nor does it take an Enter more
+    own.dispatch_event("change")
+    assert marked(tab) == (4, 4) and own.input_value() == "Accessories > Wig"
+    lines = [",".join(line.split(",")[1:4]) for line in saved(tab)]
+    new = "filed by hand,,Accessories > "
+    assert lines == [f"{new}Wig", f"{new}Hat", f"{new}Wig", f"{new}Wig"]
+    for _ in range(4):
+        tab.keyboard.press("0")
+        tab.keyboard.press("k")
+    tab.keyboard.press("c")
+    assert not [path for path in options(tab) if "Accessories" in path]
+
+
+def test_chromium_a_new_category_that_the_shop_has_by_now_is_offered_once(left, visit, tmp_path):  # noqa: F811
+    tab = visit(left, "--review", 1)
+    tab.keyboard.press("c")
+    tab.keyboard.type("bags > basket")
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("Enter")
+    change(left, "update category set name = 'basket' where id = 'bags.totes'")
+    tab = visit(left, "--review", 1, context=tab.context)
+    tab.keyboard.press("c")
+    assert [path for path in options(tab) if "basket" in path] == ["bags > basket"]

@@ -120,11 +120,15 @@ function keptMarks(data) {
     return product;
   }
 
-  // Ids of the categories that were chosen last, the latest first.
+  // The categories that were chosen last, the latest first: their ids, or what was typed of new ones.
   function lastUsed(most = 8) {
-    const latest = Object.values(marks).filter((own) => own.category).sort((a, b) => b.at - a.at);
-    return [...new Set(latest.map((own) => own.category))].slice(0, most);
+    const latest = Object.values(marks).sort((a, b) => b.at - a.at);
+    const chosen = latest.map((own) => own.category || own.proposed).filter(Boolean);
+    return [...new Set(chosen)].slice(0, most);
   }
+
+  // The new categories that were typed.
+  const created = () => [...new Set(Object.values(marks).map((own) => own.proposed).filter(Boolean))];
 
   // The usual time from one decision to the next, in ms; null before there are five of them.
   function pace() {
@@ -155,5 +159,5 @@ function keptMarks(data) {
   }
 
   return {marks, unkept, overtaken, state, set, isUnsaved, noteSaved, readAll, readElsewhere,
-    lastUsed, pace, fileText};
+    lastUsed, created, pace, fileText};
 }

@@ -6,9 +6,9 @@
   const isOfQuestions = data.word !== "error";
   const rows = [], rowOf = new Map(), groups = new Map();
   const marks = keptMarks(data), steps = keptSteps(data);
-  const picker = categoryPicker(data.leaves, marks.lastUsed, (field, id, byKey) => {
+  const picker = categoryPicker(data.leaves, marks, (field, id, byKey) => {
     const one = rowOfElement(field);
-    decide(one, data.puts, id);
+    decide(one, data.puts, ...picker.decided(id));
     if (!byKey) return;
     one.row.focus({preventScroll: true});
     goOn();

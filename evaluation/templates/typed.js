@@ -44,7 +44,7 @@ function typedCategories(data, picker, decide, speak) {
     if (text === one.where.dataset.shown) return true;
     const known = said ? picker.named(text) : undefined;
     if (known && known.id !== one.label) {
-      decide(one, data.puts, known.id);
+      decide(one, data.puts, ...picker.decided(known.id));
       return true;
     }
     if (!said) {   // what is wrong stays wrong without a category
