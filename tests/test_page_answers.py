@@ -146,3 +146,21 @@ def test_chromium_a_new_category_that_the_shop_has_by_now_is_offered_once(left, 
     tab = visit(left, "--review", 1, context=tab.context)
     tab.keyboard.press("c")
     assert [path for path in options(tab) if "basket" in path] == ["bags > basket"]
+
+
+def test_chromium_what_is_called_wrong_is_no_choice_of_what_is_right(audited, visit):  # noqa: F811
+    change(audited, "update category set name = 'totes large' where id = 'jeans.skinny'")
+    change(audited, "update audit_sample set category_id = 'bags.totes'")
+    tab = visit(audited, path=audit_again(audited))
+    first = current(tab)
+    tab.keyboard.press("n")
+    assert len(options(tab)) == len(LEAVES) - 1 and "bags > bags.totes" not in options(tab)
+    tab.keyboard.type("totes")
+    assert options(tab) == ["jeans > totes large"]
+    for _ in range(2):  # nor is another one taken instead of what was typed
+        tab.locator(f"[data-product='{first}'] .where").fill("bags > Bags.totes")
+        assert options(tab) == []
+        tab.keyboard.press("Enter")
+        said = "Not stored: this is the category that you call wrong. Name another one."
+        assert tab.locator("output.fault").inner_text() == said and current(tab) == first
+    assert f"{first},wrong,,," in saved(tab)[0]

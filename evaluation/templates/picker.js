@@ -35,7 +35,9 @@ function categoryPicker(categories, {lastUsed, created}, chosen) {
 
   // The entries that have each word of the text, or at least hold each; the best first.
   function found(text) {
-    const words = wordsOf(text), all = known();
+    const words = wordsOf(text), {label} = field.closest(".product").dataset;   // called wrong
+    if (label && named(text)?.id === label) return [];   // and Enter takes no other one instead
+    const all = known().filter(({id}) => id !== label);
     const recent = lastUsed().map((id) => all.find((entry) => entry.id === id)).filter(Boolean);
     if (!words.length) return [...new Set([...recent, ...all])];
     const having = (before) => all.filter((entry) => words.every((word) =>
