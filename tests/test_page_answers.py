@@ -164,3 +164,28 @@ def test_chromium_what_is_called_wrong_is_no_choice_of_what_is_right(audited, vi
         said = "Not stored: this is the category that you call wrong. Name another one."
         assert tab.locator("output.fault").inner_text() == said and current(tab) == first
     assert f"{first},wrong,,," in saved(tab)[0]
+
+
+# ---- what the bar offers and says ---------------------------------------------------------------
+
+
+def filters(tab):
+    """{filter of categories or badges that the bar has: what it has to choose from}."""
+    boxes = tab.locator("#tools select:not(#mark, #order)")
+    return {
+        box.get_attribute("id"): box.locator("option").all_inner_texts()[1:] for box in boxes.all()
+    }
+
+
+def test_chromium_a_filter_that_would_hide_nothing_is_not_there(audited, visit):  # noqa: F811
+    tab = visit(audited, path=audited / "audit.html")
+    assert filters(tab) == {}  # all were filed at one category, and none has a picture
+    change(audited, "update audit_sample set category_id = 'bags.totes' where id < 6")
+    change(audited, "update audit_sample set answer = 'unsure' where id < 4")
+    tab = visit(audited, path=audit_again(audited))
+    assert {name: len(values) for name, values in filters(tab).items()} == {
+        "predicted": 2,
+        "badge": 1,
+    }
+    tab.select_option("#badge", "answered ? before")
+    assert len(seen(tab)) == 3
