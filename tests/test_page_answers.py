@@ -16,7 +16,7 @@ from test_html_pages import (  # noqa: F401
     take_back,
     visit,
 )
-from test_page_keys import audited, current  # noqa: F401
+from test_page_keys import CURRENT, audited, current  # noqa: F401
 from test_review_page import focused, options
 
 
@@ -189,3 +189,15 @@ def test_chromium_a_filter_that_would_hide_nothing_is_not_there(audited, visit):
     }
     tab.select_option("#badge", "answered ? before")
     assert len(seen(tab)) == 3
+
+
+def test_chromium_what_is_taken_back_to_is_said(audited, visit):  # noqa: F811
+    tab = visit(audited, path=audited / "audit.html")
+    tab.keyboard.press("n")
+    tab.keyboard.type("totes")
+    tab.keyboard.press("Enter")
+    assert tab.inner_text("#spoken") == "wrong: bags > bags.totes"
+    for said in (", again wrong", ""):
+        tab.keyboard.press("u")
+        name = tab.inner_text(f"{CURRENT} h3")
+        assert tab.inner_text("#spoken") == f"taken back: {name}{said}"

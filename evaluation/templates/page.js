@@ -147,9 +147,13 @@
     const some = meant(one);
     steps.push(some.map(({product}) => [product, marks.state(product)]));
     put(some.map((own) => [own, [decision, category, proposed]]));
-    speak(`${decision || "no decision"}${category || proposed ?
-      `: ${proposed || picker.pathOf(category)}` : ""}${some.length > 1 ? `, ${some.length} products` : ""}`);
+    speak(inWords(decision, category, proposed) +
+      (some.length > 1 ? `, ${some.length} products` : ""));
   }
+
+  const inWords = (decision, category, proposed) =>
+    (decision === "unsure" ? "not sure" : decision || "no decision") +
+    (category || proposed ? `: ${proposed || picker.pathOf(category)}` : "");
 
   function put(some) {
     const at = Date.now();   // what is decided at once counts as one decision for the pace
@@ -177,7 +181,8 @@
     put(step);
     if (one.group && one.row.hidden && one.fits) turn(one.group);
     goTo(one);
-    speak(`taken back: ${factsOf(one).name}`);
+    speak(`taken back: ${factsOf(one).name}${one.decision.value ?
+      `, again ${inWords(...marks.state(one.product))}` : ""}`);
   }
 
   function choose(one, button) {
