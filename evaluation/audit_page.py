@@ -46,6 +46,7 @@ def audit_page(db_path: str, number: int, images_path: str, most: int = MOST) ->
         "key": html_pages.page_key("audit", number, experiment["date"], db_path),
         "word": "product",
         "puts": "wrong",
+        "done": "answered",
         "database": page_text(str(db_path), 200),
         "decided": answered_before(conn, number, rows, paths, renamed),
         "all": len(products),

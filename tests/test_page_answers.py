@@ -201,3 +201,14 @@ def test_chromium_what_is_taken_back_to_is_said(audited, visit):  # noqa: F811
         tab.keyboard.press("u")
         name = tab.inner_text(f"{CURRENT} h3")
         assert tab.inner_text("#spoken") == f"taken back: {name}{said}"
+
+
+def test_chromium_the_bar_has_the_words_of_the_audit(audited, visit):  # noqa: F811
+    tab = visit(audited, path=audited / "audit.html")
+    answers = [text.split()[:-1] for text in tab.locator(".choice").all_inner_texts()[:3]]
+    assert tab.locator("#mark option").all_inner_texts()[2:] == [" ".join(own) for own in answers]
+    tab.keyboard.press("?")
+    assert tab.inner_text("#marked") == "1 of 20 answered"
+    assert tab.inner_text("#spoken") == "not sure"
+    tab.select_option("#mark", "not sure")
+    assert len(seen(tab)) == 1
