@@ -4,6 +4,7 @@ are stored, categories that can be chosen, and what the bar offers and says.
     pytest tests/test_page_answers.py
 """
 
+import pytest
 from conftest import run_script
 from test_analyze import LEAVES, change, folder  # noqa: F401
 from test_html_pages import (  # noqa: F401
@@ -212,3 +213,29 @@ def test_chromium_the_bar_has_the_words_of_the_audit(audited, visit):  # noqa: F
     assert tab.inner_text("#spoken") == "not sure"
     tab.select_option("#mark", "not sure")
     assert len(seen(tab)) == 1
+
+
+# ---- a choice that has the focus ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ("Enter", "Space"))
+def test_chromium_a_choice_that_has_the_focus_goes_on_as_its_key_does(left, visit, key):  # noqa: F811
+    tab = visit(left, "--review", 1)
+    first, second = seen(tab)[:2]
+    own = tab.locator(f"[data-product='{first}'] .choice").nth(1)
+    for _ in range(2):  # once more changes nothing and goes on, too
+        own.focus()
+        tab.keyboard.press(key)
+        assert own.get_attribute("aria-pressed") == "true" and marked(tab) == (1, 1)
+        assert current(tab) == focused(tab) == second
+    own.click()  # by mouse it is taken back, and stays
+    assert marked(tab) == (0, 0) and focused(tab) == first
+
+
+def test_chromium_wrong_that_has_the_focus_asks_what_is_right(audited, visit):  # noqa: F811
+    tab = visit(audited, path=audited / "audit.html")
+    first = current(tab)
+    tab.locator(f"[data-product='{first}'] [data-key=n]").focus()
+    tab.keyboard.press("Enter")
+    assert marked(tab) == (1, 1) and current(tab) == first
+    assert tab.evaluate("document.activeElement.className") == "where"

@@ -242,12 +242,14 @@
     if (!inSight(one)) comeBack();   // first what it is about
     else if (key === "0") decide(one, "", "");
     else if (option) chooseDecision(one, option.value);
-    else {
-      if (button.getAttribute("aria-pressed") !== "true") choose(one, button);
-      if ("asks" in button.dataset) one.where.focus();   // once more, too: for another category
-      else goOn();
-    }
+    else chooseByKey(one, button);
     return true;
+  }
+
+  function chooseByKey(one, button) {
+    if (button.getAttribute("aria-pressed") !== "true") choose(one, button);
+    if ("asks" in button.dataset) one.where.focus();   // once more, too: for another category
+    else goOn();
   }
 
   function accept(one) {   // Enter
@@ -304,8 +306,9 @@
     if (button.matches(".propose")) create(one, button.value, !event.detail);
     else if (button.matches(".alike")) turn(one.group);
     else if (button.matches(".opens")) openMore(one);
-    else {
-      if (event.detail) one.row.focus({preventScroll: true});   // by mouse: Enter then goes on
+    else if (!event.detail) chooseByKey(one, button);
+    else {   // by mouse: Enter then goes on
+      one.row.focus({preventScroll: true});
       choose(one, button);
     }
   });
