@@ -37,17 +37,18 @@ def audit_page(db_path: str, number: int, images_path: str, most: int = MOST) ->
     for line in takes:
         log(line)
     paths = html_pages.page_paths(conn)
+    renamed = category_changes.current_ids(conn)
     products = [
-        view(row, position, paths, category_changes.current_ids(conn), images_path)
-        for position, row in enumerate(rows)
+        view(row, position, paths, renamed, images_path) for position, row in enumerate(rows)
     ]
     html_pages.warn_missing_pictures(products, images_path)
     data = {
         "key": html_pages.page_key("audit", number, experiment["date"], db_path),
         "word": "product",
         "puts": "wrong",
+        "done": "answered",
         "database": page_text(str(db_path), 200),
-        "decided": answered_before(rows, products),
+        "decided": answered_before(conn, number, rows, paths, renamed),
         "all": len(products),
         "start": None,
         "n": 0,
@@ -109,22 +110,38 @@ def view(
 ) -> dict[str, Any]:
     """What the page shows of a product, a row of audit_queries.to_answer. The page's script orders
     by `score`, which is the place in the order of drawing here, and says nothing."""
-    filed = row["category_id"]
-    if filed not in paths:
-        filed = renamed.get(filed) or filed
+    filed = filed_today(row, paths, renamed)
     shown = {**dict(row), "predicted": filed, "parent": None, "score": None}
     badges = [UNSURE] if row["answer"] == "unsure" else []
     parts = product_view.product_parts(shown, (), badges, None, paths, images_path)
     return {**parts, "score": -position, "filed": filed, "level": row["level"]}
 
 
+def filed_today(
+    row: sqlite3.Row, paths: Mapping[str, str], renamed: Mapping[str, str | None]
+) -> str:
+    """The category at which a row of audit_sample was filed, as it is called today."""
+    filed: str = row["category_id"]
+    return filed if filed in paths else renamed.get(filed) or filed
+
+
 def answered_before(
-    rows: Sequence[sqlite3.Row], products: Sequence[Mapping[str, Any]]
+    conn: sqlite3.Connection,
+    number: int,
+    rows: Sequence[sqlite3.Row],
+    paths: Mapping[str, str],
+    renamed: Mapping[str, str | None],
 ) -> html_pages.Decided:
-    """What the database has of these products, for the page's script: {product: (answer, right
-    category, filed category, True)}."""
-    return {
-        row["id"]: (row["answer"], "", product["predicted"], True)
-        for row, product in zip(rows, products)
-        if row["answer"]
-    }
+    """All answers that the database has, as html_pages.Decided, by which the script knows what it
+    need not keep any longer. What was said of a product where it was filed before does not hold for
+    the page, whose `rows` ask where it is filed now."""
+    asked = {row["id"]: row["drawn_as"] for row in rows}
+    answers = {}
+    for row in audit_queries.sample(conn, number):
+        if row["answer"]:
+            # Right at a parent, and the leaf named: on the page that was wrong, with the leaf.
+            answer = "wrong" if row["right_id"] else row["answer"]
+            filed = page_text(filed_today(row, paths, renamed), 200)
+            holds = asked.get(row["product_id"], row["id"]) == row["id"]
+            answers[row["product_id"]] = (answer, row["right_id"] or "", filed, holds)
+    return answers

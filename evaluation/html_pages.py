@@ -15,6 +15,7 @@ import json
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -174,13 +175,14 @@ def render(
         f"style-src '{fingerprint(style)}'",
         f"script-src '{fingerprint(script)}'",
     ]
-    badges = sorted({badge for product in products for badge in product["badges"]})
+    counts = Counter(badge for product in products for badge in product["badges"])
+    telling = sorted(badge for badge in counts if counts[badge] < len(products))  # not all have it
     page = environment.get_template(template).render(
         products=products,
         style=style,
         script=script,
         data=script_json(data, products),
-        badges=[(badge, badge) for badge in badges],
+        badges=[(badge, badge) for badge in telling],
         pictures=any(product["picture"] or product["link"] for product in products),
         policy="; ".join(policy),
         **values,

@@ -38,7 +38,8 @@ function statusBar(data, marks, rows, rowOf) {
     find("progress").max = data.rows;
     find("progress").value = count;
     find("marked").textContent =
-      `${count.toLocaleString()} of ${data.rows.toLocaleString()} decided${timeLeft(left)}`;
+      `${count.toLocaleString()} of ${data.rows.toLocaleString()} ${data.done ?? "decided"}` +
+      timeLeft(left);
     find("changed").textContent = all.length ?
       `${told.length.toLocaleString()} ${unsaved.length ? "to save" : "saved"}` +
       (elsewhere.length ? ` (${elsewhere.length} of them not on this page)` : "") : "";

@@ -49,7 +49,9 @@ function keptMarks(data) {
     own.at = Number(kept.at) || 0;
     own.saved = String(kept.saved ?? "?");   // older pages do not know
     const taken = own.made !== data.made && arrived(product, own);
-    const current = own.before === stored(product)[0] && own.was === stored(product)[1];
+    const there = stateText(stored(product));
+    const current = there === stateText([own.before, own.was]) ||
+      own.saved.replace(/^\S+ /, "") === there;   // our own file said that, and this is newer
     if (!taken && current) marks[product] = own;
     else if (Date.now() - own.at > MONTH) {   // not at once: an older page may be open
       try { localStorage.removeItem(prefix + product); } catch { /* it stays, and counts no more */ }
@@ -118,11 +120,15 @@ function keptMarks(data) {
     return product;
   }
 
-  // Ids of the categories that were chosen last, the latest first.
+  // The categories that were chosen last, the latest first: their ids, or what was typed of new ones.
   function lastUsed(most = 8) {
-    const latest = Object.values(marks).filter((own) => own.category).sort((a, b) => b.at - a.at);
-    return [...new Set(latest.map((own) => own.category))].slice(0, most);
+    const latest = Object.values(marks).sort((a, b) => b.at - a.at);
+    const chosen = latest.map((own) => own.category || own.proposed).filter(Boolean);
+    return [...new Set(chosen)].slice(0, most);
   }
+
+  // The new categories that were typed.
+  const created = () => [...new Set(Object.values(marks).map((own) => own.proposed).filter(Boolean))];
 
   // The usual time from one decision to the next, in ms; null before there are five of them.
   function pace() {
@@ -153,5 +159,5 @@ function keptMarks(data) {
   }
 
   return {marks, unkept, overtaken, state, set, isUnsaved, noteSaved, readAll, readElsewhere,
-    lastUsed, pace, fileText};
+    lastUsed, created, pace, fileText};
 }

@@ -6,9 +6,9 @@
   const isOfQuestions = data.word !== "error";
   const rows = [], rowOf = new Map(), groups = new Map();
   const marks = keptMarks(data), steps = keptSteps(data);
-  const picker = categoryPicker(data.leaves, marks.lastUsed, (field, id, byKey) => {
+  const picker = categoryPicker(data.leaves, marks, (field, id, byKey) => {
     const one = rowOfElement(field);
-    decide(one, data.puts, id);
+    decide(one, data.puts, ...picker.decided(id));
     if (!byKey) return;
     one.row.focus({preventScroll: true});
     goOn();
@@ -147,9 +147,13 @@
     const some = meant(one);
     steps.push(some.map(({product}) => [product, marks.state(product)]));
     put(some.map((own) => [own, [decision, category, proposed]]));
-    speak(`${decision || "no decision"}${category || proposed ?
-      `: ${proposed || picker.pathOf(category)}` : ""}${some.length > 1 ? `, ${some.length} products` : ""}`);
+    speak(inWords(decision, category, proposed) +
+      (some.length > 1 ? `, ${some.length} products` : ""));
   }
+
+  const inWords = (decision, category, proposed) =>
+    (decision === "unsure" ? "not sure" : decision || "no decision") +
+    (category || proposed ? `: ${proposed || picker.pathOf(category)}` : "");
 
   function put(some) {
     const at = Date.now();   // what is decided at once counts as one decision for the pace
@@ -177,7 +181,8 @@
     put(step);
     if (one.group && one.row.hidden && one.fits) turn(one.group);
     goTo(one);
-    speak(`taken back: ${factsOf(one).name}`);
+    speak(`taken back: ${factsOf(one).name}${one.decision.value ?
+      `, again ${inWords(...marks.state(one.product))}` : ""}`);
   }
 
   function choose(one, button) {
@@ -237,12 +242,14 @@
     if (!inSight(one)) comeBack();   // first what it is about
     else if (key === "0") decide(one, "", "");
     else if (option) chooseDecision(one, option.value);
-    else {
-      if (button.getAttribute("aria-pressed") !== "true") choose(one, button);
-      if ("asks" in button.dataset) one.where.focus();   // once more, too: for another category
-      else goOn();
-    }
+    else chooseByKey(one, button);
     return true;
+  }
+
+  function chooseByKey(one, button) {
+    if (button.getAttribute("aria-pressed") !== "true") choose(one, button);
+    if ("asks" in button.dataset) one.where.focus();   // once more, too: for another category
+    else goOn();
   }
 
   function accept(one) {   // Enter
@@ -299,8 +306,9 @@
     if (button.matches(".propose")) create(one, button.value, !event.detail);
     else if (button.matches(".alike")) turn(one.group);
     else if (button.matches(".opens")) openMore(one);
-    else {
-      if (event.detail) one.row.focus({preventScroll: true});   // by mouse: Enter then goes on
+    else if (!event.detail) chooseByKey(one, button);
+    else {   // by mouse: Enter then goes on
+      one.row.focus({preventScroll: true});
       choose(one, button);
     }
   });

@@ -3,14 +3,15 @@
 // with its path; the last used stand first. It is a combobox as the ARIA Authoring Practices
 // describe it: the focus stays in the field, and aria-activedescendant names the option.
 //
-// In: categories [[id, path]], lastUsed() -> ids, and chosen(field, id, byKey) for what is picked.
-function categoryPicker(categories, lastUsed, chosen) {
+// In: categories [[id, path]], lastUsed() -> ids, created() -> paths of new ones, which are their ids
+// here, and chosen(field, id, byKey) for what is picked.
+function categoryPicker(categories, {lastUsed, created}, chosen) {
   const MOST = 30;   // options at a time; one more word in the field leaves fewer
   const plain = (text) => text.normalize("NFKD").replaceAll(/\p{M}/gu, "").toLowerCase();
   const wordsOf = (text) => plain(text).split(/[^\p{L}\p{N}]+/u).filter(Boolean);
   const box = document.createElement("ul"), told = document.createElement("div");
   const paths = new Map(categories);
-  let field = null, options = [], active = -1, entries = null, byId = null;
+  let field = null, options = [], active = -1, entries = null;
   Object.assign(box, {id: "categories", className: "picker", hidden: true, tabIndex: -1});
   box.setAttribute("role", "listbox");
   box.setAttribute("aria-label", "Categories");
@@ -18,22 +19,28 @@ function categoryPicker(categories, lastUsed, chosen) {
   told.setAttribute("role", "status");
   document.querySelector("main").append(box, told);
 
-  function prepare() {   // when it is first needed, since the page opens without it
-    entries = categories.map(([id, path]) => {
-      const cut = path.lastIndexOf(" > ");
-      const above = cut < 0 ? "" : path.slice(0, cut + 3), last = path.slice(above.length);
-      return {id, above, last, text: ` ${wordsOf(path).join(" ")} `,
-        lastText: ` ${wordsOf(last).join(" ")} `, idText: plain(id)};
-    });
-    byId = new Map(entries.map((entry) => [entry.id, entry]));
+  function entryOf([id, path]) {
+    const cut = path.lastIndexOf(" > ");
+    const above = cut < 0 ? "" : path.slice(0, cut + 3), last = path.slice(above.length);
+    return {id, above, last, text: ` ${wordsOf(path).join(" ")} `,
+      lastText: ` ${wordsOf(last).join(" ")} `, idText: plain(id)};
+  }
+
+  function known() {
+    entries ??= categories.map(entryOf);   // not before, since the page opens without them
+    const isListed = (path) => entries.some(({above, last}) => above + last === path);
+    const fresh = created().filter((path) => !isListed(path));   // the shop may have it by now
+    return [...entries, ...fresh.map((path) => entryOf([path, path]))];
   }
 
   // The entries that have each word of the text, or at least hold each; the best first.
   function found(text) {
-    const words = wordsOf(text);
-    const recent = lastUsed().map((id) => byId.get(id)).filter(Boolean);
-    if (!words.length) return [...new Set([...recent, ...entries])];
-    const having = (before) => entries.filter((entry) => words.every((word) =>
+    const words = wordsOf(text), {label} = field.closest(".product").dataset;   // called wrong
+    if (label && named(text)?.id === label) return [];   // and Enter takes no other one instead
+    const all = known().filter(({id}) => id !== label);
+    const recent = lastUsed().map((id) => all.find((entry) => entry.id === id)).filter(Boolean);
+    if (!words.length) return [...new Set([...recent, ...all])];
+    const having = (before) => all.filter((entry) => words.every((word) =>
       entry.text.includes(before + word) || entry.idText.includes(plain(text).trim())));
     const whole = ` ${words.join(" ")} `;
     const fit = (entry) => entry.lastText === whole ? 100 :
@@ -58,7 +65,6 @@ function categoryPicker(categories, lastUsed, chosen) {
   }
 
   function show() {
-    if (!entries) prepare();
     const text = field.value === field.dataset.shown ? "" : field.value;
     const recent = new Set(lastUsed()), all = found(text);
     options = all.slice(0, MOST).map((entry, i) => optionOf(entry, i, recent.has(entry.id)));
@@ -147,13 +153,16 @@ function categoryPicker(categories, lastUsed, chosen) {
 
   // The category that a text names: by its id, its path, or the name that one of them alone has.
   function named(text) {
-    if (!entries) prepare();
+    const all = known();
     const tidy = (some) => some.trim().toLowerCase().replaceAll(/\s+/g, " ");
     const said = tidy(text);
-    const exact = entries.find(({id, above, last}) => [id, above + last].map(tidy).includes(said));
-    const ends = entries.filter(({last}) => tidy(last) === said);
+    const exact = all.find(({id, above, last}) => [id, above + last].map(tidy).includes(said));
+    const ends = all.filter(({last}) => tidy(last) === said);
     return exact ?? (ends.length === 1 ? ends[0] : undefined);
   }
 
-  return {named, pathOf: (id) => paths.get(id) ?? id, has: (id) => paths.has(id)};
+  // An id as a decision has it: [category, proposed].
+  const decided = (id) => paths.has(id) ? [id, ""] : ["", id];
+
+  return {named, decided, pathOf: (id) => paths.get(id) ?? id, has: (id) => paths.has(id)};
 }

@@ -44,7 +44,7 @@ function typedCategories(data, picker, decide, speak) {
     if (text === one.where.dataset.shown) return true;
     const known = said ? picker.named(text) : undefined;
     if (known && known.id !== one.label) {
-      decide(one, data.puts, known.id);
+      decide(one, data.puts, ...picker.decided(known.id));
       return true;
     }
     if (!said) {   // what is wrong stays wrong without a category
@@ -54,7 +54,8 @@ function typedCategories(data, picker, decide, speak) {
     const parts = text.split(">").map((part) => part.trim().replaceAll(/\s+/g, " "));
     const proposed = parts.join(" > ");
     if (known) {
-      ask(one, "Not stored: this is the category in question. Name another one.", {isFault: true});
+      ask(one, "Not stored: this is the category that you call wrong. Name another one.",
+        {isFault: true});
     } else if (!parts.every(Boolean) || text.length >= 300) {
       ask(one, "Not stored: write it as Parent > Leaf, shorter than 300 characters.",
         {isFault: true});
