@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import db
+from common.terminal import counted, log
 from evaluation import (
     catalogue_queries,
     decision_queries,
@@ -53,6 +54,12 @@ def review_page(
     model = product_view.text_model(conn, db_path, number)
     products = views(conn, number, chosen, model, decisions, paths, images_path)
     html_pages.warn_missing_pictures(products, images_path)
+    counts = filing_queries.count_levels(conn, number)
+    log(
+        f"{len(products):,} of {counted(in_all, 'product')} left to a person or filed at the parent"
+        if counts
+        else f"experiment {number} has filed nothing yet: run its classifier with --apply {number}"
+    )
     shops, database = filing_source_queries.kept_filing(conn, number), page_text(str(db_path), 200)
     first_choices = [product["suggestion"] for product in products if product["suggestion"]]
     return html_pages.render(
@@ -61,7 +68,7 @@ def review_page(
         products,
         number=number,
         name=page_text(experiment["name"], 300),
-        counts=filing_queries.count_levels(conn, number),
+        counts=counts,
         predictions=html_pages.filter_options(first_choices, paths),
         parents=html_pages.filter_options((product["raw_parent"] for product in products), paths),
         words=model is not None,
@@ -168,9 +175,8 @@ def review_view(
     """What the page shows of a product, a row of review_queries.product_rows with its `top` read.
 
     It offers the three likeliest categories of `offered_categories`. The first is proposed if it is
-    the model's first. `there` is catalogue_queries.places_today, shops are
-    `kept_filing`, and `today` category_changes.classes_today, by which all categories
-    are those of today.
+    the model's first. `there` is catalogue_queries.places_today, shops are `kept_filing`, and
+    `today` category_changes.classes_today, by which all categories are those of today.
     """
     top = row["top"]
     row["refused"] = [today.get(own) or own for own in json.loads(row["refused"])]

@@ -478,6 +478,14 @@ def test_an_experiment_that_has_filed_nothing_itself_is_said_to(shop):
         assert (words in done.stderr) == (number == 2), done.stderr
 
 
+def test_a_page_for_review_is_told_by_how_many_products_it_has(shop):
+    make_experiment(shop, 2)
+    said = run(shop, "--review", 1, "--top", 2, "-o", "page.html").stderr
+    assert "2 of 3 products left to a person or filed at the parent\n" in said
+    said = run(shop, "--review", 2, "-o", "page.html").stderr
+    assert "experiment 2 has filed nothing yet: run its classifier with --apply 2\n" in said
+
+
 def test_with_nothing_filed_it_says_what_to_do(tmp_path):
     load(tmp_path, write_tsv(tmp_path / "old.tsv", TREE))
     make_experiment(tmp_path)
