@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from common.terminal import UserError, command, log
+from common.terminal import UserError, command, grouped, log
 from evaluation import audit, audit_queries, decision_conflicts, decision_lines
 from evaluation.csv_file import NAMED
 from evaluation.decision_lines import Categories, Cells, short
@@ -81,20 +81,21 @@ def read_lines(
     # {row of audit_sample: {(answer, what training learns of it): lines that say so}}
     said: dict[int, dict[tuple[Answer, Override | None], list[int]]] = {}
     unusable = []
-    for line, cells in lines:
-        try:
-            if from_page:
-                there.add(decision_conflicts.check_whole(cells))
-            product = decision_lines.find_product(conn, cells)
-            drawn = find_drawn(conn, cells, product, categories)
-            answer = read_answer(cells, drawn, categories)
-            if from_page:
-                check_no_conflict(cells, answer, drawn)
-        except ValueError as problem:
-            unusable.append((line, str(problem)))
-        else:
-            override = override_of(conn, answer, drawn, product, categories)
-            said.setdefault(drawn["id"], {}).setdefault((answer, override), []).append(line)
+    with grouped(decision_lines.changed_ids_text) as tell:
+        for line, cells in lines:
+            try:
+                if from_page:
+                    there.add(decision_conflicts.check_whole(cells))
+                product = decision_lines.find_product(conn, cells, tell)
+                drawn = find_drawn(conn, cells, product, categories)
+                answer = read_answer(cells, drawn, categories)
+                if from_page:
+                    check_no_conflict(cells, answer, drawn)
+            except ValueError as problem:
+                unusable.append((line, str(problem)))
+            else:
+                override = override_of(conn, answer, drawn, product, categories)
+                said.setdefault(drawn["id"], {}).setdefault((answer, override), []).append(line)
     answers, overrides = [], []
     for lines_by_answer in said.values():
         if len(lines_by_answer) == 1:

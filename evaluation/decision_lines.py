@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from common.terminal import log
+from common.terminal import counted
 from common.text import folded, printable
 from evaluation import decision_queries, product_view
 from evaluation.csv_file import UNSURE, unquoted
 
 Cells = Mapping[str, str]
+Tell = Callable[[str, object], None]  # of common.terminal.grouped
 
 
 class Decision(NamedTuple):
@@ -40,8 +41,9 @@ class Categories(NamedTuple):
 # ---- the product --------------------------------------------------------------------------------
 
 
-def find_product(conn: sqlite3.Connection, cells: Cells) -> sqlite3.Row:
-    """The product, a row of decision_queries.product_by_id, that a line is about.
+def find_product(conn: sqlite3.Connection, cells: Cells, tell: Tell) -> sqlite3.Row:
+    """The product, a row of decision_queries.product_by_id, that a line is about. If a spreadsheet has
+    changed its id, `tell` is told, for changed_ids_text.
 
     It goes by source and external_id if the line has them, which stay the same when the catalogue
     is crawled anew; otherwise by product_id, checked by what else the line says. Raises ValueError
@@ -59,7 +61,7 @@ def find_product(conn: sqlite3.Connection, cells: Cells) -> sqlite3.Row:
             and matches(external, by_number["external_id"])
         ):
             return by_number
-        return find_by_external_id(conn, source, external, name, by_number)
+        return find_by_external_id(conn, source, external, name, by_number, tell)
     if not by_number:
         raise ValueError(f"there is no product {digits!r}" + rounded_hint(digits))
     check_same_product(cells, by_number)
@@ -85,8 +87,20 @@ def check_same_product(cells: Cells, product: sqlite3.Row) -> None:
         )
 
 
+def changed_ids_text(count: int, names: str, reason: str) -> str:
+    return (
+        f"{reason} {counted(count, 'id')} ({names}): {'it is' if count == 1 else 'each is'} taken for "
+        "the product with the same number and name"
+    )
+
+
 def find_by_external_id(
-    conn: sqlite3.Connection, source: str, external: str, name: str, by_number: sqlite3.Row | None
+    conn: sqlite3.Connection,
+    source: str,
+    external: str,
+    name: str,
+    by_number: sqlite3.Row | None,
+    tell: Tell,
 ) -> sqlite3.Row:
     """The product of a shop's own id; by_number is what product_id finds, or None. Raises
     ValueError with the reason if there is none, or if it is not sure that it is this one."""
@@ -108,10 +122,7 @@ def find_by_external_id(
         check_no_other(source, external, name, product, by_number, twins)
         return product
     if by_number and is_mangled(source, external, name, by_number):
-        log(
-            f"a spreadsheet has made {external} of the id {by_number['external_id']}: taken for "
-            f"product {by_number['id']}, which has the same name"
-        )
+        tell("a spreadsheet has changed", f"{by_number['external_id']} to {external}")
         return by_number
     hint = rounded_hint(external)
     if twins:

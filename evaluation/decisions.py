@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import db
-from common.terminal import UserError, counted, log
+from common.terminal import UserError, counted, grouped, log
 from common.text import printable
 from evaluation import audit_answers, csv_file, decision_conflicts, decision_lines, decision_queries
 from evaluation.csv_file import NAMED, first_lines
@@ -108,25 +108,28 @@ def read_decisions(
     # {product id: {what is decided: lines that say so}}
     decided: dict[int, dict[Decision, list[int]]] = {}
     unusable, any_decision, there = [], False, set()
-    for line, cells in lines:
-        decision = cells.get("decision", "").lower()
-        if decision == "decision":  # the header of a second file
-            continue
-        try:
-            if from_page and any(cells.values()):
-                there.add(decision_conflicts.check_whole(cells))
-            if not decision:
+    with grouped(decision_lines.changed_ids_text) as tell:
+        for line, cells in lines:
+            decision = cells.get("decision", "").lower()
+            if decision == "decision":  # the header of a second file
                 continue
-            any_decision = True
-            product = decision_lines.find_product(conn, cells)
-            read = decision_lines.read_decision(cells, decision, product["category_id"], categories)
-            if from_page:
-                before = stored.get(product["id"])
-                decision_conflicts.check_no_conflict(cells, read, before, categories)
-        except ValueError as problem:
-            unusable.append((line, str(problem)))
-        else:
-            decided.setdefault(product["id"], {}).setdefault(read, []).append(line)
+            try:
+                if from_page and any(cells.values()):
+                    there.add(decision_conflicts.check_whole(cells))
+                if not decision:
+                    continue
+                any_decision = True
+                product = decision_lines.find_product(conn, cells, tell)
+                read = decision_lines.read_decision(
+                    cells, decision, product["category_id"], categories
+                )
+                if from_page:
+                    before = stored.get(product["id"])
+                    decision_conflicts.check_no_conflict(cells, read, before, categories)
+            except ValueError as problem:
+                unusable.append((line, str(problem)))
+            else:
+                decided.setdefault(product["id"], {}).setdefault(read, []).append(line)
     if not any_decision and not unusable:
         log(
             f"no line of {path} has a decision: write label wrong, classifier wrong, unclear, or "

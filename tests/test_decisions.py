@@ -625,7 +625,9 @@ def test_what_a_spreadsheet_made_of_ids_is_said(folder):
     ]  # or 3, but for its name
     done = override(folder, table(";", header=FULL, rows=rows))
     assert done.returncode == 1 and decisions(folder) == {2: ("unclear", None)}
-    assert "made 7.83131E+12 of the id 7831308271755" in done.stderr
+    assert (
+        "a spreadsheet has changed 1 id (7831308271755 to 7.83131E+12): it is taken" in done.stderr
+    )
     assert (
         "line 3: there is no product '7,83131E+12' of 'shop': a spreadsheet has rounded the ids"
         in done.stderr
@@ -636,6 +638,17 @@ def test_what_a_spreadsheet_made_of_ids_is_said(folder):
         folder, table(header=FULL, rows=[full(3, "unclear", external_id="42", product_id="")])
     )
     assert done.returncode == 0 and 3 in decisions(folder)
+
+
+def test_many_ids_that_a_spreadsheet_has_changed_are_one_line(folder):
+    change(folder, "update product set external_id = '00' || id")
+    rows = [full(number, "unclear", external_id=str(number)) for number in range(1, 9)]
+    done = override(folder, table(header=FULL, rows=rows))
+    assert (done.returncode, len(decisions(folder))) == (0, 8)
+    assert done.stderr == (
+        "a spreadsheet has changed 8 ids (001 to 1, 002 to 2, 003 to 3, 004 to 4, 005 to 5 and 3 "
+        "more): each is taken for the product with the same number and name\n"
+    )
 
 
 # ---- what had no label, and categories that do not exist yet ------------------------------------
