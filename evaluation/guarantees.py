@@ -26,7 +26,21 @@ from learning import category_tree
 from learning.split import FEWEST_FOLDS
 
 OUT_OF_FOLD = "out-of-fold predictions"
-Promise = dict[str, Any]  # as `promise` makes it
+# A promise is a dict of
+#   target, confidence
+#   leaf, below, parent, alone    certificates.Thresholds, None for inf
+#   rests_on, products            on what it rests: in words, and how many independent products
+#   strange, refiled              how many of those products are so (see below)
+#   floor, shut                   the floor, and the leaves that are shut by it: floors.named
+#   chose                         how many of those products chose them and certified nothing
+#   at_leaves, without_floor      the share of those products that are filed at leaves, and that would
+#                                 be without the floor; 0 if nothing is promised at the leaf
+#   stopped                       what prevents a promise at the leaf: `floor`, or these two
+#   lower                         if nothing is promised at the leaf, lower_target, else None
+#   nearest                       nearest_by_level, of the levels at which nothing is promised
+#   few_folds                     how many folds there were, if these are too few, else None
+#   min_products                  that of the training, None with --categories
+Promise = dict[str, Any]
 
 
 def promise(
@@ -37,21 +51,7 @@ def promise(
     confidence: float,
     floor: float = 0.0,
 ) -> Promise:
-    """What an experiment's model, of these leaves, may file of products to come. A dict:
-
-    target, confidence
-    leaf, below, parent, alone    certificates.Thresholds, None for inf
-    rests_on, products            on what it rests: in words, and how many independent products
-    strange, refiled              how many of those products are so (see below)
-    floor, shut                   the floor, and the leaves that are shut by it: floors.named
-    at_leaves, without_floor      the share of these products that would be filed at leaves, with the
-                                  floor and without it
-    chose                         how many of those products chose them and certified nothing
-    stopped                       what prevents a promise at the leaf: `floor`, or these two
-    lower                         if nothing is promised at the leaf, lower_target, else None
-    nearest                       nearest_by_level, of the levels at which nothing is promised
-    few_folds                     how many folds there were, if these are too few, else None
-    min_products                  that of the training, None with --categories
+    """What an experiment's model, of these leaves, may file of products to come.
 
     A row is right if it says what the product's label is today. Products to come may belong to
     leaves that the model does not know, as some of the catalogue do: its answers for those are
@@ -72,11 +72,12 @@ def promise(
         wanted = certified_figures.floor_of(conn, number, floor, names, leaves)
         certified = certify_rows(rows, above, target, confidence, wanted)
         near = nearest_by_level(certified, above, target)
+    if certified.thresholds.leaf < math.inf:
         at_leaves = without_floor = share_at_leaves(certified, independent)
         if floor:
             unlimited = certify_rows(rows, above, target, confidence)
             without_floor = share_at_leaves(unlimited, independent)
-    if not few_folds and math.isinf(certified.thresholds.leaf):
+    elif not few_folds:
         lower = lower_target(independent, above, target, confidence, wanted)
         learned = rows
         if any(counts.values()):
@@ -91,9 +92,9 @@ def promise(
         **counts,
         "floor": floor,
         "shut": floors.named(certified.shut, names),
+        "chose": len(independent) - len(certified.rows),
         "at_leaves": at_leaves,
         "without_floor": without_floor,
-        "chose": len(independent) - len(certified.rows),
         "stopped": stopped,
         "lower": lower,
         "nearest": near,
