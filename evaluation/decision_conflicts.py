@@ -97,7 +97,11 @@ def tell_missing(path: str, lines_there: Collection[tuple[int, int]]) -> None:
     most = max((total for _, total in lines_there), default=0)
     there = len({line for line, total in lines_there if total == most})
     if there < most:
-        log(f"{path} holds {there:,} of the {counted(most, 'decision')} that the page saved")
+        log(
+            f"{path} holds {there:,} of the {counted(most, 'decision')} that the page saved: if "
+            "nobody has deleted the others, take in the whole file (answers of an audit that are "
+            "missing count as skipped)"
+        )
 
 
 def tell_replaced(
