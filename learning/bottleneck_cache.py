@@ -1,4 +1,5 @@
-"""Bottlenecks of one network, kept on disk under the SHA-256 of their pictures' bytes.
+"""Bottlenecks of one network, kept on disk under the SHA-256 of their pictures' bytes; and vectors
+of texts, under that of the text.
 
 In: keys and rows of bottlenecks, which only grow, or a file of such rows that another process has
 written. Out: the row of each key, and all rows as a memory-mapped matrix.
@@ -15,7 +16,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,15 @@ COPIED = 1 << 24  # bytes that are copied at a time if the system can't copy the
 CANT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 
+class Names(NamedTuple):
+    """What messages call the rows of a cache, and what they say to do."""
+
+    rows: str = "bottlenecks"
+    if_damaged: str = "remove it, or name another --bottleneck_dir"
+    if_full: str = "make room, name another --bottleneck_dir"
+    half: str = ", or halve them with --cache-dtype float16"  # if they are in float32
+
+
 class Cache:
     """Bottlenecks of one network on disk, keyed by the SHA-256 of a picture's bytes.
 
@@ -44,10 +54,23 @@ class Cache:
     `<fingerprint>.index` (.f16.index) is made from the keys if there are many, see key_index.
     """
 
-    def __init__(self, folder: str, fingerprint: dict, size: int, dtype: str = "float32"):
+    def __init__(
+        self,
+        folder: str,
+        fingerprint: dict,
+        size: int,
+        dtype: str = "float32",
+        names: Names | None = None,
+    ):
+        self.names = names or Names()
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
+            if names:
+                raise UserError(
+                    f"{folder}, where {names.rows} are kept, can't be made ({error.strerror}): "
+                    "make it a folder that you may write to"
+                ) from None
             raise UserError(
                 f"--bottleneck_dir {folder} can't be made ({error.strerror}): name another"
             ) from None
@@ -90,8 +113,7 @@ class Cache:
                 pass
             except OSError as error:
                 raise UserError(
-                    f"{path} is no file of a cache ({error.strerror}): remove it, or name another "
-                    "--bottleneck_dir"
+                    f"{path} is no file of a cache ({error.strerror}): {self.names.if_damaged}"
                 ) from None
 
     def find(self, keys: Sequence[str]) -> NDArray[np.int64]:
@@ -202,8 +224,8 @@ class Cache:
         self.forgotten = np.union1d(self.forgotten, np.array(damaged, np.int64))
         if damaged:
             log(
-                f"warning: {len(damaged)} bottlenecks in {self.data_path} were damaged on the "
-                "disk: they are computed again"
+                f"warning: {len(damaged)} {self.names.rows} in {self.data_path} were damaged on "
+                "the disk: they are computed again"
             )
 
     def matrix(self) -> np.ndarray:
@@ -217,10 +239,10 @@ class Cache:
         folder = os.path.dirname(self.data_path)
         need, free = count * (self.row_bytes + RECORD), free_space(folder)
         if need > free:
-            half = "" if self.dtype == np.float16 else ", or halve them with --cache-dtype float16"
+            half = "" if self.dtype == np.float16 else self.names.half
             raise UserError(
-                f"{count} bottlenecks take {need / 1e6:.1f} MB and {folder} has room "
-                f"for {free / 1e6:.1f}: make room, name another --bottleneck_dir{half}"
+                f"{count} {self.names.rows} take {need / 1e6:.1f} MB and {folder} has room "
+                f"for {free / 1e6:.1f}: {self.names.if_full}{half}"
             )
 
 

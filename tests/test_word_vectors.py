@@ -150,7 +150,8 @@ def test_the_script_classifies_by_vectors_and_saves_them(shop, flags, tmp_path):
     number = int(done.stdout[1 : done.stdout.index(":")])
     assert float(done.stdout.split("Accuracy: ")[1].split("%")[0]) > 90
     weights, described = saved_models.load_model(shop / "models" / f"experiment-{number}")
-    assert weights["hidden_kernel"].shape == (len(described["vocabulary"]), 100)
+    units = 5 * 100  # of five networks side by side
+    assert weights["hidden_kernel"].shape == (len(described["vocabulary"]), units)
     assert not [name for name in weights if "vector" in name]
     lines = (tmp_path / "vectors.txt").read_text(encoding="utf-8").splitlines()
     single = [term for term in described["vocabulary"] if ":" not in term and " " not in term]
