@@ -237,4 +237,16 @@ def certify_leaf_and_parent(
     def certificate(filed: Rows, confidence: float, lowest: float) -> Sequence[float]:
         return certify_pair(filed, above, target, confidence, lowest)
 
-    return floors.certify(independent, target, confidence, floor, certificate)
+    def again(filed: Rows, confidence: float, thresholds: Sequence[float]) -> Sequence[float]:
+        leaf, below, *_ = thresholds
+        return certificates.certify_parent(
+            leaf,
+            below,
+            filed["score"],
+            filed["parent_score"],
+            figures.correct(filed, above).likeliest_parent,
+            target,
+            1 - confidence,
+        )
+
+    return floors.certify(independent, target, confidence, floor, certificate, again)

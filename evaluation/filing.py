@@ -41,7 +41,15 @@ from evaluation import (
 )
 from evaluation.filing_arguments import Options
 from evaluation.filing_output import Moves
-from learning import metrics, model_folders, near_duplicates, predictions, saved_models, selection
+from learning import (
+    correctness,
+    metrics,
+    model_folders,
+    predictions,
+    saved_models,
+    selection,
+    twin_search,
+)
 from learning import queries as learning_queries
 
 CHUNK = 5_000  # products answered at a time, at most, in one transaction
@@ -82,7 +90,7 @@ def answer_all(conn: sqlite3.Connection, number: int, described: Description, sc
     """
     folds, leaves = described["settings"].get("folds"), described["categories"]
     _, waiting, _ = filing_queries.count_unfiled(conn, number, leaves)
-    near = near_duplicates.seek(catalogue_queries.learned_texts(conn, number, leaves))
+    near = twin_search.seek(catalogue_queries.learned_texts(conn, number, leaves))
     changed = 0  # by another process, while they were answered
     with progress("answers", waiting, "products") as bar:
         size = metrics.rows_at_once(len(leaves), CHUNK)
@@ -120,7 +128,8 @@ def answer_rows(
     a Score returns for them, and twins says of each whether it has a near-duplicate in training."""
     logits, known, words, unknown, pictured = scored
     leaves = described["categories"]
-    answers = predictions.answers(logits, described["temperature"], described["parents"])
+    calm = correctness.calibrated(logits, described)
+    answers = predictions.answers(calm, 1.0, described["parents"])
     top = predictions.top_json(leaves, answers.best, answers.score)
     stored = []
     for i, row in enumerate(rows):

@@ -1,9 +1,11 @@
 """A floor for every leaf: one where clearly fewer products are right than that is shut.
 
 In: independent predictions, and the floor, the share that has to be right at each leaf. Out: the
-leaves that are shut, and thresholds that are certified for the others. Numpy only. The leaves are
-chosen on products that do not certify what is left; otherwise the promise would be broken too often
-(tests/test_floors.py). figures.py and guarantees.py file by it:
+leaves that are shut, and thresholds that are certified. Numpy only. If all leaves together keep the
+promise, the worst ones are shut afterwards, which can hardly break it. Otherwise it may be that
+they keep it without the worst. Those must be chosen on products that do not certify what is left;
+otherwise the promise would be broken too often (tests/test_floors.py). figures.py and guarantees.py
+file by it:
 
     python categorize_words.py --apply 1 --floor 90
     python analyze.py --experiment 1 --floor 90
@@ -21,20 +23,24 @@ from evaluation import certificates
 from learning import metrics
 
 STEP = 16  # of the candidates of a certificate every so many are tried: a quarter in log-odds
-NOTHING_SHUT = 0.8  # of the error probability, the share of the case that no leaf is shut
+TOGETHER = 0.8  # of the error probability, the share of the case that all leaves certify together
 CLEARLY = 0.05  # how likely so few right ones may be at most, if as many as the floor were right
 Rows = NDArray[np.void]  # a structured array, [n] of figures.ROW
 # {leaf: (products that chose and are accepted there, right ones of them)} of the leaves shut.
 Shut = dict[int, tuple[int, int]]
-# A certificate: (rows, confidence, lowest threshold that it may give) -> its thresholds.
+# A certificate: (rows, confidence, lowest threshold that it may give) -> its thresholds, the leaf's
+# first.
 Certificate = Callable[[Rows, float, float], Sequence[float]]
+# (rows without the leaves shut, confidence, thresholds of all rows) -> the thresholds, those below
+# the leaf's anew.
+Again = Callable[[Rows, float, Sequence[float]], Sequence[float]]
 
 
 class Floor(NamedTuple):
     """What share has to be right at each leaf, and who chooses the leaves that are shut."""
 
     share: float  # 0: no leaf is shut
-    choosers: Rows | None = None  # independent rows that certify nothing; None: half of the others
+    choosers: Rows | None = None  # independent rows that certify nothing; None: some of the others
     lone: Set[int] = frozenset()  # leaves that are their own and no other leaf's parent
 
 
@@ -83,6 +89,15 @@ def choose(rows: Rows, target: float, floor: float) -> tuple[float, Shut]:
     return lowest, shut
 
 
+def worse_above(rows: Rows, threshold: float, floor: float) -> Shut:
+    """The leaves that are clearly worse than the floor among the rows that reach a threshold."""
+    accepted = rows[(rows["predicted"] >= 0) & (rows["score"] >= threshold)]
+    counts = np.bincount(accepted["predicted"])
+    hits = np.bincount(accepted["predicted"][leaf_right(accepted)], minlength=len(counts))
+    worse = clearly_worse(hits, counts, floor)
+    return {leaf: (int(counts[leaf]), int(hits[leaf])) for leaf in worse}
+
+
 def clearly_worse(
     hits: NDArray[np.integer], counts: NDArray[np.integer], floor: float
 ) -> list[int]:
@@ -117,27 +132,75 @@ def without_shut(rows: Rows, shut: Collection[int], lone: Set[int]) -> Rows:
 
 
 def certify(
+    independent: Rows,
+    target: float,
+    confidence: float,
+    floor: Floor,
+    certificate: Certificate,
+    again: Again | None = None,
+) -> Certified:
+    """Which leaves are shut, and what the certificate gives for independent rows.
+
+    If the floor has choosers of its own, they choose what is shut, and the rows certify the rest.
+    Otherwise there are two cases: `together` and `apart`. They share the error probability
+    (TOGETHER), so both are broken seldom enough (Bonferroni). `apart` counts if it shuts leaves and
+    files more of these rows at the others. `again` is for `together`. If the floor is above the
+    target, there is only `apart`: a leaf that is shut may be better than what is left.
+    """
+    if floor.choosers is not None or not floor.share:
+        lowest, shut = 0.0, Shut()
+        if floor.choosers is not None:
+            lowest, shut = choose(floor.choosers, target, floor.share)
+        filed = without_shut(independent, shut, floor.lone)
+        return Certified(
+            certificate(filed, confidence, lowest), filed, confidence, shut, floor.lone
+        )
+    if floor.share > target:
+        return apart(independent, target, confidence, floor, certificate)
+    delta = 1 - confidence
+    first = together(independent, 1 - TOGETHER * delta, floor, certificate, again)
+    second = apart(independent, target, 1 - (1 - TOGETHER) * delta, floor, certificate)
+    better = share_filed(second, independent) > share_filed(first, independent)
+    return second if second.shut and better else first
+
+
+def together(
+    independent: Rows,
+    confidence: float,
+    floor: Floor,
+    certificate: Certificate,
+    again: Again | None,
+) -> Certified:
+    """All rows certify all leaves; the leaves that are clearly worse than the floor above that
+    threshold are shut afterwards.
+
+    That can hardly break the promise, because what is shut is less right than the target, which must
+    be no lower than the floor. `again`, if given, certifies the parent once more, which now gets the
+    products of those leaves too.
+    """
+    thresholds = certificate(independent, confidence, 0.0)
+    shut = worse_above(independent, thresholds[0], floor.share)
+    filed = without_shut(independent, shut, floor.lone)
+    if shut and again:
+        thresholds = again(filed, confidence, thresholds)
+    return Certified(thresholds, filed, confidence, shut, floor.lone)
+
+
+def apart(
     independent: Rows, target: float, confidence: float, floor: Floor, certificate: Certificate
 ) -> Certified:
-    """Which leaves are shut, and what the certificate gives for independent rows without those.
+    """One half of the rows chooses what is shut, and the other half certifies the rest. So
+    something is promised even if bad leaves spoil the promise of all."""
+    half = chooses(independent["product"])
+    lowest, shut = choose(independent[half], target, floor.share)
+    filed = without_shut(independent[~half], shut, floor.lone)
+    return Certified(certificate(filed, confidence, lowest), filed, confidence, shut, floor.lone)
 
-    If the floor has no choosers of its own, one half of the rows chooses. Then there are two cases:
-    if no leaf is shut, all rows certify, otherwise the other half does. They share the error
-    probability (NOTHING_SHUT), so both together are broken seldom enough (Bonferroni). If there is
-    nothing to shut, which is usual at a high target or with few products, this costs less than to
-    certify by a half always. Leaves are shut where products are many, which bears a smaller share.
-    """
-    lowest, shut = 0.0, Shut()
-    if floor.choosers is not None:
-        lowest, shut = choose(floor.choosers, target, floor.share)
-    elif floor.share:
-        half = chooses(independent["product"])
-        lowest, shut = choose(independent[half], target, floor.share)
-        independent = independent[~half] if shut else independent
-        confidence = 1 - (1 - confidence) * (1 - NOTHING_SHUT if shut else NOTHING_SHUT)
-    filed = without_shut(independent, shut, floor.lone)
-    thresholds = certificate(filed, confidence, lowest)
-    return Certified(thresholds, filed, confidence, shut, floor.lone)
+
+def share_filed(certified: Certified, rows: Rows) -> float:
+    """The share of these rows that would be filed at leaves; 0 without rows."""
+    filed = without_shut(rows, certified.shut, certified.lone)
+    return float((filed["score"] >= certified.thresholds[0]).mean()) if len(filed) else 0.0
 
 
 def named(shut: Shut, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -73,10 +73,10 @@ def promise(
         certified = certify_rows(rows, above, target, confidence, wanted)
         near = nearest_by_level(certified, above, target)
     if certified.thresholds.leaf < math.inf:
-        at_leaves = without_floor = share_at_leaves(certified, independent)
+        at_leaves = without_floor = floors.share_filed(certified, independent)
         if floor:
             unlimited = certify_rows(rows, above, target, confidence)
-            without_floor = share_at_leaves(unlimited, independent)
+            without_floor = floors.share_filed(unlimited, independent)
     elif not few_folds:
         lower = lower_target(independent, above, target, confidence, wanted)
         learned = rows
@@ -147,7 +147,8 @@ def nearest_by_level(
 ) -> dict[str, dict[str, Any]]:
     """{level: what came nearest to a promise} for each level at which nothing is certified. What
     came nearest is a dict of score (the threshold), products and wrong ones there, how many of the
-    wrong ones are `strange`, and how many may be wrong at `most`."""
+    wrong ones are `strange`, how many may be wrong at `most`, and the `fewest` products that prove
+    something, all of them right."""
     rows, limits = certified.rows, certified.thresholds
     hits = figures.correct(rows, above)
     failed, rest = {}, ~(rows["score"] >= limits.leaf)
@@ -155,18 +156,19 @@ def nearest_by_level(
         failed["leaf"] = rows, rows["score"], hits.leaf
     if math.isinf(limits.parent) and rest.any() and (rows["parent"] >= 0).any():
         failed["parent"] = rows[rest], rows["parent_score"][rest], hits.likeliest_parent[rest]
-    delta = (1 - certified.confidence) / 2
+    levels = certificates.single_levels(1 - certified.confidence, limits.leaf < math.inf)
+    test_levels = dict(zip(("leaf", "parent"), levels))
     report = {}
     for level, (failed_rows, score, right) in failed.items():
-        threshold, products, wrong = certificates.nearest(score, right, target, delta)
-        tests = 7 if level == "leaf" else 7 * certificates.RUNS
+        threshold, products, wrong = certificates.nearest(score, right, target, test_levels[level])
         strange_errors = (score >= threshold) & ~right & (failed_rows["fold"] < 0)
         report[level] = {
             "score": threshold,
             "products": products,
             "wrong": wrong,
             "strange": int(strange_errors.sum()),
-            "most": certificates.most_wrong(products, target, delta, tests),
+            "most": certificates.most_wrong(products, target, test_levels[level]),
+            "fewest": certificates.fewest(target, test_levels[level]),
         }
     return report
 
@@ -192,13 +194,7 @@ def lower_target(
     )
     if last == 0 or not len(independent):
         return None
-    return percents[last - 1], share_at_leaves(leaves_at(percents[last - 1]), independent)
-
-
-def share_at_leaves(certified: floors.Certified, independent: Rows) -> float:
-    """The share of these independent rows that would be filed at leaves."""
-    filed = floors.without_shut(independent, certified.shut, certified.lone)
-    return float((filed["score"] >= certified.thresholds.leaf).mean()) if len(filed) else 0.0
+    return percents[last - 1], floors.share_filed(leaves_at(percents[last - 1]), independent)
 
 
 def stopped_by(

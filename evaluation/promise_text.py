@@ -109,7 +109,7 @@ def nearest_text(promise: Promise, level: str) -> str:
     if near["strange"]:
         strange = f", {near['strange']} of those of categories that the model does not know"
     if near["most"] < 0:
-        verdict = "So few products prove nothing"
+        verdict = f"It takes at least {near['fewest']:,} products, all of them right"
     elif near["most"] == 0 < near["wrong"]:
         verdict = "None may be wrong"
     elif near["most"] < near["wrong"]:
@@ -128,7 +128,7 @@ def stopped_lines(promise: Promise) -> Iterator[str]:
     if "floor" in promise["stopped"]:
         yield (
             f"  at the leaf it would be promised without the floor of {100 * promise['floor']:g} "
-            "%, which leaves fewer products to certify by: use --floor 0, or train on more "
+            "%, for which a part of the certainty is kept: use --floor 0, or train on more "
             "labelled products"
         )
     causes, advice = [], []

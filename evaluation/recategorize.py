@@ -20,7 +20,7 @@ from common.terminal import UserError, counted, log
 from common.text import MOST_CATEGORIES, MOST_PATHS, category_id, tidy
 from evaluation import moves_file, recategorize_queries, recategorize_undo_queries, text_report
 from evaluation.csv_file import first_lines
-from evaluation.moves_file import Move, Place, Tree, key_of, path_text, place_then
+from evaluation.moves_tree import Key, Move, Place, Tree, key_of, path_text, place_then, read_tree
 from evaluation.recategorize_queries import CategoryChange, NewCategory
 from learning import queries as learning_queries
 
@@ -92,7 +92,7 @@ def new_categories(
     """The categories to create, parents first; `now` gets their ids. kept are the ids of the
     others. Raises UserError if they are more than a load takes."""
     taken = set(kept)
-    made: dict[tuple[str | None, moves_file.Key], NewCategory] = {}
+    made: dict[tuple[str | None, Key], NewCategory] = {}
     characters = 0  # of their paths
 
     def make(place: Place, source: str | None) -> tuple[str | None, str]:
@@ -145,7 +145,7 @@ def take_file(db_path: str, path: str) -> dict[str, Any]:
     Raises UserError if nothing of the file can be used; then nothing is changed."""
     conn = db.open_database(db_path)
     with db.transaction(conn):
-        tree = moves_file.read_tree(conn)
+        tree = read_tree(conn)
         moves, unusable = moves_file.read_moves(tree, path, moved_before(conn))
         if unusable and not moves:
             raise UserError(

@@ -119,6 +119,27 @@ def all_alike_and_too_wrong(rng):
     return World(mass, wrong, rng.integers(12_000, 18_000), TARGET, rng.choice([0, 0.7]))
 
 
+def large_ones_too_wrong(rng):
+    """What is shut by chance is better than what is left: a thousand small leaves are right as
+    often as the floor and the target ask, a large one is wrong so often that all together are
+    hardly too wrong."""
+    small = rng.uniform(0.2, 0.8)
+    mass = np.vstack([sizes(1, 1, rng) * (1 - small), sizes(1000, 1, rng) * small])
+    wrong = np.full(mass.shape, 1 - TARGET)
+    wrong[0] = 1 - TARGET + 1e-5 / (1 - small)
+    return World(mass, wrong, rng.integers(4000, 12_000), TARGET, rng.choice([0, 0.7]))
+
+
+def floor_above_the_target(rng):
+    """Large leaves keep the promise, but not the floor. Small ones do not keep the promise, and are
+    so small that many of them look as if they kept the floor."""
+    share = rng.uniform(0.05, 0.15)  # of the small ones
+    mass = np.vstack([sizes(10, 1, rng) * (1 - share), sizes(200, 1, rng) * share])
+    wrong = np.full(mass.shape, 2 * (1 - TARGET))
+    wrong[:10] = (1 - TARGET) * rng.uniform(0.5, 0.6)
+    return World(mass, wrong, rng.integers(10_000, 15_000), 0.99, rng.choice([0, 0.7]))
+
+
 def draw(world, rng):
     """figures.ROW [n] of the groups that choose and certify."""
     cells = rng.choice(world.mass.size, world.groups, p=world.mass.ravel() / world.mass.sum())
@@ -155,7 +176,7 @@ def is_broken(world, found):
 
 
 def certified_apart(rows, world, rng):
-    """What is certified for rows of which a half chooses."""
+    """What is certified for rows that choose, too."""
     return certify(rows, None, world)
 
 
@@ -172,11 +193,8 @@ def certified_on_the_same(rows, world, rng):
 def certify(rows, choosers, world):
     above = parents_of(world)
 
-    def certificate(independent, confidence, lowest):
-        return certified_figures.certify_pair(independent, above, TARGET, confidence, lowest)
-
     floor = floors.Floor(world.floor, choosers)
-    return floors.certify(rows, TARGET, CONFIDENCE, floor, certificate)
+    return certified_figures.certify_leaf_and_parent(rows, above, TARGET, CONFIDENCE, floor)
 
 
 FAMILIES = [
@@ -186,8 +204,10 @@ FAMILIES = [
     (few_bad_and_the_rest_spoiled, 0.9, 1, 4),
     (many_bad_and_the_rest_spoiled, 0.6, 10, 25),
     (few_bad_and_the_rest_too_wrong, 0, 0, 3),
-    (many_bad_and_the_rest_too_wrong, 0, 5, 25),
-    (all_alike_and_too_wrong, 0, 5, 300),
+    (many_bad_and_the_rest_too_wrong, 0, 0, 25),
+    (all_alike_and_too_wrong, 0, 0, 300),
+    (large_ones_too_wrong, 0, 0, 300),
+    (floor_above_the_target, 0, 0, 210),
 ]
 
 
@@ -258,6 +278,27 @@ def test_an_answer_without_a_leaf_is_no_leafs_error():
     empty = np.zeros(500, figures.ROW)
     empty["predicted"], empty["label"], empty["score"] = -1, 3, 1.0
     assert floors.choose(np.append(rows, empty), TARGET, FLOOR) == expected
+
+
+def test_a_small_bad_leaf_costs_no_more_than_its_own_products():
+    """Three products of which one is right are shut. All others are filed from the score on from
+    which they would be filed without them, but for a fifth of the error probability."""
+    rng = np.random.default_rng(5)
+    mass = sizes(30, len(LEVELS), rng)
+    world = World(mass, sound(mass, rng), 4000, FLOOR, 0)
+    rows = draw(world, rng)
+    rows = rows[rows["predicted"] != 0]
+    bad = rows[:3].copy()
+    bad["predicted"], bad["label"], bad["score"] = 0, (0, 1, 1), 0.9999
+    bad["product"] = bad["group"] = 10_000 + np.arange(3)
+    found = certify(np.append(rows, bad), None, world)
+    assert found.shut == {0: (3, 1)} and len(found.rows) == len(rows) + 3
+    all_open = certified_figures.certify_pair(
+        np.append(rows, bad), parents_of(world), TARGET, 1 - 0.8 * DELTA
+    )
+    assert found.thresholds[:2] == all_open[:2] and all_open.leaf < math.inf
+    share = floors.share_filed(found, np.append(rows, bad))
+    assert share == (rows["score"] >= all_open.leaf).sum() / (len(rows) + 3)
 
 
 @pytest.mark.parametrize("lowest", (0.0, 0.5, 0.9, 0.97, 0.999))

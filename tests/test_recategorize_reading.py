@@ -87,8 +87,8 @@ def undo(conn):
     return recategorize.undo(path_of(conn))
 
 
-def promise(conn):
-    return guarantees.promise(conn, 1, LEAVES, 0.9, 0.95)
+def promise(conn, target=0.9):
+    return guarantees.promise(conn, 1, LEAVES, target, 0.95)
 
 
 def decide(conn, number, decision, category=None):
@@ -284,10 +284,10 @@ def test_suggestions_of_leaves_that_are_one_now_are_one(measured, shop, capsys):
 
 
 def test_a_promise_goes_on_if_a_parent_is_no_category_any_more(measured, shop):  # noqa: F811
-    promised = promise(shop)
+    promised = promise(shop, 0.95)
     assert promised["leaf"] is not None and promised["parent"] is not None
     move(shop, "bags,")
-    after = promise(shop)
+    after = promise(shop, 0.95)
     assert after["leaf"] is not None and after["strange"] == after["refiled"] == 0
 
 

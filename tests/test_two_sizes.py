@@ -17,7 +17,7 @@ from peak import peak_of_code
 from scipy import sparse
 
 import db
-from evaluation import label_suspects, moves_file, recategorize_queries, shifts
+from evaluation import label_suspects, moves_together, recategorize_queries, shifts
 from learning import experiments, layers, predictions, text_classifier, text_features
 from learning.selection import Products
 
@@ -224,10 +224,10 @@ paths = category_changes.paths_today(conn)
 print(len(paths), paths["was 7 400"])
 """
 CIRCLES = """
-from evaluation import moves_file
+from evaluation import moves_together
 chain = range(60_000)
-print(moves_file.on_circles(chain[:-1], chain[1:], len(chain)).sum(),
-      moves_file.on_circles(chain, [*chain[1:], 0], len(chain)).sum())
+print(moves_together.on_circles(chain[:-1], chain[1:], len(chain)).sum(),
+      moves_together.on_circles(chain, [*chain[1:], 0], len(chain)).sum())
 """
 SHUT = """
 import numpy as np
@@ -265,11 +265,11 @@ def test_two_sizes_are_not_multiplied(code, printed, tmp_path):
 def test_lines_on_a_circle_and_no_others():
     # 0 -> 1 -> 2 -> 0 with 3 before it and 4 behind it, 5 to itself, 6 alone
     starts, ends = [0, 1, 2, 3, 2, 5], [1, 2, 0, 0, 4, 5]
-    assert moves_file.on_circles(starts, ends, 7).tolist() == [True] * 3 + [False] * 2 + [
+    assert moves_together.on_circles(starts, ends, 7).tolist() == [True] * 3 + [False] * 2 + [
         True,
         False,
     ]
-    assert moves_file.on_circles([], [], 2).tolist() == [False, False]
+    assert moves_together.on_circles([], [], 2).tolist() == [False, False]
 
 
 def steps_of_emptied(folder, categories):
