@@ -24,12 +24,14 @@ from common.files import images_folder
 from common.terminal import Parser, run, say
 from evaluation import filing, filing_arguments
 from learning import (
+    both_scorers,
     experiment_arguments,
     experiments,
     fusion,
     inception,
     picture_arguments,
     picture_classifier,
+    recording,
     selection,
     text_arguments,
     text_classifier,
@@ -51,8 +53,8 @@ def parse(argv):
     picture_arguments.addargs(parser)
     filing_arguments.add_arguments(parser)
     args = parser.parse_args(argv)
-    if args.fusion == "concat" and (args.embedding or args.epochs):
-        parser.error("--embedding and --epochs are for --fusion decision")
+    if args.fusion == "concat" and (args.embedding or args.epochs or args.encoder):
+        parser.error("--embedding, --encoder and --epochs are for --fusion decision")
     text_arguments.check_arguments(parser, args)
     picture_arguments.check_arguments(args, one_split=True)
     filing_arguments.check_arguments(parser, args)
@@ -65,7 +67,11 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     if args.apply is not None:
-        scorer = functools.partial(fusion.scorer, picture_arguments.picture_options(args))
+        scorer = functools.partial(
+            both_scorers.scorer,
+            picture_arguments.picture_options(args),
+            text_arguments.text_options(args).encoder,
+        )
         return filing.apply(filing_arguments.options(args), "Image+Text", scorer)
     train(args)
     return 0
@@ -78,44 +84,42 @@ def train(args):
     conn = db.open_database(args.db_path)
     wanted = experiment_arguments.wanted(args)
     products = selection.choose_products(conn, wanted)
-    experiments.check_disk(args.db_path, products)
+    members = experiment_arguments.members(args)
+    recording.check_disk(args.db_path, products, members)
     parts = selection.checked_splits(products, args.folds)
     terms = text_classifier.read_terms(conn, products, by_text)
+    encoded, of_encoder = text_classifier.encoded_inputs(conn, products, by_text)
     pictures, extra, weights = picture_classifier.picture_inputs(conn, products, by_picture)
+    extra.update(of_encoder)
     tested, answers, unknown = [], [], []
 
     def look(model, test, guesses):
-        text = model.parts[0] if model.parts else model
-        unknown.append(text_classifier.unknown_shares(terms, test, text.inputs.columns))
+        words = text_classifier.words_of(model)
+        unknown.append(text_classifier.unknown_shares(terms, test, words.inputs.columns))
         if not model.parts:  # of --fusion concat
             return
         tested.append(test)
         answers.append(fusion.predicted_leaves(model, test, guesses, pictures.rows >= 0))
 
-    def text_inputs(rows):
-        return text_classifier.text_inputs(terms, rows, by_text)
-
     def both_inputs(rows):
-        return text_inputs(rows)._replace(bottlenecks=pictures.bottlenecks, rows=pictures.rows)
+        inputs = text_classifier.text_inputs(terms, rows, by_text)
+        return inputs._replace(bottlenecks=pictures.bottlenecks, rows=pictures.rows)
 
-    options = picture_arguments.training_options(args)
+    options = picture_arguments.training_options(args)._replace(members=members)
     if args.fusion == "concat":
         fit = experiments.network(products, both_inputs, options._replace(dropout=0.5))
         outcome = experiments.experiment(products, parts, fit, look)
-        text, lines = outcome.model, []
+        lines = []
     else:
-        fit_text = experiments.network(
-            products, text_inputs, text_classifier.training_options(by_text, len(products.ids))
-        )
+        fit_text = text_classifier.text_fit(products, terms, by_text, encoded, members)
         fit_picture = experiments.network(products, lambda rows: pictures, options)
         fit = fusion.fusion(products, fit_text, fit_picture, pictures.rows >= 0)
         outcome = experiments.experiment(products, parts, fit, look)
-        text, lines = (
-            outcome.model.parts[0],
-            fusion.compared(products, np.concatenate(tested), np.concatenate(answers, axis=1)),
-        )
+        lines = fusion.compared(products, np.concatenate(tested), np.concatenate(answers, axis=1))
         extra.update(fusion.fused_settings(outcome))
-    experiments.record(
+        if encoded is not None:
+            extra.update(fusion.fused_settings(fusion.of_first(outcome), fusion.ENCODER))
+    recording.record(
         conn,
         args.db_path,
         "Image+Text",
@@ -125,7 +129,9 @@ def train(args):
         experiment_arguments.run_settings(args, weights=weights),
         {
             **extra,
-            **text_classifier.description(terms, text.inputs.columns, by_text),
+            **text_classifier.description(
+                terms, text_classifier.words_of(outcome.model).inputs.columns, by_text
+            ),
             **text_classifier.measured_unknown(conn, products, unknown),
         },
     )

@@ -28,6 +28,7 @@ from learning import (
     picture_arguments,
     picture_classifier,
     queries,
+    recording,
     selection,
 )
 
@@ -57,7 +58,7 @@ def main(argv=None):
     conn = db.open_database(args.db_path)
     wanted = experiment_arguments.wanted(args)
     products = selection.choose_products(conn, wanted)
-    experiments.check_disk(args.db_path, products)
+    recording.check_disk(args.db_path, products)
     # Before the long work, for those that may have a picture. If none has, that is reported below.
     may_have = np.fromiter((row[0] for row in queries.pictures(conn, products.ids)), np.int64)
     if len(may_have):
@@ -71,11 +72,11 @@ def main(argv=None):
         selection.take_products(products, readable), args.folds, of=" with a picture"
     )
     inputs = inputs._replace(rows=inputs.rows[readable & np.isin(ids, products.ids)])
-    fit = experiments.network(
-        products, lambda rows: inputs, picture_arguments.training_options(args)
-    )
+    members = experiment_arguments.members(args)
+    training_options = picture_arguments.training_options(args)._replace(members=members)
+    fit = experiments.network(products, lambda rows: inputs, training_options)
     outcome = experiments.experiment(products, selection.checked_splits(products, args.folds), fit)
-    experiments.record(
+    recording.record(
         conn,
         args.db_path,
         "Image",

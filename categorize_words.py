@@ -9,11 +9,14 @@ products have, as many words of their names and as many pairs of words -> 100 Re
 """
 
 import argparse
+import functools
 
 from common import interrupts
 
 if __name__ == "__main__":
     interrupts.quiet_until_run()
+
+import numpy as np
 
 import db
 from common.files import images_folder
@@ -22,6 +25,8 @@ from evaluation import explanation, filing, filing_arguments
 from learning import (
     experiment_arguments,
     experiments,
+    fusion,
+    recording,
     selection,
     text_arguments,
     text_classifier,
@@ -66,36 +71,51 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    options = text_arguments.text_options(args)
     if args.explain is not None:
         conn = db.open_readonly(args.db_path)
-        say(*explanation.lines(conn, args.db_path, args.experiment, args.explain))
+        say(*explanation.lines(conn, options.encoder, args.experiment, args.explain))
         return 0
     if args.apply is not None:
-        return filing.apply(filing_arguments.options(args), "Text", text_classifier.scorer)
+        scorer = functools.partial(text_classifier.scorer, options.encoder)
+        return filing.apply(filing_arguments.options(args), "Text", scorer)
+    train(args, options)
+    return 0
+
+
+def train(args, options):
+    """Train, record the experiment, and print whether the encoder helped, if there is one."""
     conn = db.open_database(args.db_path)
-    wanted, options = experiment_arguments.wanted(args), text_arguments.text_options(args)
+    wanted = experiment_arguments.wanted(args)
     products = selection.choose_products(conn, wanted)
-    experiments.check_disk(args.db_path, products)
+    members = experiment_arguments.members(args)
+    recording.check_disk(args.db_path, products, members)
     parts = selection.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
     terms = text_classifier.read_terms(conn, products, options)
     words = terms.kinds == text_features.WORD
     log(f"{(terms.counts @ words.astype(int)).sum()} words, {words.sum()} different ones")
-    misled, unknown = [], []
+    encoded, extra = text_classifier.encoded_inputs(conn, products, options)
+    misled, unknown, tested, answers = [], [], [], []
 
     def look(model, test, guesses):
         misled.append(text_classifier.misled(products, terms, model, test, guesses))
-        unknown.append(text_classifier.unknown_shares(terms, test, model.inputs.columns))
+        columns = text_classifier.words_of(model).inputs.columns
+        unknown.append(text_classifier.unknown_shares(terms, test, columns))
+        if encoded is not None:
+            tested.append(test)
+            answers.append(fusion.predicted_leaves(model, test, guesses, encoded.rows >= 0))
 
-    fit = experiments.network(
-        products,
-        lambda rows: text_classifier.text_inputs(terms, rows, options),
-        text_classifier.training_options(options, len(products.ids)),
-    )
+    fit = text_classifier.text_fit(products, terms, options, encoded, members)
     outcome = experiments.experiment(products, parts, fit, look)
+    lines = []
+    if encoded is not None:
+        extra.update(fusion.fused_settings(outcome, fusion.ENCODER))
+        found = np.concatenate(tested), np.concatenate(answers, axis=1)
+        lines = fusion.compared(products, *found, pair=fusion.ENCODER)
     for line in text_classifier.worst_categories(products, terms, outcome.predicted, misled):
         log(line)
-    experiments.record(
+    recording.record(
         conn,
         args.db_path,
         "Text",
@@ -104,11 +124,14 @@ def main(argv=None):
         outcome,
         experiment_arguments.run_settings(args),
         {
-            **text_classifier.description(terms, outcome.model.inputs.columns, options),
+            **extra,
+            **text_classifier.description(
+                terms, text_classifier.words_of(outcome.model).inputs.columns, options
+            ),
             **text_classifier.measured_unknown(conn, products, unknown),
         },
     )
-    return 0
+    say(*lines)
 
 
 if __name__ == "__main__":

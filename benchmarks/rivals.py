@@ -126,7 +126,7 @@ def rival(products, parts, texts, ask, known):
             predictions.predicted(products, part.test, scores[len(validation) :], temperature, fold)
         )
         log(f"fold {fold + 1} of {len(parts)}")
-    return list(predictions.stored_rows(products, np.concatenate(predicted)))
+    return np.concatenate(predicted)
 
 
 def main(argv=None):
@@ -145,11 +145,12 @@ def main(argv=None):
     for name, (title, ask) in RIVALS.items():
         if args.only in (None, name):
             began = time.monotonic()
-            rows = rival(products, parts, texts, ask, args.known)
+            predicted = rival(products, parts, texts, ask, args.known)
+            rows = predictions.stored_rows(products, predicted)
             number = model_folders.save_experiment(
                 conn, args.db_path, title, {"known": args.known}, rows, [], lambda folder: None
             )
-            print(f"#{number}: {title}", *experiments.summary_lines(rows, products), sep="\n")
+            print(f"#{number}: {title}", *experiments.summary_lines(predicted, products), sep="\n")
             log(f"{time.monotonic() - began:.0f} s")
     return 0
 

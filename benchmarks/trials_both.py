@@ -179,11 +179,10 @@ def together(inputs, labels, classes, part, options):
 
     def scores(batch, learning):
         count = tf.size(batch["labels"])
-        shape = tf.cast(tf.stack([count, variables["words"].shape[0]]), tf.int64)
+        known = tf.gather(variables["words"], batch["terms"])
+        shape = tf.cast(tf.stack([count, tf.shape(known)[0]]), tf.int64)
         bag = tf.SparseTensor(batch["places"], batch["values"], shape)
-        words = tf.nn.relu(
-            tf.sparse.sparse_dense_matmul(bag, variables["words"]) + variables["words_bias"]
-        )
+        words = tf.nn.relu(tf.sparse.sparse_dense_matmul(bag, known) + variables["words_bias"])
         picture = tf.nn.relu(batch["pictures"] @ variables["project"] + variables["project_bias"])
         if learning:
             words, picture = (

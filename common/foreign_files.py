@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 # up to 200 bytes of memory.
 MOST_JSON = 30_000_000  # bytes
 MOST_VALUES = 1_000_000
-# Of an archive's table of contents: a model has at most 13 arrays, of 100 bytes each there.
+# Of an archive's table of contents: a model has at most 16 arrays, of 100 bytes each there.
 MOST_CONTENTS = 50_000  # bytes
 END = 22  # bytes of the record that ends an archive without a comment
 LARGE_END = 20  # bytes of the one before it, in an archive of more than 4 GB

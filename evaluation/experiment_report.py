@@ -144,7 +144,7 @@ def calibration_text(report: Report) -> Iterator[str]:
     rows = [("", "NLL", "ECE")]
     for name in ("before", "after"):
         errors = report["calibration"][name]
-        rows.append((f"{name} the temperature", number(errors["nll"]), number(errors["ece"])))
+        rows.append((f"{name} calibration", number(errors["nll"]), number(errors["ece"])))
     yield from aligned(rows)
     yield f"  AURC {number(report['aurc'])}"
 

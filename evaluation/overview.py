@@ -33,7 +33,7 @@ def list_experiments(
     conn: sqlite3.Connection, db_path: str, confidence: float
 ) -> list[dict[str, Any]]:
     """A dict for each row of the table experiment, oldest first: experiment (its number), name,
-    kind, date, products (predicted), categories, tree, folds, layer, min_products, accuracy,
+    kind, date, products (predicted), categories, tree, folds, with, min_products, accuracy,
     certified_95 and certified_98 (certified coverage at the leaf, as --experiment shows it; zero if
     no threshold could be certified), and model (whether its folder is there). What is not known of
     an experiment, such as the settings of those of 2016, is None. Shares lie in [0, 1]."""
@@ -67,10 +67,27 @@ def how_made(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
         "categories": categories,
         "tree": tree_text(settings),
         "folds": settings.get("folds"),
-        "layer": asked.get("layer") if "Image" in kind else None,
+        "with": made_with(asked, kind),
         # --categories are not bound by it.
         "min_products": None if asked.get("categories") else asked.get("min_products"),
     }
+
+
+def made_with(asked: Mapping[str, Any], kind: str) -> str | None:
+    """What of the arguments of a training tells experiments apart, in words; None if none of it is
+    on record. Anybody may have written them."""
+    networks, fields = asked.get("ensemble"), asked.get("fields")
+    words = []
+    if type(networks) is int:
+        words.append("1 network" if networks == 1 else f"{networks} networks")
+    if "Image" in kind and isinstance(asked.get("layer"), str):
+        words.append(asked["layer"])
+    if fields in (["name"], ["description"]) and "Text" in kind:
+        words.append(f"{fields[0]}s")
+    words += [flag for flag in ("encoder", "embedding") if isinstance(asked.get(flag), str)]
+    words += ["of 2016"] * (asked.get("network") == "original")
+    words += ["by group"] * (asked.get("split_by") == "group")
+    return ", ".join(words) or None
 
 
 def tree_text(settings: Mapping[str, Any]) -> str | None:
@@ -159,7 +176,7 @@ HEAD = (
     "categories",
     "tree",
     "folds",
-    "layer",
+    "with",
     "min-products",
     "accuracy",
     "leaves certified 95%",
@@ -189,7 +206,7 @@ def table_row(experiment: dict[str, Any]) -> tuple[str, ...]:
         cell(experiment["categories"]),
         cell(experiment["tree"]),
         cell(experiment["folds"]),
-        cell(experiment["layer"]),
+        cell(experiment["with"]),
         cell(experiment["min_products"]),
         text_report.percent(experiment["accuracy"]),
         *(NOTHING if share == 0 else text_report.percent(share) for share in certified),

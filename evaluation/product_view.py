@@ -127,8 +127,7 @@ def text_model(conn: sqlite3.Connection, db_path: str, number: int) -> TextModel
         return None
     if "Text" not in described["kind"]:
         return None
-    if "fusion" in weights:  # of two networks the one of words
-        weights = {name[5:]: value for name, value in weights.items() if name.startswith("text_")}
+    weights = text_features.words_weights(weights)
     described["lexicon"] = text_features.make_lexicon(described, weights)
     described["leaves"] = {leaf: code for code, leaf in enumerate(described["categories"])}
     return weights, described

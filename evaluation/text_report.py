@@ -68,12 +68,12 @@ def shut_note(report: Report) -> str:
     if not any(category["shut"] for category in report["categories"]):
         return ""
     if report["settings"].get("folds"):
-        choosers = "in one half of the products"
+        choosers = ""
         folds = " What was accepted there in folds that have not shut it is still counted."
     else:
-        choosers, folds = "among the products that the model was tuned on", ""
+        choosers, folds = ", among the products that the model was tuned on,", ""
     return (
-        f"A leaf is shut if, {choosers}, clearly fewer than {100 * report['floor']:g}% of those "
+        f"A leaf is shut if{choosers} clearly fewer than {100 * report['floor']:g}% of those "
         f"accepted there are right.{folds}"
     )
 

@@ -1,35 +1,22 @@
-"""An experiment, the same for the three classifiers: trained, predicted, recorded.
+"""An experiment, the same for the three classifiers: trained and predicted.
 
-In: Products, their Parts, and a function that trains a classifier. Out: one experiment: its row,
-its predictions of products the model had never seen, and the model, written together or not at all.
-Used by categorize_words.py, categorize_images.py and categorize_both.py; query what it writes with
+In: Products, their Parts, and a function that trains a classifier. Out: predictions of products the
+model had never seen, figures, and the model, which recording.py writes.
+Used by categorize_words.py, categorize_images.py and categorize_both.py:
 
-    sqlite3 crawl.db 'select id, name, settings from experiment'
-    sqlite3 crawl.db 'select * from predicted_category where experiment_id = 1 limit 5'
+    python categorize_words.py --min-products 50
+    python categorize_words.py --min-products 50 --folds 10
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
+import gc
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from common.files import free_space
-from common.terminal import UserError, say
-from learning import (
-    category_changes,
-    layers,
-    metrics,
-    model_folders,
-    near_duplicates,
-    predictions,
-    queries,
-    saved_models,
-    training,
-)
+from learning import category_changes, correctness, layers, metrics, predictions, training
 from learning.selection import Part, Products
 
 
@@ -43,6 +30,8 @@ class Fitted(NamedTuple):
     scores: Callable[[np.ndarray], np.ndarray]  # rows [m] -> logits [m, leaves]
     inputs: layers.Inputs = layers.Inputs()  # what it was trained on
     parts: tuple[Fitted, ...] = ()  # what it fuses
+    blind: correctness.Blind | None = None  # of an ensemble: what members say of training products
+    right: correctness.SecondStage | None = None  # the second stage, if there is one
 
 
 class Outcome(NamedTuple):
@@ -77,9 +66,12 @@ def network(
         if models:
             epochs = np.mean([model.steps[0] / model.trained_on for model in models])
             chosen = options._replace(max_steps=max(1, round(epochs * len(rows))), max_epochs=0)
-        inputs = inputs_for(rows)
+        inputs, leaves = inputs_for(rows), len(products.leaves)
+        blind = None
+        if chosen.members > 1:
+            blind = correctness.blind_members(products.u, chosen.members)
         trained = training.train(
-            inputs, products.taught, len(products.leaves), rows, validation, chosen, label
+            inputs, products.taught, leaves, rows, validation, chosen, label, blind=blind
         )
         temperature = trained.temperature
         if models:
@@ -91,9 +83,47 @@ def network(
             temperature,
             lambda rows: layers.logits(trained.weights, inputs, rows),
             inputs,
+            blind=None if blind is None else blind_scores(products, trained, inputs, rows, blind),
         )
 
     return fit
+
+
+def blind_scores(
+    products: Products,
+    trained: training.Trained,
+    inputs: layers.Inputs,
+    rows: np.ndarray,
+    blind: np.ndarray,
+) -> correctness.Blind:
+    """What each member of an ensemble says of the training products `rows` that it is blind to, or
+    of a sample of them: blind int [n] is the member for each product. Their temperature is their
+    own, for one member is not as sure as the mean of all."""
+    chosen = correctness.sample(rows, products.u, len(products.leaves))
+    logits = np.empty((len(chosen), len(products.leaves)), np.float32)
+    for place, weights in enumerate(trained.members):
+        asked = blind[chosen] == place
+        logits[asked] = layers.logits(weights, inputs, chosen[asked])
+    some = slice(None, None, 1 + len(chosen) // 20_000)  # enough for one number
+    temperature = metrics.fit_temperature(logits[some], products.taught[chosen[some]])
+    return correctness.Blind(chosen, metrics.log_softmax(logits / np.float32(temperature)))
+
+
+def judged(model: Fitted, products: Products) -> Fitted:
+    """The model with its second stage, if it is an ensemble, whose members have spoken blindly."""
+    if model.blind is None:
+        return model
+    rows, logs = model.blind
+    right = correctness.fit(logs, products.taught[rows], products.parents)
+    return model._replace(right=right, blind=None)
+
+
+def calibrated(model: Fitted, logits: np.ndarray, products: Products) -> np.ndarray:
+    """Logits float64 [n, leaves] whose softmax is the model's scores."""
+    calm = logits.astype(np.float64) / model.temperature
+    if model.right is None:
+        return calm
+    return correctness.tempered(calm, model.right, products.parents)
 
 
 class Split(NamedTuple):
@@ -110,7 +140,7 @@ def run_split(
     products: Products, part: Part, fold: int, label: str, fit: Fit, look: Callable | None
 ) -> Split:
     """Train on one split and predict what it holds out."""
-    model = fit(part.training, part.tuning, label)
+    model = judged(fit(part.training, part.tuning, label), products)
     predicted, guesses, tested = predict(products, part.test, model, fold)
     if look:
         look(model, part.test, guesses)
@@ -126,15 +156,14 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray, list[predictions.Calibration]]:
     """(predictions.PREDICTION [rows], the likeliest leaves int [rows], Calibrations) of labelled
     products, of which only a chunk's logits are in memory at a time."""
-    predicted, guesses, judged = [], [], []
+    predicted, guesses, figures = [], [], []
     for part in metrics.slices(len(rows), len(products.leaves)):
         logits, labels = model.scores(rows[part]), products.labels[rows[part]]
-        predicted.append(
-            predictions.predicted(products, rows[part], logits, model.temperature, fold)
-        )
+        calm = calibrated(model, logits, products)
+        predicted.append(predictions.predicted(products, rows[part], calm, 1.0, fold))
         guesses.append(logits.argmax(axis=1))
-        judged.append(predictions.calibration(logits, labels, model.temperature))
-    return np.concatenate(predicted), np.concatenate(guesses), judged
+        figures.append(predictions.calibration(logits, labels, calm))
+    return np.concatenate(predicted), np.concatenate(guesses), figures
 
 
 def experiment(
@@ -156,9 +185,10 @@ def experiment(
             # Or the last bag of words would be in memory beside the next.
             split = split._replace(model=slim(split.model))
             splits.append(split)
+            gc.collect()  # TensorFlow's functions hold one another, and the fold's tensors
         models = [split.model for split in splits]
         everything = np.flatnonzero(products.taught >= 0)
-        model = fit(everything, everything[:0], "all products", models)
+        model = judged(fit(everything, everything[:0], "all products", models), products)
     predicted = np.concatenate([split.predicted for split in splits])
     settings = {
         **counts(products, parts),
@@ -205,6 +235,7 @@ def slim(model: Fitted) -> Fitted:
         inputs=layers.Inputs(),
         scores=gone,
         parts=tuple(map(slim, model.parts)),
+        blind=None,
         weights={name: value for name, value in model.weights.items() if name == "fusion"},
     )
 
@@ -221,84 +252,3 @@ def summary_lines(predicted: np.ndarray, products: Products) -> list[str]:
     return metrics.summary_lines(
         predicted["score"][:, 0], best == label, parents[best] == parents[label]
     )
-
-
-def check_disk(db_path: str, products: Products) -> None:
-    """Raise UserError, before the training, if the disk has no room for its predictions (about a
-    kilobyte a product, journal included) and its model (25 MB if words are many)."""
-    folder = os.path.dirname(os.path.abspath(db_path))
-    need, free = 1000 * len(products.ids) + 25_000_000, free_space(folder)
-    if need > free:
-        raise UserError(
-            f"an experiment takes up to {need / 1e6:.0f} MB and {folder} has room for "
-            f"{free / 1e6:.0f}: make room"
-        )
-
-
-def experiment_name(kind: str, wanted: Sequence[str]) -> str:
-    """The name that the 2016 scripts gave: `wanted` are the names asked for, none for all."""
-    if len(wanted) > 10:
-        return f"{kind} classification of: {','.join(wanted[:5])}... ({len(wanted)} total)"
-    return f"{kind} classification of: {','.join(wanted)}"
-
-
-def record(
-    conn: sqlite3.Connection,
-    db_path: str,
-    kind: str,
-    wanted: Sequence[str],
-    products: Products,
-    outcome: Outcome,
-    run_settings: dict,
-    extra: dict,
-) -> None:
-    """Write the experiment and print its number, name and figures. run_settings say how it was
-    made; `extra` is what its kind of model needs besides its weights: the vocabulary, the
-    bottleneck's fingerprint."""
-    name = experiment_name(kind, wanted)
-    near, twins, learned = products.near, None, products.taught >= 0  # after folds: from all
-    if outcome.parts:
-        twins = near_duplicates.twin_columns(
-            queries.catalogue(conn),
-            products.ids,
-            [part.training for part in outcome.parts],
-            (outcome.predicted, outcome.validation),
-        )
-        if not outcome.settings["folds"]:
-            learned = outcome.parts[0].training
-    split = (
-        {"split by": "cluster", "near-duplicates": near.report} if near else {"split by": "group"}
-    )
-    settings = {
-        **outcome.settings,
-        **run_settings,
-        **split,
-        **{key: value for key, value in extra.items() if key != "vocabulary"},
-    }
-    description = {
-        "kind": kind,
-        "categories": products.leaves,
-        "parents": products.parents,
-        "temperature": outcome.model.temperature,
-        **extra,
-        "settings": settings,
-    }
-    number = model_folders.save_experiment(
-        conn,
-        db_path,
-        name,
-        settings,
-        predictions.stored_rows(products, outcome.predicted),
-        (
-            (*row, kept)
-            for row, kept in zip(
-                predictions.stored_rows(products, outcome.validation),
-                map(int, outcome.validation["certifying"]),
-            )
-        ),
-        lambda folder: saved_models.save_model(folder, outcome.model.weights, description),
-        twins,
-        zip(near.ids, near.keys) if near else (),
-        products.ids[learned].tolist(),
-    )
-    say(f"#{number}: {name}", *outcome.summary)

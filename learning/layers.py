@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.terminal import UserError
 from learning import metrics
 
 HIDDEN = 100  # ReLU units between the bag of words and the softmax
@@ -33,9 +34,9 @@ class Inputs(NamedTuple):
 def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> np.ndarray:
     """Logits [len(rows), classes] of a network given by its weights, in numpy.
 
-    hidden_kernel [terms, 100] and hidden_bias: bag of words -> ReLU (idf [terms], if it is among
+    hidden_kernel [terms, units] and hidden_bias: bag of words -> ReLU (idf [terms], if it is among
     them, is what text_features.weigh made the bag with); bottleneck_mean [size] stands in for a
-    missing picture; kernel [100 and/or size, classes] and bias: the parts side by side ->
+    missing picture; kernel [units and/or size, classes] and bias: the parts side by side ->
     classes.
     """
     out = np.empty((len(rows), len(weights["bias"])), np.float32)
@@ -51,6 +52,37 @@ def logits(weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray) -> 
     return out
 
 
+def members_of(weights: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The weights of each of several networks that are trained side by side: hidden_kernel [terms,
+    members * units], hidden_bias [members, units], kernel [members, width, classes] and bias
+    [members, classes]; all else they share."""
+    members = len(weights["bias"])
+    parts = {
+        name: np.split(weights[name], members, axis=1) if name == "hidden_kernel" else weights[name]
+        for name in ("hidden_kernel", "hidden_bias", "kernel", "bias")
+        if name in weights
+    }
+    return [
+        {**weights, **{name: part[place] for name, part in parts.items()}}
+        for place in range(members)
+    ]
+
+
+def mean_of(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights of one network whose logits are the mean of those of the networks that
+    `members_of` has: their hidden units stand side by side already, and what these say is divided
+    by the number of members."""
+    kernels, mean = weights["kernel"], {**weights}
+    hidden = 0
+    if "hidden_bias" in weights:
+        hidden = weights["hidden_bias"].shape[1]
+        mean["hidden_bias"] = weights["hidden_bias"].ravel()
+    words = kernels[:, :hidden].reshape(-1, kernels.shape[2]) / np.float32(len(kernels))
+    mean["kernel"] = np.concatenate([words, kernels[:, hidden:].mean(axis=0)])
+    mean["bias"] = weights["bias"].mean(axis=0)
+    return mean
+
+
 def likeliest_classes(
     weights: dict[str, np.ndarray], inputs: Inputs, rows: np.ndarray
 ) -> np.ndarray:
@@ -61,7 +93,13 @@ def likeliest_classes(
 
 def bottlenecks_of(inputs, products, mean):
     """Bottlenecks [len(products), size], the mean if a product has no picture. They are read in the
-    order of the file, which may not fit in memory."""
+    order of the file, which may not fit in memory. Raises UserError if the mean, which is a saved
+    model's, is of others."""
+    if len(mean) != inputs.bottlenecks.shape[1]:
+        raise UserError(
+            f"the model takes vectors of {len(mean)} numbers, and these have "
+            f"{inputs.bottlenecks.shape[1]}: it is damaged, train again"
+        )
     rows = inputs.rows[products]
     pictures = np.repeat(mean[None], len(products), axis=0)
     order = np.argsort(rows)

@@ -1,7 +1,6 @@
 """Near-duplicates: texts that differ by at most a word or two, such as the colours of one style.
 
-In: names and descriptions. Out: clusters of products for the split, and for a product whether some
-others hold a near-duplicate of it. A text is its set of different words. Two texts are
+In: names and descriptions. Out: clusters of products for the split. A text is its set of different words. Two texts are
 near-duplicates if the sets are equal once at most one word of each, or two words of each name, is
 left out (colour, size and number stand in the name), and enough words are left.
 
@@ -12,7 +11,7 @@ Mor and Fraenkel (A hash code method for detecting and correcting spelling error
 the ACM 25(12), 1982), here with words of texts. The hash of a set is the sum of its words' hashes,
 as in Bellare and Micciancio (A new paradigm for collision-free hashing, EUROCRYPT 1997), so that
 leaving a word out is one subtraction. Numpy and scipy only; experiments.py splits by it, and
-filing.py compares new products with it.
+twin_search.py asks by it whether a product has a near-duplicate.
 
     python categorize_words.py --split-by group
     python benchmarks/near_duplicates.py
@@ -22,8 +21,7 @@ from __future__ import annotations
 
 import array
 import hashlib
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,9 +29,9 @@ import numpy as np
 from common.terminal import counted
 from common.text import normalised
 
-# (words that must be left without one word, without two words of the name)
-STYLE = (4, 8)  # for clusters: a short text says too little to tell a style by
-FINEST = (2, 6)  # for the question whether there is any near-duplicate
+# (words that must be left without one word, without two words of the name): a short text says too
+# little to tell a style by
+STYLE = (4, 8)
 MOST_GROUPS = 100  # of one cluster; more are no style, but a chain
 LEFT_OUT = 256  # words of a text that are left out one by one: the first, the name among them
 NAME_WORDS = 12  # whose pairs are left out: the last of a name, where colour and size stand
@@ -280,73 +278,3 @@ def report_lines(report: dict) -> Iterator[str]:
         "longer texts link was kept together, so test products there may have a near-duplicate "
         "in training"
     )
-
-
-# ---- whether a product has a near-duplicate -----------------------------------------------------
-
-
-def among(texts: Texts, sides: list[np.ndarray]) -> list[np.ndarray]:
-    """Whether each text has a near-duplicate at the FINEST on each side: a list of bool [n] for
-    `sides`, a list of bool [n]. It says nothing of a text that is on the side itself."""
-    answers = [np.zeros(len(texts.named), bool) for _ in sides]
-    for codes, owners in shared(texts, FINEST):
-        for side, near in zip(sides, answers):
-            known = np.zeros(codes.max(initial=0) + 1, bool)
-            known[codes[side[owners]]] = True
-            near[owners[known[codes]]] = True
-    return answers
-
-
-def twin_columns(
-    catalogue: Iterable[Sequence],
-    ids: np.ndarray,
-    trained: list[np.ndarray],
-    tables: Sequence[np.ndarray],
-) -> list[list[int]]:
-    """For each of the `tables`, structured arrays [m] with the fields product and fold, a list [m]
-    of 0 and 1: whether a near-duplicate of the product is among those that the fold's model was
-    `trained` on, places in ids, int [n], ascending. catalogue is rows as in find_clusters."""
-    wanted = set(ids.tolist())
-    texts = word_sets(row[2:] for row in catalogue if row[0] in wanted)
-    sides = np.zeros((len(trained), len(ids)), bool)
-    for side, rows in zip(sides, trained):
-        side[rows] = True
-    near = np.array(among(texts, list(sides)))
-    return [
-        near[rows["fold"], np.searchsorted(ids, rows["product"])].astype(int).tolist()
-        for rows in tables
-    ]
-
-
-def product_signatures(
-    products: Sequence[Sequence], known: WordHashes
-) -> tuple[np.ndarray, np.ndarray]:
-    """(signatures uint64 [m], row numbers int [m]) at the FINEST of rows (group key, name,
-    description): also what shares the group is near."""
-    texts = word_sets((row[1:] for row in products), known)
-    codes, rows = signatures(texts, slice(0, len(products)), FINEST)
-    # A word of a text has no such character.
-    keys = np.array([known[f"\0{row[0]}"] for row in products], np.uint64)
-    return np.append(codes, keys), np.append(rows, np.arange(len(products)))
-
-
-def seek(labelled: Iterable[Sequence]) -> Callable[[Sequence[Sequence]], np.ndarray]:
-    """A function: rows (group key, name, description) -> bool [n], whether each has a
-    near-duplicate at the FINEST among the `labelled` ones, an iterable of such rows. It keeps eight
-    bytes for each signature of those, about one for each of their words, and no text."""
-    hashes, pieces = WordHashes(), []
-    labelled = iter(labelled)
-    while rows := list(itertools.islice(labelled, CHUNK)):
-        pieces.append(product_signatures(rows, hashes)[0])
-    known = np.concatenate(pieces or [np.zeros(0, np.uint64)])
-    pieces.clear()
-    known.sort()
-
-    def near(rows):
-        codes, owners = product_signatures(rows, hashes)
-        place = np.searchsorted(known, codes)
-        answer = np.zeros(len(rows), bool)
-        answer[owners[np.append(known, np.uint64(0))[place] == codes]] = True
-        return answer & (len(known) > 0)
-
-    return near

@@ -148,17 +148,17 @@ def stored_rows(products: Products, predictions: np.ndarray) -> Iterator[tuple]:
 
 class Calibration(NamedTuple):
     """What the figures of calibration need of n labelled products, [2, n] each: of their scores
-    before the temperature, and after it."""
+    before calibration (temperature and second stage), and after it."""
 
     of_label: np.ndarray  # float32, log-probability of the label
     best: np.ndarray  # float32, probability of the likeliest leaf
     right: np.ndarray  # bool, whether that is the label
 
 
-def calibration(logits: np.ndarray, labels: np.ndarray, temperature: float) -> Calibration:
-    """The Calibration of logits [n, leaves] and labels [n]."""
+def calibration(logits: np.ndarray, labels: np.ndarray, calibrated: np.ndarray) -> Calibration:
+    """The Calibration of logits [n, leaves], of the same calibrated, and of labels [n]."""
     of_label, best, right = [], [], []
-    for values in (logits, logits / temperature):
+    for values in (logits, calibrated):
         logs = metrics.log_softmax(values)
         of_label.append(logs[np.arange(len(labels)), labels])
         best.append(np.exp(logs.max(axis=1)))

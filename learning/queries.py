@@ -165,6 +165,16 @@ def catalogue(conn: sqlite3.Connection) -> Iterator[tuple]:
     )
 
 
+def unfiled_texts(conn: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Yield (name, description) of all products that the shop has not filed, without removed
+    ones, always in the same order."""
+    yield from db.plain(
+        conn,
+        """select coalesce(name, ''), coalesce(description, '') from product
+           where removed = 0 and category_id is null order by id""",
+    )
+
+
 def product_ids(conn: sqlite3.Connection, source: str) -> list[int]:
     """Ids of a shop's products."""
     return [row[0] for row in db.plain(conn, "select id from product where source = ?", (source,))]

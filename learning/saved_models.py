@@ -27,10 +27,11 @@ from common.files import replacing
 from common.foreign_files import MOST_JSON, open_archive, open_regular, parse_json
 from common.terminal import UserError, log
 from common.text import one_line
+from learning import correctness
 
-# Bytes. The largest that training writes, of 60,000 terms and pictures of 2,048 numbers, has 80 MB
-# in 5,000 categories and 900 MB in 100,000.
-MOST_WEIGHTS = 1_000_000_000
+# Bytes. The largest that training writes, of 60,000 terms and pictures of 2,048 numbers, has 190 MB
+# in 5,000 categories and 1,160 MB in 100,000, by five networks.
+MOST_WEIGHTS = 1_200_000_000
 LARGEST_WEIGHT = 1e6  # trained ones stay below 100; of larger ones the sums may be no numbers
 MOST_PROMISES = 1_000_000  # bytes of thresholds.json; a promise has about 300
 FILES = ("weights.npz", "model.json", "thresholds.json")
@@ -223,7 +224,7 @@ def one_reason(error: BaseException) -> str:
 
 
 def check_description(described: Any) -> None:
-    """Raise ValueError or KeyError if model.json is not what experiments.record writes."""
+    """Raise ValueError or KeyError if model.json is not what recording.record writes."""
 
     def texts(value):
         return isinstance(value, list) and all(isinstance(text, str) for text in value)
@@ -239,12 +240,15 @@ def check_description(described: Any) -> None:
         raise ValueError("there must be a parent for each category")
     if not positive(temperature) or not isinstance(described["settings"], dict):
         raise ValueError("temperature must be a number above 0")
+    correctness.of_description(described)
     if "Text" in described["kind"]:
         vocabulary = described["vocabulary"]
         if not texts(vocabulary) or len(set(vocabulary)) < len(vocabulary):
             raise ValueError("vocabulary must be different texts")
         if not set(described.get("fields", ())) <= {"name", "description"}:
             raise ValueError("unknown fields")
+        if not isinstance(described.get("encoder", {}), dict):
+            raise ValueError("encoder must say which one was used")
     if "Image" in described["kind"] and not isinstance(described["bottleneck"], dict):
         raise ValueError("bottleneck must say which network was used")
 
@@ -256,35 +260,50 @@ def positive(value: Any) -> bool:
 
 def check_weights(weights: dict[str, np.ndarray], described: dict) -> None:
     """Raise ValueError or KeyError if the arrays do not fit the description and each other."""
-    leaves = len(described["categories"])
+    leaves, kind = len(described["categories"]), described["kind"]
     terms = len(described.get("vocabulary", ()))
-    if "fusion" not in weights:
-        check_network(
-            weights,
-            terms if "Text" in described["kind"] else None,
-            "Image" in described["kind"],
-            leaves,
-        )
-        return
-    text, picture = (
-        {
-            name.removeprefix(prefix): array
-            for name, array in weights.items()
-            if name.startswith(prefix)
-        }
-        for prefix in ("text_", "picture_")
-    )
-    check_network(text, terms, False, leaves)
-    check_network(picture, None, True, leaves)
+    if kind == "Text":
+        check_text(weights, described)
+    elif "fusion" not in weights:
+        check_network(weights, terms if "Text" in kind else None, True, leaves)
+    else:
+        text, picture = check_fused(weights, described["fusion"], ("text", "picture"), leaves)
+        check_text(text, described)
+        check_network(picture, None, True, leaves)
+
+
+def check_text(weights: dict[str, np.ndarray], described: dict) -> None:
+    """check_weights of the classifier by text, with an encoder or without one."""
+    leaves, terms = len(described["categories"]), len(described["vocabulary"])
+    if "encoder" in described:
+        names = ("words", "encoder")
+        weights, encoder = check_fused(weights, described["encoder fusion"], names, leaves)
+        check_network(encoder, None, True, leaves)
+    check_network(weights, terms, False, leaves)
+
+
+def check_fused(
+    weights: dict[str, np.ndarray], fused: dict, names: Iterable[str], leaves: int
+) -> list[dict[str, np.ndarray]]:
+    """The weights of each of two networks, whose names are before them. Raises ValueError if what
+    fuses them does not fit."""
     check_array("fusion", weights["fusion"], 3)
     check_array("unseen", weights["unseen"], leaves)
-    temperatures = described["fusion"]["used temperatures"]
+    temperatures = fused["used temperatures"]
     if (
         not isinstance(temperatures, list)
         or len(temperatures) != 2
         or not all(map(positive, temperatures))
     ):
-        raise ValueError("there must be a temperature above 0 for text and picture")
+        raise ValueError(f"there must be a temperature above 0 for {' and '.join(names)}")
+    return [
+        {
+            name.removeprefix(f"{prefix}_"): array
+            for name, array in weights.items()
+            if name.startswith(f"{prefix}_")
+        }
+        for prefix in names
+    ]
 
 
 def check_network(

@@ -10,7 +10,7 @@ import os
 import tempfile
 
 from common.arguments import whole_number
-from learning import word_vectors
+from learning import encodings, word_vectors
 from learning.text_classifier import TextOptions
 
 
@@ -55,12 +55,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the vectors there, in word2vec's text format",
     )
+    parser.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="use what a network has learned elsewhere about sentences, beside the words: the "
+        "folder of a sentence-transformers model with an ONNX file, or of model2vec, or a file of "
+        "word vectors; it helps if labels are few (default: none)",
+    )
 
 
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with a sentence if the flags of text can't go together, or can't be done."""
     if args.embedding and args.network == "original":
         parser.error("--embedding is for the default network")
+    if args.encoder is not None:
+        if args.network == "original":
+            parser.error("--encoder is for the default network")
+        encodings.check_there(args.encoder)
+        args.encoder = os.path.abspath(args.encoder)  # --apply finds it from any folder
     if not args.embedding and (args.embedding_alone or args.save_embedding):
         parser.error("--embedding-alone and --save-embedding need --embedding")
     if args.save_embedding:
@@ -90,4 +102,5 @@ def text_options(args: argparse.Namespace) -> TextOptions:
         args.embedding_alone,
         args.save_embedding,
         args.seed,
+        encodings.Asked(args.encoder, args.db_path),
     )

@@ -15,7 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.terminal import log
-from learning import layers, queries, text_features, training, word_vectors
+from learning import (
+    discriminant,
+    encodings,
+    experiments,
+    fusion,
+    layers,
+    queries,
+    text_features,
+    training,
+    word_vectors,
+)
 from learning.experiments import Fitted
 from learning.selection import Products
 from learning.text_features import Terms
@@ -33,6 +43,7 @@ class TextOptions(NamedTuple):
     embedding_alone: bool = False
     save_embedding: str | None = None  # a file
     seed: int = 0
+    encoder: encodings.Asked = encodings.Asked()
 
 
 def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> layers.Inputs:
@@ -104,6 +115,60 @@ def training_options(options: TextOptions, count: int) -> training.Options:
     )
 
 
+# ---- with an encoder ----------------------------------------------------------------------------
+
+
+def text_fit(
+    products: Products,
+    terms: Terms,
+    options: TextOptions,
+    encoded: layers.Inputs | None,
+    members: int = 1,
+) -> experiments.Fit:
+    """A function that trains the classifier, as experiments.experiment needs it: that of words, an
+    ensemble of so many members, or with vectors of an encoder that one and a discriminant of these,
+    fused."""
+    words = experiments.network(
+        products,
+        lambda rows: text_inputs(terms, rows, options),
+        training_options(options, len(products.ids))._replace(members=members),
+    )
+    if encoded is None or encoded.rows is None:
+        return words
+    encoder = discriminant.discriminant(products, encoded, members)
+    return fusion.fusion(products, words, encoder, encoded.rows >= 0, fusion.ENCODER)
+
+
+def encoded_inputs(
+    conn: sqlite3.Connection, products: Products, options: TextOptions
+) -> tuple[layers.Inputs | None, dict]:
+    """(Inputs with the vectors of the products' texts, what to record of them); (None, {}) without
+    an encoder. Raises UserError if it can't be used."""
+    if options.encoder.path is None:
+        return None, {}
+    opened = encodings.open_encoder(options.encoder.path, options.encoder.db_path)
+
+    def texts():
+        return (
+            encodings.text_of(name, text, options.fields)
+            for name, text in queries.texts(conn, products.leaves, products.rule)
+        )
+
+    rows = encodings.rows_of(opened, texts)
+    encodings.say_unknown(options.encoder.path, rows)
+    return (
+        layers.Inputs(bottlenecks=opened.cache.matrix(), rows=rows),
+        {"encoder": opened.encoder.fingerprint, "without vector": int((rows < 0).sum())},
+    )
+
+
+def words_of(model: Fitted) -> Fitted:
+    """The network of words in a model, which may be fused with others."""
+    while model.parts:
+        model = model.parts[0]
+    return model
+
+
 class Misled(NamedTuple):
     """What terms said for wrong predictions and against the labels, of one split."""
 
@@ -120,6 +185,7 @@ def misled(
 
     wrong = np.flatnonzero(guesses != products.labels[test])
     rows, guesses, labels = test[wrong], guesses[wrong], products.labels[test[wrong]]
+    model = words_of(model)
     bag, leaves = model.inputs.bag[rows], len(products.leaves)
     logits = [
         text_features.contributions(model.weights, row.indices, row.data, guess, label)[0]
@@ -164,9 +230,31 @@ def worst_categories(
     return lines
 
 
-def text_scorer(weights: dict, described: dict) -> Callable:
+def text_scorer(weights: dict, described: dict, vectors: encodings.Find | None = None) -> Callable:
     """A function: rows with name and description -> (logits [n, leaves], words, how many of them
-    are unknown, [n] each), by a saved model."""
+    are unknown, [n] each), by a saved model; `vectors` finds those of its encoder, if it has one."""
+    if vectors is None:
+        return words_scorer(weights, described)
+    words, encoder = fusion.parted(weights, fusion.ENCODER)
+    by_words = words_scorer(words, described)
+    temperatures = described[fusion.ENCODER.key]["used temperatures"]
+
+    def score(rows: Sequence) -> tuple:
+        logits, count, unknown = by_words(rows)
+        matrix, places = vectors(rows)
+        by_encoder = layers.logits(
+            encoder, layers.Inputs(bottlenecks=matrix, rows=places), np.arange(len(rows))
+        )
+        fused = fusion.saved_logits(
+            weights, temperatures, logits, by_encoder, places >= 0, fusion.ENCODER
+        )
+        return fused, count, unknown
+
+    return score
+
+
+def words_scorer(weights: dict, described: dict) -> Callable:
+    """`text_scorer` of the network of words."""
     lexicon = text_features.make_lexicon(described, weights)
 
     def score(rows: Sequence) -> tuple:
@@ -184,10 +272,12 @@ def text_scorer(weights: dict, described: dict) -> Callable:
     return score
 
 
-def scorer(weights: dict, description: dict, waiting: object = None) -> Callable:
+def scorer(
+    encoder: encodings.Asked, weights: dict, description: dict, waiting: object = None
+) -> Callable:
     """A function from new products to logits and what they rest on, as picture_classifier.scorer
     has it, by a saved model. It does without the pictures of those that are waiting."""
-    by_text = text_scorer(weights, description)
+    by_text = text_scorer(weights, description, encodings.finder(encoder, description, ahead=True))
 
     def score(rows: Sequence) -> tuple:
         logits, count, unknown = by_text(rows)

@@ -185,6 +185,19 @@ def make_lexicon(described: dict, weights: dict) -> Lexicon:
     )
 
 
+def words_weights(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights of the network of words in those of a saved model, which may fuse it with others:
+    with an encoder's, and then with a picture's (fusion.fusion puts their names before them)."""
+    for prefix in ("text_", "words_"):
+        within = {
+            name.removeprefix(prefix): array
+            for name, array in weights.items()
+            if name.startswith(prefix)
+        }
+        weights = within or weights
+    return weights
+
+
 def bag_of(
     lexicon: Lexicon, texts: Iterable[tuple[str, str]], width: int
 ) -> tuple[Any, np.ndarray, np.ndarray]:

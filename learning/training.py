@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from common.terminal import UserError, log, progress
 from learning import layers, metrics
+from learning.steps import make_loss, make_step
 from learning.tensorflow_loader import load_tensorflow
 
 FITTED = 20_000_000  # validation products times classes that a temperature is fitted on, at most
@@ -39,111 +40,20 @@ class Options(NamedTuple):
     word_dropout: float = 0.0  # of a product's terms
     start: str = "glorot"  # or 2016
     seed: int = 0
+    members: int = 1  # networks that are trained in step, whose mean is kept
 
 
 class Trained(NamedTuple):
     weights: dict  # name -> float32 array; see layers.logits
     steps: int  # of the weights kept
     temperature: float  # fitted on validation; 1 without
-
-
-def make_loss(variables, dropout, seed):
-    """A TensorFlow function of a batch: the mean cross-entropy of the network of these variables,
-    hidden units dropped by chance."""
-    tf = load_tensorflow()
-    generator = tf.random.Generator.from_seed(seed)
-
-    def hidden_units(batch):
-        total = variables["hidden_bias"]
-        if "hidden_kernel" in variables:
-            width = variables["hidden_kernel"].shape[0]
-            shape = tf.cast(tf.stack([tf.size(batch["labels"]), width]), tf.int64)
-            bag = tf.SparseTensor(batch["places"], batch["values"], shape)
-            total = total + tf.sparse.sparse_dense_matmul(bag, variables["hidden_kernel"])
-        if "vector_kernel" in variables:
-            total = total + batch["vectors"] @ variables["vector_kernel"]
-        hidden = tf.nn.relu(total)
-        if dropout:
-            keep = generator.uniform(tf.shape(hidden)) >= dropout
-            hidden = tf.where(keep, hidden / (1 - dropout), 0.0)
-        return hidden
-
-    def loss(batch):
-        parts = [hidden_units(batch)] if "hidden_bias" in variables else []
-        if "pictures" in batch:
-            parts.append(batch["pictures"])
-        scores = tf.concat(parts, 1) @ variables["kernel"] + variables["bias"]
-        return tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], scores)
-        )
-
-    return loss
-
-
-def make_step(variables, loss_of, learning_rate):
-    """A TensorFlow function for one step of training at a rate of Adam that returns the batch's
-    loss. A learning_rate above 0 means gradient descent.
-
-    Adam is TensorFlow's own fused kernel (Kingma and Ba 2015, algorithm 1): with millions of hidden
-    weights the optimiser is the cost of a step, and Keras' takes more than twice as long.
-    """
-    tf = load_tensorflow()
-    slots = {
-        name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
-        for name, v in variables.items()
-    }
-    power = (tf.Variable(1.0), tf.Variable(1.0))
-
-    def one_step(batch, rate):
-        with tf.GradientTape() as tape:
-            loss = loss_of(batch)
-        gradients = tape.gradient(loss, list(variables.values()))
-        for decay, so_far in zip((0.9, 0.999), power):
-            so_far.assign(so_far * decay)
-        for name, gradient in zip(variables, gradients):
-            gradient = tf.convert_to_tensor(gradient)
-            if learning_rate:
-                variables[name].assign_sub(learning_rate * gradient)
-            else:
-                mean, square = slots[name]
-                tf.raw_ops.ResourceApplyAdam(
-                    var=variables[name].handle,
-                    m=mean.handle,
-                    v=square.handle,
-                    beta1_power=power[0],
-                    beta2_power=power[1],
-                    lr=rate,
-                    beta1=0.9,
-                    beta2=0.999,
-                    epsilon=1e-7,
-                    grad=gradient,
-                )
-        return loss
-
-    compiled = []
-
-    def step(batch, rate):
-        if not compiled:  # one function for batches of any length; by itself it would make several
-            kinds = {
-                name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
-                for name, value in batch.items()
-            }
-            compiled.append(
-                tf.function(
-                    one_step,
-                    autograph=False,
-                    input_signature=[kinds, tf.TensorSpec([], tf.float32)],
-                )
-            )
-        return compiled[0](batch, tf.constant(rate, tf.float32))
-
-    return step
+    members: Sequence[dict] = ()  # weights of each, if there are several
 
 
 class Kept(NamedTuple):
     """The best that training has come to so far."""
 
-    weights: dict | None
+    weights: dict | None  # as layers.members_of takes them
     loss: float  # on validation
     step: int
 
@@ -158,70 +68,93 @@ def train(
     label: str = "training",
     pictures: Callable | None = None,
     watch: Callable | None = None,
+    blind: np.ndarray | None = None,
 ) -> Trained:
-    """Train a network on products `rows`, watching products `validation`.
+    """Train a network, or options.members of them side by side, on products `rows`, watching what
+    their mean says of `validation`.
 
     It stops when the validation loss has not fallen for options.patience evaluations, and keeps the
     weights with the lowest. Without validation rows it takes as many steps as it may. Bottlenecks
-    are standardised for training only: the weights returned take them as they are. If it evaluates
-    once an epoch, it says so in a line each.
+    are standardised for training only: the weights returned take them as they are.
 
     pictures(rows, epoch), if given, is what to train on instead of the bottlenecks of these
     products. watch(step, training loss, validation loss, validation accuracy), if given, is called
-    at each evaluation. Raises UserError if the loss is no number.
+    at each evaluation. blind int [n], if given, is the member that does not learn from a product.
+    Raises UserError if the loss is no number.
     """
-    tf = load_tensorflow()
     rng = np.random.default_rng(options.seed)
-    variables = {
-        name: tf.Variable(value)
-        for name, value in layers.initial_weights(inputs, classes, rng, options.start).items()
-    }
-    statistics = (
-        layers.bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
-    )
-    step = make_step(
-        variables, make_loss(variables, options.dropout, options.seed), options.learning_rate
-    )
+    variables = first_variables(inputs, classes, rng, options)
+    loss_of = make_loss(variables, options.dropout, options.seed)
+    step = make_step(variables, loss_of, options.learning_rate, options.members > 1)
+    statistics = None if inputs.bottlenecks is None else layers.bottleneck_statistics(inputs, rows)
     epoch_steps = -(-len(rows) // options.batch_size)
     most = options.max_epochs * epoch_steps or options.max_steps
     every, patience = options.evaluate_every or epoch_steps, options.patience or np.inf
-    batches = shuffled(rows, epoch_steps, rng)
-    best, without_gain = Kept(None, np.inf, 0), 0
-    done, losses, began = 0, [], time.monotonic()
+    batches = prepared(inputs, labels, rows, statistics, options, rng, pictures, blind)
+    best, without_gain, done, losses, began = Kept(None, np.inf, 0), 0, 0, [], time.monotonic()
     # A run that diverges is reported below, in a sentence, not by numpy at every step.
     with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
         while done < most and without_gain < patience:
-            epoch, batch = next(batches)
-            drawn = pictures(batch, epoch) if pictures else None
-            tensors = batch_tensors(
-                inputs, labels, batch, statistics, drawn, options.word_dropout, rng
-            )
+            epoch, tensors = next(batches)
             losses.append(step(tensors, adam_rate(options, done, most)))
             done += 1
             bar.update()
             if done % every and done < most:
                 continue
             weights = usable_weights(variables, inputs, statistics)
-            note, losses = {"loss": float(np.mean(losses))}, []
+            note, losses = {"loss": float(np.mean(losses)) / options.members}, []
             if len(validation):
-                loss, accuracy = evaluate(weights, inputs, labels, validation)
+                loss, accuracy = evaluate(layers.mean_of(weights), inputs, labels, validation)
                 note.update({"validation loss": loss, "validation accuracy": accuracy})
                 without_gain += 1
                 if loss < best.loss or not options.patience and np.isfinite(loss):
                     best, without_gain = Kept(weights, loss, done), 0
                 if watch:
                     watch(done, note["loss"], loss, accuracy)
+            else:
+                best = Kept(weights if np.isfinite(note["loss"]) else None, np.inf, done)
             bar.set_postfix(in_words(note), refresh=False)
             if not options.evaluate_every:
                 left = (time.monotonic() - began) * (most / done - 1)
                 log_epoch(label, epoch + 1, -(-most // epoch_steps), note, left)
-    if not len(validation) and np.isfinite(note["loss"]):
-        return Trained(weights, done, 1.0)
+    return finish(best, inputs, labels, validation, options.seed, label, done, note)
+
+
+def finish(best, inputs, labels, validation, seed, label, done, note):
+    """The Trained of the best that training has come to in `done` steps. Raises UserError if there
+    is none; note are the figures of the last evaluation."""
     if best.weights is None:
         raise UserError("training ran away, its loss is no number any more: lower --learning_rate")
-    log_end(label, best, done, note)
-    temperature = fitted_temperature(best.weights, inputs, labels, validation, options.seed)
-    return Trained(best.weights, best.step, temperature)
+    mean, temperature = layers.mean_of(best.weights), 1.0
+    if len(validation):
+        log_end(label, best, done, note)
+        temperature = fitted_temperature(mean, inputs, labels, validation, seed)
+    return Trained(mean, best.step, temperature, layers.members_of(best.weights))
+
+
+def first_variables(inputs, classes, rng, options):
+    """TensorFlow's variables of options.members networks side by side, as {name: variable}, each
+    with the members in front, [members, ...], but hidden_kernel [terms, members * units]: what
+    belongs to a term is gathered at once."""
+    tf = load_tensorflow()
+    each = [
+        layers.initial_weights(inputs, classes, rng, options.start) for _ in range(options.members)
+    ]
+    stacked = {name: [weights[name] for weights in each] for name in each[0]}
+    return {
+        name: tf.Variable((np.hstack if name == "hidden_kernel" else np.stack)(arrays))
+        for name, arrays in stacked.items()
+    }
+
+
+def shares(batch, members, blind):
+    """float32 [members, len(batch)]: what each product of a batch counts in the mean loss of each
+    member, which is nothing for the member that is blind to it."""
+    counts = np.ones((members, len(batch)), bool)
+    if blind is not None:
+        counts = blind[batch] != np.arange(members)[:, None]
+    of_all = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return counts / of_all.astype(np.float32)
 
 
 def adam_rate(options: Options, done: int, most: int) -> float:
@@ -242,6 +175,16 @@ def shuffled(rows, count, rng):
     for epoch in itertools.count():
         for batch in np.array_split(rng.permutation(rows), count):
             yield epoch, batch
+
+
+def prepared(inputs, labels, rows, statistics, options, rng, pictures, blind):
+    """Yield (epoch, what the step takes of a batch) without end; see `train`."""
+    for epoch, batch in shuffled(rows, -(-len(rows) // options.batch_size), rng):
+        drawn = pictures(batch, epoch) if pictures else None
+        tensors = batch_tensors(
+            inputs, labels, batch, statistics, drawn, options.word_dropout, rng, options.members
+        )
+        yield epoch, {**tensors, "shares": shares(batch, options.members, blind)}
 
 
 def evaluate(weights, inputs, labels, rows):
@@ -278,22 +221,34 @@ def log_epoch(label, number, epochs, note, left):
         log(f"{label}: epoch {number} of {epochs}, {figures}, at most {left:.0f} s left")
 
 
-def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.0, rng=None):
+def batch_tensors(
+    inputs, labels, batch, statistics, drawn=None, word_dropout=0.0, rng=None, members=1
+):
     """What `make_step` takes of some products, as {name: array}; drawn [len(batch), size], if
-    given, instead of their bottlenecks. Of their terms chance drops the share word_dropout."""
+    given, instead of their bottlenecks. Of their terms chance drops the share word_dropout, others
+    for each of the members, whose bags of words stand one below the other."""
     tensors = {"labels": labels[batch].astype(np.int32)}
     if inputs.bag is not None:
         bag = inputs.bag[batch]
+        keep = np.ones((members, bag.nnz), bool)
         if word_dropout:
-            bag.data[rng.random(len(bag.data), np.float32) < word_dropout] = 0
-            bag.eliminate_zeros()
-            bag.data /= 1 - word_dropout
-        if not inputs.alone:
-            products = np.repeat(np.arange(len(batch)), np.diff(bag.indptr))
-            tensors["places"] = np.stack([products, bag.indices.astype(np.int64)], axis=1)
-            tensors["values"] = bag.data.astype(np.float32, copy=False)
+            keep = rng.random(keep.shape, np.float32) >= word_dropout
+        member, kept = np.nonzero(keep)
+        values = bag.data[kept] / np.float32(1 - word_dropout)
+        product = np.repeat(np.arange(len(batch)), np.diff(bag.indptr))[kept]
+        rows, shape = member * len(batch) + product, (members * len(batch), bag.shape[1])
+        if not inputs.alone and bag.shape[1]:
+            # With no term at all TensorFlow would divide by zero, so the first one is always there.
+            terms, places = np.unique(np.append(0, bag.indices), return_inverse=True)
+            tensors["terms"] = terms
+            tensors["places"] = np.stack([rows, places[1:][kept] * members + member], axis=1)
+            tensors["values"] = values.astype(np.float32, copy=False)
         if inputs.embedding is not None:
-            tensors["vectors"] = (bag @ inputs.embedding).astype(np.float32, copy=False)
+            from scipy import sparse
+
+            bag = sparse.csr_matrix((values, (rows, bag.indices[kept])), shape)
+            vectors = (bag @ inputs.embedding).astype(np.float32, copy=False)
+            tensors["vectors"] = vectors.reshape(members, len(batch), -1)
     if statistics is not None:
         mean, deviation = statistics
         drawn = layers.bottlenecks_of(inputs, batch, mean) if drawn is None else drawn
@@ -302,18 +257,18 @@ def batch_tensors(inputs, labels, batch, statistics, drawn=None, word_dropout=0.
 
 
 def usable_weights(variables, inputs, statistics):
-    """The weights in numpy, for bottlenecks and a bag of words as they are: standardising and the
-    terms' vectors are folded in."""
+    """The weights in numpy, as layers.members_of takes them, for bottlenecks and a bag of words as
+    they are: standardising and the terms' vectors are folded in."""
     weights = {name: variable.numpy() for name, variable in variables.items()}
     if inputs.embedding is not None:
-        kernel = inputs.embedding @ weights.pop("vector_kernel")
+        kernel = np.hstack([inputs.embedding @ one for one in weights.pop("vector_kernel")])
         weights["hidden_kernel"] = kernel + weights.get("hidden_kernel", 0)
     if inputs.idf is not None:
         weights["idf"] = inputs.idf
     if statistics is not None:
         mean, deviation = statistics
-        pictures = slice(len(weights["kernel"]) - len(mean), None)
-        weights["kernel"][pictures] /= deviation[:, None]
-        weights["bias"] -= mean @ weights["kernel"][pictures]
+        pictures = weights["kernel"][:, -len(mean) :]
+        pictures /= deviation[:, None]
+        weights["bias"] -= mean @ pictures
         weights["bottleneck_mean"] = mean
     return weights

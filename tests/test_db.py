@@ -25,7 +25,7 @@ from common.text import normalised
 from crawling import picture_queries
 from crawling import queries as crawling_queries
 from evaluation import queries as evaluation_queries
-from learning import category_tree, experiments, model_folders, saved_models
+from learning import category_tree, model_folders, recording, saved_models
 from learning.category_tree import Rule
 
 STEPS_2016 = (
@@ -981,4 +981,4 @@ def test_an_unknown_experiment_is_a_sentence_with_the_known_ones(conn, tmp_path)
     ),
 )
 def test_experiments_are_named_as_in_2016(wanted, name):
-    assert experiments.experiment_name("Image", wanted) == name
+    assert recording.experiment_name("Image", wanted) == name

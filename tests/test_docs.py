@@ -17,7 +17,7 @@ from conftest import run_script
 
 import db
 from crawling import feed_arguments, feed_dialects
-from evaluation import certificates
+from evaluation import certificates, floors
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = (
@@ -210,11 +210,12 @@ def test_the_least_numbers_of_products_are_those_of_the_certificates():
     page = TEXTS[ROOT / "docs" / "guarantees.md"]
     rows = re.findall(r"^\| (\d+) % \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", page, re.M)
     assert len(rows) == 4
+    level, _ = certificates.single_levels(0.05 * floors.TOGETHER, True)
     for target, *shown in rows:
         for wrong, products in zip((0, 1, 3), shown):
             least = int(products.replace(",", ""))
-            assert certificates.most_wrong(least, int(target) / 100, 0.025, 7) == wrong
-            assert certificates.most_wrong(least - 1, int(target) / 100, 0.025, 7) < wrong
+            assert certificates.most_wrong(least, int(target) / 100, level) == wrong
+            assert certificates.most_wrong(least - 1, int(target) / 100, level) < wrong
 
 
 def anchors(text):

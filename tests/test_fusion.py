@@ -11,7 +11,7 @@ from scipy import sparse
 
 import categorize_both
 from common.terminal import UserError
-from learning import experiments, fusion, layers, metrics, selection, training
+from learning import discriminant, experiments, fusion, layers, metrics, selection, training
 
 
 def drawn(weights, n=4000, leaves=5, seed=0):
@@ -157,6 +157,69 @@ def test_refitted_after_folds_it_is_the_mean_of_the_folds(catalogue):
     assert kept["used temperatures"] == [one.temperature for one in last.parts]
     assert all(len(weights) == 3 for weights in kept["weights"].values())
     assert np.isfinite(last.scores(np.arange(300))).all()
+
+
+def test_without_validation_products_words_and_encoder_have_the_weights_of_the_prior():
+    pair = fusion.ENCODER
+    nothing = fusion.evidence(np.zeros((0, 3)), np.zeros((0, 3)))
+    found = fusion.fit_fusion(nothing, np.zeros(0, int), pair.prior, pair.centre)
+    np.testing.assert_allclose(found, pair.centre)
+
+
+def test_an_encoder_that_is_sure_and_wrong_does_not_outweigh_all():
+    unseen, second = np.zeros(3, bool), np.array([[0.0, -800.0, -800.0]])
+    heard = np.exp(fusion.heard(second.copy(), unseen, fusion.ENCODER))[0]
+    assert heard.sum() == pytest.approx(1) and heard[1] == pytest.approx(0.02 / 3)
+    np.testing.assert_array_equal(fusion.heard(second.copy(), unseen, fusion.PICTURE), second)
+    weights = {"fusion": np.array([0.7, 0.4, 0.1]), "unseen": unseen}
+    first = np.array([[1.0, 3.0, 0.0]])
+    said = fusion.saved_logits(weights, [1, 1], first, second, np.array([True]), fusion.ENCODER)
+    assert np.ptp(said) < 8
+
+
+def test_words_and_encoder_are_fused_and_said_so(catalogue):
+    """The same vectors as an encoder's; a model that fuses has them under names of their own."""
+    products, part, _ = catalogue
+    rng = np.random.default_rng(7)
+    bag = sparse.csr_matrix(np.eye(3, dtype=np.float32)[rng.integers(0, 3, 300)])
+    vectors = (np.eye(3)[products.labels] + rng.normal(size=(300, 3)) / 3).astype(np.float32)
+    rows = np.where(np.arange(300) % 10 == 0, -1, np.arange(300))
+    encoded = layers.Inputs(bottlenecks=vectors, rows=rows)
+    words = experiments.network(
+        products, lambda _: layers.Inputs(bag=bag), training.Options(batch_size=30, max_epochs=5)
+    )
+    fit = fusion.fusion(
+        products, words, discriminant.discriminant(products, encoded), rows >= 0, fusion.ENCODER
+    )
+    outcome = experiments.experiment(products, [part], fit)
+    assert {name.partition("_")[0] for name in outcome.model.weights} == {
+        "words", "encoder", "fusion", "unseen",
+    }  # fmt: skip
+    right = outcome.predicted["best"][:, 0] == outcome.predicted["label"]
+    assert right.mean() > 0.8
+    kept = fusion.fused_settings(outcome, fusion.ENCODER)
+    assert list(kept) == ["encoder fusion"]
+    assert list(kept["encoder fusion"]["weights"])[2] == "encoder per nat of the words' entropy"
+    without = part.test[rows[part.test] < 0]
+    np.testing.assert_allclose(
+        outcome.model.scores(without),
+        fusion.log_probabilities(outcome.model.parts[0], without),
+        atol=1e-5,
+    )
+    guesses = fusion.predicted_leaves(
+        outcome.model, part.test, outcome.predicted["best"][:, 0], rows >= 0
+    )
+    lines = fusion.compared(products, part.test, guesses, pair=fusion.ENCODER)
+    assert lines[0] == f"On the same {len(part.test)} products"
+    assert [line.split(":")[0].strip() for line in lines[1:7]] == [
+        "Words", "Encoder", "Both", "Words or encoder right", "Both against words",
+        "Both against encoder",
+    ]  # fmt: skip
+    nowhere = fusion.fusion(
+        products, words, discriminant.discriminant(products, encoded), rows < -1, fusion.ENCODER
+    )
+    with pytest.raises(UserError, match="leave --encoder out"):
+        nowhere(part.training, part.tuning, "training")
 
 
 @pytest.mark.parametrize("missing", ["training", "tuning"])

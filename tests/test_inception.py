@@ -270,8 +270,13 @@ def test_a_weights_file_gives_the_network_it_was_saved_from(tmp_path, network):
     network[0].save_weights(path)
     loaded, fingerprint = inception.build_network(str(path), "mixed0", seed=5)
     assert fingerprint["weights"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    for ours, theirs in zip(loaded.get_weights(), network[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    # Sums are not always added up in the same order, so bottlenecks are the same but for rounding.
     picture = [draw(tmp_path / "a.png", 1)]
-    np.testing.assert_array_equal(direct(loaded, picture), direct(network[0], picture))
+    np.testing.assert_allclose(
+        direct(loaded, picture), direct(network[0], picture), rtol=1e-3, atol=1e-7
+    )
 
 
 @pytest.mark.slow

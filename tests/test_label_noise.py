@@ -198,7 +198,7 @@ def test_shops_whose_recorded_labels_are_a_little_too_wrong_break_few_promises(w
 
 def test_wrong_labels_that_the_model_has_learned_are_right_by_the_promise_and_truly_wrong(worlds):
     """Nobody who has the shop's labels alone can see that; docs/guarantees.md says so."""
-    for rate, least_untrue, most_untrue in zip(RATES, (0, 0.3, 0.95), (0.2, 0.8, 1)):
+    for rate, least_untrue, most_untrue in zip(RATES, (0.05, 0.8, 0.95), (0.4, 1, 1)):
         found = tried(any_shop, learned, rate, worlds)
         assert found.broken <= most(0.05, worlds)
         assert least(least_untrue, worlds) <= found.untrue <= most(most_untrue, worlds)
@@ -206,6 +206,7 @@ def test_wrong_labels_that_the_model_has_learned_are_right_by_the_promise_and_tr
 
 
 def test_a_promise_of_true_labels_is_broken_if_new_ones_are_recorded_wrong(worlds):
-    """These worlds do tell labels of one kind from labels of two."""
+    """These worlds do tell labels of one kind from labels of two: what is promised is used up to a
+    few tenths of a point, so that one wrong label of a hundred breaks some promises."""
     shares = [tried(any_shop, anywhere, rate, worlds, 0.95, "true").broken for rate in RATES]
-    assert shares[0] <= most(0.05, worlds) and shares[-1] >= least(0.95, worlds)
+    assert shares[0] <= most(0.4, worlds) and shares[-1] >= least(0.95, worlds)

@@ -29,7 +29,7 @@ from evaluation import (
     today,
 )
 from evaluation import queries as evaluation_queries
-from learning import experiments, model_folders, near_duplicates, selection
+from learning import experiments, model_folders, near_duplicates, selection, twin_search
 from learning import queries as learning_queries
 from learning.split import split_position
 
@@ -98,9 +98,9 @@ def test_shorter_ones_are_not_nor_those_that_differ_by_more(first, second):
 
 
 def test_for_the_question_whether_there_is_any_less_is_asked_of_short_texts():
-    assert linked("Blue linen dress", "Red linen dress", near_duplicates.FINEST)
-    assert not linked("Blue dress", "Red dress", near_duplicates.FINEST)
-    assert not linked("Blue", "Red", near_duplicates.FINEST)
+    assert linked("Blue linen dress", "Red linen dress", twin_search.FINEST)
+    assert not linked("Blue dress", "Red dress", twin_search.FINEST)
+    assert not linked("Blue", "Red", twin_search.FINEST)
 
 
 WORDS = st.lists(st.sampled_from("abcdefghijkl"), min_size=1, max_size=9, unique=True)
@@ -342,7 +342,7 @@ def test_each_side_is_asked_by_itself():
     names = ["Blue linen dress", "Red linen dress", "Green leather boots", "Odd one out"]
     texts = near_duplicates.word_sets((name, None) for name in names)
     sides = np.array([[True, False, False, False], [False, True, True, False], [False] * 4])
-    first, second, none = near_duplicates.among(texts, list(sides))
+    first, second, none = twin_search.among(texts, list(sides))
     assert first.tolist()[1:] == [True, False, False]
     assert second[[0, 3]].tolist() == [True, False]
     assert not none.any()
@@ -356,7 +356,7 @@ def test_a_new_product_is_near_what_shares_its_words_or_its_group(monkeypatch):
         ("c", None, None),
         ("jeans", "Straight jeans of denim", ""),
     ]
-    near = near_duplicates.seek(labelled)
+    near = twin_search.seek(labelled)
     new = [
         ("x", "Red linen dress", None),
         ("y", "Red woollen coat", ""),
@@ -366,7 +366,7 @@ def test_a_new_product_is_near_what_shares_its_words_or_its_group(monkeypatch):
         ("w", "BOOTS green leather", ""),
     ]
     assert near(new).tolist() == [True, False, True, False, False, True]
-    assert not near_duplicates.seek([])(new).any()
+    assert not twin_search.seek([])(new).any()
     assert near([]).tolist() == []
 
 

@@ -51,7 +51,16 @@ def several(tmp_path):
                     "folds": 5,
                     "categories": LEAVES,
                     "tree": {"depth": 2, "leaves only": False},
-                    "arguments": {"min_products": 40},
+                    "arguments": {
+                        "min_products": 40,
+                        "ensemble": 5,
+                        "fields": ["name"],
+                        "encoder": "somewhere",
+                        "embedding": None,
+                        "network": "default",
+                        "split_by": "group",
+                        "layer": "mixed8",
+                    },
                 },
             ),
             (
@@ -63,6 +72,8 @@ def several(tmp_path):
                     "arguments": {
                         "min_products": 1000,
                         "layer": "mixed8",
+                        "ensemble": 1,
+                        "split_by": "cluster",
                         "categories": "totes,skinny",
                     },
                 },
@@ -106,7 +117,7 @@ def test_the_table_says_how_each_was_made_and_what_it_reached(several):
         "categories",
         "tree",
         "folds",
-        "layer",
+        "with",
         "min-products",
         "accuracy",
         "leaves certified 95%",
@@ -122,7 +133,7 @@ def test_the_table_says_how_each_was_made_and_what_it_reached(several):
         "3",
         "depth 2",
         "5",
-        "-",
+        "5 networks, names, encoder, by group",
         "40",
     ]
     assert rows[1][:9] == [
@@ -133,7 +144,7 @@ def test_the_table_says_how_each_was_made_and_what_it_reached(several):
         "3",
         "whole",
         "-",
-        "mixed8",
+        "1 network, mixed8",
         "-",
     ]
     assert rows[2][:9] == ["#3", "Image+Text", "2026-03-01 10:20", "300", "3", "-", "-", "-", "-"]
@@ -205,3 +216,15 @@ def test_products_that_are_gone_count_as_groups_by_themselves(several):
     assert one["certified_95"] == full["coverage"][0]["coverage"]["share"]
     groups = overview.graded_rows(conn, 1, overview.group_numbers(conn))["group"]
     assert len(certificates.one_of_each(groups)) == 3000 - 300 + 1  # 300 are left of group g1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"ensemble": "many"}, {"fields": 3}, {"encoder": ["a"]}, {"layer": 8}, {"network": {}}, {}],
+)
+def test_arguments_that_somebody_wrote_there_say_nothing(several, asked):
+    with sqlite3.connect(several / "crawl.db") as conn:
+        conn.execute("update experiment set settings = ?", (json.dumps({"arguments": asked}),))
+    conn.close()
+    found = json.loads(analyze(several, "--experiments", "--json"))
+    assert [one["with"] for one in found] == [None] * 4

@@ -181,9 +181,9 @@ def test_without_a_shift_the_promise_is_kept_and_nothing_is_refused(worlds):
     # Without refusals at 40 %; with them, at each of SIZES and in each of BATCHES.
     (
         (other_goods, 0, ((0.05, 0.05, 0.05, 0.05), (0.05, 0.05, 0.05, 0.05))),
-        (harder_goods, 0.4, ((0.05, 0.05, 0.1, 0.35), (0.05, 0.05, 0.1, 0.05))),
+        (harder_goods, 0.4, ((0.05, 0.1, 0.3, 0.5), (0.05, 0.1, 0.2, 0.05))),
         (styles_with_lower_scores, 0.05, ((0.05, 0.05, 0.05, 0.1), (0.05, 0.05, 0.05, 0.05))),
-        (new_words, 0.6, ((0.05, 0.05, 0.2, 0.5), (0.05, 0.05, 0.15, 0.05))),
+        (new_words, 0.6, ((0.05, 0.15, 0.4, 0.7), (0.05, 0.15, 0.3, 0.05))),
         (unknown_leaf_unlike_any, 0.8, ((0.4, 0.5, 0.4, 0.35), (0.35, 0.35, 0.25, 0.05))),
     ),
 )

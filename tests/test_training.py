@@ -7,6 +7,7 @@ Real TensorFlow on drawn numbers; about 25 seconds.
 """
 
 import collections
+import itertools
 import math
 import re
 
@@ -59,6 +60,14 @@ def trained(toy, kind, **options):
     return training.train(inputs, labels, CLASSES, SIDES[0], SIDES[1], options), inputs, labels
 
 
+def tensors(inputs, labels, rows, statistics):
+    """What a step of one network takes."""
+    return {
+        **training.batch_tensors(inputs, labels, rows, statistics),
+        "shares": training.shares(rows, 1, None),
+    }
+
+
 def keras_logits(weights, inputs):
     """The same network out of Keras' own layers."""
     keras = inception.load_tensorflow().keras
@@ -103,21 +112,17 @@ def test_it_learns_and_numpy_gives_what_keras_gives(toy, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_of_training_sees_the_loss_that_the_saved_weights_have(toy, kind):
-    tf = inception.load_tensorflow()
     inputs, labels = toy[0][kind], toy[1]
     rng, rows = np.random.default_rng(0), np.arange(0, PRODUCTS, 3)
-    variables = {
-        name: tf.Variable(value)
-        for name, value in layers.initial_weights(inputs, CLASSES, rng).items()
-    }
+    variables = training.first_variables(inputs, CLASSES, rng, training.Options())
     statistics = (
         layers.bottleneck_statistics(inputs, rows) if inputs.bottlenecks is not None else None
     )
     step = training.make_step(variables, training.make_loss(variables, 0, 0), 0.1)
     for _ in range(3):
-        weights = training.usable_weights(variables, inputs, statistics)
+        weights = layers.mean_of(training.usable_weights(variables, inputs, statistics))
         expected = metrics.nll(layers.logits(weights, inputs, rows), labels[rows])
-        loss = step(training.batch_tensors(inputs, labels, rows, statistics), 0.001)
+        loss = step(tensors(inputs, labels, rows, statistics), 0.001)
         assert float(loss) == pytest.approx(expected, rel=1e-3)
 
 
@@ -148,8 +153,14 @@ def test_a_text_without_a_known_word_is_answered(toy):
     some = layers.Inputs(
         bag=scipy.sparse.csr_matrix(inputs.bag.multiply((np.arange(PRODUCTS) % 2)[:, None]))
     )  # half of the training texts are empty
-    model = training.train(some, toy[1], CLASSES, *SIDES[:2], training.Options(max_epochs=2))
-    assert all(np.isfinite(part).all() for part in model.weights.values())
+    none = layers.Inputs(bag=scipy.sparse.csr_matrix((PRODUCTS, 0), dtype=np.float32))
+    for given, members in itertools.product(
+        (some, layers.Inputs(bag=scipy.sparse.csr_matrix(some.bag.shape, dtype=np.float32)), none),
+        (1, 2),
+    ):
+        options = training.Options(max_epochs=2, members=members)
+        model = training.train(given, toy[1], CLASSES, *SIDES[:2], options)
+        assert all(np.isfinite(part).all() for part in model.weights.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -166,28 +177,31 @@ def test_gradient_descent_takes_the_step_that_calculus_says():
     """From equal logits the gradient is x (softmax - onehot); one product, one step of .5."""
     tf = inception.load_tensorflow()
     variables = {
-        "kernel": tf.Variable(np.zeros((2, 2), np.float32)),
-        "bias": tf.Variable(np.zeros(2, np.float32)),
+        "kernel": tf.Variable(np.zeros((1, 2, 2), np.float32)),
+        "bias": tf.Variable(np.zeros((1, 2), np.float32)),
     }
     step = training.make_step(variables, training.make_loss(variables, 0, 0), 0.5)
     pictures = np.array([[1, 3]], np.float32)
-    loss = step({"pictures": pictures, "labels": np.array([0], np.int32)}, 0.001)
+    batch = {"pictures": pictures, "labels": np.array([0], np.int32)}
+    loss = step({**batch, "shares": np.ones((1, 1), np.float32)}, 0.001)
     assert float(loss) == pytest.approx(math.log(2))
-    assert variables["kernel"].numpy() == pytest.approx(np.array([[0.25, -0.25], [0.75, -0.75]]))
-    assert variables["bias"].numpy() == pytest.approx(np.array([0.25, -0.25]))
+    assert variables["kernel"].numpy()[0] == pytest.approx(np.array([[0.25, -0.25], [0.75, -0.75]]))
+    assert variables["bias"].numpy()[0] == pytest.approx(np.array([0.25, -0.25]))
 
 
 def test_learning_rate_nought_is_adam_as_keras_has_it(toy):
     tf = inception.load_tensorflow()
     inputs, labels = toy[0]["text"], toy[1]
     start = layers.initial_weights(inputs, CLASSES, np.random.default_rng(0))
-    variables = {name: tf.Variable(value) for name, value in start.items()}
+    variables = training.first_variables(
+        inputs, CLASSES, np.random.default_rng(0), training.Options()
+    )
     step = training.make_step(variables, training.make_loss(variables, 0, 0), 0.0)
     theirs = [tf.Variable(value) for value in start.values()]
     adam = tf.keras.optimizers.Adam(0.001, epsilon=1e-7)
     for turn in range(5):
         rows = np.arange(40) + 40 * turn
-        step(training.batch_tensors(inputs, labels, rows, None), 0.001)
+        step(tensors(inputs, labels, rows, None), 0.001)
         with tf.GradientTape() as tape:
             hidden = tf.nn.relu(inputs.bag[rows].toarray() @ theirs[0] + theirs[1])
             loss = tf.reduce_mean(
@@ -197,7 +211,7 @@ def test_learning_rate_nought_is_adam_as_keras_has_it(toy):
             )
         adam.apply_gradients(zip(tape.gradient(loss, theirs), theirs))
     for mine, other in zip(variables.values(), theirs):
-        np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=1e-5)
+        np.testing.assert_allclose(mine.numpy().reshape(other.shape), other.numpy(), atol=1e-5)
 
 
 def test_it_stops_when_validation_gains_nothing_and_keeps_the_best_weights(toy, capsys):

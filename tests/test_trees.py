@@ -43,11 +43,11 @@ def train(folder, *flags):
     return result.stderr + train(folder, *advice.group(1).split())
 
 
-def go_through(folder, labelled, new):
-    """README's six commands on two feeds. Returns what training said, what `--experiment` printed,
+def go_through(folder, labelled, new, *flags):
+    """README's six commands on two feeds, the training with more flags. Returns what training said, what `--experiment` printed,
     and the rows of filed.csv."""
     done("crawl", "--feed", labelled, cwd=folder)
-    said = train(folder)
+    said = train(folder, *flags)
     report = done("analyze", "--experiment", 1, cwd=folder)
     done("crawl", "--feed", new, "--unlabelled", cwd=folder)
     applied = run_script("categorize_words", "--apply", 1, "--target", 95, cwd=folder)
@@ -177,10 +177,13 @@ def parted(folder, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ("livostyle", "hm", "hm-text"))
-def test_the_six_commands_run_to_the_end_on_a_catalogue(tmp_path, name):
+@pytest.mark.parametrize(
+    "name, flags",
+    (("livostyle", ()), ("hm", ()), ("hm-text", ("--ensemble", 1))),  # five would take minutes more
+)
+def test_the_six_commands_run_to_the_end_on_a_catalogue(tmp_path, name, flags):
     labelled, new, count = parted(tmp_path, name)
-    said, report, filed = go_through(tmp_path, labelled, new)
+    said, report, filed = go_through(tmp_path, labelled, new, *flags)
     classes = len(model_of(tmp_path))
     ((products,),) = select(tmp_path, "select count(*) from predicted_category")
     check_counts(tmp_path, report, classes, products)
