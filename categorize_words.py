@@ -28,9 +28,9 @@ from learning import (
     fusion,
     recording,
     selection,
+    term_counts,
     text_arguments,
     text_classifier,
-    text_features,
 )
 
 
@@ -93,7 +93,7 @@ def train(args, options):
     parts = selection.checked_splits(products, args.folds)
     log(f"{len(products.ids)} products in {len(products.leaves)} categories: counting their words")
     terms = text_classifier.read_terms(conn, products, options)
-    words = terms.kinds == text_features.WORD
+    words = terms.kinds == term_counts.WORD
     log(f"{(terms.counts @ words.astype(int)).sum()} words, {words.sum()} different ones")
     encoded, extra = text_classifier.encoded_inputs(conn, products, options)
     misled, unknown, tested, answers = [], [], [], []

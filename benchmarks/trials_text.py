@@ -24,6 +24,7 @@ from learning import (
     experiment_arguments,
     layers,
     selection,
+    term_counts,
     text_arguments,
     text_classifier,
     text_features,  # noqa: E402,
@@ -46,10 +47,10 @@ TRIALS = {  # name: (kinds of terms, whether they are weighed, Options)
 
 def bag_of(terms, rows, kinds, weighed):
     """layers.Inputs over the vocabulary of `rows`, of the first so many kinds of terms."""
-    columns, idf = text_features.choose_terms(terms, rows)
+    columns, idf = term_counts.choose_terms(terms, rows)
     some = terms.kinds[columns] < kinds
     columns, idf = columns[some], idf[some]
-    has = text_features.presence(terms, columns)
+    has = term_counts.presence(terms, columns)
     bag = text_features.weigh(has, idf) if weighed else has
     return layers.Inputs(bag=bag, idf=idf if weighed else None, columns=columns)
 

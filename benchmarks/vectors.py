@@ -34,9 +34,9 @@ from learning import (
     experiment_arguments,
     metrics,  # noqa: E402
     selection,
+    term_counts,
     text_arguments,
     text_classifier,
-    text_features,
     word_vectors,  # noqa: E402
 )
 
@@ -152,7 +152,7 @@ def against_gensim(path, min_products):
         (part,) = selection.checked_splits(products, None)
         terms = text_classifier.read_terms(conn, products, text_arguments.text_options(args))
         learned = np.unique(terms.counts[part.training].indices)
-        used = terms.names[learned[terms.kinds[learned] == text_features.WORD]]
+        used = terms.names[learned[terms.kinds[learned] == term_counts.WORD]]
         words, texts = word_vectors.chosen_words(terms.words(), part.training, used)
     began = time.perf_counter()
     ours = word_vectors.word2vec(words, texts, len(used))

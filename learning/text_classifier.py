@@ -22,13 +22,14 @@ from learning import (
     fusion,
     layers,
     queries,
+    term_counts,
     text_features,
     training,
     word_vectors,
 )
 from learning.experiments import Fitted
 from learning.selection import Products
-from learning.text_features import Terms
+from learning.term_counts import Terms
 
 EPOCHS, STEPS = 4, 330  # at least so many of each, if --epochs does not say
 
@@ -49,8 +50,8 @@ class TextOptions(NamedTuple):
 def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> layers.Inputs:
     """Inputs with the bag of words of all products, over the vocabulary of the products `rows`; for
     the original network of 0 and 1. With options.embedding the vectors are learned here too."""
-    columns, idf = text_features.choose_terms(terms, rows)
-    has = text_features.presence(terms, columns)
+    columns, idf = term_counts.choose_terms(terms, rows)
+    has = term_counts.presence(terms, columns)
     kinds, names = terms.kinds[columns], terms.names[columns]
     alone, named, pairs = np.bincount(kinds, minlength=3)
     log(f"vocabulary: {alone} words, {named} of names, {pairs} pairs")
@@ -59,7 +60,7 @@ def text_inputs(terms: Terms, rows: np.ndarray, options: TextOptions) -> layers.
     inputs = layers.Inputs(bag=text_features.weigh(has, idf), idf=idf, columns=columns)
     if not options.embedding:
         return inputs
-    words = names[kinds == text_features.WORD]
+    words = names[kinds == term_counts.WORD]
     learn = word_vectors.word2vec if options.embedding == "word2vec" else word_vectors.swivel
     vectors = learn(
         *word_vectors.chosen_words(terms.words(), rows, words), len(words), options.seed
@@ -291,7 +292,7 @@ def unknown_shares(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, float [rows]): the share of the words of each of these products that are not in the
     vocabulary, the terms `columns`; products without words are left out."""
-    words = terms.kinds == text_features.WORD
+    words = terms.kinds == term_counts.WORD
     strange = words.copy()
     strange[columns] = False
     counts = terms.counts[rows]
@@ -327,7 +328,7 @@ def measured_unknown(
 
 
 def read_terms(conn: sqlite3.Connection, products: Products, options: TextOptions) -> Terms:
-    """text_features.Terms of the products' texts, of the fields asked for."""
+    """term_counts.Terms of the products' texts, of the fields asked for."""
     original = options.network == "original"
 
     def read():
@@ -340,7 +341,7 @@ def read_terms(conn: sqlite3.Connection, products: Products, options: TextOption
         )
 
     texts = list(read()) if options.embedding else None  # its words are read again for each model
-    return text_features.count_terms(
+    return term_counts.count_terms(
         read if texts is None else lambda: texts,
         text_features.tokens_of_2016 if original else text_features.tokens,
         original,

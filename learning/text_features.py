@@ -1,8 +1,7 @@
 """Texts -> words -> a bag of words, and what each word of a text says for a category.
 
-In: the texts of products. Out: sparse matrices over a vocabulary, counted by scikit-learn, and the
-contributions of words to a saved network's scores. No TensorFlow here, and scikit-learn, which is
-slow to import, only for training. The classifiers of text use it:
+In: the texts of products. Out: their words, weighed rows of a sparse matrix, and the contributions
+of words to a saved network's scores. No TensorFlow here. The classifiers of text use it:
 
     python categorize_words.py --min-products 50
     python categorize_words.py --explain 17 --experiment 1
@@ -12,18 +11,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.terminal import UserError
 from common.text import composed, unescaped
 
-VOCABULARY = 20_000  # words, and as many words of names and pairs
-BUCKETS = 2**24  # that pairs are counted in, before they are told apart
-LONGEST = 100  # characters; what is longer is no word that a second text will have
-WORD, WORD_OF_NAME, PAIR = range(3)  # kinds of terms
 TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
 # All of ASCII but letters, digits and the apostrophe is a blank.
 ASCII = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "'")}
@@ -39,16 +33,6 @@ ALONE = re.compile(
     "[\u3041-\u3096\u30a1-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 LOOSE = re.compile(r"(?<![^\s'])'+|'+(?![^\s'])")
-
-
-class Terms(NamedTuple):
-    """Which of n texts has which term how often."""
-
-    counts: Any  # scipy CSR int32 [n, terms]
-    names: np.ndarray  # object [terms]: `jean`, `name:jean`, `flared jean`, in alphabetical order
-    kinds: np.ndarray  # uint8 [terms]: WORD wherever it stands, WORD_OF_NAME, PAIR in a row
-    least: int  # how many training texts must have a pair before it is a term
-    words: Callable[[], Iterator[list[str]]]  # yields the words of each text once more
 
 
 def tokens(text: str) -> list[str]:
@@ -70,85 +54,11 @@ def tokens_of_2016(text: str) -> list[str]:
     return re.sub("[^a-z0-9 ]", "", re.sub("<..?>", " ", text.lower())).split()
 
 
-def terms_of(
-    title: list[str], description: list[str], frequent: np.ndarray | None = None
-) -> list[str]:
+def terms_of(title: list[str], description: list[str]) -> list[str]:
     """The terms of the words of a name and of a description: each word, each word of the name once
-    more, and the pairs of words in a row; if `frequent` is given, bool [BUCKETS], only pairs of its
-    buckets."""
+    more, and the pairs of words in a row. term_counts has the same by numbers."""
     words = title + description
-    pairs: Iterable[tuple[str, str]] = zip(words, words[1:])
-    if frequent is not None:
-        pairs = itertools.compress(pairs, frequent[pair_buckets(words)].tolist())
-    return [*words, *("name:" + word for word in title), *map(" ".join, pairs)]
-
-
-def pair_buckets(words: list[str]) -> np.ndarray:
-    """int64 [words - 1]: the bucket of each pair of words in a row, a hash of the pair."""
-    hashes = np.fromiter(map(hash, words), np.int64, len(words))
-    return (3 * hashes[:-1] + hashes[1:]) % BUCKETS
-
-
-def count_terms(
-    read: Callable[[], Iterable[tuple[str, str]]],
-    cut: Callable[[str], list[str]] = tokens,
-    words_alone: bool = False,
-) -> Terms:
-    """The Terms of texts, without most of the pairs that are too rare to be one. read() yields the
-    (name, description) of each text, and is called twice: for the buckets of pairs that at least
-    `least` texts have, and for the terms. Raises UserError if there is not a word in them."""
-    from scipy import sparse
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    def words():
-        return (cut(name) + cut(description) for name, description in read())
-
-    texts_with, count = np.zeros(BUCKETS, np.int32), 0
-    if not words_alone:
-        for text in words():
-            texts_with[pair_buckets(text)] += 1
-            count += 1
-    least = max(3, count // 20_000)
-    frequent = texts_with >= least
-
-    def analyze(text):
-        title, description = map(cut, text)
-        return title + description if words_alone else terms_of(title, description, frequent)
-
-    vectorizer = CountVectorizer(analyzer=analyze, dtype=np.int32)
-    try:
-        counts = sparse.csr_matrix(vectorizer.fit_transform(read()))
-    except ValueError:  # its vocabulary is empty
-        raise UserError("these products have no words in name or description") from None
-    names = vectorizer.get_feature_names_out()
-    kinds = [
-        WORD_OF_NAME if name.startswith("name:") else PAIR if " " in name else WORD
-        for name in names
-    ]
-    return Terms(counts, names, np.array(kinds, np.uint8), least, words)
-
-
-def choose_terms(terms: Terms, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The vocabulary of the texts `rows`: of each kind the 20,000 terms that most of them have (of
-    equals the first in the alphabet). Returns (columns of terms.counts, in order, inverse document
-    frequencies float32, ln((1 + n) / (1 + texts that have it)) + 1)."""
-    often = np.bincount(terms.counts[rows].indices, minlength=len(terms.names))
-    chosen = []
-    for kind, least in ((WORD, 1), (WORD_OF_NAME, 1), (PAIR, terms.least)):
-        able = np.flatnonzero((terms.kinds == kind) & (often >= least))
-        if kind != PAIR:
-            able = able[[len(name.removeprefix("name:")) <= LONGEST for name in terms.names[able]]]
-        chosen.append(np.sort(able[np.argsort(-often[able], kind="stable")[:VOCABULARY]]))
-    columns = np.concatenate(chosen)
-    return columns, (np.log((1 + len(rows)) / (1 + often[columns])) + 1).astype(np.float32)
-
-
-def presence(terms: Terms, columns: np.ndarray) -> Any:
-    """CSR float32 [n, columns], 1 if a text has the term."""
-    has = terms.counts[:, columns]
-    has.data = np.ones(len(has.data), np.float32)
-    has.sort_indices()
-    return has
+    return [*words, *("name:" + word for word in title), *map(" ".join, zip(words, words[1:]))]
 
 
 def weigh(has: Any, idf: np.ndarray) -> Any:

@@ -41,6 +41,7 @@ from learning import (
     recording,
     saved_models,
     selection,
+    term_counts,
     text_classifier,
     text_features,
     training,
@@ -638,7 +639,7 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
     rows = [(i, labels[i], f"twins-{i // 2}", labels[i]) for i in range(400)]
     products = selection.make_products(rows, ["a", "b"], {})
     texts = [("", f"word{i // 2} dress") for i in range(400)]
-    terms = text_features.count_terms(lambda: iter(texts))
+    terms = term_counts.count_terms(lambda: iter(texts))
     trained_on = []
 
     def inputs_for(some):

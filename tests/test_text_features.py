@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import categorize_words
 import db
 from common.terminal import UserError
-from learning import saved_models, selection, text_classifier, text_features
+from learning import saved_models, selection, term_counts, text_classifier, text_features
 
 # ---- words --------------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ TEXTS = [
 
 
 def terms_of(texts, **options):
-    return text_features.count_terms(lambda: iter(texts), **options)
+    return term_counts.count_terms(lambda: iter(texts), **options)
 
 
 def test_a_text_has_its_words_in_order_and_each_as_often_as_it_stands_there():
@@ -112,14 +112,14 @@ def test_a_text_has_its_words_in_order_and_each_as_often_as_it_stands_there():
     assert list(terms.words()) == words
     counts = terms.counts.toarray()
     for column, term in enumerate(terms.names):
-        if terms.kinds[column] == text_features.WORD:
+        if terms.kinds[column] == term_counts.WORD:
             assert counts[:, column].tolist() == [text.count(term) for text in words]
 
 
 def spelled(terms, columns=None):
     """The terms of each text, in words."""
     columns = np.arange(len(terms.names)) if columns is None else columns
-    has = text_features.presence(terms, columns)
+    has = term_counts.presence(terms, columns)
     return [{*terms.names[columns[has[row].indices]]} for row in range(has.shape[0])]
 
 
@@ -138,7 +138,7 @@ def test_terms_are_words_words_of_the_name_and_pairs_that_three_texts_have():
         (3, {"slim jean", "jean blue", "blue slim", "red slim"}),
     ):
         terms = terms_of(TEXTS * times)
-        columns, _ = text_features.choose_terms(terms, np.arange(len(TEXTS) * times))
+        columns, _ = term_counts.choose_terms(terms, np.arange(len(TEXTS) * times))
         assert spelled(terms, columns=columns)[: len(TEXTS)] == [
             expected_terms(name, text, pairs) for name, text in TEXTS
         ]
@@ -166,12 +166,12 @@ def test_terms_are_those_of_a_plain_loop(texts):
         both = text_features.tokens(f"{name} {text}")
         for pair in {*map(" ".join, zip(both, both[1:]))}:
             counts[pair] = counts.get(pair, 0) + 1
-    columns, idf = text_features.choose_terms(terms, np.arange(len(texts)))
+    columns, idf = term_counts.choose_terms(terms, np.arange(len(texts)))
     assert spelled(terms, columns=columns) == [
         expected_terms(name, text, {pair for pair in counts if counts[pair] >= 3})
         for name, text in texts
     ]
-    often = np.asarray(text_features.presence(terms, columns).sum(axis=0)).ravel()
+    often = np.asarray(term_counts.presence(terms, columns).sum(axis=0)).ravel()
     assert idf == pytest.approx(np.log((1 + len(texts)) / (1 + often)) + 1)
 
 
@@ -179,21 +179,21 @@ def test_the_vocabulary_is_the_20000_terms_of_most_training_texts_and_of_equals_
     known = [f"w{number:05}" for number in range(20_005)]
     texts = [("", " ".join(known)), ("", f"{known[-1]} {known[-3]}"), ("", f"{known[-2]} new " * 9)]
     terms = terms_of(texts)
-    columns, _ = text_features.choose_terms(terms, np.array([0, 1]))
+    columns, _ = term_counts.choose_terms(terms, np.array([0, 1]))
     assert terms.names[columns].tolist() == sorted(known[:19_998] + [known[-1], known[-3]])
-    columns, _ = text_features.choose_terms(terms, np.array([1]))
+    columns, _ = term_counts.choose_terms(terms, np.array([1]))
     assert terms.names[columns].tolist() == [known[-3], known[-1]]
 
 
 def test_a_pair_that_only_test_products_have_is_no_term():
     terms = terms_of([("", "a b")] * 2 + [("", "a"), ("", "b")] + [("", "a b")] * 5)
-    columns, _ = text_features.choose_terms(terms, np.arange(4))
+    columns, _ = term_counts.choose_terms(terms, np.arange(4))
     assert terms.names[columns].tolist() == ["a", "b"]
 
 
 def test_a_word_of_a_megabyte_is_no_term():
     terms = terms_of([("", "x" * 1_000_000 + " dress"), ("", "dress")])
-    columns, _ = text_features.choose_terms(terms, np.arange(2))
+    columns, _ = term_counts.choose_terms(terms, np.arange(2))
     assert terms.names[columns].tolist() == ["dress"]
 
 
@@ -208,13 +208,11 @@ def test_a_bag_of_words_is_tf_idf_as_scikit_learn_has_it_five_long():
     texts = [" ".join(text) for text in TEXTS if any(text)]
     theirs = TfidfVectorizer(binary=True, token_pattern=r"\S+").fit_transform(texts)
     terms = terms_of([("", text) for text in texts], words_alone=True)
-    columns, idf = text_features.choose_terms(terms, np.arange(len(texts)))
-    ours = text_features.weigh(text_features.presence(terms, columns), idf)
+    columns, idf = term_counts.choose_terms(terms, np.arange(len(texts)))
+    ours = text_features.weigh(term_counts.presence(terms, columns), idf)
     np.testing.assert_allclose(ours.toarray(), 5 * theirs.toarray(), rtol=1e-5)
     terms = terms_of([("", "a"), ("", "")], words_alone=True)
-    empty = text_features.weigh(
-        text_features.presence(terms, np.array([0])), np.ones(1, np.float32)
-    )
+    empty = text_features.weigh(term_counts.presence(terms, np.array([0])), np.ones(1, np.float32))
     assert empty.toarray().tolist() == [[5], [0]]
 
 

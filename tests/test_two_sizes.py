@@ -18,7 +18,7 @@ from scipy import sparse
 
 import db
 from evaluation import label_suspects, moves_together, recategorize_queries, shifts
-from learning import experiments, layers, predictions, text_classifier, text_features
+from learning import experiments, layers, predictions, term_counts, text_classifier, text_features
 from learning.selection import Products
 
 pytestmark = pytest.mark.redteam
@@ -105,7 +105,7 @@ def test_what_misled_takes_some_bytes_for_each_word_of_an_error():
         (count, vocabulary),
     )
     names = np.array([f"word{number}" for number in range(vocabulary)], object)
-    terms = text_features.Terms(bag, names, np.zeros(vocabulary, np.uint8), 3, lambda: iter(()))
+    terms = term_counts.Terms(bag, names, np.zeros(vocabulary, np.uint8), 3, lambda: iter(()))
     weights = {
         "hidden_kernel": rng.normal(size=(vocabulary, layers.HIDDEN)).astype(np.float32),
         "hidden_bias": np.zeros(layers.HIDDEN, np.float32),
