@@ -135,6 +135,7 @@ def fit_level(logs: np.ndarray, labels: np.ndarray, parents: Sequence) -> Correc
     """The Correctness of calibrated log-probabilities [n, leaves] of products that were not seen,
     and their labels [n]: logistic regression with a normal prior that keeps to the probability as
     it is where products are few (Platt 1999, with more to go by than the score)."""
+    import threadpoolctl  # slow to import, as scipy is
     from scipy import optimize, sparse
 
     seen = evidence(logs, parents)
@@ -159,7 +160,9 @@ def fit_level(logs: np.ndarray, labels: np.ndarray, parents: Sequence) -> Correc
         value = np.logaddexp(0, total).sum() - total[right].sum()
         return value + (precision * weights**2).sum() / 2, slope
 
-    weights = optimize.minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x
+    # Its vectors are too short for threads, which would spend their time waiting for each other.
+    with threadpoolctl.threadpool_limits(1):
+        weights = optimize.minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x
     features, by_leaf, by_pair = np.split(weights, np.cumsum([len(PRIOR), leaves]))
     return Correctness(features, by_leaf, pairs, by_pair)
 

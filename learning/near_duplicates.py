@@ -75,24 +75,14 @@ class WordHashes(dict):
 def word_sets(texts: Iterable[Sequence], known: WordHashes | None = None) -> Texts:
     """Texts of an iterable of (name, description). `known` is a WordHashes of before."""
     known = WordHashes() if known is None else known
-    pieces, lengths, named = [], [], []
-    hashes: list[int] = []
+    hashes, ends, named = array.array("Q"), array.array("q", [0]), array.array("i")
     for name, description in texts:
-        words = dict.fromkeys(normalised(name, None).split())
-        named.append(len(words))
-        if description:
-            words.update(dict.fromkeys(normalised(None, description).split()))
-        lengths.append(len(words))
-        hashes += map(known.__getitem__, words)
-        if len(hashes) > 1_000_000:  # as a list they take four times the memory
-            pieces.append(np.array(hashes, np.uint64))
-            hashes = []
-    pieces.append(np.array(hashes, np.uint64))
-    return Texts(
-        np.concatenate(pieces),
-        np.append(0, np.cumsum(np.array(lengths, np.int64))),
-        np.array(named, np.int32),
-    )
+        title = dict.fromkeys(normalised(name, None).split())
+        named.append(len(title))
+        rest = normalised(None, description).split() if description else []
+        hashes.extend(map(known.__getitem__, dict.fromkeys([*title, *rest])))
+        ends.append(len(hashes))
+    return Texts(np.array(hashes, np.uint64), np.array(ends), np.array(named, np.int32))
 
 
 def signatures(texts: Texts, rows: slice, least: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from common.terminal import UserError
 from learning.text_features import tokens
 
 VOCABULARY = 20_000  # words, and as many words of names and pairs
-PIECE = 1_000_000  # words whose terms are told apart at a time
+PIECE = 250_000  # words whose terms are told apart at a time
 HASH_BITS = 24  # by which pairs are counted, before they are told apart
 LONGEST = 100  # characters; what is longer is no word that a second text will have
 WORD, WORD_OF_NAME, PAIR = range(3)  # kinds of terms

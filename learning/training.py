@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
@@ -91,6 +92,7 @@ def train(
     most = options.max_epochs * epoch_steps or options.max_steps
     every, patience = options.evaluate_every or epoch_steps, options.patience or np.inf
     batches = prepared(inputs, labels, rows, statistics, options, rng, pictures, blind)
+    batches = ahead(itertools.islice(batches, most))
     best, without_gain, done, losses, began = Kept(None, np.inf, 0), 0, 0, [], time.monotonic()
     # A run that diverges is reported below, in a sentence, not by numpy at every step.
     with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
@@ -185,6 +187,16 @@ def prepared(inputs, labels, rows, statistics, options, rng, pictures, blind):
             inputs, labels, batch, statistics, drawn, options.word_dropout, rng, options.members
         )
         yield epoch, {**tensors, "shares": shares(batch, options.members, blind)}
+
+
+def ahead(items):
+    """Yield what an iterator yields, none of it None. A thread makes the next item meanwhile, since
+    TensorFlow computes without Python."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def evaluate(weights, inputs, labels, rows):

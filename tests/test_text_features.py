@@ -4,6 +4,7 @@ pytest tests/test_text_features.py
 pytest tests/test_text_features.py -k explain
 """
 
+import collections
 import json
 import re
 import shutil
@@ -173,6 +174,24 @@ def test_terms_are_those_of_a_plain_loop(texts):
     ]
     often = np.asarray(term_counts.presence(terms, columns).sum(axis=0)).ravel()
     assert idf == pytest.approx(np.log((1 + len(texts)) / (1 + often)) + 1)
+
+
+def test_texts_of_more_words_than_are_counted_at_a_time_have_the_terms_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    texts = [
+        (f"n{number % 3} red", " ".join(map("w{}".format, rng.integers(900, size=size))))
+        for number, size in enumerate([200_000, 0, 5, 300_000, 100_000, 3, 0, 20_000, 0])
+    ]
+    assert sum(len(text.split()) for _, text in texts) > 2 * term_counts.PIECE
+    terms = terms_of(texts)
+    rare = terms.names[terms.kinds == term_counts.PAIR]
+    for row, (name, text) in enumerate(texts):
+        words = f"{name} {text}".split()
+        pairs = collections.Counter(map(" ".join, zip(words, words[1:])))
+        counts = collections.Counter(words) + collections.Counter(f"name:{w}" for w in name.split())
+        counts.update({pair: pairs[pair] for pair in {*rare} & {*pairs}})
+        here = terms.counts[row].toarray()[0]
+        assert dict(zip(terms.names[here > 0], here[here > 0])) == counts
 
 
 def test_the_vocabulary_is_the_20000_terms_of_most_training_texts_and_of_equals_the_first():
