@@ -1,6 +1,7 @@
 # make demo   set everything up, then run the whole suite against the sample shop, in demo/
 # make test   set everything up, then run the tests (three at a time: some only wait)
 # make test-all   the slow tests and the attacks too
+# make bench  set everything up, then time every stage in a short form: results/bench.md
 # make redteam   set everything up, then attack it: kills, damage, bombs, hostile input
 # make lint   set everything up, then check style and types
 # make clean  remove what the above made
@@ -23,6 +24,9 @@ test: $(VENV)/test-ready
 
 test-all: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/demo-ready
+	$(BIN)/python benchmarks/bench.py
 
 redteam: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m redteam
@@ -50,4 +54,4 @@ $(VENV)/lint-ready: requirements-lint.txt $(VENV)/demo-ready
 clean:
 	rm -rf $(VENV) demo
 
-.PHONY: demo test test-all redteam lint clean
+.PHONY: demo bench test test-all redteam lint clean

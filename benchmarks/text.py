@@ -45,6 +45,13 @@ LEAVES, PARENTS, PER_LEAF = 156, 38, 940
 COMMON, OWN, SHARED = 30_000, 60, 400  # words of all, of a leaf, of a parent's leaves
 COMMANDS = {
     "categorize_words.py": [ROOT / "categorize_words.py", "--min-products", "1"],
+    "categorize_words.py --ensemble 1": [
+        ROOT / "categorize_words.py",
+        "--min-products",
+        "1",
+        "--ensemble",
+        "1",
+    ],
     "TF-IDF and logistic regression": [__file__, "--work", "linear"],
     "fastText": [__file__, "--work", "fasttext"],
     "categorize_words.py --network original": [
@@ -101,7 +108,9 @@ def draw(path, count):
 
 def work(which, path):
     """A rival as a whole command: read crawl.db, train, predict, write the predictions."""
-    args = argparse.Namespace(categories="", min_products=1, folds=None, split_by="cluster")
+    parser = argparse.ArgumentParser()
+    experiment_arguments.add_arguments(parser)
+    args = parser.parse_args(["--min-products", "1"])
     conn = db.open_database(path)
     products = selection.choose_products(conn, experiment_arguments.wanted(args))
     (part,) = selection.checked_splits(products, None)
@@ -170,10 +179,10 @@ def figures(printed):
     )
 
 
-def compare(path, rounds):
-    seconds, memory, said = {name: [] for name in COMMANDS}, {}, {}
+def compare(path, rounds, commands):
+    seconds, memory, said = {name: [] for name in commands}, {}, {}
     for turn in range(rounds):
-        for name, command in COMMANDS.items():
+        for name, command in commands.items():
             if "original" in name and turn:
                 continue
             taken, peak, said[name] = measure(command, path)
@@ -189,7 +198,7 @@ def compare(path, rounds):
             f"| {name} | {statistics.median(some):.1f} ({min(some):.1f} to {max(some):.1f}) "
             f"| {memory[name]:.0f} MB | {figures(said[name])} |"
         )
-    ours, *others = COMMANDS
+    ours, *others = commands
     for name in others:
         ratios = [a / b for a, b in zip(seconds[ours], seconds[name])]
         print(
@@ -265,6 +274,10 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: 5)")
     parser.add_argument(
+        "--products", type=int, default=LEAVES * PER_LEAF, metavar="N", help="(default: 146640)"
+    )
+    parser.add_argument("--short", action="store_true", help="without --network original")
+    parser.add_argument(
         "--growth",
         default="",
         metavar="N,N",
@@ -281,8 +294,13 @@ def main(argv=None):
         path = os.path.join(folder, "crawl.db")
         if not args.growth:
             rivals.environment_python("fasttext", rivals.FASTTEXT)
-            draw(path, LEAVES * PER_LEAF)
-            compare(path, args.rounds)
+            draw(path, args.products)
+            commands = {
+                name: command
+                for name, command in COMMANDS.items()
+                if not (args.short and "original" in name)
+            }
+            compare(path, args.rounds, commands)
             return 0
         grow(map(int, args.growth.split(",")), args.rounds, folder, args.figure)
     return 0

@@ -31,7 +31,7 @@ from learning.experiments import Fitted
 from learning.selection import Products
 from learning.term_counts import Terms
 
-EPOCHS, STEPS = 4, 330  # at least so many of each, if --epochs does not say
+EPOCHS, STEPS = 3, 160  # at least so many of each, if --epochs does not say
 
 
 class TextOptions(NamedTuple):
@@ -92,7 +92,7 @@ def description(terms: Terms, columns: np.ndarray, options: TextOptions) -> dict
 
 
 def training_options(options: TextOptions, count: int) -> training.Options:
-    """Options for training on so many products' words: batches small enough for some 80 steps an
+    """Options for training on so many products' words: batches small enough for some 40 steps an
     epoch. All of it was chosen on the validation products of public catalogues."""
     if options.network == "original":
         return training.Options(
@@ -102,13 +102,13 @@ def training_options(options: TextOptions, count: int) -> training.Options:
             start="2016",
             seed=options.seed,
         )
-    batch = min(max(count // 100, 32), 1024)
+    batch = min(max(count // 50, 64), 2048)
     epochs = options.epochs or max(EPOCHS, math.ceil(STEPS * batch / (0.8 * count)))
     return training.Options(
         batch_size=batch,
         max_epochs=epochs,
         patience=2,
-        adam_rate=0.005,
+        adam_rate=0.01,
         decay=True,
         dropout=0.5,
         word_dropout=0.5,
