@@ -315,12 +315,27 @@ def open_to_write(path: str) -> BinaryIO:
     return open(os.open(path, flags, 0o666), "r+b")
 
 
+def described(folder: str) -> Iterator[tuple[dict, int]]:
+    """Yield (fingerprint, rows) of each cache in a folder; what is none is left out."""
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(folder)):
+            base, ending = os.path.splitext(os.path.join(folder, name))
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                if ending == ".json":
+                    with open_regular(base + ending, MOST_DESCRIBED) as file:
+                        said = json.loads(file.read(MOST_DESCRIBED))
+                    if isinstance(said, dict):
+                        yield said, sum(rows_in(base + keys) for _, keys in ENDINGS.values())
+
+
+def rows_in(keys_path: str) -> int:
+    """How many rows have a key in this file; none if it is not there."""
+    try:
+        return os.stat(keys_path).st_size // RECORD
+    except OSError:
+        return 0
+
+
 def random_before(folder: str) -> bool:
     """Whether a cache in this folder was made with random weights."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            if name.endswith(".json"):
-                with open_regular(os.path.join(folder, name), MOST_DESCRIBED) as file:
-                    if b'"weights": "random-' in file.read(MOST_DESCRIBED):
-                        return True
-    return False
+    return any(str(said.get("weights")).startswith("random-") for said, _ in described(folder))

@@ -112,11 +112,16 @@ def build_network(
     fingerprint = {
         "network": "InceptionV3",
         "weights": source,
-        "layer": "mixed10" if layer == "avg_pool" else layer,
+        "layer": block_name(layer),
         "preprocessing": PREPROCESSING,
         "precision": precision,
     }
     return cut, fingerprint
+
+
+def block_name(layer: str) -> str:
+    """The block that is averaged for a layer."""
+    return "mixed10" if layer == "avg_pool" else layer
 
 
 def untrained(layer: str) -> tuple[Any, Any]:
@@ -126,7 +131,7 @@ def untrained(layer: str) -> tuple[Any, Any]:
     whole = keras.applications.InceptionV3(
         weights=None, include_top=False, input_shape=(SIDE, SIDE, 3)
     )
-    block = whole.get_layer("mixed10" if layer == "avg_pool" else layer)
+    block = whole.get_layer(block_name(layer))
     cut = keras.Model(
         whole.input, keras.layers.GlobalAveragePooling2D(name="bottleneck")(block.output)
     )

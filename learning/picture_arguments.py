@@ -12,7 +12,7 @@ import numpy as np
 
 from common.arguments import count_or_all, whole_number
 from common.terminal import UserError
-from learning import bottlenecks, cluster_arguments, inception, training
+from learning import bottlenecks, cluster_arguments, inception, precision, training
 from learning.picture_classifier import PictureOptions
 
 
@@ -76,9 +76,10 @@ def add_network_arguments(network, first):
         network,
         "precision",
         "arithmetic of the network: float32, bfloat16 (about twice as fast "
-        "if the processor has it) or int8 (three times)",
+        "if the processor has it), int8 (three times), or auto: that of the bottlenecks that "
+        "are there, or else the fastest here",
         "float32",
-        choices=inception.PRECISIONS,
+        choices=(*inception.PRECISIONS, precision.AUTO),
         metavar="P",
     )
     add(

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from common.files import file_sha256
 from common.terminal import UserError, counted, log
-from learning import bottlenecks, cluster, cluster_address, inception, layers, queries, shards
+from learning import (
+    bottlenecks,
+    cluster,
+    cluster_address,
+    inception,
+    layers,
+    precision,
+    queries,
+    shards,
+)
 from learning.bottleneck_cache import LOOKED_UP, Cache, in_batches, open_cache, random_before
 from learning.selection import Products
 
@@ -52,6 +61,9 @@ class OpenNetwork(NamedTuple):
 def open_network(options: PictureOptions) -> OpenNetwork:
     """The network that is asked for. Raises UserError if the weights can't be had."""
     weights = options.weights or "imagenet"
+    inception.check_weights(weights, options.layer)  # before the time that measuring takes
+    chosen = precision.settled(options.precision, options.layer, options.bottleneck_dir)
+    options = options._replace(precision=chosen)
     try:
         network, fingerprint = inception.build_network(
             weights, options.layer, options.seed, options.precision
@@ -186,6 +198,9 @@ def options_of_model(options: PictureOptions, description: dict) -> PictureOptio
     arguments = dict(arguments) if isinstance(arguments, dict) else {}
     if "cache dtype" in description:  # that was used, if nobody asked for one
         arguments["cache_dtype"] = description["cache dtype"]
+    used = description.get("bottleneck")
+    if arguments.get("precision") == precision.AUTO and isinstance(used, dict):
+        arguments["precision"] = used.get("precision")
     for name, choices in (
         ("layer", inception.LAYERS),
         ("precision", inception.PRECISIONS),
