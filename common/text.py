@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Literal
 
 # Of each ASCII character what is left of it: letters, digits and '_', in lower case.
-ASCII_WORDS = {code: re.sub(r"\W", " ", chr(code)).lower() for code in range(128)}
+ASCII_WORDS = "".join(re.sub(r"\W", " ", chr(code)).lower() for code in range(128)).encode() * 2
 LONG_NUMBER = re.compile(r"&#[0-9]{1000,};?")
 # Characters without a picture: controls (C0, DEL, C1), ends of lines, marks that turn the direction
 # of writing up to the end of the line (U+202A to U+202E, U+2066 to U+2069), and what only hides.
@@ -62,7 +62,8 @@ def normalised(name: str | None, description: str | None) -> str:
     if text.isascii():  # a third of the time, for a million products 10 s
         if "<" in text:
             text = re.sub(r"<[^<>]*>", " ", text)
-        return " ".join(text.translate(ASCII_WORDS).split())
+        # Of bytes, which have a table, not a dictionary: a fifth faster.
+        return b" ".join(text.encode().translate(ASCII_WORDS).split()).decode()
     text = composed("NFKC", text)
     return re.sub(r"\W+", " ", re.sub(r"<[^<>]*>", " ", text)).casefold().strip()
 
