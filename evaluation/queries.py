@@ -114,21 +114,24 @@ def count_predictions(conn: sqlite3.Connection, number: int) -> int:
 
 def category_names(conn: sqlite3.Connection, number: int) -> list[str]:
     """Every category that an experiment, its labels or a person may name, in order."""
-    predicted = " union ".join(
-        f"select {column} from {table} where experiment_id = :number"
-        for table in ("predicted_category", "validation_prediction")
-        for column in ("category_id", "label_id", "parent_id")
-    )
-    return [
+    names = {
         row[0]
         for row in db.plain(
             conn,
-            f"""select id from (select id from category union select category_id from product
-                                union select category_id from label_override union {predicted})
-                where id is not null order by id""",
-            {"number": number},
+            """select id from category union select distinct category_id from product
+               union select category_id from label_override""",
         )
-    ]
+    }
+    columns = ("category_id", "label_id", "parent_id")
+    unknown = " or ".join(f"{column} not in (select id from category)" for column in columns)
+    for table in ("predicted_category", "validation_prediction"):  # hardly any row names others
+        for row in db.plain(
+            conn,
+            f"select {', '.join(columns)} from {table} where experiment_id = ? and ({unknown})",
+            (number,),
+        ):
+            names.update(row)
+    return sorted(names - {None})
 
 
 SAME = -2  # in place of a category that is the label
@@ -203,8 +206,9 @@ def details(
     if leaves:
         want_strange(conn, number, leaves)
         want_places(conn, number)
-        if not tuning:
-            predictions = f"{predictions} union all {STRANGE_ANSWERS}"
+        strange = f"select exists ({STRANGE_ANSWERS})"
+        if not tuning and conn.execute(strange, {"number": number}).fetchone()[0]:
+            predictions = f"{predictions} union all {STRANGE_ANSWERS}"  # they have to be sorted
         label, score, parent_score = LABEL_TODAY, SCORE_TODAY, PARENT_SCORE_TODAY
         learned, predicted, parent = LEARNED_TODAY, PREDICTED_TODAY, PARENT_TODAY
         chosen = CHOSEN
