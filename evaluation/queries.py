@@ -36,7 +36,10 @@ LABEL = "coalesce(label_id, (select product.category_id from product where id = 
 
 def name_parents(conn: sqlite3.Connection, number: int) -> None:
     """Fill the temporary table leaf_parent(leaf, parent) as it was for experiment `number`."""
-    conn.execute("create temp table if not exists leaf_parent(leaf text primary key, parent text)")
+    conn.execute(
+        """create temp table if not exists leaf_parent(
+           leaf text primary key, parent text) without rowid"""
+    )
     conn.execute("delete from leaf_parent")
     conn.executemany(
         "insert into leaf_parent values (?, ?)", category_changes.parents_then(conn, number).items()
@@ -44,22 +47,35 @@ def name_parents(conn: sqlite3.Connection, number: int) -> None:
 
 
 def block_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
-    """Tuples (score, whether the leaf is right, whether its parent is) of an experiment."""
+    """Tuples (score, 2 if the leaf is right, 1 if only its parent is, else 0) of an experiment's
+    predictions that hold their label."""
     name_parents(conn, number)
     predicted_parent, label_parent = (
         f"coalesce((select parent from leaf_parent where leaf = {column}), {column})"
-        for column in ("predicted", "label")
+        for column in ("category_id", "label_id")
     )
     return db.plain(
         conn,
-        f"""
-        select coalesce(score, 0), coalesce(predicted = label, 0),
-               case when predicted = label then 1
-               else coalesce({predicted_parent} = {label_parent}, 0) end
-        from (select score, category_id as predicted, {LABEL} as label
-              from predicted_category where experiment_id = ?)""",
+        f"""select coalesce(score, 0), case when category_id = label_id then 2
+                   else coalesce({predicted_parent} = {label_parent}, 0) end
+            from predicted_category where experiment_id = ? and label_id is not null""",
         (number,),
     )
+
+
+def unlabelled_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
+    """Tuples (score, product_id, predicted leaf) of an experiment's other predictions, of 2016."""
+    return db.plain(
+        conn,
+        f"""select coalesce(score, 0), coalesce(product_id, {-(2**63) + 1}), category_id
+            from predicted_category where experiment_id = ? and label_id is null""",
+        (number,),
+    )
+
+
+def filed_products(conn: sqlite3.Connection) -> sqlite3.Cursor:
+    """Tuples (product id, category id) of all products that have a category."""
+    return db.plain(conn, "select id, category_id from product where category_id is not null")
 
 
 def graded(conn: sqlite3.Connection, number: int, certifying: bool = False) -> sqlite3.Cursor:
