@@ -33,6 +33,8 @@ FORMULA = r"""(^|;)(?=[\s'"]*[=+\-@＝＋－＠])"""
 FORMULA_BEGINS = re.compile(FORMULA)
 MADE_SAFE = re.compile(FORMULA.replace(")(", ")'(", 1))
 PARTS_CELLS = re.compile(r'[",;]')
+# What makes a line of cells without commas and quotes another line: a formula may begin in it.
+UNSAFE_IN_LINE = re.compile(r"""[";]|(?:^|,)[\s']*[=+\-@＝＋－＠]""")
 # What stands above or below a letter, and the few that come apart into such marks. unicodedata puts
 # marks in a row into order by insertion, which takes the square of their number. Unicode's own
 # bound for a stream is 30, and no language writes more than a few.
@@ -166,9 +168,13 @@ def json_escape(letter: re.Match[str]) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     """A line of a CSV file that a person opens, without its end: safe cells, those in quotes that
     hold a sign by which a spreadsheet may part them."""
+    texts = ["" if cell is None else str(cell) for cell in cells]
+    line = ",".join(texts)
+    if line.count(",") == len(texts) - 1 and line.isprintable() and not UNSAFE_IN_LINE.search(line):
+        return line  # nearly all lines, in a third of the time
     return ",".join(
         '"' + cell.replace('"', '""') + '"' if PARTS_CELLS.search(cell) else cell
-        for cell in map(safe_cell, cells)
+        for cell in map(safe_cell, texts)
     )
 
 
