@@ -168,11 +168,14 @@ def report_on(args: argparse.Namespace) -> None:
         listed = overview.list_experiments(conn, args.db_path, args.confidence)
         show(listed, overview.table_lines(listed), args.json)
     elif args.experiment is not None:
-        report = experiment_figures.describe(conn, args.experiment, args.confidence, args.floor)
+        read = figures.read_predictions(conn, args.experiment)
+        report = experiment_figures.describe(
+            conn, args.experiment, args.confidence, args.floor, read
+        )
         if not args.json:
             report["db_path"] = args.db_path  # for the commands that it names
         report["today"] = today.since_training(conn, args.experiment, report)
-        report["levels"] = levels.by_level(conn, args.experiment, report)
+        report["levels"] = levels.by_level(conn, args.experiment, report, read)
         show(report, experiment_report.experiment_text(report, args.top or 20), args.json)
     elif args.models:
         models = today.models(conn, args.db_path)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import db  # noqa: E402
 from common.terminal import log, run  # noqa: E402
 from crawling import queries as crawling_queries
-from evaluation import queries as evaluation_queries
+from evaluation import figures
 from learning import model_folders
 
 LEAVES, PARENTS = 156, 38
@@ -73,7 +73,7 @@ def loop(path):
     """Seconds that reading the rows and the four coverages of the block take in a loop."""
     started = time.perf_counter()
     with contextlib.closing(db.open_readonly(path)) as conn:
-        rows = list(evaluation_queries.block_rows(conn, 1))
+        rows = list(zip(*map(np.ndarray.tolist, figures.block_scores(conn, 1))))
     for level in (1, 2):
         for target in (0.95, 0.98):
             rule_of_2016([(row[0], row[level]) for row in rows], target)

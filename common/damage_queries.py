@@ -62,7 +62,8 @@ def wrong_value(
     there = [row["name"] for row in conn.execute(f"pragma table_info({table})")]
     wrong = {}
     for name in filter(there.__contains__, kinds):
-        wrong[name] = f"typeof({name}) not in ('null', '{kinds[name]}')"
+        # In this order, and without `in`: half the time, which each command takes at its start.
+        wrong[name] = f"typeof({name}) <> '{kinds[name]}' and {name} is not null"
         if texts and kinds[name] == "text":
             wrong[name] += f" or typeof({name}) = 'text' and not is_utf8(cast({name} as blob))"
     # At once: for each column alone the whole table would be read again.

@@ -120,7 +120,10 @@ def places_today(conn: sqlite3.Connection, number: int) -> dict[str, int]:
 def measured_products(conn: sqlite3.Connection, number: int) -> str:
     """The SQL of the products that an experiment was measured on: rows of product_id and label_id,
     each product once."""
-    tested = "select product_id, label_id from predicted_category where experiment_id = :number"
+    # A column that the index by scores does not have: in that order each product would be on
+    # another page.
+    tested = """select product_id, label_id from predicted_category
+                where experiment_id = :number and coalesce(fold, 0) is not null"""
     if db.settings(db.experiment_row(conn, number)).get("folds"):  # each product is predicted once
         return tested
     return tested + " union " + tested.replace("predicted_category", "validation_prediction")

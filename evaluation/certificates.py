@@ -67,11 +67,15 @@ def counts_above(
     score: ArrayLike, right: ArrayLike, thresholds: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(products with at least that score, wrong ones among them) for each threshold."""
-    scores = np.asarray(score)
-    order = np.argsort(scores, kind="stable")
-    below = np.searchsorted(scores[order], thresholds)
-    wrong = np.cumsum(np.append(0, ~np.asarray(right, bool)[order]))
-    return len(order) - below, wrong[-1] - wrong[below]
+    # There are a thousand thresholds and up to millions of scores, so these are counted, not sorted.
+    order = np.argsort(thresholds, kind="stable")
+    reached = np.searchsorted(thresholds[order], np.asarray(score), side="right")
+    counts = []
+    for reaching in (reached, reached[~np.asarray(right, bool)]):
+        at_least = np.empty(len(order), np.int64)
+        at_least[order] = np.bincount(reaching, minlength=len(order) + 1)[::-1].cumsum()[-2::-1]
+        counts.append(at_least)
+    return counts[0], counts[1]
 
 
 def last_certified(

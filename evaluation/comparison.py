@@ -108,7 +108,7 @@ def read_all(
     classes = category_tree.counts_as(conn, category_tree.Rule(depth)) if depth else {}
     predictions = []
     for number, since in zip(numbers, seen):
-        names, rows = figures.read_predictions(conn, number)
+        names, rows = figures.read_predictions(conn, number, words=False)
         ids = category_changes.current_ids(conn, since, max(seen))
         today = [ids.get(name) or name for name in names]
         predictions.append(([classes.get(name, name) for name in today], rows))

@@ -49,8 +49,8 @@ def error_page(
     category, with a floor for its leaves. Raises UserError if there is no such experiment, or if it
     has no predictions."""
     suspects = suspected_products(conn, number)
-    report = experiment_figures.describe(conn, number, confidence, floor)
-    _, rows = figures.read_predictions(conn, number)
+    read = figures.read_predictions(conn, number)
+    report, rows = experiment_figures.describe(conn, number, confidence, floor, read), read[1]
     right = (rows["label"] >= 0) & (rows["label"] == rows["predicted"])
     wrong, slider = int((~right).sum()), slider_steps(rows["score"], right)
     paths, decisions = html_pages.page_paths(conn), decision_queries.overrides(conn)

@@ -153,12 +153,17 @@ def shared_shares(
 
 
 def describe(
-    conn: sqlite3.Connection, number: int, confidence: float, floor: float = 0.0
+    conn: sqlite3.Connection,
+    number: int,
+    confidence: float,
+    floor: float = 0.0,
+    read: tuple[list[str], Rows] | None = None,
 ) -> dict[str, Any]:
     """All that is known about one experiment, as a dict for JSON, with a floor for its leaves.
-    Raises UserError if there is no such experiment, or if it has no predictions."""
+    `read` are its figures.read_predictions, if somebody has read them already. Raises UserError if
+    there is no such experiment, or if it has no predictions."""
     experiment = db.experiment_row(conn, number)
-    names, rows = figures.read_predictions(conn, number)
+    names, rows = read or figures.read_predictions(conn, number)
     if not len(rows):
         raise UserError(f"experiment {number} has no predictions; run its script again")
     settings = db.settings(experiment)

@@ -6,10 +6,11 @@ In: an open crawl.db and an experiment's number. Out: counts, ids and rows.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import db
-from common.text import normalised, text_key
+from common.text import normalised
 from evaluation.catalogue_queries import (
     LEAF_TODAY,
     NOW,
@@ -19,6 +20,10 @@ from evaluation.catalogue_queries import (
 )
 from learning import category_changes
 from learning.queries import CLASS_OF, FILED_HERE
+
+
+# A measured product has the category that was learned, of which nothing has changed (settled).
+SETTLED = "label_id = product.category_id and label_id in (select id from settled)"
 
 
 def trusts_filed(conn: sqlite3.Connection, number: int) -> bool:
@@ -37,13 +42,24 @@ def changes(conn: sqlite3.Connection, number: int) -> dict[str, int]:
     measured = measured_products(conn, number)
     last = db.settings(db.experiment_row(conn, number)).get("regroupings")
     label, learned = CLASS_OF.format("product.category_id"), f"({NOW.format('label_id')})"
+    conn.execute("create temp table if not exists settled(id text primary key) without rowid")
+    conn.execute("delete from settled")
+    conn.execute(
+        f"""insert into settled select id from category where
+            {CLASS_OF.format("category.id")} = ({NOW.format("category.id")})
+            and {LEAF_TODAY.format(CLASS_OF.format("category.id"))}"""
+    )
+    # Nearly all products are filed in the category that was learned, and that one is settled.
     products, unlabelled, refiled = db.plain(
         conn,
         f"""
-        select count(*), coalesce(sum(product.id is not null and product.category_id is null
-                                      and coalesce({learned}, '?') <> ''), 0),
-            coalesce(sum(product.category_id is not null and label_id is not null
-            and ({label} <> {learned} or not {LEAF_TODAY.format(label)}) and not {FILED_HERE}), 0)
+        select count(*), coalesce(sum(case when {SETTLED} then 0 else
+                                      product.id is not null and product.category_id is null
+                                      and coalesce({learned}, '?') <> '' end), 0),
+            coalesce(sum(case when {SETTLED} then 0 else
+            product.category_id is not null and label_id is not null
+            and ({label} <> {learned} or not {LEAF_TODAY.format(label)})
+            and not {FILED_HERE} end), 0)
         from ({measured}) left join product on product.id = product_id""",
         {"number": number},
     ).fetchone()
@@ -92,34 +108,32 @@ def near_trained(conn: sqlite3.Connection, number: int) -> list[int] | None:
     return [product_id for product_id, twin in rows if twin]
 
 
-def text_code(name: str | None, description: str | None) -> str | None:
-    """By what two texts are told apart; None for a product without words."""
-    text = normalised(name, description)
-    return text_key(text) if text else None
-
-
-def contents(conn: sqlite3.Connection, number: int, leaves: Sequence[str]) -> sqlite3.Cursor:
-    """Tuples (product_id, group, text, picture) of all products filed in an experiment's leaves, or
-    in one of them until --recategorize had them wait. Products of
-    one number share the group or cluster by which experiment `number` was split, the words, or the
-    picture file; -1 stands for none."""
+def contents(
+    conn: sqlite3.Connection, number: int, leaves: Sequence[str]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (product_id, group, text, picture) of all products filed in an experiment's leaves, or
+    in one of them until --recategorize had them wait, by id. Products of one number share the group
+    or cluster by which experiment `number` was split, the words, or the picture file; -1 stands for
+    none."""
     want_leaves_today(conn, number, leaves)
-    conn.create_function("text_code", 2, text_code, deterministic=True)
-    return db.plain(
+    for product_id, group, name, description, picture in db.plain(
         conn,
         """
-        with content as (select product.id, coalesce(cluster, group_key) as group_key,
-                         text_code(name, description) as text, sha256 as picture
-                         from product left join picture on picture.product_id = product.id
-                         left join near_duplicate on near_duplicate.product_id = product.id
-                         and experiment_id = :number
-                         where category_id in (select id from wanted_leaf) or category_id is null
-                         and product.id in (select product_id from category_change_row
-                                            where run > :seen and relation = 'product'))
-        select id, case when group_key is null then -1
-               else dense_rank() over (order by group_key) end,
-               case when text is null then -1 else dense_rank() over (order by text) end,
-               case when picture is null then -1 else dense_rank() over (order by picture) end
-        from content order by id""",
+        select product.id, coalesce(cluster, group_key), name, description, sha256
+        from product left join picture on picture.product_id = product.id
+        left join near_duplicate on near_duplicate.product_id = product.id
+                  and experiment_id = :number
+        where +category_id in (select id from wanted_leaf) or category_id is null
+              and product.id in (select product_id from category_change_row
+                                 where run > :seen and relation = 'product')
+        order by product.id""",
         {"number": number, "seen": category_changes.seen_by(conn, number)},
-    )
+    ):
+        text = normalised(name, description) or None
+        yield product_id, content_code(group), content_code(text), content_code(picture)
+
+
+def content_code(value: Any) -> int:
+    """By what values are told apart, -1 for None. A hash of 63 bits: that any two of a million
+    values share one has a probability of 1 to 20 million, and no table of them is kept."""
+    return -1 if value is None else hash(value) & 2**63 - 1

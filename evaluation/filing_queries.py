@@ -5,6 +5,7 @@ In: an open crawl.db and an experiment's number. Out: rows and counts.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -71,18 +72,18 @@ def waiting_products(
     return np.fromiter((product_id for (product_id,) in rows), np.int64)
 
 
-def unchanged(conn: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> set[int]:
+def unchanged(conn: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> set[int]:
     """The ids of those rows of `to_answer` whose products still have the text and the picture that
     were read: a load may have changed others meanwhile."""
-    now = f"""select name, description, sha256 from product left join picture
-              on product_id = id and status <> {db.PICTURE_FAILED!r} where id = ?"""
-    same = set()
-    for row in rows:
-        found = conn.execute(now, (row["id"],)).fetchone()
-        read = row["name"], row["description"], row["sha256"]
-        if found and (found["name"] or "", found["description"] or "", found["sha256"]) == read:
-            same.add(row["id"])
-    return same
+    now = db.plain(
+        conn,
+        f"""select id, coalesce(name, ''), coalesce(description, ''), sha256
+            from product left join picture on product_id = id and status <> {db.PICTURE_FAILED!r}
+            where id in (select value from json_each(?))""",
+        (json.dumps([row["id"] for row in rows]),),
+    )
+    read = {(row["id"], row["name"], row["description"], row["sha256"]) for row in rows}
+    return {product[0] for product in now if product in read}
 
 
 def count_unfiled(

@@ -15,20 +15,25 @@ from typing import Any
 import numpy as np
 
 from evaluation import certified_figures, figures
+from evaluation.figures import Rows
 from learning import category_changes, category_tree
 
 
 def by_level(
-    conn: sqlite3.Connection, number: int, described: Mapping[str, Any]
+    conn: sqlite3.Connection,
+    number: int,
+    described: Mapping[str, Any],
+    read: tuple[list[str], Rows] | None = None,
 ) -> list[dict[str, Any]]:
     """For each level that labels or predictions reach, the deepest first: `categories` (how many
     the labels are there), `as_deep` (products whose label is at this level or below it), `accuracy`
     and `coverage` (certified_figures.coverage_at each target), as dicts for JSON.
 
-    described is experiment_figures.describe's of the experiment. The tree is the one that the
+    described is experiment_figures.describe's of the experiment, and `read` its
+    figures.read_predictions, if somebody has read them already. The tree is the one that the
     experiment knew, before any --recategorize; a category that is gone otherwise is at level 1.
     """
-    names, rows = figures.read_predictions(conn, number, words=False)
+    names, rows = read or figures.read_predictions(conn, number, words=False)
     folds, confidence = described["settings"].get("folds"), described["confidence"]
     basis = certified_figures.Basis(rows, figures.read_held(conn, number, folds), folds, confidence)
     tree = category_changes.categories_then(conn, category_changes.seen_by(conn, number))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import db
 from common.text import normalised
@@ -35,7 +36,10 @@ LABEL = "coalesce(label_id, (select product.category_id from product where id = 
 
 def name_parents(conn: sqlite3.Connection, number: int) -> None:
     """Fill the temporary table leaf_parent(leaf, parent) as it was for experiment `number`."""
-    conn.execute("create temp table if not exists leaf_parent(leaf text primary key, parent text)")
+    conn.execute(
+        """create temp table if not exists leaf_parent(
+           leaf text primary key, parent text) without rowid"""
+    )
     conn.execute("delete from leaf_parent")
     conn.executemany(
         "insert into leaf_parent values (?, ?)", category_changes.parents_then(conn, number).items()
@@ -43,22 +47,35 @@ def name_parents(conn: sqlite3.Connection, number: int) -> None:
 
 
 def block_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
-    """Tuples (score, whether the leaf is right, whether its parent is) of an experiment."""
+    """Tuples (score, 2 if the leaf is right, 1 if only its parent is, else 0) of an experiment's
+    predictions that hold their label."""
     name_parents(conn, number)
     predicted_parent, label_parent = (
         f"coalesce((select parent from leaf_parent where leaf = {column}), {column})"
-        for column in ("predicted", "label")
+        for column in ("category_id", "label_id")
     )
     return db.plain(
         conn,
-        f"""
-        select coalesce(score, 0), coalesce(predicted = label, 0),
-               case when predicted = label then 1
-               else coalesce({predicted_parent} = {label_parent}, 0) end
-        from (select score, category_id as predicted, {LABEL} as label
-              from predicted_category where experiment_id = ?)""",
+        f"""select coalesce(score, 0), case when category_id = label_id then 2
+                   else coalesce({predicted_parent} = {label_parent}, 0) end
+            from predicted_category where experiment_id = ? and label_id is not null""",
         (number,),
     )
+
+
+def unlabelled_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
+    """Tuples (score, product_id, predicted leaf) of an experiment's other predictions, of 2016."""
+    return db.plain(
+        conn,
+        f"""select coalesce(score, 0), coalesce(product_id, {-(2**63) + 1}), category_id
+            from predicted_category where experiment_id = ? and label_id is null""",
+        (number,),
+    )
+
+
+def filed_products(conn: sqlite3.Connection) -> sqlite3.Cursor:
+    """Tuples (product id, category id) of all products that have a category."""
+    return db.plain(conn, "select id, category_id from product where category_id is not null")
 
 
 def graded(conn: sqlite3.Connection, number: int, certifying: bool = False) -> sqlite3.Cursor:
@@ -111,26 +128,29 @@ def count_predictions(conn: sqlite3.Connection, number: int) -> int:
     ).fetchone()[0]
 
 
-def code_categories(conn: sqlite3.Connection, number: int) -> list[str]:
-    """Fill the temporary table code(id, number) with every category that an experiment, its labels
-    or a person may name. Returns their ids by number."""
-    conn.execute("create temp table if not exists code(id text primary key, number integer)")
-    conn.execute("delete from code")
-    predicted = " union ".join(
-        f"select {column} from {table} where experiment_id = :number"
-        for table in ("predicted_category", "validation_prediction")
-        for column in ("category_id", "label_id", "parent_id")
-    )
-    conn.execute(
-        f"""insert into code select id, row_number() over (order by id) - 1 from (
-                     select id from category union select category_id from product
-                     union select category_id from label_override union {predicted})
-                     where id is not null""",
-        {"number": number},
-    )
-    return [row[0] for row in conn.execute("select id from code order by number")]
+def category_names(conn: sqlite3.Connection, number: int) -> list[str]:
+    """Every category that an experiment, its labels or a person may name, in order."""
+    names = {
+        row[0]
+        for row in db.plain(
+            conn,
+            """select id from category union select distinct category_id from product
+               union select category_id from label_override""",
+        )
+    }
+    columns = ("category_id", "label_id", "parent_id")
+    unknown = " or ".join(f"{column} not in (select id from category)" for column in columns)
+    for table in ("predicted_category", "validation_prediction"):  # hardly any row names others
+        for row in db.plain(
+            conn,
+            f"select {', '.join(columns)} from {table} where experiment_id = ? and ({unknown})",
+            (number,),
+        ):
+            names.update(row)
+    return sorted(names - {None})
 
 
+SAME = -2  # in place of a category that is the label
 PREDICTION = """product_id, category_id, score, label_id, label_score, parent_id, parent_score,
                 fold"""
 TESTED = f"select {PREDICTION} from predicted_category where experiment_id = :number"
@@ -159,9 +179,12 @@ CHOSEN_THEN = f"""case {CHOSEN} when {LEARNED_TODAY} then {LEARNED_LABEL}
                                 {CHOSEN}) end"""
 
 
-def code_of(category: str) -> str:
-    """SQL of the number that the table `code` has for a category, -1 for none."""
-    return f"coalesce((select number from code where code.id = {category}), -1)"
+class Details(NamedTuple):
+    """An experiment's predictions, as `details` reads them."""
+
+    names: list[str]  # category ids, all that `rows` may name
+    rows: sqlite3.Cursor  # tuples by product, see `details`
+    groups: sqlite3.Cursor  # tuples of one number for each of the rows: its group
 
 
 def details(
@@ -171,16 +194,16 @@ def details(
     words: bool = True,
     leaves: Sequence[str] = (),
     tuning: bool = False,
-) -> tuple[list[str], sqlite3.Cursor]:
-    """(names, rows) of an experiment's predictions by product, or of the validation products kept
-    for certifying, or of those that it was tuned on. names are category ids; a row is a tuple of
-    numbers:
+) -> Details:
+    """The Details of an experiment's predictions, or of the validation products kept for
+    certifying, or of those that it was tuned on. Products of one group, or cluster of
+    near-duplicates, share a group. A row is a tuple:
 
-    product_id, group (products of one group, or cluster of near-duplicates, share it), label,
-    predicted leaf, score, label_score, parent (the predicted), parent_score, fold, words of its
-    text, picture (1: has one), reviewed (the label after a person's review), learned (the label
-    that the experiment learned). Categories are indexes into names, -1 for none; they are called as
-    the experiment knows them. Without `words` these are not counted, but 0.
+    product_id, label, predicted leaf, score, label_score, parent (the predicted), parent_score,
+    fold, words of its text, picture (1: has one), reviewed (the label after a person's review),
+    learned (the label that the experiment learned). The last two are SAME if they are the label.
+    Categories are ids or null, called as the experiment knows them. Without `words` these are not
+    counted, but 0.
 
     With `leaves`, the model's, the rows are what a promise of today rests on. Then they also hold
     its answers for products filed in other leaves (fold -1; not with `tuning`). The label is the
@@ -189,51 +212,58 @@ def details(
     the label of now are left out, unless --trust-filed was given. All categories are those of
     today: see category_today.
     """
-    names = code_categories(conn, number)
+    names = category_names(conn, number)
     want_today(conn, number)
     want_classes(conn, rule_of(conn, number))
-    conn.create_function(
-        "count_words", 2, lambda *text: len(normalised(*text).split()), deterministic=True
-    )
     predictions = TUNING if tuning else CERTIFYING if certifying else TESTED
     label, score, parent_score, kept = LEARNED_LABEL, "score", "parent_score", "true"
-    learned, predicted, parent = LEARNED_LABEL, "prediction.category_id", "parent_id"
+    learned, predicted, parent = str(SAME), "prediction.category_id", "parent_id"
     chosen = CHOSEN_THEN
     if leaves:
         want_strange(conn, number, leaves)
         want_places(conn, number)
-        if not tuning:
-            predictions = f"{predictions} union all {STRANGE_ANSWERS}"
+        strange = f"select exists ({STRANGE_ANSWERS})"
+        if not tuning and conn.execute(strange, {"number": number}).fetchone()[0]:
+            predictions = f"{predictions} union all {STRANGE_ANSWERS}"  # they have to be sorted
         label, score, parent_score = LABEL_TODAY, SCORE_TODAY, PARENT_SCORE_TODAY
         learned, predicted, parent = LEARNED_TODAY, PREDICTED_TODAY, PARENT_TODAY
         chosen = CHOSEN
         if not experiment_queries.trusts_filed(conn, number):
             kept = f"not {FILED_HERE}"
-    reviewed = f"case when {PUTS} then {chosen} else {label} end"
-    count = "count_words(name, description)" if words else "0"
-    rows = db.plain(
-        conn,
-        f"""
-        select prediction.product_id,
-               dense_rank() over (
-                   order by coalesce(cluster, group_key, 'product ' || prediction.product_id)),
-               {code_of(label)}, {code_of(predicted)}, coalesce({score}, 0),
-               coalesce(label_score, -1),
-               {code_of(parent)}, coalesce({parent_score}, -1), coalesce(fold, -1),
-               {count},
-               exists(select 1 from picture where picture.product_id = prediction.product_id
-                      and status <> '{db.PICTURE_FAILED}'),
-               {code_of(reviewed)}, {code_of(learned)}
-        from ({predictions}) as prediction
+    count = "0"
+    if words:
+        count = "count_words(name, description)"
+        conn.create_function(
+            "count_words", 2, lambda *text: len(normalised(*text).split()), deterministic=True
+        )
+    joined = f"""from ({predictions}) as prediction
         left join product on product.id = prediction.product_id
         left join near_duplicate on near_duplicate.experiment_id = :number
                   and near_duplicate.product_id = prediction.product_id
         left join label_override as review on review.product_id = prediction.product_id
                   and review.label_id is product.category_id
-        where {kept} order by prediction.product_id""",
+        where {kept} order by prediction.product_id"""
+    rows = db.plain(
+        conn,
+        f"""
+        select prediction.product_id, {label}, {predicted}, coalesce({score}, 0),
+               coalesce(label_score, -1), {parent}, coalesce({parent_score}, -1),
+               coalesce(fold, -1), {count},
+               exists(select 1 from picture where picture.product_id = prediction.product_id
+                      and status <> '{db.PICTURE_FAILED}'),
+               case when {PUTS} then {chosen} else {SAME} end, {learned} {joined}""",
         {"number": number},
     )
-    return names, rows
+    # Apart from the others, because numbering sorts the rows: with them it took twice the time. The
+    # statements read the same state of the file, because the first one has not ended.
+    groups = db.plain(
+        conn,
+        f"""select dense_rank() over (
+                order by coalesce(cluster, group_key, 'product ' || prediction.product_id))
+            {joined}""",
+        {"number": number},
+    )
+    return Details(names, rows, groups)
 
 
 def best_five(conn: sqlite3.Connection, number: int) -> Iterator[str]:

@@ -24,7 +24,7 @@ from common.terminal import UserError
 from common.text import normalised
 from crawling import picture_queries
 from crawling import queries as crawling_queries
-from evaluation import queries as evaluation_queries
+from evaluation import figures
 from learning import category_tree, model_folders, recording, saved_models
 from learning.category_tree import Rule
 
@@ -179,7 +179,7 @@ def test_a_file_of_2016_gets_the_new_columns_filled(tmp_path):
     }
     assert [row["id"] for row in crawling_queries.leaves_to_crawl(conn, 1000)] == ["clutches"]
     assert category_tree.parents(conn, category_tree.WHOLE_TREE)["bootcut-jeans"] == "jeans"
-    assert sorted(evaluation_queries.block_rows(conn, 1)) == [(0.5, 1, 1), (0.75, 0, 1)]
+    assert sorted(zip(*figures.block_scores(conn, 1))) == [(0.5, 1, 1), (0.75, 0, 1)]
     assert [row["name"] for row in db.experiments(conn)] == ["Text classification of: "]
     conn.close()
 

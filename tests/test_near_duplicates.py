@@ -28,7 +28,6 @@ from evaluation import (
     levels,
     today,
 )
-from evaluation import queries as evaluation_queries
 from learning import experiments, model_folders, near_duplicates, selection, twin_search
 from learning import queries as learning_queries
 from learning.split import split_position
@@ -540,8 +539,8 @@ def test_the_clusters_are_stored_with_the_experiment_and_go_with_it(shop, tmp_pa
 def test_one_of_each_cluster_counts(shop):
     conn = db.open_readonly(shop / "crawl.db")
     for number, groups in ((2, 150), (4, 300)):
-        rows = list(evaluation_queries.details(conn, number)[1])
-        assert len(rows) == 300 and len({row[1] for row in rows}) == groups
+        _, rows = figures.read_predictions(conn, number)
+        assert len(rows) == 300 and len(set(rows["group"].tolist())) == groups
     contents = list(
         experiment_queries.contents(conn, 2, ["jeans.bootcut", "jeans.skinny", "bags.tote"])
     )
@@ -625,7 +624,7 @@ def test_an_experiment_of_before_is_shown_as_split_by_group(shop, tmp_path):
 
 def test_without_folds_a_cluster_is_kept_for_certifying_as_a_whole(shop):
     conn = db.open_readonly(shop / "crawl.db")
-    kept = {row[0] for row in evaluation_queries.details(conn, 1, certifying=True)[1]}
+    kept = set(figures.read_predictions(conn, 1, certifying=True)[1]["product"].tolist())
     keys = dict(
         query(
             shop,

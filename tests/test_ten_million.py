@@ -128,7 +128,7 @@ def test_predictions_are_read_beside_their_products(shop):
     assert len(queries.graded(shop, 1).fetchall()) == len(rows) == 4000
     assert len(list(queries.best_five(shop, 1))) == 4000
     assert experiment_queries.near_trained(shop, 1) == []
-    assert len(queries.block_rows(shop, 1).fetchall()) == 4000
+    assert len(figures.block_scores(shop, 1)[0]) == 4000
     shop.set_trace_callback(None)
     plans = [
         row["detail"]
