@@ -302,7 +302,7 @@ def test_a_leaf_below_the_floor_is_shut_and_both_the_dry_run_and_the_filing_say_
     with sqlite3.connect(shop.folder / "crawl.db") as conn:
         conn.execute("""update product set category_id = 'bags.clutch' where id % 2
                         and category_id = 'bags.tote'""")
-    apply = ("--apply", "1", "--target", "80", "--confidence", "90")
+    apply = ("--apply", "1", "--target", "75", "--confidence", "90")
     before = run(shop.folder, *apply, "--floor", "0")
     assert "shut" not in before.stderr
     assert any(row["category"] == "bags.tote" for row in filed(before))

@@ -92,6 +92,17 @@ def test_an_onnx_file_may_be_named_itself_and_is_another_encoder(tmp_path):
     assert one.fingerprint == text_encoder.open_encoder(str(folder / "onnx/model.onnx")).fingerprint
 
 
+def test_a_quantised_file_may_be_named_and_makes_nearly_the_same_vectors(tmp_path):
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    folder = write_encoder(tmp_path / "e")
+    made = folder / "onnx/model_quantized.onnx"
+    quantization.quantize_dynamic(folder / "onnx/model.onnx", made, per_channel=True)
+    texts = ["slim blue jean", "red satin bag", "denim"]
+    exact, rounded = vectors_of(folder, texts), vectors_of(made, texts)
+    assert ((exact * rounded).sum(axis=1) > 0.999).all() and not np.array_equal(exact, rounded)
+    assert opened(folder).encoder.fingerprint != opened(made).encoder.fingerprint
+
+
 @pytest.mark.parametrize("setting", ("most", "pooling", "normalize"))
 def test_what_changes_vectors_changes_the_fingerprint(tmp_path, setting):
     other = {"most": 5, "pooling": "cls", "normalize": False}[setting]
