@@ -21,7 +21,6 @@ from evaluation.catalogue_queries import (
 from learning import category_changes
 from learning.queries import CLASS_OF, FILED_HERE
 
-
 # A measured product has the category that was learned, of which nothing has changed (settled).
 SETTLED = "label_id = product.category_id and label_id in (select id from settled)"
 

@@ -24,6 +24,7 @@ from learning import (
     encodings,
     fusion,
     layers,
+    lexicons,
     metrics,
     model_folders,
     queries,
@@ -115,7 +116,7 @@ def said_of(
     """(columns, values of the bag of words, what the model says) of a name and a description."""
     find = encodings.finder(asked, model)
     words, encoder = fusion.parted(weights, fusion.ENCODER) if find else (weights, {})
-    columns, values = text_features.one_text(model, words, name, description)
+    columns, values = lexicons.one_text(model, words, name, description)
     hidden = np.maximum(values @ words["hidden_kernel"][columns] + words["hidden_bias"], 0)
     logits = (hidden @ words["kernel"] + words["bias"]).astype(np.float64)
     if find is None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import db
 from common.terminal import UserError, log
 from common.text import unescaped
-from learning import model_folders, saved_models, text_features
+from learning import lexicons, model_folders, saved_models, text_features
 
 THUMBNAIL = (160, 205)  # pixels at most
 LONGEST = 3000  # characters of a description that are shown
@@ -128,7 +128,7 @@ def text_model(conn: sqlite3.Connection, db_path: str, number: int) -> TextModel
     if "Text" not in described["kind"]:
         return None
     weights = text_features.words_weights(weights)
-    described["lexicon"] = text_features.make_lexicon(described, weights)
+    described["lexicon"] = lexicons.make_lexicon(described, weights)
     described["leaves"] = {leaf: code for code, leaf in enumerate(described["categories"])}
     return weights, described
 
@@ -141,7 +141,7 @@ def loud_terms(model: TextModel, row: Row) -> set[Term]:
     categories = [described["leaves"].get(row[name]) for name in ("predicted", "label")]
     if None in categories:
         return set()
-    columns, values = text_features.one_text(
+    columns, values = lexicons.one_text(
         described, weights, row["name"] or "", row["description"] or "", described["lexicon"]
     )
     logits, _ = text_features.contributions(weights, columns, values, *categories)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from learning import encodings, fusion, layers, picture_classifier, text_classifier, text_features
+from learning import encodings, fusion, layers, lexicons, picture_classifier, text_classifier
 
 
 def scorer(
@@ -33,14 +33,12 @@ def scorer(
 
 def concat_scorer(find: Callable, weights: dict, description: dict) -> Callable:
     """`scorer` of one network of both, as in 2016."""
-    lexicon = text_features.make_lexicon(description, weights)
+    lexicon = lexicons.make_lexicon(description, weights)
 
     def score(rows: Sequence) -> tuple:
         matrix, picture = find(rows)
-        bag, count, unknown = text_features.bag_of(
-            lexicon,
-            ((row["name"], row["description"]) for row in rows),
-            len(description["vocabulary"]),
+        bag, count, unknown = lexicons.bag_of(
+            lexicon, ((row["name"], row["description"]) for row in rows)
         )
         logits = layers.logits(
             weights, layers.Inputs(bag=bag, bottlenecks=matrix, rows=picture), np.arange(len(rows))

@@ -65,9 +65,20 @@ class Piece(NamedTuple):
     pairs: np.ndarray  # int64 [p]: the first word times the number of all words, plus the second
 
 
-def numbered(texts: Iterable[tuple[str, str]], cut: Callable[[str], list[str]]) -> Numbered:
-    """Numbered of the (name, description) of each text."""
-    number = Numbers()
+class Places(NamedTuple):
+    """In which column each term stands, of w numbered words and p pairs; -1 for what is no term."""
+
+    of_word: np.ndarray  # int32 [w]
+    of_name: np.ndarray  # int32 [w], of a word as a word of the name
+    pairs: np.ndarray  # int64 [p], ascending, each as in a Piece
+    of_pair: np.ndarray  # int32 [p]
+
+
+def numbered(
+    texts: Iterable[tuple[str, str]], cut: Callable[[str], list[str]], number: Numbers | None = None
+) -> Numbered:
+    """Numbered of the (name, description) of each text; `number` says by which numbers."""
+    number = Numbers() if number is None else number
     words, ends, named = array.array("i"), array.array("q", [0]), array.array("i")
     for name, description in texts:
         title = cut(name)
@@ -84,7 +95,7 @@ def numbered(texts: Iterable[tuple[str, str]], cut: Callable[[str], list[str]]) 
 
 def in_pieces(texts: Numbered) -> Iterator[Piece]:
     """Yield the texts in Pieces of some PIECE words."""
-    cuts = np.searchsorted(texts.ends, np.arange(0, texts.ends[-1], PIECE))
+    cuts = np.searchsorted(texts.ends, np.arange(0, max(1, texts.ends[-1]), PIECE))
     for start, stop in itertools.pairwise([*cuts.tolist(), len(texts.named)]):
         first, last = texts.ends[start], texts.ends[stop]
         words = texts.words[first:last].astype(np.int64)
@@ -158,28 +169,35 @@ def matrix(texts: Numbered, named: np.ndarray, pairs: np.ndarray, column: np.nda
     """CSR int32 [n, terms]: how often each text has each term. The terms are all words, those that
     are `named`, bool [words], once more as words of names, and `pairs`, ascending; `column` says
     where each stands."""
+    count = len(texts.spelled)
+    of_name = np.full(count, -1, np.int32)
+    of_name[named] = column[count : count + named.sum()]
+    places = Places(column[:count], of_name, pairs, column[count + named.sum() :])
+    return counted(texts, places, len(column))
+
+
+def counted(texts: Numbered, places: Places, width: int) -> Any:
+    """CSR int32 [n, width]: how often each text has each term."""
     from scipy import sparse
 
-    count = len(texts.spelled)
-    of_word, of_name = column[:count], np.zeros(count, np.int32)
-    of_name[named] = column[count : count + named.sum()]
-    of_pair = np.append(column[count + named.sum() :], np.int32(-1))
-    lengths, indices, data = [], [], []
+    of_word, of_name, pairs, of_pair = places
+    lengths, indices, data = [np.zeros(0, int)], [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     for piece in in_pieces(texts):
-        name = piece.in_name & named[piece.words]
+        word = of_word[piece.words] >= 0
+        name = piece.in_name & (of_name[piece.words] >= 0)
         place = np.searchsorted(pairs, piece.pairs)
-        known = np.append(pairs, -1)[place] == piece.pairs
-        owners = (piece.owners, piece.owners[name], piece.pair_owners[known])
-        columns = (of_word[piece.words], of_name[piece.words[name]], of_pair[place[known]])
+        pair = np.append(pairs, -1)[place] == piece.pairs
+        owners = (piece.owners[word], piece.owners[name], piece.pair_owners[pair])
+        columns = (of_word[piece.words[word]], of_name[piece.words[name]], of_pair[place[pair]])
         ones = np.ones(sum(map(len, owners)), np.int32)
-        places = np.concatenate(owners), np.concatenate(columns)
-        counted = sparse.csr_matrix((ones, places), (piece.texts, len(column)))
-        lengths.append(np.diff(counted.indptr))
-        indices.append(counted.indices)
-        data.append(counted.data)
+        cells = np.concatenate(owners), np.concatenate(columns)
+        part = sparse.csr_matrix((ones, cells), (piece.texts, width))
+        lengths.append(np.diff(part.indptr))
+        indices.append(part.indices)
+        data.append(part.data)
     ends = np.append(0, np.cumsum(np.concatenate(lengths), dtype=np.int64))
     return sparse.csr_matrix(
-        (np.concatenate(data), np.concatenate(indices), ends), (len(texts.named), len(column))
+        (np.concatenate(data), np.concatenate(indices), ends), (len(texts.named), width)
     )
 
 

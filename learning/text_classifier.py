@@ -21,6 +21,7 @@ from learning import (
     experiments,
     fusion,
     layers,
+    lexicons,
     queries,
     term_counts,
     text_features,
@@ -256,13 +257,11 @@ def text_scorer(weights: dict, described: dict, vectors: encodings.Find | None =
 
 def words_scorer(weights: dict, described: dict) -> Callable:
     """`text_scorer` of the network of words."""
-    lexicon = text_features.make_lexicon(described, weights)
+    lexicon = lexicons.make_lexicon(described, weights)
 
     def score(rows: Sequence) -> tuple:
-        bag, count, unknown = text_features.bag_of(
-            lexicon,
-            ((row["name"], row["description"]) for row in rows),
-            len(described["vocabulary"]),
+        bag, count, unknown = lexicons.bag_of(
+            lexicon, ((row["name"], row["description"]) for row in rows)
         )
         return (
             layers.logits(weights, layers.Inputs(bag=bag), np.arange(len(rows))),

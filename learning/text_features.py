@@ -9,10 +9,8 @@ of words to a saved network's scores. No TensorFlow here. The classifiers of tex
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -54,13 +52,6 @@ def tokens_of_2016(text: str) -> list[str]:
     return re.sub("[^a-z0-9 ]", "", re.sub("<..?>", " ", text.lower())).split()
 
 
-def terms_of(title: list[str], description: list[str]) -> list[str]:
-    """The terms of the words of a name and of a description: each word, each word of the name once
-    more, and the pairs of words in a row. term_counts has the same by numbers."""
-    words = title + description
-    return [*words, *("name:" + word for word in title), *map(" ".join, zip(words, words[1:]))]
-
-
 def weigh(has: Any, idf: np.ndarray) -> Any:
     """The bag of words float32 of CSR [n, columns], 1 if a text has a term: TF-IDF rows of
     length 5, as long as a text of 25 words of which all count alike."""
@@ -75,26 +66,6 @@ def weigh(has: Any, idf: np.ndarray) -> Any:
 # ---- what a saved network makes of words --------------------------------------------------------
 
 
-class Lexicon(NamedTuple):
-    """A saved model's vocabulary, ready for texts to be looked up in."""
-
-    cut: Callable[[str], list[str]]
-    fields: tuple[str, ...]  # of name and description, what is read
-    columns: dict[str, int]  # of a term
-    idf: np.ndarray | None  # float32 [terms], None if the bag is of 0 and 1
-
-
-def make_lexicon(described: dict, weights: dict) -> Lexicon:
-    """The Lexicon of a model, by its description and weights as of saved_models.load_model."""
-    original = described.get("network") == "original"
-    return Lexicon(
-        tokens_of_2016 if original else tokens,
-        tuple(described.get("fields", ("name", "description"))),
-        {term: column for column, term in enumerate(described["vocabulary"])},
-        weights.get("idf"),
-    )
-
-
 def words_weights(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The weights of the network of words in those of a saved model, which may fuse it with others:
     with an encoder's, and then with a picture's (fusion.fusion puts their names before them)."""
@@ -106,46 +77,6 @@ def words_weights(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         }
         weights = within or weights
     return weights
-
-
-def bag_of(
-    lexicon: Lexicon, texts: Iterable[tuple[str, str]], width: int
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """(CSR float32 [n, width], words int [n], how many of them are not in the vocabulary int [n])
-    of n pairs (name, description)."""
-    from scipy import sparse
-
-    known, lengths, unknown = [], [], []
-    for name, description in texts:
-        title, rest = (
-            lexicon.cut(text) if field in lexicon.fields else []
-            for field, text in (("name", name), ("description", description))
-        )
-        known.append(
-            sorted(
-                {lexicon.columns[term] for term in terms_of(title, rest) if term in lexicon.columns}
-            )
-        )
-        lengths.append(len(title) + len(rest))
-        unknown.append(sum(word not in lexicon.columns for word in title + rest))
-    ends = np.cumsum([0, *map(len, known)])
-    columns = np.fromiter(itertools.chain.from_iterable(known), np.int32, ends[-1])
-    has = sparse.csr_matrix((np.ones(len(columns), np.float32), columns, ends), (len(known), width))
-    bag = has if lexicon.idf is None else weigh(has, lexicon.idf)
-    return bag, np.array(lengths, int), np.array(unknown, int)
-
-
-def one_text(
-    described: dict, weights: dict, name: str, description: str, lexicon: Lexicon | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(columns, values) of the bag of words of one text for a saved model: its description and its
-    weights, as saved_models.load_model gives them; with its Lexicon, if that is at hand."""
-    bag = bag_of(
-        lexicon or make_lexicon(described, weights),
-        [(name, description)],
-        len(described["vocabulary"]),
-    )[0]
-    return bag.indices, bag.data
 
 
 def contributions(

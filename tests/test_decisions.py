@@ -33,7 +33,7 @@ from crawling import queries as crawling_queries
 from evaluation import decision_queries
 from evaluation import decisions as decisions_module
 from evaluation import queries as evaluation_queries
-from learning import experiments, model_folders, selection, text_features
+from learning import experiments, lexicons, model_folders, selection, text_features
 from learning import queries as learning_queries
 from learning.split import split_position
 
@@ -1331,7 +1331,7 @@ def model(folder, number):
 def answer(folder, number, text):
     """The leaf that a saved model gives a text."""
     described, weights = model(folder, number)
-    columns, values = text_features.one_text(described, weights, "", text)
+    columns, values = lexicons.one_text(described, weights, "", text)
     hidden = np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"], 0)
     return described["categories"][(hidden @ weights["kernel"] + weights["bias"]).argmax()]
 

@@ -15,7 +15,7 @@ from encoders import WORDS, network, table, write_encoder
 
 from common.terminal import UserError
 from evaluation import filing
-from learning import encodings, fusion, saved_models, text_classifier, text_features
+from learning import encodings, fusion, lexicons, saved_models, text_classifier, text_features
 
 KINDS = {"Jeans > Jeans": "denim jean flared slim", "Bags > Bags": "satin clutch evening bag"}
 
@@ -83,7 +83,7 @@ def test_new_products_are_answered_as_the_saved_model_does(shop, tmp_path):
     words, encoder = fusion.parted(weights, fusion.ENCODER)
     run = encodings.open_encoder(str(folder / "e"), str(folder / "x.db")).encoder.prepare([])
     for name, description, score in rows:
-        columns, values = text_features.one_text(model, words, name, description)
+        columns, values = lexicons.one_text(model, words, name, description)
         hidden = np.maximum(values @ words["hidden_kernel"][columns] + words["hidden_bias"], 0)
         vector = run([f"{name}. {description}"])[0]
         both = [

@@ -24,7 +24,7 @@ from test_scripts import NETWORK
 
 import db
 from evaluation import filing, filing_output, guarantees
-from learning import text_features
+from learning import lexicons
 
 pytestmark = pytest.mark.usefixtures("networks_made_once")
 KINDS = {
@@ -995,13 +995,13 @@ def test_models_are_listed_with_what_is_certified(shop):
 
 def test_unknown_words_are_counted_as_they_stand():
     described = {"vocabulary": ["jean", "blue", "name:jean", "blue jean"]}
-    lexicon = text_features.make_lexicon(described, {})
-    bag, count, unknown = text_features.bag_of(
-        lexicon, [("Jean", "a blue jean, a blue sky"), ("", ""), ("Jean", ""), ("sky", "sky")], 4
+    lexicon = lexicons.make_lexicon(described, {})
+    bag, count, unknown = lexicons.bag_of(
+        lexicon, [("Jean", "a blue jean, a blue sky"), ("", ""), ("Jean", ""), ("sky", "sky")]
     )
     assert bag.toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
     assert count.tolist() == [7, 0, 1, 2] and unknown.tolist() == [3, 0, 0, 2]
-    assert text_features.bag_of(lexicon, [], 4)[0].shape == (0, 4)
+    assert lexicons.bag_of(lexicon, [])[0].shape == (0, 4)
 
 
 @pytest.mark.slow

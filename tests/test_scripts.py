@@ -666,7 +666,7 @@ def test_with_folds_what_only_a_group_knows_helps_nobody():
 BY_HAND = """
 import json, sqlite3, sys
 import numpy as np
-from learning import correctness, text_features
+from learning import correctness, lexicons
 number, path = int(sys.argv[1]), sys.argv[2]
 model = json.load(open(f"models/experiment-{number}/model.json", encoding="utf-8"))
 weights = np.load(f"models/experiment-{number}/weights.npz", allow_pickle=False)
@@ -692,7 +692,7 @@ for product, name, text, sha256 in rows:
         own, parts = {key[len(prefix):]: weights[key] for key in weights.files
                       if key.startswith(prefix)}, []
         if "hidden_kernel" in own:
-            columns, values = text_features.one_text(model, own, name, text)
+            columns, values = lexicons.one_text(model, own, name, text)
             kernel = own["hidden_kernel"][columns]
             parts.append(np.maximum(values @ kernel + own["hidden_bias"], 0))
         if "bottleneck_mean" in own:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import categorize_words
 import db
 from common.terminal import UserError
-from learning import saved_models, selection, term_counts, text_classifier, text_features
+from learning import lexicons, saved_models, selection, term_counts, text_classifier, text_features
 
 # ---- words --------------------------------------------------------------------------------------
 
@@ -264,16 +264,14 @@ def test_one_text_has_no_words_of_a_field_that_the_model_does_not_read(fields):
     described["fields"] = fields
     some = {"name": "red jeans", "description": "blue dress"}
     only = {field: text if field in fields else "" for field, text in some.items()}
-    one, other = (
-        text_features.one_text(described, weights, *texts.values()) for texts in (some, only)
-    )
+    one, other = (lexicons.one_text(described, weights, *texts.values()) for texts in (some, only))
     assert [part.tolist() for part in one] == [part.tolist() for part in other]
 
 
 def test_one_text_has_the_bag_it_had_among_all():
     described, weights, inputs = model_of(TEXTS * 3)
     for row, text in enumerate(TEXTS):
-        columns, values = text_features.one_text(described, weights, *text)
+        columns, values = lexicons.one_text(described, weights, *text)
         assert columns.tolist() == sorted(inputs.bag[row].indices.tolist())
         assert values == pytest.approx(inputs.bag[row].toarray().ravel()[columns], rel=1e-5)
 
@@ -281,7 +279,7 @@ def test_one_text_has_the_bag_it_had_among_all():
 @pytest.mark.parametrize("text", TEXTS + [("unheard", "of")])
 def test_contributions_and_the_rest_are_the_difference_of_the_logits(text):
     described, weights, _ = model_of(TEXTS * 3)
-    columns, values = text_features.one_text(described, weights, *text)
+    columns, values = lexicons.one_text(described, weights, *text)
     logits = (
         np.maximum(values @ weights["hidden_kernel"][columns] + weights["hidden_bias"], 0)
         @ weights["kernel"]
