@@ -33,7 +33,7 @@ PICTURES = 96  # that are drawn
 STAGES = {  # name: (what it says, script, flags)
     "text": (
         "Training on text, whole commands, beside two rivals",
-        ("text.py", "--products", "20000", "--rounds", "3", "--short"),
+        ("text.py", "--products", "50000", "--rounds", "2", "--short"),
     ),
     "pictures": (
         "Pictures to bottlenecks, beside two rivals",

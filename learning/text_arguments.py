@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1, 10_000),
         metavar="N",
         help="at most so many passes through the training products; it ends "
-        "earlier when validation gains nothing (default: 4, more if products "
+        "earlier when validation gains nothing (default: 3, more if products "
         "are few)",
     )
     parser.add_argument(
