@@ -78,6 +78,12 @@ def sample(rows: np.ndarray, u: np.ndarray, leaves: int) -> np.ndarray:
 
 def evidence(logs: np.ndarray, parents: Sequence) -> Evidence:
     """The Evidence of calibrated log-probabilities [n, leaves]; parents of the leaves."""
+    parts = [evidence_of(logs[part], parents) for part in metrics.slices(*logs.shape)]
+    return Evidence(*map(np.concatenate, zip(*parts)))
+
+
+def evidence_of(logs: np.ndarray, parents: Sequence) -> Evidence:
+    """`evidence` of so few products that several arrays of this shape fit in memory."""
     from scipy import sparse  # slow to import
 
     rows, (count, leaves) = np.arange(len(logs)), logs.shape
@@ -128,7 +134,10 @@ def by_parent(logs: np.ndarray, number: np.ndarray) -> np.ndarray:
 
     leaves = np.arange(len(number))
     sums = sparse.csr_matrix((np.ones(len(leaves)), (leaves, number)))
-    return np.log(np.maximum(np.exp(logs.astype(np.float64)) @ sums, 1e-300))
+    above = np.empty((len(logs), sums.shape[1]))
+    for part in metrics.slices(*logs.shape):
+        above[part] = np.exp(logs[part].astype(np.float64)) @ sums
+    return np.log(np.maximum(above, 1e-300))
 
 
 def fit_level(logs: np.ndarray, labels: np.ndarray, parents: Sequence) -> Correctness:

@@ -106,7 +106,9 @@ def blind_scores(
         logits[asked] = layers.logits(weights, inputs, chosen[asked])
     some = slice(None, None, 1 + len(chosen) // 20_000)  # enough for one number
     temperature = metrics.fit_temperature(logits[some], products.taught[chosen[some]])
-    return correctness.Blind(chosen, metrics.log_softmax(logits / np.float32(temperature)))
+    for part in metrics.slices(*logits.shape):  # in place, since these are millions
+        logits[part] = metrics.log_softmax(logits[part] / np.float32(temperature))
+    return correctness.Blind(chosen, logits)
 
 
 def judged(model: Fitted, products: Products) -> Fitted:
