@@ -1,10 +1,11 @@
 """How fast pictures become bottlenecks, side by side with the original's way and with rivals.
 
 In: a folder of pictures. Out, on stdout: pictures a second from the files to rows of the cache on
-disk, memory, ratios, and the share of what the processor does in a plain matrix product. All read
-the pictures by the same code and write the same cache; only the engine differs. ONNX Runtime and
-OpenVINO get a virtual environment each in benchmarks/.venvs and two ways of using the cores, of
-which the faster one counts.
+disk, memory, ratios, the share of what the processor does in a plain matrix product, and how close
+the bottlenecks are to those in float32. All read the pictures by the same code and write the same
+cache; only the engine differs. ONNX Runtime and OpenVINO get a virtual environment each in
+benchmarks/.venvs and two ways of using the cores, of which the faster one counts. In int8 they take
+the ranges of activations from some of the pictures.
 
     python benchmarks/pictures.py --pictures DIR
     python benchmarks/pictures.py --pictures DIR --weights FILE --layer mixed8 --rounds 5
@@ -21,8 +22,10 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import picture_engines
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,92 +37,32 @@ from learning import (
 )
 
 ONE_BY_ONE = "2016: Keras' predict one by one, a text file each"
-RIVALS = {  # virtual environment: what is installed there
-    "onnxruntime": "onnxruntime tf2onnx tensorflow>=2.20,<2.22 Pillow tqdm",
-    "openvino": "openvino Pillow tqdm",
-}
 CONTESTANTS = {  # name: (virtual environment or None for this one, what to run, how)
     ONE_BY_ONE: (None, "one by one", ""),
     "float32": (None, "ours", "float32"),
     "bfloat16": (None, "ours", "bfloat16"),
     "int8": (None, "ours", "int8"),
-    "ONNX Runtime float32, a thread a call": ("onnxruntime", "onnxruntime", "streams"),
-    "ONNX Runtime float32, all threads for a call": ("onnxruntime", "onnxruntime", "batches"),
+    "ONNX Runtime float32, a thread a call": ("onnxruntime", "onnxruntime", "f32 streams"),
+    "ONNX Runtime float32, all threads for a call": ("onnxruntime", "onnxruntime", "f32 batches"),
+    "ONNX Runtime int8, a thread a call": ("onnxruntime", "onnxruntime", "int8 streams"),
+    "ONNX Runtime int8, all threads for a call": ("onnxruntime", "onnxruntime", "int8 batches"),
     "OpenVINO float32, throughput": ("openvino", "openvino", "f32 THROUGHPUT"),
     "OpenVINO float32, latency": ("openvino", "openvino", "f32 LATENCY"),
     "OpenVINO bfloat16, throughput": ("openvino", "openvino", "bf16 THROUGHPUT"),
     "OpenVINO bfloat16, latency": ("openvino", "openvino", "bf16 LATENCY"),
+    "OpenVINO int8, throughput": ("openvino", "openvino", "int8 THROUGHPUT"),
+    "OpenVINO int8, latency": ("openvino", "openvino", "int8 LATENCY"),
 }
 MATRIX = 4096  # rows and columns of the matrix product
 
 
-# ---- the engines: (function, threads) as inception.make_forward has it --------------------------
-
-
-def one_call_at_a_time(function):
-    lock = threading.Lock()
-
-    def forward(pixels):
-        with lock:  # the other thread decodes meanwhile
-            return function(pixels)
-
-    return forward, 2
-
-
-def onnxruntime_forward(model, how):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1 if how == "streams" else os.cpu_count()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    if how == "batches":
-        return one_call_at_a_time(lambda pixels: session.run(None, {name: pixels})[0])
-    return (
-        lambda pixels: np.concatenate([session.run(None, {name: one[None]})[0] for one in pixels])
-    ), os.cpu_count()
-
-
-def openvino_forward(model, how):
-    import openvino
-
-    precision, hint = how.split()
-    compiled = openvino.Core().compile_model(
-        model, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint}
-    )
-    own = threading.local()
-
-    def forward(pixels):
-        if not hasattr(own, "request"):
-            own.request = compiled.create_infer_request()
-        step = len(pixels) if hint == "LATENCY" else 1
-        return np.concatenate(
-            [
-                own.request.infer([pixels[i : i + step]])[0].copy()
-                for i in range(0, len(pixels), step)
-            ]
-        )
-
-    if hint == "LATENCY":
-        return one_call_at_a_time(forward)
-    return forward, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-
-
-def one_by_one(network, paths, folder):
-    """What the original did with each picture, but for its TensorFlow."""
-    for number, path in enumerate(paths):
-        pixels = inception.network_input(bottlenecks.read_picture(path))[None]
-        values = network.predict(pixels, verbose=0)[0]
-        (folder / f"{number}.txt").write_text(",".join(str(value) for value in values))
+# ---- a contestant's process ---------------------------------------------------------------------
 
 
 def peak_memory():
     """MB of this process at its height; getrusage would count what its parent had before it."""
     with open("/proc/self/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
-
-
-# ---- a contestant's process ---------------------------------------------------------------------
 
 
 def work(name, args):
@@ -134,14 +77,13 @@ def work(name, args):
         size = network.output_shape[1]
         forward = inception.make_forward(network, how) if kind == "ours" else None
     else:
-        engine = onnxruntime_forward if kind == "onnxruntime" else openvino_forward
-        forward = engine(args.model, how)
+        forward = picture_engines.FORWARDS[kind](args.model, how)
         size = forward[0](np.zeros((1, inception.SIDE, inception.SIDE, 3), np.uint8)).shape[1]
     for line in sys.stdin:
         folder = Path(line.strip())
         began = time.perf_counter()
         if kind == "one by one":
-            one_by_one(network, paths, folder)
+            picture_engines.one_by_one(network, paths, folder)
         else:
             cache = bottleneck_cache.Cache(folder, {}, size)
             bad = bottlenecks.fill(
@@ -198,58 +140,6 @@ def matrix_products():
 # ---- the comparison -----------------------------------------------------------------------------
 
 
-def rival_python(name):
-    """The Python of a rival's virtual environment, made once; None where it can't be."""
-    folder = ROOT / "benchmarks" / ".venvs" / name
-    python = folder / "bin" / "python"
-    if (folder / "ready").exists():
-        return python
-    log(f"installing {name} ...")
-    try:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", *RIVALS[name].split()], check=True
-        )
-    except subprocess.CalledProcessError:
-        log(f"{name} can't be installed: left out")
-        return None
-    (folder / "ready").touch()
-    return python
-
-
-def export(args, folder, python):
-    """The network as ONNX, from pixels uint8, as both rivals read it; None where that fails."""
-    tf = inception.load_tensorflow()
-    network, _ = inception.build_network(args.weights, args.layer)
-    module = tf.Module()
-    module.network = network
-    module.call = tf.function(
-        lambda pixels: network(tf.cast(pixels, tf.float32) / 127.5 - 1, training=False),
-        input_signature=[tf.TensorSpec([None, inception.SIDE, inception.SIDE, 3], tf.uint8)],
-    )
-    with inception.quiet():
-        tf.saved_model.save(module, str(folder / "saved"), signatures=module.call)
-        done = subprocess.run(
-            [
-                python,
-                "-m",
-                "tf2onnx.convert",
-                "--saved-model",
-                folder / "saved",
-                "--output",
-                folder / "model.onnx",
-                "--opset",
-                "17",
-            ],
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode:
-        log(f"the network can't be had as ONNX: {done.stderr.strip().splitlines()[-1]}")
-        return None
-    return folder / "model.onnx"
-
-
 def multiplications(network):
     """Multiply-adds of the network's convolutions for a picture."""
     total = 0
@@ -281,14 +171,30 @@ def ask(process, line):
     return process.stdout.readline().strip() or None
 
 
+class Measured(NamedTuple):
+    """What a comparison found, by name of the contestant."""
+
+    rates: dict  # pictures a second of each round
+    memory: dict  # MB at the height
+    cosines: dict  # of bottlenecks with those in float32, on average
+    gflops: dict  # by precision: thousand millions of operations a second in a matrix product
+
+
 def compare(args, paths, scratch):
-    """({name: pictures a second of each round}, {name: peak MB}, {precision: GFLOP/s}), all of
-    them in turn in each round; of a rival's two ways the one that was faster before them."""
+    """Measure all of them in turn in each round; of a rival's two ways the one that was faster in a
+    first round, which does not count."""
     listed = scratch / "pictures.json"
     listed.write_text(json.dumps([str(path) for path in paths]))
-    pythons = {name: rival_python(name) for name in RIVALS}
-    model = export(args, scratch, pythons["onnxruntime"]) if pythons["onnxruntime"] else None
+    pythons = {name: picture_engines.rival_python(name) for name in picture_engines.RIVALS}
+    model = None
+    if pythons["onnxruntime"]:
+        model = picture_engines.export(args, scratch, pythons["onnxruntime"])
     flags = ["--list", listed, "--weights", args.weights, "--layer", args.layer, "--model", model]
+    in_int8 = {
+        name
+        for name in pythons
+        if model and pythons[name] and quantised(pythons[name], name, flags)
+    }
     with contextlib.ExitStack() as stack:
 
         def started(*more):
@@ -298,15 +204,17 @@ def compare(args, paths, scratch):
 
         processes = {
             name: started(pythons.get(venv), "--work", name, *flags)
-            for name, (venv, _, _) in CONTESTANTS.items()
-            if venv is None or (pythons[venv] and model)
+            for name, (venv, _, how) in CONTESTANTS.items()
+            if venv is None or (pythons[venv] and model and ("int8" not in how or venv in in_int8))
         }
         peak = started(None, "--work", "matrix")
-        rates, memory = {}, {}
+        rates, memory, rows = {}, {}, {}
         for turn in range(args.rounds + 1):  # the first warms up and decides
             for name in list(processes):
                 with tempfile.TemporaryDirectory(dir=scratch) as folder:
                     answer = ask(processes[name], folder)
+                    if turn == 0 and answer is not None and name != ONE_BY_ONE:
+                        rows[name] = kept_rows(folder, len(paths))
                 if answer is None:
                     log(f"{name} fails: left out")
                     del processes[name]
@@ -317,40 +225,74 @@ def compare(args, paths, scratch):
                 log(f"round {turn}: {name}: {rate:.1f} pictures/s")
             gflops = json.loads(ask(peak, "go"))
             if turn == 0:
-                for name in list(processes):
-                    same = [
-                        other for other in processes if other.split(",")[0] == name.split(",")[0]
-                    ]
-                    if rates[name][0] < max(rates[other][0] for other in same):
-                        processes.pop(name).kill()
-    return {name: rates[name][1:] for name in processes}, memory, gflops
+                leave_the_faster(processes, rates)
+    rates = {name: rates[name][1:] for name in processes}
+    cosines = {name: cosine(rows[name], rows["float32"]) for name in rows}
+    return Measured(rates, memory, cosines, gflops)
 
 
-def report(rates, memory, gflops, macs):
+def quantised(python, name, flags):
+    """Whether a rival has made its model in int8."""
+    process = start(python, "--work", f"quantise {name}", *flags)
+    process.communicate()
+    if process.returncode:
+        log(f"{name} has no int8 of this network: left out")
+    return process.returncode == 0
+
+
+def leave_the_faster(processes, rates):
+    """Of contestants that differ only in their way of using the cores, end all but the fastest."""
+    for name in list(processes):
+        same = [other for other in processes if other.split(",")[0] == name.split(",")[0]]
+        if rates[name][0] < max(rates[other][0] for other in same):
+            processes.pop(name).kill()
+
+
+def kept_rows(folder, count):
+    """The bottlenecks that a contestant has left in a folder, in the order of the pictures."""
+    (data,) = Path(folder).rglob("*.f32")
+    return np.fromfile(data, np.float32).reshape(count, -1)
+
+
+def cosine(rows, others):
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    return float(((rows * others).sum(axis=1) / lengths).mean())
+
+
+def report(measured, macs):
     """Print the table and the ratios."""
-    print("| | pictures/s, median (least to most) | memory | GFLOP/s | share of a matrix product |")
-    print("|---|---|---|---|---|")
+    print(
+        "| | pictures/s, median (least to most) | memory | GFLOP/s | share of a matrix product "
+        "| cosine with float32 |"
+    )
+    print("|---|---|---|---|---|---|")
+    rates = measured.rates
     middle = {name: statistics.median(some) for name, some in rates.items()}
     for name, some in rates.items():
-        precision = next((p for p in ("bfloat16", "int8") if p in name), "float32")
         flops = 2e-9 * macs * middle[name]
+        close = f"{measured.cosines[name]:.5f}" if name in measured.cosines else ""
         print(
             f"| {name} | {middle[name]:.1f} ({min(some):.1f} to {max(some):.1f}) "
-            f"| {memory[name]:.0f} MB | {flops:.0f} | {100 * flops / gflops[precision]:.0f} % |"
+            f"| {measured.memory[name]:.0f} MB | {flops:.0f} "
+            f"| {100 * flops / measured.gflops[precision_of(name)]:.0f} % | {close} |"
         )
     print(
         "\nmatrix product: "
-        + ", ".join(f"{name} {most:.0f} GFLOP/s" for name, most in gflops.items())
+        + ", ".join(f"{name} {most:.0f} GFLOP/s" for name, most in measured.gflops.items())
         + "\n"
     )
-    for precision in ("float32", "bfloat16"):
+    for precision in inception.PRECISIONS:
         rivals = [name for name in rates if f" {precision}" in name]
         if rivals:
-            best = max(rivals, key=middle.get)
-            print_ratio(rates, precision, best)
+            print_ratio(rates, precision, max(rivals, key=middle.get))
     print_ratio(rates, "float32", ONE_BY_ONE)
     print_ratio(rates, "bfloat16", "float32")
     print_ratio(rates, "int8", "float32")
+    print_ratio(rates, "int8", "bfloat16")
+
+
+def precision_of(name):
+    return next((p for p in ("bfloat16", "int8") if p in name), "float32")
 
 
 def print_ratio(rates, one, other):
@@ -386,15 +328,21 @@ def main(argv=None):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.work:
-        matrix_products() if args.work == "matrix" else work(args.work, args)
+        if args.work == "matrix":
+            matrix_products()
+        elif args.work.startswith("quantise "):
+            paths = json.loads(Path(args.list).read_text())
+            picture_engines.quantise(args.work.split()[1], args.model, paths)
+        else:
+            work(args.work, args)
         return 0
     paths = sorted(path.resolve() for path in Path(args.pictures or "").rglob("*.jpg"))
     if not args.pictures or not paths:
         raise UserError("--pictures must name a folder with JPEG files")
     network, _ = inception.build_network(args.weights, args.layer)
     with tempfile.TemporaryDirectory() as scratch:
-        rates, memory, gflops = compare(args, paths[: args.number], Path(scratch))
-    report(rates, memory, gflops, multiplications(network))
+        measured = compare(args, paths[: args.number], Path(scratch))
+    report(measured, multiplications(network))
     return 0
 
 

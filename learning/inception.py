@@ -26,7 +26,8 @@ import numpy as np
 from common.files import file_sha256
 from common.terminal import UserError, log
 from learning import weights_files
-from learning.tensorflow_loader import load_tensorflow, quiet
+from learning.operations import traced
+from learning.tensorflow_loader import give_back_memory, load_tensorflow, quiet
 
 SIDE = 299  # pixels; the network's own input size
 LAYERS = tuple(f"mixed{block}" for block in range(11)) + ("avg_pool",)
@@ -116,6 +117,7 @@ def build_network(
         "preprocessing": PREPROCESSING,
         "precision": precision,
     }
+    give_back_memory()
     return cut, fingerprint
 
 
@@ -195,83 +197,6 @@ def network_input(pixels: np.ndarray) -> np.ndarray:
 # ---- running it fast ----------------------------------------------------------------------------
 
 
-def operations(network: Any) -> list[tuple]:
-    """A network of build_network as [(kind, name, names of its inputs, what it needs)] in order.
-
-    A batch normalisation is folded into the convolution before it, whose kernel becomes
-    kernel / sqrt(variance + epsilon) and whose bias beta - mean / sqrt(variance + epsilon), and a
-    ReLU belongs to its convolution: (kernel, bias, strides, padding). A pooling needs (window,
-    strides, padding). Raises UserError for weights that can't be folded.
-    """
-    steps: dict[str, tuple] = {}
-    names: dict[int, str] = {}
-    for layer in network.layers:
-        kind = type(layer).__name__
-        name = layer.name
-        needs: tuple = ()
-        inputs: list = [
-            names.get(id(tensor))
-            for tensor in (layer.input if isinstance(layer.input, list) else [layer.input])
-        ]
-        if kind == "Conv2D":
-            needs = (layer.get_weights()[0], None, layer.strides, layer.padding.upper())
-        elif kind == "BatchNormalization":
-            name = inputs[0]
-            kind, _, inputs, (kernel, _, *shape) = steps[name]
-            beta, mean, variance = layer.get_weights()
-            if not (variance > -layer.epsilon).all():
-                raise UserError(f"the weights are spoilt: a variance of {layer.name} is below 0")
-            factor = 1 / np.sqrt(variance + layer.epsilon)
-            needs = (kernel * factor, beta - mean * factor, *shape)
-        elif kind in ("MaxPooling2D", "AveragePooling2D"):
-            needs = (layer.pool_size, layer.strides, layer.padding.upper())
-        elif kind in ("InputLayer", "Concatenate", "GlobalAveragePooling2D"):
-            needs = ()
-        elif kind == "Activation":
-            name = inputs[0]
-            kind, _, inputs, needs = steps[name]
-        else:
-            raise ValueError(f"{layer.name} is a layer that run_operations does not know: {kind}")
-        names[id(layer.output)] = name
-        steps[name] = (kind, name, inputs, needs)
-    return list(steps.values())
-
-
-def run_operations(steps: list[tuple], pixels: Any, dtype: Any) -> Any:
-    """Bottlenecks float32 [n, size] of pixels uint8 [n, 299, 299, 3], as TensorFlow operations.
-
-    The weights become constants, which oneDNN brings into its own order once instead of at every
-    call. An average and the 1x1 convolution after it are swapped, which changes nothing (both are
-    linear, and the average of a constant is that constant) and averages far fewer channels.
-    """
-    tf = load_tensorflow()
-    values: dict[str, Any] = {}
-    averages: dict[str, tuple] = {}
-    for kind, name, inputs, needs in steps:
-        if kind == "InputLayer":
-            values[name] = tf.cast(tf.cast(pixels, tf.float32) / 127.5 - 1, dtype)
-        elif kind == "Conv2D":
-            kernel, bias, strides, padding = needs
-            pooling = averages.get(inputs[0])
-            out = tf.nn.conv2d(
-                values[pooling[0] if pooling else inputs[0]],
-                tf.constant(kernel.astype(dtype.as_numpy_dtype)),
-                strides,
-                padding,
-            )
-            out = tf.nn.bias_add(out, tf.constant(bias.astype(dtype.as_numpy_dtype)))
-            values[name] = tf.nn.relu(tf.nn.avg_pool2d(out, *pooling[1]) if pooling else out)
-        elif kind == "AveragePooling2D":  # in Inception always before a 1x1 convolution
-            averages[name] = (inputs[0], needs)
-        elif kind == "MaxPooling2D":
-            values[name] = tf.nn.max_pool2d(values[inputs[0]], *needs)
-        elif kind == "Concatenate":
-            values[name] = tf.concat([values[branch] for branch in inputs], 3)
-        else:
-            values[name] = tf.reduce_mean(tf.cast(values[inputs[0]], tf.float32), [1, 2])
-    return values[name]
-
-
 def make_forward(
     network: Any, precision: str = "float32", cores: int | None = None
 ) -> tuple[Callable, int]:
@@ -284,25 +209,23 @@ def make_forward(
     (default: all that this process may use).
     """
     tf = load_tensorflow()
-    steps = operations(network)
     dtype = tf.bfloat16 if precision == "bfloat16" else tf.float32
-    many = 1 if precision == "int8" else None
     if dtype == tf.bfloat16 and not (knows_bfloat16() or tf.config.list_physical_devices("GPU")):
         log("warning: this processor has no arithmetic for bfloat16: float32 and int8 are faster")
-    function = tf.function(
-        lambda pixels: run_operations(steps, pixels, dtype),
-        autograph=False,
-        input_signature=[tf.TensorSpec([many, SIDE, SIDE, 3], tf.uint8)],
-    )
+    shape = (1 if precision == "int8" else None, SIDE, SIDE, 3)
+    function = traced(network, dtype, shape)
+    give_back_memory()
     if precision != "int8":
         # Called by two threads at once, the first call would prepare everything twice.
-        function(np.zeros((BATCH, SIDE, SIDE, 3), np.uint8))
-        return lambda pixels: function(pixels).numpy(), 2  # one decodes, or waits, as one computes
+        function(tf.zeros((BATCH, SIDE, SIDE, 3), tf.uint8))
+        give_back_memory()
+        # One thread decodes, or waits, as the other one computes.
+        return lambda pixels: function(tf.constant(pixels)).numpy(), 2
     if cores is None:
         all_cores = os.cpu_count() or 1
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_cores
     idle: queue.SimpleQueue = queue.SimpleQueue()
-    for interpreter in lite_interpreters(function.get_concrete_function(), cores):
+    for interpreter in lite_interpreters(function, cores):
         idle.put(interpreter)
 
     def forward(pixels):
@@ -334,6 +257,8 @@ def lite_interpreters(function: Any, count: int) -> list:
         converter = lite.TFLiteConverter.from_concrete_functions([function])
         converter.optimizations = [lite.Optimize.DEFAULT]
         model = converter.convert()
+        del converter
+        give_back_memory()  # what the conversion took is far more than the model
         made = [lite.Interpreter(model_content=model, num_threads=1) for _ in range(count)]
         for interpreter in made:
             interpreter.allocate_tensors()

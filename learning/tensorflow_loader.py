@@ -6,6 +6,8 @@ In: nothing. Out: the module tensorflow. analyze.py never comes here, so that it
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import sys
 import tempfile
@@ -48,3 +50,11 @@ def quiet() -> Iterator[None]:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def give_back_memory() -> None:
+    """Give the memory that is free in this process back to the system, as far as the C library
+    can. By itself it keeps hundreds of MB of what TensorFlow needs for a moment."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # it is glibc's
+        ctypes.CDLL(None).malloc_trim(0)
