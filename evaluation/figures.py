@@ -60,7 +60,7 @@ def structured(rows: Iterable[Any], dtype: DTypeLike, number: int) -> Rows:
     return array
 
 
-def check_scores(array: Rows, number: int) -> None:
+def check_scores(array: NDArray[Any], number: int) -> None:
     """Raise UserError if a float of experiment `number` is no probability, and not -1."""
     names = array.dtype.names or ()
     for scores in [array[name] for name in names if array.dtype[name].kind == "f"] or [array]:
@@ -126,7 +126,7 @@ def graded_of_2016(
     """(score, 2 if the leaf is right, 1 if only its parent is, else 0) of the predictions that hold
     no label, so that it is the category that their product is filed under. SQLite would look up
     each product in the order of the scores, each on another page, in three times the time."""
-    codes = collections.defaultdict(itertools.count().__next__, {None: -1})
+    codes: dict[Any, int] = collections.defaultdict(itertools.count().__next__, {None: -1})
     rows = in_columns(queries.unlabelled_rows(conn, number), UNLABELLED, codes)
     if not len(rows):
         return np.empty(0), np.empty(0, np.int64)
