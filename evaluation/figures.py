@@ -176,10 +176,10 @@ def read_predictions(
 ) -> tuple[list[str], Rows]:
     """(category ids, structured array ROW [n] whose categories are numbers into them) of
     queries.details, which explains the arguments. Raises UserError as `structured` does."""
-    details = queries.details(conn, number, certifying, words, leaves, tuning)
-    codes = Codes((name, code) for code, name in enumerate(details.names))
-    codes[queries.SAME] = queries.SAME
     try:
+        details = queries.details(conn, number, certifying, words, leaves, tuning)
+        codes = Codes((name, code) for code, name in enumerate(details.names))
+        codes[queries.SAME] = queries.SAME
         rows = in_columns(details.rows, ROW, codes, "group")
         rows["group"] = np.fromiter(itertools.chain.from_iterable(details.groups), "i8", len(rows))
     except (ValueError, TypeError, OverflowError):

@@ -41,8 +41,9 @@ def name_parents(conn: sqlite3.Connection, number: int) -> None:
            leaf text primary key, parent text) without rowid"""
     )
     conn.execute("delete from leaf_parent")
+    parents = category_changes.parents_then(conn, number).items()
     conn.executemany(
-        "insert into leaf_parent values (?, ?)", category_changes.parents_then(conn, number).items()
+        "insert into leaf_parent values (?, ?)", (row for row in parents if row[0] is not None)
     )
 
 
@@ -64,11 +65,13 @@ def block_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
 
 
 def unlabelled_rows(conn: sqlite3.Connection, number: int) -> sqlite3.Cursor:
-    """Tuples (score, product_id, predicted leaf) of an experiment's other predictions, of 2016."""
+    """Tuples (score, product_id, predicted leaf) of an experiment's other predictions, of 2016. What
+    is no number of a product has no leaf, so that it counts as wrong."""
     return db.plain(
         conn,
-        f"""select coalesce(score, 0), coalesce(product_id, {-(2**63) + 1}), category_id
-            from predicted_category where experiment_id = ? and label_id is null""",
+        """select coalesce(score, 0), case when typeof(product_id) = 'integer' then product_id
+                  else 0 end, case when typeof(product_id) = 'integer' then category_id end
+           from predicted_category where experiment_id = ? and label_id is null""",
         (number,),
     )
 
@@ -129,7 +132,8 @@ def count_predictions(conn: sqlite3.Connection, number: int) -> int:
 
 
 def category_names(conn: sqlite3.Connection, number: int) -> list[str]:
-    """Every category that an experiment, its labels or a person may name, in order."""
+    """Every category that an experiment, its labels or a person may name, in order. Raises TypeError
+    if one of them is no text."""
     names = {
         row[0]
         for row in db.plain(
@@ -139,7 +143,9 @@ def category_names(conn: sqlite3.Connection, number: int) -> list[str]:
         )
     }
     columns = ("category_id", "label_id", "parent_id")
-    unknown = " or ".join(f"{column} not in (select id from category)" for column in columns)
+    unknown = " or ".join(
+        f"{column} not in (select id from category where id is not null)" for column in columns
+    )
     for table in ("predicted_category", "validation_prediction"):  # hardly any row names others
         for row in db.plain(
             conn,

@@ -16,6 +16,11 @@ from learning import bottleneck_cache, bottlenecks, inception
 from learning.tensorflow_loader import load_tensorflow
 
 AUTO = "auto"
+# What describes a cache of pictures as they are; retrain.py's distorted ones say more.
+OF_PLAIN_PICTURES = {
+    *("network", "weights", "layer", "preprocessing", "precision"),
+    *("size", "record"),
+}
 
 
 def settled(asked: str, layer: str, folder: str) -> str:
@@ -40,12 +45,15 @@ def settled(asked: str, layer: str, folder: str) -> str:
 
 
 def kept_rows(folder: str, layer: str) -> dict[str, int]:
-    """{precision: how many bottlenecks of the layer, by whatever weights, a folder has}, without
-    those of which there are none."""
+    """{precision: how many bottlenecks of the layer, by whatever weights, a folder has of
+    pictures as they are}, without those of which there are none."""
     rows: dict[str, int] = {}
     for said, count in bottleneck_cache.described(folder):
         precision = said.get("precision")
-        if said.get("layer") == inception.block_name(layer) and precision in inception.PRECISIONS:
+        distorted = said.keys() - OF_PLAIN_PICTURES
+        if distorted or said.get("layer") != inception.block_name(layer):
+            continue
+        if precision in inception.PRECISIONS:
             rows[precision] = rows.get(precision, 0) + count
     return {precision: count for precision, count in rows.items() if count}
 

@@ -92,7 +92,8 @@ def train(
     most = options.max_epochs * epoch_steps or options.max_steps
     every, patience = options.evaluate_every or epoch_steps, options.patience or np.inf
     batches = prepared(inputs, labels, rows, statistics, options, rng, pictures, blind)
-    batches = ahead(itertools.islice(batches, most))
+    if pictures is None:  # distorted ones take minutes a batch, for which an interrupt would wait
+        batches = ahead(itertools.islice(batches, most))
     best, without_gain, done, losses, began = Kept(None, np.inf, 0), 0, 0, [], time.monotonic()
     # A run that diverges is reported below, in a sentence, not by numpy at every step.
     with progress(label, most, "steps") as bar, np.errstate(over="ignore", invalid="ignore"):
@@ -192,10 +193,15 @@ def prepared(inputs, labels, rows, statistics, options, rng, pictures, blind):
 def ahead(items):
     """Yield what an iterator yields, none of it None. A thread makes the next item meanwhile, since
     TensorFlow computes without Python."""
+
+    def following():
+        with np.errstate(over="ignore", invalid="ignore"):  # as in `train`; each thread has its own
+            return next(items, None)
+
     with futures.ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, None)
+        coming = pool.submit(following)
         while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
+            coming = pool.submit(following)
             yield item
 
 

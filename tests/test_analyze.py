@@ -6,6 +6,7 @@ No TensorFlow; about 10 seconds.
 """
 
 import hashlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -351,6 +352,47 @@ def test_a_score_that_is_no_number_is_one_sentence(folder, flags):
     done = run_script("analyze", *flags, cwd=folder)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "experiment 1 hold what no script wrote" in done.stderr
+
+
+@pytest.mark.parametrize("column", ("category_id", "label_id", "parent_id"))
+def test_a_category_that_is_no_text_is_one_sentence(folder, column):
+    repeat_experiment(folder)
+    change(folder, f"update predicted_category set {column} = x'6a65' where product_id = 3")
+    for flags in (("--experiment", 1), ("--compare", 1, 2)):
+        done = run_script("analyze", *flags, cwd=folder)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert "experiment 1 hold what no script wrote" in done.stderr
+
+
+def test_a_row_of_category_without_an_id_changes_nothing(folder):
+    change(folder, "update predicted_category set category_id = 'gone' where product_id = 3")
+    repeat_experiment(folder)
+    change(
+        folder,
+        "update predicted_category set category_id = label_id where product_id = 3 and experiment_id = 2",
+    )
+    reports = ((), ("--experiment", 1), ("--compare", 1, 2), ("--experiments",))
+    before = [run_script("analyze", *flags, cwd=folder).stdout for flags in reports]
+    assert "gone" in before[2]
+    change(folder, "insert into category(id, parent, leaf) values (null, null, 1)")
+    assert [run_script("analyze", *flags, cwd=folder).stdout for flags in reports] == before
+
+
+@pytest.mark.parametrize("product", ("null", "'abc'", "1.5", "x'01'", "99"))
+def test_a_prediction_of_2016_for_what_is_no_product_is_wrong(old, product):
+    conn = sqlite3.connect(old / "crawl.db")
+    with conn:
+        category = conn.execute("select category_id from product where id = 1").fetchone()[0]
+        conn.execute("insert into product(id, category_id) values (0, ?)", (category,))
+        conn.execute("update predicted_category set category_id = ?, score = 1", (category,))
+        right = conn.execute(
+            "select count(*) from product where id > 0 and category_id = ?", (category,)
+        ).fetchone()[0]
+        conn.execute(f"update predicted_category set product_id = {product} where product_id = 1")
+        count = conn.execute("select count(*) from predicted_category").fetchone()[0]
+    conn.close()
+    done = run_script("analyze", "--json", cwd=old)
+    assert json.loads(done.stdout)[0]["accuracy"] == pytest.approx((right - 1) / count)
 
 
 def test_a_list_of_the_best_that_is_none_is_one_sentence(folder):

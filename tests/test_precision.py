@@ -31,6 +31,7 @@ def test_bottlenecks_that_are_there_are_counted_by_precision_and_layer(tmp_path)
     keep(tmp_path, "float32", 4)
     keep(tmp_path, "float32", 9, layer="mixed8")
     keep(tmp_path, "float64", 9)
+    keep(tmp_path, "bfloat16", 9, random_crop=10, seed=0)  # of distorted pictures
     bottleneck_cache.Cache(str(tmp_path), {**FINGERPRINT, "precision": "bfloat16"}, 2)
     assert precision.kept_rows(str(tmp_path), "avg_pool") == {"int8": 5, "float32": 4}
     assert precision.kept_rows(str(tmp_path), "mixed8") == {"float32": 9}

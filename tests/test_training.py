@@ -328,6 +328,27 @@ def test_pictures_are_asked_for_once_an_epoch_each_by_the_epochs_number(toy, bat
         assert len(set(asked[epoch])) == len(asked[epoch]) < 200
 
 
+def test_distorted_pictures_are_computed_for_one_step_at_a_time(toy):
+    """An interrupt would wait for those of a step ahead, which take minutes."""
+    inputs, labels = toy[0]["picture"], toy[1]
+    asked, seen = [], []
+
+    def pictures(rows, epoch):
+        asked.append(rows)
+        return inputs.bottlenecks[inputs.rows[rows]]
+
+    training.train(
+        inputs,
+        labels,
+        CLASSES,
+        *SIDES[:2],
+        training.Options(batch_size=20, max_steps=9, evaluate_every=1, patience=99),
+        pictures=pictures,
+        watch=lambda step, *figures: seen.append((step, len(asked))),
+    )
+    assert seen == [(step, step) for step in range(1, 10)]
+
+
 def test_the_order_of_the_pictures_is_drawn_anew_in_each_epoch(toy):
     inputs, labels = toy[0]["picture"], toy[1]
     asked = []
