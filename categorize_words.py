@@ -10,6 +10,7 @@ products have, as many words of their names and as many pairs of words -> 100 Re
 
 import argparse
 import functools
+import re
 
 from common import interrupts
 
@@ -36,9 +37,9 @@ from learning import (
 
 def product_id(text):
     """The id of a product in crawl.db, which is not the shop's."""
-    if not text.isdecimal():
+    if not re.fullmatch("0|[1-9][0-9]*", text):  # 0012 is an id of the shop's
         raise argparse.ArgumentTypeError(
-            "must be a number: product_id in filed.csv, id in the table product"
+            "must be a number, and no id of the shop: product_id in filed.csv, id in the table product"
         )
     return int(text)
 

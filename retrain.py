@@ -190,8 +190,9 @@ def retrain(args: argparse.Namespace) -> None:
     shares = args.testing_percentage / 100, args.validation_percentage / 100
     labelled = split_pictures(find_pictures(args.image_dir), *shares)  # before the long work
     weights = args.weights or "imagenet"
-    args.precision = precision.settled(args.precision, args.layer, args.bottleneck_dir)
     network, fingerprint = inception.build_network(weights, args.layer, args.seed, args.precision)
+    args.precision = precision.settled(args.precision, args.layer, args.bottleneck_dir, network)
+    fingerprint["precision"] = args.precision
     if args.final_tensor_name in {layer.name for layer in network.layers}:
         raise UserError(f"--final_tensor_name {args.final_tensor_name} is another layer's name")
     check_graph_space(args.output_graph, network)

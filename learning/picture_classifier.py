@@ -61,9 +61,6 @@ class OpenNetwork(NamedTuple):
 def open_network(options: PictureOptions) -> OpenNetwork:
     """The network that is asked for. Raises UserError if the weights can't be had."""
     weights = options.weights or "imagenet"
-    inception.check_weights(weights, options.layer)  # before the time that measuring takes
-    chosen = precision.settled(options.precision, options.layer, options.bottleneck_dir)
-    options = options._replace(precision=chosen)
     try:
         network, fingerprint = inception.build_network(
             weights, options.layer, options.seed, options.precision
@@ -81,6 +78,8 @@ def open_network(options: PictureOptions) -> OpenNetwork:
         network, fingerprint = inception.build_network(
             weights, options.layer, options.seed, options.precision
         )
+    chosen = precision.settled(options.precision, options.layer, options.bottleneck_dir, network)
+    fingerprint["precision"] = chosen
     if weights == "random":
         log(
             "warning: with --weights random the network has learned nothing of the world, so "
@@ -89,7 +88,7 @@ def open_network(options: PictureOptions) -> OpenNetwork:
     cache = open_cache(
         options.bottleneck_dir, fingerprint, network.output_shape[1], options.cache_dtype
     )
-    options = options._replace(weights=weights)
+    options = options._replace(weights=weights, precision=chosen)
     recipe = shards.recipe(cache, fingerprint, weights, options.seed, options.layer)
     shards.adopt_all(cache, recipe)
     return OpenNetwork(
@@ -215,18 +214,36 @@ def options_of_model(options: PictureOptions, description: dict) -> PictureOptio
     return options
 
 
+def check_folder(opened: OpenNetwork, pictures: Pictures) -> None:
+    """Raise UserError if a bottleneck of these pictures is still to be computed, and no picture is
+    there: that is another folder, and answers without pictures would be kept."""
+    folder, number = opened.options.images_path, 0
+    if "://" in folder:
+        return
+    for batch in in_batches(iter(pictures()), LOOKED_UP):
+        known = [str(sha256) for *_, sha256 in batch if DIGEST.fullmatch(str(sha256))]
+        number += len(batch) - int((opened.cache.find(known) >= 0).sum())
+        if any(os.path.exists(os.path.join(folder, picture)) for _, picture, _ in batch):
+            return
+    if number:
+        raise UserError(
+            f"none of the pictures of the products that wait is in {folder}: name their folder "
+            "with --images-path"
+        )
+
+
 def bottleneck_finder(options: PictureOptions, description: dict, waiting: Pictures) -> Callable:
     """A function: rows of filing_queries.to_answer -> (bottlenecks [m, size], a row of them for
     each, -1 without a picture), by the network that a saved model was trained on. On a cluster all
     that are `waiting` are computed at once, before the first is answered. Raises UserError if the
-    weights are not to be had."""
+    weights are not to be had, or if the pictures are in another folder."""
     opened = open_network(options_of_model(options, description))
     if opened.fingerprint != description["bottleneck"]:
         raise UserError(
             "the experiment was trained on bottlenecks of other weights: name their "
             "file with --weights"
         )
-
+    check_folder(opened, waiting)
     bad = compute(opened, keyed(opened, waiting)) if options.cluster else {}
 
     def find(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:

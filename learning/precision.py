@@ -10,6 +10,7 @@ int8, whose bottlenecks classify alike (results/README.md). The scripts that rea
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 from common.terminal import counted, log
 from learning import bottleneck_cache, bottlenecks, inception
@@ -23,10 +24,10 @@ OF_PLAIN_PICTURES = {
 }
 
 
-def settled(asked: str, layer: str, folder: str) -> str:
+def settled(asked: str, layer: str, folder: str, network: Any) -> str:
     """The precision that is asked for; for `auto` that of most bottlenecks of the layer in the
-    folder, so that none is computed twice, and if there are none the fastest here. It says
-    which."""
+    folder, so that few are computed twice, and if there are none the one in which the network of
+    inception.build_network is fastest here. It says which."""
     if asked != AUTO:
         return asked
     kept = kept_rows(folder, layer)
@@ -37,7 +38,7 @@ def settled(asked: str, layer: str, folder: str) -> str:
             f"in {folder}"
         )
         return precision
-    rates = measured_rates(layer)
+    rates = measured_rates(network)
     precision = max(rates, key=lambda name: rates[name])
     told = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
     log(f"--precision auto: {precision} (pictures a second here: {told})")
@@ -58,12 +59,10 @@ def kept_rows(folder: str, layer: str) -> dict[str, int]:
     return {precision: count for precision, count in rows.items() if count}
 
 
-def measured_rates(layer: str) -> dict[str, float]:
-    """{precision: pictures a second} of the network up to a layer, decoding left out. What the
-    weights are does not matter to it. A processor without bfloat16 is not asked for it, since that
-    would take minutes."""
+def measured_rates(network: Any) -> dict[str, float]:
+    """{precision: pictures a second} of a network, decoding left out. A processor without bfloat16
+    is not asked for it, since that would take minutes."""
     tf = load_tensorflow()
-    network = inception.untrained(layer)[1]
     gpu, rates = tf.config.list_physical_devices("GPU"), {}
     for precision in inception.PRECISIONS:
         if precision == "bfloat16" and not (gpu or inception.knows_bfloat16()):

@@ -196,8 +196,8 @@ def product_text(conn: sqlite3.Connection, number: int) -> tuple[str, str, str |
         ).fetchone()
     if row is None:
         raise UserError(
-            f"there is no product {number}: the ids are those of the table product, "
-            "as in predicted_category.product_id"
+            f"there is no product {number}: name its product_id in filed.csv, which is its id in "
+            "the table product, and not the shop's"
         )
     return tuple(row)
 

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import REPO, environment, run_script, write_feed
+from PIL import Image
 from test_scripts import NETWORK
 
 import db
@@ -848,6 +849,28 @@ def test_a_products_answer_is_what_the_model_says(pictured, number, script):
         conn.execute("""update product set category_id = (select category_id from product_category
                         where product_id = id) where category_id is null and source <> 'new'""")
         conn.close()
+
+
+def test_another_folder_of_pictures_is_one_sentence_and_no_answer_is_kept(pictured, tmp_path):
+    """Answers without the pictures would stay, and the promise would rest on them."""
+    noise = np.random.default_rng(5).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).save(pictured / "fresh.png")
+    write_feed(pictured / "fresh.tsv", [("fresh", "Zapato", "Bota", "", "fresh.png", "")])
+    run(pictured, "--feed", "fresh.tsv", "--source", "fresh", script="crawl")
+    answered = "select count(*) from filing join product on id = product_id where source = 'fresh'"
+    for number, script in ((1, "images"), (2, "both"), (3, "both")):
+        apply = ("--apply", number, "--target", "60", "--dry-run")
+        done = run(
+            pictured, *apply, "--images-path", tmp_path, script=f"categorize_{script}", status=2
+        )
+        assert done.stderr.splitlines()[-1].endswith(
+            f"none of the pictures of the products that wait is in {tmp_path}: name their folder "
+            "with --images-path"
+        )
+        assert query(pictured, answered) == [(number - 1,)]
+        run_script(f"categorize_{script}", *apply, cwd=pictured)  # its words may be too strange
+        assert query(pictured, answered.replace("count(*)", "sum(pictured)")) == [(number,)]
+        shutil.rmtree(pictured / "retrain_out")
 
 
 # ---- mistakes -----------------------------------------------------------------------------------

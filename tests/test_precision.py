@@ -56,12 +56,12 @@ def test_auto_goes_on_in_the_precision_of_most_bottlenecks_and_others_are_as_ask
 ):
     keep(tmp_path, "bfloat16", 1)
     keep(tmp_path, "float32", 2)
-    assert precision.settled("auto", "avg_pool", str(tmp_path)) == "float32"
+    assert precision.settled("auto", "avg_pool", str(tmp_path), None) == "float32"
     assert capsys.readouterr().err == (
         f"--precision auto: float32, as 2 bottlenecks of avg_pool in {tmp_path}\n"
     )
     for name in inception.PRECISIONS:
-        assert precision.settled(name, "avg_pool", str(tmp_path)) == name
+        assert precision.settled(name, "avg_pool", str(tmp_path), None) == name
     assert capsys.readouterr().err == ""
 
 

@@ -452,6 +452,8 @@ def test_explain_of_a_product_without_a_category_says_so_and_what_the_model_woul
         (10**6, 1, "there is no product 1000000"),
         (1, 9, "there is no experiment 9"),
         (10**30, 1, "there is no product"),
+        ("007", 1, "no id of the shop"),
+        ("٧", 1, "must be a number"),
     ],
 )
 def test_explain_of_what_is_not_there_is_one_sentence(odd, product, experiment, sentence):
