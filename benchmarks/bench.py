@@ -40,7 +40,7 @@ STAGES = {  # name: (what it says, script, flags)
         ("pictures.py", "--number", "96", "--rounds", "3"),
     ),
     "analyze": (
-        "analyze.py on so many predictions, beside the rule of 2016 in a loop",
+        "analyze.py on a table of predictions, beside 2016's search of a threshold in a loop",
         ("block.py", "--products", "100000", "--rounds", "1"),
     ),
     "load": (
@@ -63,8 +63,17 @@ def machine():
     return (
         f"{name[1] if name else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GB, "
         f"{platform.system()}.\nPython {platform.python_version()}, {versions}.\n"
-        f"Product Classifier {VERSION}, {time.strftime('%Y-%m-%d')}."
+        f"Product Classifier {VERSION}{commit()}, {time.strftime('%Y-%m-%d %H:%M')}."
     )
+
+
+def commit():
+    """The commit that is measured, as text; empty without git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    with contextlib.suppress(OSError):
+        said = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        return f", commit {said}" if said else ""
+    return ""
 
 
 def draw_pictures(folder):
@@ -100,7 +109,12 @@ def main(argv=None):
     parser.add_argument("--weights", metavar="FILE", help="of the network (default: random ones)")
     parser.add_argument("--layer", help="where the network is cut")
     parser.add_argument("--only", metavar="A,B", help=f"of {', '.join(STAGES)} (default: all)")
-    parser.add_argument("--output", default=ROOT / "results" / "bench.md", metavar="FILE")
+    parser.add_argument(
+        "--output",
+        default=ROOT / "results" / "bench.md",
+        metavar="FILE",
+        help="where it is written too (default: results/bench.md)",
+    )
     args = parser.parse_args(argv)
     names = args.only.split(",") if args.only else list(STAGES)
     if unknown := [name for name in names if name not in STAGES]:
@@ -112,7 +126,8 @@ def main(argv=None):
         given.update({"--weights": args.weights, "--layer": args.layer})
         flags = [part for flag, value in given.items() if value for part in (flag, value)]
         tables = [measured(name, flags if name == "pictures" else []) for name in names]
-    text = "\n".join([f"# Benchmarks\n\n    make bench\n\n{machine()}\n", *filter(None, tables)])
+    command = f"python benchmarks/bench.py --only {args.only}" if args.only else "make bench"
+    text = "\n".join([f"# Benchmarks\n\n    {command}\n\n{machine()}\n", *filter(None, tables)])
     Path(args.output).write_text(text, encoding="utf-8")
     print(text)
     return 0 if all(tables) else 1

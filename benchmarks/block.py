@@ -137,12 +137,13 @@ def main(argv=None):
                 seconds.append(way(path))
             log(f"round {turn + 1}: {times[ours][-1]:.2f} s against {times[loop][-1]:.2f} s")
         peak = memory(path)
+    ratio = statistics.median(times[loop]) / statistics.median(times[ours])
     print(
-        f"{args.products} predictions, {args.rounds} rounds\n"
-        f"analyze.py: {spread(times[ours])}, {peak:.0f} MB\n"
-        f"the rule of 2016 in a loop: {spread(times[loop])}\n"
-        f"ratio of the medians: "
-        f"{statistics.median(times[loop]) / statistics.median(times[ours]):.0f}"
+        f"| {args.products:,} predictions | median of {args.rounds} (least to most) | memory |\n"
+        "|---|---|---|\n"
+        f"| `analyze.py` | {spread(times[ours])} | {peak:.0f} MB |\n"
+        f"| the rule of 2016 in a loop | {spread(times[loop])} | |\n"
+        f"| ratio of the medians | {ratio:.0f} | |"
     )
     return 0
 
