@@ -18,10 +18,7 @@ from learning.tensorflow_loader import load_tensorflow
 
 AUTO = "auto"
 # What describes a cache of pictures as they are; retrain.py's distorted ones say more.
-OF_PLAIN_PICTURES = {
-    *("network", "weights", "layer", "preprocessing", "precision"),
-    *("size", "record"),
-}
+OF_PLAIN_PICTURES = frozenset("network weights layer preprocessing precision size record".split())
 
 
 def settled(asked: str, layer: str, folder: str, network: Any) -> str:

@@ -11,7 +11,7 @@ import tempfile
 
 from common.arguments import whole_number
 from learning import encodings, word_vectors
-from learning.text_classifier import TextOptions
+from learning.text_classifier import EPOCHS, TextOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1, 10_000),
         metavar="N",
         help="at most so many passes through the training products; it ends "
-        "earlier when validation gains nothing (default: 3, more if products "
-        "are few)",
+        f"earlier when validation gains nothing (default: {EPOCHS}, more if "
+        "products are few)",
     )
     parser.add_argument(
         "--network",
