@@ -32,7 +32,8 @@ from learning.experiments import Fitted
 from learning.selection import Products
 from learning.term_counts import Terms
 
-EPOCHS, STEPS = 3, 160  # at least so many of each, if --epochs does not say
+EPOCHS = 3  # at least, if --epochs does not say
+FEW = 5_000  # training products
 
 
 class TextOptions(NamedTuple):
@@ -103,13 +104,16 @@ def training_options(options: TextOptions, count: int) -> training.Options:
             start="2016",
             seed=options.seed,
         )
-    batch = min(max(count // 50, 64), 2048)
-    epochs = options.epochs or max(EPOCHS, math.ceil(STEPS * batch / (0.8 * count)))
+    # Large steps save time, and cost accuracy where products are few and there is none to save.
+    batch, steps, rate = min(count // 50, 2048), 160, 0.01
+    if count < FEW:
+        batch, steps, rate = max(count // 100, 32), 330, 0.005
+    epochs = options.epochs or max(EPOCHS, math.ceil(steps * batch / (0.8 * count)))
     return training.Options(
         batch_size=batch,
         max_epochs=epochs,
         patience=2,
-        adam_rate=0.01,
+        adam_rate=rate,
         decay=True,
         dropout=0.5,
         word_dropout=0.5,
